@@ -1,0 +1,26 @@
+import type { Outcome } from "../outcome.ts";
+import type { StepKey } from "../record.ts";
+
+export interface ArtifactRef {
+  id: string;
+  runId: string;
+  stepId: string;
+  name: string;
+  kind: "file" | "log" | "output" | "trace" | "snapshot";
+  /** Hex SHA-256 of the content. */
+  sha256: string;
+  /** Bytes. */
+  size: number;
+}
+
+/** Content too large, or too much the user's own, to travel in a message. */
+export interface ArtifactStore {
+  put(
+    step: StepKey,
+    artifact: { name: string; kind: ArtifactRef["kind"]; content: string | Uint8Array },
+  ): Promise<Outcome<ArtifactRef>>;
+  /** `not_found` when absent, `corrupt_record` when the content no longer matches its checksum. */
+  get(runId: string, id: string): Promise<Outcome<{ ref: ArtifactRef; content: Uint8Array }>>;
+  list(runId: string): Promise<ArtifactRef[]>;
+  delete(runId: string, id: string): Promise<boolean>;
+}

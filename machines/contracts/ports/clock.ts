@@ -1,0 +1,11 @@
+/** Time and chance, so that a simulator can own both. */
+export interface Clock {
+  /** Epoch milliseconds. */
+  now(): number;
+  /** Milliseconds from an arbitrary origin, never stepping back; goes on while the process is stopped. */
+  monotonic(): number;
+  /** Uniform in [0, 1). */
+  random(): number;
+  /** Calls back once after `ms`; the returned function calls it off. */
+  timer(ms: number, callback: () => void): () => void;
+}

@@ -1,0 +1,48 @@
+import type { Ask } from "../action.ts";
+import type { JsonObject } from "../json.ts";
+import type { Outcome } from "../outcome.ts";
+import type { StepResultBody } from "../step-result.ts";
+import type { StepKey } from "../record.ts";
+import type { Verdict } from "../verdict.ts";
+import type { ApprovalView, RunView, StepView } from "../views.ts";
+
+/**
+ * What a control plane can do beyond the reference, as it advertises in `extensions` of `GET /health`.
+ * The reference gateway advertises none; then only the reference's calls are made.
+ * `idempotent-results`: results carry `Idempotency-Key` and a fence; repeats are recognised.
+ * `approvals`: `POST /v1/approvals` and `GET /v1/approvals/{id}`.
+ * `events`: `GET /v1/events`, server-sent run changes.
+ */
+export type Extension = "idempotent-results" | "approvals" | "events";
+
+export interface ToolCheck {
+  runId: string;
+  toolName: string;
+  toolInput: JsonObject;
+  estimatedCostCents?: number;
+}
+
+export interface Report extends StepKey {
+  fence: number;
+  idempotencyKey: string;
+  body: StepResultBody;
+}
+
+/**
+ * `accepted`: applied now. `repeated`: recognised as already applied.
+ * `ended`: the step or its run has already ended otherwise (cancelled, say); the report changes nothing.
+ */
+export type Reception = "accepted" | "repeated" | "ended";
+
+/** The worker's side of the control plane's HTTP API. Never retries; a failure says whether one may. */
+export interface ControlPlane {
+  /** Cached for a while; a control plane that can't be reached is an `unavailable` failure. */
+  extensions(signal: AbortSignal): Promise<Outcome<ReadonlySet<Extension>>>;
+  checkTool(check: ToolCheck, signal: AbortSignal): Promise<Outcome<Verdict>>;
+  report(report: Report, signal: AbortSignal): Promise<Outcome<Reception>>;
+  /** Idempotent by step and digest. Only where `approvals` is advertised. */
+  requestApproval(step: StepKey, ask: Ask, signal: AbortSignal): Promise<Outcome<ApprovalView>>;
+  findApproval(id: string, signal: AbortSignal): Promise<Outcome<ApprovalView>>;
+  run(runId: string, signal: AbortSignal): Promise<Outcome<RunView>>;
+  steps(runId: string, signal: AbortSignal): Promise<Outcome<StepView[]>>;
+}

@@ -1,0 +1,68 @@
+import { type } from "arktype";
+import { type Failure, failureShape } from "./failure.ts";
+import type { Json, JsonObject } from "./json.ts";
+
+/** Tokens and money of a step. Money is integer micro-dollars. */
+export const usageShape = type({
+  inputTokens: "number.integer >= 0",
+  outputTokens: "number.integer >= 0",
+  "costMicros?": "number.integer >= 0",
+});
+export type Usage = typeof usageShape.infer;
+
+/** How a step ended: the one thing that is reported. */
+export type StepResult =
+  | { status: "completed"; output: Json; usage: Usage | null }
+  | { status: "failed"; failure: Failure; output: Json; usage: Usage | null };
+
+/** The shape of a {@link StepResult} as it comes back from a store. */
+export const stepResultShape = type({
+  status: "'completed'",
+  output: "unknown",
+  usage: usageShape.or("null"),
+}).or({
+  status: "'failed'",
+  failure: failureShape,
+  output: "unknown",
+  usage: usageShape.or("null"),
+});
+
+/** The body of `POST /v1/runs/{run_id}/steps/{step_id}` (wire contract 1.3). */
+export interface StepResultBody {
+  status: "completed" | "failed" | "waiting_approval";
+  output?: Json;
+  error?: JsonObject;
+  input_tokens?: number;
+  output_tokens?: number;
+}
+
+/** A result as the wire has it: the error in `error`, and the reference's marker keys in `output`. */
+export function toResultBody(result: StepResult): StepResultBody {
+  const tokens =
+    result.usage === null
+      ? {}
+      : { input_tokens: result.usage.inputTokens, output_tokens: result.usage.outputTokens };
+  if (result.status === "completed") {
+    return { status: "completed", output: result.output, ...tokens };
+  }
+  const { kind, message, details } = result.failure;
+  return {
+    status: "failed",
+    error: { kind, message, ...(details === undefined ? {} : { details }) },
+    output: { error: message, ...marker(kind), ...partial(result.output) },
+    ...tokens,
+  };
+}
+
+/** Keys that readers of the reference's output look for. */
+function marker(kind: Failure["kind"]): JsonObject {
+  if (kind === "policy_denied") return { policy_denied: true };
+  if (kind === "approval_rejected" || kind === "approval_expired") {
+    return { requires_approval: true };
+  }
+  return {};
+}
+
+function partial(output: Json): JsonObject {
+  return output === null ? {} : { partial: output };
+}
