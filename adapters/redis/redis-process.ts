@@ -1,0 +1,93 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
+import { StoreUnreachable } from "../../machines/contracts/store-unreachable.ts";
+import { type Address, ask } from "./ask.ts";
+
+/** How long a starting server may load its append-only file, and a stopping one may write it. */
+const patienceMs = 15_000;
+
+export interface RedisProcess {
+  pid: number;
+  /** Ends the server cleanly (SIGTERM), or by force when that takes too long. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts a server that keeps its data in `directory` (absolute) and listens on `address` alone. It gets its
+ * settings on standard input, so that no password shows in the process list, and a process group of its own,
+ * so that a Ctrl-C meant for us does not stop it while steps are still being put away.
+ *
+ * @throws StoreUnreachable when it ends early or does not answer in time
+ */
+export async function startRedisProcess(
+  binary: string,
+  directory: string,
+  address: Address,
+): Promise<RedisProcess> {
+  const child = spawn(binary, ["-"], {
+    cwd: directory,
+    detached: true,
+    stdio: ["pipe", "ignore", "ignore"],
+  });
+  const ended = once(child, "exit").then(
+    ([code, signal]) => `it ended with ${signal ?? `code ${code}`}; see ${directory}/redis.log`,
+    (error: Error) => error.message,
+  );
+  // A child that could not start, or ended at once, breaks the pipe; `ended` says so.
+  child.stdin.on("error", () => {});
+  child.stdin.end(settings(directory, address));
+  child.unref();
+
+  const problem = await Promise.race([ended, answer(address)]);
+  if (problem !== null) {
+    await end(child);
+    throw new StoreUnreachable(`${binary} in ${directory}`, problem);
+  }
+  return { pid: child.pid ?? 0, stop: () => end(child) };
+}
+
+async function answer(address: Address): Promise<string | null> {
+  const deadline = Date.now() + patienceMs;
+  while (Date.now() < deadline) {
+    const reply = await ask(address, "PING", 1_000).catch(() => "");
+    if (reply === "+PONG") return null;
+    await sleep(10);
+  }
+  return `no answer to PING within ${patienceMs} ms`;
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const exit = once(child, "exit");
+  child.kill("SIGTERM");
+  const force = setTimeout(() => child.kill("SIGKILL"), patienceMs);
+  await exit;
+  clearTimeout(force);
+}
+
+function settings(directory: string, address: Address): string {
+  return [
+    ...listening(address),
+    `dir ${JSON.stringify(directory)}`,
+    "appendonly yes",
+    // The append-only file has everything; a dump beside it would only cost.
+    'save ""',
+    "daemonize no",
+    "loglevel warning",
+    'logfile "redis.log"',
+    "",
+  ].join("\n");
+}
+
+function listening(address: Address): string[] {
+  if ("path" in address) {
+    return ["port 0", `unixsocket ${JSON.stringify(address.path)}`, "unixsocketperm 700"];
+  }
+  const { host, port, password } = address;
+  return [
+    `port ${port}`,
+    `bind ${host}`,
+    ...(password === undefined ? [] : [`requirepass ${password}`]),
+  ];
+}
