@@ -1,0 +1,90 @@
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
+import { ToolListChangedNotificationSchema } from "@modelcontextprotocol/sdk/types.js";
+import type { Log } from "../../machines/contracts/ports/log.ts";
+import { ChildTransport } from "./child-transport.ts";
+import type { McpServer } from "./mcp-server.ts";
+import { noTimeout } from "./no-timeout.ts";
+import { untilAborted } from "./until-aborted.ts";
+
+/** Milliseconds that an HTTP server has to hear that its session is over. */
+const farewellMs = 1_000;
+
+export interface Connection {
+  client: Client;
+  /** Why the connection is over, for a person; null while it stands. */
+  ending(): string | null;
+  /** Bounded, never rejects; a child process and all it started are gone afterwards. */
+  close(): Promise<void>;
+}
+
+export interface Listeners {
+  log: Log;
+  onToolsChanged(): void;
+  onClosed(): void;
+}
+
+/**
+ * Opens a connection and shakes hands. What was started for a handshake that fails is ended before this rejects.
+ *
+ * @throws whatever the transport or the SDK throws, and the signal's reason
+ */
+export async function connect(
+  server: McpServer,
+  clientInfo: { name: string; version: string },
+  listeners: Listeners,
+  signal: AbortSignal,
+): Promise<Connection> {
+  const { log } = listeners;
+  const about = { server: server.name };
+  let ended: string | null = null;
+  const { transport, ending, farewell } = open(server, log);
+  const client = new Client(clientInfo);
+  Object.assign(client, {
+    onerror: (error: Error) =>
+      log.debug({ ...about, problem: error.message }, "MCP transport error"),
+    onclose: () => {
+      ended ??= "the connection was closed";
+      listeners.onClosed();
+    },
+  });
+  client.setNotificationHandler(ToolListChangedNotificationSchema, listeners.onToolsChanged);
+  const close = async (): Promise<void> => {
+    await farewell();
+    await transport.close().catch(() => undefined);
+  };
+  try {
+    await untilAborted(client.connect(transport, { signal, timeout: noTimeout }), signal);
+  } catch (error) {
+    const reason = ending();
+    await close();
+    throw reason === null ? error : new Error(reason, { cause: error });
+  }
+  return { client, ending: () => ending() ?? ended, close };
+}
+
+interface Opened {
+  transport: Transport;
+  ending(): string | null;
+  farewell(): Promise<void>;
+}
+
+function open(server: McpServer, log: Log): Opened {
+  if (server.url === undefined) {
+    const transport = new ChildTransport(server, (line) =>
+      log.debug({ server: server.name, line }, "MCP server wrote to stderr"),
+    );
+    return { transport, ending: () => transport.ending, farewell: async () => undefined };
+  }
+  const transport = new StreamableHTTPClientTransport(
+    new URL(server.url),
+    server.headers === undefined ? {} : { requestInit: { headers: server.headers } },
+  );
+  const farewell = (): Promise<void> =>
+    untilAborted(transport.terminateSession(), AbortSignal.timeout(farewellMs)).catch(
+      () => undefined,
+    );
+  // The SDK declares `sessionId: string | undefined` where its own interface has it optional.
+  return { transport: transport as Transport, ending: () => null, farewell };
+}

@@ -1,0 +1,99 @@
+import type { CallToolResult, Tool } from "@modelcontextprotocol/sdk/types.js";
+import { terminal } from "../../machines/contracts/failure.ts";
+import type { Json, JsonObject } from "../../machines/contracts/json.ts";
+import { fail, ok } from "../../machines/contracts/outcome.ts";
+import type { Outcome } from "../../machines/contracts/outcome.ts";
+import type { Log } from "../../machines/contracts/ports/log.ts";
+import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
+import { compileSchema } from "./compile-schema.ts";
+import type { Check } from "./compile-schema.ts";
+import { describeTool, isSafeToRepeat } from "./describe-tool.ts";
+import { findTool } from "./find-tool.ts";
+import { listTools } from "./list-tools.ts";
+import type { McpServer } from "./mcp-server.ts";
+import { readResult, readText } from "./read-result.ts";
+import { ServerConnection } from "./server-connection.ts";
+
+/** Characters of a tool's own error that are kept. */
+const errorTextLimit = 4_096;
+
+export interface ToolHostOptions {
+  servers: McpServer[];
+  log: Log;
+  clientInfo: { name: string; version: string };
+  /** Milliseconds for each connect, list and call; 30 seconds unless given. */
+  timeoutMs?: number;
+}
+
+/**
+ * The tools of MCP servers. A tool is called by its bare name, or as `server.tool`; a bare name that two
+ * servers have is a `conflict`, so that neither is chosen silently. A call that was sent, brought no answer
+ * and may not be repeated is `in_doubt`, never retryable.
+ *
+ * @throws when two servers have one name
+ */
+export function createToolHost(options: ToolHostOptions): ToolHost {
+  const { log, clientInfo, timeoutMs = 30_000 } = options;
+  const servers = options.servers.map(
+    (server) => new ServerConnection(server, { clientInfo, timeoutMs, log }),
+  );
+  const names = new Set(servers.map((server) => server.name));
+  if (names.size < servers.length) throw new Error("two MCP servers have one name");
+  const checks = new WeakMap<object, Check | null>();
+
+  /** A schema that no draft can read is the server's fault: told once, and then not enforced. */
+  function checkOf(schema: object, about: { server: string; tool: string }): Check | null {
+    const known = checks.get(schema);
+    if (known !== undefined) return known;
+    const compiled = compileSchema(schema as JsonObject);
+    const check = typeof compiled === "string" ? null : compiled;
+    if (check === null)
+      log.warn({ ...about, problem: compiled }, "MCP tool's schema is not usable");
+    checks.set(schema, check);
+    return check;
+  }
+
+  function readOutput(server: string, tool: Tool, result: CallToolResult): Outcome<Json> {
+    const what = `tool "${tool.name}" of MCP server "${server}"`;
+    if (result.isError === true) {
+      const text = readText(result).slice(0, errorTextLimit) || "it gave no reason";
+      return fail(terminal("tool_failed", `${what} failed: ${text}`));
+    }
+    if (tool.outputSchema !== undefined) {
+      const check = checkOf(tool.outputSchema, { server, tool: tool.name });
+      const problem =
+        result.structuredContent === undefined
+          ? "is missing, though the tool declares its schema"
+          : (check?.(result.structuredContent) ?? null);
+      if (problem !== null) {
+        return fail(terminal("invalid_output", `structured content of ${what}: ${problem}`));
+      }
+    }
+    return ok(readResult(result));
+  }
+
+  return {
+    list: (signal) => listTools(servers, log, signal),
+    async describe(name, signal) {
+      const found = await findTool(servers, name, signal);
+      if (!found.ok) return found;
+      return ok(describeTool(name, found.value.server.name, found.value.tool));
+    },
+    async call(name, input, signal) {
+      const found = await findTool(servers, name, signal);
+      if (!found.ok) return found;
+      const { server, tool } = found.value;
+      const problem = checkOf(tool.inputSchema, { server: server.name, tool: tool.name })?.(input);
+      if (typeof problem === "string") {
+        return fail(terminal("invalid_input", `input of tool "${name}": ${problem}`));
+      }
+      const called = await server.call(tool.name, input, isSafeToRepeat(tool), signal);
+      if (!called.ok) return called;
+      const content = readOutput(server.name, tool, called.value);
+      return content.ok ? ok({ server: server.name, content: content.value }) : content;
+    },
+    async close() {
+      await Promise.all(servers.map((server) => server.close()));
+    },
+  };
+}

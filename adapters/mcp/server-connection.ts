@@ -1,0 +1,256 @@
+import { CallToolResultSchema } from "@modelcontextprotocol/sdk/types.js";
+import type { CallToolResult, Tool } from "@modelcontextprotocol/sdk/types.js";
+import { retryable, terminal } from "../../machines/contracts/failure.ts";
+import type { Failure } from "../../machines/contracts/failure.ts";
+import type { JsonObject } from "../../machines/contracts/json.ts";
+import { fail, ok } from "../../machines/contracts/outcome.ts";
+import type { Outcome } from "../../machines/contracts/outcome.ts";
+import type { Log } from "../../machines/contracts/ports/log.ts";
+import { connect } from "./connect.ts";
+import type { Connection } from "./connect.ts";
+import type { McpServer } from "./mcp-server.ts";
+import { noTimeout } from "./no-timeout.ts";
+import { isAnswer, readError } from "./read-error.ts";
+import { readTools } from "./read-tools.ts";
+import { untilAborted } from "./until-aborted.ts";
+
+/** Milliseconds; a connection that lived this long starts its back-off anew. */
+const soundAfterMs = 30_000;
+const longestBackOffMs = 30_000;
+/** Milliseconds a server that let a call time out has to show that it lives. */
+const signOfLifeMs = 5_000;
+
+interface Live {
+  connection: Connection;
+  since: number;
+  tools: Map<string, Tool> | null;
+  listing: Promise<Map<string, Tool>> | null;
+  calls: number;
+  /** Not to be used again; closed when the last call on it has ended. */
+  retired: boolean;
+}
+
+/**
+ * One server and its one connection: opened on first use, shared by all, opened anew on the next use after
+ * it was lost. The first time at once, then after a wait that doubles up to half a minute; until it is over,
+ * a use fails with the reason and the time left. Expected trouble comes back as a value.
+ */
+export class ServerConnection {
+  readonly name: string;
+  /** The names of its tools when it was last asked. */
+  lastTools: ReadonlySet<string> = new Set();
+  /** True when the last attempt to connect failed. */
+  down = false;
+  readonly #server: McpServer;
+  readonly #clientInfo: { name: string; version: string };
+  readonly #timeoutMs: number;
+  readonly #log: Log;
+  readonly #closing = new AbortController();
+  #live: Live | null = null;
+  #attempt: Promise<Outcome<Live>> | null = null;
+  #failures = 0;
+  #notBefore = 0;
+  #lastFailure: Failure | null = null;
+  readonly #endings = new Set<Promise<void>>();
+
+  constructor(
+    server: McpServer,
+    options: { clientInfo: { name: string; version: string }; timeoutMs: number; log: Log },
+  ) {
+    this.name = server.name;
+    this.#server = server;
+    this.#clientInfo = options.clientInfo;
+    this.#timeoutMs = options.timeoutMs;
+    this.#log = options.log;
+  }
+
+  /** By name; asked for again after the server said that they changed. */
+  async tools(signal: AbortSignal): Promise<Outcome<Map<string, Tool>>> {
+    const connected = await this.#connected(signal);
+    if (!connected.ok) return connected;
+    const live = connected.value;
+    if (live.tools !== null) return ok(live.tools);
+    const deadline = AbortSignal.timeout(this.#timeoutMs);
+    const listing = (live.listing ??= readTools(live.connection.client, deadline));
+    try {
+      const tools = await untilAborted(listing, AbortSignal.any([signal, deadline]));
+      this.lastTools = new Set(tools.keys());
+      // Not kept when the server said meanwhile that its tools changed.
+      if (live.listing === listing) live.tools = tools;
+      return ok(tools);
+    } catch (error) {
+      // The listing is shared: one caller that gives up takes nothing from the others.
+      if (!signal.aborted && live.listing === listing) live.listing = null;
+      return fail(this.#readError(error, live, "the list of tools", true, signal, deadline));
+    }
+  }
+
+  /** One call of one tool. A tool's own error is in the result. */
+  async call(
+    tool: string,
+    input: JsonObject,
+    safeToRepeat: boolean,
+    signal: AbortSignal,
+  ): Promise<Outcome<CallToolResult>> {
+    const connected = await this.#connected(signal);
+    if (!connected.ok) return connected;
+    const live = connected.value;
+    const deadline = AbortSignal.timeout(this.#timeoutMs);
+    live.calls += 1;
+    try {
+      const request = live.connection.client.request(
+        { method: "tools/call", params: { name: tool, arguments: input } },
+        CallToolResultSchema,
+        { signal: AbortSignal.any([signal, deadline]), timeout: noTimeout },
+      );
+      return ok(await request);
+    } catch (error) {
+      return fail(this.#readError(error, live, `tool "${tool}"`, safeToRepeat, signal, deadline));
+    } finally {
+      live.calls -= 1;
+      if (live.retired && live.calls === 0) this.#endLater(live);
+    }
+  }
+
+  /** Bounded; leaves no process behind. Calls still under way fail. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    const live = this.#live;
+    this.#live = null;
+    if (live !== null) this.#endLater(live);
+    await this.#attempt;
+    await Promise.all(this.#endings);
+  }
+
+  /** The caller's signal ends the caller's waiting, not the attempt, which others may share. */
+  async #connected(signal: AbortSignal): Promise<Outcome<Live>> {
+    const cutShort = terminal("cancelled", `waiting for MCP server "${this.name}" was cut short`);
+    if (signal.aborted) return fail(cutShort);
+    if (this.#closing.signal.aborted) {
+      return fail(terminal("unavailable", `MCP server "${this.name}" was closed by us`));
+    }
+    if (this.#live !== null) return ok(this.#live);
+    const wait = Math.ceil(this.#notBefore - performance.now());
+    if (this.#attempt === null && wait > 0 && this.#lastFailure !== null) {
+      return fail({ ...this.#lastFailure, retryAfterMs: wait });
+    }
+    this.#attempt ??= this.#connect().finally(() => {
+      this.#attempt = null;
+    });
+    return untilAborted(this.#attempt, signal).catch(() => fail(cutShort));
+  }
+
+  async #connect(): Promise<Outcome<Live>> {
+    const deadline = AbortSignal.timeout(this.#timeoutMs);
+    const listeners = {
+      log: this.#log,
+      onToolsChanged: () => {
+        if (this.#live !== null) Object.assign(this.#live, { tools: null, listing: null });
+      },
+      onClosed: () => this.#lost(live),
+    };
+    let live: Live | null = null;
+    try {
+      const signal = AbortSignal.any([deadline, this.#closing.signal]);
+      const connection = await connect(this.#server, this.#clientInfo, listeners, signal);
+      live = {
+        connection,
+        since: performance.now(),
+        tools: null,
+        listing: null,
+        calls: 0,
+        retired: false,
+      };
+      if (connection.ending() !== null) throw new Error("it ended at once");
+    } catch (error) {
+      const failure = readError(error, {
+        what: `MCP server "${this.name}"`,
+        aborted: this.#closing.signal.aborted,
+        timedOutAfterMs: deadline.aborted ? this.#timeoutMs : null,
+        ending: error instanceof Error && error.cause !== undefined ? error.message : null,
+        safeToRepeat: true,
+      });
+      return fail(this.#failed(asUnavailable(failure)));
+    }
+    this.#live = live;
+    this.down = false;
+    return ok(live);
+  }
+
+  #failed(failure: Failure): Failure {
+    this.down = true;
+    this.#log.warn({ server: this.name, problem: failure.message }, "MCP server not available");
+    this.#backOff(failure);
+    return failure;
+  }
+
+  #lost(live: Live | null): void {
+    if (live === null || live !== this.#live) return;
+    this.#live = null;
+    const reason = live.connection.ending() ?? "the connection was lost";
+    this.#log.warn({ server: this.name, reason }, "MCP server went away");
+    if (performance.now() - live.since > soundAfterMs) this.#failures = 0;
+    this.#backOff(retryable("unavailable", `MCP server "${this.name}" went away: ${reason}`));
+  }
+
+  #backOff(failure: Failure): void {
+    this.#failures += 1;
+    this.#lastFailure = failure;
+    const wait = this.#failures === 1 ? 0 : 250 * 2 ** Math.min(this.#failures, 20);
+    this.#notBefore = performance.now() + Math.min(longestBackOffMs, wait);
+  }
+
+  #readError(
+    error: unknown,
+    live: Live,
+    what: string,
+    safeToRepeat: boolean,
+    signal: AbortSignal,
+    deadline: AbortSignal,
+  ): Failure {
+    const ending = live.connection.ending();
+    const timedOut = !signal.aborted && deadline.aborted;
+    if (timedOut) void this.#probe(live);
+    else if (!signal.aborted && !isAnswer(error, ending) && this.#server.url !== undefined) {
+      // An HTTP transport never says that the other side, or our session there, is gone.
+      this.#retire(live);
+    }
+    return readError(error, {
+      what: `${what} of MCP server "${this.name}"`,
+      aborted: signal.aborted,
+      timedOutAfterMs: timedOut ? this.#timeoutMs : null,
+      ending,
+      safeToRepeat,
+    });
+  }
+
+  /** A server that let a call time out and answers no ping either would fail every later call as slowly. */
+  async #probe(live: Live): Promise<void> {
+    const signal = AbortSignal.timeout(Math.min(signOfLifeMs, this.#timeoutMs));
+    const ping = live.connection.client.ping({ signal, timeout: noTimeout });
+    const alive = await untilAborted(ping, signal).then(
+      () => true,
+      (error: unknown) => isAnswer(error, live.connection.ending()) && !signal.aborted,
+    );
+    if (alive || live !== this.#live) return;
+    this.#lost(live);
+    this.#endLater(live);
+  }
+
+  #retire(live: Live): void {
+    this.#lost(live);
+    live.retired = true;
+    if (live.calls === 0) this.#endLater(live);
+  }
+
+  #endLater(live: Live): void {
+    const ending = live.connection.close().finally(() => this.#endings.delete(ending));
+    this.#endings.add(ending);
+  }
+}
+
+/** Whatever kept us from a server (unless we were told off, or left), it may be there the next time. */
+function asUnavailable(failure: Failure): Failure {
+  if (failure.kind === "unauthorized" || failure.kind === "cancelled") return failure;
+  return retryable("unavailable", failure.message);
+}
