@@ -1,0 +1,102 @@
+import { spawn } from "node:child_process";
+import type { Readable } from "node:stream";
+import { fail, ok, type Outcome } from "../../machines/contracts/outcome.ts";
+import type { SandboxRun } from "../../machines/contracts/ports/sandbox.ts";
+import { terminal } from "../../machines/contracts/failure.ts";
+import { captureOutput } from "./captured-output.ts";
+import { baseEnv } from "./layout.ts";
+import { limits } from "./limits.ts";
+import { watchMemory } from "./memory-watch.ts";
+
+export interface Box {
+  /** Builds the sandbox and runs `sh` in it, which evaluates the program it reads from standard input. */
+  command: readonly string[];
+  /** From {@link writeProgram}. */
+  program: string;
+  timeoutMs: number;
+  /** What to install when the program finds its interpreter missing. */
+  interpreter: string;
+}
+
+/**
+ * Runs a program in a box. The box is a process group of its own whose first process takes its whole pid
+ * namespace down with it; time limit, memory limit and abort all end in the same SIGKILL.
+ * A program that fails is a value; only a box that could not be built, or an abort, is a failure.
+ */
+export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<SandboxRun>> {
+  const cancelled = fail(terminal("cancelled", "the sandbox run was called off"));
+  if (signal.aborted) return cancelled;
+  const began = performance.now();
+  const [command = "", ...args] = box.command;
+  const child = spawn(command, args, {
+    cwd: "/",
+    // None of our own environment: a process inside could read it in /proc/1/environ.
+    env: { ...baseEnv },
+    detached: true,
+    stdio: ["pipe", "pipe", "pipe", "pipe"],
+  });
+  const [stdin, out, err, words] = child.stdio;
+  const stdout = captureOutput(out);
+  const stderr = captureOutput(err);
+  const said = captureOutput(words as Readable);
+  stdin.on("error", () => {});
+  stdin.end(box.program);
+
+  const kill = () => {
+    const running = child.exitCode === null && child.signalCode === null;
+    if (child.pid !== undefined && running) killGroup(child.pid);
+  };
+  const over = { time: false, memory: false };
+  const end = (reason: "time" | "memory") => {
+    over[reason] = true;
+    kill();
+  };
+  const timer = setTimeout(() => end("time"), box.timeoutMs);
+  const unwatch = child.pid === undefined ? () => {} : watchMemory(child.pid, () => end("memory"));
+  signal.addEventListener("abort", kill, { once: true });
+
+  const exit = await new Promise<number | Error>((resolve) => {
+    child.once("error", resolve);
+    child.once("close", (code) => resolve(code ?? 128 + 9));
+  });
+  clearTimeout(timer);
+  unwatch();
+  signal.removeEventListener("abort", kill);
+
+  if (signal.aborted) return cancelled;
+  if (exit instanceof Error) return fail(terminal("sandbox_failed", `${command}: ${exit.message}`));
+  if (said.text().startsWith("missing")) return fail(interpreterMissing(box.interpreter));
+  if (!over.time && !over.memory && !said.text().startsWith("started")) {
+    const reason = stderr.text().trim().split("\n")[0] || `exit code ${exit}`;
+    return fail(terminal("sandbox_failed", `the sandbox could not be built: ${reason}`));
+  }
+  return ok({
+    exitCode: over.time ? null : exit,
+    timedOut: over.time,
+    stdout: stdout.text(),
+    stderr: stderr.text() + (over.memory ? memoryNote : ""),
+    truncated: stdout.truncated() || stderr.truncated(),
+    durationMs: Math.round(performance.now() - began),
+  });
+}
+
+const memoryNote = `\nkilled: the run held more than ${limits.residentBytes / 1024 / 1024} MiB of memory\n`;
+
+function interpreterMissing(interpreter: string) {
+  return terminal(
+    "unavailable",
+    `the sandbox has no ${interpreter}: install it under /usr (apt-get install ${packageOf(interpreter)}, or your system's way)`,
+  );
+}
+
+function packageOf(interpreter: string): string {
+  return interpreter === "node" ? "nodejs" : interpreter;
+}
+
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // Gone already.
+  }
+}
