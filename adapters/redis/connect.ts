@@ -1,0 +1,72 @@
+import { Redis, type RedisOptions } from "ioredis";
+import { StoreUnreachable } from "../../machines/contracts/store-unreachable.ts";
+import type { RedisTarget } from "./redis-url.ts";
+
+/** How long a start may take before the store counts as unreachable. */
+const startMs = 5_000;
+const slowestRetryMs = 2_000;
+
+type Options = Omit<RedisOptions, "replyMapping">;
+
+/**
+ * Connects, within a bounded time. Once connected it stays so: a lost connection is taken up again with
+ * growing pauses, and nothing is printed. `options` say how commands fare meanwhile; by default they wait.
+ *
+ * @throws StoreUnreachable when nobody answers, the server refuses us, or it is older than 6.2
+ */
+export async function connectRedis(target: RedisTarget, options: Options = {}): Promise<Redis> {
+  let started = false;
+  let problem = "";
+  const redis: Redis = new Redis({
+    ...addressOptions(target),
+    ...(target.username === undefined ? {} : { username: target.username }),
+    ...(target.password === undefined ? {} : { password: target.password }),
+    db: target.database,
+    // Replies in one shape, whatever the server could do.
+    protocol: 2,
+    lazyConnect: true,
+    connectTimeout: startMs,
+    maxRetriesPerRequest: null,
+    retryStrategy: (times) => (started ? Math.min(20 * 2 ** times, slowestRetryMs) : null),
+    ...options,
+  });
+  // Without a listener ioredis prints its errors.
+  redis.on("error", (error: NodeJS.ErrnoException) => {
+    problem = error.code ?? error.message;
+  });
+  try {
+    await within(startMs, redis.connect());
+    requireVersion(await within(startMs, redis.info("server")));
+    started = true;
+    return redis;
+  } catch (error) {
+    redis.disconnect();
+    const reason = problem || (error instanceof Error ? error.message : String(error));
+    throw new StoreUnreachable(`REDIS_URL ${target.shown}`, reason);
+  }
+}
+
+function addressOptions({ address }: RedisTarget): Options {
+  if ("path" in address) return { path: address.path };
+  const { host, port, tls } = address;
+  return tls ? { host, port, tls: {} } : { host, port };
+}
+
+/** Streams need 6.2: XPENDING with IDLE. Valkey answers with the Redis version it descends from. */
+function requireVersion(info: string): void {
+  const version = /redis_version:(\d+)\.(\d+)\S*/.exec(info);
+  const [major, minor] = [Number(version?.[1]), Number(version?.[2])];
+  if (version !== null && (major < 6 || (major === 6 && minor < 2))) {
+    throw new Error(`it is version ${major}.${minor}; expected 6.2 or later`);
+  }
+}
+
+async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+  const { promise: expired, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
+  try {
+    return await Promise.race([promise, expired]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

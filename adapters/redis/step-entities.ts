@@ -1,0 +1,62 @@
+import type { StepKey } from "../../machines/contracts/record.ts";
+import { recordId, type RecordText } from "../../machines/contracts/record-text.ts";
+import type { RedisTarget } from "./redis-url.ts";
+
+/** Step records as redis-om entities, for readers; every write is a script of ours. */
+export interface StepEntities {
+  /** Null when nothing is kept of the step. */
+  find(key: StepKey): Promise<RecordText | null>;
+  close(): Promise<void>;
+}
+
+/**
+ * redis-om reads through node-redis, a second connection. Both are loaded and connected when the first record
+ * is looked up: a worker never does, and they would cost it a fifth of a second at start.
+ */
+export function createStepEntities(target: RedisTarget, prefix: string): StepEntities {
+  let connected: ReturnType<typeof connect> | null = null;
+  return {
+    async find(key) {
+      connected ??= connect(target, prefix);
+      const { repository } = await connected;
+      const entity = await repository.fetch(recordId(key));
+      // A missing key comes back as an empty entity.
+      return entity.phase === undefined ? null : entity;
+    },
+    async close() {
+      if (connected !== null) await (await connected).client.disconnect();
+    },
+  };
+}
+
+async function connect(target: RedisTarget, prefix: string) {
+  const [{ Repository, Schema }, { createClient }] = await Promise.all([
+    import("redis-om"),
+    import("redis"),
+  ]);
+  const client = createClient({
+    socket: target.address,
+    ...(target.username === undefined ? {} : { username: target.username }),
+    ...(target.password === undefined ? {} : { password: target.password }),
+    database: target.database,
+  });
+  // It reconnects by itself; without a listener its errors would end the process.
+  client.on("error", () => {});
+  await client.connect();
+  const text = { type: "string" } as const;
+  // All text: a field that is not what it should be is the reader's to refuse, not the mapper's.
+  const schema = new Schema<RecordText>(
+    `${prefix}step`,
+    {
+      phase: text,
+      fence: text,
+      job: text,
+      snapshot: text,
+      result: text,
+      path: text,
+      wakeAt: text,
+    },
+    { dataStructure: "HASH" },
+  );
+  return { client, repository: new Repository(schema, client) };
+}

@@ -1,0 +1,92 @@
+import type { Redis } from "ioredis";
+import type { Delivery, StepQueue } from "../../machines/contracts/ports/step-queue.ts";
+import { createGroup, isGroupGone } from "./consumer-group.ts";
+import { createDeadLetters } from "./dead-letters.ts";
+import { fieldsOf } from "./fields.ts";
+import { group, handedBack, type Keys } from "./keys.ts";
+import { bindScript } from "./script.ts";
+import { claimStale } from "./scripts/claim-stale.ts";
+import { forgetConsumers } from "./scripts/forget-consumers.ts";
+import { handBack } from "./scripts/hand-back.ts";
+import { leaveGroup } from "./scripts/leave-group.ts";
+import { renewLeases } from "./scripts/renew-leases.ts";
+import { createStreamReader } from "./stream-reader.ts";
+
+/** A consumer without entries that was not seen for this many leases, and this many ms at least, has died. */
+const deadAfter = { leases: 10, atLeastMs: 60_000 };
+
+/** The gateway's stream and its group (wire contract 1.1). `reader` blocks, `redis` never does. */
+export function createStepQueue(
+  redis: Redis,
+  reader: Redis,
+  keys: Keys,
+  consumer: string,
+): StepQueue {
+  const { stream } = keys;
+  const claim = bindScript(redis, claimStale);
+  const forget = bindScript(redis, forgetConsumers);
+  const give = bindScript(redis, handBack);
+  const leave = bindScript(redis, leaveGroup);
+  const renew = bindScript(redis, renewLeases);
+
+  const giveBack = async (entryIds: string[]) => {
+    if (entryIds.length > 0) await give(stream, group, consumer, handedBack, ...entryIds);
+  };
+
+  /** The value of `move`, or of `otherwise` when the group was gone; it is there again then. */
+  async function healing<T>(move: () => Promise<T>, otherwise: T): Promise<T> {
+    try {
+      return await move();
+    } catch (error) {
+      if (!isGroupGone(error)) throw error;
+      await createGroup(redis, stream);
+      return otherwise;
+    }
+  }
+
+  return {
+    consumer,
+    async publish(fields) {
+      const entryId = await redis.xadd(stream, "*", ...Object.entries(fields).flat());
+      return entryId ?? "";
+    },
+    read: createStreamReader(reader, redis, stream, { consumer, handBack: giveBack }),
+    async claimStale(leaseMs, count) {
+      const bound = Math.max(deadAfter.leases * leaseMs, deadAfter.atLeastMs);
+      const [taken] = await healing(
+        async () =>
+          (await Promise.all([
+            claim(stream, group, consumer, leaseMs, count),
+            forget(stream, group, consumer, bound),
+          ])) as [Taken[], number],
+        [[], 0],
+      );
+      return taken.map(toDelivery);
+    },
+    async renew(entryIds) {
+      if (entryIds.length === 0) return [];
+      return (await renew(stream, group, consumer, ...entryIds)) as string[];
+    },
+    handBack: giveBack,
+    ...createDeadLetters(redis, keys, consumer),
+    async stats() {
+      const [length, summary, deadLetters] = await Promise.all([
+        redis.xlen(stream),
+        healing(() => redis.xpending(stream, group), [0]),
+        redis.xlen(keys.letters),
+      ]);
+      return { length, pending: Number(summary[0]), deadLetters };
+    },
+    async close() {
+      reader.disconnect();
+      // A server that is away is not waited for; others forget this consumer in time.
+      if (redis.status === "ready") await leave(stream, group, consumer).catch(() => {});
+    },
+  };
+}
+
+type Taken = [entryId: string, deliveries: number, flat: string[]];
+
+function toDelivery([entryId, deliveries, flat]: Taken): Delivery {
+  return { entryId, fields: fieldsOf(flat), deliveries };
+}

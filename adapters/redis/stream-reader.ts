@@ -1,0 +1,92 @@
+import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Redis } from "ioredis";
+import type { Delivery, StepQueue } from "../../machines/contracts/ports/step-queue.ts";
+import { createGroup, isGroupGone } from "./consumer-group.ts";
+import { fieldsOf } from "./fields.ts";
+import { group } from "./keys.ts";
+
+/** How much longer than its BLOCK a read may take before its connection counts as hung. */
+const watchdogMs = 2_000;
+/** How long an aborted read waits for the server to let it go. */
+const unblockMs = 300;
+
+/**
+ * The blocking read, on a connection of its own (`reader`) since it holds it. A read is given up when its
+ * signal aborts or when it hangs, as one can after a reconnect; what the server delivers to a read that was
+ * given up is handed back, so that no entry is left behind with a lease nobody renews. While the server is
+ * away a read returns nothing.
+ */
+export function createStreamReader(
+  reader: Redis,
+  commands: Redis,
+  stream: string,
+  queue: Pick<StepQueue, "consumer" | "handBack">,
+): StepQueue["read"] {
+  async function request(count: number, blockMs: number): Promise<Delivery[]> {
+    // BLOCK 0 would wait for ever.
+    const block = blockMs > 0 ? ["BLOCK", Math.ceil(blockMs)] : [];
+    const start = ["GROUP", group, queue.consumer, "COUNT", count, ...block];
+    try {
+      return deliveries(await reader.call("XREADGROUP", [...start, "STREAMS", stream, ">"]));
+    } catch (error) {
+      if (isGroupGone(error)) await createGroup(commands, stream);
+      else if (error instanceof Error && error.name === "ReplyError") throw error;
+      // Else the connection broke; the next read waits for it.
+      return [];
+    }
+  }
+
+  return async (count, blockMs, signal) => {
+    if (!(await isReady(reader, blockMs, signal))) return [];
+    const connection = reader.client("ID").catch(() => null);
+    const reply = request(count, blockMs);
+    const watch = new AbortController();
+    const givenUp = AbortSignal.any([signal, watch.signal]);
+    const watchdog = setTimeout(() => watch.abort(), blockMs + watchdogMs);
+    try {
+      const first = await Promise.race([reply, aborted(givenUp)]);
+      if (first !== null) return first;
+    } finally {
+      clearTimeout(watchdog);
+    }
+
+    let released = false;
+    const release = reply
+      .then((late) => queue.handBack(late.map((delivery) => delivery.entryId)))
+      .catch(() => {})
+      .finally(() => (released = true));
+    if (signal.aborted) {
+      const unblocking = connection.then((id) => id && commands.client("UNBLOCK", id));
+      unblocking.catch(() => {});
+      await Promise.race([release, sleep(unblockMs)]);
+    }
+    if (!released) reader.disconnect(true);
+    return [];
+  };
+}
+
+async function isReady(reader: Redis, waitMs: number, signal: AbortSignal): Promise<boolean> {
+  if (signal.aborted) return false;
+  if (reader.status === "ready") return true;
+  try {
+    await once(reader, "ready", { signal: AbortSignal.any([signal, AbortSignal.timeout(waitMs)]) });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<null> {
+  const { promise, resolve } = Promise.withResolvers<null>();
+  if (signal.aborted) resolve(null);
+  signal.addEventListener("abort", () => resolve(null), { once: true });
+  return promise;
+}
+
+/** `[[stream, [[id, [name, value, ...]], ...]]]`, or null when the wait was over. */
+function deliveries(reply: unknown): Delivery[] {
+  const streams = reply as [string, [string, string[] | null][]][] | null;
+  const entries = streams?.[0]?.[1] ?? [];
+  return entries.map(([entryId, flat]) => ({ entryId, fields: fieldsOf(flat), deliveries: 1 }));
+}
