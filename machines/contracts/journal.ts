@@ -10,6 +10,7 @@ export const journalEntryShape = type({
   effect: "string",
   /** Epoch milliseconds. */
   at: "number",
+  /** Digest of the grant that this effect spends. */
   "grant?": "string",
 }).or({
   event: "'completed'",

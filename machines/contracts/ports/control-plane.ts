@@ -36,6 +36,8 @@ export type Reception = "accepted" | "repeated" | "ended";
 
 /** The worker's side of the control plane's HTTP API. Never retries; a failure says whether one may. */
 export interface ControlPlane {
+  /** Whether it answers at all, now: never from a cache. */
+  ping(signal: AbortSignal): Promise<Outcome<null>>;
   /** Cached for a while; a control plane that can't be reached is an `unavailable` failure. */
   extensions(signal: AbortSignal): Promise<Outcome<ReadonlySet<Extension>>>;
   checkTool(check: ToolCheck, signal: AbortSignal): Promise<Outcome<Verdict>>;

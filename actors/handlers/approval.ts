@@ -1,0 +1,25 @@
+import type { Action } from "../../machines/contracts/action.ts";
+import type { Job } from "../../machines/contracts/job.ts";
+import { approvalInput } from "../../machines/contracts/step-input.ts";
+import type { StepHandler } from "./handler.ts";
+
+/** What a person is shown for an approval step: its message, and all of its input. */
+export function approvalAction(job: Job): Action {
+  const input = approvalInput.assert(job.input);
+  const name = input.message ?? input.approval_message ?? "approval";
+  return { kind: "approval", name, input: job.input };
+}
+
+/** An approval step is done when a person said yes to exactly what it shows, and never before. */
+export const approvalHandler: StepHandler = async ({ job, permission }) => {
+  const permitted = permission(approvalAction(job));
+  if (!permitted.granted) return permitted.work;
+  return {
+    kind: "done",
+    output: {
+      status: "approved",
+      approval_id: permitted.grant?.approvalId ?? null,
+      resolved_by: permitted.grant?.resolvedBy ?? null,
+    },
+  };
+};

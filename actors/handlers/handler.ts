@@ -1,0 +1,52 @@
+import type { Action, Ask, Grant } from "../../machines/contracts/action.ts";
+import type { Failure } from "../../machines/contracts/failure.ts";
+import type { Job } from "../../machines/contracts/job.ts";
+import type { Json } from "../../machines/contracts/json.ts";
+import type { Outcome } from "../../machines/contracts/outcome.ts";
+import type { Log } from "../../machines/contracts/ports/log.ts";
+import type { Usage } from "../../machines/contracts/step-result.ts";
+
+/** How a handler's work came out. */
+export type Work =
+  | { kind: "done"; output: Json; usage?: Usage | null }
+  | { kind: "asked"; asks: Ask[] }
+  | { kind: "failed"; failure: Failure; usage?: Usage | null };
+
+/**
+ * One touch of the outside world.
+ * `free`: safe and costs nothing to repeat; writes nothing.
+ * `safe`: may be repeated, but costs; its result is journalled, so a take-over does not pay twice.
+ * `unsafe`: its intent is journalled before, its result after; in doubt, a person is asked.
+ */
+export interface Effect<T extends Json> {
+  name: string;
+  input: Json;
+  repeat: "free" | "safe" | "unsafe";
+  /** The grant this effect spends. */
+  grant?: Grant;
+  run(signal: AbortSignal, idempotencyKey: string): Promise<Outcome<T>>;
+}
+
+export type Permission =
+  | { granted: true; grant: Grant | null }
+  /** Nobody has said yes to exactly this action; the work that asks for it. */
+  | { granted: false; work: Work };
+
+/** All a handler may see and do. */
+export interface StepScope {
+  job: Job;
+  /** Aborted when the step is cancelled, times out, loses its lease or drains. */
+  signal: AbortSignal;
+  /** What validation found wrong with the last output, or null. */
+  repairNote: string | null;
+  log: Log;
+  /** Whether policy allowed, or a person granted, exactly this action in this step. */
+  permission(action: Action): Permission;
+  /** Runs an effect, or reads its result from the journal. On `ok: false` return `work` from the handler. */
+  effect<T extends Json>(
+    effect: Effect<T>,
+  ): Promise<{ ok: true; value: T } | { ok: false; work: Work }>;
+}
+
+/** The work of one step type. Called again from the start after a take-over; its effects are not. */
+export type StepHandler = (scope: StepScope) => Promise<Work>;

@@ -1,0 +1,24 @@
+import type { StepType } from "../../machines/contracts/step-type.ts";
+import type { RuntimeOptions } from "../options.ts";
+import type { RuntimePorts } from "../ports.ts";
+import { approvalHandler } from "./approval.ts";
+import type { StepHandler } from "./handler.ts";
+import { llmHandler } from "./llm.ts";
+import { retrievalHandler } from "./retrieval.ts";
+import { sandboxHandler } from "./sandbox.ts";
+import { toolHandler } from "./tool.ts";
+
+/** The work of each step type: ours, or the user's own in its place. */
+export function handlersFor(
+  ports: RuntimePorts,
+  options: Pick<RuntimeOptions, "defaultModel" | "handlers">,
+): Record<StepType, StepHandler> {
+  return {
+    llm: llmHandler(ports, options.defaultModel),
+    tool: toolHandler(ports),
+    retrieval: retrievalHandler(ports),
+    sandbox: sandboxHandler(ports),
+    approval: approvalHandler,
+    ...options.handlers,
+  };
+}

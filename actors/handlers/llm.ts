@@ -1,0 +1,84 @@
+import { type } from "arktype";
+import { terminal } from "../../machines/contracts/failure.ts";
+import type { Job } from "../../machines/contracts/job.ts";
+import type { JsonObject } from "../../machines/contracts/json.ts";
+import type { ModelMessage, ModelReply } from "../../machines/contracts/ports/model-provider.ts";
+import { llmInput } from "../../machines/contracts/step-input.ts";
+import type { RuntimePorts } from "../ports.ts";
+import type { StepHandler } from "./handler.ts";
+
+const modelParams = type({
+  "temperature?": "0 <= number <= 2",
+  "max_tokens?": "number.integer > 0",
+}).or("null");
+
+/** The messages a step's input stands for (features 2.1): explicit ones, a task, or a prompt. */
+export function toMessages(job: Job, repairNote: string | null): ModelMessage[] {
+  const input = llmInput.assert(job.input);
+  const text = input.task ?? input.prompt ?? input.content;
+  const asked: ModelMessage[] = input.messages ?? [
+    { role: "user", content: text ?? `Process this input: ${JSON.stringify(job.input)}` },
+  ];
+  const repair = `The last answer was not accepted: ${repairNote}. Answer again, corrected.`;
+  return [
+    ...(input.system_prompt ? [{ role: "system" as const, content: input.system_prompt }] : []),
+    ...asked,
+    ...(repairNote === null ? [] : [{ role: "user" as const, content: repair }]),
+  ];
+}
+
+/** Asks a model once. The reply is always an object, whichever provider gave it. */
+export function llmHandler(
+  { models }: Pick<RuntimePorts, "models">,
+  defaultModel: string,
+): StepHandler {
+  return async ({ job, repairNote, effect }) => {
+    const input = llmInput.assert(job.input);
+    const params = modelParams(input.model_params ?? null);
+    if (params instanceof type.errors) {
+      const message = `llm step input: model_params ${params.summary}`;
+      return { kind: "failed", failure: terminal("invalid_input", message) };
+    }
+    const temperature = input.temperature ?? params?.temperature;
+    const request = {
+      model: input.model ?? defaultModel,
+      messages: toMessages(job, repairNote),
+      maxTokens: input.max_tokens ?? params?.max_tokens ?? 4_096,
+      ...(temperature === undefined ? {} : { temperature }),
+    };
+    const asked = await effect({
+      name: `model:${request.model}`,
+      input: request as unknown as JsonObject,
+      repeat: "safe",
+      run: async (signal, idempotencyKey) => {
+        const reply = await models.complete({ ...request, idempotencyKey }, signal);
+        return reply.ok ? { ok: true, value: reply.value as ModelReply & JsonObject } : reply;
+      },
+    });
+    if (!asked.ok) return asked.work;
+    const reply: ModelReply = asked.value;
+    const failure = unfinished(reply);
+    if (failure !== null) return { kind: "failed", failure, usage: reply.usage };
+    return { kind: "done", output: toOutput(reply), usage: reply.usage };
+  };
+}
+
+function unfinished(reply: ModelReply) {
+  if (reply.finishReason === "refusal") {
+    return terminal("model_failed", `${reply.model} refused to answer`);
+  }
+  return null;
+}
+
+function toOutput(reply: ModelReply): JsonObject {
+  return {
+    response: reply.content,
+    model: reply.model,
+    provider: reply.provider,
+    finish_reason: reply.finishReason,
+    ...(reply.toolCalls.length === 0
+      ? {}
+      : { tool_calls: reply.toolCalls as unknown as JsonObject[] }),
+    ...(reply.scripted === true ? { scripted: true } : {}),
+  };
+}

@@ -1,0 +1,87 @@
+import type { Observer, InspectionEvent, SnapshotFrom } from "xstate";
+import type { Action } from "../machines/contracts/action.ts";
+import type { Job } from "../machines/contracts/job.ts";
+import type { StepType } from "../machines/contracts/step-type.ts";
+import type { Verdict } from "../machines/contracts/verdict.ts";
+import type { StepLimits } from "../machines/step/context.ts";
+import type { StepEnd, stepMachine } from "../machines/step/machine.ts";
+import type { StepHandler } from "./handlers/handler.ts";
+
+/** Which tools this worker may call at all, whatever the control plane says. Deny by default. */
+export interface Allowlist {
+  allowed: readonly string[];
+  approvalRequired: readonly string[];
+  denied: readonly string[];
+}
+
+/** What a watcher is told of a step's life in this worker. */
+export type StepNews =
+  | { kind: "entered"; runId: string; stepId: string; stepType: StepType | null; state: string }
+  | {
+      kind: "ended";
+      runId: string;
+      stepId: string;
+      stepType: StepType | null;
+      how: StepEnd | "crashed";
+      /** The top-level states passed, over all lives of the step. */
+      path: readonly string[];
+      snapshot: SnapshotFrom<typeof stepMachine> | null;
+    };
+
+export interface RuntimeOptions {
+  /** Steps alive at once in this worker. */
+  capacity: number;
+  /** At most this many of one type execute at once; absent means as many as the capacity. */
+  bulkheads: Partial<Record<StepType, number>>;
+  /** How long a job stays this worker's without a heartbeat, milliseconds. */
+  leaseMs: number;
+  /** A job delivered more often than this becomes a dead letter. */
+  maxDeliveries: number;
+  limits: StepLimits;
+  /** Deadlines, milliseconds; null for none. */
+  deadlines: {
+    queueMs: number | null;
+    approvalMs: number;
+    executingMs: number;
+    totalMs: number | null;
+  };
+  allowlist: Allowlist;
+  /** What to do about an unsafe effect that may or may not have run. */
+  inDoubt: "ask" | "fail";
+  /** Model for llm steps that name none. */
+  defaultModel: string;
+  /** A result whose JSON is longer, in bytes, is cut by moving its output to an artifact. */
+  maxReportBytes: number;
+  /** The worker's own say before the control plane's; the stricter of the two wins. */
+  policy?: (action: Action, job: Job) => Verdict;
+  /** Replaces or adds the work of a step type. */
+  handlers?: Partial<Record<StepType, StepHandler>>;
+  onNews?: (news: StepNews) => void;
+  /** XState's inspection stream of the whole system, for Stately's tools. */
+  inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void);
+}
+
+export const defaultOptions: RuntimeOptions = {
+  capacity: 4,
+  bulkheads: {},
+  leaseMs: 30_000,
+  maxDeliveries: 10,
+  limits: {
+    maxAttempts: 3,
+    maxRepairs: 1,
+    baseDelayMs: 1_000,
+    maxDelayMs: 30_000,
+    parkAfterMs: 60_000,
+  },
+  deadlines: {
+    queueMs: null,
+    approvalMs: 24 * 60 * 60 * 1_000,
+    executingMs: 15 * 60 * 1_000,
+    totalMs: null,
+  },
+  allowlist: { allowed: [], approvalRequired: [], denied: [] },
+  inDoubt: "ask",
+  defaultModel: "claude-sonnet-4-20250514",
+  // The gateway answers 400 above 2 MiB (wire contract 1.2); the margin is for what proxies add.
+  maxReportBytes: 2 * 1024 * 1024 - 16 * 1024,
+};

@@ -1,0 +1,145 @@
+import { type Span, SpanStatusCode, trace } from "@opentelemetry/api";
+import { type ActorRefFrom, type AnyActorRef, createActor } from "xstate";
+import { type Failure, terminal } from "../machines/contracts/failure.ts";
+import type { Job } from "../machines/contracts/job.ts";
+import type { Log } from "../machines/contracts/ports/log.ts";
+import type { Delivery } from "../machines/contracts/ports/step-queue.ts";
+import type { StepKey } from "../machines/contracts/record.ts";
+import type { StepEnd, stepMachine } from "../machines/step/machine.ts";
+import type { SupervisorEvent } from "../machines/supervisor/events.ts";
+import type { RuntimeOptions, StepNews } from "./options.ts";
+import type { RuntimePorts } from "./ports.ts";
+import { StepLife } from "./step/life.ts";
+import { remoteContext } from "./trace-context.ts";
+
+/** A step alive in this worker. */
+export interface Alive {
+  actor: ActorRefFrom<typeof stepMachine>;
+  life: StepLife;
+}
+
+/** What the nursery and the sources share. */
+export interface Household {
+  ports: RuntimePorts;
+  options: RuntimeOptions;
+  /** The step chart with real work behind its names. */
+  machine: typeof stepMachine;
+  lives: WeakMap<AnyActorRef, StepLife>;
+  /** The steps alive, by entry id. */
+  alive: Map<string, Alive>;
+  /** Work that must end before the store may be closed. */
+  track: (work: Promise<unknown>) => void;
+  log: (key: StepKey) => Log;
+}
+
+interface Birth {
+  parent: AnyActorRef;
+  tell: (event: SupervisorEvent) => void;
+  delivery: Delivery;
+  key: StepKey;
+  job: Job | null;
+  problem: Failure | null;
+}
+
+const tracer = trace.getTracer("stateplane");
+
+/** Creates one step actor, observes it, starts it. Its end is told once, after its last work has unwound. */
+export function raiseStep(household: Household, birth: Birth): void {
+  const { options, ports, lives, alive } = household;
+  const { delivery, job, tell } = birth;
+  const { runId, stepId } = birth.key;
+  const key = { runId, stepId };
+  const span = startSpan(birth);
+  const log = household.log(key);
+  const leaseSeen = ports.clock.monotonic();
+  const life = new StepLife({ key, job, delivery, log, span, leaseSeen });
+  const problem = birth.problem ?? worn(delivery, options);
+  const actor = createActor(household.machine, {
+    id: stepId,
+    parent: birth.parent,
+    input: { runId, stepId, job, problem, limits: options.limits },
+  });
+  lives.set(actor, life);
+  alive.set(delivery.entryId, { actor, life });
+
+  const news = { runId, stepId, stepType: job?.stepType ?? null };
+  const isTold = { done: false };
+  const end = (how: StepEnd | "crashed", event: SupervisorEvent) => {
+    if (isTold.done) return;
+    isTold.done = true;
+    life.abort();
+    const over = life.tail.then(() => {
+      alive.delete(delivery.entryId);
+      endSpan(span, how);
+      const snapshot = actor.getSnapshot();
+      options.onNews?.({ ...news, kind: "ended", how, path: life.path, snapshot });
+      tell(event);
+    });
+    household.track(over);
+  };
+  // Subscribed before the start: an actor that errors unobserved throws in a later tick.
+  actor.subscribe({
+    next: (snapshot) => note(life, String(topLevel(snapshot.value)), options, news),
+    complete: () => {
+      const how = topLevel(actor.getSnapshot().value) as StepEnd;
+      log.debug({ how, path: life.path }, "step ended here");
+      end(how, { type: "step.ended", how });
+    },
+    error: (error) => {
+      const message = error instanceof Error ? error.message : String(error);
+      log.error({ err: error }, "step actor crashed; its job will be delivered again");
+      end("crashed", { type: "step.crashed", stepId, message });
+    },
+  });
+  actor.start();
+}
+
+/** Adds a state to the path when it is entered; the ends are no states of the story. */
+function note(
+  life: StepLife,
+  state: string,
+  { onNews }: RuntimeOptions,
+  news: Pick<StepNews, "runId" | "stepId" | "stepType">,
+): void {
+  if (ends.has(state) || life.path.at(-1) === state) return;
+  // A step taken up again begins at pending: that is the worker's business, not the step's.
+  if (state === "pending" && life.path.length > 0) return;
+  life.path = [...life.path, state].slice(-maxPath);
+  onNews?.({ ...news, kind: "entered", state });
+}
+
+const ends = new Set<string>(["settled", "parked", "handed-back", "gone"] satisfies StepEnd[]);
+/** States kept of a step's path: enough for every retry and repair a sane setting allows. */
+const maxPath = 64;
+
+function topLevel(value: string | object): string | undefined {
+  return typeof value === "string" ? value : Object.keys(value)[0];
+}
+
+function worn(delivery: Delivery, { maxDeliveries }: RuntimeOptions): Failure | null {
+  if (delivery.deliveries <= maxDeliveries) return null;
+  const message = `delivered ${delivery.deliveries} times without an end; ${maxDeliveries} are allowed`;
+  return terminal("delivered_too_often", message);
+}
+
+function startSpan({ key, job, delivery }: Birth): Span {
+  const attributes = {
+    "ferrumdeck.run.id": key.runId,
+    "ferrumdeck.step.id": key.stepId,
+    "ferrumdeck.step.type": job?.stepType ?? "unknown",
+    "stateplane.deliveries": delivery.deliveries,
+    ...(job?.tenantId == null ? {} : { "ferrumdeck.tenant.id": job.tenantId }),
+    ...(job?.agentId == null ? {} : { "ferrumdeck.agent.id": job.agentId }),
+  };
+  return tracer.startSpan(
+    `step.execute.${job?.stepType ?? "unknown"}`,
+    { attributes },
+    remoteContext(job),
+  );
+}
+
+function endSpan(span: Span, how: StepEnd | "crashed"): void {
+  span.setAttribute("step.status", how);
+  if (how === "crashed") span.setStatus({ code: SpanStatusCode.ERROR });
+  span.end();
+}

@@ -1,0 +1,127 @@
+import { type AnyActorRef, createActor, type SnapshotFrom, waitFor } from "xstate";
+import type { StepKey } from "../machines/contracts/record.ts";
+import type { Log } from "../machines/contracts/ports/log.ts";
+import { supervisorMachine } from "../machines/supervisor/machine.ts";
+import { Bulkheads } from "./bulkheads.ts";
+import { handlersFor } from "./handlers/handlers.ts";
+import { nursery } from "./nursery.ts";
+import type { RuntimeOptions } from "./options.ts";
+import type { RuntimePorts } from "./ports.ts";
+import type { Alive, Household } from "./raise-step.ts";
+import { cancellations } from "./sources/cancellations.ts";
+import { grace } from "./sources/grace.ts";
+import { heartbeat } from "./sources/heartbeat.ts";
+import { jobsSource } from "./sources/jobs.ts";
+import { timers } from "./sources/timers.ts";
+import { bindStep } from "./step/bind.ts";
+import type { StepLife } from "./step/life.ts";
+import { watchAvailability } from "./watch-availability.ts";
+
+/** A worker at work. `await using` stops it. */
+export interface Runtime extends AsyncDisposable {
+  /** Stops reading, lets steps finish for up to `graceMs`, hands the rest back. A second call hands back now. */
+  drain(graceMs: number): Promise<void>;
+  /** Aborts everything and leaves: unfinished jobs are taken over when their leases run out. */
+  stop(): Promise<void>;
+  /** Resolves when the runtime has stopped, with why if it stopped by itself. */
+  readonly ended: Promise<{ fault: string | null }>;
+  snapshot(): SnapshotFrom<typeof supervisorMachine>;
+  /** Steps alive now. */
+  steps(): readonly Alive[];
+}
+
+/** Restarts that a source's failures may cause before the worker gives up: Redis may be away for minutes. */
+const restarts = { maxRestarts: 120, windowMs: 60_000 };
+
+/**
+ * Composes the machines, the actors and the neighbours, and begins to take jobs.
+ *
+ * @param ports every neighbour; the caller made them and closes them after the runtime has ended
+ */
+export function startRuntime(ports: RuntimePorts, options: RuntimeOptions): Runtime {
+  const pending = new Set<Promise<unknown>>();
+  const track = (work: Promise<unknown>) => {
+    const settled: Promise<unknown> = work.catch(() => {}).finally(() => pending.delete(settled));
+    pending.add(settled);
+  };
+  const lives = new WeakMap<AnyActorRef, StepLife>();
+  const availability = watchAvailability(ports, track);
+  const watched = { ...ports, controlPlane: availability.controlPlane };
+  const household: Household = {
+    ports: watched,
+    options,
+    machine: bindStep({
+      ports: watched,
+      options,
+      handlers: handlersFor(watched, options),
+      bulkheads: new Bulkheads(options.bulkheads),
+      lives,
+    }),
+    lives,
+    alive: new Map(),
+    track,
+    log: (key) => stepLog(ports.log, key),
+  };
+  const supervisor = createActor(
+    supervisorMachine.provide({
+      actors: {
+        nursery: nursery(household),
+        jobs: jobsSource(watched, options, track),
+        heartbeat: heartbeat(household),
+        timers: timers(household),
+        cancellations: cancellations(household),
+        grace: grace(ports.clock),
+      },
+    }),
+    {
+      id: "supervisor",
+      input: { capacity: options.capacity, restarts },
+      ...(options.inspect === undefined ? {} : { inspect: options.inspect }),
+    },
+  );
+  const stopped = Promise.withResolvers<string | null>();
+  supervisor.subscribe({
+    complete: () => stopped.resolve(supervisor.getSnapshot().context.fault),
+    error: (error) => {
+      ports.log.error({ err: error }, "the supervisor crashed");
+      stopped.resolve(error instanceof Error ? error.message : String(error));
+    },
+  });
+  availability.onChange((isAway) => {
+    supervisor.send({ type: isAway ? "control-plane.away" : "control-plane.back" });
+  });
+  const ended = stopped.promise.then(async (fault) => {
+    availability.stop();
+    while (pending.size > 0) await Promise.all(pending);
+    return { fault };
+  });
+  supervisor.start();
+
+  const stop = async () => {
+    supervisor.send({ type: "stop" });
+    await ended;
+  };
+  return {
+    async drain(graceMs) {
+      supervisor.send({ type: "drain", graceMs });
+      await waitFor(supervisor, ({ status }) => status !== "active").catch(() => {});
+      await ended;
+    },
+    stop,
+    ended,
+    snapshot: () => supervisor.getSnapshot(),
+    steps: () => [...household.alive.values()],
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+/** Every line about a step names it. */
+function stepLog(log: Log, { runId, stepId }: StepKey): Log {
+  const named = { runId, stepId };
+  return {
+    debug: (fields, message) => log.debug({ ...named, ...fields }, message),
+    info: (fields, message) => log.info({ ...named, ...fields }, message),
+    warn: (fields, message) => log.warn({ ...named, ...fields }, message),
+    error: (fields, message) => log.error({ ...named, ...fields }, message),
+  };
+}

@@ -1,0 +1,84 @@
+import { type EventObject, fromCallback } from "xstate";
+import type { Delivery } from "../../machines/contracts/ports/step-queue.ts";
+import type { SourceCommand, SupervisorEvent } from "../../machines/supervisor/events.ts";
+import type { RuntimeOptions } from "../options.ts";
+import type { RuntimePorts } from "../ports.ts";
+import { pause } from "./pause.ts";
+
+/** Jobs asked for at once: batches are about twenty times faster than single reads. */
+const maxBatch = 64;
+const blockMs = 1_000;
+
+/**
+ * Takes over stale jobs and reads new ones, never more than there is room for. What arrives after the room
+ * was withdrawn is handed back at once.
+ */
+export function jobsSource(
+  ports: Pick<RuntimePorts, "queue" | "clock" | "log">,
+  options: Pick<RuntimeOptions, "leaseMs">,
+  track: (work: Promise<unknown>) => void,
+) {
+  return fromCallback<SourceCommand, undefined>(({ receive, sendBack }) => {
+    const tell = (event: SupervisorEvent) => sendBack(event as EventObject);
+    const stopped = new AbortController();
+    let room = 0;
+    let reading = new AbortController();
+    let roomy = Promise.withResolvers<void>();
+    receive((command) => {
+      room = command.room;
+      if (room > 0) roomy.resolve();
+      else reading.abort();
+    });
+
+    let claimAt = 0;
+    const take = async (): Promise<Delivery[]> => {
+      const count = Math.min(room, maxBatch);
+      if (ports.clock.monotonic() >= claimAt) {
+        const stale = await ports.queue.claimStale(options.leaseMs, count);
+        // A full hand means there is more; else look again when a lease could have run out.
+        if (stale.length < count) claimAt = ports.clock.monotonic() + options.leaseMs / 4;
+        if (stale.length > 0) return stale;
+      }
+      return ports.queue.read(Math.min(room, maxBatch), blockMs, reading.signal);
+    };
+
+    const loop = async () => {
+      let failures = 0;
+      while (!stopped.signal.aborted) {
+        if (room === 0) {
+          roomy = Promise.withResolvers<void>();
+          await Promise.race([roomy.promise, aborted(stopped.signal)]);
+          continue;
+        }
+        reading = new AbortController();
+        try {
+          const deliveries = await take();
+          failures = 0;
+          const taken = stopped.signal.aborted ? [] : deliveries.slice(0, room);
+          const surplus = deliveries.slice(taken.length).map(({ entryId }) => entryId);
+          if (taken.length > 0) tell({ type: "jobs.received", deliveries: taken });
+          if (surplus.length > 0) await ports.queue.handBack(surplus);
+        } catch (error) {
+          if (stopped.signal.aborted) return;
+          failures += 1;
+          const message = error instanceof Error ? error.message : String(error);
+          ports.log.warn({ err: error }, "jobs can't be read; trying again");
+          tell({ type: "source.failed", source: "jobs", message, at: ports.clock.now() });
+          await pause(ports.clock, Math.min(100 * 2 ** failures, 5_000), stopped.signal);
+        }
+      }
+    };
+    track(loop());
+    return () => {
+      stopped.abort();
+      reading.abort();
+    };
+  });
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  if (signal.aborted) resolve();
+  signal.addEventListener("abort", () => resolve(), { once: true });
+  return promise;
+}

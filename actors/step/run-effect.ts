@@ -1,0 +1,132 @@
+import { SpanStatusCode, trace } from "@opentelemetry/api";
+import type { Action, Grant } from "../../machines/contracts/action.ts";
+import { terminal } from "../../machines/contracts/failure.ts";
+import type { JournalEntry } from "../../machines/contracts/journal.ts";
+import type { Json, JsonObject } from "../../machines/contracts/json.ts";
+import type { Outcome } from "../../machines/contracts/outcome.ts";
+import { digest } from "../digest.ts";
+import type { Effect, Work } from "../handlers/handler.ts";
+import { LeaseLost, stored } from "../store-failure.ts";
+import { actionDigest, toAsk } from "./to-ask.ts";
+import type { WorkScope } from "./work.ts";
+
+/** The outcome of an effect as the journal keeps it: a terminal failure is a result too. */
+type Kept = { value: Json } | { failure: Extract<Outcome<never>, { ok: false }>["failure"] };
+
+const tracer = trace.getTracer("stateplane");
+
+/**
+ * Runs effects of one handler call under the journal's rules (DESIGN section 4): a completed effect is read,
+ * never repeated; one begun and not completed is in doubt, and unless it is safe to repeat, a person decides.
+ */
+export function effectRunner(scope: WorkScope) {
+  const occurrences = new Map<string, number>();
+
+  return async <T extends Json>(
+    effect: Effect<T>,
+  ): Promise<{ ok: true; value: T } | { ok: false; work: Work }> => {
+    const { life, signal } = scope;
+    signal.throwIfAborted();
+    const name = `${effect.name}#${digest(effect.input).slice(0, 16)}`;
+    const occurrence = (occurrences.get(name) ?? 0) + 1;
+    occurrences.set(name, occurrence);
+    const id = `${name}#${occurrence}`;
+
+    let { grant } = effect;
+    if (effect.repeat === "free" && grant === undefined) {
+      return toWork(await traced(scope, effect, id));
+    }
+    if (life.journal.isCompleted(id)) return toWork(read<T>(life.journal.result(id)));
+    if (effect.repeat === "unsafe" && life.journal.isInDoubt(id)) {
+      const settled = settleDoubt(scope, effect, id);
+      if ("kind" in settled) return { ok: false, work: settled };
+      grant = settled;
+    } else if (grant !== undefined && (life.journal.spentBy(grant.digest) ?? id) !== id) {
+      const message = `the grant for ${effect.name} was already used`;
+      return { ok: false, work: { kind: "failed", failure: terminal("policy_denied", message) } };
+    }
+    // A grant is spent by being written down before it is used.
+    if (effect.repeat === "unsafe" || grant !== undefined) {
+      await append(scope, begun(scope, id, grant));
+    }
+    const outcome = await traced(scope, effect, id);
+    if (outcome.ok || !outcome.failure.retryable) {
+      const result: Kept = outcome.ok ? { value: outcome.value } : { failure: outcome.failure };
+      const at = scope.ports.clock.now();
+      await append(scope, {
+        event: "completed",
+        effect: id,
+        at,
+        result: result as unknown as Json,
+      });
+    }
+    return toWork(outcome);
+  };
+}
+
+const begun = (scope: WorkScope, effect: string, grant: Grant | undefined): JournalEntry => ({
+  event: "begun",
+  effect,
+  at: scope.ports.clock.now(),
+  ...(grant === undefined ? {} : { grant: grant.digest }),
+});
+
+async function append({ ports, life }: WorkScope, entry: JournalEntry): Promise<void> {
+  const written = await stored(ports.store.append(life.lease, [entry]));
+  if (written === "lost")
+    throw new LeaseLost("the journal refused a write: the fence has moved on");
+  life.journal.add(entry);
+}
+
+/** The grant that lets an effect in doubt run again, or the work that asks for it or gives it up. */
+function settleDoubt(scope: WorkScope, effect: Effect<Json>, id: string): Grant | Work {
+  const { context, life, options } = scope;
+  const message = `${effect.name} was begun and may have happened: its outcome was never recorded`;
+  if (options.inDoubt === "fail") {
+    return { kind: "failed", failure: terminal("in_doubt", message, { effect: id }) };
+  }
+  const input = { may_have_run: true, effect: effect.name, input: effect.input } as JsonObject;
+  // Each doubt is a question of its own: the grant that answered the last one is spent.
+  for (let doubt = 1; ; doubt += 1) {
+    const action: Action = { kind: "repeat", name: effect.name, input: { ...input, doubt } };
+    const wanted = actionDigest(life.key, action);
+    if (life.journal.spentBy(wanted) !== undefined) continue;
+    const grant = context.grants.find((given) => given.digest === wanted);
+    return grant ?? { kind: "asked", asks: [toAsk(life.key, action, message)] };
+  }
+}
+
+function read<T extends Json>(result: Json): Outcome<T> {
+  const kept = result as unknown as Kept;
+  return "failure" in kept
+    ? { ok: false, failure: kept.failure }
+    : { ok: true, value: kept.value as T };
+}
+
+function toWork<T extends Json>(
+  outcome: Outcome<T>,
+): { ok: true; value: T } | { ok: false; work: Work } {
+  if (outcome.ok) return outcome;
+  return { ok: false, work: { kind: "failed", failure: outcome.failure } };
+}
+
+/** One span an effect, never with its input or output. */
+async function traced<T extends Json>(
+  { life, signal }: WorkScope,
+  effect: Effect<T>,
+  id: string,
+): Promise<Outcome<T>> {
+  const idempotencyKey = `${life.key.runId}/${life.key.stepId}/${id}`;
+  return tracer.startActiveSpan(effect.name, async (span) => {
+    try {
+      const outcome = await effect.run(signal, idempotencyKey);
+      span.setAttribute("stateplane.effect.ok", outcome.ok);
+      if (!outcome.ok) {
+        span.setStatus({ code: SpanStatusCode.ERROR, message: outcome.failure.kind });
+      }
+      return outcome;
+    } finally {
+      span.end();
+    }
+  });
+}

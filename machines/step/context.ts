@@ -1,0 +1,82 @@
+import type { Ask, Grant } from "../contracts/action.ts";
+import type { Failure } from "../contracts/failure.ts";
+import type { Job } from "../contracts/job.ts";
+import type { Json } from "../contracts/json.ts";
+import type { StepResult, Usage } from "../contracts/step-result.ts";
+import type { Verdict } from "../contracts/verdict.ts";
+
+/** Bounds of one step's life. Times in milliseconds. */
+export interface StepLimits {
+  /** How often a state's work is tried before its failure is final. At least 1. */
+  maxAttempts: number;
+  /** How often an unsound but repairable output is sent back to executing. */
+  maxRepairs: number;
+  /** The first back-off is drawn from 0 to this; each further one from twice as much. */
+  baseDelayMs: number;
+  maxDelayMs: number;
+  /** A back-off longer than this leaves the worker: the step is parked. */
+  parkAfterMs: number;
+}
+
+/** What the nursery knows of a job before its record is read. */
+export interface StepInput {
+  runId: string;
+  stepId: string;
+  /** Null when the job is unsound; then `problem` says why. */
+  job: Job | null;
+  problem: Failure | null;
+  limits: StepLimits;
+}
+
+/**
+ * The step's memory: JSON, and only what a later state reads. Clocks, signals, leases and journals live with
+ * the actor's runtime, never here.
+ */
+export interface StepContext {
+  runId: string;
+  stepId: string;
+  job: Job | null;
+  problem: Failure | null;
+  limits: StepLimits;
+  verdict: Verdict | null;
+  /** The questions this step waits on; every one must be granted before it goes on. */
+  asks: Ask[];
+  grants: Grant[];
+  /** Failed attempts at the present state's work. */
+  attempts: number;
+  repairs: number;
+  /** What validation found wrong last time, for the next attempt to mend. */
+  repairNote: string | null;
+  /** Failed attempts to deliver the report. */
+  deliveryAttempts: number;
+  /** Epoch milliseconds at which a back-off ends. */
+  retryAt: number | null;
+  output: Json;
+  usage: Usage | null;
+  /** Whether the result would cost anything to make again; then it is recorded before it is sent. */
+  costly: boolean;
+  result: StepResult | null;
+  /** Why the job becomes a dead letter when it is settled. */
+  deadLetter: string | null;
+  draining: boolean;
+}
+
+export function initialContext(input: StepInput): StepContext {
+  return {
+    ...input,
+    verdict: null,
+    asks: [],
+    grants: [],
+    attempts: 0,
+    repairs: 0,
+    repairNote: null,
+    deliveryAttempts: 0,
+    retryAt: null,
+    output: null,
+    usage: null,
+    costly: false,
+    result: null,
+    deadLetter: null,
+    draining: false,
+  };
+}

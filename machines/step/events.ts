@@ -1,0 +1,64 @@
+import type { Ask, Grant } from "../contracts/action.ts";
+import type { Failure } from "../contracts/failure.ts";
+import type { Json } from "../contracts/json.ts";
+import type { StepResult, Usage } from "../contracts/step-result.ts";
+import type { Verdict } from "../contracts/verdict.ts";
+import type { StepContext } from "./context.ts";
+
+/** The states a parked or interrupted step can be taken up in. */
+export type LeftOff = "policy-check" | "awaiting-approval" | "executing";
+
+/** When it happened and a number in [0, 1) drawn for it: the chart has neither clock nor dice. */
+export interface Occasion {
+  at: number;
+  chance: number;
+}
+
+/** What the store said of the step. */
+export type RecordEvent =
+  | { type: "record.fresh" }
+  | { type: "record.kept"; left: LeftOff; kept: Partial<StepContext> }
+  | { type: "record.recorded"; result: StepResult }
+  | { type: "record.reported" }
+  | { type: "record.duplicate" }
+  | { type: "record.corrupt"; failure: Failure };
+
+/** What policy and people said. */
+export type PolicyEvent =
+  | { type: "policy.allowed"; verdict: Verdict }
+  | { type: "policy.asked"; verdict: Verdict; asks: Ask[] }
+  | { type: "policy.denied"; verdict: Verdict }
+  | { type: "approval.requested"; asks: Ask[] }
+  | { type: "approval.pending" }
+  | { type: "approval.granted"; grants: Grant[] }
+  | { type: "approval.rejected"; failure: Failure }
+  | { type: "approval.expired"; failure: Failure };
+
+/** What came of the work. */
+export type WorkEvent =
+  | { type: "executed"; output: Json; usage: Usage | null; costly: boolean }
+  | { type: "asked"; asks: Ask[] }
+  | ({ type: "failed"; failure: Failure; usage?: Usage | null; costly: boolean } & Occasion)
+  | { type: "retry.due" }
+  | { type: "validated"; output: Json }
+  | { type: "unsound"; failure: Failure; repairable: boolean };
+
+/** What came of the report and of the record. */
+export type ReportEvent =
+  | { type: "recorded" }
+  | { type: "delivered" }
+  | ({ type: "delivery.failed"; failure: Failure } & Occasion)
+  | { type: "delivery.refused"; failure: Failure }
+  | { type: "settled" }
+  | { type: "parked" };
+
+/** What every state answers. `resume` is sent once to a restored actor: its state asks for its work again. */
+export type InterruptEvent =
+  | { type: "cancel"; reason: string }
+  | { type: "deadline"; which: "queue" | "approval" | "executing" | "total" }
+  | { type: "lease.lost" }
+  | { type: "store.failed"; message: string }
+  | { type: "drain" }
+  | { type: "resume" };
+
+export type StepEvent = RecordEvent | PolicyEvent | WorkEvent | ReportEvent | InterruptEvent;

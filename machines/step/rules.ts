@@ -1,0 +1,54 @@
+import type { StepContext } from "./context.ts";
+import type { StepEvent } from "./events.ts";
+import { retryDelay } from "./retry-delay.ts";
+
+interface Moment {
+  context: StepContext;
+  event: StepEvent;
+}
+
+const isUnsound = ({ context }: Moment): boolean => context.problem !== null;
+
+const leftAwaiting = ({ event }: Moment): boolean =>
+  event.type === "record.kept" && event.left === "awaiting-approval";
+
+const leftExecuting = ({ event }: Moment): boolean =>
+  event.type === "record.kept" && event.left === "executing";
+
+/** Whether the control plane already has every question. */
+const isAsked = ({ context }: Moment): boolean =>
+  context.asks.every((ask) => ask.approvalId !== null);
+
+/** An ask without a question would wait for ever. */
+const hasAsks = ({ event }: Moment): boolean => "asks" in event && event.asks.length > 0;
+
+const mayRetry = ({ context, event }: Moment): boolean =>
+  event.type === "failed" &&
+  event.failure.retryable &&
+  context.attempts + 1 < context.limits.maxAttempts;
+
+/** A wait this long leaves the worker. */
+const mayRetryLater = (moment: Moment): boolean => {
+  const { context, event } = moment;
+  if (event.type !== "failed" || !mayRetry(moment)) return false;
+  const delay = retryDelay(event.failure, context.attempts + 1, event.chance, context.limits);
+  return delay > context.limits.parkAfterMs;
+};
+
+const mayRepair = ({ context, event }: Moment): boolean =>
+  event.type === "unsound" && event.repairable && context.repairs < context.limits.maxRepairs;
+
+const isDraining = ({ context }: Moment): boolean => context.draining;
+
+/** What decides between two arrows of the chart: pure, one function a guard. */
+export const rules = {
+  isUnsound,
+  leftAwaiting,
+  leftExecuting,
+  isAsked,
+  hasAsks,
+  mayRetry,
+  mayRetryLater,
+  mayRepair,
+  isDraining,
+};

@@ -1,0 +1,111 @@
+import { terminal } from "../contracts/failure.ts";
+import type { StepContext } from "./context.ts";
+import type { StepEvent } from "./events.ts";
+import { completed, failedWith, timedOut } from "./results.ts";
+import { retryDelay } from "./retry-delay.ts";
+
+interface Moment {
+  context: StepContext;
+  event: StepEvent;
+}
+type Change = Partial<StepContext>;
+
+/** Goes on where the kept record left off, under the limits of today. */
+const takeUp = ({ event }: Moment): Change => (event.type === "record.kept" ? event.kept : {});
+
+const takeResult = ({ event }: Moment): Change =>
+  event.type === "record.recorded" ? { result: event.result } : {};
+
+const keepVerdict = ({ event }: Moment): Change =>
+  "verdict" in event ? { verdict: event.verdict } : {};
+
+const keepAsks = ({ event }: Moment): Change => ("asks" in event ? { asks: event.asks } : {});
+
+const keepGrants = ({ context, event }: Moment): Change =>
+  event.type === "approval.granted"
+    ? { grants: [...context.grants, ...event.grants], asks: [] }
+    : {};
+
+const startOver = (): Change => ({ attempts: 0, retryAt: null });
+
+function keepOutput({ event }: Moment): Change {
+  if (event.type === "validated") return { output: event.output };
+  if (event.type !== "executed") return {};
+  return { output: event.output, usage: event.usage, costly: event.costly };
+}
+
+function countAttempt({ context, event }: Moment): Change {
+  if (event.type !== "failed") return {};
+  const attempts = context.attempts + 1;
+  const delay = retryDelay(event.failure, attempts, event.chance, context.limits);
+  return { attempts, retryAt: event.at + delay };
+}
+
+function countDelivery({ context, event }: Moment): Change {
+  if (event.type !== "delivery.failed") return {};
+  const deliveryAttempts = context.deliveryAttempts + 1;
+  const delay = retryDelay(event.failure, deliveryAttempts, event.chance, context.limits);
+  return { deliveryAttempts, retryAt: event.at + delay };
+}
+
+const countRepair = ({ context, event }: Moment): Change =>
+  event.type === "unsound"
+    ? { repairs: context.repairs + 1, repairNote: event.failure.message, output: null }
+    : {};
+
+const complete = ({ context }: Moment): Change => ({ result: completed(context) });
+
+/** An unsound job is reported failed, and kept as a dead letter. */
+function refuse({ context }: Moment): Change {
+  const failure = context.problem ?? terminal("internal", "the job was refused without a reason");
+  return { result: failedWith(context, failure), deadLetter: failure.message };
+}
+
+function bury({ context, event }: Moment): Change {
+  if (event.type === "record.corrupt") {
+    const { failure } = event;
+    return { result: failedWith(context, failure), deadLetter: failure.message };
+  }
+  return event.type === "delivery.refused"
+    ? { deadLetter: `the control plane refused the report: ${event.failure.message}` }
+    : {};
+}
+
+function fail({ context, event }: Moment): Change {
+  switch (event.type) {
+    case "failed": {
+      const usage = event.usage ?? context.usage;
+      return { result: failedWith({ ...context, usage }, event.failure), costly: event.costly };
+    }
+    case "unsound":
+    case "approval.rejected":
+    case "approval.expired":
+      return { result: failedWith(context, event.failure) };
+    case "policy.denied":
+      return { result: failedWith(context, terminal("policy_denied", event.verdict.reason)) };
+    case "cancel":
+      return { result: failedWith(context, terminal("cancelled", event.reason)) };
+    case "deadline":
+      return { result: failedWith(context, timedOut(event.which)) };
+    default:
+      return {};
+  }
+}
+
+/** What each event leaves in the step's memory: pure, one function a word of the chart. */
+export const updates = {
+  takeUp,
+  takeResult,
+  keepVerdict,
+  keepAsks,
+  keepGrants,
+  startOver,
+  keepOutput,
+  countAttempt,
+  countDelivery,
+  countRepair,
+  complete,
+  refuse,
+  bury,
+  fail,
+};

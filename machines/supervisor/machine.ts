@@ -1,0 +1,153 @@
+import { assign, type EventObject, enqueueActions, fromCallback, sendTo, setup } from "xstate";
+import type { NurseryCommand, SourceCommand, SupervisorEvent, SupervisorInput } from "./events.ts";
+import { mayRestart } from "./may-restart.ts";
+import { room } from "./room.ts";
+
+interface SupervisorContext extends SupervisorInput {
+  running: number;
+  crashed: number;
+  holding: boolean;
+  graceMs: number;
+  /** When sources failed, epoch milliseconds; only those that still count. */
+  failures: number[];
+  /** Why the supervisor stopped by itself. */
+  fault: string | null;
+}
+
+/** Typed placeholder for an actor that actors/runtime provides. */
+const unbound = <Command extends EventObject, Input = undefined>() =>
+  fromCallback<Command, Input>(() => {
+    throw new Error("the supervisor's actors are bound by actors/runtime");
+  });
+
+/**
+ * Takes jobs while there is room, counts the steps alive, drains and stops. It keeps no step in its snapshot:
+ * the nursery owns them, because a table of children is copied at every event (DESIGN section 3).
+ */
+export const supervisorMachine = setup({
+  types: {
+    context: {} as SupervisorContext,
+    events: {} as SupervisorEvent,
+    input: {} as SupervisorInput,
+    output: {} as { crashed: number; fault: string | null },
+  },
+  actors: {
+    /** Creates the step actors, observes them, sends back step.ended and step.crashed. */
+    nursery: unbound<NurseryCommand>(),
+    /** Reads and claims jobs, as many as there is room for. */
+    jobs: unbound<SourceCommand>(),
+    /** Renews the leases of all steps alive. */
+    heartbeat: unbound<EventObject>(),
+    /** Wakes parked steps whose time has come. */
+    timers: unbound<EventObject>(),
+    /** Tells steps that their run was cancelled. */
+    cancellations: unbound<EventObject>(),
+    /** Sends grace.over when the time to finish is up. */
+    grace: unbound<EventObject, { graceMs: number }>(),
+  },
+  actions: {
+    admit: enqueueActions(({ enqueue, event }) => {
+      if (event.type !== "jobs.received") return;
+      const { deliveries } = event;
+      enqueue.assign({ running: ({ context }) => context.running + deliveries.length });
+      enqueue.sendTo("nursery", { type: "admit", deliveries });
+    }),
+    release: assign({ running: ({ context }) => context.running - 1 }),
+    countCrash: assign({ crashed: ({ context }) => context.crashed + 1 }),
+    tellRoom: sendTo("jobs", ({ context }) => ({ type: "room", room: room(context) })),
+    hold: assign({ holding: true }),
+    goOn: assign({ holding: false }),
+    keepGrace: assign({
+      graceMs: ({ context, event }) => (event.type === "drain" ? event.graceMs : context.graceMs),
+    }),
+    drainSteps: sendTo("nursery", { type: "drain" }),
+    countFailure: assign(({ context, event }) => {
+      if (event.type !== "source.failed") return {};
+      const { windowMs } = context.restarts;
+      const recent = context.failures.filter((at) => event.at - at < windowMs);
+      return { failures: [...recent, event.at] };
+    }),
+    keepFault: assign(({ event }) =>
+      event.type === "source.failed"
+        ? { fault: `${event.source} failed too often: ${event.message}` }
+        : {},
+    ),
+  },
+  guards: {
+    fills: ({ context, event }) =>
+      event.type === "jobs.received" &&
+      context.running + event.deliveries.length >= context.capacity,
+    isIdle: ({ context }) => context.running === 0,
+    wearsOut: ({ context, event }) =>
+      event.type === "source.failed" && !mayRestart(context.failures, event.at, context.restarts),
+  },
+}).createMachine({
+  id: "supervisor",
+  version: "1",
+  context: ({ input }) => ({
+    ...input,
+    running: 0,
+    crashed: 0,
+    holding: false,
+    graceMs: 0,
+    failures: [],
+    fault: null,
+  }),
+  output: ({ context }) => ({ crashed: context.crashed, fault: context.fault }),
+  invoke: [
+    { id: "nursery", src: "nursery" },
+    { id: "jobs", src: "jobs" },
+    { id: "heartbeat", src: "heartbeat" },
+    { id: "timers", src: "timers" },
+    { id: "cancellations", src: "cancellations" },
+  ],
+  initial: "receiving",
+  on: {
+    stop: ".stopped",
+    "source.failed": [
+      { guard: "wearsOut", target: ".draining", actions: "keepFault" },
+      { actions: "countFailure" },
+    ],
+    "control-plane.away": { actions: ["hold", "tellRoom"] },
+    "control-plane.back": { actions: ["goOn", "tellRoom"] },
+  },
+  states: {
+    receiving: {
+      entry: "tellRoom",
+      on: {
+        "jobs.received": [
+          { guard: "fills", target: "full", actions: "admit" },
+          { actions: ["admit", "tellRoom"] },
+        ],
+        "step.ended": { actions: ["release", "tellRoom"] },
+        "step.crashed": { actions: ["release", "countCrash", "tellRoom"] },
+        drain: { target: "draining", actions: "keepGrace" },
+      },
+    },
+    full: {
+      entry: "tellRoom",
+      on: {
+        "step.ended": { target: "receiving", actions: "release" },
+        "step.crashed": { target: "receiving", actions: ["release", "countCrash"] },
+        drain: { target: "draining", actions: "keepGrace" },
+      },
+    },
+    draining: {
+      entry: ["hold", "tellRoom"],
+      invoke: { id: "grace", src: "grace", input: ({ context }) => context },
+      always: { guard: "isIdle", target: "stopped" },
+      on: {
+        // Delivered while the reading was being stopped: taken, and handed back in order.
+        "jobs.received": { actions: ["admit", "drainSteps"] },
+        "step.ended": { actions: "release" },
+        "step.crashed": { actions: ["release", "countCrash"] },
+        "grace.over": { actions: "drainSteps" },
+        "control-plane.away": {},
+        "control-plane.back": {},
+        "source.failed": { actions: "countFailure" },
+        drain: { actions: "drainSteps", description: "A second call: now." },
+      },
+    },
+    stopped: { type: "final" },
+  },
+});
