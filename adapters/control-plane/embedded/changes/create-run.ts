@@ -1,0 +1,125 @@
+import { isJsonObject, type Json, type JsonObject } from "../../../../machines/contracts/json.ts";
+import { stepInputProblem } from "../../../../machines/contracts/step-input.ts";
+import type { StepType } from "../../../../machines/contracts/step-type.ts";
+import { ApiError } from "../api-error.ts";
+import type { AgentVersion, Run, Step } from "../documents.ts";
+import { newId } from "../new-id.ts";
+import { jobInput } from "../rules/job-input.ts";
+import { seedIds } from "../seed-ids.ts";
+import type { Store } from "../store.ts";
+import type { Change } from "./change.ts";
+
+export interface PlannedStep {
+  type: StepType;
+  input: JsonObject;
+  name: string | null;
+  onError: "fail" | "continue";
+}
+
+export interface RunRequest {
+  /** Id or slug. */
+  agent: string;
+  /** Null for the latest. */
+  version: string | null;
+  input: Json;
+  config: JsonObject | null;
+  /** Null for the reference's ordinary run of one `llm` step. */
+  steps: PlannedStep[] | null;
+  trace: { traceId: string; spanId: string } | null;
+}
+
+/**
+ * A run with all its steps, the first of them enqueued.
+ *
+ * @throws ApiError 404 for an unknown agent or version, 400 without versions, 422 for an unusable input
+ */
+export function createRun(change: Change, request: RunRequest): Run {
+  const { now, store } = change;
+  const version = findVersion(store, request.agent, request.version);
+  const run = change.saveRun({
+    id: newId("run", now),
+    tenantId: seedIds.tenant,
+    projectId: store.agents.find(version.agentId)?.projectId ?? seedIds.project,
+    agentId: version.agentId,
+    agentVersionId: version.id,
+    status: "queued",
+    statusReason: null,
+    input: request.input,
+    config: request.config,
+    output: null,
+    error: null,
+    inputTokens: 0,
+    outputTokens: 0,
+    toolCalls: 0,
+    costMicros: 0,
+    traceId: request.trace?.traceId ?? null,
+    spanId: request.trace?.spanId ?? null,
+    createdAt: now,
+    startedAt: null,
+    completedAt: null,
+    waitingSince: null,
+    waitedMs: 0,
+  });
+  const planned = request.steps ?? [ordinaryStep(request.input)];
+  const steps = planned.map((plan, at) => newStep(run, version, plan, at + 1, now));
+  for (const step of steps) store.steps.put(step);
+  const [first] = steps;
+  if (first === undefined) throw new ApiError(422, "steps: expected at least one");
+  change.enqueue(run, first);
+  change.audit(run.id, "run.created", { agent_id: run.agentId, agent_version_id: version.id });
+  return run;
+}
+
+function findVersion(store: Store, agentKey: string, versionId: string | null): AgentVersion {
+  const agent = store.agents.find(agentKey);
+  if (agent === undefined) throw new ApiError(404, `agent "${agentKey}" not found`);
+  if (versionId === null) {
+    const latest = store.versions.latest(agent.id);
+    if (latest === undefined) throw new ApiError(400, `Agent has no versions: "${agentKey}"`);
+    return latest;
+  }
+  const version = store.versions.find(versionId);
+  if (version?.agentId !== agent.id) {
+    throw new ApiError(404, `agent "${agentKey}" has no version "${versionId}"`);
+  }
+  return version;
+}
+
+/** The reference drops an input that is no object; a plain text is clearly the task. */
+function ordinaryStep(input: Json): PlannedStep {
+  const object = typeof input === "string" ? { task: input } : input;
+  if (!isJsonObject(object)) throw new ApiError(422, "input: expected an object or a text");
+  return { type: "llm", input: object, name: null, onError: "fail" };
+}
+
+function newStep(run: Run, version: AgentVersion, plan: PlannedStep, number: number, now: number) {
+  const input = jobInput(version, plan.type, plan.input);
+  const problem = stepInputProblem(plan.type, input);
+  if (problem !== null) throw new ApiError(422, `step ${number}: ${problem.message}`);
+  const { tool_name: toolName, model } = input;
+  return {
+    id: newId("stp", now),
+    runId: run.id,
+    number,
+    name: plan.name,
+    type: plan.type,
+    status: "pending",
+    input: plan.input,
+    jobInput: input,
+    onError: plan.onError,
+    output: null,
+    error: null,
+    toolName: plan.type === "tool" && typeof toolName === "string" ? toolName : null,
+    model: plan.type === "llm" && typeof model === "string" ? model : null,
+    inputTokens: null,
+    outputTokens: null,
+    costMicros: null,
+    createdAt: now,
+    enqueuedAt: null,
+    startedAt: null,
+    completedAt: null,
+    fence: 0,
+    reportKey: null,
+    reportDigest: null,
+  } satisfies Step;
+}

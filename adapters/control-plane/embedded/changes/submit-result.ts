@@ -1,0 +1,161 @@
+import { createHash } from "node:crypto";
+import type { Json } from "../../../../machines/contracts/json.ts";
+import { isRunEnded, isStepEnded } from "../../../../machines/contracts/status.ts";
+import { ApiError } from "../api-error.ts";
+import type { Run, Step } from "../documents.ts";
+import { brokenLimit, resolveBudget, type Spent } from "../rules/budget.ts";
+import { readBudget } from "../rules/read-budget.ts";
+import type { Change } from "./change.ts";
+import { closeApproval, endRun } from "./end-run.ts";
+import { findStep } from "./find-step.ts";
+import { progressRun } from "./progress-run.ts";
+
+export interface Submission {
+  runId: string;
+  stepId: string;
+  status: "completed" | "failed" | "waiting_approval";
+  output: Json;
+  error: Json;
+  inputTokens: number | null;
+  outputTokens: number | null;
+  /** `Idempotency-Key` and `X-Stateplane-Fence`; null from a worker that sends none. */
+  key: string | null;
+  fence: number | null;
+}
+
+/** What a model's tokens cost in micro-dollars; null where no price is known. */
+export type CostMicros = (
+  model: string,
+  inputTokens: number,
+  outputTokens: number,
+) => number | null;
+
+/** A refusal is a value here: the change it comes with is kept. */
+export type Submitted =
+  | { kind: "accepted" | "replayed"; step: Step }
+  | { kind: "refused"; error: ApiError };
+
+/**
+ * A worker's report of a step. A repeat (same key, same body) changes nothing; a step or run that has ended
+ * takes no other result; a fence lower than one seen is a worker that lost its lease.
+ *
+ * @throws ApiError 404, or 400 when run and step do not go together
+ */
+export function submitResult(
+  change: Change,
+  submission: Submission,
+  costMicros: CostMicros,
+): Submitted {
+  const { store } = change;
+  const { run, step } = findStep(store, submission.runId, submission.stepId);
+  const digest = digestOf(submission);
+  if (
+    submission.key !== null &&
+    step.reportKey === submission.key &&
+    step.reportDigest === digest
+  ) {
+    return { kind: "replayed", step };
+  }
+  const error = refusal(run, step, submission.fence);
+  if (error !== null) {
+    if (isRunEnded(run.status) && !isStepEnded(step.status)) letGo(change, step);
+    return { kind: "refused", error };
+  }
+  const reported = keepStep(change, step, submission, digest, costMicros);
+  const counted = count(run, step, reported, change.now);
+  change.audit(run.id, `step.${reported.status}`, { step_id: step.id, step_type: step.type });
+  settle(change, counted, reported);
+  return { kind: "accepted", step: reported };
+}
+
+function refusal(run: Run, step: Step, fence: number | null): ApiError | null {
+  if (isStepEnded(step.status)) {
+    return new ApiError(409, `step ${step.id} is already ${step.status}`);
+  }
+  if (isRunEnded(run.status)) return new ApiError(409, `run ${run.id} is already ${run.status}`);
+  if (fence !== null && fence < step.fence) {
+    const message = `fence ${fence} of step ${step.id} is behind ${step.fence}: the lease was lost`;
+    return new ApiError(409, message, "FENCED");
+  }
+  return null;
+}
+
+/** The last worker of an ended run has been told. */
+function letGo({ now, store }: Change, step: Step): void {
+  store.steps.put({ ...step, status: "skipped", completedAt: now });
+}
+
+function keepStep(
+  { now, store }: Change,
+  step: Step,
+  submission: Submission,
+  digest: string,
+  costMicros: CostMicros,
+): Step {
+  const { status, output, error, inputTokens, outputTokens, key, fence } = submission;
+  const priced = step.model !== null && (inputTokens !== null || outputTokens !== null);
+  const reported: Step = {
+    ...step,
+    status,
+    output,
+    error,
+    inputTokens,
+    outputTokens,
+    costMicros: priced ? costMicros(step.model ?? "", inputTokens ?? 0, outputTokens ?? 0) : null,
+    startedAt: step.startedAt ?? now,
+    completedAt: isStepEnded(status) ? now : null,
+    fence: Math.max(step.fence, fence ?? 0),
+    reportKey: key,
+    reportDigest: digest,
+  };
+  store.steps.put(reported);
+  return reported;
+}
+
+/** A step's numbers are its totals: a later report of it replaces what an earlier one counted. */
+function count(run: Run, before: Step, after: Step, now: number): Run {
+  const more = (key: "inputTokens" | "outputTokens" | "costMicros") =>
+    run[key] + (after[key] ?? 0) - (before[key] ?? 0);
+  return {
+    ...run,
+    startedAt: run.startedAt ?? now,
+    inputTokens: more("inputTokens"),
+    outputTokens: more("outputTokens"),
+    costMicros: more("costMicros"),
+  };
+}
+
+function settle(change: Change, run: Run, step: Step): void {
+  const { now, store } = change;
+  if (isStepEnded(step.status)) {
+    for (const approval of store.approvals.pendingOfRun(run.id)) {
+      if (approval.stepId === step.id) closeApproval(change, approval, `step ${step.status}`);
+    }
+  }
+  const version = store.versions.find(run.agentVersionId);
+  const budget = resolveBudget(readBudget(run.config), version?.budget ?? {});
+  const broken = brokenLimit(budget, spent(run, now));
+  if (broken !== null) {
+    change.audit(run.id, "budget.exceeded", { reason: broken });
+    endRun(change, run, { status: "budget_killed", reason: broken });
+  } else if (step.status === "waiting_approval") {
+    change.saveRun({ ...run, status: "waiting_approval" });
+  } else progressRun(change, run);
+}
+
+function spent(run: Run, now: number): Spent {
+  const waited = run.waitedMs + (run.waitingSince === null ? 0 : now - run.waitingSince);
+  const { inputTokens, outputTokens, toolCalls, costMicros } = run;
+  return {
+    inputTokens,
+    outputTokens,
+    toolCalls,
+    costMicros,
+    wallTimeMs: now - run.createdAt - waited,
+  };
+}
+
+function digestOf({ status, output, error, inputTokens, outputTokens }: Submission): string {
+  const body = JSON.stringify([status, output, error, inputTokens, outputTokens]);
+  return createHash("sha256").update(body).digest("hex");
+}

@@ -1,0 +1,128 @@
+import type { Json, JsonObject } from "../../../machines/contracts/json.ts";
+import type { ApprovalStatus, RunStatus, StepStatus } from "../../../machines/contracts/status.ts";
+import type { StepType } from "../../../machines/contracts/step-type.ts";
+import type { Budget } from "./rules/budget.ts";
+
+/** What the control plane keeps. All times are epoch milliseconds; money is integer micro-dollars. */
+export interface Run {
+  id: string;
+  tenantId: string;
+  projectId: string;
+  agentId: string;
+  agentVersionId: string;
+  status: RunStatus;
+  statusReason: string | null;
+  input: Json;
+  config: JsonObject | null;
+  output: Json;
+  error: Json;
+  inputTokens: number;
+  outputTokens: number;
+  /** Tool calls that policy or a person let through. */
+  toolCalls: number;
+  costMicros: number;
+  /** W3C trace and span of whoever created the run. */
+  traceId: string | null;
+  spanId: string | null;
+  createdAt: number;
+  startedAt: number | null;
+  completedAt: number | null;
+  /** Since when it waits for a person, and how long it has waited before: no part of its wall time. */
+  waitingSince: number | null;
+  waitedMs: number;
+}
+
+export interface Step {
+  id: string;
+  runId: string;
+  number: number;
+  name: string | null;
+  type: StepType;
+  status: StepStatus;
+  /** What the caller asked for. */
+  input: Json;
+  /** What the worker gets: the caller's input over the agent version's settings. */
+  jobInput: JsonObject;
+  onError: "fail" | "continue";
+  output: Json;
+  error: Json;
+  toolName: string | null;
+  model: string | null;
+  inputTokens: number | null;
+  outputTokens: number | null;
+  /** Null where no price is known. */
+  costMicros: number | null;
+  createdAt: number;
+  /** Null until its job was put in the outbox. */
+  enqueuedAt: number | null;
+  startedAt: number | null;
+  completedAt: number | null;
+  /** The highest fence that reported. */
+  fence: number;
+  /** The last accepted report's idempotency key and the digest of its body. */
+  reportKey: string | null;
+  reportDigest: string | null;
+}
+
+export interface Approval {
+  id: string;
+  runId: string;
+  stepId: string;
+  actionType: string;
+  actionDetails: Json;
+  digest: string;
+  reason: string;
+  status: ApprovalStatus;
+  createdAt: number;
+  expiresAt: number;
+  resolvedBy: string | null;
+  resolvedAt: number | null;
+  note: string | null;
+}
+
+export interface Agent {
+  id: string;
+  projectId: string;
+  slug: string;
+  name: string;
+  description: string | null;
+  status: "active" | "archived";
+  createdAt: number;
+}
+
+export interface AgentVersion {
+  id: string;
+  agentId: string;
+  version: string;
+  /** Null settings are the caller's to give. */
+  model: string | null;
+  systemPrompt: string | null;
+  modelParams: JsonObject | null;
+  allowedTools: string[] | null;
+  approvalRequiredTools: string[];
+  deniedTools: string[];
+  budget: Partial<Budget>;
+  approvalExpiresInMs: number | null;
+  createdAt: number;
+}
+
+export interface Tool {
+  id: string;
+  projectId: string;
+  name: string;
+  slug: string;
+  description: string | null;
+  mcpServer: string;
+  riskLevel: "read" | "write" | "destructive";
+  inputSchema: JsonObject;
+  outputSchema: JsonObject | null;
+  createdAt: number;
+}
+
+export interface AuditEvent {
+  id: string;
+  runId: string;
+  event: string;
+  details: JsonObject;
+  at: number;
+}

@@ -1,0 +1,154 @@
+import { type } from "arktype";
+import { Hono } from "hono";
+import type { JsonObject } from "../../../../machines/contracts/json.ts";
+import { ApiError } from "../api-error.ts";
+import type { Agent, AgentVersion } from "../documents.ts";
+import { newId } from "../new-id.ts";
+import type { Plane } from "../plane.ts";
+import { type Budget, budgetShape } from "../rules/budget.ts";
+import { seedIds } from "../seed-ids.ts";
+import type { Store } from "../store.ts";
+import { readBody } from "./read-body.ts";
+import { readPage } from "./read-page.ts";
+import { rfc3339 } from "./rfc3339.ts";
+
+const text = "0 < string <= 255";
+const newAgent = type({
+  "project_id?": text,
+  name: text,
+  slug: type(/^[a-z0-9][a-z0-9_-]{0,254}$/),
+  "description?": "string | null",
+});
+const tools = type("string[] | null");
+const whole = type("number.integer >= 0 | null");
+const newVersion = type({
+  version: text,
+  "system_prompt?": "string | null",
+  "model?": "string | null",
+  "model_params?": "object | null",
+  "allowed_tools?": tools,
+  "approval_required_tools?": tools,
+  "denied_tools?": tools,
+  "tool_configs?": type({ "[string]": type({ "requires_approval?": "boolean" }) }).or("null"),
+  "max_tokens?": whole,
+  "max_tool_calls?": whole,
+  "max_wall_time_secs?": whole,
+  "max_cost_cents?": whole,
+  "budget?": budgetShape.or("null"),
+  "approval_expires_in_ms?": "number.integer > 0 | null",
+});
+
+/** `/v1/registry/agents`: agents and their versions. */
+export function agentRoutes({ apply, store, now }: Plane): Hono {
+  const app = new Hono();
+  app.get("/", (c) => {
+    const project = c.req.query("project_id") ?? seedIds.project;
+    const agents = store.agents.active(project, readPage(c, 50));
+    return c.json(agents.map((agent) => agentResponse(store, agent)));
+  });
+  app.post("/", async (c) => {
+    const body = await readBody(c, newAgent);
+    const agent: Agent = {
+      id: newId("agt", now()),
+      projectId: body.project_id ?? seedIds.project,
+      slug: body.slug,
+      name: body.name,
+      description: body.description ?? null,
+      // The reference leaves it a draft for ever, so that its own list never shows it.
+      status: "active",
+      createdAt: now(),
+    };
+    apply((change) => {
+      if (change.store.agents.find(agent.slug) !== undefined) {
+        throw new ApiError(400, `an agent with slug "${agent.slug}" exists already`);
+      }
+      change.store.agents.put(agent);
+    });
+    return c.json(agentResponse(store, agent), 201);
+  });
+  app.get("/:id", (c) => c.json(agentResponse(store, findAgent(store, c.req.param("id")))));
+  app.get("/:id/versions", (c) => {
+    const agent = findAgent(store, c.req.param("id"));
+    return c.json(store.versions.ofAgent(agent.id).map(versionResponse));
+  });
+  app.post("/:id/versions", async (c) => {
+    const body = await readBody(c, newVersion);
+    const agent = findAgent(store, c.req.param("id"));
+    const version = toVersion(body, agent, now());
+    apply((change) => {
+      const known = change.store.versions.ofAgent(agent.id);
+      if (known.some((other) => other.version === version.version)) {
+        throw new ApiError(400, `agent "${agent.slug}" has version ${version.version} already`);
+      }
+      change.store.versions.put(version);
+    });
+    return c.json(versionResponse(version), 201);
+  });
+  return app;
+}
+
+function findAgent(store: Store, key: string): Agent {
+  const agent = store.agents.find(key);
+  if (agent === undefined) throw new ApiError(404, `agent "${key}" not found`);
+  return agent;
+}
+
+function toVersion(body: typeof newVersion.infer, agent: Agent, now: number): AgentVersion {
+  const configured = Object.entries(body.tool_configs ?? {})
+    .filter(([, config]) => config.requires_approval === true)
+    .map(([tool]) => tool);
+  return {
+    id: newId("agv", now),
+    agentId: agent.id,
+    version: body.version,
+    model: body.model ?? null,
+    systemPrompt: body.system_prompt ?? null,
+    modelParams: (body.model_params ?? null) as JsonObject | null,
+    allowedTools: body.allowed_tools ?? null,
+    approvalRequiredTools: [...new Set([...(body.approval_required_tools ?? []), ...configured])],
+    deniedTools: body.denied_tools ?? [],
+    budget: { ...referenceLimits(body), ...body.budget },
+    approvalExpiresInMs: body.approval_expires_in_ms ?? null,
+    createdAt: now,
+  };
+}
+
+/** The reference's own limits of an agent version, in the words of a budget. */
+function referenceLimits(body: typeof newVersion.infer): Partial<Budget> {
+  const { max_tokens, max_tool_calls, max_wall_time_secs, max_cost_cents } = body;
+  return {
+    ...(typeof max_tokens === "number" && { max_total_tokens: max_tokens }),
+    ...(typeof max_tool_calls === "number" && { max_tool_calls }),
+    ...(typeof max_wall_time_secs === "number" && { max_wall_time_ms: max_wall_time_secs * 1000 }),
+    ...(typeof max_cost_cents === "number" && { max_cost_cents }),
+  };
+}
+
+function agentResponse(store: Store, agent: Agent) {
+  const latest = store.versions.latest(agent.id);
+  return {
+    id: agent.id,
+    project_id: agent.projectId,
+    name: agent.name,
+    slug: agent.slug,
+    description: agent.description,
+    status: agent.status,
+    created_at: rfc3339(agent.createdAt),
+    latest_version: latest === undefined ? null : versionResponse(latest),
+  };
+}
+
+const versionResponse = (version: AgentVersion) => ({
+  id: version.id,
+  agent_id: version.agentId,
+  version: version.version,
+  model: version.model,
+  system_prompt: version.systemPrompt,
+  model_params: version.modelParams,
+  allowed_tools: version.allowedTools ?? [],
+  approval_required_tools: version.approvalRequiredTools,
+  denied_tools: version.deniedTools,
+  budget: version.budget,
+  approval_expires_in_ms: version.approvalExpiresInMs,
+  created_at: rfc3339(version.createdAt),
+});

@@ -1,0 +1,58 @@
+import { type } from "arktype";
+import { Hono } from "hono";
+import { ApiError } from "../api-error.ts";
+import { requestApproval } from "../changes/request-approval.ts";
+import { resolveApproval } from "../changes/resolve-approval.ts";
+import type { Plane } from "../plane.ts";
+import { approvalResponse } from "./approval-response.ts";
+import { asJson, readBody } from "./read-body.ts";
+import { readPage } from "./read-page.ts";
+
+const thirtyDaysMs = 2_592_000_000;
+const text = "0 < string <= 255";
+const question = type({
+  run_id: text,
+  step_id: text,
+  action_type: text,
+  "action_details?": "unknown",
+  digest: text,
+  reason: "string <= 4096",
+  "expires_in_ms?": type(`0 < number.integer <= ${thirtyDaysMs} | null`),
+});
+const answer = type({ approved: "boolean", "note?": "string <= 4096 | null" });
+
+/** `/v1/approvals`: what people are asked, and their answers. */
+export function approvalRoutes({ apply, store }: Plane): Hono {
+  const app = new Hono();
+  app.get("/", (c) => {
+    const { limit } = readPage(c, 50, 1000);
+    return c.json(store.approvals.pending(limit).map(approvalResponse));
+  });
+  app.post("/", async (c) => {
+    const body = await readBody(c, question);
+    const request = {
+      runId: body.run_id,
+      stepId: body.step_id,
+      actionType: body.action_type,
+      actionDetails: asJson(body.action_details),
+      digest: body.digest,
+      reason: body.reason,
+      expiresInMs: body.expires_in_ms ?? null,
+    };
+    const { approval, created } = apply((change) => requestApproval(change, request));
+    return c.json(approvalResponse(approval), created ? 201 : 200);
+  });
+  app.get("/:id", (c) => {
+    const id = c.req.param("id");
+    const approval = store.approvals.find(id);
+    if (approval === undefined) throw new ApiError(404, `approval ${id} not found`);
+    return c.json(approvalResponse(approval));
+  });
+  app.put("/:id", async (c) => {
+    const { approved, note } = await readBody(c, answer);
+    const given = { approved, note: note ?? null };
+    const approval = apply((change) => resolveApproval(change, c.req.param("id"), given));
+    return c.json(approvalResponse(approval));
+  });
+  return app;
+}

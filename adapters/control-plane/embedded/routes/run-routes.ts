@@ -1,0 +1,101 @@
+import { type } from "arktype";
+import { Hono } from "hono";
+import { isJsonObject } from "../../../../machines/contracts/json.ts";
+import { readRunStatus, type RunStatus } from "../../../../machines/contracts/status.ts";
+import { stepTypes } from "../../../../machines/contracts/step-type.ts";
+import { ApiError } from "../api-error.ts";
+import { cancelRun } from "../changes/cancel-run.ts";
+import { createRun, type PlannedStep } from "../changes/create-run.ts";
+import { findRun } from "../changes/find-step.ts";
+import type { Plane } from "../plane.ts";
+import { readBudget } from "../rules/read-budget.ts";
+import { readTraceparent } from "../rules/read-traceparent.ts";
+import { seedIds } from "../seed-ids.ts";
+import { asJson, readBody } from "./read-body.ts";
+import { readPage } from "./read-page.ts";
+import { rfc3339 } from "./rfc3339.ts";
+import { runResponse } from "./run-response.ts";
+
+const newRun = type({
+  agent_id: "0 < string <= 255",
+  "agent_version?": "string <= 255 | null",
+  input: "unknown",
+  "config?": "object | null",
+  "steps?": type({
+    type: type.enumerated(...stepTypes),
+    input: "object",
+    "name?": "string <= 255 | null",
+    "on_error?": "'fail' | 'continue' | null",
+  })
+    .array()
+    .moreThanLength(0)
+    .atMostLength(1000)
+    .or("null"),
+});
+
+/** `/v1/runs`: create, list, show, cancel, audit. */
+export function runRoutes({ apply, store }: Plane): Hono {
+  const app = new Hono();
+  app.post("/", async (c) => {
+    const body = await readBody(c, newRun);
+    const request = {
+      agent: body.agent_id,
+      version: body.agent_version ?? null,
+      input: asJson(body.input),
+      config: readConfig(body.config),
+      steps: body.steps?.map(planned) ?? null,
+      trace: readTraceparent(c.req.header("traceparent")),
+    };
+    return c.json(runResponse(apply((change) => createRun(change, request))), 201);
+  });
+  app.get("/", (c) => {
+    const project = c.req.query("project_id") ?? seedIds.project;
+    const status = readStatus(c.req.query("status"));
+    const runs = store.runs.list(project, status, readPage(c, 20));
+    return c.json({ runs: runs.map(runResponse), total: store.runs.count(project, status) });
+  });
+  app.get("/:id", (c) => c.json(runResponse(findRun(store, c.req.param("id")))));
+  app.post("/:id/cancel", (c) =>
+    c.json(runResponse(apply((change) => cancelRun(change, c.req.param("id"))))),
+  );
+  app.get("/:id/audit", (c) => {
+    const run = findRun(store, c.req.param("id"));
+    const events = store.audit.ofRun(run.id, readPage(c, 1000, 1000));
+    return c.json(
+      events.map(({ id, runId, event, details, at }) => {
+        return { id, run_id: runId, event, details, created_at: rfc3339(at) };
+      }),
+    );
+  });
+  return app;
+}
+
+function readConfig(config: object | null | undefined) {
+  const read = asJson(config);
+  if (read === null) return null;
+  if (!isJsonObject(read)) throw new ApiError(422, "config: expected an object");
+  try {
+    readBudget(read);
+  } catch (error) {
+    throw new ApiError(422, error instanceof TypeError ? error.message : "config.budget");
+  }
+  return read;
+}
+
+function planned(
+  step: { type: PlannedStep["type"]; input: object } & {
+    name?: string | null;
+    on_error?: "fail" | "continue" | null;
+  },
+): PlannedStep {
+  const input = asJson(step.input);
+  if (!isJsonObject(input)) throw new ApiError(422, "a step's input: expected an object");
+  return { type: step.type, input, name: step.name ?? null, onError: step.on_error ?? "fail" };
+}
+
+function readStatus(text: string | undefined): RunStatus | null {
+  if (text === undefined) return null;
+  const status = readRunStatus(text);
+  if (status === undefined) throw new ApiError(422, "status: expected a run status");
+  return status;
+}

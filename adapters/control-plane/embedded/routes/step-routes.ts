@@ -1,0 +1,79 @@
+import { type } from "arktype";
+import { type Context, Hono } from "hono";
+import { ApiError } from "../api-error.ts";
+import { checkTool } from "../changes/check-tool.ts";
+import { findRun } from "../changes/find-step.ts";
+import { submitResult } from "../changes/submit-result.ts";
+import type { Plane } from "../plane.ts";
+import { asJson, readBody } from "./read-body.ts";
+import { stepResponse } from "./step-response.ts";
+
+const result = type({
+  status: "'completed' | 'failed' | 'waiting_approval'",
+  "output?": "unknown",
+  "error?": "unknown",
+  "input_tokens?": "number.integer >= 0 | null",
+  "output_tokens?": "number.integer >= 0 | null",
+});
+const toolCheck = type({
+  tool_name: "0 < string <= 255",
+  "tool_input?": "unknown",
+  "estimated_cost_cents?": "number.integer >= 0 | null",
+});
+
+/** `/v1/runs/{id}`: its steps, their results, and the check of a tool call. */
+export function stepRoutes({ apply, store, costMicros }: Plane): Hono {
+  const app = new Hono();
+  app.get("/:id/steps", (c) => {
+    const run = findRun(store, c.req.param("id"));
+    return c.json(store.steps.ofRun(run.id).map(stepResponse));
+  });
+  app.post("/:id/steps/:stepId", async (c) => {
+    const body = await readBody(c, result);
+    const submission = {
+      runId: c.req.param("id"),
+      stepId: c.req.param("stepId"),
+      status: body.status,
+      output: asJson(body.output),
+      error: asJson(body.error),
+      inputTokens: body.input_tokens ?? null,
+      outputTokens: body.output_tokens ?? null,
+      key: readKey(c),
+      fence: readFence(c),
+    };
+    const submitted = apply((change) => submitResult(change, submission, costMicros));
+    if (submitted.kind === "refused") throw submitted.error;
+    if (submitted.kind === "replayed") c.header("Idempotency-Replayed", "true");
+    return c.json(stepResponse(submitted.step));
+  });
+  app.post("/:id/check-tool", async (c) => {
+    const body = await readBody(c, toolCheck);
+    const tool = { name: body.tool_name, input: asJson(body.tool_input) };
+    const verdict = apply((change) => checkTool(change, c.req.param("id"), tool));
+    return c.json({
+      allowed: verdict.kind === "allow",
+      requires_approval: verdict.kind === "ask",
+      decision_id: verdict.decisionId,
+      reason: verdict.reason,
+      risk_score: 0,
+      risk_level: "low",
+      blocked_by_airlock: false,
+      shadow_mode: false,
+    });
+  });
+  return app;
+}
+
+function readKey(c: Context): string | null {
+  const key = c.req.header("idempotency-key");
+  if (key === undefined) return null;
+  if (key !== "" && key.length <= 255) return key;
+  throw new ApiError(400, "Idempotency-Key: expected 1 to 255 characters");
+}
+
+function readFence(c: Context): number | null {
+  const fence = c.req.header("x-stateplane-fence");
+  if (fence === undefined) return null;
+  if (/^\d{1,15}$/.test(fence)) return Number(fence);
+  throw new ApiError(400, "X-Stateplane-Fence: expected a whole number");
+}

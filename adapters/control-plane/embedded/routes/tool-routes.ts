@@ -1,0 +1,69 @@
+import { type } from "arktype";
+import { Hono } from "hono";
+import type { JsonObject } from "../../../../machines/contracts/json.ts";
+import { ApiError } from "../api-error.ts";
+import type { Tool } from "../documents.ts";
+import { newId } from "../new-id.ts";
+import type { Plane } from "../plane.ts";
+import { seedIds } from "../seed-ids.ts";
+import { readBody } from "./read-body.ts";
+import { readPage } from "./read-page.ts";
+import { rfc3339 } from "./rfc3339.ts";
+
+const text = "0 < string <= 255";
+const newTool = type({
+  "project_id?": text,
+  name: text,
+  slug: text,
+  "description?": "string | null",
+  mcp_server: text,
+  risk_level: "'read' | 'write' | 'destructive'",
+  input_schema: "object",
+  "output_schema?": "object | null",
+});
+
+/** `/v1/registry/tools`: what people have registered. Policy reads the agents' lists, not this. */
+export function toolRoutes({ apply, store, now }: Plane): Hono {
+  const app = new Hono();
+  app.get("/", (c) => {
+    const project = c.req.query("project_id") ?? seedIds.project;
+    return c.json(store.tools.list(project, readPage(c, 50)).map(toolResponse));
+  });
+  app.post("/", async (c) => {
+    const body = await readBody(c, newTool);
+    const tool: Tool = {
+      id: newId("tol", now()),
+      projectId: body.project_id ?? seedIds.project,
+      name: body.name,
+      slug: body.slug,
+      description: body.description ?? null,
+      mcpServer: body.mcp_server,
+      riskLevel: body.risk_level,
+      inputSchema: body.input_schema as JsonObject,
+      outputSchema: (body.output_schema ?? null) as JsonObject | null,
+      createdAt: now(),
+    };
+    apply((change) => {
+      if (change.store.tools.findBySlug(tool.projectId, tool.slug) !== undefined) {
+        throw new ApiError(400, `a tool with slug "${tool.slug}" exists already`);
+      }
+      change.store.tools.put(tool);
+    });
+    return c.json(toolResponse(tool), 201);
+  });
+  return app;
+}
+
+const toolResponse = (tool: Tool) => ({
+  id: tool.id,
+  project_id: tool.projectId,
+  name: tool.name,
+  slug: tool.slug,
+  description: tool.description,
+  mcp_server: tool.mcpServer,
+  status: "active",
+  risk_level: tool.riskLevel,
+  input_schema: tool.inputSchema,
+  output_schema: tool.outputSchema,
+  created_at: rfc3339(tool.createdAt),
+});

@@ -1,0 +1,113 @@
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import { getRequestListener } from "@hono/node-server";
+import type { Log } from "../../../machines/contracts/ports/log.ts";
+import { createApp } from "./app.ts";
+import { createApply } from "./changes/change.ts";
+import { type AgentSeed, registerAgent } from "./changes/register-agent.ts";
+import type { CostMicros } from "./changes/submit-result.ts";
+import { createOutbox } from "./outbox.ts";
+import { createRunEvents } from "./run-events.ts";
+import { openStore, type Store } from "./store.ts";
+
+export interface EmbeddedOptions {
+  /** A SQLite file, created when absent, or `:memory:`. */
+  path: string;
+  /** 0 for any free port. */
+  port: number;
+  host: string;
+  apiKey: string;
+  /** Registered at start, by slug. */
+  agents: AgentSeed[];
+  /** Puts an entry on the stream of jobs. */
+  publish: (fields: Record<string, string>) => Promise<unknown>;
+  /** Without it runs cost nothing, and no cost budget is ever exceeded. */
+  costMicros?: CostMicros;
+  /** Epoch milliseconds. */
+  now?: () => number;
+  log: Log;
+}
+
+export interface EmbeddedControlPlane {
+  readonly url: string;
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** How long open requests may take to end when we close. */
+const graceMs = 1_000;
+
+/**
+ * Serves the control plane's HTTP API from a SQLite file of this machine.
+ *
+ * @throws Error when the port is taken, the key is empty, or the file is another process's or a later version's
+ */
+export async function startEmbeddedControlPlane(
+  options: EmbeddedOptions,
+): Promise<EmbeddedControlPlane> {
+  if (options.apiKey === "") throw new Error("the embedded control plane: expected an API key");
+  const { now = Date.now, log } = options;
+  const store = openStore(options.path);
+  const events = createRunEvents();
+  const outbox = createOutbox(store, options.publish, log);
+  const apply = createApply({ store, outbox, events, now });
+  const costMicros = options.costMicros ?? (() => null);
+  const app = createApp({ store, apply, events, outbox, now, costMicros }, options.apiKey, log);
+  const server = createServer(getRequestListener(app.fetch));
+  let port: number;
+  try {
+    apply((change) => options.agents.forEach((agent) => registerAgent(change, agent)));
+    port = await listen(server, options.port, options.host);
+  } catch (error) {
+    store.close();
+    throw error;
+  }
+  outbox.kick();
+  let closed: Promise<void> | undefined;
+  return {
+    url: `http://${reachable(options.host)}:${port}`,
+    port,
+    close: () => {
+      closed ??= closeServer(server, () => events.close()).then(() => closeStore(outbox, store));
+      return closed;
+    },
+  };
+}
+
+async function listen(server: Server, port: number, host: string): Promise<number> {
+  server.listen(port, host);
+  try {
+    await once(server, "listening");
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code !== "EADDRINUSE") throw error;
+    throw new Error(
+      `EADDRINUSE: port ${port} on ${host} is taken; stop what listens there (another control plane?) or choose another port`,
+      { cause: error },
+    );
+  }
+  const address = server.address();
+  return typeof address === "object" && address !== null ? address.port : port;
+}
+
+/** An address to call, for one to listen on. */
+function reachable(host: string): string {
+  if (host === "0.0.0.0") return "127.0.0.1";
+  if (host === "::") return "[::1]";
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+async function closeServer(server: Server, endStreams: () => void): Promise<void> {
+  const ended = once(server, "close");
+  server.close();
+  endStreams();
+  server.closeIdleConnections();
+  const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+  await ended;
+  clearTimeout(timer);
+}
+
+async function closeStore(outbox: { close(): Promise<void> }, store: Store): Promise<void> {
+  await outbox.close();
+  store.close();
+}

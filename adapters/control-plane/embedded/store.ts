@@ -1,0 +1,212 @@
+import { closeSync, mkdirSync, openSync } from "node:fs";
+import { dirname } from "node:path";
+import { DatabaseSync, type SQLInputValue } from "node:sqlite";
+import type { RunStatus } from "../../../machines/contracts/status.ts";
+import type { Agent, AgentVersion, Approval, AuditEvent, Run, Step, Tool } from "./documents.ts";
+
+const schemaVersion = 1;
+
+/** Documents as JSON, with a generated column for each thing they are looked up by. */
+const schema = `
+CREATE TABLE runs (id TEXT PRIMARY KEY, doc TEXT NOT NULL,
+  project TEXT AS (doc ->> 'projectId'), status TEXT AS (doc ->> 'status'));
+CREATE INDEX runs_by_project ON runs (project, status);
+CREATE TABLE steps (id TEXT PRIMARY KEY, doc TEXT NOT NULL,
+  run TEXT AS (doc ->> 'runId'), number INTEGER AS (doc ->> 'number'));
+CREATE UNIQUE INDEX steps_by_run ON steps (run, number);
+CREATE TABLE approvals (id TEXT PRIMARY KEY, doc TEXT NOT NULL,
+  run TEXT AS (doc ->> 'runId'), step TEXT AS (doc ->> 'stepId'), digest TEXT AS (doc ->> 'digest'),
+  status TEXT AS (doc ->> 'status'), expires INTEGER AS (doc ->> 'expiresAt'));
+CREATE UNIQUE INDEX approvals_by_action ON approvals (step, digest);
+CREATE INDEX approvals_by_expiry ON approvals (status, expires);
+CREATE INDEX approvals_by_run ON approvals (run);
+CREATE TABLE agents (id TEXT PRIMARY KEY, doc TEXT NOT NULL,
+  slug TEXT AS (doc ->> 'slug'), project TEXT AS (doc ->> 'projectId'), status TEXT AS (doc ->> 'status'));
+CREATE UNIQUE INDEX agents_by_slug ON agents (slug);
+CREATE TABLE versions (id TEXT PRIMARY KEY, doc TEXT NOT NULL,
+  agent TEXT AS (doc ->> 'agentId'), version TEXT AS (doc ->> 'version'));
+CREATE UNIQUE INDEX versions_by_agent ON versions (agent, version);
+CREATE TABLE tools (id TEXT PRIMARY KEY, doc TEXT NOT NULL,
+  slug TEXT AS (doc ->> 'slug'), project TEXT AS (doc ->> 'projectId'));
+CREATE UNIQUE INDEX tools_by_slug ON tools (project, slug);
+CREATE TABLE audit (id TEXT PRIMARY KEY, doc TEXT NOT NULL, run TEXT AS (doc ->> 'runId'));
+CREATE INDEX audit_by_run ON audit (run);
+CREATE TABLE outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, data TEXT NOT NULL);
+`;
+
+export interface Page {
+  limit: number;
+  offset: number;
+}
+
+export type Store = ReturnType<typeof openStore>;
+
+/**
+ * The control plane's state in one SQLite file, which one process at a time may hold. Everything is
+ * synchronous, so a transaction is never interleaved with another.
+ *
+ * @param path a file, created with its folder when absent, or `:memory:`
+ * @throws Error when another process holds the file, or a later version of us wrote it
+ */
+export function openStore(path: string) {
+  const db = openDatabase(path);
+
+  const collection = <T extends { id: string }>(table: string) => {
+    const byId = db.prepare(`SELECT doc FROM ${table} WHERE id = ?`);
+    const upsert = db.prepare(
+      `INSERT INTO ${table} (id, doc) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc`,
+    );
+    return {
+      find: (id: string): T | undefined => readDoc<T>(byId.get(id)),
+      put: (doc: T): void => void upsert.run(doc.id, JSON.stringify(doc)),
+      query(rest: string) {
+        const statement = db.prepare(`SELECT doc FROM ${table} ${rest}`);
+        return (...params: SQLInputValue[]): T[] =>
+          statement.all(...params).flatMap((row) => readDoc<T>(row) ?? []);
+      },
+    };
+  };
+
+  const runs = collection<Run>("runs");
+  const ofProject = "WHERE project = ?1 AND (?2 IS NULL OR status = ?2)";
+  const listRuns = runs.query(`${ofProject} ORDER BY rowid DESC LIMIT ?3 OFFSET ?4`);
+  const countRuns = db.prepare(`SELECT count(*) AS n FROM runs ${ofProject}`);
+
+  const steps = collection<Step>("steps");
+  const stepsOfRun = steps.query("WHERE run = ? ORDER BY number");
+
+  const approvals = collection<Approval>("approvals");
+  const pendingApprovals = approvals.query("WHERE status = 'pending' ORDER BY rowid LIMIT ?");
+  const dueApprovals = approvals.query("WHERE status = 'pending' AND expires <= ?");
+  const pendingOfRun = approvals.query("WHERE run = ? AND status = 'pending'");
+  const byAction = approvals.query("WHERE step = ? AND digest = ?");
+
+  const agents = collection<Agent>("agents");
+  const agentBySlug = agents.query("WHERE slug = ?");
+  const activeAgents = agents.query(
+    "WHERE project = ? AND status = 'active' ORDER BY rowid LIMIT ? OFFSET ?",
+  );
+
+  const versions = collection<AgentVersion>("versions");
+  const versionsOfAgent = versions.query("WHERE agent = ? ORDER BY rowid DESC");
+  const latestVersion = versions.query("WHERE agent = ? ORDER BY rowid DESC LIMIT 1");
+
+  const tools = collection<Tool>("tools");
+  const toolsOfProject = tools.query("WHERE project = ? ORDER BY rowid LIMIT ? OFFSET ?");
+  const toolBySlug = tools.query("WHERE project = ? AND slug = ?");
+
+  const audit = collection<AuditEvent>("audit");
+  const auditOfRun = audit.query("WHERE run = ? ORDER BY rowid LIMIT ? OFFSET ?");
+
+  const addToOutbox = db.prepare("INSERT INTO outbox (data) VALUES (?)");
+  const firstInOutbox = db.prepare("SELECT seq, data FROM outbox ORDER BY seq LIMIT ?");
+  const dropFromOutbox = db.prepare("DELETE FROM outbox WHERE seq = ?");
+
+  return {
+    /** All or nothing: an exception undoes everything. */
+    transaction<T>(work: () => T): T {
+      db.exec("BEGIN IMMEDIATE");
+      try {
+        const result = work();
+        db.exec("COMMIT");
+        return result;
+      } catch (error) {
+        if (db.isTransaction) db.exec("ROLLBACK");
+        throw error;
+      }
+    },
+    runs: {
+      find: runs.find,
+      put: runs.put,
+      /** Newest first; null for every status. */
+      list: (projectId: string, status: RunStatus | null, page: Page) =>
+        listRuns(projectId, status, page.limit, page.offset),
+      count: (projectId: string, status: RunStatus | null) =>
+        Number(countRuns.get(projectId, status)?.["n"]),
+    },
+    steps: { find: steps.find, put: steps.put, ofRun: (runId: string) => stepsOfRun(runId) },
+    approvals: {
+      find: approvals.find,
+      put: approvals.put,
+      /** Oldest first. */
+      pending: (limit: number) => pendingApprovals(limit),
+      due: (now: number) => dueApprovals(now),
+      pendingOfRun: (runId: string) => pendingOfRun(runId),
+      findByAction: (stepId: string, digest: string) => byAction(stepId, digest)[0],
+    },
+    agents: {
+      put: agents.put,
+      /** By id or slug. */
+      find: (key: string) => agents.find(key) ?? agentBySlug(key)[0],
+      active: (projectId: string, page: Page) => activeAgents(projectId, page.limit, page.offset),
+    },
+    versions: {
+      find: versions.find,
+      put: versions.put,
+      /** Newest first. */
+      ofAgent: (agentId: string) => versionsOfAgent(agentId),
+      latest: (agentId: string) => latestVersion(agentId)[0],
+    },
+    tools: {
+      put: tools.put,
+      list: (projectId: string, page: Page) => toolsOfProject(projectId, page.limit, page.offset),
+      findBySlug: (projectId: string, slug: string) => toolBySlug(projectId, slug)[0],
+    },
+    audit: {
+      put: audit.put,
+      /** Oldest first. */
+      ofRun: (runId: string, page: Page) => auditOfRun(runId, page.limit, page.offset),
+    },
+    outbox: {
+      add: (data: string): void => void addToOutbox.run(data),
+      first: (limit: number) =>
+        firstInOutbox
+          .all(limit)
+          .map((row) => ({ seq: Number(row["seq"]), data: String(row["data"]) })),
+      drop: (seq: number): void => void dropFromOutbox.run(seq),
+    },
+    close: (): void => db.close(),
+  };
+}
+
+/** Documents are written by {@link openStore} alone, under a checked schema version: no second check here. */
+function readDoc<T>(row: Record<string, unknown> | undefined): T | undefined {
+  return row === undefined ? undefined : (JSON.parse(String(row["doc"])) as T);
+}
+
+function openDatabase(path: string): DatabaseSync {
+  if (path !== ":memory:") {
+    mkdirSync(dirname(path), { recursive: true });
+    // Created for its owner alone: runs hold prompts and what tools read.
+    closeSync(openSync(path, "a", 0o600));
+  }
+  const db = new DatabaseSync(path);
+  try {
+    // Exclusive: two control planes on one file would each publish the other's outbox.
+    db.exec(
+      "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL",
+    );
+    migrate(db, path);
+    return db;
+  } catch (error) {
+    db.close();
+    if (error instanceof Error && /database is locked/.test(error.message)) {
+      throw new Error(`${path} is held by another control plane: stop it, or use another file`, {
+        cause: error,
+      });
+    }
+    throw error;
+  }
+}
+
+function migrate(db: DatabaseSync, path: string): void {
+  db.exec("BEGIN EXCLUSIVE");
+  const version = Number(db.prepare("PRAGMA user_version").get()?.["user_version"]);
+  if (version !== 0 && version !== schemaVersion) {
+    throw new Error(
+      `${path} has schema version ${version}; this Stateplane reads version ${schemaVersion}`,
+    );
+  }
+  if (version === 0) db.exec(`${schema} PRAGMA user_version = ${schemaVersion}`);
+  db.exec("COMMIT");
+}

@@ -1,0 +1,72 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { ok, type Outcome } from "../../machines/contracts/outcome.ts";
+import { readRunStatus, type RunStatus } from "../../machines/contracts/status.ts";
+import { isJsonObject } from "../../machines/contracts/json.ts";
+import type { ControlPlaneApi } from "./api.ts";
+import { readEvents } from "./read-events.ts";
+
+/** The server's heartbeats come every 15 s: three missed, and the connection is dead. */
+const silenceMs = 45_000;
+const firstPauseMs = 250;
+const longestPauseMs = 10_000;
+
+/**
+ * Follows `GET /v1/events`, telling each change of a run's status, and connects again with growing pauses
+ * until aborted. Changes made while disconnected are not told: whoever must know asks for the run as well.
+ * Only where `events` is advertised.
+ *
+ * @returns ok when aborted; a failure when the control plane refuses for good
+ */
+export async function watchRuns(
+  api: Pick<ControlPlaneApi, "http">,
+  onChange: (runId: string, status: RunStatus) => void,
+  signal: AbortSignal,
+): Promise<Outcome<null>> {
+  let pauseMs = firstPauseMs;
+  while (!signal.aborted) {
+    const stream = await api.http.stream("/v1/events", silenceMs, signal);
+    if (stream.ok) {
+      const connectedAt = performance.now();
+      await follow(stream.value, onChange);
+      // A server that takes us and drops us at once is no better than one that is away.
+      if (performance.now() - connectedAt > longestPauseMs) pauseMs = firstPauseMs;
+    } else if (!stream.failure.retryable && !signal.aborted) return stream;
+    // Half of the pause is chance, so that many workers do not come back at once.
+    await pause(pauseMs * (0.5 + Math.random() / 2), signal);
+    pauseMs = Math.min(pauseMs * 2, longestPauseMs);
+  }
+  return ok(null);
+}
+
+/** Ends when the stream does, in whatever way: the loop above connects again. */
+async function follow(
+  body: AsyncIterable<Uint8Array>,
+  onChange: (runId: string, status: RunStatus) => void,
+): Promise<void> {
+  const events = readEvents(body);
+  try {
+    while (true) {
+      const next = await events.next().catch(() => null);
+      if (next === null || next.done === true) return;
+      const change = next.value.event === "run" ? readChange(next.value.data) : null;
+      if (change !== null) onChange(change.runId, change.status);
+    }
+  } finally {
+    await events.return(undefined).catch(() => {});
+  }
+}
+
+function readChange(data: string): { runId: string; status: RunStatus } | null {
+  let read: unknown;
+  try {
+    read = JSON.parse(data);
+  } catch {
+    return null;
+  }
+  if (!isJsonObject(read)) return null;
+  const { run_id: runId, status: spelled } = read;
+  const status = typeof spelled === "string" ? readRunStatus(spelled) : undefined;
+  return typeof runId === "string" && status !== undefined ? { runId, status } : null;
+}
+
+const pause = (ms: number, signal: AbortSignal) => sleep(ms, undefined, { signal }).catch(() => {});
