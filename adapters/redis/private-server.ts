@@ -1,0 +1,110 @@
+import { randomBytes } from "node:crypto";
+import { mkdir } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { pathToFileURL } from "node:url";
+import { StoreUnreachable } from "../../machines/contracts/store-unreachable.ts";
+import { type Address, ask } from "./ask.ts";
+import { aloneIn } from "./directory-lock.ts";
+import { findRedisServer } from "./find-redis-server.ts";
+import { freePort } from "./free-port.ts";
+import { startRedisProcess } from "./redis-process.ts";
+import { readServerNote, writeServerNote } from "./server-note.ts";
+
+/** How long another program may take to start the server, or a stopping server to end. */
+const patienceMs = 20_000;
+/** A unix socket's path, with its closing zero, has 104 bytes on macOS and 108 on Linux. */
+const longestSocketPath = 103;
+
+export interface PrivateRedis {
+  url: string;
+  /** Ends the server if it is this program's to end. */
+  stop(): Promise<void>;
+}
+
+/**
+ * A Redis or Valkey of our own with its data in `directory`, reached over a unix socket that only this user
+ * may open; where the path is too long for one, over a loopback port with a password. Of several programs in
+ * one directory the first starts the server and ends it; the others join it, and wait for its return when it
+ * has gone. A server whose starter died is taken over by the next that joins.
+ *
+ * @throws StoreUnreachable when there is no server on the PATH, or it does not start or answer
+ */
+export async function startPrivateRedis(options: { directory: string }): Promise<PrivateRedis> {
+  const directory = resolve(options.directory);
+  const binary = findRedisServer(process.env["PATH"] ?? "");
+  if (binary === null) {
+    throw new StoreUnreachable("redis-server or valkey-server", "not found on the PATH");
+  }
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const found = await aloneIn(
+    directory,
+    patienceMs,
+    async () => (await joinRunning(directory)) ?? (await start(binary, directory)),
+  );
+  if (found === undefined) {
+    const reason = `another program was still starting it after ${patienceMs} ms`;
+    throw new StoreUnreachable(`the Redis server in ${directory}`, reason);
+  }
+  return found;
+}
+
+/** The server that already runs in the directory, or null. */
+async function joinRunning(directory: string): Promise<PrivateRedis | null> {
+  const note = await readServerNote(directory);
+  if (note === null || !(await answers(note.address, directory))) return null;
+  const url = urlOf(note.address);
+  if (isAlive(note.owner)) return { url, stop: async () => {} };
+  await writeServerNote(directory, { ...note, owner: process.pid });
+  return {
+    url,
+    stop: async () => void (await ask(note.address, "SHUTDOWN NOSAVE", patienceMs).catch(() => "")),
+  };
+}
+
+async function start(binary: string, directory: string): Promise<PrivateRedis> {
+  const address = await chooseAddress(directory);
+  // Before the start: a server whose starter dies here is still found by the next.
+  await writeServerNote(directory, { owner: process.pid, address });
+  const server = await startRedisProcess(binary, directory, address);
+  return { url: urlOf(address), stop: server.stop };
+}
+
+/** Whether our server listens there. One that loads its data is waited for. */
+async function answers(address: Address, directory: string): Promise<boolean> {
+  const deadline = Date.now() + patienceMs;
+  for (;;) {
+    const reply = await ask(address, "PING", 2_000).catch((error: NodeJS.ErrnoException) => error);
+    if (reply === "+PONG") return true;
+    // Nobody listens, or a stranger does who got the port meanwhile.
+    if (reply instanceof Error ? reply.code !== undefined : !reply.startsWith("-LOADING")) {
+      return false;
+    }
+    if (Date.now() > deadline) {
+      throw new StoreUnreachable(`the Redis server in ${directory}`, "it runs but does not answer");
+    }
+    await sleep(50);
+  }
+}
+
+async function chooseAddress(directory: string): Promise<Address> {
+  const path = join(directory, "redis.sock");
+  if (Buffer.byteLength(path) <= longestSocketPath) return { path };
+  const password = randomBytes(24).toString("hex");
+  return { host: "127.0.0.1", port: await freePort(), password };
+}
+
+function urlOf(address: Address): string {
+  if ("path" in address) return `unix://${pathToFileURL(address.path).pathname}`;
+  return `redis://:${address.password ?? ""}@${address.host}:${address.port}`;
+}
+
+/** True also for a process of another user, and for one that got a dead one's number. */
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
