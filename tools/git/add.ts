@@ -1,0 +1,53 @@
+import { type } from "arktype";
+import { checkPath } from "./check-path.ts";
+import { gitTool } from "./git-tool.ts";
+import { openRepository } from "./repository.ts";
+
+/** Bytes of file names staged in one call. */
+const listLimit = 16 * 1_048_576;
+
+/**
+ * Built on `ls-files` and `update-index`, because `git add` runs `git status` inside submodules, under
+ * whatever filters their own configuration names.
+ */
+export const add = gitTool({
+  name: "git_add",
+  description:
+    "Stages files for the next commit, deletions too. repo: the repository's folder in the workspace. " +
+    "files: files or folders, relative to the repository; `.` for all. Ignored files are not staged, and " +
+    "files that need a filter (Git LFS, say) are refused.",
+  annotations: { title: "Git add", destructiveHint: false, idempotentHint: true },
+  input: type({ "+": "reject", repo: "string", files: "1 <= string[] <= 1000" }),
+  output: type({ files: "string[]" }),
+  async run({ repo, files }, { workspace, signal }) {
+    const opened = await openRepository(workspace, repo, { onFilter: "refuse", signal });
+    if (!opened.ok) return opened;
+    const { folder, git } = opened.value;
+    const paths: string[] = [];
+    for (const file of files) {
+      const path = await checkPath(folder, file);
+      if (!path.ok) return path;
+      paths.push(path.value);
+    }
+    // `.` in an empty repository is no mistake, and matches nothing.
+    const strict = paths.includes(".") ? [] : ["--error-unmatch"];
+    const kinds = ["--cached", "--others", "--exclude-standard", "--deduplicate"];
+    const listed = await git(["ls-files", "-z", ...strict, ...kinds, "--", ...paths], {
+      outputLimit: listLimit,
+    });
+    if (!listed.ok) return { ok: false, problem: `nothing was staged: ${listed.problem}` };
+    if (listed.value.truncated) return { ok: false, problem: "too many files for one call" };
+    // A trailing slash is a repository inside this one; staging it would record a submodule.
+    const names = listed.value.stdout.split("\0").filter((name) => name && !name.endsWith("/"));
+    const nested = paths.filter((path) => path !== "." && listed.value.stdout === `${path}/\0`);
+    if (nested.length > 0) {
+      return { ok: false, problem: `${JSON.stringify(nested[0])} is a repository of its own` };
+    }
+    const staged = await git(["update-index", "--add", "--remove", "-z", "--stdin"], {
+      input: names.map((name) => `${name}\0`).join(""),
+    });
+    if (!staged.ok) return { ok: false, problem: `nothing was staged: ${staged.problem}` };
+    const text = `Staged ${paths.join(", ")}`;
+    return { ok: true, value: { text, structured: { files: paths } } };
+  },
+});

@@ -1,0 +1,70 @@
+import { type } from "arktype";
+import { gitTool } from "./git-tool.ts";
+import { openRepository } from "./repository.ts";
+
+/** Hash, author, date (ISO 8601), subject; a NUL after each, the last one from `--null`. */
+const format = "--format=tformat:%H%x00%an <%ae>%x00%aI%x00%s";
+
+export const log = gitTool({
+  name: "git_log",
+  description:
+    "The latest commits of a repository's current branch, newest first. repo: its folder in the workspace. " +
+    "count: how many, 10 unless given, at most 1000. oneline: one line a commit in the text.",
+  annotations: { title: "Git log", readOnlyHint: true, destructiveHint: false },
+  input: type({
+    "+": "reject",
+    repo: "string",
+    count: "1 <= number.integer <= 1000 = 10",
+    oneline: "boolean = true",
+  }),
+  output: type({
+    commits: type({ hash: "string", author: "string", date: "string", subject: "string" }).array(),
+    truncated: "boolean",
+  }),
+  async run({ repo, count, oneline }, { workspace, signal }) {
+    const opened = await openRepository(workspace, repo, { onFilter: "skip", signal });
+    if (!opened.ok) return opened;
+    const { git } = opened.value;
+    const head = await git(["rev-parse", "--verify", "--quiet", "--end-of-options", "HEAD"]);
+    if (!head.ok) return head;
+    if (head.value.exitCode !== 0) {
+      const structured = { commits: [], truncated: false };
+      return { ok: true, value: { text: "No commits yet", structured } };
+    }
+    const listed = await git([
+      "log",
+      "--null",
+      "--no-color",
+      "--no-patch",
+      "--no-decorate",
+      "--no-notes",
+      "--no-mailmap",
+      "--no-show-signature",
+      "--encoding=UTF-8",
+      `--max-count=${count}`,
+      format,
+      "--end-of-options",
+      "HEAD",
+      "--",
+    ]);
+    if (!listed.ok) return listed;
+    const { stdout, truncated } = listed.value;
+    const commits = readCommits(stdout);
+    const texts = commits.map(({ hash, author, date, subject }) =>
+      oneline
+        ? `${hash.slice(0, 10)} ${subject}`
+        : `commit ${hash}\nAuthor: ${author}\nDate:   ${date}\n\n    ${subject}\n`,
+    );
+    return { ok: true, value: { text: texts.join("\n"), structured: { commits, truncated } } };
+  },
+});
+
+function readCommits(listing: string) {
+  const fields = listing.split("\0").slice(0, -1);
+  const commits = [];
+  for (let index = 0; index + 3 < fields.length; index += 4) {
+    const [hash = "", author = "", date = "", subject = ""] = fields.slice(index, index + 4);
+    commits.push({ hash, author, date, subject });
+  }
+  return commits;
+}
