@@ -1,0 +1,98 @@
+import { terminal } from "../../machines/contracts/failure.ts";
+import { fail, ok } from "../../machines/contracts/outcome.ts";
+import type {
+  ModelMessage,
+  ModelProvider,
+  ModelReply,
+  ModelRequest,
+} from "../../machines/contracts/ports/model-provider.ts";
+import type { ModelScript, ScriptedTurn } from "./model-script.ts";
+
+/**
+ * Plays a declared script in place of a model. A call gets the first turn that fits and was not played; the same
+ * idempotency key gets the same turn again. A turn whose reply already stands in the conversation counts as
+ * played, so that a step taken up in a new process goes on where it was. Every reply says that it is scripted.
+ */
+export function createScripted(script: ModelScript): ModelProvider {
+  const played = new Map<number, string | null>();
+  return {
+    async complete(request, signal) {
+      if (signal.aborted) return fail(terminal("cancelled", "the model call was called off"));
+      markHeard(script, played, request.messages);
+      const again = [...played].find(([, key]) => key === request.idempotencyKey)?.[0];
+      const at =
+        again ?? script.findIndex((turn, index) => !played.has(index) && fits(turn, request));
+      const turn = script[at];
+      if (turn === undefined) return fail(unplanned(script, played, request));
+      played.set(at, request.idempotencyKey);
+      return ok(toReply(turn, at, request));
+    },
+  };
+}
+
+function fits({ expect }: ScriptedTurn, request: ModelRequest): boolean {
+  if (expect?.model !== undefined && expect.model !== request.model) return false;
+  const { contains } = expect ?? {};
+  return (
+    contains === undefined || request.messages.some(({ content }) => content.includes(contains))
+  );
+}
+
+/** Marks the turns whose replies the conversation holds, each message standing for one turn at most. */
+function markHeard(
+  script: ModelScript,
+  played: Map<number, string | null>,
+  messages: readonly ModelMessage[],
+): void {
+  const heard = new Set<number>();
+  for (const message of messages) {
+    if (message.role !== "assistant") continue;
+    const at = script.findIndex((turn, index) => !heard.has(index) && says(turn, message));
+    if (at < 0) continue;
+    heard.add(at);
+    if (!played.has(at)) played.set(at, null);
+  }
+}
+
+function says({ reply }: ScriptedTurn, message: ModelMessage & { role: "assistant" }): boolean {
+  return (
+    (reply.content ?? "") === message.content &&
+    joinNames(reply.toolCalls) === joinNames(message.toolCalls)
+  );
+}
+
+function joinNames(calls: readonly { name: string }[] = []): string {
+  return calls.map(({ name }) => name).join();
+}
+
+function toReply({ reply }: ScriptedTurn, at: number, request: ModelRequest): ModelReply {
+  const toolCalls = (reply.toolCalls ?? []).map((call, number) => ({
+    id: `scripted_${at}_${number}`,
+    ...call,
+  }));
+  return {
+    provider: "scripted",
+    model: request.model,
+    content: reply.content ?? "",
+    toolCalls,
+    finishReason: toolCalls.length > 0 ? "tool_calls" : "stop",
+    usage: reply.usage ?? { inputTokens: 0, outputTokens: 0 },
+    scripted: true,
+  };
+}
+
+function unplanned(
+  script: ModelScript,
+  played: ReadonlyMap<number, string | null>,
+  { model, messages }: ModelRequest,
+) {
+  const last = (messages.at(-1)?.content ?? "").slice(0, 120);
+  const open = script.flatMap((turn, at) =>
+    played.has(at) ? [] : [`turn ${at + 1} ${JSON.stringify(turn.expect ?? {})}`],
+  );
+  const expected = open.length === 0 ? "no further call" : open.slice(0, 3).join(" or ");
+  return terminal(
+    "model_failed",
+    `the script has no answer for ${JSON.stringify(model)} asked ${JSON.stringify(last)}; it expected ${expected}`,
+  );
+}

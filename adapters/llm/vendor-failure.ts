@@ -1,0 +1,46 @@
+import { type Failure, retryable, terminal } from "../../machines/contracts/failure.ts";
+import { readRetryAfter } from "./retry-after.ts";
+
+/** What both vendors' `APIError` carries; a connection error has no status. */
+export interface VendorError {
+  name: string;
+  message: string;
+  status: number | undefined;
+  headers: Headers | undefined;
+}
+
+export interface Vendor {
+  name: string;
+  /** The environment variable that holds its key. */
+  keyVariable: string;
+}
+
+/**
+ * A vendor's error as ours. What may pass is retryable: too many requests, the vendor's own trouble, a connection
+ * that was lost. What the request itself brought about is not.
+ */
+export function vendorFailure(vendor: Vendor, error: VendorError): Failure {
+  const { status } = error;
+  if (status === undefined) {
+    return retryable("unavailable", `${vendor.name} can't be reached (${error.name})`);
+  }
+  const waitMs = readRetryAfter(error.headers?.get("retry-after"), Date.now());
+  if (status === 429) {
+    return retryable("rate_limited", `${vendor.name} answered 429, too many requests`, waitMs);
+  }
+  // The vendor's text is left out: it may repeat part of the key.
+  if (status === 401 || status === 403) {
+    return terminal(
+      "unauthorized",
+      `${vendor.name} answered ${status}: the key in ${vendor.keyVariable} is not accepted for this`,
+    );
+  }
+  if (status >= 500 || status === 408 || status === 409) {
+    return retryable("unavailable", `${vendor.name} answered ${status}`, waitMs);
+  }
+  return terminal("model_failed", `${vendor.name} refused the request: ${brief(error.message)}`);
+}
+
+function brief(text: string): string {
+  return text.length > 500 ? `${text.slice(0, 500)}…` : text;
+}
