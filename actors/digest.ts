@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import stringify from "safe-stable-stringify";
+import { stringify } from "safe-stable-stringify";
 
 /** Hex SHA-256 of a value's canonical JSON (keys sorted), so that equal values have equal digests. */
 export function digest(value: unknown): string {

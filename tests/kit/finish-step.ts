@@ -1,0 +1,36 @@
+import type { StepEvent } from "../../machines/step/events.ts";
+import type { EffectName, HeldStep } from "./hold-step.ts";
+import { sampleAsk } from "./step-events.ts";
+
+const asked = { ...sampleAsk, approvalId: "apr_1", expiresAt: 86_400_000 };
+const grant = { digest: sampleAsk.digest, approvalId: "apr_1", resolvedBy: null, usedBy: null };
+
+/** What each effect answers when nothing goes wrong any more. */
+const answers: Record<Exclude<EffectName, "handBack">, StepEvent> = {
+  load: { type: "record.fresh" },
+  checkPolicy: { type: "policy.allowed", verdict: { kind: "allow", reason: "on the allowlist" } },
+  requestApproval: { type: "approval.requested", asks: [asked] },
+  readDecision: { type: "approval.granted", grants: [grant] },
+  execute: { type: "executed", output: { done: true }, usage: null, costly: false },
+  validate: { type: "validated", output: { done: true } },
+  record: { type: "recorded" },
+  deliver: { type: "delivered" },
+  settle: { type: "settled" },
+  park: { type: "parked" },
+  backOff: { type: "retry.due" },
+};
+
+/**
+ * Answers every effect the step asks for as if all neighbours were well.
+ *
+ * @returns false if it has not ended after `patience` answers
+ */
+export function finishStep(held: HeldStep, patience = 50): boolean {
+  for (let turn = 0; turn < patience; turn += 1) {
+    if (held.actor.getSnapshot().status !== "active") return true;
+    const last = held.asked.at(-1);
+    if (last === undefined || last === "handBack") return false;
+    held.actor.send(answers[last]);
+  }
+  return held.actor.getSnapshot().status !== "active";
+}

@@ -1,0 +1,121 @@
+import type { StepContext } from "../../machines/step/context.ts";
+import type { StepEvent } from "../../machines/step/events.ts";
+import type { EffectName } from "./hold-step.ts";
+
+/** One moment of a step's history: the event, where it led, and what was asked for then. */
+export interface Moment {
+  event: StepEvent | { type: "xstate.init" };
+  value: string | object;
+  status: string;
+  context: StepContext;
+  asked: EffectName[];
+}
+
+/** A promise about every history of every step; `broken` says how a history breaks it, or null. */
+export interface Invariant {
+  promise: string;
+  broken(history: readonly Moment[]): string | null;
+}
+
+const top = (value: string | object): string =>
+  typeof value === "string" ? value : (Object.keys(value)[0] ?? "");
+
+const isAllowed = ({ context }: Moment): boolean => {
+  if (context.verdict?.kind === "allow") return true;
+  return context.grants.length > 0 && context.asks.length === 0;
+};
+
+export const invariants: readonly Invariant[] = [
+  {
+    promise: "nothing executes without an allowing verdict or a grant",
+    broken: (history) => {
+      const rogue = history.find((moment) => moment.asked.includes("execute") && !isAllowed(moment));
+      return rogue ? `executing after ${rogue.event.type}` : null;
+    },
+  },
+  {
+    promise: "a denied step never executes afterwards",
+    broken: (history) => {
+      const denied = history.findIndex(({ event }) => event.type === "policy.denied");
+      if (denied === -1) return null;
+      const late = history.slice(denied).find(({ asked }) => asked.includes("execute"));
+      return late ? `executed after the denial, on ${late.event.type}` : null;
+    },
+  },
+  {
+    promise: "a report is delivered at most once",
+    broken: (history) => {
+      const accepted = history.filter(
+        ({ event, value }) => event.type === "delivered" && top(value) === "reported",
+      );
+      return accepted.length > 1 ? `${accepted.length} deliveries acknowledged` : null;
+    },
+  },
+  {
+    promise: "nothing is delivered before it was recorded or found recorded",
+    broken: (history) => {
+      const first = history.findIndex(({ asked }) => asked.includes("deliver"));
+      if (first === -1) return null;
+      const before = history.slice(0, first + 1).map(({ event }) => event.type);
+      return before.includes("recorded") || before.includes("record.recorded")
+        ? null
+        : "delivered without the outbox";
+    },
+  },
+  {
+    promise: "a step without a result never reaches reported, unless it was reported before",
+    broken: (history) => {
+      const empty = history.find(
+        ({ value, context, event }) =>
+          top(value) === "reported" && context.result === null && event.type !== "record.reported",
+      );
+      const known = history.some(({ event }) => event.type === "record.reported");
+      return empty && !known ? `reported empty-handed on ${empty.event.type}` : null;
+    },
+  },
+  {
+    promise: "a step that lost its lease says not a word more",
+    broken: (history) => {
+      const lost = history.findIndex(({ event }) => event.type === "lease.lost");
+      if (lost === -1) return null;
+      const words = history.slice(lost).flatMap(({ asked }) => asked);
+      return words.length > 0 ? `asked for ${words.join(", ")} after the lease was lost` : null;
+    },
+  },
+  {
+    promise: "attempts and repairs stay within their limits",
+    broken: (history) => {
+      const over = history.find(
+        ({ context }) =>
+          context.attempts > context.limits.maxAttempts || context.repairs > context.limits.maxRepairs,
+      );
+      return over ? `attempts ${over.context.attempts}, repairs ${over.context.repairs}` : null;
+    },
+  },
+  {
+    promise: "the context is JSON: it survives being written and read",
+    broken: (history) => {
+      const lossy = history.find(
+        ({ context }) => JSON.stringify(JSON.parse(JSON.stringify(context))) !== JSON.stringify(context),
+      );
+      return lossy ? `the context after ${lossy.event.type} does not survive JSON` : null;
+    },
+  },
+  {
+    promise: "a job that becomes a dead letter is reported failed or has its result refused",
+    broken: (history) => {
+      const last = history.at(-1);
+      if (last === undefined || last.context.deadLetter === null) return null;
+      const refused = history.some(({ event }) => event.type === "delivery.refused");
+      return refused || last.context.result?.status === "failed" ? null : "buried without a word";
+    },
+  },
+];
+
+/** Every promise that a history breaks, as sentences; empty when it keeps them all. */
+export function brokenPromises(history: readonly Moment[]): string[] {
+  return invariants.flatMap(({ promise, broken }) => {
+    const how = broken(history);
+    return how === null ? [] : [`${promise}: ${how}`];
+  });
+}
