@@ -1,9 +1,11 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Log } from "../../../machines/contracts/ports/log.ts";
 import type { Store } from "./store.ts";
 
 const batch = 64;
 const firstPauseMs = 100;
 const longestPauseMs = 5_000;
+const closeMs = 2_000;
 
 /** Carries jobs from the outbox table to the stream. */
 export interface Outbox {
@@ -11,7 +13,7 @@ export interface Outbox {
   kick(): void;
   /** Whether the last attempt to publish failed. */
   failing(): boolean;
-  /** Waits for what is being published; what is left is published after the next start. */
+  /** Waits (two seconds at most) for what is being published; what is left is published after the next start. */
   close(): Promise<void>;
 }
 
@@ -38,6 +40,7 @@ export function createOutbox(
     );
     const published = entries.filter((_, at) => outcomes[at]?.status === "fulfilled");
     if (published.length > 0) {
+      pauseMs = 0;
       store.transaction(() => published.forEach((entry) => store.outbox.drop(entry.seq)));
     }
     const failed = outcomes.find((outcome) => outcome.status === "rejected");
@@ -82,7 +85,8 @@ export function createOutbox(
     async close() {
       closing.abort();
       clearTimeout(timer);
-      await running;
+      // A stream that hangs must not keep us from closing: what it took is published again, which is allowed.
+      await Promise.race([running, sleep(closeMs, undefined, { ref: false })]);
     },
   };
 }

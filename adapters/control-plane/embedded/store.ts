@@ -79,6 +79,7 @@ export function openStore(path: string) {
   const pendingApprovals = approvals.query("WHERE status = 'pending' ORDER BY rowid LIMIT ?");
   const dueApprovals = approvals.query("WHERE status = 'pending' AND expires <= ?");
   const pendingOfRun = approvals.query("WHERE run = ? AND status = 'pending'");
+  const ofStep = approvals.query("WHERE step = ?");
   const byAction = approvals.query("WHERE step = ? AND digest = ?");
 
   const agents = collection<Agent>("agents");
@@ -132,6 +133,7 @@ export function openStore(path: string) {
       pending: (limit: number) => pendingApprovals(limit),
       due: (now: number) => dueApprovals(now),
       pendingOfRun: (runId: string) => pendingOfRun(runId),
+      ofStep: (stepId: string) => ofStep(stepId),
       findByAction: (stepId: string, digest: string) => byAction(stepId, digest)[0],
     },
     agents: {

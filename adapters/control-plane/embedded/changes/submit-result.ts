@@ -63,7 +63,7 @@ export function submitResult(
   }
   const reported = keepStep(change, step, submission, digest, costMicros);
   const counted = count(run, step, reported, change.now);
-  change.audit(run.id, `step.${reported.status}`, { step_id: step.id, step_type: step.type });
+  change.audit(run.id, `step.${submission.status}`, { step_id: step.id, step_type: step.type });
   settle(change, counted, reported);
   return { kind: "accepted", step: reported };
 }
@@ -92,7 +92,9 @@ function keepStep(
   digest: string,
   costMicros: CostMicros,
 ): Step {
-  const { status, output, error, inputTokens, outputTokens, key, fence } = submission;
+  const { output, error, inputTokens, outputTokens, key, fence } = submission;
+  const answered = submission.status === "waiting_approval" && isAnswered(store, step.id);
+  const status = answered ? "running" : submission.status;
   const priced = step.model !== null && (inputTokens !== null || outputTokens !== null);
   const reported: Step = {
     ...step,
@@ -110,6 +112,12 @@ function keepStep(
   };
   store.steps.put(reported);
   return reported;
+}
+
+/** A person may be quicker than the worker's word that it waits: then nothing is left to wait for. */
+function isAnswered(store: Change["store"], stepId: string): boolean {
+  const asked = store.approvals.ofStep(stepId);
+  return asked.length > 0 && asked.every((approval) => approval.status !== "pending");
 }
 
 /** A step's numbers are its totals: a later report of it replaces what an earlier one counted. */
@@ -138,9 +146,9 @@ function settle(change: Change, run: Run, step: Step): void {
   if (broken !== null) {
     change.audit(run.id, "budget.exceeded", { reason: broken });
     endRun(change, run, { status: "budget_killed", reason: broken });
-  } else if (step.status === "waiting_approval") {
-    change.saveRun({ ...run, status: "waiting_approval" });
-  } else progressRun(change, run);
+  } else if (isStepEnded(step.status)) progressRun(change, run);
+  else
+    change.saveRun({ ...run, status: step.status === "running" ? "running" : "waiting_approval" });
 }
 
 function spent(run: Run, now: number): Spent {
