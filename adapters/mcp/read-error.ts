@@ -24,7 +24,8 @@ const neverSent = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CO
 export function readError(error: unknown, circumstances: Circumstances): Failure {
   const { what, aborted, timedOutAfterMs, ending, safeToRepeat } = circumstances;
   if (aborted) return terminal("cancelled", `${what} was cut short`);
-  if (isAnswer(error, ending)) {
+  // The SDK dresses our own deadline up as an answer with an error code.
+  if (timedOutAfterMs === null && isAnswer(error, ending)) {
     return error.code === ErrorCode.InvalidParams
       ? terminal("invalid_input", `${what} was refused: ${oneLine(error.message)}`)
       : terminal("tool_failed", `${what} failed: ${oneLine(error.message)}`);

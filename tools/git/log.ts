@@ -2,7 +2,7 @@ import { type } from "arktype";
 import { gitTool } from "./git-tool.ts";
 import { openRepository } from "./repository.ts";
 
-/** Hash, author, date (ISO 8601), subject; a NUL after each, the last one from `--null`. */
+/** Hash, author, date (ISO 8601), subject; a NUL after each, the last one from `-z`. */
 const format = "--format=tformat:%H%x00%an <%ae>%x00%aI%x00%s";
 
 export const log = gitTool({
@@ -33,7 +33,7 @@ export const log = gitTool({
     }
     const listed = await git([
       "log",
-      "--null",
+      "-z",
       "--no-color",
       "--no-patch",
       "--no-decorate",

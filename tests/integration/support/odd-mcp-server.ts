@@ -1,0 +1,123 @@
+import { writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { Server } from "@modelcontextprotocol/sdk/server/index.js";
+import { StdioServerTransport } from "@modelcontextprotocol/sdk/server/stdio.js";
+import {
+  CallToolRequestSchema,
+  InitializeRequestSchema,
+  ListToolsRequestSchema,
+} from "@modelcontextprotocol/sdk/types.js";
+import type { CallToolResult, Tool } from "@modelcontextprotocol/sdk/types.js";
+
+/**
+ * A real MCP server over stdio that does what servers do on bad days. `ODD_MODE`: `mute` never answers the
+ * handshake, `dies` exits at once, `deaf` ignores the end of its input and SIGTERM, and starts a child.
+ */
+const mode = process.env["ODD_MODE"] ?? "";
+if (mode === "dies") process.exit(3);
+if (mode === "deaf") {
+  process.on("SIGTERM", () => undefined);
+  const child = spawn("sleep", ["600"], { stdio: "ignore" });
+  writeFileSync(process.env["ODD_PIDS"] ?? "", `${process.pid}\n${child.pid}\n`);
+  setInterval(() => undefined, 60_000);
+}
+
+const anything = { type: "object" } as const;
+const mixed = {
+  type: "object",
+  properties: {
+    value: { type: ["string", "null"] },
+    count: { type: "integer" },
+    nested: { type: "object", properties: { list: { type: "array", items: { enum: ["a"] } } } },
+  },
+  required: ["value"],
+} as const;
+const safe = { readOnlyHint: true };
+const tools: Tool[] = [
+  { name: "environment", inputSchema: anything, annotations: safe },
+  { name: "pid", inputSchema: anything, annotations: safe },
+  { name: "wait", inputSchema: anything, annotations: safe },
+  { name: "wait_unsafely", inputSchema: anything },
+  { name: "was_cancelled", inputSchema: anything, annotations: safe },
+  { name: "exit", inputSchema: anything, annotations: safe },
+  { name: "exit_unsafely", inputSchema: anything },
+  { name: "block", inputSchema: anything, annotations: { idempotentHint: true } },
+  { name: "picture", inputSchema: anything },
+  { name: "complain", inputSchema: anything },
+  { name: "strict", inputSchema: mixed },
+  {
+    name: "older",
+    inputSchema: {
+      ...anything,
+      properties: { pair: { type: "array", items: [{ type: "number" }] } },
+    },
+  },
+  { name: "unreadable", inputSchema: { type: "object", properties: { x: { type: "nonsense" } } } },
+  {
+    name: "liar",
+    inputSchema: anything,
+    outputSchema: { type: "object", properties: { n: { type: "number" } }, required: ["n"] },
+  },
+  { name: "grow", inputSchema: anything },
+];
+
+let cancelled = 0;
+const server = new Server(
+  { name: "odd", version: "1" },
+  { capabilities: { tools: { listChanged: true } } },
+);
+if (mode === "mute") {
+  server.setRequestHandler(InitializeRequestSchema, () => new Promise<never>(() => undefined));
+}
+// Two tools a page, so that whoever reads one page misses most.
+server.setRequestHandler(ListToolsRequestSchema, ({ params }) => {
+  const from = Number(params?.cursor ?? 0);
+  const more = from + 2 < tools.length ? { nextCursor: String(from + 2) } : {};
+  return { tools: tools.slice(from, from + 2), ...more };
+});
+server.setRequestHandler(CallToolRequestSchema, async ({ params }, extra) => {
+  switch (params.name) {
+    case "environment":
+      return said(JSON.stringify(process.env));
+    case "pid":
+      return said(String(process.pid));
+    case "wait":
+    case "wait_unsafely":
+      return new Promise<CallToolResult>((resolve) => {
+        const timer = setTimeout(() => resolve(said("done")), 60_000);
+        extra.signal.addEventListener("abort", () => {
+          clearTimeout(timer);
+          cancelled += 1;
+        });
+      });
+    case "was_cancelled":
+      return said(String(cancelled));
+    case "exit":
+    case "exit_unsafely":
+      return process.exit(1);
+    case "block":
+      for (;;);
+    case "picture":
+      return {
+        content: [
+          { type: "text", text: "look" },
+          { type: "image", mimeType: "image/png", data: Buffer.alloc(3_000).toString("base64") },
+        ],
+      };
+    case "complain":
+      return { ...said("x".repeat(10_000)), isError: true };
+    case "liar":
+      return { content: [], structuredContent: { n: "not a number" } };
+    case "grow":
+      tools.push({ name: "grown", inputSchema: anything });
+      await server.sendToolListChanged();
+      return said("grew");
+    default:
+      return said(JSON.stringify(params.arguments));
+  }
+});
+await server.connect(new StdioServerTransport());
+
+function said(text: string): CallToolResult {
+  return { content: [{ type: "text", text }] };
+}
