@@ -56,10 +56,9 @@ async function joinRunning(directory: string): Promise<PrivateRedis | null> {
   const url = urlOf(note.address);
   if (isAlive(note.owner)) return { url, stop: async () => {} };
   await writeServerNote(directory, { ...note, owner: process.pid });
-  return {
-    url,
-    stop: async () => void (await ask(note.address, "SHUTDOWN NOSAVE", patienceMs).catch(() => "")),
-  };
+  // It is not our child; the reply to SHUTDOWN is the end of the connection.
+  const shutDown = () => ask(note.address, "SHUTDOWN NOSAVE", patienceMs).catch(() => "");
+  return { url, stop: () => stopAlone(directory, shutDown) };
 }
 
 async function start(binary: string, directory: string): Promise<PrivateRedis> {
@@ -67,7 +66,15 @@ async function start(binary: string, directory: string): Promise<PrivateRedis> {
   // Before the start: a server whose starter dies here is still found by the next.
   await writeServerNote(directory, { owner: process.pid, address });
   const server = await startRedisProcess(binary, directory, address);
-  return { url: urlOf(address), stop: server.stop };
+  return { url: urlOf(address), stop: () => stopAlone(directory, server.stop) };
+}
+
+/** An ending server removes its socket: nobody may start the next one before it has. */
+async function stopAlone(directory: string, stop: () => Promise<unknown>): Promise<void> {
+  let stopping: Promise<unknown> | null = null;
+  const once = () => (stopping ??= stop());
+  await aloneIn(directory, patienceMs, once);
+  await once();
 }
 
 /** Whether our server listens there. One that loads its data is waited for. */

@@ -24,7 +24,9 @@ export function createStepEntities(target: RedisTarget, prefix: string): StepEnt
       return entity.phase === undefined ? null : entity;
     },
     async close() {
-      if (connected !== null) await (await connected).client.disconnect();
+      const closing = connected;
+      connected = null;
+      if (closing !== null) await (await closing).client.disconnect();
     },
   };
 }

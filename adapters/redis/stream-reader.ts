@@ -24,16 +24,18 @@ export function createStreamReader(
   queue: Pick<StepQueue, "consumer" | "handBack">,
 ): StepQueue["read"] {
   async function request(count: number, blockMs: number): Promise<Delivery[]> {
-    // BLOCK 0 would wait for ever.
-    const block = blockMs > 0 ? ["BLOCK", Math.ceil(blockMs)] : [];
-    const start = ["GROUP", group, queue.consumer, "COUNT", count, ...block];
-    try {
-      return deliveries(await reader.call("XREADGROUP", [...start, "STREAMS", stream, ">"]));
-    } catch (error) {
-      if (isGroupGone(error)) await createGroup(commands, stream);
-      else if (error instanceof Error && error.name === "ReplyError") throw error;
-      // Else the connection broke; the next read waits for it.
-      return [];
+    const deadline = performance.now() + blockMs;
+    for (;;) {
+      const left = Math.ceil(deadline - performance.now());
+      // BLOCK 0 would wait for ever.
+      const block = left > 0 ? ["BLOCK", left] : [];
+      const start = ["GROUP", group, queue.consumer, "COUNT", count, ...block];
+      try {
+        return deliveries(await reader.call("XREADGROUP", [...start, "STREAMS", stream, ">"]));
+      } catch (error) {
+        if (!isGroupGone(error)) return failed(error);
+        await createGroup(commands, stream);
+      }
     }
   }
 
@@ -64,6 +66,12 @@ export function createStreamReader(
     if (!released) reader.disconnect(true);
     return [];
   };
+}
+
+/** A connection that broke delivers nothing, and the next read waits for it; a refusal is thrown. */
+function failed(error: unknown): Delivery[] {
+  if (error instanceof Error && error.name === "ReplyError") throw error;
+  return [];
 }
 
 async function isReady(reader: Redis, waitMs: number, signal: AbortSignal): Promise<boolean> {

@@ -14,6 +14,7 @@ export const appendJournal: Script = {
   lua: `${leaseLua}
 if not lease() then return 'lost' end
 local count = #ARGV - 4
+if count == 0 then return 'written' end
 local tail = redis.call('LRANGE', KEYS[3], -count, -1)
 local same = #tail == count
 for i = 1, count do same = same and tail[i] == ARGV[4 + i] end

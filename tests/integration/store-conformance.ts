@@ -1,0 +1,40 @@
+import { afterEach, beforeEach, describe } from "vitest";
+import type { Home } from "../../machines/contracts/ports/home.ts";
+import { queuePromises } from "./store-conformance/queue-promises.ts";
+import { openPromises } from "./store-conformance/open-promises.ts";
+import { journalPromises } from "./store-conformance/journal-promises.ts";
+import { parkPromises } from "./store-conformance/park-promises.ts";
+import { settlePromises } from "./store-conformance/settle-promises.ts";
+import { letterPromises } from "./store-conformance/letter-promises.ts";
+import type { Stage } from "./store-conformance/stage.ts";
+
+/** Opens homes over one and the same fresh store; `clean` checks that nothing is left and removes it. */
+export interface StoreUnderTest {
+  open(consumer: string): Promise<Home>;
+  clean(): Promise<void>;
+}
+
+/** Every promise of `StepQueue` and `StepStore`, for any home. */
+export function storeConformance(name: string, create: () => Promise<StoreUnderTest>): void {
+  describe(name, () => {
+    let under: StoreUnderTest;
+    let stage: Stage;
+
+    beforeEach(async () => {
+      under = await create();
+      stage = { a: await under.open("worker-a"), b: await under.open("worker-b") };
+    });
+    afterEach(async () => {
+      await stage.a.close();
+      await stage.b.close();
+      await under.clean();
+    });
+
+    queuePromises(() => stage);
+    openPromises(() => stage);
+    journalPromises(() => stage);
+    parkPromises(() => stage);
+    settlePromises(() => stage);
+    letterPromises(() => stage);
+  });
+}

@@ -1,0 +1,110 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import type { StepKey } from "../../../machines/contracts/record.ts";
+import {
+  key,
+  fields,
+  parking,
+  ending,
+  result,
+  begun,
+  completed,
+  hour,
+  readOne,
+  lease,
+  take,
+  takeOver,
+  type Stage,
+} from "./stage.ts";
+
+export function openPromises(stage: () => Stage): void {
+  describe("opening a step", () => {
+    it("gives a step never seen before an empty page and its first fence", async () => {
+      const { a, b } = stage();
+      await a.queue.publish(fields);
+      const { entryId } = await readOne(a);
+      expect(await a.store.open(entryId, key, hour)).toEqual({
+        kind: "opened",
+        lease: { ...key, entryId, fence: 1 },
+        record: null,
+      });
+      expect(await b.store.find(key)).toMatchObject({ phase: "open", fence: 1, journal: [] });
+    });
+
+    it("refuses an entry that is not this consumer's", async () => {
+      const { a, b } = stage();
+      await a.queue.publish(fields);
+      const { entryId } = await readOne(a);
+      expect(await b.store.open(entryId, key, hour)).toEqual({ kind: "lost" });
+      expect(await a.store.open("1-99999", key, hour)).toEqual({ kind: "lost" });
+      expect(await a.store.find(key)).toBeNull();
+    });
+
+    it("raises the fence on take-over and returns the journal; the first worker writes nothing more", async () => {
+      const { a, b } = stage();
+      const first = await take(a);
+      expect(await a.store.append(first, [begun])).toBe("written");
+      const { entryId } = await takeOver(b);
+      const opening = await b.store.open(entryId, key, hour);
+      expect(opening).toMatchObject({
+        kind: "opened",
+        lease: { fence: 2 },
+        record: { phase: "open", journal: [begun] },
+      });
+
+      const before = await b.store.find(key);
+      expect(await a.store.append(first, [completed])).toBe("lost");
+      expect(await a.store.record(first, result, ["x"])).toBe("lost");
+      expect(await a.store.park(first, parking)).toBe("lost");
+      expect(await a.store.settle(first, ending)).toBe("lost");
+      expect(await b.store.find(key)).toEqual(before);
+      expect(await b.queue.stats()).toMatchObject({ length: 1, pending: 1 });
+    });
+
+    it("refuses the old fence even where the entry came back to the same consumer", async () => {
+      const { a, b } = stage();
+      const first = await take(a);
+      await takeOver(b);
+      const { entryId } = await takeOver(a);
+      const again = await lease(a, entryId);
+      expect(again.fence).toBe(2);
+      expect(await a.store.append(first, [begun])).toBe("lost");
+      expect(await a.store.append(again, [begun])).toBe("written");
+    });
+
+    it("keeps two steps apart whatever their ids contain", async () => {
+      const { a } = stage();
+      const near: StepKey = { runId: "a/b", stepId: "c" };
+      const far: StepKey = { runId: "a", stepId: "b/c" };
+      await a.queue.publish(fields);
+      const { entryId } = await readOne(a);
+      await a.store.open(entryId, near, hour);
+      expect(await a.store.find(far)).toBeNull();
+      expect(await a.store.find(near)).toMatchObject(near);
+    });
+
+    it("drops a duplicate of a step that another entry is being worked on for", async () => {
+      const { a, b } = stage();
+      const first = await take(a);
+      await b.queue.publish(fields);
+      const { entryId } = await readOne(b);
+      expect(await b.store.open(entryId, key, hour)).toEqual({ kind: "duplicate" });
+      expect(await a.queue.stats()).toMatchObject({ length: 1, pending: 1 });
+      expect(await a.store.append(first, [begun])).toBe("written");
+    });
+
+    it("opens a duplicate when the first entry's lease ran out or was handed back", async () => {
+      const { a, b } = stage();
+      const first = await take(a);
+      await b.queue.publish(fields);
+      const { entryId } = await readOne(b);
+      await sleep(60);
+      expect((await lease(b, entryId, 50)).fence).toBe(2);
+      expect(await a.store.append(first, [begun])).toBe("lost");
+
+      await b.queue.handBack([entryId]);
+      await a.queue.publish(fields);
+      expect((await lease(a, (await readOne(a)).entryId)).fence).toBe(3);
+    });
+  });
+}

@@ -1,0 +1,73 @@
+import { expect } from "vitest";
+import type { Job } from "../../../machines/contracts/job.ts";
+import { toEnvelope } from "../../../machines/contracts/job.ts";
+import type { Home } from "../../../machines/contracts/ports/home.ts";
+import type { Delivery } from "../../../machines/contracts/ports/step-queue.ts";
+import type { Ending, Lease, Parking } from "../../../machines/contracts/ports/step-store.ts";
+import type { StepKey } from "../../../machines/contracts/record.ts";
+
+/** Two workers on one fresh store. */
+export interface Stage {
+  a: Home;
+  b: Home;
+}
+
+export const key: StepKey = { runId: "run_1", stepId: "stp_1" };
+export const job: Job = {
+  ...key,
+  stepType: "tool",
+  input: { tool_name: "écho", nested: { list: [1, null, "\u0000 \"'\\ 🦆"] } },
+  tenantId: "ten_1",
+  projectId: null,
+  agentId: null,
+  traceId: null,
+  spanId: null,
+  createdAt: 1_737_900_000_000,
+};
+export const fields = { data: toEnvelope(job) };
+export const parking: Parking = {
+  job,
+  snapshot: { version: 1, snapshot: { value: "awaiting-approval", context: { n: 1 } } },
+  path: ["pending", "policy-check", "awaiting-approval"],
+  wakeAt: null,
+};
+export const ending: Ending = { path: ["pending", "executing", "reported"], deadLetter: null };
+export const result = { status: "completed", output: { text: "ünï" }, usage: null } as const;
+export const begun = { event: "begun", effect: "tool:1", at: 1 } as const;
+export const completed = {
+  event: "completed",
+  effect: "tool:1",
+  at: 2,
+  result: { ok: true },
+} as const;
+export const hour = 3_600_000;
+export const never = new AbortController().signal;
+
+export const readOne = async (home: Home): Promise<Delivery> => {
+  const [delivery] = await home.queue.read(1, 2_000, never);
+  if (delivery === undefined) throw new Error("expected a job on the stream");
+  return delivery;
+};
+export const lease = async (home: Home, entryId: string, leaseMs = hour): Promise<Lease> => {
+  const opening = await home.store.open(entryId, key, leaseMs);
+  if (opening.kind !== "opened") throw new Error(`expected to open it, but ${opening.kind}`);
+  return opening.lease;
+};
+/** A job published, read and opened by `home`. */
+export const take = async (home: Home): Promise<Lease> =>
+  lease(home, (await publishAndRead(home)).entryId);
+export const publishAndRead = async (home: Home): Promise<Delivery> => {
+  await home.queue.publish(fields);
+  return readOne(home);
+};
+/** `home` takes over whatever is pending, as if every lease had run out. */
+export const takeOver = async (home: Home): Promise<Delivery> => {
+  const [delivery] = await home.queue.claimStale(0, 10);
+  if (delivery === undefined) throw new Error("expected a stale entry");
+  return delivery;
+};
+
+/** Nothing is left on the stream. */
+export const expectEmpty = async ({ queue }: Home): Promise<void> => {
+  expect(await queue.stats()).toMatchObject({ length: 0, pending: 0 });
+};
