@@ -31,7 +31,7 @@ export function nursery(household: Household) {
     receive((command) => {
       if (command.type === "admit") command.deliveries.forEach(admit);
       if (command.type === "drain") {
-        for (const { actor } of household.alive.values()) actor.send({ type: "drain" });
+        for (const step of household.alive.values()) step.tell({ type: "drain" });
       }
     });
     return () => {

@@ -18,7 +18,7 @@ export interface RuntimePorts {
   watchRuns?: (
     onChange: (runId: string, status: string) => void,
     signal: AbortSignal,
-  ) => Promise<void>;
+  ) => Promise<unknown>;
   models: ModelProvider;
   tools: ToolHost;
   sandbox: Sandbox | { missing: string };

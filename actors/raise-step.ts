@@ -5,6 +5,7 @@ import type { Job } from "../machines/contracts/job.ts";
 import type { Log } from "../machines/contracts/ports/log.ts";
 import type { Delivery } from "../machines/contracts/ports/step-queue.ts";
 import type { StepKey } from "../machines/contracts/record.ts";
+import type { StepEvent } from "../machines/step/events.ts";
 import type { StepEnd, stepMachine } from "../machines/step/machine.ts";
 import type { SupervisorEvent } from "../machines/supervisor/events.ts";
 import type { RuntimeOptions, StepNews } from "./options.ts";
@@ -16,6 +17,8 @@ import { remoteContext } from "./trace-context.ts";
 export interface Alive {
   actor: ActorRefFrom<typeof stepMachine>;
   life: StepLife;
+  /** Tells the step, unless it has already ended and only its last work is unwinding. */
+  tell: (event: StepEvent) => void;
 }
 
 /** What the nursery and the sources share. */
@@ -60,7 +63,13 @@ export function raiseStep(household: Household, birth: Birth): void {
     input: { runId, stepId, job, problem, limits: options.limits },
   });
   lives.set(actor, life);
-  alive.set(delivery.entryId, { actor, life });
+  alive.set(delivery.entryId, {
+    actor,
+    life,
+    tell: (event) => {
+      if (actor.getSnapshot().status === "active") actor.send(event);
+    },
+  });
 
   const news = { runId, stepId, stepType: job?.stepType ?? null };
   const isTold = { done: false };
@@ -68,7 +77,7 @@ export function raiseStep(household: Household, birth: Birth): void {
     if (isTold.done) return;
     isTold.done = true;
     life.abort();
-    const over = life.tail.then(() => {
+    const over = unwound(life, ports.clock).then(() => {
       alive.delete(delivery.entryId);
       endSpan(span, how);
       const snapshot = actor.getSnapshot();
@@ -92,6 +101,16 @@ export function raiseStep(household: Household, birth: Birth): void {
     },
   });
   actor.start();
+}
+
+/** Work that ignores its signal is not waited for longer than this; its outcome is discarded. */
+const unwindMs = 1_000;
+
+async function unwound(life: StepLife, clock: RuntimePorts["clock"]): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const callOff = clock.timer(unwindMs, resolve);
+  await Promise.race([life.tail, promise]);
+  callOff();
 }
 
 /** Adds a state to the path when it is entered; the ends are no states of the story. */

@@ -1,6 +1,7 @@
-import { type AnyActorRef, createActor, type SnapshotFrom, waitFor } from "xstate";
+import { type AnyActorRef, createActor, type SnapshotFrom } from "xstate";
 import type { StepKey } from "../machines/contracts/record.ts";
 import type { Log } from "../machines/contracts/ports/log.ts";
+import type { SupervisorEvent } from "../machines/supervisor/events.ts";
 import { supervisorMachine } from "../machines/supervisor/machine.ts";
 import { Bulkheads } from "./bulkheads.ts";
 import { handlersFor } from "./handlers/handlers.ts";
@@ -97,14 +98,16 @@ export function startRuntime(ports: RuntimePorts, options: RuntimeOptions): Runt
   });
   supervisor.start();
 
+  const tell = (event: SupervisorEvent) => {
+    if (supervisor.getSnapshot().status === "active") supervisor.send(event);
+  };
   const stop = async () => {
-    supervisor.send({ type: "stop" });
+    tell({ type: "stop" });
     await ended;
   };
   return {
     async drain(graceMs) {
-      supervisor.send({ type: "drain", graceMs });
-      await waitFor(supervisor, ({ status }) => status !== "active").catch(() => {});
+      tell({ type: "drain", graceMs });
       await ended;
     },
     stop,

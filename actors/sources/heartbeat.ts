@@ -12,7 +12,7 @@ export function heartbeat({ ports, options, alive, track }: Household) {
     for (const entryId of entryIds) {
       const step = alive.get(entryId);
       if (step === undefined) continue;
-      if (lost.has(entryId)) step.actor.send({ type: "lease.lost" });
+      if (lost.has(entryId)) step.tell({ type: "lease.lost" });
       else step.life.leaseSeen = asked;
     }
   });

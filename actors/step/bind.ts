@@ -87,7 +87,7 @@ async function perform(
   actor: ActorRefFrom<typeof stepMachine>,
 ): Promise<void> {
   // The transition that asked for this work must be over before its outcome arrives.
-  await null;
+  await Promise.resolve();
   if (scope.signal.aborted) return;
   try {
     const event = await work(scope);

@@ -13,7 +13,8 @@ import { Journal } from "./journal.ts";
  */
 export class StepLife {
   readonly key: StepKey;
-  readonly job: Job | null;
+  /** As delivered, until the record turns out to keep a fuller one. */
+  job: Job | null;
   readonly delivery: Delivery;
   readonly log: Log;
   readonly span: Span;

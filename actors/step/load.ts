@@ -31,6 +31,10 @@ export const load: StepWork = async ({ ports, options, life }) => {
   }
   life.journal = new Journal(read.journal);
   if (read.result !== null) return { type: "record.recorded", result: read.result };
-  if (isPast(total)) return { type: "deadline", which: "total" };
-  return { type: "record.kept", ...(read.left ?? { left: "policy-check", kept: {} }) };
+  const { job } = opening.record;
+  // The job as it was parked: the reference puts an approved step back without its whole input.
+  if (job !== null) life.job = job;
+  if (isPast(due(life.job, options).total)) return { type: "deadline", which: "total" };
+  const { left, kept } = read.left ?? { left: "policy-check", kept: {} };
+  return { type: "record.kept", left, kept: job === null ? kept : { ...kept, job } };
 };

@@ -45,4 +45,3 @@ export interface ModelReply {
 export interface ModelProvider {
   complete(request: ModelRequest, signal: AbortSignal): Promise<Outcome<ModelReply>>;
 }
-

@@ -33,7 +33,12 @@ export interface Parking {
 export interface Ending {
   path: string[];
   /** Set when the job also becomes a dead letter. */
-  deadLetter: { fields: Record<string, string>; reason: string; snapshot: unknown; at: number } | null;
+  deadLetter: {
+    fields: Record<string, string>;
+    reason: string;
+    snapshot: unknown;
+    at: number;
+  } | null;
 }
 
 /**

@@ -1,0 +1,38 @@
+import { globSync } from "node:fs";
+import { join } from "node:path";
+import { createActor } from "xstate";
+import { expect, it } from "vitest";
+import { stepMachine } from "../../machines/step/machine.ts";
+import { supervisorMachine } from "../../machines/supervisor/machine.ts";
+import { sampleInput } from "../kit/step-events.ts";
+
+const machines = { step: stepMachine, supervisor: supervisorMachine };
+
+it("every machine folder is known here, so that each is constructed below", () => {
+  const root = join(import.meta.dirname, "../..");
+  const folders = globSync("machines/*/machine.ts", { cwd: root }).map(
+    (path) => path.split("/")[1],
+  );
+  expect(folders.sort()).toEqual(Object.keys(machines).sort());
+});
+
+it("every machine constructs, and starts in its first state", () => {
+  const step = createActor(stepMachine, { input: sampleInput });
+  expect(step.getSnapshot().value).toBe("pending");
+  const input = { capacity: 1, restarts: { maxRestarts: 1, windowMs: 1 } };
+  const supervisor = createActor(supervisorMachine, { input });
+  expect(supervisor.getSnapshot().value).toBe("receiving");
+});
+
+it.each(Object.entries(machines))("every invoked actor of %s is named", (_name, machine) => {
+  const nameless: string[] = [];
+  const visit = (node: typeof machine.root): void => {
+    for (const { id, src } of node.invoke) {
+      if (typeof src !== "string" || id.includes("[") || id === "")
+        nameless.push(`${node.id}: ${id}`);
+    }
+    for (const child of Object.values(node.states)) visit(child as typeof machine.root);
+  };
+  visit(machine.root);
+  expect(nameless).toEqual([]);
+});
