@@ -22,7 +22,11 @@ export async function createRedisHome(options: {
 }): Promise<Home> {
   const { prefix, consumer } = options;
   const target = parseRedisUrl(options.url, options.source ?? "the environment");
-  const commands = await connectRedis(target, { enableAutoPipelining: true });
+  const commands = await connectRedis(target, {
+    enableAutoPipelining: true,
+    // No move takes long: a server silent for so long is gone, and its connection is made anew.
+    socketTimeout: 10_000,
+  });
   const reader = await connectRedis(target, {
     // A read that is not answered is over: sent again later, it would take entries for nobody.
     autoResendUnfulfilledCommands: false,

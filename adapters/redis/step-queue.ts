@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import type { Delivery, StepQueue } from "../../machines/contracts/ports/step-queue.ts";
 import { createGroup, isGroupGone } from "./consumer-group.ts";
@@ -14,6 +15,9 @@ import { createStreamReader } from "./stream-reader.ts";
 
 /** A consumer without entries that was not seen for this many leases, and this many ms at least, has died. */
 const deadAfter = { leases: 10, atLeastMs: 60_000 };
+
+/** How long a closing consumer waits to be taken out of the group. */
+const leaveMs = 1_000;
 
 /** The gateway's stream and its group (wire contract 1.1). `reader` blocks, `redis` never does. */
 export function createStepQueue(
@@ -79,8 +83,9 @@ export function createStepQueue(
     },
     async close() {
       reader.disconnect();
-      // A server that is away is not waited for; others forget this consumer in time.
-      if (redis.status === "ready") await leave(stream, group, consumer).catch(() => {});
+      // A server that is away is not waited for: others forget this consumer in time.
+      const leaving = redis.status === "ready" && leave(stream, group, consumer).catch(() => {});
+      await Promise.race([leaving, sleep(leaveMs)]);
     },
   };
 }

@@ -10,6 +10,8 @@ import { group } from "./keys.ts";
 const watchdogMs = 2_000;
 /** How long an aborted read waits for the server to let it go. */
 const unblockMs = 300;
+/** How long a read on a connection that just broke waits before it returns. */
+const pauseMs = 50;
 
 /**
  * The blocking read, on a connection of its own (`reader`) since it holds it. A read is given up when its
@@ -33,8 +35,16 @@ export function createStreamReader(
       try {
         return deliveries(await reader.call("XREADGROUP", [...start, "STREAMS", stream, ">"]));
       } catch (error) {
-        if (!isGroupGone(error)) return failed(error);
-        await createGroup(commands, stream);
+        if (isGroupGone(error)) {
+          await createGroup(commands, stream);
+        } else if (error instanceof Error && error.name === "ReplyError") {
+          throw error;
+        } else {
+          // The connection broke; the next read waits for it. A pause, since ioredis goes on calling a
+          // connection ready that it is closing.
+          await sleep(Math.min(blockMs, pauseMs));
+          return [];
+        }
       }
     }
   }
@@ -43,14 +53,17 @@ export function createStreamReader(
     if (!(await isReady(reader, blockMs, signal))) return [];
     const connection = reader.client("ID").catch(() => null);
     const reply = request(count, blockMs);
-    const watch = new AbortController();
-    const givenUp = AbortSignal.any([signal, watch.signal]);
-    const watchdog = setTimeout(() => watch.abort(), blockMs + watchdogMs);
+    const broken = new AbortController();
+    const giveUp = () => broken.abort();
+    const watchdog = setTimeout(giveUp, blockMs + watchdogMs);
+    // A reply that was under way when the connection closed never comes, nor does an error.
+    reader.once("close", giveUp);
     try {
-      const first = await Promise.race([reply, aborted(givenUp)]);
-      if (first !== null) return first;
+      const read = await Promise.race([reply, aborted(AbortSignal.any([signal, broken.signal]))]);
+      if (read !== null) return read;
     } finally {
       clearTimeout(watchdog);
+      reader.off("close", giveUp);
     }
 
     let released = false;
@@ -63,15 +76,9 @@ export function createStreamReader(
       unblocking.catch(() => {});
       await Promise.race([release, sleep(unblockMs)]);
     }
-    if (!released) reader.disconnect(true);
+    if (!released && reader.status === "ready") reader.disconnect(true);
     return [];
   };
-}
-
-/** A connection that broke delivers nothing, and the next read waits for it; a refusal is thrown. */
-function failed(error: unknown): Delivery[] {
-  if (error instanceof Error && error.name === "ReplyError") throw error;
-  return [];
 }
 
 async function isReady(reader: Redis, waitMs: number, signal: AbortSignal): Promise<boolean> {

@@ -1,0 +1,106 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { findRedisServer } from "../../adapters/redis/find-redis-server.ts";
+import { createRedisHome } from "../../adapters/redis/home.ts";
+import { startPrivateRedis } from "../../adapters/redis/private-server.ts";
+import type { Home } from "../../machines/contracts/ports/home.ts";
+import { key, take } from "./store-conformance/stage.ts";
+
+let root: string;
+let homes: Home[];
+
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), "stateplane-private-"));
+  homes = [];
+});
+afterEach(async () => {
+  for (const home of homes) await home.close();
+  await rm(root, { recursive: true, force: true });
+});
+
+const open = async (url: string): Promise<Home> => {
+  const home = await createRedisHome({ url, prefix: "p:", consumer: `w${homes.length}` });
+  homes.push(home);
+  return home;
+};
+
+it("keeps what it was given over a stop and a start, on a socket only its user may open", async () => {
+  const directory = join(root, ".stateplane", "redis");
+  const first = await startPrivateRedis({ directory });
+  expect(first.url).toBe(`unix://${directory}/redis.sock`);
+  expect((await stat(join(directory, "redis.sock"))).mode & 0o777).toBe(0o700);
+  const home = await open(first.url);
+  await take(home);
+  await home.close();
+  await first.stop();
+  await expect(createRedisHome({ url: first.url, prefix: "p:", consumer: "w" })).rejects.toThrow(
+    /redis\.sock: (ENOENT|ECONNREFUSED)/,
+  );
+
+  const second = await startPrivateRedis({ directory });
+  expect(await (await open(second.url)).store.find(key)).toMatchObject({ fence: 1 });
+  await second.stop();
+});
+
+it("falls back to a loopback port with a password where a socket's path would be too long", async () => {
+  const directory = join(root, "a folder with a long name ".repeat(4), "é#?%");
+  const server = await startPrivateRedis({ directory });
+  expect(server.url).toMatch(/^redis:\/\/:[0-9a-f]{48}@127\.0\.0\.1:\d+$/);
+  expect((await stat(join(directory, "server.json"))).mode & 0o077).toBe(0);
+  const home = await open(server.url);
+  expect(home.describe).not.toContain(new URL(server.url).password);
+  await take(home);
+  const joined = await startPrivateRedis({ directory });
+  expect(joined.url).toBe(server.url);
+  await server.stop();
+});
+
+it("takes a folder with odd characters in its name", async () => {
+  const server = await startPrivateRedis({ directory: join(root, 'a "b" #?%20 é') });
+  await take(await open(server.url));
+  await server.stop();
+});
+
+it("is one server for several programs in one directory, ended by the one that started it", async () => {
+  const directory = join(root, "redis");
+  const all = await Promise.all([1, 2, 3].map(() => startPrivateRedis({ directory })));
+  expect(new Set(all.map(({ url }) => url)).size).toBe(1);
+  const home = await open(all[0]?.url ?? "");
+  for (const { stop } of all) await stop();
+  await expect(open(all[0]?.url ?? "")).rejects.toThrow(/REDIS_URL/);
+  await home.close();
+});
+
+it("is taken over, and then ended, by the next program when its starter was killed", async () => {
+  const directory = join(root, "redis");
+  const module = new URL("../../adapters/redis/private-server.ts", import.meta.url);
+  const program = `
+    const { startPrivateRedis } = await import(${JSON.stringify(module.href)});
+    await startPrivateRedis({ directory: ${JSON.stringify(directory)} });
+    process.stdout.write("started");
+    setInterval(() => {}, 1000);`;
+  const starter = spawn(process.execPath, ["--input-type=module", "-e", program], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  await once(starter.stdout, "data");
+  starter.kill("SIGKILL");
+  await once(starter, "exit");
+
+  const next = await startPrivateRedis({ directory });
+  const home = await open(next.url);
+  expect(await home.queue.stats()).toMatchObject({ length: 0 });
+  const note = JSON.parse(await readFile(join(directory, "server.json"), "utf8"));
+  expect(note.owner).toBe(process.pid);
+  await next.stop();
+  await expect(open(next.url)).rejects.toThrow(/REDIS_URL/);
+});
+
+it("is found on the PATH under either name, and a file that is no program is passed over", async () => {
+  expect(findRedisServer(process.env["PATH"] ?? "")).toMatch(/(redis|valkey)-server$/);
+  expect(findRedisServer(`${root}::/nowhere`)).toBeNull();
+  expect(findRedisServer("")).toBeNull();
+});

@@ -1,0 +1,48 @@
+import { once } from "node:events";
+import { createConnection, createServer, type Socket } from "node:net";
+
+export interface TcpProxy {
+  port: number;
+  /** From now on nothing passes on the connections there are; new ones work. */
+  freeze(): void;
+  /** How many connections were made. */
+  connections(): number;
+  stop(): Promise<void>;
+}
+
+/** A wire to a local port that can go dead without closing, as networks do. */
+export async function startTcpProxy(target: number): Promise<TcpProxy> {
+  const sockets = new Set<Socket>();
+  let made = 0;
+  const server = createServer((near) => {
+    made += 1;
+    const far = createConnection(target, "127.0.0.1");
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(from);
+      from.on("data", (chunk) => to.write(chunk));
+      from.on("error", () => {});
+      from.on("close", () => {
+        sockets.delete(from);
+        to.destroy();
+      });
+    }
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("no port was given");
+  return {
+    port: address.port,
+    freeze: () => {
+      for (const socket of sockets) socket.pause().removeAllListeners("data");
+    },
+    connections: () => made,
+    stop: async () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
