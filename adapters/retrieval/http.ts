@@ -1,0 +1,101 @@
+import { type } from "arktype";
+import { request } from "undici";
+import { type Failure, retryable, terminal } from "../../machines/contracts/failure.ts";
+import type { JsonObject } from "../../machines/contracts/json.ts";
+import { fail, ok, type Outcome } from "../../machines/contracts/outcome.ts";
+import type { Retrieval, Retriever } from "../../machines/contracts/ports/retriever.ts";
+import { readCapped } from "./read-capped.ts";
+
+export interface HttpRetrieverOptions {
+  /** From our own configuration; a step has no say in it. */
+  endpoint: string;
+  /** Sent as a bearer token. */
+  apiKey?: string;
+  /** Of one retrieval, first byte to last. */
+  timeoutMs: number;
+}
+
+const answerShape = type({ documents: "object[]", "total?": "number.integer >= 0 | null" });
+
+/**
+ * Asks a retrieval service: `POST {query, collection, top_k}`, answered by `{documents, total?}`, at most 8 MiB.
+ * Redirects are not followed: the service could send us anywhere. Every answer but a sound 2xx is a failure.
+ *
+ * @throws TypeError when the endpoint is not an http or https URL
+ */
+export function createHttpRetriever({
+  endpoint,
+  apiKey,
+  timeoutMs,
+}: HttpRetrieverOptions): Retriever {
+  const url = URL.parse(endpoint);
+  if (url === null || !/^https?:$/u.test(url.protocol)) {
+    throw new TypeError("the retrieval endpoint is not an http or https URL");
+  }
+  const headers = {
+    "content-type": "application/json",
+    accept: "application/json",
+    ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
+  };
+  return {
+    async retrieve({ query, collection, topK }, signal) {
+      const limit = AbortSignal.timeout(timeoutMs);
+      try {
+        const answer = await request(url, {
+          method: "POST",
+          headers,
+          body: JSON.stringify({ query, collection, top_k: topK }),
+          signal: AbortSignal.any([signal, limit]),
+        });
+        const text = await readCapped(answer.body);
+        return answer.statusCode >= 200 && answer.statusCode < 300
+          ? readAnswer(text)
+          : fail(statusFailure(answer.statusCode, answer.headers["retry-after"]));
+      } catch (error) {
+        if (signal.aborted) return fail(terminal("cancelled", "the retrieval was called off"));
+        const reason = limit.aborted ? `no answer within ${timeoutMs} ms` : errorCode(error);
+        return fail(retryable("unavailable", `the retrieval service: ${reason}`));
+      }
+    },
+  };
+}
+
+function readAnswer(text: string | null): Outcome<Retrieval> {
+  if (text === null) {
+    return fail(terminal("too_large", "the retrieval service answered with more than 8 MiB"));
+  }
+  const read = answerShape(parse(text));
+  if (read instanceof type.errors) {
+    const problem = `the retrieval service answered out of contract: ${read.summary}`;
+    return fail(terminal("invalid_output", problem));
+  }
+  const documents = read.documents as JsonObject[];
+  return ok({ documents, totalFound: read.total ?? documents.length });
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text.slice(0, 100);
+  }
+}
+
+function statusFailure(status: number, retryAfter: string | string[] | undefined): Failure {
+  const message = `the retrieval service answered ${status}`;
+  const seconds = /^\d+$/u.test(String(retryAfter)) ? Number(retryAfter) : undefined;
+  const waitMs = seconds === undefined ? undefined : Math.min(seconds, 60) * 1000;
+  if (status === 429) return retryable("rate_limited", message, waitMs);
+  if (status >= 500 || status === 408) return retryable("unavailable", message, waitMs);
+  if (status === 401 || status === 403) return terminal("unauthorized", message);
+  if (status === 404) return terminal("not_found", message);
+  if (status === 413) return terminal("too_large", message);
+  return status < 400
+    ? terminal("unavailable", `${message}; redirects are not followed`)
+    : terminal("invalid_input", message);
+}
+
+function errorCode(error: unknown): string {
+  if (!(error instanceof Error)) return "failed";
+  return "code" in error ? String(error.code) : error.name;
+}

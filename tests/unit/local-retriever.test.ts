@@ -1,0 +1,86 @@
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+import { createLocalRetriever } from "../../adapters/retrieval/local.ts";
+import type { JsonObject } from "../../machines/contracts/json.ts";
+
+const never = new AbortController().signal;
+
+async function find(query: string, documents: JsonObject[], topK = 10) {
+  const request = { query, collection: "default", topK, documents };
+  const outcome = await createLocalRetriever().retrieve(request, never);
+  if (!outcome.ok) throw new Error(outcome.failure.message);
+  return outcome.value;
+}
+const texts = (documents: JsonObject[]) => documents.map((document) => document["content"]);
+
+test("what matches best comes first, with its score and all else it carried", async () => {
+  const { documents, totalFound } = await find("lease fence", [
+    { id: 1, content: "The weather is fine." },
+    { id: 2, content: "A lease is a right to a job." },
+    { id: 3, content: "The fence grows with every lease." },
+  ]);
+  expect(documents.map(({ id }) => id)).toEqual([3, 2]);
+  expect(totalFound).toBe(2);
+  expect(documents[0]?.["score"]).toBeGreaterThan(Number(documents[1]?.["score"]));
+});
+
+test("a rare word weighs more than a common one, and a long document less than a short one", async () => {
+  const documents = [
+    { content: "common common common" },
+    { content: "common rare" },
+    { content: "common" },
+    { content: `rare ${"filler ".repeat(50)}` },
+  ];
+  expect(texts((await find("common rare", documents)).documents)[0]).toBe("common rare");
+  expect(texts((await find("rare", documents)).documents)[0]).toBe("common rare");
+});
+
+test("only top_k come back, but all that were found are counted", async () => {
+  const documents = Array.from({ length: 20 }, (_, id) => ({ id, content: "same words" }));
+  const found = await find("words", documents, 3);
+  expect(found.documents.map(({ id }) => id)).toEqual([0, 1, 2]);
+  expect(found.totalFound).toBe(20);
+});
+
+test.each([
+  ["STRASSE", "Die Straße ist lang"],
+  ["ÉCOLE", "l'école"],
+  ["東京", "私は東京に住んでいます"],
+  ["ﬁle", "a file"],
+  ["Ελλάδα", "ΕΛΛΆΔΑ"],
+])("the query %s finds %j, whatever the script or case", async (query, content) => {
+  expect((await find(query, [{ content: "something else" }, { content }])).totalFound).toBe(1);
+});
+
+test("half a word is no word", async () => {
+  expect((await find("cat", [{ content: "concatenate" }])).totalFound).toBe(0);
+});
+
+test("documents without a text, queries without a word, and no documents at all find nothing", async () => {
+  const nothing = { documents: [], totalFound: 0 };
+  expect(await find("x", [{ content: 5 }, { title: "x" }, { content: "" }])).toEqual(nothing);
+  expect(await find("?! …", [{ content: "x" }])).toEqual(nothing);
+  expect(await find("x", [])).toEqual(nothing);
+});
+
+test("scores are finite and fall, whatever is asked of whatever", async () => {
+  const text = fc.string({ unit: "binary", maxLength: 40 });
+  await fc.assert(
+    fc.asyncProperty(text, fc.array(text, { maxLength: 8 }), async (query, contents) => {
+      const { documents } = await find(
+        query,
+        contents.map((content) => ({ content })),
+      );
+      const scores = documents.map(({ score }) => Number(score));
+      expect(scores.every((score) => Number.isFinite(score) && score > 0)).toBe(true);
+      expect(scores).toEqual([...scores].sort((a, b) => b - a));
+    }),
+  );
+});
+
+test("a retrieval that was called off finds nothing and says why", async () => {
+  const request = { query: "x", collection: "default", topK: 1, documents: [] };
+  expect(await createLocalRetriever().retrieve(request, AbortSignal.abort())).toMatchObject({
+    failure: { kind: "cancelled" },
+  });
+});
