@@ -1,0 +1,235 @@
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { createLog } from "../../adapters/telemetry/log.ts";
+import { redact } from "../../adapters/telemetry/redact.ts";
+import { redactText } from "../../adapters/telemetry/redact-text.ts";
+import { isSecretKey } from "../../adapters/telemetry/secret-key.ts";
+import { tracesUrl } from "../../adapters/telemetry/traces-url.ts";
+
+test.each([
+  "password",
+  "DB_PASSWORD",
+  "apiKey",
+  "API_KEY",
+  "x-api-key",
+  "OPENAI_API_KEY",
+  "openaiApiKey",
+  "apikey",
+  "accessToken",
+  "GITHUB_TOKEN",
+  "authorization",
+  "Set-Cookie",
+  "client_secret",
+  "privateKey",
+  "AWS_SECRET_ACCESS_KEY",
+  "credentials",
+])("the key %s names a secret", (key) => {
+  expect(isSecretKey(key)).toBe(true);
+});
+
+test.each([
+  "input_tokens",
+  "outputTokens",
+  "max_tokens",
+  "author",
+  "authored_by",
+  "tokenizer",
+  "secretary",
+  "idempotency_key",
+  "idempotencyKey",
+  "key",
+  "keyboard",
+  "passenger",
+  "runId",
+])("the key %s does not", (key) => {
+  expect(isSecretKey(key)).toBe(false);
+});
+
+const secrets = [
+  "sk-ant-api03-AbCdEf123456-xyz_789",
+  "sk-proj-abcdef1234567890",
+  "AKIAIOSFODNN7EXAMPLE",
+  "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dBjftJeZ4CVPmB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+  "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
+  "xoxb-123456789012-abcdefghijkl",
+  "fd_dev_key_abc123",
+  "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\n-----END RSA PRIVATE KEY-----",
+];
+
+describe("a text", () => {
+  test.each(secrets)("loses %s wherever it stands", (secret) => {
+    for (const text of [secret, `before ${secret} after`, `{"x":"${secret}"}`, `a=${secret};b`]) {
+      expect(redactText(text)).not.toContain(secret.slice(6, -1));
+      expect(redactText(text)).toContain("[redacted]");
+    }
+    expect(redactText(`before ${secret} after`)).toBe("before [redacted] after");
+  });
+
+  test.each([
+    ["redis://:hunter2@db:6379/0", "redis://:[redacted]@db:6379/0"],
+    ["https://me:p@ss@host/x", "https://me:[redacted]@host/x"],
+    ["Authorization: Bearer abcdef123456", "Authorization: Bearer [redacted]"],
+    ["authorization: Basic dXNlcjpwYXNz", "authorization: Basic [redacted]"],
+    ["got bearer abc.def-ghi", "got bearer [redacted]"],
+    ["GET /x?api_key=12345&page=2", "GET /x?api_key=[redacted]&page=2"],
+    ["-----BEGIN PRIVATE KEY-----\\nMIIE and then nothing", "[redacted]"],
+  ])("%j becomes %j", (text, expected) => {
+    expect(redactText(text)).toBe(expected);
+  });
+
+  test.each([
+    "see https://example.com:8080/a/b?page=2 at 12:30",
+    "mailto user@example.com",
+    "the bearer of news",
+    "task-list sk-learn risk-averse",
+    "run_01J9 step_02 input_tokens=512",
+    "author: someone",
+  ])("%j stays as it is", (text) => {
+    expect(redactText(text)).toBe(text);
+  });
+
+  test("is done with in no time, whatever it is made of", () => {
+    for (const part of [
+      "sk-",
+      "eyJaaaaaaaa",
+      "a.",
+      "http://",
+      "Bearer ",
+      "-----BEGIN PRIVATE KEY-----",
+    ]) {
+      const began = performance.now();
+      redact(part.repeat(200_000));
+      expect(performance.now() - began).toBeLessThan(1000);
+    }
+  });
+});
+
+describe("a value", () => {
+  test("loses what stands under a secret's name, however deep, and keeps the rest", () => {
+    const value = {
+      usage: { input_tokens: 12, outputTokens: 3, token: 7 },
+      author: "someone",
+      nested: [
+        { headers: { authorization: "abc", accept: "x" }, credentials: { user: "u", id: 1 } },
+      ],
+      password: null,
+      secret: true,
+    };
+    expect(redact(value)).toEqual({
+      usage: { input_tokens: 12, outputTokens: 3, token: 7 },
+      author: "someone",
+      nested: [
+        { headers: { authorization: "[redacted]", accept: "x" }, credentials: "[redacted]" },
+      ],
+      password: null,
+      secret: true,
+    });
+    expect(value.nested[0]?.headers.authorization).toBe("abc");
+  });
+
+  test("may be an error, a map, a circle or anything else", () => {
+    const error = new Error("call with sk-abcdef123456 failed", { cause: { apiKey: "x1y2" } });
+    expect(redact(error)).toMatchObject({
+      type: "Error",
+      message: "call with [redacted] failed",
+      cause: { apiKey: "[redacted]" },
+    });
+    const circle: Record<string, unknown> = {};
+    circle["self"] = circle;
+    expect(redact(circle)).toEqual({ self: "[circular]" });
+    fc.assert(fc.property(fc.anything(), (value) => void redact(value)));
+  });
+
+  test("without secrets comes back equal", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.dictionary(fc.constantFrom("a", "b", "count"), fc.integer())),
+        (value) => {
+          expect(redact(value)).toEqual(value);
+        },
+      ),
+    );
+  });
+});
+
+describe("a log", () => {
+  const planted = "sk-planted-1234567890";
+  function collect(pretty: boolean) {
+    const lines: string[] = [];
+    const destination = { write: (line: string) => void lines.push(line) };
+    return { lines, log: createLog({ level: "debug", name: "test", destination, pretty }) };
+  }
+
+  test.each([false, true])("never prints a planted secret (pretty: %s)", (pretty) => {
+    const { lines, log } = collect(pretty);
+    const error = Object.assign(new Error(`no ${planted}`), {
+      config: { apiKey: "plain-planted" },
+    });
+    log.info(
+      { runId: "run_1", apiKey: "plain-planted", deep: { note: planted } },
+      `said ${planted}`,
+    );
+    log.error({ err: error }, "failed");
+    log.error(error, "thrown");
+    log.warn({ cause: error, list: [planted] }, "nested");
+    log.info({ url: "redis://user:plain-planted@localhost" }, "connecting");
+
+    expect(lines).toHaveLength(5);
+    expect(lines.join("")).not.toContain("planted-1234567890");
+    expect(lines.join("")).not.toContain("plain-planted");
+    expect(lines.join("")).toContain("[redacted]");
+    expect(lines[0]).toContain("run_1");
+    expect(lines[2]).toContain("no [redacted]");
+  });
+
+  test("keeps its level, its words and its fields", () => {
+    const { lines, log } = collect(false);
+    log.debug({ input_tokens: 5 }, "counted");
+    expect(JSON.parse(lines[0] ?? "")).toMatchObject({
+      level: "debug",
+      name: "test",
+      input_tokens: 5,
+      msg: "counted",
+      time: expect.stringMatching(/^\d{4}-\d\d-\d\dT/u),
+    });
+    const quiet = createLog({
+      level: "warn",
+      name: "x",
+      destination: { write: (l) => void lines.push(l) },
+    });
+    quiet.info({}, "not this");
+    expect(lines).toHaveLength(1);
+  });
+
+  test("reads as a line for a person when asked to", () => {
+    const { lines, log } = collect(true);
+    log.warn({ runId: "run_1", why: "two words" }, "slow");
+    // eslint-disable-next-line no-control-regex
+    const plain = (lines[0] ?? "").replaceAll(/\u001B\[\d+m/gu, "");
+    expect(plain).toMatch(/^\d\d:\d\d:\d\d\.\d{3} warn {2}slow runId=run_1 why="two words"\n$/u);
+  });
+});
+
+describe("the traces URL", () => {
+  test.each([
+    ["http://localhost:4318", "http://localhost:4318/v1/traces"],
+    ["http://localhost:4318/", "http://localhost:4318/v1/traces"],
+    ["https://otel.example.com/base/", "https://otel.example.com/base/v1/traces"],
+    ["https://otel.example.com/v1/traces", "https://otel.example.com/v1/traces"],
+  ])("of %s is %s", (endpoint, url) => {
+    expect(tracesUrl(endpoint)).toEqual({ url, note: null });
+  });
+
+  test("goes to 4318 when the endpoint is for gRPC, and says so", () => {
+    const { url, note } = tracesUrl("http://localhost:4317");
+    expect(url).toBe("http://localhost:4318/v1/traces");
+    expect(note).toContain("4317");
+  });
+
+  test.each(["localhost:4318", "grpc://x:4317", "", "not a url"])(
+    "is refused for %j",
+    (endpoint) => {
+      expect(() => tracesUrl(endpoint)).toThrow("expected a URL such as");
+    },
+  );
+});
