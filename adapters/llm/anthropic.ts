@@ -24,6 +24,8 @@ export function createAnthropic({ apiKey, baseUrl, timeoutMs }: AnthropicOptions
     timeout: timeoutMs,
     maxRetries: 0,
     logLevel: "off",
+    // It would make spans of its own beside ours, and tell the vendor our trace ids.
+    openTelemetry: false,
   });
   const vendor = { name: "anthropic", keyVariable: "ANTHROPIC_API_KEY", timeoutMs, isVendorError };
   return {
