@@ -50,6 +50,11 @@ export function effectRunner(scope: WorkScope) {
       await append(scope, begun(scope, id, grant));
     }
     const outcome = await traced(scope, effect, id);
+    if (!outcome.ok && outcome.failure.kind === "in_doubt") {
+      const settled = settleDoubt(scope, effect, id);
+      // A grant given for this doubt was spent on the try just made: the next doubt is a new question.
+      return { ok: false, work: "kind" in settled ? settled : { kind: "failed", ...outcome } };
+    }
     if (outcome.ok || !outcome.failure.retryable) {
       const result: Kept = outcome.ok ? { value: outcome.value } : { failure: outcome.failure };
       const at = scope.ports.clock.now();

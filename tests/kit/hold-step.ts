@@ -29,10 +29,7 @@ export interface HeldStep {
 }
 
 /** Starts the production chart, from the beginning or from a snapshot, with its effects held. */
-export function holdStep(
-  input: StepInput = sampleInput,
-  snapshot?: Snapshot<unknown>,
-): HeldStep {
+export function holdStep(input: StepInput = sampleInput, snapshot?: Snapshot<unknown>): HeldStep {
   const asked: EffectName[] = [];
   let running = 0;
   const hold = (name: EffectName) => () => {

@@ -29,7 +29,9 @@ export const invariants: readonly Invariant[] = [
   {
     promise: "nothing executes without an allowing verdict or a grant",
     broken: (history) => {
-      const rogue = history.find((moment) => moment.asked.includes("execute") && !isAllowed(moment));
+      const rogue = history.find(
+        (moment) => moment.asked.includes("execute") && !isAllowed(moment),
+      );
       return rogue ? `executing after ${rogue.event.type}` : null;
     },
   },
@@ -87,7 +89,8 @@ export const invariants: readonly Invariant[] = [
     broken: (history) => {
       const over = history.find(
         ({ context }) =>
-          context.attempts > context.limits.maxAttempts || context.repairs > context.limits.maxRepairs,
+          context.attempts > context.limits.maxAttempts ||
+          context.repairs > context.limits.maxRepairs,
       );
       return over ? `attempts ${over.context.attempts}, repairs ${over.context.repairs}` : null;
     },
@@ -96,7 +99,8 @@ export const invariants: readonly Invariant[] = [
     promise: "the context is JSON: it survives being written and read",
     broken: (history) => {
       const lossy = history.find(
-        ({ context }) => JSON.stringify(JSON.parse(JSON.stringify(context))) !== JSON.stringify(context),
+        ({ context }) =>
+          JSON.stringify(JSON.parse(JSON.stringify(context))) !== JSON.stringify(context),
       );
       return lossy ? `the context after ${lossy.event.type} does not survive JSON` : null;
     },

@@ -24,7 +24,13 @@ export const sampleInput: StepInput = {
   stepId: "stp_1",
   job: sampleJob,
   problem: null,
-  limits: { maxAttempts: 2, maxRepairs: 1, baseDelayMs: 100, maxDelayMs: 1_000, parkAfterMs: 5_000 },
+  limits: {
+    maxAttempts: 2,
+    maxRepairs: 1,
+    baseDelayMs: 100,
+    maxDelayMs: 1_000,
+    parkAfterMs: 5_000,
+  },
 };
 
 export const sampleAsk: Ask = {

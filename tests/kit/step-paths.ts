@@ -9,7 +9,13 @@ export type StepSnapshotNow = SnapshotFrom<typeof stepMachine>;
 export type StepPath = StatePath<StepSnapshotNow, StepEvent>;
 
 /** What every state answers; kept out of the paths and tried at each of their states instead. */
-export const interruptTypes = ["cancel", "deadline", "lease.lost", "store.failed", "drain"] as const;
+export const interruptTypes = [
+  "cancel",
+  "deadline",
+  "lease.lost",
+  "store.failed",
+  "drain",
+] as const;
 
 const isInterrupt = ({ type }: StepEvent) => (interruptTypes as readonly string[]).includes(type);
 

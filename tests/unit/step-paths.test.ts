@@ -57,7 +57,9 @@ describe("every simple path of the step chart", () => {
     }
     const all = allStates(stepMachine.root);
     // Reached by an interrupt, which the paths leave out and the tests below send.
-    const missed = all.filter((id) => !passed.has(id) && id !== "step.handed-back" && id !== "step.gone");
+    const missed = all.filter(
+      (id) => !passed.has(id) && id !== "step.handed-back" && id !== "step.gone",
+    );
     expect(missed).toEqual([]);
   });
 });
@@ -81,36 +83,42 @@ describe("at every state of every path", () => {
       if (restored.asked.length > 0) faults.push(`${name}: started work behind our back`);
       restored.actor.send({ type: "resume" });
       const after = restored.actor.getSnapshot();
-      if (JSON.stringify(after.value) !== JSON.stringify(before.value)) faults.push(`${name}: moved`);
-      if (restored.asked.join() !== held.asked.at(-1)) faults.push(`${name}: asked ${restored.asked}`);
+      if (JSON.stringify(after.value) !== JSON.stringify(before.value))
+        faults.push(`${name}: moved`);
+      if (restored.asked.join() !== held.asked.at(-1))
+        faults.push(`${name}: asked ${restored.asked}`);
       if (!finishStep(restored)) faults.push(`${name}: never finished`);
     }
     expect(faults).toEqual([]);
   });
 
-  it.each(interruptTypes)("%s is answered: the work is aborted first, and the step ends", (type) => {
-    const event = stepEvents.find((candidate) => candidate.type === type);
-    if (event === undefined) throw new Error(`no sample of ${type}`);
-    const faults: string[] = [];
-    for (const [name, steps] of living) {
-      const { held, history } = walk(steps);
-      const reported = name.includes("reported");
-      const { _nodes: nodes } = held.actor.getSnapshot();
-      if (!nodes.some(({ transitions }) => transitions.has(type))) faults.push(`${name}: does not answer`);
-      sendAll(held, [event], history);
-      const state = JSON.stringify(held.actor.getSnapshot().value);
-      const expected = {
-        cancel: "reported",
-        deadline: "reported",
-        "lease.lost": "gone",
-        "store.failed": "gone",
-        drain: reported ? "" : "handed-back",
-      }[type];
-      if (!state.includes(expected)) faults.push(`${name}: went to ${state}`);
-      if (held.underWay() > 1) faults.push(`${name}: ${held.underWay()} effects under way`);
-      faults.push(...brokenPromises(history).map((broken) => `${name}: ${broken}`));
-      if (!finishStep(held) && state !== '"handed-back"') faults.push(`${name}: never ended`);
-    }
-    expect(faults).toEqual([]);
-  });
+  it.each(interruptTypes)(
+    "%s is answered: the work is aborted first, and the step ends",
+    (type) => {
+      const event = stepEvents.find((candidate) => candidate.type === type);
+      if (event === undefined) throw new Error(`no sample of ${type}`);
+      const faults: string[] = [];
+      for (const [name, steps] of living) {
+        const { held, history } = walk(steps);
+        const reported = name.includes("reported");
+        const { _nodes: nodes } = held.actor.getSnapshot();
+        if (!nodes.some(({ transitions }) => transitions.has(type)))
+          faults.push(`${name}: does not answer`);
+        sendAll(held, [event], history);
+        const state = JSON.stringify(held.actor.getSnapshot().value);
+        const expected = {
+          cancel: "reported",
+          deadline: "reported",
+          "lease.lost": "gone",
+          "store.failed": "gone",
+          drain: reported ? "" : "handed-back",
+        }[type];
+        if (!state.includes(expected)) faults.push(`${name}: went to ${state}`);
+        if (held.underWay() > 1) faults.push(`${name}: ${held.underWay()} effects under way`);
+        faults.push(...brokenPromises(history).map((broken) => `${name}: ${broken}`));
+        if (!finishStep(held) && state !== '"handed-back"') faults.push(`${name}: never ended`);
+      }
+      expect(faults).toEqual([]);
+    },
+  );
 });

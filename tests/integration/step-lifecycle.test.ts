@@ -1,0 +1,211 @@
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { toEnvelope } from "../../machines/contracts/job.ts";
+import type { Home } from "../../machines/contracts/ports/home.ts";
+import type { StepType } from "../../machines/contracts/step-type.ts";
+import type { JsonObject } from "../../machines/contracts/json.ts";
+import type { RuntimeOptions } from "../../actors/options.ts";
+import { composeWorker, type TestWorker } from "./support/compose-worker.ts";
+import { redisHomes, sqliteHomes } from "./support/homes.ts";
+import {
+  type GatewayOptions,
+  type ReferenceGateway,
+  startReferenceGateway,
+} from "./support/reference-gateway.ts";
+
+const documents = [
+  { content: "The supervisor spawns one step actor a job." },
+  { content: "Lunch is at noon." },
+];
+
+describe.each([redisHomes(), sqliteHomes()])(
+  "a worker on $name, against the reference gateway",
+  (homes) => {
+    let room: string;
+    let folder: string;
+    let home: Home;
+    let gateway: ReferenceGateway;
+    let worker: TestWorker | undefined;
+
+    beforeAll(() => homes.start());
+    afterAll(() => homes.stop());
+    beforeEach(async () => {
+      room = `room${randomUUID().slice(0, 8)}`;
+      folder = await mkdtemp(join(tmpdir(), "stateplane-test-"));
+      home = await homes.home(room);
+    });
+    afterEach(async () => {
+      await worker?.close();
+      worker = undefined;
+      await home.close();
+      await gateway.close();
+      await rm(folder, { recursive: true, force: true });
+    });
+
+    async function start(
+      gatewayOptions: GatewayOptions = {},
+      options: Partial<RuntimeOptions> = {},
+    ) {
+      gateway = await startReferenceGateway(gatewayOptions);
+      worker = composeWorker({ home, controlPlane: gateway, artifacts: folder, options });
+      return worker;
+    }
+
+    function envelope(stepId: string, stepType: string, input: JsonObject) {
+      const scope = {
+        tenantId: "ten_1",
+        projectId: "prj_1",
+        agentId: null,
+        traceId: null,
+        spanId: null,
+      };
+      const job = { runId: "run_1", stepId, stepType: stepType as StepType, input, ...scope };
+      return { data: toEnvelope({ ...job, createdAt: Date.now() }) };
+    }
+
+    it("takes a hand-made envelope through every state to exactly one result", async () => {
+      const { ended } = await start();
+      await home.queue.publish(
+        envelope("stp_1", "retrieval", { query: "step actor", backend: "local", documents }),
+      );
+      const [end] = await ended("stp_1");
+      expect(end).toMatchObject({
+        how: "settled",
+        path: ["pending", "policy-check", "executing", "validating", "reported"],
+      });
+      expect(gateway.results()).toHaveLength(1);
+      expect(gateway.results()[0]).toMatchObject({
+        stepId: "stp_1",
+        body: { status: "completed", output: { query: "step actor" } },
+      });
+      expect(await home.queue.stats()).toEqual({ length: 0, pending: 0, deadLetters: 0 });
+    });
+
+    it("denies what policy denies, and says why in the report", async () => {
+      const allowlist = { allowed: ["read_file"], approvalRequired: [], denied: [] };
+      const { ended } = await start({ verdicts: { read_file: "deny" } }, { allowlist });
+      await home.queue.publish(
+        envelope("stp_1", "tool", { tool_name: "read_file", tool_input: {} }),
+      );
+      await home.queue.publish(envelope("stp_2", "tool", { tool_name: "rm_rf", tool_input: {} }));
+      await Promise.all([ended("stp_1"), ended("stp_2")]);
+      const errors = gateway.results().map(({ body }) => body["error"]);
+      expect(errors).toEqual([
+        expect.objectContaining({ kind: "policy_denied" }),
+        expect.objectContaining({ kind: "policy_denied" }),
+      ]);
+      // The worker's own denial costs no round trip.
+      const checks = gateway.requests.filter(({ path }) => path.endsWith("/check-tool"));
+      expect(checks.map(({ body }) => body)).toEqual([
+        expect.objectContaining({ tool_name: "read_file" }),
+      ]);
+    });
+
+    it("parks an approval step, and finishes it when the gateway puts it back approved", async () => {
+      const { ended, runtime } = await start();
+      await home.queue.publish(envelope("stp_1", "approval", { message: "deploy?" }));
+      await ended("stp_1");
+      expect(runtime.steps()).toEqual([]);
+      expect(gateway.results()).toMatchObject([{ body: { status: "waiting_approval" } }]);
+      expect(await home.queue.stats()).toMatchObject({ length: 0, pending: 0 });
+
+      // A second delivery that nobody approved is no grant.
+      await home.queue.publish(envelope("stp_1", "approval", { message: "deploy?" }));
+      await ended("stp_1", 2);
+      expect(gateway.results()).toHaveLength(1);
+
+      gateway.approve("run_1", "stp_1");
+      await home.queue.publish(envelope("stp_1", "approval", {}));
+      const ends = await ended("stp_1", 3);
+      expect(ends.at(-1)).toMatchObject({
+        how: "settled",
+        path: [
+          "pending",
+          "policy-check",
+          "awaiting-approval",
+          "executing",
+          "validating",
+          "reported",
+        ],
+      });
+      expect(gateway.results().at(-1)).toMatchObject({
+        body: { status: "completed", output: { status: "approved" } },
+      });
+    });
+
+    it("keeps garbage as dead letters, reports what it can name, and goes on working", async () => {
+      const { ended } = await start();
+      await home.queue.publish({ data: "not json" });
+      await home.queue.publish({ data: JSON.stringify({ payload: { run_id: "run_1" } }) });
+      await home.queue.publish({ nonsense: "yes" });
+      await home.queue.publish(envelope("stp_human", "human", {}));
+      await home.queue.publish({
+        data: JSON.stringify({
+          payload: {
+            run_id: "run_1",
+            step_id: "stp_null",
+            step_type: "llm",
+            input: {},
+            context: null,
+          },
+        }),
+      });
+      await home.queue.publish(envelope("stp_ok", "retrieval", { query: "x", documents }));
+      await Promise.all([ended("stp_human"), ended("stp_ok"), ended("stp_null")]);
+      const letters = await home.queue.deadLetters(10);
+      expect(letters.map(({ reason }) => reason)).toEqual(
+        expect.arrayContaining([
+          expect.stringContaining("not JSON"),
+          expect.stringContaining("step_id"),
+          expect.stringContaining("neither"),
+          expect.stringContaining('"human" is unknown'),
+        ]),
+      );
+      const byStep = new Map(gateway.results().map(({ stepId, body }) => [stepId, body]));
+      expect(byStep.get("stp_human")).toMatchObject({
+        status: "failed",
+        error: { kind: "invalid_job" },
+      });
+      expect(byStep.get("stp_ok")).toMatchObject({ status: "completed" });
+      expect(await home.queue.stats()).toMatchObject({ length: 0, pending: 0 });
+    });
+
+    it("sends the report again through errors of the gateway, and never turns it into a failure", async () => {
+      let refusals = 3;
+      const { ended } = await start({
+        failing: ({ method, path }) => {
+          if (method !== "POST" || !path.includes("/steps/") || refusals === 0) return null;
+          refusals -= 1;
+          return {
+            status: refusals === 1 ? 429 : 503,
+            body: { error: { code: "X", message: "y" } },
+          };
+        },
+      });
+      await home.queue.publish(envelope("stp_1", "retrieval", { query: "x", documents }));
+      await ended("stp_1");
+      expect(gateway.results()).toMatchObject([{ body: { status: "completed" } }]);
+    });
+
+    it("hands its jobs back when it drains, and another worker finishes them, uncounted", async () => {
+      const started = Promise.withResolvers<void>();
+      const stuck = { retrieval: () => (started.resolve(), new Promise<never>(() => {})) };
+      const { runtime } = await start({}, { handlers: stuck });
+      await home.queue.publish(envelope("stp_1", "retrieval", { query: "x", documents }));
+      await started.promise;
+      // The handler never listens to its signal: drain must not wait for it for ever.
+      const drained = runtime.drain(50);
+      await drained;
+      const otherHome = await homes.home(room);
+      const other = composeWorker({ home: otherHome, controlPlane: gateway, artifacts: folder });
+      await other.ended("stp_1");
+      await other.close();
+      await otherHome.close();
+      expect(gateway.results()).toHaveLength(1);
+      expect(gateway.results()[0]).toMatchObject({ body: { status: "completed" } });
+    });
+  },
+);
