@@ -85,6 +85,22 @@ describe("the embedded control plane", () => {
     }
   });
 
+  it("undoes a refused change alone, however many are made at a time", async () => {
+    const plane = await startTestPlane({ path });
+    try {
+      const agents = Array.from({ length: 40 }, (_, at) => (at % 2 === 0 ? "helper" : "nobody"));
+      const made = await Promise.all(
+        agents.map((agentId) => plane.api.createRun({ agentId, input: {} }, signal)),
+      );
+      expect(made.map((run) => run.ok)).toEqual(agents.map((agentId) => agentId === "helper"));
+      const listed = value(await plane.api.runs("prj_01JFVX0000000000000000001", 100, 0, signal));
+      expect(listed.total).toBe(20);
+      await plane.job(20);
+    } finally {
+      await plane.close();
+    }
+  });
+
   it("closes although the stream hangs", async () => {
     const plane = await startTestPlane({ path, publish: () => new Promise(() => {}) });
     const key = await plane.createRun();

@@ -1,10 +1,10 @@
 import { Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { requestId } from "hono/request-id";
 import type { Log } from "../../../machines/contracts/ports/log.ts";
 import { ApiError } from "./api-error.ts";
 import { authorize } from "./authorize.ts";
 import { expireDue } from "./changes/expire-due.ts";
+import { limitBody } from "./limit-body.ts";
 import { newId } from "./new-id.ts";
 import type { Plane } from "./plane.ts";
 import { agentRoutes } from "./routes/agent-routes.ts";
@@ -15,19 +15,14 @@ import { runRoutes } from "./routes/run-routes.ts";
 import { stepRoutes } from "./routes/step-routes.ts";
 import { toolRoutes } from "./routes/tool-routes.ts";
 
-/** The reference's limit (wire contract 1.2), refused in its words: our client knows both. */
-const largestBody = 2 * 1024 * 1024;
-const tooLarge = new ApiError(400, `Invalid JSON: length limit exceeded (${largestBody} bytes)`);
-
 /** The HTTP API of the embedded control plane. */
 export function createApp(plane: Plane, apiKey: string, log: Log): Hono {
   const app = new Hono();
   app.use(requestId({ headerName: "x-request-id", generator: () => newId("req", plane.now()) }));
-  app.use(bodyLimit({ maxSize: largestBody, onError: (c) => c.json(tooLarge, 400) }));
+  app.use(limitBody());
   app.use("/v1/*", authorize(apiKey));
   app.use("/v1/*", async (_, next) => {
-    const due = plane.store.approvals.due(plane.now());
-    if (due.length > 0) plane.apply((change) => expireDue(change, due));
+    if (plane.store.approvals.due(plane.now()).length > 0) await plane.apply(expireDue);
     await next();
   });
   app.route("/", healthRoutes(plane));

@@ -41,7 +41,7 @@ export function createOutbox(
     const published = entries.filter((_, at) => outcomes[at]?.status === "fulfilled");
     if (published.length > 0) {
       pauseMs = 0;
-      store.transaction(() => published.forEach((entry) => store.outbox.drop(entry.seq)));
+      store.outbox.drop(published.map((entry) => entry.seq));
     }
     const failed = outcomes.find((outcome) => outcome.status === "rejected");
     if (failed === undefined) return entries.length < batch ? "empty" : "more";

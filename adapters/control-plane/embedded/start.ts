@@ -56,7 +56,7 @@ export async function startEmbeddedControlPlane(
   const server = createServer(getRequestListener(app.fetch));
   let port: number;
   try {
-    apply((change) => options.agents.forEach((agent) => registerAgent(change, agent)));
+    await apply((change) => options.agents.forEach((agent) => registerAgent(change, agent)));
     port = await listen(server, options.port, options.host);
   } catch (error) {
     store.close();

@@ -103,19 +103,25 @@ export function openStore(path: string) {
   const firstInOutbox = db.prepare("SELECT seq, data FROM outbox ORDER BY seq LIMIT ?");
   const dropFromOutbox = db.prepare("DELETE FROM outbox WHERE seq = ?");
 
+  const guarded = <T>(begin: string, work: () => T, end: string, undo: string): T => {
+    db.exec(begin);
+    try {
+      const result = work();
+      db.exec(end);
+      return result;
+    } catch (error) {
+      // Some errors, a full disk among them, have undone everything already.
+      if (db.isTransaction) db.exec(undo);
+      throw error;
+    }
+  };
+
   return {
-    /** All or nothing: an exception undoes everything. */
-    transaction<T>(work: () => T): T {
-      db.exec("BEGIN IMMEDIATE");
-      try {
-        const result = work();
-        db.exec("COMMIT");
-        return result;
-      } catch (error) {
-        if (db.isTransaction) db.exec("ROLLBACK");
-        throw error;
-      }
-    },
+    /** All or nothing, and on disk when it returns: an exception undoes everything. */
+    transaction: <T>(work: () => T): T => guarded("BEGIN IMMEDIATE", work, "COMMIT", "ROLLBACK"),
+    /** The same within a transaction: an exception undoes this part alone. */
+    nested: <T>(work: () => T): T =>
+      guarded("SAVEPOINT part", work, "RELEASE part", "ROLLBACK TO part; RELEASE part"),
     runs: {
       find: runs.find,
       put: runs.put,
@@ -165,7 +171,20 @@ export function openStore(path: string) {
         firstInOutbox
           .all(limit)
           .map((row) => ({ seq: Number(row["seq"]), data: String(row["data"]) })),
-      drop: (seq: number): void => void dropFromOutbox.run(seq),
+      /** Not waiting for the disk: what comes back after a power cut is published twice, which is allowed. */
+      drop(seqs: number[]): void {
+        db.exec("PRAGMA synchronous = NORMAL");
+        try {
+          guarded(
+            "BEGIN",
+            () => seqs.forEach((seq) => dropFromOutbox.run(seq)),
+            "COMMIT",
+            "ROLLBACK",
+          );
+        } finally {
+          db.exec("PRAGMA synchronous = FULL");
+        }
+      },
     },
     close: (): void => db.close(),
   };

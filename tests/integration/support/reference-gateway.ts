@@ -10,6 +10,8 @@ export interface SeenRequest {
   headers: Record<string, string>;
   /** Parsed; null where there was none. */
   body: unknown;
+  /** The client's own port: requests over one connection have the same. */
+  port: number;
 }
 
 export interface GatewayAnswer {
@@ -114,6 +116,7 @@ async function readRequest(incoming: IncomingMessage) {
     query: Object.fromEntries(url.searchParams),
     headers: incoming.headers as Record<string, string>,
     body: body ?? null,
+    port: incoming.socket.remotePort ?? 0,
   };
   if (text.length > bodyLimit) return { request, refused: overLimit };
   return { request, refused: body === undefined ? notJson : null };

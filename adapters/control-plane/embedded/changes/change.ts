@@ -19,8 +19,10 @@ export interface Change {
   audit(runId: string, event: string, details: JsonObject): void;
 }
 
-/** Runs the work as one transaction; what it throws undoes it. */
-export type Apply = <T>(work: (change: Change) => T) => T;
+/**
+ * Runs the work as one transaction; what it throws undoes it and rejects. Resolves once it is safe on disk.
+ */
+export type Apply = <T>(work: (change: Change) => T) => Promise<T>;
 
 export interface ApplyParts {
   store: Store;
@@ -29,36 +31,67 @@ export interface ApplyParts {
   now: () => number;
 }
 
+/** Changes asked for in the same turn of the event loop share one commit, and so one wait for the disk. */
 export function createApply({ store, outbox, events, now }: ApplyParts): Apply {
-  return (work) => {
-    const at = now();
-    const changes: RunChange[] = [];
-    let jobs = 0;
-    const change: Change = {
-      now: at,
-      store,
-      saveRun(run) {
-        const saved = trackWaiting(run, at);
-        if (store.runs.find(run.id)?.status !== run.status) {
-          changes.push({ runId: run.id, status: run.status });
-        }
-        store.runs.put(saved);
-        return saved;
-      },
-      enqueue(run, step) {
-        store.steps.put({ ...step, enqueuedAt: step.enqueuedAt ?? at });
-        store.outbox.add(envelope(run, step, at));
-        jobs++;
-      },
-      audit(runId, event, details) {
-        store.audit.put({ id: newId("aud", at), runId, event, details, at });
-      },
-    };
-    const result = store.transaction(() => work(change));
-    for (const told of changes) events.tell(told);
-    if (jobs > 0) outbox.kick();
-    return result;
+  let waiting: { run: () => void; committed: () => void; lost: (error: unknown) => void }[] = [];
+
+  const commit = () => {
+    const changes = waiting;
+    waiting = [];
+    try {
+      store.transaction(() => changes.forEach((change) => change.run()));
+    } catch (error) {
+      for (const change of changes) change.lost(error);
+      return;
+    }
+    for (const change of changes) change.committed();
   };
+
+  return (work) =>
+    new Promise((resolve, reject) => {
+      let committed = () => {};
+      const run = () => {
+        const opened = openChange(store, now());
+        try {
+          const result = store.nested(() => work(opened.change));
+          committed = () => {
+            for (const told of opened.runChanges) events.tell(told);
+            if (opened.hasJobs()) outbox.kick();
+            resolve(result);
+          };
+        } catch (error) {
+          committed = () => reject(error);
+        }
+      };
+      waiting.push({ run, committed: () => committed(), lost: reject });
+      if (waiting.length === 1) setImmediate(commit);
+    });
+}
+
+function openChange(store: Store, now: number) {
+  const runChanges: RunChange[] = [];
+  let jobs = 0;
+  const change: Change = {
+    now,
+    store,
+    saveRun(run) {
+      const saved = trackWaiting(run, now);
+      if (store.runs.find(run.id)?.status !== run.status) {
+        runChanges.push({ runId: run.id, status: run.status });
+      }
+      store.runs.put(saved);
+      return saved;
+    },
+    enqueue(run, step) {
+      store.steps.put({ ...step, enqueuedAt: step.enqueuedAt ?? now });
+      store.outbox.add(envelope(run, step, now));
+      jobs++;
+    },
+    audit(runId, event, details) {
+      store.audit.put({ id: newId("aud", now), runId, event, details, at: now });
+    },
+  };
+  return { change, runChanges, hasJobs: () => jobs > 0 };
 }
 
 const envelope = (run: Run, step: Step, now: number) =>

@@ -19,7 +19,10 @@ export function resolveApproval(
   const { now, store } = change;
   const approval = store.approvals.find(id);
   if (approval === undefined) throw new ApiError(404, `approval ${id} not found`);
-  if (approval.status === "expired") throw new ApiError(400, `approval ${id} has expired`);
+  const late = approval.status === "pending" && approval.expiresAt <= now;
+  if (late || approval.status === "expired") {
+    throw new ApiError(400, `approval ${id} has expired`);
+  }
   if (approval.status !== "pending") {
     throw new ApiError(400, `approval ${id} is already resolved: ${approval.status}`);
   }

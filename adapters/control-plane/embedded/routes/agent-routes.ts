@@ -58,7 +58,7 @@ export function agentRoutes({ apply, store, now }: Plane): Hono {
       status: "active",
       createdAt: now(),
     };
-    apply((change) => {
+    await apply((change) => {
       if (change.store.agents.find(agent.slug) !== undefined) {
         throw new ApiError(400, `an agent with slug "${agent.slug}" exists already`);
       }
@@ -75,7 +75,7 @@ export function agentRoutes({ apply, store, now }: Plane): Hono {
     const body = await readBody(c, newVersion);
     const agent = findAgent(store, c.req.param("id"));
     const version = toVersion(body, agent, now());
-    apply((change) => {
+    await apply((change) => {
       const known = change.store.versions.ofAgent(agent.id);
       if (known.some((other) => other.version === version.version)) {
         throw new ApiError(400, `agent "${agent.slug}" has version ${version.version} already`);

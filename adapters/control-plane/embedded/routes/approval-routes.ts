@@ -39,7 +39,7 @@ export function approvalRoutes({ apply, store }: Plane): Hono {
       reason: body.reason,
       expiresInMs: body.expires_in_ms ?? null,
     };
-    const { approval, created } = apply((change) => requestApproval(change, request));
+    const { approval, created } = await apply((change) => requestApproval(change, request));
     return c.json(approvalResponse(approval), created ? 201 : 200);
   });
   app.get("/:id", (c) => {
@@ -51,7 +51,7 @@ export function approvalRoutes({ apply, store }: Plane): Hono {
   app.put("/:id", async (c) => {
     const { approved, note } = await readBody(c, answer);
     const given = { approved, note: note ?? null };
-    const approval = apply((change) => resolveApproval(change, c.req.param("id"), given));
+    const approval = await apply((change) => resolveApproval(change, c.req.param("id"), given));
     return c.json(approvalResponse(approval));
   });
   return app;

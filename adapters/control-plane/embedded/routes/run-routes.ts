@@ -46,7 +46,7 @@ export function runRoutes({ apply, store }: Plane): Hono {
       steps: body.steps?.map(planned) ?? null,
       trace: readTraceparent(c.req.header("traceparent")),
     };
-    return c.json(runResponse(apply((change) => createRun(change, request))), 201);
+    return c.json(runResponse(await apply((change) => createRun(change, request))), 201);
   });
   app.get("/", (c) => {
     const project = c.req.query("project_id") ?? seedIds.project;
@@ -55,8 +55,8 @@ export function runRoutes({ apply, store }: Plane): Hono {
     return c.json({ runs: runs.map(runResponse), total: store.runs.count(project, status) });
   });
   app.get("/:id", (c) => c.json(runResponse(findRun(store, c.req.param("id")))));
-  app.post("/:id/cancel", (c) =>
-    c.json(runResponse(apply((change) => cancelRun(change, c.req.param("id"))))),
+  app.post("/:id/cancel", async (c) =>
+    c.json(runResponse(await apply((change) => cancelRun(change, c.req.param("id"))))),
   );
   app.get("/:id/audit", (c) => {
     const run = findRun(store, c.req.param("id"));

@@ -41,7 +41,7 @@ export function stepRoutes({ apply, store, costMicros }: Plane): Hono {
       key: readKey(c),
       fence: readFence(c),
     };
-    const submitted = apply((change) => submitResult(change, submission, costMicros));
+    const submitted = await apply((change) => submitResult(change, submission, costMicros));
     if (submitted.kind === "refused") throw submitted.error;
     if (submitted.kind === "replayed") c.header("Idempotency-Replayed", "true");
     return c.json(stepResponse(submitted.step));
@@ -49,7 +49,7 @@ export function stepRoutes({ apply, store, costMicros }: Plane): Hono {
   app.post("/:id/check-tool", async (c) => {
     const body = await readBody(c, toolCheck);
     const tool = { name: body.tool_name, input: asJson(body.tool_input) };
-    const verdict = apply((change) => checkTool(change, c.req.param("id"), tool));
+    const verdict = await apply((change) => checkTool(change, c.req.param("id"), tool));
     return c.json({
       allowed: verdict.kind === "allow",
       requires_approval: verdict.kind === "ask",

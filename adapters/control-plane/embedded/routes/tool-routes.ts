@@ -43,7 +43,7 @@ export function toolRoutes({ apply, store, now }: Plane): Hono {
       outputSchema: (body.output_schema ?? null) as JsonObject | null,
       createdAt: now(),
     };
-    apply((change) => {
+    await apply((change) => {
       if (change.store.tools.findBySlug(tool.projectId, tool.slug) !== undefined) {
         throw new ApiError(400, `a tool with slug "${tool.slug}" exists already`);
       }
