@@ -1,0 +1,198 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { systemClock } from "../../actors/system-clock.ts";
+import { createSqliteHome } from "../../adapters/sqlite/home.ts";
+import type { Clock } from "../../machines/contracts/ports/clock.ts";
+import {
+  ending,
+  fields,
+  key,
+  lease,
+  never,
+  parking,
+  readOne,
+  take,
+} from "./store-conformance/stage.ts";
+
+let directory: string;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "stateplane-sqlite-"));
+});
+afterEach(async () => {
+  await rm(directory, { recursive: true, force: true });
+});
+
+/** Time that stands still until it is told to move. */
+function stillClock() {
+  let now = 0;
+  const timers = new Set<{ at: number; callback: () => void }>();
+  const clock: Clock = {
+    now: () => now,
+    monotonic: () => now,
+    random: () => 0.5,
+    timer(ms, callback) {
+      const timer = { at: now + ms, callback };
+      timers.add(timer);
+      return () => timers.delete(timer);
+    },
+  };
+  const advance = (ms: number) => {
+    now += ms;
+    for (const timer of timers) {
+      if (timer.at <= now && timers.delete(timer)) timer.callback();
+    }
+  };
+  return { clock, advance, waiting: () => timers.size };
+}
+
+describe("time", () => {
+  const path = "file:still?mode=memory&cache=shared";
+
+  it("is the clock's alone: leases, memory of reported steps and waits", async () => {
+    const { clock, advance, waiting } = stillClock();
+    const home = await createSqliteHome({ path, consumer: "a", clock });
+    const { entryId } = await take(home);
+    expect(await home.queue.claimStale(1_000, 1)).toEqual([]);
+    advance(999);
+    expect(await home.queue.claimStale(1_000, 1)).toEqual([]);
+    advance(1);
+    expect(await home.queue.claimStale(1_000, 1)).toMatchObject([{ entryId, deliveries: 2 }]);
+    await home.store.settle(await lease(home, entryId), ending);
+
+    advance(24 * 3_600_000 - 1);
+    expect(await home.store.wakeDue(0, 1)).toBe(0);
+    expect(await home.store.find(key)).toMatchObject({ phase: "reported" });
+    advance(1);
+    await home.store.wakeDue(0, 1);
+    expect(await home.store.find(key)).toBeNull();
+
+    let read: unknown = "still waiting";
+    const reading = home.queue.read(1, 500, never).then((deliveries) => (read = deliveries));
+    advance(499);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(read).toBe("still waiting");
+    expect(waiting()).toBe(1);
+    advance(1);
+    await reading;
+    expect(read).toEqual([]);
+    expect(waiting()).toBe(0);
+    await home.close();
+  });
+
+  it("need not pass for a reader to be woken by its own process, by any way back to the stream", async () => {
+    const { clock } = stillClock();
+    const a = await createSqliteHome({ path, consumer: "a", clock });
+    const b = await createSqliteHome({ path, consumer: "b", clock });
+    const published = b.queue.read(1, 1_000, never);
+    await a.queue.publish(fields);
+    const [first] = await published;
+    const woken = a.queue.read(1, 1_000, never);
+    await b.store.park(await lease(b, first?.entryId ?? ""), { ...parking, wakeAt: 5 });
+    await b.store.wakeDue(5, 1);
+    const [second] = await woken;
+    expect(second?.fields).toEqual(fields);
+    const letter = { fields, reason: "r", snapshot: null, at: 1 };
+    const held = await lease(a, second?.entryId ?? "");
+    const retried = b.queue.read(1, 1_000, never);
+    await a.store.settle(held, { path: [], deadLetter: letter });
+    await a.queue.retryDeadLetter((await a.queue.deadLetters(1))[0]?.id ?? "");
+    expect(await retried).toHaveLength(1);
+    await a.close();
+    await b.close();
+  });
+});
+
+describe("a file", () => {
+  it("keeps everything over a close, and another process's jobs are seen soon", async () => {
+    const path = join(directory, "steps.db");
+    const first = await createSqliteHome({ path, consumer: "a", clock: systemClock });
+    await first.store.park(await take(first), { ...parking, wakeAt: 1 });
+    await first.close();
+    const second = await createSqliteHome({ path, consumer: "b", clock: systemClock });
+    expect(second.describe).toBe(`SQLite in ${path}`);
+    const reading = second.queue.read(1, 10_000, never);
+    expect(await run(`await home.store.wakeDue(1, 10)`, path)).toBe("");
+    expect((await reading)[0]?.fields).toEqual(fields);
+    await second.close();
+  });
+
+  it("is shared by processes that start at once: every job goes to one of them", async () => {
+    const path = join(directory, "steps.db");
+    const program = `
+      for (let n = 0; n < 50; n += 1) await home.queue.publish({ data: String(n) });
+      for (;;) {
+        const read = await home.queue.read(7, 300, new AbortController().signal);
+        if (read.length === 0) break;
+        for (const { entryId } of read) {
+          const step = { runId: "r", stepId: entryId };
+          const { lease } = await home.store.open(entryId, step, 60000);
+          await home.store.settle(lease, { path: [], deadLetter: null });
+          process.stdout.write(entryId + "\\n");
+        }
+      }`;
+    const outputs = await Promise.all([1, 2, 3].map(() => run(program, path)));
+    const done = outputs.flatMap((text) => text.trim().split("\n"));
+    expect(done).toHaveLength(150);
+    expect(new Set(done).size).toBe(150);
+    const home = await createSqliteHome({ path, consumer: "last", clock: systemClock });
+    expect(await home.queue.stats()).toEqual({ length: 0, pending: 0, deadLetters: 0 });
+    await home.close();
+  });
+
+  it("loses nothing when a process is killed at work: its steps are taken over", async () => {
+    const path = join(directory, "steps.db");
+    const program = `
+      const never = new AbortController().signal;
+      await home.queue.publish(${JSON.stringify(fields)});
+      const [{ entryId }] = await home.queue.read(1, 0, never);
+      const { lease } = await home.store.open(entryId, ${JSON.stringify(key)}, 60000);
+      await home.store.append(lease, [{ event: "begun", effect: "e", at: 1 }]);
+      process.kill(process.pid, "SIGKILL");`;
+    await run(program, path);
+    const home = await createSqliteHome({ path, consumer: "next", clock: systemClock });
+    const [taken] = await home.queue.claimStale(0, 1);
+    expect(await home.store.open(taken?.entryId ?? "", key, 1)).toMatchObject({
+      kind: "opened",
+      lease: { fence: 2 },
+      record: { journal: [{ event: "begun", effect: "e", at: 1 }] },
+    });
+    await home.close();
+  });
+});
+
+it("in memory without a name is nobody else's", async () => {
+  const open = (consumer: string) =>
+    createSqliteHome({ path: ":memory:", consumer, clock: systemClock });
+  const [a, b] = await Promise.all([open("a"), open("b")]);
+  await a.queue.publish(fields);
+  expect(await b.queue.read(1, 0, never)).toEqual([]);
+  expect((await readOne(a)).fields).toEqual(fields);
+  expect(a.describe).toBe("SQLite in memory");
+  await a.close();
+  await b.close();
+});
+
+/** Runs a program with a `home` of its own on the file; resolves to what it printed. */
+async function run(program: string, path: string): Promise<string> {
+  const url = (file: string) => JSON.stringify(new URL(file, import.meta.url).href);
+  const source = `
+    const { createSqliteHome } = await import(${url("../../adapters/sqlite/home.ts")});
+    const { systemClock: clock } = await import(${url("../../actors/system-clock.ts")});
+    const options = { path: ${JSON.stringify(path)}, consumer: "p" + process.pid, clock };
+    const home = await createSqliteHome(options);
+    ${program}
+    await home.close();`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", source], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let text = "";
+  child.stdout.on("data", (chunk) => (text += chunk));
+  const [code, signal] = await once(child, "close");
+  if (code !== 0 && signal !== "SIGKILL") throw new Error(`the program ended with ${code}`);
+  return text;
+}
