@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { StoreUnreachable } from "../../machines/contracts/store-unreachable.ts";
 import { type Address, ask } from "./ask.ts";
 
-/** How long a starting server may load its append-only file, and a stopping one may write it. */
+/** How long a starting server may be silent, and a stopping one may write its append-only file. */
 const patienceMs = 15_000;
 
 export interface RedisProcess {
@@ -48,10 +48,12 @@ export async function startRedisProcess(
 }
 
 async function answer(address: Address): Promise<string | null> {
-  const deadline = Date.now() + patienceMs;
+  let deadline = Date.now() + patienceMs;
   while (Date.now() < deadline) {
     const reply = await ask(address, "PING", 1_000).catch(() => "");
     if (reply === "+PONG") return null;
+    // However much it has to load, it says so.
+    if (reply.startsWith("-LOADING")) deadline = Date.now() + patienceMs;
     await sleep(10);
   }
   return `no answer to PING within ${patienceMs} ms`;
