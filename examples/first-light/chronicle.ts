@@ -1,0 +1,68 @@
+import type { StepNews } from "../../actors/options.ts";
+import type { ExampleStep } from "./plan.ts";
+
+/** What became of one step, gathered from the worker's own news. */
+export interface Told {
+  step: ExampleStep;
+  stepId: string;
+  path: readonly string[];
+  verdict: string;
+  /** Milliseconds from first being taken up to the end, waiting for people included. */
+  duration: number;
+  outcome: string;
+  isAsExpected: boolean;
+}
+
+/**
+ * Follows the run's steps as the worker tells of them. The control plane enqueues each step when the one before
+ * has ended, so the order in which they appear is the plan's.
+ */
+export class Chronicle {
+  readonly #plan: readonly ExampleStep[];
+  readonly #order: string[] = [];
+  readonly #begun = new Map<string, number>();
+  readonly #told = new Map<string, Told>();
+  readonly #print: (line: string) => void;
+
+  constructor(plan: readonly ExampleStep[], print: (line: string) => void) {
+    this.#plan = plan;
+    this.#print = print;
+  }
+
+  hear(news: StepNews): void {
+    const { stepId } = news;
+    if (!this.#begun.has(stepId)) {
+      this.#begun.set(stepId, performance.now());
+      this.#order.push(stepId);
+    }
+    const step = this.#plan[this.#order.indexOf(stepId)];
+    // On a Redis that others use too, the worker may be handed their jobs.
+    if (step === undefined) return;
+    if (news.kind === "entered") this.#print(`  ${step.name.padEnd(24)} ${news.state}`);
+    if (news.kind === "ended" && news.how === "parked") {
+      this.#print(`  ${step.name.padEnd(24)} (parked: waiting costs the worker nothing)`);
+    }
+    if (news.kind === "ended" && news.how === "settled") this.#tell(step, news);
+  }
+
+  #tell(step: ExampleStep, news: Extract<StepNews, { kind: "ended" }>): void {
+    const { result = null, verdict = null, grants = [] } = news.snapshot?.context ?? {};
+    const isDenied = result?.status === "failed" && result.failure.kind === "policy_denied";
+    const outcome = isDenied ? "denied" : (result?.status ?? "unknown");
+    const reason = result?.status === "failed" ? `: ${result.failure.message}` : "";
+    this.#told.set(news.stepId, {
+      step,
+      stepId: news.stepId,
+      path: news.path,
+      verdict: grants.length > 0 ? "ask, granted" : (verdict?.kind ?? "none"),
+      duration: performance.now() - (this.#begun.get(news.stepId) ?? 0),
+      outcome: outcome + reason,
+      isAsExpected: outcome === step.expected,
+    });
+  }
+
+  /** In the order of the plan; null for a step that never ended. */
+  steps(): (Told | null)[] {
+    return this.#plan.map((_, index) => this.#told.get(this.#order[index] ?? "") ?? null);
+  }
+}

@@ -1,0 +1,135 @@
+import { parseArgs } from "node:util";
+import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
+import { createLog } from "../../adapters/telemetry/log.ts";
+import { type Dev, startDev } from "../../cli/compose/start-dev.ts";
+import { loadConfig } from "../../cli/config/load-config.ts";
+import { isRunEnded } from "../../machines/contracts/status.ts";
+import { answerApprovals } from "./approve.ts";
+import { Chronicle } from "./chronicle.ts";
+import { plan } from "./plan.ts";
+import { prepare, type Workshop } from "./prepare.ts";
+import { table } from "./table.ts";
+
+const usage = `npm start -- [--yes] [--store sqlite|redis]
+
+Brings up a control plane, a store and a worker in this process, and runs one agent through all of them.
+  --yes    approve the agent's commit without being asked
+  --store  sqlite: no Redis even if there is one; redis: nothing else
+Set ANTHROPIC_API_KEY or OPENAI_API_KEY to have a real model asked.
+`;
+
+const print = (line: string) => process.stdout.write(`${line}\n`);
+const runMs = 50_000;
+
+function model(): string {
+  if (process.env["ANTHROPIC_API_KEY"]) return "claude-sonnet-4-20250514";
+  return process.env["OPENAI_API_KEY"] ? "gpt-4o-mini" : "scripted/first-light";
+}
+
+async function main(): Promise<number> {
+  const options = {
+    yes: { type: "boolean" },
+    store: { type: "string" },
+    help: { type: "boolean" },
+  };
+  const { values } = parseArgs({ options: options as never }) as {
+    values: { yes?: boolean; store?: string; help?: boolean };
+  };
+  if (values.help === true) {
+    process.stdout.write(usage);
+    return 0;
+  }
+  const workshop = await prepare(model());
+  const config = await loadConfig({
+    flags: { store: values.store },
+    env: process.env,
+    folder: workshop.folder,
+    file: workshop.configFile,
+  });
+  const log = createLog({ level: "warn", name: "first-light", pretty: process.stderr.isTTY });
+  let chronicle: Chronicle | undefined;
+  const onNews = (news: Parameters<Chronicle["hear"]>[0]) => chronicle?.hear(news);
+  await using dev = await startDev(config, { env: process.env, log, onNews });
+  const interrupt = () => void dev.close().finally(() => process.exit(130));
+  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
+
+  const hasSandbox = !("missing" in dev.ports.sandbox);
+  const steps = plan(model(), hasSandbox);
+  chronicle = new Chronicle(steps, print);
+  introduce(dev, workshop);
+  const isWell = await run(dev, steps, chronicle, values.yes === true || !process.stdin.isTTY);
+  print(`\n${table(steps, chronicle.steps())}\n`);
+  conclude(isWell, workshop);
+  return isWell ? 0 : 1;
+}
+
+async function run(
+  dev: Dev,
+  steps: ReturnType<typeof plan>,
+  chronicle: Chronicle,
+  isSilent: boolean,
+): Promise<boolean> {
+  const api = createControlPlaneApi({ url: dev.url, apiKey: dev.apiKey, timeoutMs: 10_000 });
+  // A person may take their time; without one the run must end.
+  const done = new AbortController();
+  const signal = isSilent
+    ? AbortSignal.any([done.signal, AbortSignal.timeout(runMs)])
+    : done.signal;
+  try {
+    const planned = steps.map(({ expected: _, ...step }) => step);
+    const created = await api.createRun(
+      { agentId: "first-light", input: { task: "Commit the change" }, steps: planned },
+      signal,
+    );
+    if (!created.ok) throw new Error(created.failure.message);
+    const { id } = created.value;
+    print(`\nrun ${id}`);
+    const answering = answerApprovals(api, id, !isSilent, print, signal);
+    while (!signal.aborted) {
+      const now = await api.run(id, signal);
+      if (now.ok && isRunEnded(now.value.status)) break;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    // The last report has arrived; its acknowledgement may be a moment behind.
+    for (let waited = 0; waited < 20 && chronicle.steps().includes(null); waited += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    done.abort();
+    await answering.catch(() => {});
+    return chronicle.steps().every((told) => told?.isAsExpected === true);
+  } finally {
+    done.abort();
+    await api.close();
+  }
+}
+
+function introduce(dev: Dev, { folder }: Workshop): void {
+  const { sandbox } = dev.ports;
+  const box =
+    "missing" in sandbox ? `none, its step is left out: ${sandbox.missing}` : sandbox.driver;
+  print("Stateplane, first light");
+  print(`  store          ${dev.store.describe}`);
+  print(`  control plane  embedded, ${dev.url}`);
+  print(`  sandbox        ${box}`);
+  print(`  model          ${model()}`);
+  print(`  folder         ${folder}`);
+}
+
+function conclude(isWell: boolean, { folder, repository }: Workshop): void {
+  print(
+    isWell
+      ? "Every step ended as it should, the denied one denied."
+      : "Not every step ended as it should.",
+  );
+  print("Look further:");
+  print(`  git -C ${repository} log --stat`);
+  print(`  npm run -s stateplane -- dev --config ${folder}/stateplane.config.json`);
+  print("  npm run -s stateplane -- --help");
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  process.stderr.write(`first-light: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 2;
+}
