@@ -1,0 +1,71 @@
+import { join } from "node:path";
+import { findRedisServer } from "../../adapters/redis/find-redis-server.ts";
+import { createRedisHome } from "../../adapters/redis/home.ts";
+import { startPrivateRedis } from "../../adapters/redis/private-server.ts";
+import { createSqliteHome } from "../../adapters/sqlite/home.ts";
+import { systemClock } from "../../actors/system-clock.ts";
+import { InvalidSetting } from "../../machines/contracts/invalid-setting.ts";
+import type { Home } from "../../machines/contracts/ports/home.ts";
+import type { Config } from "../config/load-config.ts";
+
+export interface ChosenStore {
+  home: Home;
+  kind: "redis" | "private-redis" | "sqlite";
+  /** For a person: which, where and why. */
+  describe: string;
+  close(): Promise<void>;
+}
+
+/**
+ * The store of a configuration: `--store sqlite` is SQLite; else `REDIS_URL` where set; else a private
+ * redis-server or valkey-server where there is one on the PATH; else SQLite, unless `--store redis` forbids it.
+ * The last two live in the data folder, and any number of programs of this machine may share them.
+ *
+ * @param consumer unique to this process's life
+ * @throws StoreUnreachable, or InvalidSetting when `--store redis` can't be had
+ */
+export async function chooseStore(
+  { settings, sources }: Pick<Config, "settings" | "sources">,
+  consumer: string,
+): Promise<ChosenStore> {
+  const { redisUrl: url, queuePrefix: prefix, dataDir, store } = settings;
+  if (store !== "sqlite" && url !== null) {
+    const home = await createRedisHome({ url, prefix, consumer, source: sources.redisUrl });
+    return { home, kind: "redis", describe: home.describe, close: () => home.close() };
+  }
+  if (store !== "sqlite" && findRedisServer(process.env["PATH"] ?? "") !== null) {
+    return openPrivate(join(dataDir, "redis"), prefix, consumer);
+  }
+  if (store === "redis") {
+    const expected = "REDIS_URL to be set, or redis-server or valkey-server on the PATH";
+    throw new InvalidSetting("store", sources.store, expected);
+  }
+  const path = join(dataDir, "steps.sqlite");
+  const home = await createSqliteHome({ path, consumer, clock: systemClock });
+  const why = store === "sqlite" ? "" : " (no REDIS_URL, and no redis-server on the PATH)";
+  return { home, kind: "sqlite", describe: home.describe + why, close: () => home.close() };
+}
+
+async function openPrivate(
+  directory: string,
+  prefix: string,
+  consumer: string,
+): Promise<ChosenStore> {
+  const server = await startPrivateRedis({ directory });
+  try {
+    const source = `the private server in ${directory}`;
+    const home = await createRedisHome({ url: server.url, prefix, consumer, source });
+    return {
+      home,
+      kind: "private-redis",
+      describe: `a private Redis in ${directory} (no REDIS_URL)`,
+      close: async () => {
+        await home.close();
+        await server.stop();
+      },
+    };
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+}

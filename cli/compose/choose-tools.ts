@@ -1,0 +1,82 @@
+import type { Allowlist } from "../../actors/options.ts";
+import type { McpServer } from "../../adapters/mcp/mcp-server.ts";
+import { readConfig } from "../../adapters/mcp/read-config.ts";
+import { InvalidSetting } from "../../machines/contracts/invalid-setting.ts";
+import type { Config } from "../config/load-config.ts";
+
+export interface ChosenTools {
+  servers: McpServer[];
+  allowlist: Allowlist;
+  /** Where the servers come from, for a person. */
+  describe: string;
+}
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+/** What the reference allows where no MCP configuration file is given (features 2.1). */
+const referenceAllowlist: Allowlist = {
+  allowed: [
+    "read_file",
+    "list_directory",
+    "search_files",
+    "get_file_contents",
+    "list_commits",
+    "get_pull_request",
+  ],
+  approvalRequired: [
+    "write_file",
+    "create_file",
+    "create_pull_request",
+    "create_issue",
+    "push_files",
+  ],
+  denied: ["delete_file", "delete_branch", "merge_pull_request"],
+};
+
+/**
+ * The MCP servers and the allowlist: of the MCP file where one is configured; without one the reference's
+ * GitHub and filesystem servers where `GITHUB_TOKEN` and `WORKSPACE_PATH` ask for them. The configuration's
+ * own `allowlist` takes the place of either list. A list that is nowhere allows nothing.
+ *
+ * @throws InvalidSetting when the MCP file can't be used
+ */
+export async function chooseTools(
+  { settings, sources }: Pick<Config, "settings" | "sources">,
+  env: Env,
+): Promise<ChosenTools> {
+  const { mcpConfigPath: file, allowlist: own } = settings;
+  const chosen = own && { allowed: [], approvalRequired: [], denied: [], ...own };
+  if (file === null) {
+    const servers = referenceServers(env);
+    const describe =
+      servers.length === 0
+        ? "none (MCP_CONFIG_PATH is not set)"
+        : "by GITHUB_TOKEN, WORKSPACE_PATH";
+    return { servers, allowlist: chosen ?? referenceAllowlist, describe };
+  }
+  const read = await readConfig(file, { ...env });
+  if (!read.ok) {
+    const expected = `a usable MCP configuration file: ${read.problem}`;
+    throw new InvalidSetting("mcpConfigPath", sources.mcpConfigPath, expected);
+  }
+  const { servers, allowlist } = read.value;
+  const listed = {
+    allowed: allowlist?.allowedTools ?? [],
+    approvalRequired: allowlist?.approvalRequired ?? [],
+    denied: allowlist?.deniedTools ?? [],
+  };
+  return { servers, allowlist: chosen ?? listed, describe: `by ${file}` };
+}
+
+function referenceServers(env: Env): McpServer[] {
+  const { GITHUB_TOKEN: token, WORKSPACE_PATH: workspace } = env;
+  return [
+    ...(token ? [server("github", [], { env: { GITHUB_PERSONAL_ACCESS_TOKEN: token } })] : []),
+    ...(workspace ? [server("filesystem", [workspace])] : []),
+  ];
+}
+
+function server(name: string, args: string[], more: Partial<McpServer> = {}): McpServer {
+  const command = { command: "npx", args: ["-y", `@modelcontextprotocol/server-${name}`, ...args] };
+  return { name, ...command, ...more };
+}

@@ -1,0 +1,75 @@
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import type { AgentSeed } from "../../adapters/control-plane/embedded/changes/register-agent.ts";
+import { startEmbeddedControlPlane } from "../../adapters/control-plane/embedded/start.ts";
+import { costMicros } from "../../adapters/llm/prices.ts";
+import type { JsonObject } from "../../machines/contracts/json.ts";
+import type { Config } from "../config/load-config.ts";
+import type { Settings } from "../config/settings.ts";
+import type { ChosenTools } from "./choose-tools.ts";
+import { startWorker, type Worker, type WorkerHooks } from "./start-worker.ts";
+
+/** A whole data plane in this process: control plane, store and worker. `await using` ends it. */
+export interface Dev extends Worker {
+  readonly url: string;
+  readonly port: number;
+  readonly apiKey: string;
+  readonly agents: readonly AgentSeed[];
+}
+
+/**
+ * Starts the embedded control plane, the store and a worker of them both, from one configuration. State is kept
+ * in the data folder. Without an `FD_API_KEY` the key is made up; without agents there is one, `assistant`, that
+ * may use whatever the worker allows.
+ *
+ * @throws InvalidSetting, StoreUnreachable, or Error when the port is taken or another `dev` holds the folder
+ */
+export async function startDev(
+  config: Pick<Config, "settings" | "sources">,
+  hooks: WorkerHooks,
+): Promise<Dev> {
+  const { settings } = config;
+  const apiKey = settings.apiKey ?? `fd_dev_${randomBytes(16).toString("hex")}`;
+  const host = "127.0.0.1";
+  let served = { url: "", port: 0 };
+  let agents: AgentSeed[] = [];
+  const worker = await startWorker(config, hooks, async (store, tools, closing) => {
+    agents = agentSeeds(settings, tools);
+    const plane = await startEmbeddedControlPlane({
+      path: join(settings.dataDir, "control-plane.sqlite"),
+      port: settings.port ?? 0,
+      host,
+      apiKey,
+      agents,
+      publish: (fields) => store.home.queue.publish(fields),
+      costMicros: (model, inputTokens, outputTokens) =>
+        costMicros(model, { inputTokens, outputTokens }),
+      log: hooks.log,
+    });
+    closing.add("control plane", () => plane.close());
+    served = { url: plane.url, port: plane.port };
+    return { url: plane.url, apiKey };
+  });
+  return { ...worker, ...served, apiKey, agents };
+}
+
+function agentSeeds({ agents, defaultModel: model }: Settings, tools: ChosenTools): AgentSeed[] {
+  if (agents === undefined || Object.keys(agents).length === 0) {
+    const { allowed, approvalRequired, denied } = tools.allowlist;
+    return [
+      {
+        slug: "assistant",
+        model,
+        allowedTools: [...allowed, ...approvalRequired],
+        approvalRequiredTools: [...approvalRequired],
+        deniedTools: [...denied],
+      },
+    ];
+  }
+  return Object.entries(agents).map(([slug, { modelParams, ...agent }]) => ({
+    slug,
+    model,
+    ...agent,
+    ...(modelParams === undefined ? {} : { modelParams: modelParams as JsonObject }),
+  }));
+}

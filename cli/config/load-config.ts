@@ -1,0 +1,107 @@
+import { dirname, resolve } from "node:path";
+import { type } from "arktype";
+import { InvalidSetting } from "../../machines/contracts/invalid-setting.ts";
+import { type ConfigFile, readConfigFile } from "./config-file.ts";
+import { type SettingKey, type Settings, settingsShape } from "./settings.ts";
+import { settingSources } from "./setting-sources.ts";
+
+export interface Config {
+  settings: Settings;
+  /** Where each value came from: `flag --store`, `environment variable REDIS_URL`, a file's path, `default`. */
+  sources: Readonly<Record<SettingKey, string>>;
+  /** The configuration file that was read, absolute. */
+  file: string | null;
+}
+
+export interface ConfigRequest {
+  /** Settings given as flags, by flag name without dashes. */
+  flags: Readonly<Record<string, string | undefined>>;
+  env: Readonly<Record<string, string | undefined>>;
+  /** Where relative paths and the configuration file are looked for. */
+  folder: string;
+  /** A configuration file named by the user. */
+  file: string | null;
+}
+
+interface Given {
+  value: unknown;
+  source: string;
+}
+
+const keys = Object.keys(settingSources) as SettingKey[];
+
+/**
+ * Collects every setting: flags, then environment, then the configuration file, then defaults.
+ *
+ * @throws InvalidSetting naming the key, the value's source and what was expected, never the value
+ */
+export async function loadConfig(request: ConfigRequest): Promise<Config> {
+  const file = await readConfigFile(request.folder, request.file);
+  refuseUnknown(file);
+  const given = new Map<SettingKey, Given>();
+  for (const key of keys) {
+    const found = fromFlag(key, request) ?? fromEnv(key, request) ?? fromFile(key, file);
+    const { fallback } = settingSources[key];
+    if (found !== null) given.set(key, found);
+    else if (fallback !== undefined) given.set(key, { value: fallback, source: "default" });
+  }
+  const read = settingsShape(
+    Object.fromEntries([...given].map(([key, { value }]) => [key, value])),
+  );
+  if (read instanceof type.errors) throw problem(read, given);
+  const settings = placed(read, given, request.folder, file);
+  const sources = Object.fromEntries(
+    keys.map((key) => [key, given.get(key)?.source ?? "not set"]),
+  ) as Record<SettingKey, string>;
+  return { settings, sources, file: file?.path ?? null };
+}
+
+function fromFlag(key: SettingKey, { flags }: ConfigRequest): Given | null {
+  const { flag } = settingSources[key];
+  const value = flag === undefined ? undefined : flags[flag];
+  return value === undefined ? null : { value, source: `flag --${flag}` };
+}
+
+/** An empty variable counts as not set: compose files and copied examples are full of them. */
+function fromEnv(key: SettingKey, { env }: ConfigRequest): Given | null {
+  const name = settingSources[key].env?.find((candidate) => (env[candidate] ?? "") !== "");
+  return name === undefined ? null : { value: env[name], source: `environment variable ${name}` };
+}
+
+function fromFile(key: SettingKey, file: ConfigFile | null): Given | null {
+  const value = file?.values[key];
+  return file === null || value === undefined ? null : { value, source: file.path };
+}
+
+function refuseUnknown(file: ConfigFile | null): void {
+  if (file === null) return;
+  const stranger = Object.keys(file.values).find((key) => !Object.hasOwn(settingSources, key));
+  if (stranger !== undefined) {
+    throw new InvalidSetting(stranger, file.path, `a known setting: ${keys.join(", ")}`);
+  }
+}
+
+function problem(errors: type.errors, given: ReadonlyMap<SettingKey, Given>): InvalidSetting {
+  const [first] = errors;
+  const key = String(first?.path[0] ?? "configuration") as SettingKey;
+  const source = given.get(key)?.source ?? "the configuration";
+  // arktype says of a key that should not be there that it must be "removed".
+  const expected = first?.expected === "removed" ? "no such key here" : first?.expected;
+  return new InvalidSetting(first?.path.stringify() ?? key, source, expected ?? "another value");
+}
+
+function placed(
+  settings: Settings,
+  given: ReadonlyMap<SettingKey, Given>,
+  folder: string,
+  file: ConfigFile | null,
+): Settings {
+  const isFromFile = (key: SettingKey) => given.get(key)?.source === file?.path;
+  const paths = keys.flatMap((key) => {
+    const value = settings[key];
+    if (settingSources[key].isPath !== true || typeof value !== "string") return [];
+    const base = file !== null && isFromFile(key) ? dirname(file.path) : folder;
+    return [[key, resolve(base, value)]];
+  });
+  return { ...settings, ...(Object.fromEntries(paths) as Partial<Settings>) };
+}
