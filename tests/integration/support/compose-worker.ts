@@ -41,6 +41,8 @@ export function composeWorker(made: {
   artifacts: string;
   options?: Partial<RuntimeOptions>;
   ports?: Partial<RuntimePorts>;
+  /** False where memory is measured. */
+  keepsNews?: boolean;
 }): TestWorker {
   const api = createControlPlaneApi({ ...made.controlPlane, timeoutMs: 5_000 });
   const news: StepNews[] = [];
@@ -64,7 +66,7 @@ export function composeWorker(made: {
     limits: { ...defaultOptions.limits, baseDelayMs: 20, maxDelayMs: 200 },
     ...made.options,
     onNews: (item) => {
-      news.push(item);
+      if (made.keepsNews !== false) news.push(item);
       made.options?.onNews?.(item);
     },
   });

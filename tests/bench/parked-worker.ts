@@ -1,0 +1,51 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createRedisHome } from "../../adapters/redis/home.ts";
+import { composeWorker } from "../integration/support/compose-worker.ts";
+
+/** What the bench may ask of the worker, and what it answers. */
+export type Question = "measure" | "stop";
+export type Answer =
+  | { kind: "ready" }
+  | { kind: "executing"; runId: string; at: number }
+  | { kind: "measured"; heapBytes: number; rssBytes: number; alive: number; parked: number };
+
+const tell = (answer: Answer) => process.send?.(answer);
+
+const [redisUrl = "", planeUrl = "", apiKey = ""] = process.argv.slice(2);
+const folder = await mkdtemp(join(tmpdir(), "stateplane-bench-"));
+const consumer = `bench-${process.pid}`;
+const home = await createRedisHome({ url: redisUrl, prefix: "fd:queue:", consumer });
+let parked = 0;
+const worker = composeWorker({
+  home,
+  controlPlane: { url: planeUrl, apiKey },
+  artifacts: folder,
+  keepsNews: false,
+  options: {
+    capacity: 64,
+    leaseMs: 30_000,
+    onNews: (news) => {
+      if (news.kind === "ended" && news.how === "parked") parked += 1;
+      if (news.kind === "entered" && news.state === "executing") {
+        tell({ kind: "executing", runId: news.runId, at: Number(process.hrtime.bigint()) });
+      }
+    },
+  },
+});
+process.on("message", (question: Question) => {
+  if (question === "measure") {
+    globalThis.gc?.();
+    const { heapUsed, rss } = process.memoryUsage();
+    const alive = worker.runtime.steps().length;
+    tell({ kind: "measured", heapBytes: heapUsed, rssBytes: rss, alive, parked });
+    return;
+  }
+  void worker
+    .close()
+    .then(() => home.close())
+    .then(() => rm(folder, { recursive: true, force: true }))
+    .then(() => process.exit(0));
+});
+tell({ kind: "ready" });
