@@ -11,13 +11,14 @@ const calledOff: ReadonlySet<RunStatus> = new Set([
   "airlock_blocked",
 ]);
 
+/** One run is looked at in this time: the reference allows a tenant 100 calls a minute. */
 const pollMs = 1_000;
-/** Runs looked at in one poll: the reference allows a tenant 100 calls a minute. */
-const pollAtMost = 1;
+/** Where changes are pushed, polling only mends what was missed while the stream was down. */
+const mendMs = 10_000;
 
 /**
- * Tells steps that their run was called off: by the control plane's event stream where it advertises one,
- * otherwise by looking at one run a second in turn.
+ * Tells steps that their run was called off: by the control plane's event stream where it advertises one, and
+ * by looking at the runs in turn.
  */
 export function cancellations({ ports, alive, track }: Household) {
   return fromCallback<EventObject, undefined>(() => {
@@ -32,30 +33,34 @@ export function cancellations({ ports, alive, track }: Household) {
       }
     };
     let turn = 0;
-    const poll = async () => {
+    const look = async () => {
       const runs = [...new Set([...alive.values()].map(({ life }) => life.key.runId))];
-      for (let looked = 0; looked < Math.min(pollAtMost, runs.length); looked += 1) {
-        turn += 1;
-        const runId = runs[turn % runs.length];
-        if (runId === undefined) return;
-        const run = await ports.controlPlane.run(runId, signal);
-        if (run.ok) onChange(runId, run.value.status);
+      turn += 1;
+      const runId = runs[turn % runs.length];
+      if (runId === undefined) return;
+      const run = await ports.controlPlane.run(runId, signal);
+      if (run.ok) onChange(runId, run.value.status);
+    };
+    const isPushed = async () => {
+      const extensions = await ports.controlPlane.extensions(signal);
+      return extensions.ok && extensions.value.has("events") && ports.watchRuns !== undefined;
+    };
+    const poll = async () => {
+      while (!signal.aborted) {
+        await look();
+        await pause(ports.clock, (await isPushed()) ? mendMs : pollMs, signal);
       }
     };
-    const loop = async () => {
+    const listen = async () => {
       while (!signal.aborted) {
-        const extensions = await ports.controlPlane.extensions(signal);
-        const isPushed = extensions.ok && extensions.value.has("events");
-        if (isPushed && ports.watchRuns) await ports.watchRuns(onChange, signal);
-        else if (extensions.ok) await poll();
+        if (await isPushed()) await ports.watchRuns?.(onChange, signal);
         await pause(ports.clock, pollMs, signal);
       }
     };
-    track(
-      loop().catch((error: unknown) => {
-        if (!signal.aborted) ports.log.error({ err: error }, "cancellations are no longer watched");
-      }),
-    );
+    const lost = (error: unknown) => {
+      if (!signal.aborted) ports.log.error({ err: error }, "cancellations are no longer watched");
+    };
+    track(Promise.all([poll(), listen()]).catch(lost));
     return () => stopped.abort();
   });
 }

@@ -8,6 +8,8 @@ import { pause } from "./pause.ts";
 /** Jobs asked for at once: batches are about twenty times faster than single reads. */
 const maxBatch = 64;
 const blockMs = 1_000;
+/** Far below what a step takes, and enough for several to end. */
+const lullMs = 2;
 
 /**
  * Takes over stale jobs and reads new ones, never more than there is room for. What arrives after the room
@@ -15,19 +17,21 @@ const blockMs = 1_000;
  */
 export function jobsSource(
   ports: Pick<RuntimePorts, "queue" | "clock" | "log">,
-  options: Pick<RuntimeOptions, "leaseMs">,
+  options: Pick<RuntimeOptions, "leaseMs" | "capacity">,
   track: (work: Promise<unknown>) => void,
 ) {
   return fromCallback<SourceCommand, undefined>(({ receive, sendBack }) => {
     const tell = (event: SupervisorEvent) => sendBack(event as EventObject);
     const stopped = new AbortController();
+    /** With less room than this the read waits a moment for more, so that it is worth its round trip. */
+    const fairShare = Math.min(Math.ceil(options.capacity / 4), maxBatch);
     let room = 0;
     let reading = new AbortController();
     let roomy = Promise.withResolvers<void>();
     receive((command) => {
       room = command.room;
       if (room > 0) roomy.resolve();
-      else reading.abort();
+      if (room === 0) reading.abort();
     });
 
     let claimAt = 0;
@@ -45,11 +49,13 @@ export function jobsSource(
     const loop = async () => {
       let failures = 0;
       while (!stopped.signal.aborted) {
-        if (room === 0) {
+        if (room === 0 && !stopped.signal.aborted) {
           roomy = Promise.withResolvers<void>();
-          await Promise.race([roomy.promise, aborted(stopped.signal)]);
+          await roomy.promise;
           continue;
         }
+        if (room < fairShare) await pause(ports.clock, lullMs, stopped.signal);
+        if (room === 0) continue;
         reading = new AbortController();
         try {
           const deliveries = await take();
@@ -72,13 +78,7 @@ export function jobsSource(
     return () => {
       stopped.abort();
       reading.abort();
+      roomy.resolve();
     };
   });
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  if (signal.aborted) resolve();
-  signal.addEventListener("abort", () => resolve(), { once: true });
-  return promise;
 }

@@ -7,6 +7,9 @@ import type { StepKey } from "../../machines/contracts/record.ts";
 import { LeaseLost } from "../store-failure.ts";
 import { Journal } from "./journal.ts";
 
+/** Made once: an error for every state left would be a seventh of a step's cost. */
+const leftState = new DOMException("the step left the state that asked for this", "AbortError");
+
 /**
  * What a step has in this worker beside its chart: the lease, the journal, the signal of the present state.
  * None of it is in the snapshot; a take-over makes it anew.
@@ -62,13 +65,13 @@ export class StepLife {
 
   /** One signal a state: the one before is aborted, whatever still listens to it. */
   freshSignal(): AbortSignal {
-    this.#controller.abort();
+    this.abort();
     this.#controller = new AbortController();
     return this.#controller.signal;
   }
 
   abort(): void {
-    this.#controller.abort();
+    this.#controller.abort(leftState);
   }
 
   /** Work to be awaited before the step counts as gone, such as an aborted call still unwinding. */
