@@ -4,8 +4,11 @@ import { systemClock } from "../../actors/system-clock.ts";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { createControlPlane } from "../../adapters/control-plane/client.ts";
 import { watchRuns } from "../../adapters/control-plane/watch-runs.ts";
+import { createArtifactFolder } from "../../adapters/artifacts/folder.ts";
 import { createModels, type ModelsOptions } from "../../adapters/llm/models.ts";
 import { createToolHost } from "../../adapters/mcp/host.ts";
+import { createHttpRetriever } from "../../adapters/retrieval/http.ts";
+import { createLocalRetriever } from "../../adapters/retrieval/local.ts";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
 import type { Home } from "../../machines/contracts/ports/home.ts";
 import type { Log } from "../../machines/contracts/ports/log.ts";
@@ -13,7 +16,6 @@ import type { Config } from "../config/load-config.ts";
 import { version } from "../version.ts";
 import type { ChosenTools } from "./choose-tools.ts";
 import type { Closing } from "./closing.ts";
-import { createArtifactFolder, createHttpRetriever, createLocalRetriever } from "./pending.ts";
 import { readScript } from "./read-script.ts";
 
 interface Neighbours {
@@ -61,7 +63,10 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
     sandbox: "sandbox" in found ? found.sandbox : found,
     retrievers: {
       local: createLocalRetriever(),
-      http: endpoint === null ? null : createHttpRetriever({ endpoint }),
+      http:
+        endpoint === null
+          ? null
+          : createHttpRetriever({ endpoint, timeoutMs: settings.requestTimeoutMs }),
     },
     artifacts: createArtifactFolder({
       path: settings.artifactsPath ?? join(settings.dataDir, "artifacts"),

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { RuntimeOptions } from "../../actors/options.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
 import { type Runtime, startRuntime } from "../../actors/runtime.ts";
+import { startTracing } from "../../adapters/telemetry/tracing.ts";
 import type { Log } from "../../machines/contracts/ports/log.ts";
 import type { Config } from "../config/load-config.ts";
 import { chooseStore, type ChosenStore } from "./choose-store.ts";
@@ -54,6 +55,11 @@ export async function startWorker(
   const { settings } = config;
   const closing = new Closing(hooks.log);
   try {
+    const { otlpEndpoint: endpoint, serviceName } = settings;
+    if (endpoint !== null) {
+      const tracing = startTracing({ endpoint, serviceName, log: hooks.log });
+      closing.add("tracing", () => tracing.shutdown());
+    }
     const tools = await chooseTools(config, hooks.env);
     const store = await chooseStore(config, consumerName(settings.workerName));
     closing.add("store", () => store.close(), storePatienceMs);

@@ -12,6 +12,7 @@ export function eventRoutes({ events }: Plane): Hono {
   app.get("/", (c) =>
     streamSSE(c, async (stream) => {
       let unread = 0;
+      let over = () => {};
       await new Promise<void>((resolve) => {
         const send = (written: Promise<unknown>) => {
           if (++unread > mostUnread) resolve();
@@ -25,13 +26,14 @@ export function eventRoutes({ events }: Plane): Hono {
           onClose: resolve,
         });
         const heartbeat = setInterval(() => send(stream.write(": heartbeat\n\n")), heartbeatMs);
-        stream.onAbort(() => {
+        over = () => {
           clearInterval(heartbeat);
           end();
-          resolve();
-        });
+        };
+        stream.onAbort(resolve);
         send(stream.write(": connected\n\n"));
       });
+      over();
     }),
   );
   return app;
