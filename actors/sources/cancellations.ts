@@ -11,8 +11,8 @@ const calledOff: ReadonlySet<RunStatus> = new Set([
   "airlock_blocked",
 ]);
 
-/** One run is looked at in this time: the reference allows a tenant 100 calls a minute. */
-const pollMs = 1_000;
+/** One run is looked at in this time: the reference allows a tenant 100 calls a minute, reports included. */
+const pollMs = 3_000;
 /** Where changes are pushed, polling only mends what was missed while the stream was down. */
 const mendMs = 10_000;
 
@@ -40,6 +40,9 @@ export function cancellations({ ports, alive, track }: Household) {
       if (runId === undefined) return;
       const run = await ports.controlPlane.run(runId, signal);
       if (run.ok) onChange(runId, run.value.status);
+      else if (run.failure.kind === "rate_limited") {
+        await pause(ports.clock, run.failure.retryAfterMs ?? mendMs, signal);
+      }
     };
     const isPushed = async () => {
       const extensions = await ports.controlPlane.extensions(signal);
