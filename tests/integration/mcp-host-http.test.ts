@@ -1,0 +1,49 @@
+import { describe, expect, test } from "vitest";
+import { failure } from "./support/failure.ts";
+import { useMcpHosts } from "./support/mcp-hosts.ts";
+import { value } from "./support/value.ts";
+import { serveMcp } from "./support/web-mcp-server.ts";
+
+const never = new AbortController().signal;
+const { hostOf } = useMcpHosts();
+
+describe("a server over HTTP", () => {
+  test("is called like any other, and connected anew after it restarted", async () => {
+    const first = await serveMcp();
+    const headers = { Authorization: "Bearer token" };
+    const host = hostOf([{ name: "web", url: first.url, headers }]);
+    expect(value(await host.call("greet", {}, never)).content).toBe("good day");
+    await first.stop();
+    const gone = failure(await host.call("greet", {}, never));
+    expect(gone).toMatchObject({ kind: "unavailable", retryable: true });
+    const second = await serveMcp(first.port);
+    await expect
+      .poll(async () => (await host.call("greet", {}, never)).ok, { timeout: 10_000 })
+      .toBe(true);
+    await host.close();
+    await second.stop();
+  });
+
+  test("a lost session costs one call, and the next one has a new session", async () => {
+    const first = await serveMcp();
+    const headers = { Authorization: "Bearer token" };
+    const host = hostOf([{ name: "web", url: first.url, headers }]);
+    value(await host.list(never));
+    first.forget();
+    expect(failure(await host.call("give", {}, never)).kind).toBe("unavailable");
+    expect(value(await host.call("give", {}, never)).content).toBe("good day");
+    await host.close();
+    await first.stop();
+  });
+
+  test("a server that does not know us is an unauthorized failure, not to be retried", async () => {
+    const server = await serveMcp();
+    const host = hostOf([{ name: "web", url: server.url }]);
+    expect(failure(await host.list(never))).toMatchObject({
+      kind: "unauthorized",
+      retryable: false,
+    });
+    await host.close();
+    await server.stop();
+  });
+});

@@ -1,0 +1,8 @@
+import type { Failure } from "../../../machines/contracts/failure.ts";
+import type { Outcome } from "../../../machines/contracts/outcome.ts";
+
+/** The failure of an outcome that must not be good. */
+export function failure(outcome: Outcome<unknown>): Failure {
+  if (outcome.ok) throw new Error(`expected a failure, got ${JSON.stringify(outcome.value)}`);
+  return outcome.failure;
+}

@@ -1,0 +1,65 @@
+import { createServer } from "node:http";
+import { Server } from "@modelcontextprotocol/sdk/server/index.js";
+import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/streamableHttp.js";
+import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
+import { CallToolRequestSchema, ListToolsRequestSchema } from "@modelcontextprotocol/sdk/types.js";
+import { listen } from "./listen.ts";
+
+export interface WebMcpServer {
+  url: string;
+  port: number;
+  /** Drops every session, as a restart would. */
+  forget(): void;
+  stop(): Promise<void>;
+}
+
+/** An MCP server over streamable HTTP that wants the bearer token `token`; two tools, `greet` is safe to repeat. */
+export async function serveMcp(port = 0): Promise<WebMcpServer> {
+  const transports = new Map<string, StreamableHTTPServerTransport>();
+  const http = createServer((request, response) => {
+    void (async () => {
+      if (request.headers.authorization !== "Bearer token") {
+        response.writeHead(401).end();
+        return;
+      }
+      const id = request.headers["mcp-session-id"];
+      let transport = transports.get(String(id));
+      if (transport === undefined && id !== undefined) {
+        response.writeHead(404).end();
+        return;
+      }
+      if (transport === undefined) {
+        transport = new StreamableHTTPServerTransport({
+          sessionIdGenerator: () => crypto.randomUUID(),
+          onsessioninitialized: (session) => {
+            if (transport !== undefined) transports.set(session, transport);
+          },
+        });
+        const server = new Server({ name: "web", version: "1" }, { capabilities: { tools: {} } });
+        server.setRequestHandler(ListToolsRequestSchema, () => ({
+          tools: [
+            { name: "greet", inputSchema: { type: "object" }, annotations: { readOnlyHint: true } },
+            { name: "give", inputSchema: { type: "object" } },
+          ],
+        }));
+        server.setRequestHandler(CallToolRequestSchema, () => ({
+          content: [{ type: "text", text: "good day" }],
+        }));
+        await server.connect(transport as Transport);
+      }
+      await transport.handleRequest(request, response);
+    })();
+  });
+  const heard = await listen(http, port);
+  const stop = (): Promise<void> =>
+    new Promise((resolve) => {
+      http.close(() => resolve());
+      http.closeAllConnections();
+    });
+  return {
+    url: `http://127.0.0.1:${heard}/mcp`,
+    port: heard,
+    forget: () => transports.clear(),
+    stop,
+  };
+}
