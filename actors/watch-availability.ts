@@ -51,8 +51,11 @@ export function watchAvailability(
   return {
     controlPlane: {
       ping: (signal) => seen(controlPlane.ping(signal)),
-      // May be answered from a cache, which says nothing of the present.
-      extensions: (signal) => controlPlane.extensions(signal),
+      // A good answer may be from a cache, which says nothing of the present; a failure never is.
+      extensions: async (signal) => {
+        const outcome = await controlPlane.extensions(signal);
+        return outcome.ok ? outcome : seen(Promise.resolve(outcome));
+      },
       checkTool: (check, signal) => seen(controlPlane.checkTool(check, signal)),
       report: (report, signal) => seen(controlPlane.report(report, signal)),
       requestApproval: (step, ask, signal) => seen(controlPlane.requestApproval(step, ask, signal)),
