@@ -1,5 +1,5 @@
 import { type Failure, type FailureKind, terminal } from "../../machines/contracts/failure.ts";
-import { readRetryAfter } from "./read-retry-after.ts";
+import { readRetryAfter } from "../../machines/contracts/retry-after.ts";
 
 /** What the control plane answered; `body` is parsed JSON, or the text where it was none. */
 export interface Answer {
@@ -24,7 +24,9 @@ export function toFailure(answer: Answer, call: string, now: number): Failure {
   const kind = kindOf(answer.status, message);
   const details = code === "" ? { status: answer.status } : { status: answer.status, code };
   if (kind !== "unavailable" && kind !== "rate_limited") return terminal(kind, text, details);
-  const retryAfterMs = readRetryAfter(answer.headers["retry-after"], answer.body, now);
+  const retryAfterMs =
+    readRetryAfter(answer.headers["retry-after"], now) ??
+    readRetryAfter(askedInBody(answer.body), now);
   const wait = retryAfterMs === undefined ? {} : { retryAfterMs };
   return { kind, message: text, retryable: true, ...wait, details };
 }
@@ -48,6 +50,15 @@ function kindOf(status: number, message: string): FailureKind {
     default:
       return "refused";
   }
+}
+
+/** `retry_after` of the body, in seconds as a header would have it: the reference's 429 carries it there. */
+function askedInBody(body: unknown): string | undefined {
+  if (typeof body !== "object" || body === null) return undefined;
+  const inner = "error" in body ? askedInBody(body.error) : undefined;
+  if (inner !== undefined) return inner;
+  const value = "retry_after" in body ? body.retry_after : undefined;
+  return typeof value === "number" ? String(Math.ceil(value)) : undefined;
 }
 
 /** Reads `{error: {code, message}}`, the flat form of the OpenAPI file, or plain text. */

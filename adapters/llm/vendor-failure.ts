@@ -1,5 +1,5 @@
 import { type Failure, retryable, terminal } from "../../machines/contracts/failure.ts";
-import { readRetryAfter } from "./retry-after.ts";
+import { readRetryAfter } from "../../machines/contracts/retry-after.ts";
 
 /** What both vendors' `APIError` carries; a connection error has no status. */
 export interface VendorError {

@@ -4,6 +4,7 @@ import { type Failure, retryable, terminal } from "../../machines/contracts/fail
 import type { JsonObject } from "../../machines/contracts/json.ts";
 import { fail, ok, type Outcome } from "../../machines/contracts/outcome.ts";
 import type { Retrieval, Retriever } from "../../machines/contracts/ports/retriever.ts";
+import { readRetryAfter } from "../../machines/contracts/retry-after.ts";
 import { readCapped } from "./read-capped.ts";
 
 export interface HttpRetrieverOptions {
@@ -83,8 +84,7 @@ function parse(text: string): unknown {
 
 function statusFailure(status: number, retryAfter: string | string[] | undefined): Failure {
   const message = `the retrieval service answered ${status}`;
-  const seconds = /^\d+$/u.test(String(retryAfter)) ? Number(retryAfter) : undefined;
-  const waitMs = seconds === undefined ? undefined : Math.min(seconds, 60) * 1000;
+  const waitMs = readRetryAfter(retryAfter, Date.now());
   if (status === 429) return retryable("rate_limited", message, waitMs);
   if (status >= 500 || status === 408) return retryable("unavailable", message, waitMs);
   if (status === 401 || status === 403) return terminal("unauthorized", message);

@@ -1,42 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { readEvents } from "../../../adapters/control-plane/read-events.ts";
-import { readRetryAfter } from "../../../adapters/control-plane/read-retry-after.ts";
 import { toFailure } from "../../../adapters/control-plane/to-failure.ts";
 
 const now = Date.parse("2026-01-26T10:00:00Z");
-
-describe("Retry-After", () => {
-  it.each([
-    ["0", 0],
-    ["7", 7_000],
-    ["86400", 60_000],
-    ["Mon, 26 Jan 2026 10:00:05 GMT", 5_000],
-    ["Mon, 26 Jan 2026 09:00:00 GMT", 0],
-    ["Mon, 26 Jan 2099 10:00:05 GMT", 60_000],
-  ])("is read from %j as %j ms, a minute at most", (header, ms) => {
-    expect(readRetryAfter(header, null, now)).toBe(ms);
-  });
-
-  it.each([
-    "",
-    "soon",
-    "-1",
-    "1.5",
-    "1e9",
-    "2026-01-26",
-    "99999999999999",
-    "Mon, 99 Jan 2026 10:00:05 GMT",
-  ])("counts as none when garbled: %j", (header) => {
-    expect(readRetryAfter(header, null, now)).toBeUndefined();
-  });
-
-  it("is read from the body where the header has none", () => {
-    expect(readRetryAfter(undefined, { error: { retry_after: 3 } }, now)).toBe(3_000);
-    expect(readRetryAfter("soon", { retry_after: 2 }, now)).toBe(2_000);
-    expect(readRetryAfter("1", { retry_after: 2 }, now)).toBe(1_000);
-    expect(readRetryAfter(undefined, { retry_after: "2" }, now)).toBeUndefined();
-  });
-});
 
 const failure = (status: number, body: unknown = "", headers = {}) =>
   toFailure({ status, headers, body }, "GET /x", now);
@@ -72,6 +38,15 @@ describe("an error answer", () => {
   it("carries the wait that was asked for", () => {
     expect(failure(429, "", { "retry-after": "5" }).retryAfterMs).toBe(5_000);
     expect(failure(503, "", { "retry-after": "never" })).not.toHaveProperty("retryAfterMs");
+  });
+
+  it("carries the wait that the body asks for where the header asks for none", () => {
+    expect(failure(429, { error: { retry_after: 3 } }).retryAfterMs).toBe(3_000);
+    expect(failure(429, { retry_after: 2 }, { "retry-after": "soon" }).retryAfterMs).toBe(2_000);
+    expect(failure(429, { retry_after: 2 }, { "retry-after": "1" }).retryAfterMs).toBe(1_000);
+    expect(failure(429, { retry_after: 1e9 }).retryAfterMs).toBe(60_000);
+    expect(failure(429, { retry_after: -1 })).not.toHaveProperty("retryAfterMs");
+    expect(failure(429, { retry_after: "2" })).not.toHaveProperty("retryAfterMs");
   });
 
   it("is read from plain text and from the flat form too, on one bounded line", () => {
