@@ -8,7 +8,10 @@ const status = <S extends string>(read: (text: string) => S | undefined, what: s
 const text = type("string | null | undefined").pipe((value) => value ?? null);
 const count = type("number | null | undefined").pipe((value) => value ?? null);
 
-/** RunResponse of the control plane (wire contract 1.3), with extra keys passed over. */
+/**
+ * RunResponse of the control plane (wire contract 1.3), with extra keys passed over. The last three are our own
+ * control plane's; the reference gateway leaves them out.
+ */
 export const runView = type({
   id: "string",
   status: status(readRunStatus, "run"),
@@ -23,10 +26,13 @@ export const runView = type({
   "created_at?": text,
   "started_at?": text,
   "completed_at?": text,
+  "agent_id?": text,
+  "status_reason?": text,
+  "error?": "unknown",
 });
 export type RunView = typeof runView.infer;
 
-/** StepResponse of the control plane. */
+/** StepResponse of the control plane; `name` and `started_at` only from our own. */
 export const stepView = type({
   id: "string",
   run_id: "string",
@@ -42,6 +48,8 @@ export const stepView = type({
   "output_tokens?": count,
   "created_at?": text,
   "completed_at?": text,
+  "name?": text,
+  "started_at?": text,
 });
 export type StepView = typeof stepView.infer;
 

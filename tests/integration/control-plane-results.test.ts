@@ -125,5 +125,13 @@ describe("a step's result", () => {
       output: null,
       status_reason: "budget exceeded: tokens 101 of 100",
     });
+    const run = value(await plane.api.run(key.runId, signal));
+    expect([run.status_reason, run.error, run.agent_id]).toEqual([
+      body["status_reason"],
+      null,
+      body["agent_id"],
+    ]);
+    const [step] = value(await plane.api.steps(key.runId, signal));
+    expect([step?.name, step?.started_at]).toEqual([null, expect.stringMatching(/T.*Z$/)]);
   });
 });
