@@ -4,7 +4,6 @@ import { isStepEnded } from "../../machines/contracts/status.ts";
 import { toResultBody } from "../../machines/contracts/step-result.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import { stored } from "../store-failure.ts";
-import { fitBody } from "./fit-body.ts";
 import { isLeaseStale } from "./is-lease-stale.ts";
 import { occasion, type StepWork, type WorkScope } from "./work.ts";
 
@@ -13,34 +12,30 @@ export const deliver: StepWork = async (scope) => {
   const { ports, options, life, context, signal } = scope;
   const { result } = context;
   if (result === null) throw new Error("a step without a result reached reported");
-  if (isLeaseStale(life, ports.clock, options)) {
-    const written = await stored(ports.store.record(life.lease, result, life.path));
-    if (written === "lost") return { type: "lease.lost" };
-    life.leaseSeen = ports.clock.monotonic();
-  }
   const extensions = await ports.controlPlane.extensions(signal);
   if (!extensions.ok) return toEvent(scope, extensions.failure);
   const isAgain = life.isTakenUp || context.deliveryAttempts > 0;
   if (isAgain && !extensions.value.has("idempotent-results") && (await isKnown(scope))) {
     return { type: "delivered" };
   }
-  const body = await fitBody(
-    ports.artifacts,
-    life.key,
-    toResultBody(result),
-    options.maxReportBytes,
-  );
-  if (!body.ok) return toEvent(scope, body.failure);
+  const body = toResultBody(result);
+  // Last, so that nothing that takes time stands between the look and the sending.
+  if (isLeaseStale(life, ports.clock, options)) {
+    const asked = ports.clock.monotonic();
+    const written = await stored(ports.store.record(life.lease, result, life.path));
+    if (written === "lost") return { type: "lease.lost" };
+    life.leaseSeen = asked;
+  }
   const report: Report = {
     ...life.key,
     fence: life.lease.fence,
     idempotencyKey: `${life.key.runId}/${life.key.stepId}`,
-    body: body.value,
+    body,
   };
   const received = await ports.controlPlane.report(report, signal);
   if (!received.ok) return toEvent(scope, received.failure);
   if (received.value === "ended") {
-    life.log.warn({ status: body.value.status }, "the step had already ended at the control plane");
+    life.log.warn({ status: body.status }, "the step had already ended at the control plane");
   }
   return { type: "delivered" };
 };

@@ -1,4 +1,5 @@
 import { stored } from "../store-failure.ts";
+import { fitResult } from "./fit-result.ts";
 import { isLeaseStale } from "./is-lease-stale.ts";
 import type { StepWork } from "./work.ts";
 
@@ -7,11 +8,17 @@ import type { StepWork } from "./work.ts";
  * for it the lease is looked at by the clock, so that a worker paused past its lease reports nothing.
  */
 export const record: StepWork = async ({ ports, options, life, context }) => {
-  const { result } = context;
-  if (result === null) throw new Error("a step without a result reached reported");
-  if (!context.costly && !isLeaseStale(life, ports.clock, options)) return { type: "recorded" };
+  if (context.result === null) throw new Error("a step without a result reached reported");
+  const { maxReportBytes } = options;
+  const result = await fitResult(ports.artifacts, life.key, context.result, maxReportBytes);
+  const changed = result === context.result ? null : result;
+  if (!context.costly && !isLeaseStale(life, ports.clock, options)) {
+    return { type: "recorded", result: changed };
+  }
+  const asked = ports.clock.monotonic();
   const written = await stored(ports.store.record(life.lease, result, life.path));
   if (written === "lost") return { type: "lease.lost" };
-  life.leaseSeen = ports.clock.monotonic();
-  return { type: "recorded" };
+  // Since the question, not since the answer: a worker may be paused between the two.
+  life.leaseSeen = asked;
+  return { type: "recorded", result: changed };
 };

@@ -45,7 +45,8 @@ export type WorkEvent =
 
 /** What came of the report and of the record. */
 export type ReportEvent =
-  | { type: "recorded" }
+  /** `result` where its large parts were moved to an artifact; else null, and it stays as it is. */
+  | { type: "recorded"; result: StepResult | null }
   | { type: "delivered" }
   | ({ type: "delivery.failed"; failure: Failure } & Occasion)
   | { type: "delivery.refused"; failure: Failure }

@@ -242,7 +242,7 @@ export const stepMachine = setup({
           entry: "record",
           exit: "abort",
           on: {
-            recorded: "delivering",
+            recorded: { target: "delivering", actions: "takeResult" },
             resume: { target: "recording", reenter: true },
           },
         },

@@ -1,6 +1,7 @@
 import { terminal } from "../contracts/failure.ts";
 import type { StepContext } from "./context.ts";
 import type { StepEvent } from "./events.ts";
+import { addUsage } from "./add-usage.ts";
 import { completed, failedWith, timedOut } from "./results.ts";
 import { retryDelay } from "./retry-delay.ts";
 
@@ -13,8 +14,10 @@ type Change = Partial<StepContext>;
 /** Goes on where the kept record left off, under the limits of today. */
 const takeUp = ({ event }: Moment): Change => (event.type === "record.kept" ? event.kept : {});
 
-const takeResult = ({ event }: Moment): Change =>
-  event.type === "record.recorded" ? { result: event.result } : {};
+function takeResult({ context, event }: Moment): Change {
+  const isKept = event.type === "record.recorded" || event.type === "recorded";
+  return isKept ? { result: event.result ?? context.result } : {};
+}
 
 const keepVerdict = ({ event }: Moment): Change =>
   "verdict" in event ? { verdict: event.verdict } : {};
@@ -28,10 +31,11 @@ const keepGrants = ({ context, event }: Moment): Change =>
 
 const startOver = (): Change => ({ attempts: 0, retryAt: null });
 
-function keepOutput({ event }: Moment): Change {
+function keepOutput({ context, event }: Moment): Change {
   if (event.type === "validated") return { output: event.output };
   if (event.type !== "executed") return {};
-  return { output: event.output, usage: event.usage, costly: event.costly };
+  const usage = addUsage(context.usage, event.usage);
+  return { output: event.output, usage, costly: event.costly };
 }
 
 function countAttempt({ context, event }: Moment): Change {
@@ -74,7 +78,7 @@ function bury({ context, event }: Moment): Change {
 function fail({ context, event }: Moment): Change {
   switch (event.type) {
     case "failed": {
-      const usage = event.usage ?? context.usage;
+      const usage = addUsage(context.usage, event.usage ?? null);
       return { result: failedWith({ ...context, usage }, event.failure), costly: event.costly };
     }
     case "unsound":

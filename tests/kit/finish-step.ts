@@ -13,7 +13,7 @@ const answers: Record<Exclude<EffectName, "handBack">, StepEvent> = {
   readDecision: { type: "approval.granted", grants: [grant] },
   execute: { type: "executed", output: { done: true }, usage: null, costly: false },
   validate: { type: "validated", output: { done: true } },
-  record: { type: "recorded" },
+  record: { type: "recorded", result: null },
   deliver: { type: "delivered" },
   settle: { type: "settled" },
   park: { type: "parked" },

@@ -85,7 +85,7 @@ export const stepEvents: readonly StepEvent[] = [
   { type: "validated", output: { done: true } },
   { type: "unsound", failure: terminal("invalid_output", "breaks its schema"), repairable: true },
   { type: "unsound", failure: terminal("invalid_output", "too deep"), repairable: false },
-  { type: "recorded" },
+  { type: "recorded", result: null },
   { type: "delivered" },
   { type: "delivery.failed", failure: passing, ...occasion },
   { type: "delivery.refused", failure: terminal("refused", "no such run") },
