@@ -63,13 +63,16 @@ export function raiseStep(household: Household, birth: Birth): void {
     input: { runId, stepId, job, problem, limits: options.limits },
   });
   lives.set(actor, life);
-  alive.set(delivery.entryId, {
+  // A job that comes again while its step is alive here has lost its lease: this worker took it from itself.
+
+  const own: Alive = {
     actor,
     life,
     tell: (event) => {
       if (actor.getSnapshot().status === "active") actor.send(event);
     },
-  });
+  };
+  alive.set(delivery.entryId, own);
 
   const news = { runId, stepId, stepType: job?.stepType ?? null };
   const isTold = { done: false };
@@ -78,6 +81,7 @@ export function raiseStep(household: Household, birth: Birth): void {
     isTold.done = true;
     life.abort();
     const over = unwound(life, ports.clock).then(() => {
+      // The entry may have a later life by now, whose lease must go on being renewed.
       alive.delete(delivery.entryId);
       endSpan(span, how);
       const snapshot = actor.getSnapshot();

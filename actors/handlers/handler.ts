@@ -24,6 +24,10 @@ export interface Effect<T extends Json> {
   repeat: "free" | "safe" | "unsafe";
   /** The grant this effect spends. */
   grant?: Grant;
+  /**
+   * Does it. For an unsafe effect a retryable failure says that nothing happened, and `in_doubt` that it can't
+   * be known whether anything did.
+   */
   run(signal: AbortSignal, idempotencyKey: string): Promise<Outcome<T>>;
 }
 

@@ -1,7 +1,7 @@
 import type { JournalEntry } from "../../machines/contracts/journal.ts";
 import type { Json } from "../../machines/contracts/json.ts";
 
-/** A step's journal in memory: what was begun, what was completed, and with which grant. */
+/** A step's journal folded: what was begun, what was completed since, and with which grant. */
 export class Journal {
   readonly #begun = new Set<string>();
   readonly #completed = new Map<string, Json>();
@@ -17,6 +17,7 @@ export class Journal {
       return;
     }
     this.#begun.add(entry.effect);
+    this.#completed.delete(entry.effect);
     if (entry.grant !== undefined) this.#grants.set(entry.grant, entry.effect);
   }
 

@@ -7,11 +7,9 @@ import type { Outcome } from "../../machines/contracts/outcome.ts";
 import { digest } from "../digest.ts";
 import type { Effect, Work } from "../handlers/handler.ts";
 import { LeaseLost, stored } from "../store-failure.ts";
+import { stow, unstow } from "./stow.ts";
 import { actionDigest, toAsk } from "./to-ask.ts";
 import type { WorkScope } from "./work.ts";
-
-/** The outcome of an effect as the journal keeps it: a terminal failure is a result too. */
-type Kept = { value: Json } | { failure: Extract<Outcome<never>, { ok: false }>["failure"] };
 
 const tracer = trace.getTracer("stateplane");
 
@@ -36,7 +34,12 @@ export function effectRunner(scope: WorkScope) {
     if (effect.repeat === "free" && grant === undefined) {
       return toWork(await traced(scope, effect, id));
     }
-    if (life.journal.isCompleted(id)) return toWork(read<T>(life.journal.result(id)));
+    if (life.journal.isCompleted(id)) {
+      const kept = await unstow(scope.ports.artifacts, life.key, life.journal.result(id));
+      if ("value" in kept) return { ok: true, value: kept.value as T };
+      // A passing failure is known not to have happened: it is tried again.
+      if (!kept.failure.retryable) return toWork({ ok: false, ...kept });
+    }
     if (effect.repeat === "unsafe" && life.journal.isInDoubt(id)) {
       const settled = settleDoubt(scope, effect, id);
       if ("kind" in settled) return { ok: false, work: settled };
@@ -50,20 +53,17 @@ export function effectRunner(scope: WorkScope) {
       await append(scope, begun(scope, id, grant));
     }
     const outcome = await traced(scope, effect, id);
+    // Cut short by us, not ended: what it did is not known, and is not written down as known.
+    if (!outcome.ok) signal.throwIfAborted();
     if (!outcome.ok && outcome.failure.kind === "in_doubt") {
       const settled = settleDoubt(scope, effect, id);
       // A grant given for this doubt was spent on the try just made: the next doubt is a new question.
       return { ok: false, work: "kind" in settled ? settled : { kind: "failed", ...outcome } };
     }
-    if (outcome.ok || !outcome.failure.retryable) {
-      const result: Kept = outcome.ok ? { value: outcome.value } : { failure: outcome.failure };
+    if (outcome.ok || !outcome.failure.retryable || effect.repeat === "unsafe") {
+      const result = await stow(scope.ports.artifacts, life.key, outcome);
       const at = scope.ports.clock.now();
-      await append(scope, {
-        event: "completed",
-        effect: id,
-        at,
-        result: result as unknown as Json,
-      });
+      await append(scope, { event: "completed", effect: id, at, result });
     }
     return toWork(outcome);
   };
@@ -99,13 +99,6 @@ function settleDoubt(scope: WorkScope, effect: Effect<Json>, id: string): Grant 
     const grant = context.grants.find((given) => given.digest === wanted);
     return grant ?? { kind: "asked", asks: [toAsk(life.key, action, message)] };
   }
-}
-
-function read<T extends Json>(result: Json): Outcome<T> {
-  const kept = result as unknown as Kept;
-  return "failure" in kept
-    ? { ok: false, failure: kept.failure }
-    : { ok: true, value: kept.value as T };
 }
 
 function toWork<T extends Json>(

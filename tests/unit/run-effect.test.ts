@@ -1,0 +1,226 @@
+import { randomUUID } from "node:crypto";
+import { trace } from "@opentelemetry/api";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createSqliteHome } from "../../adapters/sqlite/home.ts";
+import type { Effect } from "../../actors/handlers/handler.ts";
+import { defaultOptions } from "../../actors/options.ts";
+import { Journal } from "../../actors/step/journal.ts";
+import { StepLife } from "../../actors/step/life.ts";
+import { effectRunner } from "../../actors/step/run-effect.ts";
+import type { WorkScope } from "../../actors/step/work.ts";
+import { systemClock } from "../../actors/system-clock.ts";
+import { type JournalEntry, journalEntryShape } from "../../machines/contracts/journal.ts";
+import { retryable, terminal } from "../../machines/contracts/failure.ts";
+import type { Outcome } from "../../machines/contracts/outcome.ts";
+import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
+import type { Home } from "../../machines/contracts/ports/home.ts";
+import { toEnvelope } from "../../machines/contracts/job.ts";
+import { initialContext } from "../../machines/step/context.ts";
+import { sampleInput, sampleJob } from "../kit/step-events.ts";
+
+const key = { runId: "run_1", stepId: "stp_1" };
+const silent = () => {};
+const log = { debug: silent, info: silent, warn: silent, error: silent };
+
+let home: Home;
+let life: StepLife;
+let artifacts: Map<string, string>;
+
+beforeEach(async () => {
+  home = await createSqliteHome({ path: ":memory:", consumer: randomUUID(), clock: systemClock });
+  await home.queue.publish({ data: toEnvelope(sampleJob) });
+  const [delivery] = await home.queue.read(1, 0, new AbortController().signal);
+  if (delivery === undefined) throw new Error("the job was not delivered");
+  const span = trace.getTracer("test").startSpan("test");
+  life = new StepLife({ key, job: sampleJob, delivery, log, span, leaseSeen: 0 });
+  const opening = await home.store.open(delivery.entryId, key, 10_000);
+  if (opening.kind !== "opened") throw new Error(`the record was not opened: ${opening.kind}`);
+  life.opened(opening.lease);
+  artifacts = new Map();
+});
+afterEach(() => home.close());
+
+function runner(over: { signal?: AbortSignal; inDoubt?: "ask" | "fail" } = {}) {
+  const store = {
+    put: async (_: unknown, { content }: { content: string }) => {
+      artifacts.set("art", content);
+      return { ok: true, value: { id: "art", sha256: "sum", size: content.length } };
+    },
+    get: async (_: string, id: string) => {
+      const content = new TextEncoder().encode(artifacts.get(id));
+      return artifacts.has(id)
+        ? { ok: true, value: { ref: { sha256: "sum" }, content } }
+        : { ok: false, failure: terminal("not_found", "no such artifact") };
+    },
+  } as unknown as ArtifactStore;
+  const scope = {
+    ports: { store: home.store, artifacts: store, clock: systemClock },
+    options: { ...defaultOptions, inDoubt: over.inDoubt ?? "ask" },
+    life,
+    context: initialContext(sampleInput),
+    signal: over.signal ?? new AbortController().signal,
+  } as unknown as WorkScope;
+  return effectRunner(scope);
+}
+
+/** What the next worker would find. */
+async function takeOver() {
+  const record = await home.store.find(key);
+  const entries = journalEntryShape.array().assert(record?.journal ?? []) as JournalEntry[];
+  life.journal = new Journal(entries);
+  return entries.map(({ event }) => event);
+}
+
+function effect(
+  repeat: Effect<string>["repeat"],
+  outcome: Outcome<string> | (() => Promise<Outcome<string>>),
+) {
+  let runs = 0;
+  const made: Effect<string> = {
+    name: "tool:write",
+    input: { path: "a" },
+    repeat,
+    run: async () => {
+      runs += 1;
+      return typeof outcome === "function" ? outcome() : outcome;
+    },
+  };
+  return { made, runs: () => runs };
+}
+
+const fine: Outcome<string> = { ok: true, value: "written" };
+
+describe("an effect that may not be repeated", () => {
+  it("is written down before and after, and its result is read by the next worker", async () => {
+    const { made, runs } = effect("unsafe", fine);
+    expect(await runner()(made)).toEqual({ ok: true, value: "written" });
+    expect(await takeOver()).toEqual(["begun", "completed"]);
+    expect(await runner()(made)).toEqual({ ok: true, value: "written" });
+    expect(runs()).toBe(1);
+  });
+
+  it("begun and never completed, asks a person before it runs again", async () => {
+    const hangs = effect("unsafe", () => new Promise<never>(() => {}));
+    void runner()(hangs.made);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(await takeOver()).toEqual(["begun"]);
+    const { made, runs } = effect("unsafe", fine);
+    expect(await runner()(made)).toMatchObject({
+      ok: false,
+      work: {
+        kind: "asked",
+        asks: [{ action: { kind: "repeat", input: { may_have_run: true } } }],
+      },
+    });
+    expect(await runner({ inDoubt: "fail" })(made)).toMatchObject({
+      ok: false,
+      work: { kind: "failed", failure: { kind: "in_doubt" } },
+    });
+    expect(runs()).toBe(0);
+  });
+
+  it("whose tool can't tell whether it ran, asks at once", async () => {
+    const { made } = effect("unsafe", { ok: false, failure: terminal("in_doubt", "no answer") });
+    expect(await runner()(made)).toMatchObject({ ok: false, work: { kind: "asked" } });
+  });
+
+  it("that failed for good, fails the same way for the next worker, and is not tried again", async () => {
+    const { made, runs } = effect("unsafe", { ok: false, failure: terminal("tool_failed", "no") });
+    const first = await runner()(made);
+    await takeOver();
+    expect(await runner()(made)).toEqual(first);
+    expect(runs()).toBe(1);
+  });
+
+  it("that is known not to have happened, is tried again without a question", async () => {
+    const away = effect("unsafe", { ok: false, failure: retryable("unavailable", "away") });
+    expect(await runner()(away.made)).toMatchObject({ ok: false, work: { kind: "failed" } });
+    await takeOver();
+    const { made, runs } = effect("unsafe", fine);
+    expect(await runner()(made)).toEqual({ ok: true, value: "written" });
+    expect(runs()).toBe(1);
+    expect(await takeOver()).toEqual(["begun", "completed", "begun", "completed"]);
+  });
+
+  it("cut short by us, stays in doubt", async () => {
+    const controller = new AbortController();
+    const cut = effect("unsafe", async () => {
+      controller.abort();
+      return { ok: false, failure: terminal("cancelled", "aborted") };
+    });
+    await expect(runner({ signal: controller.signal })(cut.made)).rejects.toThrow();
+    expect(await takeOver()).toEqual(["begun"]);
+    expect(life.journal.isInDoubt([...(await ids())][0] ?? "")).toBe(true);
+  });
+
+  it("is not begun once the fence has moved on", async () => {
+    life.opened({ ...life.lease, fence: life.lease.fence - 1 });
+    const { made, runs } = effect("unsafe", fine);
+    await expect(runner()(made)).rejects.toThrow("fence");
+    expect(runs()).toBe(0);
+  });
+});
+
+async function ids() {
+  const record = await home.store.find(key);
+  return journalEntryShape
+    .array()
+    .assert(record?.journal ?? [])
+    .map(({ effect: id }) => id);
+}
+
+describe("an effect that is safe but costs", () => {
+  it("is paid once: the next worker reads its result", async () => {
+    const { made, runs } = effect("safe", fine);
+    await runner()(made);
+    expect(await takeOver()).toEqual(["completed"]);
+    await runner()(made);
+    expect(runs()).toBe(1);
+  });
+
+  it("interrupted, is repeated without a question", async () => {
+    const { made, runs } = effect("safe", { ok: false, failure: retryable("timeout", "slow") });
+    await runner()(made);
+    expect(await takeOver()).toEqual([]);
+    await runner()(made);
+    expect(runs()).toBe(2);
+  });
+
+  it("with a result too long for the store, is kept as an artifact and read back", async () => {
+    const long = "x".repeat(300 * 1024);
+    const { made, runs } = effect("safe", { ok: true, value: long });
+    await runner()(made);
+    await takeOver();
+    expect(JSON.stringify((await home.store.find(key))?.journal).length).toBeLessThan(1_000);
+    expect(await runner()(made)).toEqual({ ok: true, value: long });
+    expect(runs()).toBe(1);
+    artifacts.clear();
+    expect(await runner()(made)).toMatchObject({
+      ok: false,
+      work: { failure: { kind: "corrupt_record" } },
+    });
+  });
+});
+
+describe("an effect that is free", () => {
+  it("writes nothing at all", async () => {
+    const { made } = effect("free", fine);
+    await runner()(made);
+    expect(await takeOver()).toEqual([]);
+  });
+});
+
+describe("the same effect twice in one step", () => {
+  it("is two effects, told apart by their order", async () => {
+    const { made, runs } = effect("unsafe", fine);
+    const run = runner();
+    await run(made);
+    await run(made);
+    expect(runs()).toBe(2);
+    await takeOver();
+    const again = runner();
+    await again(made);
+    await again(made);
+    expect(runs()).toBe(2);
+  });
+});
