@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Ask } from "../../machines/contracts/action.ts";
 import type { StepKey } from "../../machines/contracts/record.ts";
-import { agent, startTestPlane, type TestPlane, value } from "./support/embedded-control-plane.ts";
+import { agent, startTestPlane, type TestPlane } from "./support/embedded-control-plane.ts";
+import { value } from "./support/value.ts";
 
 const { signal } = new AbortController();
 const dayMs = 24 * 60 * 60 * 1000;

@@ -3,6 +3,7 @@ import { createServer } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { type ControlPlaneApi, createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { createControlPlane } from "../../adapters/control-plane/client.ts";
+import { listen } from "./support/listen.ts";
 import { type GatewayOptions, startReferenceGateway } from "./support/reference-gateway.ts";
 
 const { signal } = new AbortController();
@@ -30,11 +31,8 @@ async function silentServer() {
     taken++;
     toClose.push(async () => void socket.destroy());
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
+  const port = await listen(server);
   toClose.push(async () => void server.close());
-  const address = server.address();
-  const port = typeof address === "object" && address !== null ? address.port : 0;
   return { url: `http://127.0.0.1:${port}`, port, server, taken: () => taken };
 }
 

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { watchRuns } from "../../adapters/control-plane/watch-runs.ts";
-import { apiKey, startTestPlane, type TestPlane, value } from "./support/embedded-control-plane.ts";
+import { apiKey, startTestPlane, type TestPlane } from "./support/embedded-control-plane.ts";
+import { value } from "./support/value.ts";
 import { startReferenceGateway } from "./support/reference-gateway.ts";
 
 const { signal } = new AbortController();

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { startTestPlane, type TestPlane, value } from "./support/embedded-control-plane.ts";
+import { startTestPlane, type TestPlane } from "./support/embedded-control-plane.ts";
+import { value } from "./support/value.ts";
 
 const { signal } = new AbortController();
 let plane: TestPlane;

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Job } from "../../machines/contracts/job.ts";
-import { agent, soundJob, startTestPlane, value } from "./support/embedded-control-plane.ts";
+import { agent, soundJob, startTestPlane } from "./support/embedded-control-plane.ts";
+import { value } from "./support/value.ts";
 
 const { signal } = new AbortController();
 let folder: string;

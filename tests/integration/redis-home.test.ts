@@ -1,5 +1,4 @@
 import { createServer } from "node:net";
-import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
@@ -23,6 +22,7 @@ import {
   readOne,
   take,
 } from "./store-conformance/stage.ts";
+import { listen } from "./support/listen.ts";
 import { startTestRedis, type TestRedis } from "./support/redis.ts";
 import { startTcpProxy } from "./support/tcp-proxy.ts";
 
@@ -297,9 +297,8 @@ describe("a start that cannot work", () => {
   });
 
   it("gives up on a server that accepts and says nothing", async () => {
-    const silent = createServer(() => {}).listen(0, "127.0.0.1");
-    await once(silent, "listening");
-    const { port } = silent.address() as { port: number };
+    const silent = createServer(() => {});
+    const port = await listen(silent);
     const started = performance.now();
     await expect(open(`redis://127.0.0.1:${port}`)).rejects.toThrow(/no answer within 5000 ms/);
     expect(performance.now() - started).toBeLessThan(7_000);

@@ -1,11 +1,10 @@
-import { once } from "node:events";
-import { createServer, type RequestListener, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { afterEach, describe, expect, test } from "vitest";
+import type { RequestListener } from "node:http";
+import { describe, expect, test } from "vitest";
 import { createHttpRetriever } from "../../adapters/retrieval/http.ts";
+import { useHttpServers } from "./support/http-servers.ts";
 
 const never = new AbortController().signal;
-const servers: Server[] = [];
+const servers = useHttpServers();
 const question = {
   query: "what is a lease?",
   collection: "docs",
@@ -14,18 +13,8 @@ const question = {
 };
 
 async function serve(listener: RequestListener): Promise<string> {
-  const server = createServer(listener).listen(0, "127.0.0.1");
-  servers.push(server);
-  await once(server, "listening");
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/search`;
+  return `${(await servers.serve(listener)).url}/search`;
 }
-
-afterEach(() => {
-  for (const server of servers.splice(0)) {
-    server.closeAllConnections();
-    server.close();
-  }
-});
 
 describe("the HTTP retriever", () => {
   test("posts the query with our key, and hands back documents and total", async () => {
@@ -135,7 +124,7 @@ describe("the HTTP retriever", () => {
   });
 
   test("takes a refused connection for a passing one, and an abort for ours", async () => {
-    const endpoint = await serve(() => {});
+    const { url: endpoint, server } = await servers.serve(() => {});
     const stop = new AbortController();
     const running = createHttpRetriever({ endpoint, timeoutMs: 9000 }).retrieve(
       question,
@@ -143,8 +132,8 @@ describe("the HTTP retriever", () => {
     );
     setTimeout(() => stop.abort(), 50);
     expect(await running).toMatchObject({ failure: { kind: "cancelled", retryable: false } });
-    servers.at(-1)?.closeAllConnections();
-    servers.at(-1)?.close();
+    server.closeAllConnections();
+    server.close();
     const gone = await createHttpRetriever({ endpoint, timeoutMs: 9000 }).retrieve(question, never);
     expect(gone).toMatchObject({ failure: { kind: "unavailable", retryable: true } });
   });

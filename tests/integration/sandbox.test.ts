@@ -2,12 +2,12 @@ import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
 import type { SandboxRequest, SandboxRun } from "../../machines/contracts/ports/sandbox.ts";
+import { listen } from "./support/listen.ts";
 
 const never = new AbortController().signal;
 const pause = () => sleep(50);
@@ -75,9 +75,8 @@ describe.each(["bubblewrap", "unshare"])("a sandbox built by %s", (driver) => {
   });
 
   test("reaches no network, not even a server on this very machine", async () => {
-    const server = createServer((_, response) => response.end("secret")).listen(0, "0.0.0.0");
-    await once(server, "listening");
-    const { port } = server.address() as AddressInfo;
+    const server = createServer((_, response) => response.end("secret"));
+    const port = await listen(server, 0, "0.0.0.0");
     const code = `
 import socket, os
 for host in ("127.0.0.1", "1.1.1.1"):

@@ -1,9 +1,8 @@
-import { once } from "node:events";
 import { createServer, type IncomingMessage, type RequestListener } from "node:http";
-import type { AddressInfo } from "node:net";
 import { context, propagation, trace } from "@opentelemetry/api";
 import { expect, test } from "vitest";
 import { startTracing } from "../../adapters/telemetry/tracing.ts";
+import { listen } from "./support/listen.ts";
 
 interface Export {
   request: IncomingMessage;
@@ -24,9 +23,8 @@ async function collector(answer: RequestListener = (_, response) => response.end
       exports.push({ request, body: JSON.parse(Buffer.concat(chunks).toString()) });
       answer(request, response);
     });
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  });
+  const endpoint = `http://127.0.0.1:${await listen(server)}`;
   const close = () => {
     server.closeAllConnections();
     server.close();

@@ -14,6 +14,7 @@ import {
   lease,
   take,
   takeOver,
+  publishAndRead,
   type Stage,
 } from "./stage.ts";
 
@@ -21,8 +22,7 @@ export function openPromises(stage: () => Stage): void {
   describe("opening a step", () => {
     it("gives a step never seen before an empty page and its first fence", async () => {
       const { a, b } = stage();
-      await a.queue.publish(fields);
-      const { entryId } = await readOne(a);
+      const { entryId } = await publishAndRead(a);
       expect(await a.store.open(entryId, key, hour)).toEqual({
         kind: "opened",
         lease: { ...key, entryId, fence: 1 },
@@ -33,8 +33,7 @@ export function openPromises(stage: () => Stage): void {
 
     it("refuses an entry that is not this consumer's", async () => {
       const { a, b } = stage();
-      await a.queue.publish(fields);
-      const { entryId } = await readOne(a);
+      const { entryId } = await publishAndRead(a);
       expect(await b.store.open(entryId, key, hour)).toEqual({ kind: "lost" });
       expect(await a.store.open("1-99999", key, hour)).toEqual({ kind: "lost" });
       expect(await a.store.find(key)).toBeNull();
@@ -76,8 +75,7 @@ export function openPromises(stage: () => Stage): void {
       const { a } = stage();
       const near: StepKey = { runId: "a/b", stepId: "c" };
       const far: StepKey = { runId: "a", stepId: "b/c" };
-      await a.queue.publish(fields);
-      const { entryId } = await readOne(a);
+      const { entryId } = await publishAndRead(a);
       await a.store.open(entryId, near, hour);
       expect(await a.store.find(far)).toBeNull();
       expect(await a.store.find(near)).toMatchObject(near);
@@ -86,8 +84,7 @@ export function openPromises(stage: () => Stage): void {
     it("drops a duplicate of a step that another entry is being worked on for", async () => {
       const { a, b } = stage();
       const first = await take(a);
-      await b.queue.publish(fields);
-      const { entryId } = await readOne(b);
+      const { entryId } = await publishAndRead(b);
       expect(await b.store.open(entryId, key, hour)).toEqual({ kind: "duplicate" });
       expect(await a.queue.stats()).toMatchObject({ length: 1, pending: 1 });
       expect(await a.store.append(first, [begun])).toBe("written");
@@ -96,8 +93,7 @@ export function openPromises(stage: () => Stage): void {
     it("opens a duplicate when the first entry's lease ran out or was handed back", async () => {
       const { a, b } = stage();
       const first = await take(a);
-      await b.queue.publish(fields);
-      const { entryId } = await readOne(b);
+      const { entryId } = await publishAndRead(b);
       await sleep(60);
       expect((await lease(b, entryId, 50)).fence).toBe(2);
       expect(await a.store.append(first, [begun])).toBe("lost");

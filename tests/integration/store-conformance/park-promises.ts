@@ -102,8 +102,7 @@ export function parkPromises(stage: () => Stage): void {
     it("wakes at once a step that got news while it was being parked", async () => {
       const { a, b } = stage();
       const held = await take(a);
-      await b.queue.publish(fields);
-      const { entryId } = await readOne(b);
+      const { entryId } = await publishAndRead(b);
       expect(await b.store.open(entryId, key, hour)).toEqual({ kind: "duplicate" });
       expect(await a.store.park(held, { ...parking, wakeAt: 1_000 })).toBe("written");
 
@@ -119,8 +118,7 @@ export function parkPromises(stage: () => Stage): void {
       const { a, b } = stage();
       for (let round = 0; round < 20; round += 1) {
         const held = await take(a);
-        await b.queue.publish(fields);
-        const { entryId } = await readOne(b);
+        const { entryId } = await publishAndRead(b);
         const [opening] = await Promise.all([
           b.store.open(entryId, key, hour),
           a.store.park(held, parking),

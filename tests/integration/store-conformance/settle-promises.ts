@@ -7,10 +7,10 @@ import {
   result,
   begun,
   hour,
-  readOne,
   take,
   takeOver,
   expectEmpty,
+  publishAndRead,
   type Stage,
 } from "./stage.ts";
 
@@ -43,8 +43,7 @@ export function settlePromises(stage: () => Stage): void {
     it("recognises a late duplicate of a reported step, and only acknowledges it", async () => {
       const { a, b } = stage();
       await a.store.settle(await take(a), ending);
-      await b.queue.publish(fields);
-      const { entryId } = await readOne(b);
+      const { entryId } = await publishAndRead(b);
       const opening = await b.store.open(entryId, key, hour);
       expect(opening).toEqual({ kind: "reported", lease: { ...key, entryId, fence: 1 } });
       if (opening.kind !== "reported") return;
@@ -57,8 +56,7 @@ export function settlePromises(stage: () => Stage): void {
     it("is lost for a worker whose reported entry was taken over", async () => {
       const { a, b } = stage();
       await a.store.settle(await take(a), ending);
-      await a.queue.publish(fields);
-      const { entryId } = await readOne(a);
+      const { entryId } = await publishAndRead(a);
       const opening = await a.store.open(entryId, key, hour);
       await takeOver(b);
       if (opening.kind !== "reported") throw new Error(opening.kind);

@@ -20,6 +20,7 @@ import type {
 import type { StepKey } from "../../../machines/contracts/record.ts";
 import type { RunStatus, StepStatus } from "../../../machines/contracts/status.ts";
 import type { StepResultBody } from "../../../machines/contracts/step-result.ts";
+import { value } from "./value.ts";
 
 export const apiKey = "test-key";
 
@@ -128,10 +129,4 @@ export function soundJob(fields: Record<string, string>): Job {
   const parsed = parseJob(fields);
   if (!parsed.sound) throw new Error(`published an unsound job: ${parsed.unsound.failure.message}`);
   return parsed.job;
-}
-
-/** The value of an outcome that must be good. */
-export function value<T>(outcome: Outcome<T>): T {
-  if (!outcome.ok) throw new Error(`${outcome.failure.kind}: ${outcome.failure.message}`);
-  return outcome.value;
 }

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { once } from "node:events";
 import { isJsonObject, type JsonObject } from "../../../machines/contracts/json.ts";
+import { listen } from "./listen.ts";
 
 export interface SeenRequest {
   method: string;
@@ -83,12 +84,8 @@ export async function startReferenceGateway(
     response.writeHead(answer.status, { "content-type": "application/json", ...answer.headers });
     response.end(JSON.stringify(answer.body));
   };
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  const port = typeof address === "object" && address !== null ? address.port : 0;
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: `http://127.0.0.1:${await listen(server)}`,
     apiKey,
     requests,
     approve: (runId, stepId) => {

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { createConnection, createServer, type Socket } from "node:net";
+import { listen } from "./listen.ts";
 
 export interface TcpProxy {
   port: number;
@@ -29,12 +30,9 @@ export async function startTcpProxy(target: number): Promise<TcpProxy> {
         to.destroy();
       });
     }
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("no port was given");
+  });
   return {
-    port: address.port,
+    port: await listen(server),
     freeze: () => {
       for (const socket of sockets) socket.pause().removeAllListeners("data");
     },

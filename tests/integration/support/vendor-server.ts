@@ -1,14 +1,7 @@
-import {
-  createServer,
-  type IncomingMessage,
-  type RequestListener,
-  type Server,
-  type ServerResponse,
-} from "node:http";
-import { afterEach } from "vitest";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createModels } from "../../../adapters/llm/models.ts";
 import type { ModelProvider } from "../../../machines/contracts/ports/model-provider.ts";
-import { listen } from "./listen.ts";
+import { useHttpServers } from "./http-servers.ts";
 
 export interface SeenByVendor {
   path: string;
@@ -31,17 +24,11 @@ export interface Vendors {
 
 /** Vendors for the tests of a file; they are gone after each test. */
 export function useVendors(): Vendors {
-  const servers: Server[] = [];
-  afterEach(() => {
-    for (const server of servers.splice(0)) {
-      server.closeAllConnections();
-      server.close();
-    }
-  });
+  const { serve } = useHttpServers();
   return {
     async vendor(answer) {
       const seen: SeenByVendor[] = [];
-      const hear: RequestListener = (request, response) => {
+      const { url, server } = await serve((request, response) => {
         const chunks: Buffer[] = [];
         request.on("data", (chunk: Buffer) => chunks.push(chunk));
         request.on("end", () => {
@@ -49,10 +36,7 @@ export function useVendors(): Vendors {
           seen.push({ path: request.url ?? "", headers: request.headers, body });
           answer(response);
         });
-      };
-      const server = createServer(hear);
-      servers.push(server);
-      const url = `http://127.0.0.1:${await listen(server)}`;
+      });
       const models = createModels({
         openaiApiKey: "sk-test-openai",
         openaiBaseUrl: `${url}/v1`,

@@ -1,4 +1,3 @@
-import type { Json } from "../../../../machines/contracts/json.ts";
 import { isRunEnded, isStepEnded } from "../../../../machines/contracts/status.ts";
 import { ApiError } from "../api-error.ts";
 import type { Approval } from "../documents.ts";
@@ -8,13 +7,10 @@ import { findStep } from "./find-step.ts";
 
 const dayMs = 24 * 60 * 60 * 1000;
 
-export interface ApprovalRequest {
-  runId: string;
-  stepId: string;
-  actionType: string;
-  actionDetails: Json;
-  digest: string;
-  reason: string;
+export interface ApprovalRequest extends Pick<
+  Approval,
+  "runId" | "stepId" | "actionType" | "actionDetails" | "digest" | "reason"
+> {
   /** Null for the agent version's, or a day. */
   expiresInMs: number | null;
 }
