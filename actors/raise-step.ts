@@ -64,7 +64,7 @@ export function raiseStep(household: Household, birth: Birth): void {
   });
   lives.set(actor, life);
   // A job that comes again while its step is alive here has lost its lease: this worker took it from itself.
-
+  alive.get(delivery.entryId)?.tell({ type: "lease.lost" });
   const own: Alive = {
     actor,
     life,
@@ -82,7 +82,7 @@ export function raiseStep(household: Household, birth: Birth): void {
     life.abort();
     const over = unwound(life, ports.clock).then(() => {
       // The entry may have a later life by now, whose lease must go on being renewed.
-      alive.delete(delivery.entryId);
+      if (alive.get(delivery.entryId) === own) alive.delete(delivery.entryId);
       endSpan(span, how);
       const snapshot = actor.getSnapshot();
       options.onNews?.({ ...news, kind: "ended", how, path: life.path, snapshot });
