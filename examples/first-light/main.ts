@@ -76,7 +76,7 @@ async function run(
     ? AbortSignal.any([done.signal, AbortSignal.timeout(runMs)])
     : done.signal;
   try {
-    const planned = steps.map(({ expected: _, ...step }) => step);
+    const planned = steps.map(({ expected: _expected, ...step }) => step);
     const created = await api.createRun(
       { agentId: "first-light", input: { task: "Commit the change" }, steps: planned },
       signal,

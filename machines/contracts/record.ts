@@ -1,7 +1,5 @@
 import type { Job } from "./job.ts";
-import type { JournalEntry } from "./journal.ts";
 import type { JsonObject } from "./json.ts";
-import type { StepResult } from "./step-result.ts";
 
 /** Names a step in a store. */
 export interface StepKey {
@@ -31,12 +29,4 @@ export interface StepRecord extends StepKey {
   path: string[];
   /** Epoch milliseconds at which the timer set wakes it; null for never. */
   wakeAt: number | null;
-}
-
-/** The checked parts of a {@link StepRecord}. */
-export interface KeptStep {
-  snapshot: StepSnapshot | null;
-  result: StepResult | null;
-  journal: JournalEntry[];
-  path: string[];
 }

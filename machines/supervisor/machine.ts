@@ -3,7 +3,7 @@ import type { NurseryCommand, SourceCommand, SupervisorEvent, SupervisorInput } 
 import { mayRestart } from "./may-restart.ts";
 import { room } from "./room.ts";
 
-interface SupervisorContext extends SupervisorInput {
+export interface SupervisorContext extends SupervisorInput {
   running: number;
   crashed: number;
   holding: boolean;

@@ -95,7 +95,10 @@ export async function benchParked(count: number, samples: number): Promise<Parke
 function startWorker(...args: string[]) {
   const file = join(import.meta.dirname, "parked-worker.ts");
   const child: ChildProcess = fork(file, args, { execArgv: ["--expose-gc"] });
-  const next = <K extends Answer["kind"]>(kind: K, isMine = (_: Answer) => true) => {
+  const next = <K extends Answer["kind"]>(
+    kind: K,
+    isMine: (answer: Answer) => boolean = () => true,
+  ) => {
     const { promise, resolve, reject } = Promise.withResolvers<Extract<Answer, { kind: K }>>();
     const onExit = (code: number | null) => reject(new Error(`the bench's worker ended: ${code}`));
     const onMessage = (answer: Answer) => {

@@ -1,0 +1,88 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { describe, expect, it } from "vitest";
+import { chartText } from "../../machines/chart-text.ts";
+import { stepMachine } from "../../machines/step/machine.ts";
+
+const run = promisify(execFile);
+const root = join(import.meta.dirname, "../..");
+const readme = await readFile(join(root, "README.md"), "utf8");
+const blocks = [...readme.matchAll(/```(\w*)\n([\s\S]*?)```/g)].map(
+  ([, language = "", text = ""]) => {
+    return { language, text };
+  },
+);
+const scripts = JSON.parse(await readFile(join(root, "package.json"), "utf8")).scripts as Record<
+  string,
+  string
+>;
+
+/** Runs the example as `npm start` does, its temporary folder inside one of ours. */
+async function firstLight(...args: string[]) {
+  const folder = await mkdtemp(join(tmpdir(), "stateplane-readme-"));
+  const env = {
+    ...process.env,
+    TMPDIR: folder,
+    REDIS_URL: "",
+    ANTHROPIC_API_KEY: "",
+    OPENAI_API_KEY: "",
+  };
+  const file = join(root, scripts["start"]?.replace("node ", "") ?? "");
+  try {
+    const { stdout } = await run(process.execPath, [file, ...args], { env, cwd: root });
+    const repository = /git -C (\S+) log/.exec(stdout)?.[1] ?? "";
+    const log = await run("git", ["-C", repository, "log", "--format=%s"]);
+    return { stdout, commits: log.stdout.trim().split("\n") };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** The table's rows without what changes from run to run. */
+const timeless = (table: string) =>
+  table
+    .split("\n")
+    .filter((line) => line.includes("▶"))
+    .map((line) =>
+      line
+        .replaceAll(/\s+\d+\s+/g, " N ")
+        .replaceAll(/\s+/g, " ")
+        .trim(),
+    );
+
+describe("the README", () => {
+  it("shows the chart that the program itself prints", () => {
+    expect(blocks[0]?.text.trimEnd()).toBe(chartText(stepMachine));
+  });
+
+  it("shows the table that its first command prints, the denied step denied and the commit made", async () => {
+    const { stdout, commits } = await firstLight("--yes", "--store", "sqlite");
+    const shown = blocks.find(({ text }) => text.startsWith("step "))?.text ?? "";
+    const printed = stdout.slice(stdout.indexOf("\nstep "));
+    expect(timeless(printed)).toEqual(timeless(shown));
+    expect(commits).toEqual(["Write down what is guaranteed", "Begin"]);
+  });
+
+  it("names only npm scripts that exist", () => {
+    const named = [...readme.matchAll(/npm run (?:-s )?([\w:]+)/g)].map(([, name = ""]) => name);
+    expect(named.filter((name) => scripts[name] === undefined)).toEqual([]);
+  });
+
+  it("names the test command that CI runs", async () => {
+    const ci = await readFile(join(root, ".ci/run"), "utf8");
+    expect(readme).toContain("npm ci && npm run setup && npm test");
+    for (const command of ["npm ci", "npm run setup", "npm test"]) expect(ci).toContain(command);
+  });
+
+  it("links only to files that exist", async () => {
+    const links = [...readme.matchAll(/\]\((?!http)([^)#]+)/g)].map(([, path = ""]) => path);
+    const missing = [];
+    for (const path of links) {
+      await run("test", ["-e", join(root, path)]).catch(() => missing.push(path));
+    }
+    expect(missing).toEqual([]);
+  });
+});
