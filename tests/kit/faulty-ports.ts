@@ -1,0 +1,71 @@
+import type { RuntimePorts } from "../../actors/ports.ts";
+import { type Failure, retryable } from "../../machines/contracts/failure.ts";
+import type { Outcome } from "../../machines/contracts/outcome.ts";
+import type { Clock } from "../../machines/contracts/ports/clock.ts";
+import type { ControlPlane } from "../../machines/contracts/ports/control-plane.ts";
+import type { Home } from "../../machines/contracts/ports/home.ts";
+import type { StepStore } from "../../machines/contracts/ports/step-store.ts";
+import type { Verdict } from "../../machines/contracts/verdict.ts";
+import type { Life, LifecycleWorld } from "./lifecycle-world.ts";
+import { StoreAway } from "./lifecycle-world.ts";
+import { noNeighbours } from "./live-once.ts";
+import type { People } from "./people.ts";
+
+const away: Failure = retryable("unavailable", "nobody answered");
+const awayStore = (): never => {
+  throw new StoreAway("the store can't be reached");
+};
+const awayOutcome = <T>(): Outcome<T> => ({ ok: false, failure: away });
+
+/** One life's neighbours: the real home and the simulated control plane, with a moment around every call. */
+export function faultyPorts(scene: {
+  home: Home;
+  controlPlane: ControlPlane;
+  clock: Clock;
+  world: LifecycleWorld;
+  people: People;
+  life: Life;
+  judged: { heard: (said: Verdict | null) => void };
+}): RuntimePorts {
+  const { home, controlPlane, clock, world, people, life, judged } = scene;
+  const stored = <T>(name: string, call: () => Promise<T>): Promise<T> =>
+    world.moment(life, name, call, { fails: awayStore, losesTheAnswer: awayStore });
+  const asked = <T>(name: string, call: () => Promise<Outcome<T>>): Promise<Outcome<T>> =>
+    world.moment(life, name, call, { fails: awayOutcome<T>, losesTheAnswer: awayOutcome<T> });
+  const store: StepStore = {
+    open: (...given) => stored("open", () => home.store.open(...given)),
+    append: (...given) => stored(`append ${given[1][0]?.event}`, () => home.store.append(...given)),
+    record: (...given) => stored("record", () => home.store.record(...given)),
+    park: (...given) => stored("park", () => home.store.park(...given)),
+    settle: (...given) => stored("settle", () => home.store.settle(...given)),
+    wakeDue: (...given) => home.store.wakeDue(...given),
+    find: (...given) => home.store.find(...given),
+  };
+  return {
+    ...noNeighbours,
+    clock,
+    store,
+    queue: { ...home.queue, handBack: (ids) => stored("handBack", () => home.queue.handBack(ids)) },
+    controlPlane: {
+      ping: (signal) => controlPlane.ping(signal),
+      extensions: (signal) => controlPlane.extensions(signal),
+      async checkTool(check, signal) {
+        const said = await asked("checkTool", () => controlPlane.checkTool(check, signal));
+        judged.heard(said.ok ? said.value : null);
+        return said;
+      },
+      report: (report, signal) =>
+        asked(`report ${report.body.status}`, () => controlPlane.report(report, signal)),
+      async requestApproval(step, ask, signal) {
+        const put = () => controlPlane.requestApproval(step, ask, signal);
+        const approval = await asked("requestApproval", put);
+        if (approval.ok) await people.decideEarly();
+        return approval;
+      },
+      findApproval: (id, signal) =>
+        asked("findApproval", () => controlPlane.findApproval(id, signal)),
+      run: (runId, signal) => asked("run", () => controlPlane.run(runId, signal)),
+      steps: (runId, signal) => asked("steps", () => controlPlane.steps(runId, signal)),
+    },
+  };
+}

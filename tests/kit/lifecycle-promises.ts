@@ -1,0 +1,186 @@
+import { digest } from "../../actors/digest.ts";
+import { stepAction } from "../../actors/step/step-action.ts";
+import { actionDigest } from "../../actors/step/to-ask.ts";
+import type { Action } from "../../machines/contracts/action.ts";
+import type { Seen } from "./lifecycle-world.ts";
+import type { Walk } from "./walk-lifecycle.ts";
+
+/** A promise about every walk of every handler; `broken` says how a walk breaks it, or null. */
+export interface LifecyclePromise {
+  /** Its id in the list of requirements. */
+  id: string;
+  promise: string;
+  /** @param calm the walk in which nothing went wrong: how often the handler means to do each thing */
+  broken(walk: Walk, calm: Walk): string | null;
+}
+
+type Touch = Extract<Seen, { what: "touched" }>;
+
+const isTouch = (seen: Seen): seen is Touch => seen.what === "touched";
+const touchesOf = ({ seen }: Walk): Touch[] => seen.filter(isTouch);
+const nameOf = (action: Action): string => `${action.kind} ${action.name}`;
+
+function countByAction(touches: readonly Touch[]): Map<string, { action: Action; count: number }> {
+  const counts = new Map<string, { action: Action; count: number }>();
+  for (const { action } of touches) {
+    const key = digest(action);
+    counts.set(key, { action, count: (counts.get(key)?.count ?? 0) + 1 });
+  }
+  return counts;
+}
+
+/** Repetitions beyond what the handler means to do, by action. */
+function surplus(touches: readonly Touch[], calm: Walk): { action: Action; count: number }[] {
+  const meant = countByAction(touchesOf(calm));
+  return [...countByAction(touches)].flatMap(([key, { action, count }]) => {
+    const extra = count - Math.max(1, meant.get(key)?.count ?? 1);
+    return extra > 0 ? [{ action, count: extra }] : [];
+  });
+}
+
+/** Grants of the question "this may have run: again?" */
+const repeatsGranted = ({ seen }: Walk): number =>
+  seen.filter(
+    (item) =>
+      item.what === "decided" && item.status === "approved" && item.action.kind === "repeat",
+  ).length;
+
+/**
+ * Whether a touch was answered and its life went on after the call that journals the answer: then nobody needs
+ * it again. Otherwise it was interrupted: the life died, was let go, or could not reach the journal.
+ */
+function wasCompleted(seen: readonly Seen[], touch: Touch): boolean {
+  const [answered, journalled, next] = seen
+    .slice(seen.indexOf(touch) + 1)
+    .filter((item) => "life" in item && item.life === touch.life && item.what !== "judged");
+  const isWell = (item: Seen | undefined) =>
+    item !== undefined && item.what !== "fault" && item.what !== "ended";
+  return answered?.what === "answered" && isWell(journalled) && isWell(next);
+}
+
+export const lifecyclePromises: readonly LifecyclePromise[] = [
+  {
+    id: "effect.unsafe-once",
+    promise: "an unsafe effect is never executed twice unseen",
+    broken(walk, calm) {
+      const unsafe = touchesOf(walk).filter(({ repeat }) => repeat === "unsafe");
+      const extra = surplus(unsafe, calm);
+      const count = extra.reduce((sum, one) => sum + one.count, 0);
+      if (count <= repeatsGranted(walk)) return null;
+      return `${extra.map(({ action }) => nameOf(action)).join(", ")}: done ${count} times more than meant, and nobody was asked`;
+    },
+  },
+  {
+    id: "effect.completed-once",
+    promise: "completed effects are not repeated",
+    broken(walk, calm) {
+      const { seen } = walk;
+      const whole = touchesOf(walk).filter(
+        (touch) => touch.repeat === "safe" && !touch.isLate && wasCompleted(seen, touch),
+      );
+      const [extra] = surplus(whole, calm);
+      return extra === undefined ? null : `${nameOf(extra.action)} was paid for again`;
+    },
+  },
+  {
+    id: "policy.permitted",
+    promise: "nothing is done that neither policy allowed nor a person granted, exactly as it is",
+    broken(walk) {
+      const rogue = touchesOf(walk).find((touch) => !isPermitted(walk, touch));
+      return rogue === undefined ? null : `${nameOf(rogue.action)} was done without permission`;
+    },
+  },
+  {
+    id: "policy.denied-never",
+    promise: "nothing is done after a denial, a rejection or an expiry",
+    broken({ seen }) {
+      const late = seen.filter(isTouch).find((touch) => {
+        const before = seen.slice(0, seen.indexOf(touch));
+        const isDenied = before.some(
+          (item) => item.what === "judged" && item.life === touch.life && item.kind === "deny",
+        );
+        return isDenied || (!touch.isLate && isRefused(before, touch.life));
+      });
+      return late === undefined ? null : `${nameOf(late.action)} was done after the denial`;
+    },
+  },
+  {
+    id: "approval.used-once",
+    promise: "a granted approval is used once",
+    broken(walk) {
+      const granted = new Set(
+        walk.seen.flatMap((item) =>
+          item.what === "decided" && item.status === "approved" ? [item.digest] : [],
+        ),
+      );
+      const spent = touchesOf(walk).filter(
+        ({ action, repeat }) => repeat === "unsafe" && granted.has(actionDigest(walk.job, action)),
+      );
+      const over = [...countByAction(spent).values()].find(
+        ({ count }) => count > 1 + repeatsGranted(walk),
+      );
+      return over === undefined ? null : `${nameOf(over.action)}: ${over.count} times on one grant`;
+    },
+  },
+  {
+    id: "once.report",
+    promise: "a step is reported once, and does nothing afterwards",
+    broken({ seen, controlPlane }) {
+      if (controlPlane.accepted.length > 1) return `${controlPlane.accepted.length} reports`;
+      const settled = seen.findIndex(
+        ({ what, ...item }) => what === "ended" && "name" in item && item.name === "settled",
+      );
+      if (settled === -1) return null;
+      const late = seen.slice(settled).find((item) => isTouch(item) && !item.isLate);
+      return late === undefined ? null : "the world was touched after the step had ended";
+    },
+  },
+  {
+    id: "path.ends",
+    promise: "every path ends once faults stop, with a report unless the run was cancelled",
+    broken({ hasEnded, controlPlane }) {
+      if (!hasEnded) return "the step never ended";
+      const isTold = controlPlane.accepted.length === 1 || controlPlane.isCancelled();
+      return isTold ? null : "the step ended without a report";
+    },
+  },
+];
+
+/**
+ * A person's no, or nobody's yes in time, ends the step: lives that begin later do nothing. Unless the step was
+ * not yet parked when it came, and policy, asked anew, no longer wants to know.
+ */
+function isRefused(before: readonly Seen[], life: number): boolean {
+  const refused = before.findIndex((item) => item.what === "decided" && item.status !== "approved");
+  if (refused === -1) return false;
+  const [heard, since] = [before.slice(0, refused), before.slice(refused)];
+  if (heard.some((item) => "life" in item && item.life === life)) return false;
+  return !since.some((item) => item.what === "judged" && item.kind === "allow");
+}
+
+/** Judged by what was said before the touch: by the policies in any life, or by people, of this very action. */
+function isPermitted({ seen, job }: Walk, touch: Touch): boolean {
+  const before = seen.slice(0, seen.indexOf(touch));
+  const isGranted = (action: Action) =>
+    before.some(
+      (item) =>
+        item.what === "decided" &&
+        item.status === "approved" &&
+        item.digest === actionDigest(job, action),
+    );
+  if (isGranted(touch.action)) return true;
+  const own = stepAction(job);
+  const isAllowed = before.some((item) => item.what === "judged" && item.kind === "allow");
+  const isOwn = digest(own) === digest(touch.action);
+  const needsExactly = touch.action.kind === "tool" || touch.repeat === "unsafe";
+  if (needsExactly) return isOwn && isAllowed;
+  return isAllowed || isGranted(own);
+}
+
+/** Every promise that a walk breaks, as sentences; empty when it keeps them all. */
+export function brokenLifecyclePromises(walk: Walk, calm: Walk): string[] {
+  return lifecyclePromises.flatMap(({ promise, broken }) => {
+    const how = broken(walk, calm);
+    return how === null ? [] : [`${promise}: ${how}`];
+  });
+}

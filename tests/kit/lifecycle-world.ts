@@ -1,0 +1,172 @@
+import type { Action } from "../../machines/contracts/action.ts";
+import { retryable, terminal } from "../../machines/contracts/failure.ts";
+import type { Json } from "../../machines/contracts/json.ts";
+import type { Outcome } from "../../machines/contracts/outcome.ts";
+import type { Verdict } from "../../machines/contracts/verdict.ts";
+import type { Effect } from "../../actors/handlers/handler.ts";
+import type { Fault, History } from "./lifecycle-history.ts";
+
+/** One worker's life with the step: from taking its job to letting it go, or dying. */
+export interface Life {
+  number: number;
+  isDead: boolean;
+  /** Paused past its lease: another life took over, and this one wakes later without knowing it. */
+  isOvertaken: boolean;
+  cancel(): void;
+  drain(): void;
+}
+
+/** One line of what really happened, seen from outside the step. */
+export type Seen =
+  | {
+      what: "touched";
+      life: number;
+      action: Action;
+      repeat: Effect<Json>["repeat"];
+      isLate: boolean;
+    }
+  | { what: "called" | "answered" | "ended" | "fault"; life: number; name: string }
+  /** The strictest verdict of all that were asked about the step's own action. */
+  | { what: "judged"; life: number; kind: Verdict["kind"] | "away" }
+  /** `digest` is the one the answer was given for. */
+  | {
+      what: "decided";
+      status: "approved" | "rejected" | "expired";
+      digest: string;
+      action: Action;
+    };
+
+/** The outside world as a handler under test reaches it, in place of its real clients. */
+export interface StepWorld {
+  /**
+   * Does something to the world: what a real client would do. It may fail, its answer may get lost, and the
+   * worker may die around it, as the history has it.
+   *
+   * @param action what is done, exactly as policy and people are shown it
+   * @param how.repeat what a repetition would mean; must be what the handler tells `scope.effect`
+   * @param how.answer what the world answers when all goes well
+   */
+  touch<T extends Json>(
+    action: Action,
+    how: { repeat: Effect<Json>["repeat"]; answer: T },
+  ): Promise<Outcome<T>>;
+}
+
+const lost = "the answer got lost";
+
+/** Thrown where a store can't be reached. */
+export class StoreAway extends Error {
+  override readonly name = "StoreAway";
+}
+
+/** Where faults strike: every call of a port and every touch of the world is one moment. */
+export class LifecycleWorld {
+  readonly seen: Seen[] = [];
+  /** Faults that really struck, by kind. */
+  readonly struck = new Map<Fault, number>();
+  /** Calls of overtaken lives, held until somebody else has worked. */
+  readonly held: (() => void)[] = [];
+  readonly #faults: History["faults"];
+  #next = 0;
+  #since = 0;
+  readonly #pause: () => void;
+  readonly #publishAgain: () => Promise<void>;
+
+  constructor(
+    history: History,
+    neighbours: { pause: () => void; publishAgain: () => Promise<void> },
+  ) {
+    this.#faults = history.faults;
+    this.#pause = neighbours.pause;
+    this.#publishAgain = neighbours.publishAgain;
+  }
+
+  /** The world as one life's handler sees it. */
+  of(life: Life): StepWorld {
+    return {
+      touch: async (action, { repeat, answer }) => {
+        const outcome = await this.moment<Outcome<typeof answer>>(
+          life,
+          `touch ${action.name}`,
+          async () => {
+            const { isOvertaken: isLate } = life;
+            this.seen.push({ what: "touched", life: life.number, action, repeat, isLate });
+            return { ok: true, value: answer };
+          },
+          {
+            fails: () => ({ ok: false, failure: retryable("unavailable", "nobody answered") }),
+            losesTheAnswer: () => ({
+              ok: false,
+              failure:
+                repeat === "unsafe" ? terminal("in_doubt", lost) : retryable("timeout", lost),
+            }),
+          },
+        );
+        const { ok } = outcome;
+        if (ok) this.seen.push({ what: "answered", life: life.number, name: action.name });
+        return outcome;
+      },
+    };
+  }
+
+  /** One call to the outside: done, unless the history has something else in mind. */
+  async moment<T>(
+    life: Life,
+    name: string,
+    call: () => Promise<T>,
+    trouble: { fails: () => T; losesTheAnswer: () => T },
+  ): Promise<T> {
+    if (life.isDead) return never();
+    this.seen.push({ what: "called", life: life.number, name });
+    const fault = this.#strike(life, name);
+    switch (fault) {
+      case "dies before":
+        life.isDead = true;
+        return never();
+      case "dies after":
+        await call();
+        life.isDead = true;
+        return never();
+      case "fails":
+        return trouble.fails();
+      case "loses the answer":
+        await call();
+        return trouble.losesTheAnswer();
+      case "is overtaken": {
+        life.isOvertaken = true;
+        // A call to a port arrives late; a touch of the world has happened, and only its answer is late.
+        const early = name.startsWith("touch ") ? await call() : undefined;
+        this.#pause();
+        await new Promise<void>((resolve) => this.held.push(resolve));
+        return early ?? call();
+      }
+      case "run is cancelled":
+        life.cancel();
+        return call();
+      case "worker drains":
+        life.drain();
+        return call();
+      case "job comes twice":
+        await this.#publishAgain();
+        return call();
+      case null:
+        return call();
+    }
+  }
+
+  #strike(life: Life, name: string): Fault | null {
+    const fault = this.#faults[this.#next];
+    if (fault === undefined || this.#since++ < fault.after) return null;
+    this.#next += 1;
+    this.#since = 0;
+    // One life that comes back from the dead is enough, and it has had its trouble.
+    if (life.isOvertaken) return null;
+    this.seen.push({ what: "fault", life: life.number, name: `${fault.what}: ${name}` });
+    this.struck.set(fault.what, (this.struck.get(fault.what) ?? 0) + 1);
+    return fault.what;
+  }
+}
+
+function never<T>(): Promise<T> {
+  return new Promise<T>(() => {});
+}

@@ -1,0 +1,82 @@
+import { type AnyActorRef, createActor, fromCallback } from "xstate";
+import { Bulkheads } from "../../actors/bulkheads.ts";
+import { handlersFor } from "../../actors/handlers/handlers.ts";
+import type { RuntimeOptions } from "../../actors/options.ts";
+import type { RuntimePorts } from "../../actors/ports.ts";
+import { type Household, raiseStep } from "../../actors/raise-step.ts";
+import { bindStep } from "../../actors/step/bind.ts";
+import type { Job } from "../../machines/contracts/job.ts";
+import type { Delivery } from "../../machines/contracts/ports/step-queue.ts";
+
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+const missing = { kind: "not_found", message: "no such neighbour here", retryable: false } as const;
+
+/** Every neighbour that a step of the kit does not need. */
+export const noNeighbours: Omit<RuntimePorts, "queue" | "store" | "controlPlane" | "clock"> = {
+  models: { complete: async () => ({ ok: false, failure: missing }) },
+  tools: {
+    list: async () => ({ ok: true, value: [] }),
+    describe: async () => ({ ok: false, failure: missing }),
+    call: async () => ({ ok: false, failure: missing }),
+    close: async () => {},
+  },
+  sandbox: { missing: "no sandbox here" },
+  retrievers: {
+    local: { retrieve: async () => ({ ok: false, failure: missing }) },
+    http: null,
+  },
+  artifacts: {
+    put: async () => ({ ok: false, failure: missing }),
+    get: async () => ({ ok: false, failure: missing }),
+    list: async () => [],
+    delete: async () => false,
+  },
+  log: silent,
+};
+
+/** One step actor with real work behind its names, alive in a worker that has nothing else to do. */
+export interface OneLife {
+  household: Household;
+  /** How it ended; pending while it lives. */
+  ended: Promise<string>;
+  tell: (
+    event: { type: "cancel"; reason: string } | { type: "drain" } | { type: "lease.lost" },
+  ) => void;
+}
+
+/** Raises one delivered step as the nursery does, over the ports given. */
+export function liveOnce(
+  ports: RuntimePorts,
+  options: RuntimeOptions,
+  step: { job: Job; delivery: Delivery },
+): OneLife {
+  const lives: Household["lives"] = new WeakMap();
+  const household: Household = {
+    ports,
+    options,
+    machine: bindStep({
+      ports,
+      options,
+      handlers: handlersFor(ports, options),
+      bulkheads: new Bulkheads(options.bulkheads),
+      lives,
+    }),
+    lives,
+    alive: new Map(),
+    track: () => {},
+    log: () => ports.log,
+  };
+  const parent: AnyActorRef = createActor(fromCallback(() => {})).start();
+  const { promise: ended, resolve } = Promise.withResolvers<string>();
+  const { job, delivery } = step;
+  raiseStep(household, {
+    parent,
+    tell: (event) => resolve(event.type === "step.ended" ? event.how : event.type),
+    delivery,
+    key: job,
+    job,
+    problem: null,
+  });
+  const tell: OneLife["tell"] = (event) => household.alive.get(delivery.entryId)?.tell(event);
+  return { household, ended, tell };
+}

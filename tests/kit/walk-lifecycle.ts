@@ -1,0 +1,203 @@
+import { randomUUID } from "node:crypto";
+import { createSqliteHome } from "../../adapters/sqlite/home.ts";
+import { defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
+import { localVerdict } from "../../actors/policy/local-verdict.ts";
+import { stricter } from "../../actors/policy/stricter.ts";
+import { stepAction } from "../../actors/step/step-action.ts";
+import { type Job, toEnvelope } from "../../machines/contracts/job.ts";
+import type { Home } from "../../machines/contracts/ports/home.ts";
+import type { Delivery } from "../../machines/contracts/ports/step-queue.ts";
+import { type Verdict, verdict } from "../../machines/contracts/verdict.ts";
+import { faultyPorts } from "./faulty-ports.ts";
+import type { Fault, History } from "./lifecycle-history.ts";
+import type { LifecycleSubject } from "./lifecycle-subject.ts";
+import { type Life, LifecycleWorld, type Seen } from "./lifecycle-world.ts";
+import { liveOnce } from "./live-once.ts";
+import { People } from "./people.ts";
+import { type SimulatedControlPlane, simulatedControlPlane } from "./simulated-control-plane.ts";
+import { type VirtualClock, virtualClock } from "./virtual-clock.ts";
+
+/** What came of one walk. */
+export interface Walk {
+  job: Job;
+  /** What really happened, in order. */
+  seen: readonly Seen[];
+  controlPlane: Pick<SimulatedControlPlane, "questions" | "accepted" | "isCancelled">;
+  /** Whether the step came to its end: reported, and nothing of it left on the queue. */
+  hasEnded: boolean;
+  /** Faults that really struck, by kind. */
+  struck: ReadonlyMap<Fault, number>;
+}
+
+/** More turns than the longest history can need: after them the step is stuck. */
+const patience = 100;
+
+/**
+ * Walks one step from its job to its report through a history: real chart, real work behind its names, real
+ * queue and store in memory, a simulated control plane, and a clock that moves only when all is quiet.
+ */
+export async function walkLifecycle(subject: LifecycleSubject, history: History): Promise<Walk> {
+  const clock = virtualClock();
+  const scope = { tenantId: null, projectId: null, agentId: null, traceId: null, spanId: null };
+  const ids = { runId: "run_1", stepId: "stp_1", createdAt: clock.now() };
+  const job: Job = { ...ids, ...scope, ...subject.job };
+  const settings = settingsFor(subject, job);
+  const path = `file:lifecycle-${randomUUID()}?mode=memory&cache=shared`;
+  const newHome = (consumer: string) => createSqliteHome({ path, consumer, clock });
+  const street = await newHome("street");
+  const homes = [street];
+  const publish = () => street.queue.publish({ data: toEnvelope(job) });
+  const controlPlane = simulatedControlPlane(job, {
+    answers: history.verdicts,
+    now: clock.now,
+    approvalMs: settings.deadlines.approvalMs,
+  });
+  const world = new LifecycleWorld(history, {
+    pause: () => clock.advance(settings.leaseMs + 1),
+    publishAgain: async () => void (await publish()),
+  });
+  const people = new People(history.decisions, { controlPlane, publish, clock, world });
+  await publish();
+
+  let hasEnded = false;
+  let lives = 0;
+  for (let turn = 0; turn < patience && !hasEnded; turn += 1) {
+    const home = await newHome(`worker-${lives}`);
+    const delivery = await take(home, settings.leaseMs);
+    if (delivery !== undefined) {
+      homes.push(home);
+      lives += 1;
+      const life: Life = {
+        number: lives,
+        isDead: false,
+        isOvertaken: false,
+        cancel: () => {},
+        drain: () => {},
+      };
+      const judged = judgeFor(subject, settings, job, controlPlane, world, life);
+      const ports = faultyPorts({ home, controlPlane, clock, world, people, life, judged });
+      const options: RuntimeOptions = {
+        ...settings,
+        policy: judged.policy,
+        handlers: { [job.stepType]: subject.handler(world.of(life)) },
+      };
+      const raised = liveOnce(ports, options, { job, delivery });
+      life.cancel = () => {
+        controlPlane.cancelRun();
+        raised.tell({ type: "cancel", reason: "a person cancelled the run" });
+      };
+      life.drain = () => raised.tell({ type: "drain" });
+      await seeThrough(raised, { life, home, clock, settings, delivery, world });
+      continue;
+    }
+    await home.close();
+    if (world.held.length > 0) {
+      for (const wake of world.held.splice(0)) wake();
+      await quiet();
+    } else if (!(await people.decide()) && !(await wakeParked(street, clock, job))) {
+      const { length } = await street.queue.stats();
+      if (length > 0) clock.advance(settings.leaseMs + 1);
+      else {
+        hasEnded = (await street.store.find(job))?.phase === "reported";
+        break;
+      }
+    }
+  }
+  for (const home of homes) await home.close();
+  return { job, seen: world.seen, controlPlane, hasEnded, struck: world.struck };
+}
+
+function settingsFor({ options }: LifecycleSubject, job: Job): RuntimeOptions {
+  const tools = job.stepType === "tool" ? [stepAction(job).name] : [];
+  const allowlist = { allowed: tools, approvalRequired: [], denied: [] };
+  return { ...defaultOptions, allowlist, maxDeliveries: 50, ...options };
+}
+
+/** What all policies together say of the step's own action, noted as it is said. */
+function judgeFor(
+  subject: LifecycleSubject,
+  settings: RuntimeOptions,
+  job: Job,
+  controlPlane: SimulatedControlPlane,
+  world: LifecycleWorld,
+  life: Life,
+) {
+  const isTool = job.stepType === "tool";
+  const action = stepAction(job);
+  const own = (): Verdict => {
+    const users = subject.policy?.(action, job) ?? verdict.allow("no policy of the user's");
+    if (isTool) return stricter(localVerdict(action.name, settings.allowlist, null), users);
+    return job.stepType === "approval" ? stricter(verdict.ask("an approval step"), users) : users;
+  };
+  const note = (kind: Verdict["kind"] | "away") =>
+    world.seen.push({ what: "judged", life: life.number, kind });
+  return {
+    /** The user's policy; where the control plane is not asked about tools, the history speaks here too. */
+    policy: (given: typeof action, of: Job): Verdict => {
+      const users = subject.policy?.(given, of) ?? verdict.allow("no policy of the user's");
+      if (isTool) {
+        if (own().kind === "deny") note("deny");
+        return users;
+      }
+      const drawn = controlPlane.nextAnswer();
+      const said: Verdict = drawn === "away" ? verdict.allow("") : { kind: drawn, reason: drawn };
+      note(stricter(own(), said).kind);
+      return stricter(users, said);
+    },
+    /** What the control plane said of a tool. */
+    heard: (said: Verdict | null) => note(said === null ? "away" : stricter(own(), said).kind),
+  };
+}
+
+async function take(home: Home, leaseMs: number): Promise<Delivery | undefined> {
+  const [stale] = await home.queue.claimStale(leaseMs, 1);
+  if (stale !== undefined) return stale;
+  const [fresh] = await home.queue.read(1, 0, new AbortController().signal);
+  return fresh;
+}
+
+/** Lets time pass for a life, its lease renewed as it goes, until it ends, dies or is overtaken. */
+async function seeThrough(
+  { ended, tell }: ReturnType<typeof liveOnce>,
+  given: {
+    life: Life;
+    home: Home;
+    clock: VirtualClock;
+    settings: RuntimeOptions;
+    delivery: Delivery;
+    world: LifecycleWorld;
+  },
+): Promise<void> {
+  const { life, home, clock, settings, delivery, world } = given;
+  let how: string | null = null;
+  void ended.then((end) => {
+    how = end;
+    world.seen.push({ what: "ended", life: life.number, name: end });
+  });
+  const isOver = () => how !== null || life.isDead || life.isOvertaken;
+  for (let turn = 0; turn < patience; turn += 1) {
+    await quiet();
+    if (isOver()) break;
+    const next = clock.untilNext();
+    if (next === null) break;
+    clock.advance(Math.min(next, settings.leaseMs / 3));
+    const lost = await home.queue.renew([delivery.entryId]);
+    if (lost.length > 0) tell({ type: "lease.lost" });
+  }
+  if (life.isDead) clock.advance(settings.leaseMs + 1);
+}
+
+/** Moves time on to the parked step's timer; false when it has none. */
+async function wakeParked(street: Home, clock: VirtualClock, job: Job): Promise<boolean> {
+  const record = await street.store.find(job);
+  if (record?.phase !== "parked" || record.wakeAt === null) return false;
+  clock.advance(Math.max(record.wakeAt - clock.now(), 0));
+  return (await street.store.wakeDue(clock.now(), 10)) > 0;
+}
+
+/** Until every promise that can go on has gone on. */
+async function quiet(): Promise<void> {
+  for (let round = 0; round < 2; round += 1) {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+}

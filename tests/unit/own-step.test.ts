@@ -1,0 +1,109 @@
+import { describe, expect, it } from "vitest";
+import { type Cards, chargeAction } from "../../examples/own-step/cards.ts";
+import { chargeCard } from "../../examples/own-step/charge-card.ts";
+import { chargeCardUnasked } from "../../examples/own-step/charge-card-unasked.ts";
+import { chargeCardUnjournalled } from "../../examples/own-step/charge-card-unjournalled.ts";
+import type { StepHandler } from "../../actors/handlers/handler.ts";
+import { verdict } from "../../machines/contracts/verdict.ts";
+import {
+  checkLifecycle,
+  LifecycleBroken,
+  type LifecycleCheck,
+  type StepWorld,
+} from "../kit/testing.ts";
+
+/** The example's neighbours, played by the world under test. */
+const cardsOf = (world: StepWorld): Cards => ({
+  convert: (cents) =>
+    world.touch(
+      { kind: "retrieval", name: "convert", input: { cents } },
+      { repeat: "safe", answer: cents * 2 },
+    ),
+  charge: (card, cents) =>
+    world.touch(chargeAction(card, cents), { repeat: "unsafe", answer: "receipt 1" }),
+});
+
+const check = (handler: (cards: Cards) => StepHandler, more: Partial<LifecycleCheck> = {}) =>
+  checkLifecycle({
+    handler: (world) => handler(cardsOf(world)),
+    job: {
+      stepType: "tool",
+      input: { tool_name: "charge_card", tool_input: { card: "c_1", cents: 500 } },
+    },
+    ...more,
+  });
+
+const failureOf = async (checking: Promise<unknown>): Promise<LifecycleBroken> => {
+  const error = await checking.then(
+    () => new Error("no promise was broken"),
+    (thrown: unknown) => thrown,
+  );
+  if (error instanceof LifecycleBroken) return error;
+  throw error;
+};
+
+describe("the example's step", () => {
+  it("keeps every promise through a thousand histories of faults [kit.sound]", async () => {
+    const { histories, struck } = await check(chargeCard, { numRuns: 1_000 });
+    expect(histories).toBeGreaterThanOrEqual(1_000);
+    expect(Object.keys(struck)).toHaveLength(8);
+    expect(Math.min(...Object.values(struck))).toBeGreaterThan(10);
+  });
+
+  it("keeps them where a doubt fails the step instead of asking", async () => {
+    await check(chargeCard, { options: { inDoubt: "fail" }, numRuns: 300 });
+  });
+
+  it("keeps them under a policy of the user's that always asks, and one that denies", async () => {
+    await check(chargeCard, { policy: () => verdict.ask("money leaves"), numRuns: 200 });
+    await check(chargeCard, { policy: () => verdict.deny("no money leaves"), numRuns: 50 });
+  });
+});
+
+describe("a planted bug", () => {
+  it("an effect done outside scope.effect is found, with a seed, a path and a small history [kit.finds]", async () => {
+    const found = await failureOf(check(chargeCardUnjournalled));
+    expect(found.promises.join()).toContain("an unsafe effect is never executed twice unseen");
+    // One fault is enough, and the shrunk history says so.
+    expect(found.history.faults).toHaveLength(1);
+    expect(found.message).toMatch(/seed: -?\d+, path: "[\d:]+"/);
+    expect(found.message).toContain("TOUCHED tool charge_card (unsafe)");
+  });
+
+  it("is found again from the seed and the path alone", async () => {
+    const { seed, path, history } = await failureOf(check(chargeCardUnjournalled));
+    const again = await failureOf(check(chargeCardUnjournalled, { seed, path }));
+    expect(again.history).toEqual(history);
+  });
+
+  it("a tool called with other arguments than policy saw is found in the calmest history", async () => {
+    const found = await failureOf(check(chargeCardUnasked));
+    expect(found.promises.join()).toContain("neither policy allowed nor a person granted");
+    expect(found.history).toEqual({ verdicts: [], decisions: [], faults: [] });
+  });
+
+  it("a result said to be safe and not journalled is paid for twice, and found", async () => {
+    const forgetful = (cards: Cards): StepHandler => {
+      return async (scope) => {
+        const converted = await cards.convert(1);
+        if (!converted.ok) return { kind: "failed", failure: converted.failure };
+        return chargeCard({ ...cards, convert: async () => converted })(scope);
+      };
+    };
+    const found = await failureOf(check(forgetful, { numRuns: 500 }));
+    expect(found.promises.join()).toContain("completed effects are not repeated");
+  });
+
+  it("a grant spent on two effects is found", async () => {
+    const greedy = (cards: Cards): StepHandler => {
+      return async (scope) => {
+        const first = await chargeCard(cards)(scope);
+        if (first.kind !== "done") return first;
+        const again = await cards.charge("c_1", 500);
+        return again.ok ? first : { kind: "failed", failure: again.failure };
+      };
+    };
+    const found = await failureOf(check(greedy, { policy: () => verdict.ask("money leaves") }));
+    expect(found.promises.join()).toContain("a granted approval is used once");
+  });
+});
