@@ -1,0 +1,84 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { LedgerWorkerOptions } from "./ledger-worker.ts";
+import type { Child } from "./spawn-child.ts";
+import { spawnWorker } from "./spawn-worker.ts";
+
+export interface Troop {
+  counts(): { kills: number; pauses: number };
+  /** No more blows: the paused go on, all work for `ms` more, and are then drained. */
+  settle(ms: number): Promise<void>;
+  end(): Promise<void>;
+}
+
+/**
+ * Workers that are killed (SIGKILL) and replaced, or paused (SIGSTOP) for longer than their lease and continued,
+ * one blow after the other at random.
+ */
+export function startTroop(options: {
+  size: number;
+  /** The mean time between two blows, milliseconds. */
+  blowMs: number;
+  random: () => number;
+  worker: LedgerWorkerOptions;
+}): Troop {
+  const { random, blowMs, worker } = options;
+  const counts = { kills: 0, pauses: 0 };
+  const all = new Set<Child>();
+  const over = new AbortController();
+  const spawn = () => {
+    const child = spawnWorker(worker);
+    all.add(child);
+    void child.exited.then(() => all.delete(child));
+    return child;
+  };
+  const places = Array.from({ length: options.size }, spawn);
+  const paused = new Map<Child, Promise<void>>();
+
+  const pause = async (child: Child) => {
+    child.signal("SIGSTOP");
+    await sleep(worker.leaseMs * (1.1 + random()), undefined, { signal: over.signal }).catch(
+      () => {},
+    );
+    child.signal("SIGCONT");
+    paused.delete(child);
+  };
+  const strike = () => {
+    const at = Math.floor(random() * places.length);
+    const child = places[at];
+    if (child === undefined) return;
+    if (child.hasExited() || random() < 0.5) {
+      // A paused one dies too: then it never learns what it missed.
+      if (!child.hasExited()) counts.kills += 1;
+      child.signal("SIGKILL");
+      places[at] = spawn();
+    } else if (!paused.has(child)) {
+      counts.pauses += 1;
+      paused.set(child, pause(child));
+    }
+  };
+  const striking = (async () => {
+    while (!over.signal.aborted) {
+      const wait = blowMs * (0.5 + random());
+      await sleep(wait, undefined, { signal: over.signal }).catch(() => {});
+      if (!over.signal.aborted) strike();
+    }
+  })();
+
+  return {
+    counts: () => ({ ...counts }),
+    async settle(ms) {
+      over.abort();
+      await striking;
+      await Promise.all(paused.values());
+      await sleep(ms);
+      for (const child of all) child.signal("SIGTERM");
+      const patience = sleep(worker.drainMs + 5_000, undefined, { ref: false });
+      await Promise.race([Promise.all([...all].map(({ exited }) => exited)), patience]);
+    },
+    async end() {
+      over.abort();
+      await striking;
+      await Promise.all([...all].map((child) => child.end()));
+    },
+  };
+}
