@@ -6,6 +6,7 @@ import { costMicros } from "../../adapters/llm/prices.ts";
 import type { JsonObject } from "../../machines/contracts/json.ts";
 import type { Config } from "../config/load-config.ts";
 import type { Settings } from "../config/settings.ts";
+import { Trouble } from "../output/trouble.ts";
 import type { ChosenTools } from "./choose-tools.ts";
 import { startWorker, type Worker, type WorkerHooks } from "./start-worker.ts";
 
@@ -22,7 +23,7 @@ export interface Dev extends Worker {
  * in the data folder. Without an `FD_API_KEY` the key is made up; without agents there is one, `assistant`, that
  * may use whatever the worker allows.
  *
- * @throws InvalidSetting, StoreUnreachable, or Error when the port is taken or another `dev` holds the folder
+ * @throws InvalidSetting, StoreUnreachable, or Trouble when the port is taken or another `dev` holds the folder
  */
 export async function startDev(
   config: Pick<Config, "settings" | "sources">,
@@ -35,7 +36,7 @@ export async function startDev(
   let agents: AgentSeed[] = [];
   const worker = await startWorker(config, hooks, async (store, tools, closing) => {
     agents = agentSeeds(settings, tools);
-    const plane = await startEmbeddedControlPlane({
+    const starting = startEmbeddedControlPlane({
       path: join(settings.dataDir, "control-plane.sqlite"),
       port: settings.port ?? 0,
       host,
@@ -45,6 +46,14 @@ export async function startDev(
       costMicros: (model, inputTokens, outputTokens) =>
         costMicros(model, { inputTokens, outputTokens }),
       log: hooks.log,
+    });
+    const plane = await starting.catch((error: unknown) => {
+      if (!(error instanceof Error)) throw error;
+      const isPort = error.message.startsWith("EADDRINUSE");
+      const from = isPort ? `port (from ${config.sources.port}): ` : "the control plane: ";
+      throw new Trouble(2, `${from}${error.message.replace(/^EADDRINUSE: /, "")}`, {
+        cause: error,
+      });
     });
     closing.add("control plane", () => plane.close());
     served = { url: plane.url, port: plane.port };

@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import type { RuntimeOptions } from "../../actors/options.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
 import { type Runtime, startRuntime } from "../../actors/runtime.ts";
@@ -9,6 +8,7 @@ import { chooseStore, type ChosenStore } from "./choose-store.ts";
 import { type ChosenTools, chooseTools } from "./choose-tools.ts";
 import { Closing } from "./closing.ts";
 import { composePorts } from "./compose-ports.ts";
+import { consumerName } from "./consumer-name.ts";
 import { runtimeOptions } from "./runtime-options.ts";
 
 /** What a program of its own may add to what the configuration says. */
@@ -30,11 +30,6 @@ export interface Worker extends AsyncDisposable {
   close(): Promise<void>;
   /** Hands back what is left, now; makes a `close` under way quick. */
   hurry(): void;
-}
-
-/** A consumer's name that no other life of a worker has had. */
-export function consumerName(workerName: string): string {
-  return `${workerName}-${process.pid}-${randomBytes(4).toString("hex")}`;
 }
 
 /**

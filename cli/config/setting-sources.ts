@@ -64,6 +64,7 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
   otlpEndpoint: { env: ["OTEL_EXPORTER_OTLP_ENDPOINT"], fallback: null, mask: "url" },
   serviceName: { env: ["OTEL_SERVICE_NAME"], fallback: "stateplane" },
   logLevel: { env: ["LOG_LEVEL", "FERRUMDECK_LOG_LEVEL"], flag: "log-level", fallback: "info" },
+  logFormat: { env: ["FERRUMDECK_LOG_FORMAT"], fallback: "auto" },
   port: { env: ["STATEPLANE_PORT"], flag: "port", fallback: null },
   projectId: {
     env: ["STATEPLANE_PROJECT_ID"],

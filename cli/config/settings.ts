@@ -58,6 +58,8 @@ export const settingsShape = type({
     critical: "error",
     fatal: "error",
   }),
+  /** `auto`: for people on a terminal, else JSON. */
+  logFormat: oneOf(["auto", "pretty", "json"]),
   /** Of `stateplane dev`; null for any free one. */
   port: optionalWhole(0, 65_535, "a port"),
   /** Of the control plane: whose runs and agents are listed. */

@@ -1,0 +1,19 @@
+import type { Command } from "../command.ts";
+import { maskConfig } from "../config/mask.ts";
+
+/** `config`: every setting, masked, with its source. */
+export const showConfig: Command = async ({ config, output }) => {
+  const shown = maskConfig(config);
+  if (output.isJson) {
+    const entries = shown.map(({ key, value, source }) => [key, { value, source }]);
+    output.json({ file: config.file, settings: Object.fromEntries(entries) });
+    return 0;
+  }
+  const rows = shown.map(({ key, value, source }) => [
+    key,
+    value === null ? "not set" : typeof value === "string" ? value : JSON.stringify(value),
+    source,
+  ]);
+  output.table(["SETTING", "VALUE", "FROM"], rows);
+  return 0;
+};

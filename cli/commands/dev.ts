@@ -1,0 +1,88 @@
+import type { StepNews } from "../../actors/options.ts";
+import type { Command, Context } from "../command.ts";
+import { type Dev, startDev } from "../compose/start-dev.ts";
+import { maskSecret } from "../config/mask.ts";
+import { readDevNote, removeDevNote, writeDevNote } from "../dev-note.ts";
+import type { Output } from "../output/output.ts";
+import { plain } from "../output/plain.ts";
+import { table } from "../output/table.ts";
+import { Trouble } from "../output/trouble.ts";
+import { version } from "../version.ts";
+import { configuredModels } from "./configured-models.ts";
+import { openLog } from "./open-log.ts";
+import { workUntilStopped } from "./work-until-stopped.ts";
+
+/** `dev`: a whole data plane until Ctrl-C. */
+export const dev: Command = async (context) => {
+  const { config, env, output, stopping } = context;
+  const { dataDir } = config.settings;
+  const other = await readDevNote(dataDir);
+  if (other !== null) {
+    const where = `at ${other.url}, process ${other.pid}`;
+    throw new Trouble(2, `\`stateplane dev\` already runs with ${dataDir} (${where})`);
+  }
+  const log = openLog(context, "warn");
+  const running = await startDev(config, { env, log, onNews: (news) => tell(news, output) });
+  try {
+    const { url, apiKey, store } = running;
+    const note = { pid: process.pid, url, apiKey, store: store.kind };
+    const file = await writeDevNote(dataDir, note);
+    introduce(running, context, file);
+    await workUntilStopped(running, stopping, () =>
+      output.remark("stopping: steps may finish; Ctrl-C again hands them back now"),
+    );
+  } finally {
+    await running.close();
+    await removeDevNote(dataDir, process.pid);
+  }
+  return 0;
+};
+
+function introduce(running: Dev, { config, output }: Context, noteFile: string): void {
+  const { url, apiKey, store, ports, tools, agents } = running;
+  const { settings, sources } = config;
+  const sandbox = "missing" in ports.sandbox ? ports.sandbox.missing : ports.sandbox.driver;
+  const servers = tools.servers.map(({ name }) => name);
+  const keyFrom =
+    sources.apiKey === "default" ? `made up for this run; in ${noteFile}` : "FD_API_KEY";
+  const slugs = agents.map(({ slug }) => slug);
+  if (output.isJson) {
+    const about = { url, pid: process.pid, noteFile, store: store.describe, sandbox };
+    output.json({ kind: "ready", ...about, mcpServers: servers, agents: slugs });
+    return;
+  }
+  const { colors } = output;
+  const rows = [
+    ["control plane", url],
+    ["API key", `${maskSecret(apiKey)} (${keyFrom})`],
+    ["store", store.describe],
+    ["sandbox", sandbox],
+    ["models", configuredModels(settings)],
+    ["MCP servers", servers.length === 0 ? tools.describe : servers.join(", ")],
+    ["agents", slugs.join(", ")],
+    ["worker", `${settings.concurrency} steps at once`],
+  ].map(([what = "", value = ""]) => [`  ${what}`, plain(value)]);
+  const paint = (cell: string, _row: number, column: number) =>
+    column === 0 ? colors.dim(cell) : cell;
+  output.line(colors.bold(`Stateplane ${version}`));
+  table(rows, paint).forEach(output.line);
+  output.line("");
+  output.line("In another terminal, in this folder:");
+  output.line(`  stateplane submit ${slugs[0] ?? "AGENT"} --task "Say hello" --watch`);
+  output.line("Ctrl-C stops.");
+  output.line("");
+}
+
+/** A step's life as it happens, a line a state. */
+function tell(news: StepNews, output: Output): void {
+  const { runId, stepId, stepType, kind } = news;
+  const what = kind === "entered" ? { state: news.state } : { how: news.how, path: news.path };
+  if (output.isJson) {
+    output.json({ kind: "step", runId, stepId, stepType, ...what });
+    return;
+  }
+  const time = output.colors.dim(new Date().toISOString().slice(11, 19));
+  const about = `${plain(stepId)}  ${(stepType ?? "unknown").padEnd(9)}`;
+  const said = kind === "entered" ? news.state : output.colors.dim(`(${news.how})`);
+  output.line(`${time}  ${about}  ${said}`);
+}

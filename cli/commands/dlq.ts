@@ -1,0 +1,84 @@
+import type { DeadLetter, StepQueue } from "../../machines/contracts/ports/step-queue.ts";
+import { parseJob } from "../../machines/contracts/job.ts";
+import type { Command, Context } from "../command.ts";
+import { chooseStore } from "../compose/choose-store.ts";
+import { consumerName } from "../compose/consumer-name.ts";
+import { readDevNote } from "../dev-note.ts";
+import { Trouble } from "../output/trouble.ts";
+import { readLimit } from "./read-limit.ts";
+
+/** `dlq list`. */
+export const listLetters: Command = (context) =>
+  withQueue(context, async (queue) => {
+    const { output, invocation } = context;
+    const letters = await queue.deadLetters(readLimit(invocation));
+    if (output.isJson) {
+      output.json(letters);
+      return 0;
+    }
+    const rows = letters.map((letter) => [
+      letter.id,
+      new Date(letter.at).toISOString(),
+      step(letter),
+      String(letter.deliveries),
+      letter.reason,
+    ]);
+    output.table(["LETTER", "SINCE", "STEP", "DELIVERIES", "REASON"], rows);
+    return 0;
+  });
+
+/** `dlq show`. */
+export const showLetter: Command = (context) =>
+  withQueue(context, async (queue) => {
+    const { output, invocation } = context;
+    const id = invocation.args[0] ?? "";
+    const letter = await queue.findDeadLetter(id);
+    if (letter === null) throw unknown(id);
+    if (output.isJson) output.json(letter);
+    else output.document(letter);
+    return 0;
+  });
+
+/** `dlq retry` and `dlq drop`. */
+export const changeLetter =
+  (verb: "retry" | "drop"): Command =>
+  (context) =>
+    withQueue(context, async (queue) => {
+      const { output, invocation } = context;
+      const id = invocation.args[0] ?? "";
+      const isDone =
+        verb === "retry" ? await queue.retryDeadLetter(id) : await queue.dropDeadLetter(id);
+      if (!isDone) throw unknown(id);
+      const done = verb === "retry" ? "is back on the stream" : "is thrown away";
+      if (output.isJson) output.json({ id, [verb === "retry" ? "retried" : "dropped"]: true });
+      else output.line(`${id} ${done}`);
+      return 0;
+    });
+
+/** The queue of the configuration, or that of the `stateplane dev` which runs in this folder. */
+async function withQueue(
+  { config }: Context,
+  work: (queue: StepQueue) => Promise<number>,
+): Promise<number> {
+  const { settings, sources } = config;
+  const note = settings.redisUrl === null ? await readDevNote(settings.dataDir) : null;
+  const isDefault = sources.store === "default";
+  const store = note?.store === "sqlite" && isDefault ? "sqlite" : settings.store;
+  const here = { settings: { ...settings, store }, sources };
+  const chosen = await chooseStore(here, consumerName(`${settings.workerName}-dlq`));
+  try {
+    return await work(chosen.home.queue);
+  } finally {
+    await chosen.close();
+  }
+}
+
+const unknown = (id: string) =>
+  new Trouble(2, `there is no dead letter ${id}; see: stateplane dlq list`);
+
+/** The step a letter is about, where the job can be read. */
+function step({ fields }: DeadLetter): string {
+  const parsed = parseJob(fields);
+  const { runId, stepId } = parsed.sound ? parsed.job : parsed.unsound;
+  return [runId, stepId].filter((id) => id !== null).join("/") || "unknown";
+}

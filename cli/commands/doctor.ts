@@ -1,0 +1,183 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { createRedisHome } from "../../adapters/redis/home.ts";
+import { createToolHost } from "../../adapters/mcp/host.ts";
+import type { McpServer } from "../../adapters/mcp/mcp-server.ts";
+import { findSandbox } from "../../adapters/sandbox/find.ts";
+import type { Command, Context } from "../command.ts";
+import { chooseTools } from "../compose/choose-tools.ts";
+import { consumerName } from "../compose/consumer-name.ts";
+import { maskUrl } from "../config/mask.ts";
+import { readDevNote } from "../dev-note.ts";
+import { findProgram } from "../find-program.ts";
+import { findPackageManager, installCommand, type Need, needs } from "../needs.ts";
+import { toTrouble } from "../output/to-trouble.ts";
+import { version } from "../version.ts";
+import { configuredModels } from "./configured-models.ts";
+import { openApi } from "./with-control-plane.ts";
+
+interface Finding {
+  what: string;
+  /** `missing` is optional and not here; `broken` is required, or configured, and does not work. */
+  state: "ok" | "missing" | "broken";
+  detail: string;
+  /** The command, or the sentence, that mends it. */
+  mend: string | null;
+}
+
+const ok = (what: string, detail: string): Finding => ({ what, state: "ok", detail, mend: null });
+const run = promisify(execFile);
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** `doctor`: looks at everything, changes nothing. */
+export const doctor: Command = async (context) => {
+  const { output, config } = context;
+  const findings = (
+    await Promise.all([
+      node(),
+      ok("configuration", config.file ?? "no file; environment and defaults"),
+      redis(context),
+      controlPlane(context),
+      ...needs.map((need) => program(need)),
+      sandbox(),
+      mcpServers(context),
+      models(context),
+      ok("tracing", tracing(context)),
+    ])
+  ).flat();
+  const isBroken = findings.some(({ state }) => state === "broken");
+  if (output.isJson) {
+    output.json({ ok: !isBroken, findings });
+    return isBroken ? 1 : 0;
+  }
+  const rows = findings.map(({ what, state, detail, mend }) => [
+    what,
+    state,
+    mend === null ? detail : `${detail}; ${mend}`,
+  ]);
+  output.table(["WHAT", "STATE", "DETAIL"], rows);
+  return isBroken ? 1 : 0;
+};
+
+const leastNode = [22, 18] as const;
+
+function node(): Finding {
+  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+  const isNew = major > leastNode[0] || (major === leastNode[0] && minor >= leastNode[1]);
+  const detail = `${process.version}, Stateplane ${version}`;
+  if (isNew) return ok("node", detail);
+  return { what: "node", state: "broken", detail, mend: "install Node 22.18 or later" };
+}
+
+async function redis({ config }: Context): Promise<Finding> {
+  const { redisUrl: url, queuePrefix: prefix } = config.settings;
+  const what = "store";
+  if (url === null) {
+    const server = findProgram(["redis-server", "valkey-server"], process.env["PATH"]);
+    return ok(what, `REDIS_URL is not set: ${server ?? "SQLite"} would be used by \`dev\``);
+  }
+  try {
+    const source = config.sources.redisUrl;
+    const home = await createRedisHome({ url, prefix, consumer: consumerName("doctor"), source });
+    const { length, pending, deadLetters } = await home.queue.stats();
+    await home.close();
+    const load = `${length} jobs, ${pending} being worked on, ${deadLetters} dead letters`;
+    return ok(what, `${home.describe}: ${load}`);
+  } catch (error) {
+    const detail = toTrouble(error)?.message ?? String(error);
+    return { what, state: "broken", detail, mend: "check REDIS_URL, and that the server runs" };
+  }
+}
+
+async function controlPlane({ config, stopping }: Context): Promise<Finding> {
+  const { controlPlaneUrl, apiKey, dataDir, requestTimeoutMs } = config.settings;
+  const what = "control plane";
+  const note = await readDevNote(dataDir);
+  const url = controlPlaneUrl ?? note?.url ?? null;
+  if (url === null) {
+    const detail = "CONTROL_PLANE_URL is not set, and no `stateplane dev` runs in this folder";
+    return { what, state: "missing", detail, mend: "run `stateplane dev`" };
+  }
+  const key = apiKey ?? (note?.url === url ? note.apiKey : "");
+  const api = openApi({ url, apiKey: key, timeoutMs: Math.min(requestTimeoutMs, 5_000) }, config);
+  try {
+    const health = await api.health(stopping.signal);
+    const broken = (detail: string, mend: string): Finding => ({
+      what,
+      state: "broken",
+      detail,
+      mend,
+    });
+    if (!health.ok) return broken(health.failure.message, "check CONTROL_PLANE_URL");
+    const allowed = await api.approvals(1, stopping.signal);
+    if (!allowed.ok) return broken(allowed.failure.message, "check FD_API_KEY");
+    const able = health.value.extensions?.join(", ") ?? "the reference's contract";
+    return ok(what, `${maskUrl(url)}: ${able}`);
+  } finally {
+    await api.close();
+  }
+}
+
+async function program(need: Need): Promise<Finding> {
+  const { programs, what: use, platform = process.platform } = need;
+  const what = programs[0] ?? "";
+  const { PATH: path } = process.env;
+  const file = findProgram(programs, path);
+  if (file !== null) return ok(what, `${file} ${await versionOf(file)}`.trim());
+  if (platform !== process.platform) return ok(what, `not needed on ${process.platform}`);
+  const mend = installCommand([need], findPackageManager(path));
+  return { what, state: "missing", detail: `not on the PATH: ${use}`, mend };
+}
+
+async function versionOf(file: string): Promise<string> {
+  const answer = await run(file, ["--version"], { timeout: 5_000 }).catch(() => null);
+  return /\d+\.\d+(?:\.\d+)?/.exec(`${answer?.stdout}${answer?.stderr}`)?.[0] ?? "";
+}
+
+async function sandbox(): Promise<Finding> {
+  const found = await findSandbox();
+  if ("sandbox" in found) return ok("sandbox", `${found.sandbox.driver} works`);
+  return { what: "sandbox", state: "missing", detail: found.missing, mend: null };
+}
+
+async function mcpServers({ config, env, stopping }: Context): Promise<Finding[]> {
+  const { servers, describe } = await chooseTools(config, env);
+  if (servers.length === 0) {
+    const mend = "name a file in MCP_CONFIG_PATH, or set GITHUB_TOKEN or WORKSPACE_PATH";
+    return [{ what: "MCP servers", state: "missing", detail: describe, mend }];
+  }
+  const { mcpTimeoutMs: timeoutMs } = config.settings;
+  return Promise.all(servers.map((server) => mcpServer(server, timeoutMs, stopping.signal)));
+}
+
+async function mcpServer(
+  server: McpServer,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<Finding> {
+  const clientInfo = { name: "stateplane", version };
+  const host = createToolHost({ servers: [server], log: silent, clientInfo, timeoutMs });
+  const what = `MCP server ${server.name}`;
+  try {
+    const listed = await host.list(signal);
+    if (listed.ok) return ok(what, listed.value.map(({ name }) => name).join(", ") || "no tools");
+    const mend = `check ${server.command ?? "its address"}`;
+    return { what, state: "broken", detail: listed.failure.message, mend };
+  } finally {
+    await host.close();
+  }
+}
+
+function models({ config }: Context): Finding {
+  const { anthropicApiKey, openaiApiKey, modelScript } = config.settings;
+  const isNone = (anthropicApiKey ?? openaiApiKey ?? modelScript) === null;
+  const detail = configuredModels(config.settings);
+  return { what: "models", state: isNone ? "missing" : "ok", detail, mend: null };
+}
+
+function tracing({ config }: Context): string {
+  const { otlpEndpoint } = config.settings;
+  return otlpEndpoint === null
+    ? "off (OTEL_EXPORTER_OTLP_ENDPOINT is not set)"
+    : maskUrl(otlpEndpoint);
+}

@@ -1,0 +1,74 @@
+import { isJsonObject, type Json } from "../../machines/contracts/json.ts";
+import { isStepType, stepTypes } from "../../machines/contracts/step-type.ts";
+import type { PlannedStep } from "../../adapters/control-plane/api.ts";
+import type { Command, Context } from "../command.ts";
+import { Trouble } from "../output/trouble.ts";
+import { readDocument, where } from "./read-document.ts";
+import { watchRun } from "./watch-run.ts";
+import { type Client, withControlPlane } from "./with-control-plane.ts";
+
+/** `submit AGENT`: starts a run, and follows it where asked to. */
+export const submit: Command = async (context) => {
+  const { invocation, output } = context;
+  const agentId = invocation.args[0] ?? "";
+  const steps = await readSteps(context);
+  const input = await readInput(context, steps !== null);
+  return withControlPlane(context, async (client) => {
+    const { api, signal, value } = client;
+    if (steps !== null) await requireSteps(client);
+    const planned = steps === null ? {} : { steps };
+    const run = await value(api.createRun({ agentId, input, ...planned }, signal));
+    const isWatched = invocation.flags["watch"] === true;
+    if (isWatched) return watchRun(client, run.id, output);
+    if (output.isJson) output.json(run);
+    else output.line(run.id);
+    output.remark(`follow it: stateplane runs watch ${run.id}`);
+    return 0;
+  });
+};
+
+async function readInput({ invocation, folder }: Context, hasSteps: boolean): Promise<Json> {
+  const { task, input, file } = invocation.flags;
+  const given = [task, input, file].filter((flag) => flag !== undefined);
+  if (given.length === 0 && hasSteps) return {};
+  if (given.length !== 1) {
+    throw new Trouble(2, "submit: expected one of --task TEXT, --input JSON or --file FILE");
+  }
+  if (typeof task === "string") return { task };
+  if (typeof file === "string") return readDocument(file, folder, "file");
+  try {
+    return JSON.parse(String(input)) as Json;
+  } catch (error) {
+    throw new Trouble(
+      2,
+      `--input: expected JSON, such as '{"task": "say hello"}' (${where(error)})`,
+    );
+  }
+}
+
+async function readSteps({ invocation, folder }: Context): Promise<PlannedStep[] | null> {
+  const { steps: file } = invocation.flags;
+  if (typeof file !== "string") return null;
+  const steps = await readDocument(file, folder, "steps");
+  if (!Array.isArray(steps)) throw new Trouble(2, `--steps: ${file}: expected a list of steps`);
+  return steps.map((step, at) => {
+    const { type, input = {}, name, on_error: onError } = isJsonObject(step) ? step : {};
+    if (typeof type !== "string" || !isStepType(type) || !isJsonObject(input)) {
+      const expected = `{type: ${stepTypes.join("|")}, input: {…}}`;
+      throw new Trouble(2, `--steps: ${file}: step ${at + 1}: expected ${expected}`);
+    }
+    return {
+      type,
+      input,
+      ...(typeof name === "string" ? { name } : {}),
+      ...(onError === "continue" ? { on_error: onError } : {}),
+    };
+  });
+}
+
+/** The reference would take the run and pass over its steps. */
+async function requireSteps({ api, signal, value }: Client): Promise<void> {
+  const { extensions = [] } = await value(api.health(signal));
+  if (extensions.includes("steps")) return;
+  throw new Trouble(2, `--steps: the control plane at ${api.http.url} plans its steps itself`);
+}

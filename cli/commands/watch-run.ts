@@ -1,0 +1,100 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { watchRuns } from "../../adapters/control-plane/watch-runs.ts";
+import { isRunEnded } from "../../machines/contracts/status.ts";
+import type { RunView, StepView } from "../../machines/contracts/views.ts";
+import type { Output } from "../output/output.ts";
+import { failureTrouble } from "../output/to-trouble.ts";
+import { runLine, stepLine } from "./run-lines.ts";
+import type { Client } from "./with-control-plane.ts";
+
+/** Where changes are pushed, a look now and then is for those missed while disconnected and for steps. */
+const pushedPauseMs = 1_000;
+/** The reference allows 20 calls a minute, over all who come without a known address. */
+const pollPauseMs = 6_000;
+
+/**
+ * Tells each change of a run and its steps until the run has ended or the user has had enough. A control plane
+ * that goes away meanwhile is waited for.
+ *
+ * @returns 0 when the run completed, 1 when it ended otherwise, 130 when called off
+ */
+export async function watchRun(client: Client, runId: string, output: Output): Promise<number> {
+  const { api, signal } = client;
+  const health = await api.health(signal);
+  const isPushed = health.ok && (health.value.extensions ?? []).includes("events");
+  const over = new AbortController();
+  const until = AbortSignal.any([signal, over.signal]);
+  let change = Promise.withResolvers<void>();
+  const pushing = isPushed
+    ? watchRuns(api, (id) => id === runId && change.resolve(), until)
+    : Promise.resolve();
+  const teller = createTeller(output);
+  try {
+    teller.run(await client.value(api.run(runId, signal)));
+    for (;;) {
+      change = Promise.withResolvers<void>();
+      const run = await look(client, runId, teller, isPushed);
+      if (run !== null && isRunEnded(run.status)) return run.status === "completed" ? 0 : 1;
+      const pauseMs = isPushed ? pushedPauseMs : pollPauseMs;
+      const pause = sleep(pauseMs, undefined, { signal: until }).catch(() => {});
+      await Promise.race([pause, change.promise]);
+      if (signal.aborted) return 130;
+    }
+  } finally {
+    over.abort();
+    await pushing;
+  }
+}
+
+type Teller = ReturnType<typeof createTeller>;
+
+/** One look at the run, and at its steps where that is worth a call. Null while the control plane is away. */
+async function look(
+  { api, signal }: Client,
+  runId: string,
+  teller: Teller,
+  isPushed: boolean,
+): Promise<RunView | null> {
+  const run = await api.run(runId, signal);
+  if (!run.ok) {
+    if (!run.failure.retryable && !signal.aborted) throw failureTrouble(run.failure);
+    teller.away(run.failure.message);
+    await sleep(run.failure.retryAfterMs ?? 0, undefined, { signal }).catch(() => {});
+    return null;
+  }
+  if (isPushed || teller.isNew(run.value)) {
+    const steps = await api.steps(runId, signal);
+    if (steps.ok) steps.value.forEach(teller.step);
+  }
+  teller.run(run.value);
+  return run.value;
+}
+
+function createTeller(output: Output) {
+  let runStatus = "";
+  let isAway = false;
+  const stepStatus = new Map<string, string>();
+  return {
+    isNew: (run: RunView) => run.status !== runStatus,
+    run(run: RunView) {
+      isAway = false;
+      if (run.status === runStatus) return;
+      runStatus = run.status;
+      if (output.isJson) output.json({ kind: "run", run });
+      else output.line(runLine(run, output));
+      if (run.status === "waiting_approval") {
+        output.remark("it waits for a person: stateplane approvals list");
+      }
+    },
+    step(step: StepView) {
+      if (stepStatus.get(step.id) === step.status) return;
+      stepStatus.set(step.id, step.status);
+      if (output.isJson) output.json({ kind: "step", step });
+      else output.line(stepLine(step, output));
+    },
+    away(reason: string) {
+      if (!isAway) output.remark(`${reason}; trying again`);
+      isAway = true;
+    },
+  };
+}

@@ -1,0 +1,78 @@
+import { type ControlPlaneApi, createControlPlaneApi } from "../../adapters/control-plane/api.ts";
+import { InvalidSetting } from "../../machines/contracts/invalid-setting.ts";
+import type { Outcome } from "../../machines/contracts/outcome.ts";
+import type { Context } from "../command.ts";
+import { type DevNote, readDevNote } from "../dev-note.ts";
+import { failureTrouble } from "../output/to-trouble.ts";
+import { Trouble } from "../output/trouble.ts";
+
+/** A client whose failures end the command, each in one line. */
+export interface Client {
+  api: ControlPlaneApi;
+  signal: AbortSignal;
+  /** The value of an answer; a failure is thrown as trouble. */
+  value<T>(answer: Promise<Outcome<T>>): Promise<T>;
+}
+
+/**
+ * Finds the control plane, by the configuration or by a `stateplane dev` that runs in this folder, and closes
+ * the connection after the work.
+ *
+ * @throws Trouble when there is none, or a call fails
+ */
+export async function withControlPlane<T>(
+  { config, stopping }: Pick<Context, "config" | "stopping">,
+  work: (client: Client) => Promise<T>,
+): Promise<T> {
+  const { settings } = config;
+  const target = await findTarget(config);
+  const timeoutMs = settings.requestTimeoutMs;
+  const { signal } = stopping;
+  const api = openApi({ url: target.url, apiKey: target.apiKey, timeoutMs }, config);
+  const value = async <V>(answer: Promise<Outcome<V>>): Promise<V> => {
+    const outcome = await answer;
+    if (outcome.ok) return outcome.value;
+    throw failureTrouble(outcome.failure);
+  };
+  try {
+    return await work({ api, signal, value });
+  } finally {
+    await api.close();
+  }
+}
+
+async function findTarget({
+  settings,
+}: Context["config"]): Promise<Pick<DevNote, "url" | "apiKey">> {
+  const { controlPlaneUrl, apiKey, dataDir } = settings;
+  const note = await readDevNote(dataDir);
+  if (controlPlaneUrl === null) {
+    if (note !== null) return note;
+    throw new Trouble(
+      2,
+      `no control plane: CONTROL_PLANE_URL is not set, and no \`stateplane dev\` runs with ${dataDir}`,
+    );
+  }
+  const key = apiKey ?? (note?.url === controlPlaneUrl ? note.apiKey : null);
+  if (key === null) {
+    throw new Trouble(2, `FD_API_KEY is not set: expected the key of ${controlPlaneUrl}`);
+  }
+  return { url: controlPlaneUrl, apiKey: key };
+}
+
+/** The client refuses what could not be sent; here it is known where that came from. */
+export function openApi(
+  options: { url: string; apiKey: string; timeoutMs: number },
+  { sources }: Pick<Context["config"], "sources">,
+): ControlPlaneApi {
+  try {
+    return createControlPlaneApi(options);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    const isKey = error.message.includes("key");
+    const [key, source] = isKey
+      ? ["FD_API_KEY", sources.apiKey]
+      : ["controlPlaneUrl", sources.controlPlaneUrl];
+    throw new InvalidSetting(key, source, error.message.replace(/^.*expected /, ""));
+  }
+}

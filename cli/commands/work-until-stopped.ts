@@ -1,0 +1,25 @@
+import { once } from "node:events";
+import type { Worker } from "../compose/start-worker.ts";
+import { Trouble } from "../output/trouble.ts";
+import type { Stopping } from "../stopping.ts";
+
+/**
+ * Lets the worker work until the first signal, then lets its steps finish; at the second they are handed back.
+ *
+ * @throws Trouble when the worker gave up by itself
+ */
+export async function workUntilStopped(
+  worker: Pick<Worker, "runtime" | "close" | "hurry">,
+  stopping: Stopping,
+  onStopping: () => void,
+): Promise<void> {
+  const { signal, now } = stopping;
+  const asked = signal.aborted ? Promise.resolve(null) : once(signal, "abort").then(() => null);
+  const ended = await Promise.race([asked, worker.runtime.ended]);
+  if (ended === null) onStopping();
+  if (now.aborted) worker.hurry();
+  now.addEventListener("abort", () => worker.hurry(), { once: true });
+  await worker.close();
+  const fault = ended?.fault ?? null;
+  if (fault !== null) throw new Trouble(3, `the worker gave up: ${fault}`);
+}

@@ -1,0 +1,65 @@
+import { awaitControlPlane } from "../compose/await-control-plane.ts";
+import { startWorker, type Worker } from "../compose/start-worker.ts";
+import type { Command, Context } from "../command.ts";
+import { maskUrl } from "../config/mask.ts";
+import { Trouble } from "../output/trouble.ts";
+import { openApi } from "./with-control-plane.ts";
+import { openLog } from "./open-log.ts";
+import { workUntilStopped } from "./work-until-stopped.ts";
+
+/** `worker`: takes jobs until it is told to stop. */
+export const work: Command = async (context) => {
+  const { config, env, stopping } = context;
+  const target = required(context.config);
+  const log = openLog(context, "info");
+  const { signal } = stopping;
+  let worker: Worker;
+  try {
+    worker = await startWorker(config, { env, log }, async () => {
+      const api = openApi({ ...target, timeoutMs: config.settings.requestTimeoutMs }, config);
+      try {
+        await awaitControlPlane(api, config.sources.apiKey, log, signal);
+      } finally {
+        await api.close();
+      }
+      signal.throwIfAborted();
+      return target;
+    });
+  } catch (error) {
+    // Told to stop before it began: nothing was taken, and all is closed.
+    if (signal.aborted) return 0;
+    throw error;
+  }
+  const { store, tools, ports } = worker;
+  log.info(
+    {
+      store: store.describe,
+      controlPlane: maskUrl(target.url),
+      consumer: ports.queue.consumer,
+      concurrency: config.settings.concurrency,
+      sandbox: "missing" in ports.sandbox ? ports.sandbox.missing : ports.sandbox.driver,
+      mcpServers: tools.servers.map(({ name }) => name),
+    },
+    "the worker takes jobs",
+  );
+  const { drainMs } = config.settings;
+  await workUntilStopped(worker, stopping, () =>
+    log.info({ drainMs }, "stopping: no more jobs are taken, steps may finish"),
+  );
+  log.info({}, "the worker has stopped");
+  return 0;
+};
+
+/** What a worker can't do without: silently standing in for any of it would lose somebody's jobs. */
+function required({ settings }: Context["config"]): { url: string; apiKey: string } {
+  const { redisUrl, store, controlPlaneUrl: url, apiKey } = settings;
+  const missing = [
+    ...(redisUrl === null && store === "auto"
+      ? ["REDIS_URL (the stream of the control plane; or --store redis or sqlite, for one machine)"]
+      : []),
+    ...(url === null ? ["CONTROL_PLANE_URL (such as http://localhost:8080)"] : []),
+    ...(apiKey === null ? ["FD_API_KEY (the control plane's key)"] : []),
+  ];
+  if (missing.length === 0 && url !== null && apiKey !== null) return { url, apiKey };
+  throw new Trouble(2, `the worker needs ${missing.join(", and ")} to be set`);
+}

@@ -1,0 +1,55 @@
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type } from "arktype";
+
+const shape = type({
+  pid: "number.integer > 0",
+  url: "string",
+  apiKey: "string",
+  store: "'redis' | 'private-redis' | 'sqlite'",
+});
+/** What a running `stateplane dev` leaves for the other commands of its folder. */
+export type DevNote = typeof shape.infer;
+
+const fileIn = (dataDir: string) => join(dataDir, "dev.json");
+
+/** Writes the note for this user alone: it holds the key. */
+export async function writeDevNote(dataDir: string, note: DevNote): Promise<string> {
+  const file = fileIn(dataDir);
+  const fresh = `${file}.${note.pid}`;
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  await rm(fresh, { force: true });
+  await writeFile(fresh, `${JSON.stringify(note, null, 2)}\n`, { mode: 0o600 });
+  await rename(fresh, file);
+  return file;
+}
+
+/** The note of a program that is still there; null for none, a stale one or one that can't be read. */
+export async function readDevNote(dataDir: string): Promise<DevNote | null> {
+  const text = await readFile(fileIn(dataDir), "utf8").catch(() => null);
+  if (text === null) return null;
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    return null;
+  }
+  const note = shape(parsed);
+  return note instanceof type.errors || !isAlive(note.pid) ? null : note;
+}
+
+/** Takes the note away, if it is still this program's. */
+export async function removeDevNote(dataDir: string, pid: number): Promise<void> {
+  const note = await readDevNote(dataDir);
+  if (note?.pid === pid) await rm(fileIn(dataDir), { force: true });
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // Somebody else's program is alive too.
+    return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
+}
