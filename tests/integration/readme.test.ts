@@ -79,7 +79,7 @@ describe("the README", () => {
 
   it("links only to files that exist", async () => {
     const links = [...readme.matchAll(/\]\((?!http)([^)#]+)/g)].map(([, path = ""]) => path);
-    const missing = [];
+    const missing: string[] = [];
     for (const path of links) {
       await run("test", ["-e", join(root, path)]).catch(() => missing.push(path));
     }
