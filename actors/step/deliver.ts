@@ -3,13 +3,12 @@ import type { Report } from "../../machines/contracts/ports/control-plane.ts";
 import { isStepEnded } from "../../machines/contracts/status.ts";
 import { toResultBody } from "../../machines/contracts/step-result.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
-import { stored } from "../store-failure.ts";
-import { isLeaseStale } from "./is-lease-stale.ts";
+import { confirmLease } from "./confirm-lease.ts";
 import { occasion, type StepWork, type WorkScope } from "./work.ts";
 
 /** Sends the report once; the chart sends it again until it is acknowledged. */
 export const deliver: StepWork = async (scope) => {
-  const { ports, options, life, context, signal } = scope;
+  const { ports, life, context, signal } = scope;
   const { result } = context;
   if (result === null) throw new Error("a step without a result reached reported");
   const extensions = await ports.controlPlane.extensions(signal);
@@ -20,12 +19,7 @@ export const deliver: StepWork = async (scope) => {
   }
   const body = toResultBody(result);
   // Last, so that nothing that takes time stands between the look and the sending.
-  if (isLeaseStale(life, ports.clock, options)) {
-    const asked = ports.clock.monotonic();
-    const written = await stored(ports.store.record(life.lease, result, life.path));
-    if (written === "lost") return { type: "lease.lost" };
-    life.leaseSeen = asked;
-  }
+  await confirmLease(scope);
   const report: Report = {
     ...life.key,
     fence: life.lease.fence,

@@ -1,6 +1,7 @@
 import type { Ask } from "../../machines/contracts/action.ts";
 import type { Failure } from "../../machines/contracts/failure.ts";
 import type { Outcome } from "../../machines/contracts/outcome.ts";
+import { confirmLease } from "./confirm-lease.ts";
 import { occasion, type StepWork, type WorkScope } from "./work.ts";
 
 /** Puts every open question to the control plane, and says there that the step waits. */
@@ -21,6 +22,7 @@ export const requestApproval: StepWork = async (scope) => {
     if (!asked.ok) return failed(asked.failure);
     asks.push(asked.value);
   }
+  await confirmLease(scope);
   const waiting = await ports.controlPlane.report(
     {
       ...life.key,
@@ -47,6 +49,7 @@ export const requestApproval: StepWork = async (scope) => {
 
 async function putQuestion(scope: WorkScope, ask: Ask, latest: number): Promise<Outcome<Ask>> {
   const { ports, life, signal } = scope;
+  await confirmLease(scope);
   const put = await ports.controlPlane.requestApproval(life.key, ask, signal);
   if (!put.ok) return put;
   const expiry = put.value.expires_at == null ? latest : Date.parse(put.value.expires_at);

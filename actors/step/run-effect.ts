@@ -7,6 +7,7 @@ import type { Outcome } from "../../machines/contracts/outcome.ts";
 import { digest } from "../digest.ts";
 import type { Effect, Work } from "../handlers/handler.ts";
 import { LeaseLost, stored } from "../store-failure.ts";
+import { confirmLease } from "./confirm-lease.ts";
 import { stow, unstow } from "./stow.ts";
 import { actionDigest, toAsk } from "./to-ask.ts";
 import type { WorkScope } from "./work.ts";
@@ -52,6 +53,7 @@ export function effectRunner(scope: WorkScope) {
     if (effect.repeat === "unsafe" || grant !== undefined) {
       await append(scope, begun(scope, id, grant));
     }
+    await confirmLease(scope);
     const outcome = await traced(scope, effect, id);
     // Cut short by us, not ended: what it did is not known, and is not written down as known.
     if (!outcome.ok) signal.throwIfAborted();
