@@ -1,0 +1,54 @@
+import { type Job, toEnvelope } from "../../machines/contracts/job.ts";
+import type { JsonObject } from "../../machines/contracts/json.ts";
+import type { StepType } from "../../machines/contracts/step-type.ts";
+import type { StepKind, StepPlan } from "./plan.ts";
+
+const types: Record<StepKind, StepType> = {
+  pay: "tool",
+  put: "tool",
+  look: "tool",
+  model: "llm",
+  loop: "llm",
+  sandbox: "sandbox",
+  retrieval: "retrieval",
+  approval: "approval",
+  unsound: "tool",
+  nameless: "tool",
+};
+
+/** What a tool or a loop step is given: `ref` says whose effect it is. */
+function inputOf({ kind, stepId }: StepPlan): JsonObject {
+  switch (kind) {
+    case "pay":
+    case "put":
+    case "look":
+      return { tool_name: kind, tool_input: { ref: stepId } };
+    case "model":
+    case "loop":
+      return { prompt: stepId, loop: kind === "loop" };
+    case "sandbox":
+      return { code: stepId, language: "bash" };
+    case "retrieval":
+      return { query: stepId };
+    default:
+      return { message: `may ${stepId} go on?` };
+  }
+}
+
+/** The stream fields of a planned step's job. */
+export function fieldsOf(step: StepPlan, createdAt: number): Record<string, string> {
+  if (step.kind === "nameless") return { data: "neither JSON nor a name" };
+  const job: Job = {
+    runId: step.runId,
+    stepId: step.stepId,
+    stepType: step.kind === "unsound" ? ("dance" as StepType) : types[step.kind],
+    input: inputOf(step),
+    tenantId: null,
+    projectId: null,
+    agentId: null,
+    traceId: null,
+    spanId: null,
+    createdAt,
+  };
+  return { data: toEnvelope(job) };
+}

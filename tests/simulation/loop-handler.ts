@@ -1,0 +1,48 @@
+import type { StepHandler } from "../../actors/handlers/handler.ts";
+import { llmHandler } from "../../actors/handlers/llm.ts";
+import type { Json, JsonObject } from "../../machines/contracts/json.ts";
+import type { RuntimePorts } from "../../actors/ports.ts";
+
+/**
+ * A user's own handler, as an agent loop would be: a model is asked, then an unsafe tool is called that needs a
+ * grant of its own, then the model is asked again. Steps that are no loops get the product's handler.
+ */
+export function loopHandler({
+  models,
+  tools,
+}: Pick<RuntimePorts, "models" | "tools">): StepHandler {
+  const plain = llmHandler({ models }, "simulated");
+  return async (scope) => {
+    const { job, effect, permission } = scope;
+    if (job.input["loop"] !== true) return plain(scope);
+    const ask = (turn: number) =>
+      effect<JsonObject>({
+        name: "model",
+        input: { turn },
+        repeat: "safe",
+        run: async (signal, idempotencyKey) => {
+          const request = { model: "simulated", messages: [], maxTokens: 1, idempotencyKey };
+          const reply = await models.complete(request, signal);
+          return reply.ok ? { ok: true, value: { said: reply.value.content } } : reply;
+        },
+      });
+    const first = await ask(1);
+    if (!first.ok) return first.work;
+    const input = { ref: job.stepId };
+    const permitted = permission({ kind: "tool", name: "pay", input });
+    if (!permitted.granted) return permitted.work;
+    const paid = await effect<Json>({
+      name: "tool:pay",
+      input,
+      repeat: "unsafe",
+      ...(permitted.grant === null ? {} : { grant: permitted.grant }),
+      run: async (signal) => {
+        const called = await tools.call("pay", input, signal);
+        return called.ok ? { ok: true, value: called.value.content } : called;
+      },
+    });
+    if (!paid.ok) return paid.work;
+    const last = await ask(2);
+    return last.ok ? { kind: "done", output: last.value } : last.work;
+  };
+}
