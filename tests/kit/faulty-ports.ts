@@ -57,7 +57,11 @@ export function faultyPorts(scene: {
       report: (report, signal) =>
         asked(`report ${report.body.status}`, () => controlPlane.report(report, signal)),
       async requestApproval(step, ask, signal) {
-        const put = () => controlPlane.requestApproval(step, ask, signal);
+        const put = () => {
+          const { digest, action } = ask;
+          world.seen.push({ what: "asked", life: life.number, digest, name: action.name });
+          return controlPlane.requestApproval(step, ask, signal);
+        };
         const approval = await asked("requestApproval", put);
         if (approval.ok) await people.decideEarly();
         return approval;

@@ -52,7 +52,13 @@ const repeatsGranted = ({ seen }: Walk): number =>
 function wasCompleted(seen: readonly Seen[], touch: Touch): boolean {
   const [answered, journalled, next] = seen
     .slice(seen.indexOf(touch) + 1)
-    .filter((item) => "life" in item && item.life === touch.life && item.what !== "judged");
+    .filter(
+      (item) =>
+        "life" in item &&
+        item.life === touch.life &&
+        item.what !== "judged" &&
+        item.what !== "asked",
+    );
   const isWell = (item: Seen | undefined) =>
     item !== undefined && item.what !== "fault" && item.what !== "ended";
   return answered?.what === "answered" && isWell(journalled) && isWell(next);
@@ -147,15 +153,20 @@ export const lifecyclePromises: readonly LifecyclePromise[] = [
 ];
 
 /**
- * A person's no, or nobody's yes in time, ends the step: lives that begin later do nothing. Unless the step was
- * not yet parked when it came, and policy, asked anew, no longer wants to know.
+ * A person's no, or nobody's yes in time, ends the step: lives that begin later do nothing. Unless nobody waits
+ * for that answer any more: the asker died before it parked, and policy, asked anew, allowed the step.
  */
 function isRefused(before: readonly Seen[], life: number): boolean {
-  const refused = before.findIndex((item) => item.what === "decided" && item.status !== "approved");
-  if (refused === -1) return false;
-  const [heard, since] = [before.slice(0, refused), before.slice(refused)];
-  if (heard.some((item) => "life" in item && item.life === life)) return false;
-  return !since.some((item) => item.what === "judged" && item.kind === "allow");
+  return before.some((item, at) => {
+    if (item.what !== "decided" || item.status === "approved") return false;
+    const wasAlive = before.slice(0, at).some((other) => "life" in other && other.life === life);
+    const { digest: refused } = item;
+    const asked = before.findLastIndex(
+      (other) => other.what === "asked" && other.digest === refused,
+    );
+    const since = before.slice(asked);
+    return !wasAlive && !since.some((other) => other.what === "judged" && other.kind === "allow");
+  });
 }
 
 /** Judged by what was said before the touch: by the policies in any life, or by people, of this very action. */

@@ -28,6 +28,7 @@ export type Seen =
   | { what: "called" | "answered" | "ended" | "fault"; life: number; name: string }
   /** The strictest verdict of all that were asked about the step's own action. */
   | { what: "judged"; life: number; kind: Verdict["kind"] | "away" }
+  | { what: "asked"; life: number; digest: string; name: string }
   /** `digest` is the one the answer was given for. */
   | {
       what: "decided";

@@ -8,6 +8,8 @@ export function tellStory({ seen, hasEnded, controlPlane }: Walk): string {
         return `  life ${item.life}: TOUCHED ${item.action.kind} ${item.action.name} (${item.repeat})`;
       case "judged":
         return `  life ${item.life}: policy says ${item.kind}`;
+      case "asked":
+        return `  life ${item.life}: asked about ${item.name}`;
       case "decided":
         return `  people: ${item.status} ${item.action.kind} ${item.action.name}`;
       case "answered":
