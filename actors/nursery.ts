@@ -35,10 +35,8 @@ export function nursery(household: Household) {
       }
     });
     return () => {
-      for (const { actor, life } of household.alive.values()) {
-        life.abort();
-        actor.stop();
-      }
+      // XState refuses to stop an actor that has a parent; without its work it is silent anyway.
+      for (const { life } of household.alive.values()) life.abort();
     };
   });
 }

@@ -246,9 +246,16 @@ describe.each([redisHomes(), sqliteHomes()])("people in the loop, on $name", (ho
     const [{ id = "" } = {}] = await scene.questions(1);
     await scene.idle();
     const job = {
-      ...{ runId, stepId, stepType: "tool" as const, createdAt: null },
+      runId,
+      stepId,
+      stepType: "tool" as const,
       input: { tool_name: "write", tool_input: { n: 1 } },
-      ...{ tenantId: null, projectId: null, agentId: null, traceId: null, spanId: null },
+      tenantId: null,
+      projectId: null,
+      agentId: null,
+      traceId: null,
+      spanId: null,
+      createdAt: null,
     };
     const again = () => scene.home.queue.publish({ data: toEnvelope(job) });
     await Promise.all([scene.answer(id, true), again(), again(), again()]);
