@@ -17,12 +17,13 @@ export class Crew {
     if (this.alive.has(slot)) return;
     const life = (this.#lives.get(slot) ?? 0) + 1;
     this.#lives.set(slot, life);
+    this.#stage.world.note(`w${slot}.${life}`, "starts");
     const worker = await startWorker(this.#stage, slot, life, (struck, call, side) =>
       this.#strike(struck, call, side),
     );
     this.#homes.push(worker.home);
+    if (worker.gate.isShut) return;
     this.alive.set(slot, worker);
-    this.#stage.world.note(worker.name, "starts");
     void worker.runtime.ended.then(({ fault }) => {
       if (fault !== null) this.#stage.witness.unexpected.push(`${worker.name} stopped: ${fault}`);
     });

@@ -39,7 +39,9 @@ export class Plane {
   readonly steps = new Map<string, PlaneStep>();
   readonly approvals: PlaneApproval[] = [];
   readonly cancelled = new Set<string>();
-  /** Wall times at which policy allowed a step's tool. */
+  /** Answers that people will give, and jobs that are on their way to the stream. */
+  underWay = 0;
+  /** Steps whose tool policy allowed. */
   readonly allowed = new Set<string>();
   /** Told of every run that ended. */
   readonly listeners = new Set<(runId: string, status: string) => void>();
@@ -48,7 +50,7 @@ export class Plane {
 
   constructor(plan: Plan, world: World, enqueue: (step: StepPlan) => void) {
     this.#world = world;
-    this.#enqueue = enqueue;
+    this.#enqueue = (step) => this.#later(5, () => enqueue(step));
     for (const step of plan.steps) {
       const made: PlaneStep = {
         plan: step,
@@ -160,7 +162,7 @@ export class Plane {
     const { answer, afterMs } =
       approval.ask.action.kind === "repeat" ? plan.repeatPerson : plan.person;
     if (answer === "ignore") return;
-    this.#world.schedule(afterMs, () => {
+    this.#later(afterMs, () => {
       this.#expire(approval);
       if (approval.status !== "pending") return;
       approval.status = answer === "grant" ? "approved" : "rejected";
@@ -172,6 +174,14 @@ export class Plane {
         step.status = "running";
       }
       this.#enqueue(step.plan);
+    });
+  }
+
+  #later(ms: number, what: () => void): void {
+    this.underWay += 1;
+    this.#world.schedule(ms, () => {
+      this.underWay -= 1;
+      what();
     });
   }
 

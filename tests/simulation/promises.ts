@@ -24,7 +24,7 @@ interface Case extends Stage, Ending {
 
 /** Nothing on the stream, nobody at work, and what is parked waits for a person. */
 export async function isQuiet(stage: Stage, home: Home, crew: Crew): Promise<boolean> {
-  if ((await home.queue.stats()).length > 0) return false;
+  if (stage.plane.underWay > 0 || (await home.queue.stats()).length > 0) return false;
   if ([...crew.alive.values()].some(({ runtime }) => runtime.steps().length > 0)) return false;
   for (const { stepId, runId, kind } of stage.plan.steps) {
     if (kind === "nameless") continue;

@@ -38,7 +38,7 @@ export async function simulate(plan: Plan, plant: PlantName | null = null): Prom
     world.note("plane", `publishes ${step.stepId} (${step.kind})`);
     void home.queue.publish(fieldsOf(step, world.now()));
   };
-  const plane = new Plane(plan, world, (step) => void world.schedule(5, () => publish(step)));
+  const plane = new Plane(plan, world, publish);
   const steps = new Map(plan.steps.map((step) => [step.stepId, step]));
   const isFaulty = () => world.elapsed < plan.healAt;
   const shared = { plan, path, world, weather, witness, plane, steps, plant, isFaulty };
