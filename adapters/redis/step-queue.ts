@@ -85,7 +85,7 @@ export function createStepQueue(
       reader.disconnect();
       // A server that is away is not waited for: others forget this consumer in time.
       const leaving = redis.status === "ready" && leave(stream, group, consumer).catch(() => {});
-      await Promise.race([leaving, sleep(leaveMs)]);
+      await Promise.race([leaving, sleep(leaveMs, undefined, { ref: false })]);
     },
   };
 }
