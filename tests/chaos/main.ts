@@ -76,6 +76,7 @@ function summary(report: ChaosReport): string {
     ["questions asked", `${questions.policy} by policy, ${questions.inDoubt} in doubt`],
     ["workers killed", report.kills],
     ["workers paused past their lease", report.pauses],
+    ["workers that ended by themselves", report.fell],
     ["Redis restarted", report.restarts],
     ["jobs taken over", report.takeOvers],
     ["writes refused by the fence", report.refusedWrites],

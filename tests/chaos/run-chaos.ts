@@ -37,6 +37,8 @@ export interface ChaosReport extends Results {
   workers: number;
   kills: number;
   pauses: number;
+  /** Workers that ended by themselves. */
+  fell: number;
   /** Of Redis. */
   restarts: number;
   awayMs: number;
@@ -53,6 +55,8 @@ export interface ChaosReport extends Results {
 
 const prefix = "chaos:";
 const stepsOfRun = 4;
+/** Enough that no worker is ever idle, few enough that faults come in the middle of things. */
+const runsAtOnce = 200;
 /** What the steps do, in shares of a hundred. */
 const mix: [StepKind, number][] = [
   ["retrieve", 22],
@@ -107,18 +111,20 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   });
   closing.defer(() => troop.end());
 
-  const publishing = publish(api, options, random);
-  // Awaited below; until then its failure must not be the end of the process.
-  publishing.catch(() => {});
   const runs = Math.ceil(options.steps / stepsOfRun);
   let restarts = 0;
   let isSentAway = false;
+  let begun = 0;
   let ended = 0;
   let shownAt = 0;
   const seconds = () => (performance.now() - started) / 1_000;
   while (ended < runs && seconds() * 1_000 < options.limitMs && !signal.aborted) {
     await approve(api);
     ended = await endedRuns(api);
+    while (begun < Math.min(runs, ended + runsAtOnce)) {
+      await beginRun(api, begun * stepsOfRun, options.steps, random);
+      begun += 1;
+    }
     const share = ended / runs;
     if (share > 0.25 && !isSentAway) {
       isSentAway = true;
@@ -138,7 +144,6 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     await sleep(100);
   }
   signal.throwIfAborted();
-  await publishing;
   proxy.mend();
   // The paused ones come back to a world that has gone on without them: now they could do harm.
   await troop.settle(options.leaseMs * 2);
@@ -163,16 +168,15 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   };
 }
 
-async function publish(
+async function beginRun(
   api: ControlPlaneApi,
-  { steps, signal }: ChaosOptions,
+  from: number,
+  until: number,
   random: () => number,
 ): Promise<void> {
-  for (let made = 0; made < steps; made += stepsOfRun) {
-    const kinds = Array.from({ length: Math.min(stepsOfRun, steps - made) }, () => draw(random));
-    const planned = kinds.map((kind, at) => planStep(kind, `order-${made + at}`));
-    must(await api.createRun({ agentId: "chaos", input: {}, steps: planned }, signal));
-  }
+  const kinds = Array.from({ length: Math.min(stepsOfRun, until - from) }, () => draw(random));
+  const steps = kinds.map((kind, at) => planStep(kind, `order-${from + at}`));
+  must(await api.createRun({ agentId: "chaos", input: {}, steps }, forever));
 }
 
 function draw(random: () => number): StepKind {

@@ -4,11 +4,14 @@ import type { Child } from "./spawn-child.ts";
 import { spawnWorker } from "./spawn-worker.ts";
 
 export interface Troop {
-  counts(): { kills: number; pauses: number };
+  /** `fell`: workers that ended by themselves, as one does that starts while Redis is away. */
+  counts(): { kills: number; pauses: number; fell: number };
   /** No more blows: the paused go on, all work for `ms` more, and are then drained. */
   settle(ms: number): Promise<void>;
   end(): Promise<void>;
 }
+
+const respawnMs = 500;
 
 /**
  * Workers that are killed (SIGKILL) and replaced, or paused (SIGSTOP) for longer than their lease and continued,
@@ -22,16 +25,23 @@ export function startTroop(options: {
   worker: LedgerWorkerOptions;
 }): Troop {
   const { random, blowMs, worker } = options;
-  const counts = { kills: 0, pauses: 0 };
+  const counts = { kills: 0, pauses: 0, fell: 0 };
   const all = new Set<Child>();
   const over = new AbortController();
-  const spawn = () => {
+  const places: Child[] = [];
+  const spawn = (place: number) => {
     const child = spawnWorker(worker);
     all.add(child);
-    void child.exited.then(() => all.delete(child));
-    return child;
+    places[place] = child;
+    void child.exited.then(async () => {
+      all.delete(child);
+      if (places[place] !== child || over.signal.aborted) return;
+      counts.fell += 1;
+      await sleep(respawnMs);
+      if (places[place] === child && !over.signal.aborted) spawn(place);
+    });
   };
-  const places = Array.from({ length: options.size }, spawn);
+  for (let place = 0; place < options.size; place += 1) spawn(place);
   const paused = new Map<Child, Promise<void>>();
 
   const pause = async (child: Child) => {
@@ -45,12 +55,12 @@ export function startTroop(options: {
   const strike = () => {
     const at = Math.floor(random() * places.length);
     const child = places[at];
-    if (child === undefined) return;
-    if (child.hasExited() || random() < 0.5) {
+    if (child === undefined || child.hasExited()) return;
+    if (random() < 0.5) {
       // A paused one dies too: then it never learns what it missed.
-      if (!child.hasExited()) counts.kills += 1;
+      counts.kills += 1;
+      spawn(at);
       child.signal("SIGKILL");
-      places[at] = spawn();
     } else if (!paused.has(child)) {
       counts.pauses += 1;
       paused.set(child, pause(child));

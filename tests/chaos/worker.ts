@@ -1,3 +1,4 @@
+import { StoreUnreachable } from "../../machines/contracts/store-unreachable.ts";
 import { type LedgerWorkerOptions, startLedgerWorker } from "./ledger-worker.ts";
 
 /**
@@ -5,7 +6,11 @@ import { type LedgerWorkerOptions, startLedgerWorker } from "./ledger-worker.ts"
  * once, and it never outlives whoever started it.
  */
 const options = JSON.parse(process.env["STATEPLANE_CHAOS_WORKER"] ?? "") as LedgerWorkerOptions;
-const worker = await startLedgerWorker(options);
+const worker = await startLedgerWorker(options).catch((error: unknown) => {
+  // Redis may be away just now: whoever started us starts another.
+  if (error instanceof StoreUnreachable) process.exit(1);
+  throw error;
+});
 
 const drain = () => void worker.runtime.drain(options.drainMs);
 process.on("SIGTERM", drain);
