@@ -75,7 +75,7 @@ function verbs(group: string): string {
   const all = names
     .filter((name) => name.startsWith(`${group} `))
     .map((name) => name.split(" ")[1]);
-  return `${all.slice(0, -1).join(", ")} or ${all.at(-1)}`;
+  return all.join(", ").replace(/, (?=[^,]*$)/, " or ");
 }
 
 function find(words: string): CommandName | null {
@@ -86,12 +86,10 @@ function find(words: string): CommandName | null {
 export function flagsOf(name: CommandName): Readonly<Record<string, FlagSpec>> {
   const spec: CommandSpec = specs[name];
   const settings = spec.settings.map((key): [string, FlagSpec] => {
-    const { flag = key, env = [], fallback = null } = settingSources[key];
-    const standard = fallback === null ? "" : ` (${fallback})`;
-    return [
-      flag,
-      { type: "text", value: "VALUE", help: `or ${env[0] ?? "in the file"}${standard}` },
-    ];
+    const { flag = key, env = [], fallback = null, help = "" } = settingSources[key];
+    const origin = [env[0], fallback].filter((part) => part != null && part !== "");
+    const text = `${help} (${origin.join(", else ")})`;
+    return [flag, { type: "text", value: "VALUE", help: text }];
   });
   return { ...spec.flags, ...Object.fromEntries(settings), ...commonFlags };
 }

@@ -109,6 +109,12 @@ export const specs = {
     settings: [...client],
     example: ["stateplane runs cancel run_01JFVX0000000000000000000A"],
   },
+  "agents list": {
+    args: [],
+    summary: "the agents that can be asked for a run",
+    settings: [...client, "projectId"],
+    example: ["stateplane agents list --json"],
+  },
   "approvals list": {
     args: [],
     summary: "the actions that wait for a person",

@@ -1,30 +1,23 @@
 import type { Command } from "../command.ts";
 import type { CommandName } from "../specs.ts";
-import { listApprovals, resolve } from "./approvals.ts";
-import { showConfig } from "./config.ts";
-import { dev } from "./dev.ts";
-import { changeLetter, listLetters, showLetter } from "./dlq.ts";
-import { doctor } from "./doctor.ts";
-import { cancelRun, getRun, listRuns, watchRunCommand } from "./runs.ts";
-import { submit } from "./submit.ts";
-import { work } from "./worker.ts";
 
-/** What each command does. */
-export const commands: Readonly<Record<CommandName, Command>> = {
-  dev,
-  worker: work,
-  submit,
-  "runs list": listRuns,
-  "runs get": getRun,
-  "runs watch": watchRunCommand,
-  "runs cancel": cancelRun,
-  "approvals list": listApprovals,
-  "approvals approve": resolve(true),
-  "approvals reject": resolve(false),
-  "dlq list": listLetters,
-  "dlq show": showLetter,
-  "dlq retry": changeLetter("retry"),
-  "dlq drop": changeLetter("drop"),
-  config: showConfig,
-  doctor,
+/** What each command does, loaded when it is asked for: a look at the runs needs no worker. */
+export const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
+  dev: async () => (await import("./dev.ts")).dev,
+  worker: async () => (await import("./worker.ts")).work,
+  submit: async () => (await import("./submit.ts")).submit,
+  "runs list": async () => (await import("./runs.ts")).listRuns,
+  "runs get": async () => (await import("./runs.ts")).getRun,
+  "runs watch": async () => (await import("./runs.ts")).watchRunCommand,
+  "runs cancel": async () => (await import("./runs.ts")).cancelRun,
+  "agents list": async () => (await import("./agents.ts")).listAgents,
+  "approvals list": async () => (await import("./approvals.ts")).listApprovals,
+  "approvals approve": async () => (await import("./approvals.ts")).resolve(true),
+  "approvals reject": async () => (await import("./approvals.ts")).resolve(false),
+  "dlq list": async () => (await import("./dlq.ts")).listLetters,
+  "dlq show": async () => (await import("./dlq.ts")).showLetter,
+  "dlq retry": async () => (await import("./dlq.ts")).changeLetter("retry"),
+  "dlq drop": async () => (await import("./dlq.ts")).changeLetter("drop"),
+  config: async () => (await import("./config.ts")).showConfig,
+  doctor: async () => (await import("./doctor.ts")).doctor,
 };

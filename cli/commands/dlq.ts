@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import type { DeadLetter, StepQueue } from "../../machines/contracts/ports/step-queue.ts";
 import { parseJob } from "../../machines/contracts/job.ts";
 import type { Command, Context } from "../command.ts";
@@ -8,10 +9,11 @@ import { Trouble } from "../output/trouble.ts";
 import { readLimit } from "./read-limit.ts";
 
 /** `dlq list`. */
-export const listLetters: Command = (context) =>
-  withQueue(context, async (queue) => {
-    const { output, invocation } = context;
-    const letters = await queue.deadLetters(readLimit(invocation));
+export const listLetters: Command = (context) => {
+  const { output, invocation } = context;
+  const limit = readLimit(invocation);
+  return withQueue(context, async (queue) => {
+    const letters = await queue.deadLetters(limit);
     if (output.isJson) {
       output.json(letters);
       return 0;
@@ -26,6 +28,7 @@ export const listLetters: Command = (context) =>
     output.table(["LETTER", "SINCE", "STEP", "DELIVERIES", "REASON"], rows);
     return 0;
   });
+};
 
 /** `dlq show`. */
 export const showLetter: Command = (context) =>
@@ -62,6 +65,9 @@ async function withQueue(
 ): Promise<number> {
   const { settings, sources } = config;
   const note = settings.redisUrl === null ? await readDevNote(settings.dataDir) : null;
+  if (settings.redisUrl === null && note === null && !existsSync(settings.dataDir)) {
+    throw new Trouble(2, `no store: REDIS_URL is not set, and there is no ${settings.dataDir}`);
+  }
   const isDefault = sources.store === "default";
   const store = note?.store === "sqlite" && isDefault ? "sqlite" : settings.store;
   const here = { settings: { ...settings, store }, sources };

@@ -30,10 +30,9 @@ export async function watchRun(client: Client, runId: string, output: Output): P
     : Promise.resolve();
   const teller = createTeller(output);
   try {
-    teller.run(await client.value(api.run(runId, signal)));
-    for (;;) {
+    for (let isFirst = true; ; isFirst = false) {
       change = Promise.withResolvers<void>();
-      const run = await look(client, runId, teller, isPushed);
+      const run = await look(client, runId, teller, { isPushed, isFirst });
       if (run !== null && isRunEnded(run.status)) return run.status === "completed" ? 0 : 1;
       const pauseMs = isPushed ? pushedPauseMs : pollPauseMs;
       const pause = sleep(pauseMs, undefined, { signal: until }).catch(() => {});
@@ -48,16 +47,17 @@ export async function watchRun(client: Client, runId: string, output: Output): P
 
 type Teller = ReturnType<typeof createTeller>;
 
-/** One look at the run, and at its steps where that is worth a call. Null while the control plane is away. */
+/** One look at the run, and at its steps where that is worth a call. Null while the control plane is away, at other
+ * than the first time. */
 async function look(
   { api, signal }: Client,
   runId: string,
   teller: Teller,
-  isPushed: boolean,
+  { isPushed, isFirst }: { isPushed: boolean; isFirst: boolean },
 ): Promise<RunView | null> {
   const run = await api.run(runId, signal);
   if (!run.ok) {
-    if (!run.failure.retryable && !signal.aborted) throw failureTrouble(run.failure);
+    if ((isFirst || !run.failure.retryable) && !signal.aborted) throw failureTrouble(run.failure);
     teller.away(run.failure.message);
     await sleep(run.failure.retryAfterMs ?? 0, undefined, { signal }).catch(() => {});
     return null;

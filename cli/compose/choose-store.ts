@@ -7,6 +7,7 @@ import { systemClock } from "../../actors/system-clock.ts";
 import { InvalidSetting } from "../../machines/contracts/invalid-setting.ts";
 import type { Home } from "../../machines/contracts/ports/home.ts";
 import type { Config } from "../config/load-config.ts";
+import { makeDataDir } from "./make-data-dir.ts";
 
 export interface ChosenStore {
   home: Home;
@@ -33,6 +34,7 @@ export async function chooseStore(
     const home = await createRedisHome({ url, prefix, consumer, source: sources.redisUrl });
     return { home, kind: "redis", describe: home.describe, close: () => home.close() };
   }
+  await makeDataDir(dataDir);
   if (store !== "sqlite" && findRedisServer(process.env["PATH"] ?? "") !== null) {
     return openPrivate(join(dataDir, "redis"), prefix, consumer);
   }

@@ -8,6 +8,7 @@ import type { Config } from "../config/load-config.ts";
 import type { Settings } from "../config/settings.ts";
 import { Trouble } from "../output/trouble.ts";
 import type { ChosenTools } from "./choose-tools.ts";
+import { makeDataDir } from "./make-data-dir.ts";
 import { startWorker, type Worker, type WorkerHooks } from "./start-worker.ts";
 
 /** A whole data plane in this process: control plane, store and worker. `await using` ends it. */
@@ -35,6 +36,7 @@ export async function startDev(
   let served = { url: "", port: 0 };
   let agents: AgentSeed[] = [];
   const worker = await startWorker(config, hooks, async (store, tools, closing) => {
+    await makeDataDir(settings.dataDir);
     agents = agentSeeds(settings, tools);
     const starting = startEmbeddedControlPlane({
       path: join(settings.dataDir, "control-plane.sqlite"),

@@ -6,6 +6,8 @@ interface SettingSource {
   env?: readonly string[];
   /** Without the dashes. */
   flag?: string;
+  /** Of the flag. */
+  help?: string;
   /** Absent where the setting has no default. */
   fallback?: string | number | null;
   /** How it is shown: `secret` to its last characters, `url` without what a URL may hide. */
@@ -19,41 +21,81 @@ interface SettingSource {
  * (features 2.1), those it documents and never reads included, and ours where it has none.
  */
 export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
-  redisUrl: { env: ["REDIS_URL"], flag: "redis-url", fallback: null, mask: "url" },
+  redisUrl: {
+    env: ["REDIS_URL"],
+    flag: "redis-url",
+    help: "the Redis or Valkey of the control plane",
+    fallback: null,
+    mask: "url",
+  },
   queuePrefix: { env: ["REDIS_QUEUE_PREFIX"], fallback: "fd:queue:" },
-  store: { env: ["STATEPLANE_STORE"], flag: "store", fallback: "auto" },
+  store: {
+    env: ["STATEPLANE_STORE"],
+    flag: "store",
+    help: "auto, redis or sqlite",
+    fallback: "auto",
+  },
   dataDir: {
     env: ["STATEPLANE_DATA_DIR"],
     flag: "data-dir",
+    help: "where a store of our own is kept",
     fallback: ".stateplane",
     isPath: true,
   },
   controlPlaneUrl: {
     env: ["CONTROL_PLANE_URL", "FD_CONTROL_PLANE_URL", "GATEWAY_URL"],
     flag: "control-plane",
+    help: "address of the control plane",
     fallback: null,
     mask: "url",
   },
   // No flag: a command line can be read by every user of the machine.
   apiKey: { env: ["FD_API_KEY"], fallback: null, mask: "secret" },
-  workerName: { env: ["WORKER_NAME"], flag: "name", fallback: `worker-${hostname()}` },
-  concurrency: { env: ["WORKER_CONCURRENCY"], flag: "concurrency", fallback: 4 },
+  workerName: {
+    env: ["WORKER_NAME"],
+    flag: "name",
+    help: "the worker's name",
+    fallback: `worker-${hostname()}`,
+  },
+  concurrency: {
+    env: ["WORKER_CONCURRENCY"],
+    flag: "concurrency",
+    help: "steps at once",
+    fallback: 4,
+  },
   leaseMs: { env: ["WORKER_LEASE_MS"], fallback: 30_000 },
   maxRetries: { env: ["WORKER_MAX_RETRIES"], fallback: 3 },
   retryDelayMs: { env: ["WORKER_RETRY_DELAY_MS"], fallback: 1_000 },
   maxDeliveries: { env: ["WORKER_MAX_DELIVERIES"], fallback: 10 },
   // Kubernetes kills after 30 s.
-  drainMs: { env: ["WORKER_DRAIN_MS"], flag: "drain-ms", fallback: 25_000 },
+  drainMs: {
+    env: ["WORKER_DRAIN_MS"],
+    flag: "drain-ms",
+    help: "how long steps may finish after a signal",
+    fallback: 25_000,
+  },
   requestTimeoutMs: { env: ["CONTROL_PLANE_TIMEOUT_MS"], fallback: 30_000 },
-  mcpConfigPath: { env: ["MCP_CONFIG_PATH"], flag: "mcp", fallback: null, isPath: true },
+  mcpConfigPath: {
+    env: ["MCP_CONFIG_PATH"],
+    flag: "mcp",
+    help: "file of MCP servers and the tools' allowlist",
+    fallback: null,
+    isPath: true,
+  },
   mcpTimeoutMs: { env: ["MCP_DEFAULT_TIMEOUT_MS"], fallback: 30_000 },
   artifactsPath: { env: ["FD_ARTIFACTS_PATH"], fallback: null, isPath: true },
   retrievalEndpoint: { env: ["RETRIEVAL_ENDPOINT"], fallback: null, mask: "url" },
-  defaultModel: { env: ["DEFAULT_MODEL"], flag: "model", fallback: "claude-sonnet-4-20250514" },
+  defaultModel: {
+    env: ["DEFAULT_MODEL"],
+    flag: "model",
+    help: "for steps that name none",
+    fallback: "claude-sonnet-4-20250514",
+  },
   modelTimeoutMs: { env: ["STATEPLANE_MODEL_TIMEOUT_MS"], fallback: 600_000 },
   modelScript: {
     env: ["STATEPLANE_MODEL_SCRIPT"],
     flag: "model-script",
+    help: "what scripted/… models answer, JSON or YAML",
     fallback: null,
     isPath: true,
   },
@@ -63,12 +105,23 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
   openaiBaseUrl: { env: ["OPENAI_BASE_URL"], fallback: null, mask: "url" },
   otlpEndpoint: { env: ["OTEL_EXPORTER_OTLP_ENDPOINT"], fallback: null, mask: "url" },
   serviceName: { env: ["OTEL_SERVICE_NAME"], fallback: "stateplane" },
-  logLevel: { env: ["LOG_LEVEL", "FERRUMDECK_LOG_LEVEL"], flag: "log-level", fallback: "info" },
+  logLevel: {
+    env: ["LOG_LEVEL", "FERRUMDECK_LOG_LEVEL"],
+    flag: "log-level",
+    help: "debug, info, warn, error or silent",
+    fallback: "info",
+  },
   logFormat: { env: ["FERRUMDECK_LOG_FORMAT"], fallback: "auto" },
-  port: { env: ["STATEPLANE_PORT"], flag: "port", fallback: null },
+  port: {
+    env: ["STATEPLANE_PORT"],
+    flag: "port",
+    help: "any free one where not given",
+    fallback: null,
+  },
   projectId: {
     env: ["STATEPLANE_PROJECT_ID"],
     flag: "project",
+    help: "whose runs and agents are listed",
     // The project of the reference's development seed (wire contract 1.8), ours too.
     fallback: "prj_01JFVX0000000000000000001",
   },
