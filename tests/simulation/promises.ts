@@ -14,6 +14,8 @@ export interface Broken {
 interface Ending {
   cameToRest: boolean;
   didStop: boolean;
+  /** Workers that were told to drain and have not. */
+  late: string[];
 }
 
 interface Case extends Stage, Ending {
@@ -58,6 +60,8 @@ const promises: Readonly<Record<string, (of: Case) => string[]>> = {
         ],
 
   "a worker that is stopped ends": ({ didStop }) => (didStop ? [] : ["it did not"]),
+
+  "a drain ends": ({ late }) => late,
 
   "a step has exactly one accepted report, unless it waits for a person or its run was cancelled":
     ({ plan, plane, records, cameToRest }) =>

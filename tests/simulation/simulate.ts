@@ -125,10 +125,11 @@ export async function simulate(plan: Plan, plant: PlantName | null = null): Prom
     plan.healAt + restWithinMs,
   );
   const left = [...crew.alive.values()];
+  const late = left.flatMap(({ name, drainsBy }) => (drainsBy === null ? [] : [name]));
   let stopped = 0;
   for (const { runtime } of left) void runtime.stop().then(() => (stopped += 1));
   const didStop = await until(() => stopped === left.length, stopWithinMs);
-  const broken = await brokenPromises(stage, home, { cameToRest, didStop });
+  const broken = await brokenPromises(stage, home, { cameToRest, didStop, late });
   await crew.close();
   await home.close();
   return {

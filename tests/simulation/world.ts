@@ -49,6 +49,8 @@ export class World {
 
   /** Lets the next thing happen, and everything that follows from it; false when nothing is left. */
   async step(): Promise<boolean> {
+    // What was begun outside may still schedule something.
+    if (this.#queue.length === 0) await settled();
     const next = this.#queue.pop();
     if (next === undefined) return false;
     this.elapsed = next.at;
