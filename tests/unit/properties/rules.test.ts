@@ -1,0 +1,211 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { digest } from "../../../actors/digest.ts";
+import { localVerdict } from "../../../actors/policy/local-verdict.ts";
+import { stricter } from "../../../actors/policy/stricter.ts";
+import { Journal } from "../../../actors/step/journal.ts";
+import { permission } from "../../../actors/step/permission.ts";
+import { actionDigest } from "../../../actors/step/to-ask.ts";
+import type { Json } from "../../../machines/contracts/json.ts";
+import type { JournalEntry } from "../../../machines/contracts/journal.ts";
+import { retryable } from "../../../machines/contracts/failure.ts";
+import type { Verdict } from "../../../machines/contracts/verdict.ts";
+import { retryDelay } from "../../../machines/step/retry-delay.ts";
+import { sampleJob } from "../../kit/step-events.ts";
+import { jsonObjects, jsonValues } from "./json-objects.ts";
+
+const verdicts: fc.Arbitrary<Verdict> = fc.record({
+  kind: fc.constantFrom("allow", "ask", "deny"),
+  reason: fc.string(),
+});
+const tools = fc.constantFrom("read", "write", "erase", "git.read", "git.write", "");
+const lists = fc.subarray(["read", "write", "erase", "git.read"]);
+const allowlists = fc.record({ allowed: lists, approvalRequired: lists, denied: lists });
+
+describe("a delay before the next try", () => {
+  const limits = fc
+    .tuple(fc.integer({ min: 1, max: 10_000 }), fc.integer({ min: 1, max: 100_000 }))
+    .map(([baseDelayMs, more]) => ({ baseDelayMs, maxDelayMs: baseDelayMs + more }));
+  const attempts = fc.integer({ min: 1, max: 10_000 });
+  const chance = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+
+  it("is never shorter than asked for, and never longer than the longest unless asked [retry.bounds]", () => {
+    const asked = fc.option(fc.nat({ max: 1_000_000 }));
+    fc.assert(
+      fc.property(limits, attempts, chance, asked, (limit, attempt, drawn, retryAfterMs) => {
+        const failure = retryable("unavailable", "away", retryAfterMs ?? undefined);
+        const delay = retryDelay(failure, attempt, drawn, limit);
+        expect(delay).toBeGreaterThanOrEqual(retryAfterMs ?? 0);
+        expect(delay).toBeLessThanOrEqual(Math.max(limit.maxDelayMs, retryAfterMs ?? 0));
+        expect(Number.isSafeInteger(delay)).toBe(true);
+      }),
+    );
+  });
+
+  it("is spread over the whole of its range, which doubles with each attempt", () => {
+    fc.assert(
+      fc.property(limits, attempts, (limit, attempt) => {
+        const failure = retryable("unavailable", "away");
+        const at = (drawn: number, tries = attempt) => retryDelay(failure, tries, drawn, limit);
+        const full = Math.min(limit.maxDelayMs, limit.baseDelayMs * 2 ** Math.min(attempt - 1, 30));
+        expect(at(0)).toBe(0);
+        expect(at(0.5)).toBe(Math.round(full / 2));
+        expect(at(1 - Number.EPSILON)).toBe(full);
+        expect(at(0.5, attempt + 1)).toBeGreaterThanOrEqual(at(0.5));
+      }),
+    );
+  });
+});
+
+describe("verdicts", () => {
+  const kind = (verdict: Verdict) => verdict.kind;
+
+  it("stricter is a lattice's join: idempotent, commutative, associative, and never loosens [policy.stricter]", () => {
+    fc.assert(
+      fc.property(verdicts, verdicts, verdicts, (one, two, three) => {
+        expect(stricter(one, one)).toEqual(one);
+        expect(kind(stricter(one, two))).toBe(kind(stricter(two, one)));
+        const left = stricter(stricter(one, two), three);
+        expect(left).toEqual(stricter(one, stricter(two, three)));
+        const order = ["allow", "ask", "deny"];
+        expect(order.indexOf(kind(stricter(one, two)))).toBe(
+          Math.max(order.indexOf(kind(one)), order.indexOf(kind(two))),
+        );
+        expect([one, two]).toContain(stricter(one, two));
+      }),
+    );
+  });
+
+  it("a tool is denied unless some list names it, and a denial beats every other list [policy.deny-default]", () => {
+    const agents = fc.option(lists);
+    fc.assert(
+      fc.property(tools, allowlists, agents, (tool, allowlist, agentTools) => {
+        const said = localVerdict(tool, allowlist, agentTools);
+        const names = [tool, tool.replace(/^git\./, "")];
+        const isOn = (list: string[]) => names.some((name) => list.includes(name));
+        if (isOn(allowlist.denied)) expect(said.kind).toBe("deny");
+        if (said.kind === "allow") expect(isOn(allowlist.allowed)).toBe(true);
+        if (said.kind === "ask") expect(isOn(allowlist.approvalRequired)).toBe(true);
+        expect(
+          localVerdict(tool, { allowed: [], approvalRequired: [], denied: [] }, null).kind,
+        ).toBe("deny");
+        // The agent's own list narrows, never widens.
+        const without = localVerdict(tool, allowlist, null);
+        expect(stricter(said, without).kind).toBe(said.kind);
+      }),
+    );
+  });
+});
+
+describe("a digest", () => {
+  const shuffled = (value: Json): Json => {
+    if (Array.isArray(value)) return value.map(shuffled);
+    if (typeof value !== "object" || value === null) return value;
+    const entries = Object.entries(value).toReversed();
+    return Object.fromEntries(entries.map(([key, inner]) => [key, shuffled(inner)]));
+  };
+
+  it("does not depend on the order of keys, nor on being written and read [approval.exact]", () => {
+    fc.assert(
+      fc.property(jsonValues, (value) => {
+        expect(digest(shuffled(value))).toBe(digest(value));
+        expect(digest(JSON.parse(JSON.stringify(value)))).toBe(digest(value));
+      }),
+    );
+  });
+
+  it("differs where the values differ", () => {
+    fc.assert(
+      fc.property(jsonValues, jsonValues, (one, other) => {
+        const isSame = JSON.stringify(shuffled(one)) === JSON.stringify(shuffled(other));
+        fc.pre(!isSame);
+        if (JSON.stringify(sorted(one)) !== JSON.stringify(sorted(other))) {
+          expect(digest(one)).not.toBe(digest(other));
+        }
+      }),
+    );
+  });
+
+  it("a grant for one action permits no other, and none in another step [approval.exact]", () => {
+    fc.assert(
+      fc.property(jsonObjects, jsonObjects, fc.string(), (shown, done, stepId) => {
+        const key = { runId: "run_1", stepId: "stp_1" };
+        const action = { kind: "tool", name: "other", input: shown } as const;
+        const grant = {
+          digest: actionDigest(key, action),
+          approvalId: "apr_1",
+          resolvedBy: null,
+          usedBy: null,
+        };
+        const context = { ...key, job: sampleJob, verdict: null, grants: [grant] };
+        expect(permission(context, action).granted).toBe(true);
+        const isSame = digest(shown) === digest(done);
+        expect(permission(context, { ...action, input: done }).granted).toBe(isSame);
+        if (stepId !== key.stepId) {
+          expect(permission({ ...context, stepId }, action).granted).toBe(false);
+        }
+      }),
+    );
+  });
+});
+
+function sorted(value: Json): Json {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== "object" || value === null) return value;
+  const entries = Object.entries(value).toSorted(([one], [two]) => (one < two ? -1 : 1));
+  return Object.fromEntries(entries.map(([key, inner]) => [key, sorted(inner)]));
+}
+
+describe("a journal", () => {
+  const effect = fc.constantFrom("a#1", "b#1", "c#1");
+  const entries: fc.Arbitrary<JournalEntry[]> = fc.array(
+    fc.oneof(
+      fc.record({ event: fc.constant("begun" as const), effect, at: fc.nat() }),
+      fc.record({
+        event: fc.constant("begun" as const),
+        effect,
+        at: fc.nat(),
+        grant: fc.constantFrom("g1", "g2"),
+      }),
+      fc.record({
+        event: fc.constant("completed" as const),
+        effect,
+        at: fc.nat(),
+        result: jsonValues,
+      }),
+    ),
+  );
+
+  it("is a fold: read at once or line by line, before or after a restart, it says the same [journal.fold]", () => {
+    fc.assert(
+      fc.property(entries, fc.nat(), (lines, cut) => {
+        const whole = new Journal(lines);
+        const first = lines.slice(0, cut % (lines.length + 1));
+        const split = new Journal(JSON.parse(JSON.stringify(first)) as JournalEntry[]);
+        for (const line of lines.slice(first.length)) split.add(line);
+        for (const name of ["a#1", "b#1", "c#1", "never#1"]) {
+          expect(split.isCompleted(name)).toBe(whole.isCompleted(name));
+          expect(split.isInDoubt(name)).toBe(whole.isInDoubt(name));
+          expect(split.result(name)).toEqual(whole.result(name));
+          expect(whole.isCompleted(name) && whole.isInDoubt(name)).toBe(false);
+        }
+        for (const grant of ["g1", "g2"]) expect(split.spentBy(grant)).toBe(whole.spentBy(grant));
+      }),
+    );
+  });
+
+  it("an effect is in doubt exactly when it was begun and has not been completed since", () => {
+    fc.assert(
+      fc.property(entries, (lines) => {
+        const journal = new Journal(lines);
+        for (const name of ["a#1", "b#1", "c#1"]) {
+          const last = (event: string) =>
+            lines.findLastIndex((line) => line.event === event && line.effect === name);
+          expect(journal.isInDoubt(name)).toBe(last("begun") > last("completed"));
+          const spent = lines.filter((line) => line.event === "begun" && line.grant === "g1");
+          expect(journal.spentBy("g1") === undefined).toBe(spent.length === 0);
+        }
+      }),
+    );
+  });
+});
