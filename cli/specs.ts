@@ -50,6 +50,13 @@ export const specs = {
   worker: {
     args: [],
     summary: "take step jobs from a control plane's stream, and report each one once",
+    flags: {
+      processes: {
+        type: "text",
+        value: "N",
+        help: "so many of them, supervised and drained as one",
+      },
+    },
     settings: ["controlPlaneUrl", ...work],
     notes: [
       "Needs REDIS_URL (or --store), CONTROL_PLANE_URL and FD_API_KEY.",
@@ -160,6 +167,14 @@ export const specs = {
     summary: "throw the letter away",
     settings: [...store],
     example: ["stateplane dlq drop 1737900000000-0"],
+  },
+  chart: {
+    args: [],
+    summary: "what may happen to a step: the machine's states and arrows",
+    flags: { machine: { type: "text", value: "NAME", help: "step or supervisor (step)" } },
+    settings: [],
+    notes: ["With --json the machine's definition, which Stately's tools read."],
+    example: ["stateplane chart", "stateplane chart --machine supervisor --json"],
   },
   config: {
     args: [],

@@ -20,11 +20,14 @@ export function listenForStop(): Stopping {
     else asked.abort();
   };
   for (const name of signals) process.on(name, onSignal);
+  // Only a supervised process has such a channel: its supervisor is gone, and nobody would drain it.
+  process.once("disconnect", onSignal);
   return {
     signal: asked.signal,
     now: urged.signal,
     release: () => {
       for (const name of signals) process.off(name, onSignal);
+      process.off("disconnect", onSignal);
     },
   };
 }

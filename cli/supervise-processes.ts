@@ -52,12 +52,17 @@ export function superviseProcesses(
     const { args, env } = start(index);
     const begun = performance.now();
     // A group of its own: Ctrl-C reaches the copies through us, once.
-    const child = spawn(process.execPath, args, { env, stdio: "inherit", detached: true });
+    const child = spawn(process.execPath, args, {
+      env,
+      stdio: ["inherit", "inherit", "inherit", "ipc"],
+      detached: true,
+    });
     place.child = child;
     const onEnd = (code: number | null, signal: NodeJS.Signals | null) => {
       place.child = null;
       if (isDraining) {
-        if (code !== 0) exitCode ||= code ?? 1;
+        // One that was still starting dies of the signal itself: it had taken nothing.
+        if (code !== 0 && signal !== "SIGTERM") exitCode ||= code ?? 1;
         settle();
         return;
       }

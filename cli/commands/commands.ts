@@ -18,6 +18,7 @@ export const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
   "dlq show": async () => (await import("./dlq.ts")).showLetter,
   "dlq retry": async () => (await import("./dlq.ts")).changeLetter("retry"),
   "dlq drop": async () => (await import("./dlq.ts")).changeLetter("drop"),
+  chart: async () => (await import("./chart.ts")).chart,
   config: async () => (await import("./config.ts")).showConfig,
   doctor: async () => (await import("./doctor.ts")).doctor,
 };

@@ -5,12 +5,15 @@ import { maskUrl } from "../config/mask.ts";
 import { Trouble } from "../output/trouble.ts";
 import { openApi } from "./with-control-plane.ts";
 import { openLog } from "./open-log.ts";
+import { readProcesses, workInProcesses } from "./worker-processes.ts";
 import { workUntilStopped } from "./work-until-stopped.ts";
 
 /** `worker`: takes jobs until it is told to stop. */
 export const work: Command = async (context) => {
   const { config, env, stopping } = context;
   const target = required(context.config);
+  const processes = readProcesses(context);
+  if (processes > 1) return workInProcesses(context, processes);
   const log = openLog(context, "info");
   const { signal } = stopping;
   let worker: Worker;
