@@ -1,0 +1,204 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type Config, type ConfigRequest, loadConfig } from "../../cli/config/load-config.ts";
+import { maskConfig, maskSecret, maskUrl } from "../../cli/config/mask.ts";
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "stateplane-config-"));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const load = (given: Partial<ConfigRequest> = {}): Promise<Config> =>
+  loadConfig({ flags: {}, env: {}, folder, file: null, ...given });
+const write = (name: string, content: string) => writeFileSync(join(folder, name), content);
+
+describe("where settings come from", () => {
+  it("takes flags before the environment, the environment before the file, the file before defaults", async () => {
+    write("stateplane.config.yaml", "concurrency: 5\ndrainMs: 1000\nleaseMs: 9000\n");
+    const { settings, sources } = await load({
+      flags: { concurrency: "7" },
+      env: { WORKER_CONCURRENCY: "6", WORKER_DRAIN_MS: "2000" },
+    });
+    expect(settings).toMatchObject({
+      concurrency: 7,
+      drainMs: 2_000,
+      leaseMs: 9_000,
+      retryDelayMs: 1_000,
+    });
+    expect(sources).toMatchObject({
+      concurrency: "flag --concurrency",
+      drainMs: "environment variable WORKER_DRAIN_MS",
+      leaseMs: join(folder, "stateplane.config.yaml"),
+      retryDelayMs: "default",
+    });
+  });
+
+  it("reads the reference's names, those it documents and never reads included", async () => {
+    const { settings } = await load({
+      env: {
+        REDIS_URL: "redis://localhost:6379",
+        REDIS_QUEUE_PREFIX: "other:",
+        FD_API_KEY: "fd_dev_key_abc123",
+        WORKER_NAME: "w1",
+        WORKER_MAX_RETRIES: "0",
+        DEFAULT_MODEL: "gpt-4o",
+        FERRUMDECK_LOG_LEVEL: "WARNING",
+        MCP_DEFAULT_TIMEOUT_MS: "5",
+        OTEL_EXPORTER_OTLP_ENDPOINT: "http://localhost:4317",
+      },
+    });
+    expect(settings).toMatchObject({
+      redisUrl: "redis://localhost:6379",
+      queuePrefix: "other:",
+      apiKey: "fd_dev_key_abc123",
+      workerName: "w1",
+      maxRetries: 0,
+      defaultModel: "gpt-4o",
+      logLevel: "warn",
+      mcpTimeoutMs: 5,
+      otlpEndpoint: "http://localhost:4317",
+    });
+  });
+
+  it("knows the control plane by all the names it goes by, the proper one first", async () => {
+    const names = ["CONTROL_PLANE_URL", "FD_CONTROL_PLANE_URL", "GATEWAY_URL"];
+    const env = Object.fromEntries(names.map((name, at) => [name, `http://cp${at}`]));
+    for (const [at, name] of names.entries()) {
+      const { settings, sources } = await load({ env });
+      expect(settings.controlPlaneUrl).toBe(`http://cp${at}`);
+      expect(sources.controlPlaneUrl).toBe(`environment variable ${name}`);
+      delete env[name];
+    }
+  });
+
+  it("counts an empty variable as not set", async () => {
+    const { settings } = await load({ env: { WORKER_CONCURRENCY: "", CONTROL_PLANE_URL: "" } });
+    expect(settings).toMatchObject({ concurrency: 4, controlPlaneUrl: null });
+  });
+
+  it("reads each kind of file, and functions from those that can have them", async () => {
+    const kinds = {
+      "stateplane.config.yaml": "store: sqlite",
+      "stateplane.config.json": '{"store": "sqlite"}',
+      "stateplane.config.js": 'export default { store: "sqlite" }',
+      "stateplane.config.ts":
+        'export default { store: "sqlite" as const, policy: () => ({ kind: "deny", reason: "no" }) }',
+    };
+    write("package.json", '{"type": "module"}');
+    for (const [name, content] of Object.entries(kinds)) {
+      write(name, content);
+      const { settings, file } = await load();
+      expect(settings.store).toBe("sqlite");
+      expect(file).toBe(join(folder, name));
+      if (name.endsWith(".ts")) expect(settings.policy).toBeTypeOf("function");
+      rmSync(join(folder, name));
+    }
+  });
+
+  it("takes paths as relative to where they were said", async () => {
+    write("elsewhere.yaml", "mcpConfigPath: mcp.json\n");
+    const env = { FD_ARTIFACTS_PATH: "out" };
+    const { settings } = await load({ file: join(folder, "elsewhere.yaml"), env });
+    expect(settings.mcpConfigPath).toBe(join(folder, "mcp.json"));
+    expect(settings.artifactsPath).toBe(join(folder, "out"));
+    expect(settings.dataDir).toBe(join(folder, ".stateplane"));
+  });
+});
+
+describe("settings that can't be used", () => {
+  const problem = async (given: Partial<ConfigRequest>) => {
+    const error = await load(given).then(
+      () => null,
+      (caught: unknown) => caught,
+    );
+    return error instanceof Error ? `${error.name}: ${error.message}` : "no error";
+  };
+
+  it("are named with their key, their source and what was expected", async () => {
+    expect(await problem({ flags: { concurrency: "0" } })).toBe(
+      "InvalidSetting: concurrency (from flag --concurrency): expected a whole number of steps, 1 to 10000",
+    );
+    expect(await problem({ env: { WORKER_LEASE_MS: "30s" } })).toContain(
+      "leaseMs (from environment variable WORKER_LEASE_MS): expected a whole number",
+    );
+    write("stateplane.config.yaml", "agents: {helper: {allowedTools: [1]}}");
+    expect(await problem({})).toBe(
+      `InvalidSetting: agents.helper.allowedTools[0] (from ${join(folder, "stateplane.config.yaml")}): expected a string`,
+    );
+  });
+
+  it("are refused with a list of the known ones when misspelt", async () => {
+    write("stateplane.config.json", '{"concurency": 3}');
+    expect(await problem({})).toContain("concurency (from ");
+    expect(await problem({})).toContain("expected a known setting: redisUrl, queuePrefix");
+    write("stateplane.config.json", '{"bulkheads": {"lmm": 3}}');
+    expect(await problem({})).toContain("bulkheads.lmm (from ");
+  });
+
+  it("are never shown: they may be secrets", async () => {
+    const secret = "s3cr3t-value";
+    const bad = [
+      { env: { REDIS_URL: `http://:${secret}@host` } },
+      { env: { CONTROL_PLANE_URL: `ftp://${secret}` } },
+      { env: { STATEPLANE_STORE: secret } },
+      { env: { LOG_LEVEL: secret } },
+      { env: { WORKER_CONCURRENCY: secret } },
+    ];
+    for (const given of bad) {
+      const text = await problem(given);
+      expect(text).toContain("InvalidSetting");
+      expect(text).not.toContain(secret);
+    }
+    for (const [name, content] of [
+      ["a.json", `{"apiKey": "${secret}`],
+      ["a.yaml", `apiKey: "${secret}`],
+    ] as const) {
+      write(name, content);
+      const text = await problem({ file: name });
+      expect(text).toMatch(/expected valid (JSON|YAML)/);
+      expect(text).not.toContain(secret);
+    }
+  });
+
+  it("include a file that is not there, is no object, or is one of two", async () => {
+    expect(await problem({ file: "none.yaml" })).toContain("expected a readable file (ENOENT)");
+    write("stateplane.config.json", "[1]");
+    expect(await problem({})).toContain("expected an object of settings");
+    write("stateplane.config.yaml", "{}");
+    expect(await problem({})).toContain("expected one configuration file");
+  });
+});
+
+describe("showing settings", () => {
+  it("masks secrets to what their owner recognises, and less of short ones", () => {
+    expect(maskSecret("fd_dev_key_abc123")).toBe("***c123");
+    expect(maskSecret("short")).toBe("***");
+  });
+
+  it("masks passwords and queries in URLs", () => {
+    expect(maskUrl("redis://user:pa%40ss@host:6379/2")).toBe("redis://user:***@host:6379/2");
+    expect(maskUrl("redis://:pass@host")).toBe("redis://:***@host");
+    expect(maskUrl("https://host/v1?api_key=abc")).toBe("https://host/v1?***");
+    expect(maskUrl("not a url with secret")).toBe("***");
+  });
+
+  it("lets no secret of any setting through", async () => {
+    const secret = "s3cr3t-value-that-is-long";
+    const config = await load({
+      env: {
+        REDIS_URL: `redis://u:${secret}@h`,
+        CONTROL_PLANE_URL: `http://u:${secret}@h/`,
+        RETRIEVAL_ENDPOINT: `https://h/?k=${secret}`,
+        FD_API_KEY: secret,
+        ANTHROPIC_API_KEY: secret,
+        OPENAI_API_KEY: secret,
+      },
+    });
+    const shown = maskConfig(config);
+    expect(shown.length).toBeGreaterThan(20);
+    expect(JSON.stringify(shown)).not.toContain(secret);
+  });
+});

@@ -1,0 +1,59 @@
+import { describe, expect, it } from "vitest";
+import { createOutput } from "../../cli/output/output.ts";
+import { failureTrouble } from "../../cli/output/to-trouble.ts";
+import { terminal, retryable } from "../../machines/contracts/failure.ts";
+
+function write(made: { isTTY?: boolean; isJson?: boolean; env?: Record<string, string> } = {}) {
+  const { isTTY = false, isJson = false, env = {} } = made;
+  const written: string[] = [];
+  const out = { isTTY, write: (text: string) => written.push(text) };
+  return { output: createOutput({ out, remarks: out, isJson, env }), written };
+}
+
+describe("what is printed", () => {
+  it("stands in aligned columns, without colour when piped", () => {
+    const { output, written } = write();
+    output.table(
+      ["RUN", "STATUS"],
+      [
+        ["run_1", "completed"],
+        ["run_22", "failed"],
+      ],
+    );
+    expect(written.join("")).toBe("RUN     STATUS\nrun_1   completed\nrun_22  failed\n");
+  });
+
+  it("has colours on a terminal only, and not where NO_COLOR or TERM forbid them", () => {
+    const isColoured = (made: Parameters<typeof write>[0]) =>
+      write(made).output.colors.red("x") !== "x";
+    expect(isColoured({ isTTY: true })).toBe(true);
+    expect(isColoured({ isTTY: false, env: { FORCE_COLOR: "", CI: "true" } })).toBe(false);
+    expect(isColoured({ isTTY: true, env: { NO_COLOR: "1" } })).toBe(false);
+    expect(isColoured({ isTTY: true, env: { TERM: "dumb" } })).toBe(false);
+    expect(isColoured({ isTTY: true, isJson: true })).toBe(false);
+  });
+
+  it("can do nothing to a terminal, whatever a model or a tool said", () => {
+    const { output, written } = write({ isTTY: true, env: { NO_COLOR: "1" } });
+    const hostile = "a\u001b[2Jb\u009b31mc\u0007\u202ed\r\ne";
+    output.table(["X"], [[hostile]]);
+    output.remark(hostile);
+    output.json({ hostile });
+    output.document({ hostile });
+    expect(written.join("").replaceAll("\n", "")).not.toMatch(/[\p{Cc}\u202e]/u);
+    expect(JSON.parse(written[3] ?? "")).toEqual({ hostile });
+  });
+});
+
+describe("exit codes", () => {
+  it("tell bad usage from a service that can't be reached", () => {
+    expect(failureTrouble(retryable("unavailable", "ECONNREFUSED")).exitCode).toBe(3);
+    expect(failureTrouble(retryable("rate_limited", "429")).exitCode).toBe(3);
+    expect(failureTrouble(terminal("unauthorized", "401"))).toMatchObject({ exitCode: 2 });
+    expect(failureTrouble(terminal("not_found", "no such run")).exitCode).toBe(2);
+    expect(failureTrouble(terminal("too_large", "413"))).toMatchObject({
+      exitCode: 2,
+      message: expect.stringContaining("2 MiB"),
+    });
+  });
+});
