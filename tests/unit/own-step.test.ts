@@ -43,19 +43,19 @@ const failureOf = async (checking: Promise<unknown>): Promise<LifecycleBroken> =
 };
 
 describe("the example's step", () => {
-  it("keeps every promise through a thousand histories of faults [kit.sound]", async () => {
-    const { histories, struck } = await check(chargeCard, { numRuns: 1_000 });
-    expect(histories).toBeGreaterThanOrEqual(1_000);
+  it("keeps every promise through hundreds of histories of faults [kit.sound]", async () => {
+    const { histories, struck } = await check(chargeCard, { numRuns: 400 });
+    expect(histories).toBeGreaterThanOrEqual(400);
     expect(Object.keys(struck)).toHaveLength(8);
-    expect(Math.min(...Object.values(struck))).toBeGreaterThan(10);
+    expect(Math.min(...Object.values(struck))).toBeGreaterThan(3);
   });
 
   it("keeps them where a doubt fails the step instead of asking", async () => {
-    await check(chargeCard, { options: { inDoubt: "fail" }, numRuns: 300 });
+    await check(chargeCard, { options: { inDoubt: "fail" }, numRuns: 150 });
   });
 
   it("keeps them under a policy of the user's that always asks, and one that denies", async () => {
-    await check(chargeCard, { policy: () => verdict.ask("money leaves"), numRuns: 200 });
+    await check(chargeCard, { policy: () => verdict.ask("money leaves"), numRuns: 100 });
     await check(chargeCard, { policy: () => verdict.deny("no money leaves"), numRuns: 50 });
   });
 });

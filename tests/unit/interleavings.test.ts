@@ -1,0 +1,168 @@
+import { randomUUID } from "node:crypto";
+import * as fc from "fast-check";
+import { expect, it } from "vitest";
+import { createSqliteHome } from "../../adapters/sqlite/home.ts";
+import { type Cards, chargeAction } from "../../examples/own-step/cards.ts";
+import { chargeCard } from "../../examples/own-step/charge-card.ts";
+import { defaultOptions } from "../../actors/options.ts";
+import { type Job, toEnvelope } from "../../machines/contracts/job.ts";
+import { verdict } from "../../machines/contracts/verdict.ts";
+import { faultyPorts } from "../kit/faulty-ports.ts";
+import { calmHistory } from "../kit/lifecycle-history.ts";
+import { brokenLifecyclePromises } from "../kit/lifecycle-promises.ts";
+import { type Life, LifecycleWorld } from "../kit/lifecycle-world.ts";
+import { liveOnce, type OneLife } from "../kit/live-once.ts";
+import { People } from "../kit/people.ts";
+import { sampleJob } from "../kit/step-events.ts";
+import { simulatedControlPlane } from "../kit/simulated-control-plane.ts";
+import { tellStory } from "../kit/tell-story.ts";
+import { virtualClock } from "../kit/virtual-clock.ts";
+import { type Walk, walkLifecycle } from "../kit/walk-lifecycle.ts";
+
+const tool_input = { card: "c_1", cents: 500 };
+const job: Job = { ...sampleJob, input: { tool_name: "charge_card", tool_input } };
+const options = {
+  ...defaultOptions,
+  maxDeliveries: 50,
+  allowlist: { allowed: [], approvalRequired: ["charge_card"], denied: [] },
+};
+const cardsOf = (world: LifecycleWorld, life: Life): Cards => ({
+  convert: (cents) =>
+    world
+      .of(life)
+      .touch(
+        { kind: "retrieval", name: "convert", input: { cents } },
+        { repeat: "safe", answer: cents },
+      ),
+  charge: (card, cents) =>
+    world.of(life).touch(chargeAction(card, cents), { repeat: "unsafe", answer: "receipt" }),
+});
+
+/** What comes from outside, each at a moment that the scheduler chooses. */
+const events = ["grant", "reject", "cancel", "expire", "take over", "job again", "drain"] as const;
+type Event = (typeof events)[number];
+
+/** Every answer of every port waits for the scheduler; so do the events. */
+class ScheduledWorld extends LifecycleWorld {
+  readonly #scheduler: fc.Scheduler;
+
+  constructor(scheduler: fc.Scheduler) {
+    super(calmHistory, { pause: () => {}, publishAgain: async () => {} });
+    this.#scheduler = scheduler;
+  }
+
+  override async moment<T>(life: Life, name: string, call: () => Promise<T>): Promise<T> {
+    this.seen.push({ what: "called", life: life.number, name });
+    await this.#scheduler.schedule(Promise.resolve(), `${life.number}: ${name}`);
+    return call();
+  }
+}
+
+async function play(scheduler: fc.Scheduler, played: readonly Event[]): Promise<Walk> {
+  const clock = virtualClock();
+  const path = `file:interleaving-${randomUUID()}?mode=memory&cache=shared`;
+  const newHome = (consumer: string) => createSqliteHome({ path, consumer, clock });
+  const street = await newHome("street");
+  const homes = [street];
+  const publish = () =>
+    street.queue.publish({ data: toEnvelope({ ...job, createdAt: clock.now() }) });
+  const { approvalMs } = options.deadlines;
+  const controlPlane = simulatedControlPlane(job, { answers: [], now: clock.now, approvalMs });
+  const world = new ScheduledWorld(scheduler);
+  const decide = async (decision: "grant" | "reject" | "expire") =>
+    new People([decision], { controlPlane, publish, clock, world }).decide();
+  const quick = new People(["reject"], { controlPlane, publish, clock, world });
+  const lives: { life: Life; raised: OneLife }[] = [];
+
+  /** Another worker looks for work: new, handed back, or left by a lease that ran out. */
+  const takeUp = async (): Promise<boolean> => {
+    const home = await newHome(`worker-${lives.length}`);
+    homes.push(home);
+    const [stale] = await home.queue.claimStale(options.leaseMs, 1);
+    const [fresh] = stale ? [stale] : await home.queue.read(1, 0, new AbortController().signal);
+    if (fresh === undefined) return false;
+    const number = lives.length + 1;
+    const life: Life = { number, isDead: false, isOvertaken: false, cancel() {}, drain() {} };
+    const heard = () => {
+      world.seen.push({ what: "judged", life: number, kind: "ask" });
+    };
+    const given = { home, controlPlane, clock, world, people: quick, life, judged: { heard } };
+    const handlers = { tool: chargeCard(cardsOf(world, life)) };
+    for (const earlier of lives) earlier.life.isOvertaken = true;
+    const raised = liveOnce(faultyPorts(given), { ...options, handlers }, { job, delivery: fresh });
+    lives.push({ life, raised });
+    void raised.ended.then((name) => world.seen.push({ what: "ended", life: number, name }));
+    return true;
+  };
+  const happen = async (event: Event) => {
+    world.seen.push({ what: "fault", life: 0, name: event });
+    if (event === "job again") await publish();
+    else if (event === "take over") {
+      clock.advance(options.leaseMs + 1);
+      await takeUp();
+    } else if (event === "drain") lives.at(-1)?.raised.tell({ type: "drain" });
+    else if (event === "cancel") {
+      controlPlane.cancelRun();
+      for (const { raised } of lives) raised.tell({ type: "cancel", reason: "by a person" });
+    } else await decide(event);
+  };
+
+  await publish();
+  await takeUp();
+  for (const event of played) {
+    void scheduler.schedule(Promise.resolve(), event).then(() => happen(event));
+  }
+  let hasEnded = false;
+  // Faults have stopped: people answer, timers fire, workers take up what is left.
+  for (let turn = 0; turn < 60 && !hasEnded; turn += 1) {
+    await scheduler.waitIdle();
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    if (scheduler.count() > 0 || (await takeUp()) || (await decide("grant"))) continue;
+    const record = await street.store.find(job);
+    const { length } = await street.queue.stats();
+    hasEnded = record?.phase === "reported" && length === 0;
+    if (hasEnded) break;
+    clock.advance(Math.max((record?.wakeAt ?? 0) - clock.now(), options.leaseMs + 1));
+    await street.store.wakeDue(clock.now(), 10);
+  }
+  for (const home of homes) await home.close();
+  return { job, seen: world.seen, controlPlane, hasEnded, struck: new Map() };
+}
+
+it("every interleaving of grants, cancels, expiries and take-overs keeps every promise [interleavings]", async () => {
+  const calm = await walkLifecycle(
+    {
+      handler: (world) =>
+        chargeCard({
+          convert: (cents) =>
+            world.touch(
+              { kind: "retrieval", name: "convert", input: { cents } },
+              { repeat: "safe", answer: cents },
+            ),
+          charge: (card, cents) =>
+            world.touch(chargeAction(card, cents), { repeat: "unsafe", answer: "receipt" }),
+        }),
+      job,
+      policy: () => verdict.ask("money leaves"),
+    },
+    calmHistory,
+  );
+  const passed = new Set<string>();
+  await fc.assert(
+    fc.asyncProperty(
+      fc.scheduler(),
+      fc.array(fc.constantFrom(...events), { minLength: 1, maxLength: 5 }),
+      async (scheduler, played) => {
+        const walk = await play(scheduler, played);
+        const broken = brokenLifecyclePromises(walk, calm);
+        passed.add(
+          walk.seen.map((item) => `${item.what}${"name" in item ? item.name : ""}`).join(),
+        );
+        if (broken.length > 0) throw new Error(`${broken.join("\n")}\n${tellStory(walk)}`);
+      },
+    ),
+    { numRuns: Number(process.env["INTERLEAVINGS"] ?? 300) },
+  );
+  // The scheduler really chose: there were many different histories.
+  expect(passed.size).toBeGreaterThan(200);
+});
