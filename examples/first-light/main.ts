@@ -3,6 +3,7 @@ import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { createLog } from "../../adapters/telemetry/log.ts";
 import { type Dev, startDev } from "../../cli/compose/start-dev.ts";
 import { loadConfig } from "../../cli/config/load-config.ts";
+import { StoreUnreachable } from "../../machines/contracts/store-unreachable.ts";
 import { isRunEnded } from "../../machines/contracts/status.ts";
 import { answerApprovals } from "./approve.ts";
 import { Chronicle } from "./chronicle.ts";
@@ -49,9 +50,12 @@ async function main(): Promise<number> {
   const log = createLog({ level: "warn", name: "first-light", pretty: process.stderr.isTTY });
   let chronicle: Chronicle | undefined;
   const onNews = (news: Parameters<Chronicle["hear"]>[0]) => chronicle?.hear(news);
-  await using dev = await startDev(config, { env: process.env, log, onNews });
-  const interrupt = () => void dev.close().finally(() => process.exit(130));
+  const starting = startDev(config, { env: process.env, log, onNews });
+  // Whenever it comes: what has been started is ended in order, nothing is left behind.
+  const interrupt = () =>
+    void starting.then((begun) => begun.close()).finally(() => process.exit(130));
   process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
+  await using dev = await starting;
 
   const hasSandbox = !("missing" in dev.ports.sandbox);
   const steps = plan(model(), hasSandbox);
@@ -131,5 +135,5 @@ try {
   process.exitCode = await main();
 } catch (error) {
   process.stderr.write(`first-light: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 2;
+  process.exitCode = error instanceof StoreUnreachable ? 3 : 2;
 }
