@@ -152,8 +152,12 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   await stopPlane(plane);
   const lines = ledger.lines();
   const touches = lines.filter((line) => line.kind === "touch");
+  const results = countResults(path, touches);
   return {
-    ...countResults(path, touches),
+    ...results,
+    // Those that there was no time left to order are as lost as any.
+    steps: options.steps,
+    lost: results.lost + options.steps - results.steps,
     seed: options.seed,
     workers: options.workers,
     ...blows,

@@ -1,3 +1,8 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { StepKey } from "../../machines/contracts/record.ts";
@@ -36,7 +41,7 @@ async function deliveries(): Promise<number[]> {
 }
 
 /** Milliseconds from the signal to the end, which must be a good one. */
-async function exit(worker: Child): Promise<number> {
+async function exit(worker: Pick<Child, "signal" | "exited">): Promise<number> {
   const asked = performance.now();
   worker.signal("SIGTERM");
   expect(await worker.exited).toEqual({ code: 0, signal: null });
@@ -89,5 +94,77 @@ describe("a worker told to end (SIGTERM) under load", () => {
 
     stage.spawn();
     await stage.finished(keys);
+  });
+});
+
+describe("`stateplane worker`, the program that ships, with its tools in an MCP server", () => {
+  const root = join(import.meta.dirname, "../..");
+  let folder: string;
+  const spawned: ChildProcess[] = [];
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "stateplane-drain-"));
+  });
+  afterEach(async () => {
+    for (const child of spawned.splice(0)) {
+      if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
+    }
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  /** The command itself, told everything by the environment's documented names. */
+  async function worker(takesMs: number, drainMs: number) {
+    const env = { LEDGER: stage.ledger.path, LEDGER_MS: String(takesMs) };
+    const server = join(import.meta.dirname, "support/ledger-mcp-server.ts");
+    const config = {
+      mcpServers: { ledger: { command: process.execPath, args: [server], env } },
+      allowlist: { allowed_tools: ["put", "post"] },
+    };
+    const file = join(folder, "mcp.json");
+    await writeFile(file, JSON.stringify(config));
+    const child = spawn(process.execPath, [join(root, "cli/bin.ts"), "worker"], {
+      cwd: folder,
+      stdio: ["ignore", "ignore", "inherit"],
+      env: {
+        PATH: process.env["PATH"] ?? "",
+        REDIS_URL: redis.url,
+        REDIS_QUEUE_PREFIX: stage.stream.replace(/stream:steps$/, ""),
+        CONTROL_PLANE_URL: stage.plane.url,
+        FD_API_KEY: stage.plane.apiKey,
+        MCP_CONFIG_PATH: file,
+        WORKER_CONCURRENCY: "8",
+        WORKER_DRAIN_MS: String(drainMs),
+        LOG_LEVEL: "error",
+      },
+    });
+    spawned.push(child);
+    return {
+      signal: (name: NodeJS.Signals) => void child.kill(name),
+      exited: once(child, "exit").then(([code, signal]) => ({ code, signal })),
+    };
+  }
+
+  it("ends with 0 in time, nothing lost, nothing repeated, no delivery counted", async () => {
+    const first = await worker(300, 5_000);
+    const keys = await order(["post", "put"], 40);
+    await touched(12);
+    expect(await exit(first)).toBeLessThan(5_000);
+    expect(stage.ledger.touches().length).toBeLessThan(keys.length);
+    expect((await deliveries()).filter((count) => count > 0)).toEqual([]);
+
+    await worker(0, 5_000);
+    await stage.finished(keys);
+    expect(stage.ledger.touches().length).toBe(keys.length);
+    for (const key of keys) expect(await stage.applied(key)).toBe(1);
+    expect(await stage.approveAll()).toEqual([]);
+  });
+
+  it("hands back at once on a second signal", async () => {
+    const first = await worker(30_000, 60_000);
+    await order(["put"], 2);
+    await touched(2);
+    first.signal("SIGTERM");
+    await sleep(500);
+    expect(await exit(first)).toBeLessThan(5_000);
+    expect(await deliveries()).toEqual([0, 0]);
   });
 });
