@@ -102,8 +102,9 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
       artifacts: join(folder, "artifacts"),
       ledger: ledger.path,
       leaseMs: options.leaseMs,
-      capacity: 16,
-      effectMs: [5, 60],
+      capacity: 32,
+      // Long beside all else, so that blows fall in mid-effect.
+      effectMs: [20, 400],
       drainMs: 10_000,
       crash: null,
       traced: false,
