@@ -13,6 +13,7 @@ import { findProgram } from "../find-program.ts";
 import { findPackageManager, installCommand, type Need, needs } from "../needs.ts";
 import { toTrouble } from "../output/to-trouble.ts";
 import { version } from "../version.ts";
+import { priceTableVersion } from "../../adapters/llm/prices.ts";
 import { configuredModels } from "./configured-models.ts";
 import { openApi } from "./with-control-plane.ts";
 
@@ -172,7 +173,13 @@ function models({ config }: Context): Finding {
   const { anthropicApiKey, openaiApiKey, modelScript } = config.settings;
   const isNone = (anthropicApiKey ?? openaiApiKey ?? modelScript) === null;
   const detail = configuredModels(config.settings);
-  return { what: "models", state: isNone ? "missing" : "ok", detail, mend: null };
+  const prices = `prices of ${priceTableVersion}`;
+  return {
+    what: "models",
+    state: isNone ? "missing" : "ok",
+    detail: `${detail}; ${prices}`,
+    mend: null,
+  };
 }
 
 function tracing({ config }: Context): string {

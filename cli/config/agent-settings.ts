@@ -26,4 +26,3 @@ export const agentSettings = type({
   /** Milliseconds. */
   "approvalExpiresInMs?": "number.integer > 0",
 });
-export type AgentSettings = typeof agentSettings.infer;
