@@ -1,0 +1,157 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { DatabaseSync } from "node:sqlite";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { randomUUID } from "node:crypto";
+import { Redis } from "ioredis";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { toEnvelope } from "../../machines/contracts/job.ts";
+import type { Home } from "../../machines/contracts/ports/home.ts";
+import { recordId } from "../../machines/contracts/record-text.ts";
+import { corpusJob, corpusStep } from "../corpus/corpus-steps.ts";
+import { putBack } from "../corpus/put-back.ts";
+import { composeWorker, type TestWorker } from "./support/compose-worker.ts";
+import { redisHomes, sqliteHomes } from "./support/homes.ts";
+import { type ReferenceGateway, startReferenceGateway } from "./support/reference-gateway.ts";
+
+const file = join(import.meta.dirname, "../corpus/v1-awaiting-second-answer.json");
+const { record } = JSON.parse(readFileSync(file, "utf8"));
+const { snapshot, journal } = record;
+const inner = snapshot.snapshot;
+const withContext = (change: object) => ({
+  ...snapshot,
+  snapshot: { ...inner, context: { ...inner.context, ...change } },
+});
+
+/** What a store might give back, and the words with which it is refused. */
+const corrupt: { what: string; kept: { snapshot: unknown; journal: unknown[] }; says: RegExp }[] = [
+  {
+    what: "version 0",
+    kept: { snapshot: { ...snapshot, version: 0 }, journal },
+    says: /version 0 .*reads version 1/,
+  },
+  {
+    what: "version 99",
+    kept: { snapshot: { ...snapshot, version: 99 }, journal },
+    says: /version 99 .*reads version 1/,
+  },
+  {
+    what: "no version",
+    kept: { snapshot: { snapshot: inner }, journal },
+    says: /snapshot.*version/,
+  },
+  { what: "a number", kept: { snapshot: 42, journal }, says: /kept snapshot/ },
+  { what: "a list", kept: { snapshot: [snapshot], journal }, says: /kept snapshot/ },
+  {
+    what: "an unknown state",
+    kept: { snapshot: { ...snapshot, snapshot: { ...inner, value: "dancing" } }, journal },
+    says: /state "dancing" is none of/,
+  },
+  {
+    what: "grants that are no list",
+    kept: { snapshot: withContext({ grants: "all" }), journal },
+    says: /grants/,
+  },
+  {
+    what: "a negative count",
+    kept: { snapshot: withContext({ attempts: -1 }), journal },
+    says: /attempts/,
+  },
+  {
+    what: "a journal of other things",
+    kept: { snapshot, journal: [...journal, { event: "dreamt" }] },
+    says: /kept journal/,
+  },
+  { what: "a journal of numbers", kept: { snapshot, journal: [1, 2, 3] }, says: /kept journal/ },
+];
+
+const redis = redisHomes();
+const stores = [
+  {
+    homes: redis,
+    async tear(room: string, text: string) {
+      const client = new Redis(redis.server().url);
+      const [key = ""] = await client.keys(`${room}:*step:${recordId(corpusJob)}`);
+      await client.hset(key, "snapshot", text);
+      client.disconnect();
+    },
+  },
+  {
+    homes: sqliteHomes(),
+    async tear(room: string, text: string) {
+      const database = new DatabaseSync(`file:${room}?mode=memory&cache=shared`);
+      database.prepare("UPDATE steps SET snapshot = ? WHERE id = ?").run(text, recordId(corpusJob));
+      database.close();
+    },
+  },
+];
+
+describe.each(stores)("a kept step that can't be read, on $homes.name", ({ homes, tear }) => {
+  let room: string;
+  let folder: string;
+  let home: Home;
+  let gateway: ReferenceGateway;
+  let worker: TestWorker | undefined;
+  const world = { done: [] as string[], isBusy: false, losesAnswers: false };
+  const key = { runId: corpusJob.runId, stepId: corpusJob.stepId };
+
+  beforeAll(() => homes.start());
+  afterAll(() => homes.stop());
+  beforeEach(async () => {
+    room = `room${randomUUID().slice(0, 8)}`;
+    folder = await mkdtemp(join(tmpdir(), "stateplane-corrupt-"));
+    home = await homes.home(room);
+    gateway = await startReferenceGateway();
+    world.done = [];
+  });
+  afterEach(async () => {
+    await worker?.close();
+    worker = undefined;
+    await home.close();
+    await gateway.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  async function deliver() {
+    const options = { handlers: { llm: corpusStep(world, false) } };
+    worker = composeWorker({ home, controlPlane: gateway, artifacts: folder, options });
+    await home.queue.publish({ data: toEnvelope(corpusJob) });
+    await worker.ended(key.stepId);
+  }
+
+  async function expectDeadLetter(says: RegExp) {
+    expect(world.done).toEqual([]);
+    const letters = await home.queue.deadLetters(10);
+    expect(letters).toMatchObject([{ reason: expect.stringMatching(says) }]);
+    expect(gateway.results().map(({ body }) => body)).toMatchObject([
+      { status: "failed", error: { kind: "corrupt_record" } },
+    ]);
+    expect(await home.queue.stats()).toEqual({ length: 0, pending: 0, deadLetters: 1 });
+  }
+
+  it.each(corrupt)(
+    "$what: a dead letter that says so, and a report, never a fresh start [record.corrupt]",
+    async ({ kept, says }) => {
+      await putBack(home, kept, key);
+      await deliver();
+      await expectDeadLetter(says);
+    },
+  );
+
+  it("a snapshot cut off in the middle: the same [record.corrupt]", async () => {
+    await putBack(home, { snapshot, journal }, key);
+    await tear(room, JSON.stringify(snapshot).slice(0, 300));
+    await deliver();
+    await expectDeadLetter(/kept snapshot can't be read/);
+  });
+
+  it("the worker goes on with the next step", async () => {
+    await putBack(home, { snapshot: { ...snapshot, version: 99 }, journal }, key);
+    await deliver();
+    const next = { ...corpusJob, stepId: "stp_next", stepType: "retrieval" as const };
+    const input = { query: "x", documents: [{ content: "x" }] };
+    await home.queue.publish({ data: toEnvelope({ ...next, input }) });
+    expect(await worker?.ended("stp_next")).toMatchObject([{ how: "settled" }]);
+  });
+});
