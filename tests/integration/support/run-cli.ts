@@ -73,11 +73,24 @@ export function runCli(args: string[], options: CliOptions): Promise<CliResult> 
   return startCli(args, options).ended;
 }
 
-/** Pids of the processes in a process group, by what the system says. */
+/** The processes of a group that are left, one line each. */
 export async function processGroup(pgid: number): Promise<string[]> {
-  const ps = spawn("ps", ["-eo", "pgid=,pid=,args="], { stdio: ["ignore", "pipe", "ignore"] });
+  const all = await processes();
+  return all.filter((line) => Number(line.split(/\s+/)[0]) === pgid);
+}
+
+/** The processes whose command line has the words and the folder in it. */
+export async function processesNaming(words: string, folder: string): Promise<string[]> {
+  const all = await processes();
+  return all.filter((line) => line.includes(words) && line.includes(folder));
+}
+
+async function processes(): Promise<string[]> {
+  const ps = spawn("ps", ["-eo", "pgid=,stat=,args="], { stdio: ["ignore", "pipe", "ignore"] });
   let text = "";
   ps.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
   await once(ps, "close");
-  return text.split("\n").filter((line) => Number(line.trim().split(/\s+/)[0]) === pgid);
+  const lines = text.split("\n").map((line) => line.trim());
+  // A zombie has ended: only its parent has not looked yet.
+  return lines.filter((line) => line !== "" && !line.split(/\s+/)[1]?.startsWith("Z"));
 }
