@@ -50,7 +50,7 @@ async function bury({ ports }: Household, delivery: Delivery, reason: string): P
     const at = ports.clock.now();
     return (await ports.queue.deadLetter(entryId, { ...letter, at })) ? "settled" : "gone";
   } catch (error) {
-    ports.log.error({ err: error, entryId }, "the dead letter was not kept; the job comes again");
+    ports.log.warn({ err: error, entryId }, "the dead letter was not kept; the job comes again");
     return "gone";
   }
 }

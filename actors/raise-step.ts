@@ -69,9 +69,14 @@ export function raiseStep(household: Household, birth: Birth): void {
     actor,
     life,
     tell: (event) => {
-      if (actor.getSnapshot().status === "active") actor.send(event);
+      const snapshot = actor.getSnapshot();
+      if (snapshot.status !== "active") return;
+      // Until its record is read nobody knows what there is to cancel: it may be done, and only want its ack.
+      if (event.type === "cancel" && snapshot.value === "pending") calledOff.by = event;
+      else actor.send(event);
     },
   };
+  const calledOff: { by: StepEvent | null } = { by: null };
   alive.set(delivery.entryId, own);
 
   const news = { runId, stepId, stepType: job?.stepType ?? null };
@@ -92,7 +97,13 @@ export function raiseStep(household: Household, birth: Birth): void {
   };
   // Subscribed before the start: an actor that errors unobserved throws in a later tick.
   actor.subscribe({
-    next: (snapshot) => note(life, String(topLevel(snapshot.value)), options, news),
+    next: (snapshot) => {
+      note(life, String(topLevel(snapshot.value)), options, news);
+      if (calledOff.by === null || snapshot.value === "pending") return;
+      const { by } = calledOff;
+      calledOff.by = null;
+      own.tell(by);
+    },
     complete: () => {
       const how = topLevel(actor.getSnapshot().value) as StepEnd;
       log.debug({ how, path: life.path }, "step ended here");

@@ -27,9 +27,8 @@ export function cancellations({ ports, alive, track }: Household) {
     const onChange = (runId: string, text: string) => {
       const status = readRunStatus(text);
       if (status === undefined || !calledOff.has(status)) return;
-      for (const { actor, life } of alive.values()) {
-        if (life.key.runId === runId)
-          actor.send({ type: "cancel", reason: `the run is ${status}` });
+      for (const { life, tell } of alive.values()) {
+        if (life.key.runId === runId) tell({ type: "cancel", reason: `the run is ${status}` });
       }
     };
     let turn = 0;

@@ -24,7 +24,7 @@ export class StepLife {
   journal = new Journal([]);
   /** The top-level states passed, over all lives. */
   path: string[] = [];
-  /** Monotonic milliseconds of the last moment the lease was known to be ours. */
+  /** Monotonic milliseconds of the last moment the lease was known to be ours with all its time before it. */
   leaseSeen: number;
   /** Whether the record was found with a life before this one. */
   isTakenUp: boolean;

@@ -15,10 +15,7 @@ export const record: StepWork = async ({ ports, options, life, context }) => {
   if (!context.costly && !isLeaseStale(life, ports.clock, options)) {
     return { type: "recorded", result: changed };
   }
-  const asked = ports.clock.monotonic();
   const written = await stored(ports.store.record(life.lease, result, life.path));
   if (written === "lost") return { type: "lease.lost" };
-  // Since the question, not since the answer: a worker may be paused between the two.
-  life.leaseSeen = asked;
   return { type: "recorded", result: changed };
 };

@@ -58,6 +58,7 @@ export function createStepStore(
           entries.remove(entryId);
           return { kind: "duplicate" };
         }
+        entries.renew(entryId, consumer, now);
         const fence = steps.open(key, entryId);
         const record =
           kept === undefined

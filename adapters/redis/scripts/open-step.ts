@@ -2,7 +2,7 @@ import type { Script } from "../script.ts";
 import { pendingLua } from "./shared-lua.ts";
 
 /**
- * Takes a step: raises its fence and returns what was kept of it.
+ * Takes a step: renews its lease, raises its fence and returns what was kept of it.
  *
  * KEYS  1 stream, 2 record, 3 journal, 4 timers
  * ARGV  1 group, 2 consumer, 3 entry, 4 lease (ms), 5 the step's id in the timers, 6 TTL of a reported step (s)
@@ -35,6 +35,7 @@ if other and other ~= entry then
   end
 end
 
+redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, entry, 'JUSTID')
 local record, journal = {}, {}
 if phase then
   record = redis.call('HGETALL', KEYS[2])

@@ -47,7 +47,7 @@ export interface Ending {
  * store can't be reached.
  */
 export interface StepStore {
-  /** Raises the fence and returns what was kept; see {@link Opening}. */
+  /** Renews the lease, raises the fence and returns what was kept; see {@link Opening}. */
   open(entryId: string, key: StepKey, leaseMs: number): Promise<Opening>;
   append(lease: Lease, entries: JournalEntry[]): Promise<Write>;
   /** The outbox: keeps the result before it is sent. */

@@ -31,6 +31,14 @@ export function openPromises(stage: () => Stage): void {
       expect(await b.store.find(key)).toMatchObject({ phase: "open", fence: 1, journal: [] });
     });
 
+    it("gives the lease its whole time: a job that lay unopened is not taken over at once", async () => {
+      const { a, b } = stage();
+      const { entryId } = await publishAndRead(a);
+      await sleep(700);
+      expect(await a.store.open(entryId, key, hour)).toMatchObject({ kind: "opened" });
+      expect(await b.queue.claimStale(600, 10)).toEqual([]);
+    });
+
     it("refuses an entry that is not this consumer's", async () => {
       const { a, b } = stage();
       const { entryId } = await publishAndRead(a);
