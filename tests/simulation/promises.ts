@@ -73,9 +73,9 @@ const promises: Readonly<Record<string, (of: Case) => string[]>> = {
         return taken === 1 || (taken === 0 && mayBeNone) ? [] : [`${stepId} has ${taken}`];
       }),
 
-  "no report sent after a lost lease is accepted": ({ witness }) =>
+  "a worker that lost its lease reports nothing": ({ witness }) =>
     witness.reports
-      .filter(({ isStale, reception }) => isStale && reception === "accepted")
+      .filter(({ isStale }) => isStale)
       .filter(({ stepId, by, at }) => !witness.isJumped(stepId, by, at))
       .map((report) => `${report.stepId} ${report.status} by ${when(report)}`),
 
@@ -131,7 +131,7 @@ const promises: Readonly<Record<string, (of: Case) => string[]>> = {
       const refusedAt = plane.approvals.find(
         ({ stepId, status }) => stepId === call.stepId && status === "rejected",
       )?.answeredAt;
-      const isLate = isRefused && refusedAt != null && call.at > refusedAt;
+      const isLate = isRefused && refusedAt != null && call.askedAt > refusedAt;
       return (isTool && isDenied) || isLate ? [`${call.name} of ${call.stepId}`] : [];
     }),
 
@@ -182,6 +182,8 @@ const promises: Readonly<Record<string, (of: Case) => string[]>> = {
         (failure === "approval_expired" && !asked.some(({ expiresAt }) => expiresAt !== null));
       return isNever || isWrong ? [`${stepId} failed as ${failure}`] : [];
     }),
+
+  "a step is not taken from a worker that nothing disturbed": ({ witness }) => witness.robbed,
 
   "capacity is never exceeded": ({ witness }) => [...new Set(witness.overfull)],
 

@@ -8,17 +8,27 @@ import type { Witness } from "./witness.ts";
 export function witnessedStore(
   store: StepStore,
   by: string,
-  witness: Witness,
-  link: Link,
+  { link, weather, witness }: { link: Link; weather: Weather; witness: Witness },
 ): StepStore {
   return {
     ...store,
     async open(entryId, key, leaseMs) {
       const opening = await store.open(entryId, key, leaseMs);
-      if (opening.kind === "opened") {
-        witness.opened(key.stepId, { by, fence: opening.lease.fence, at: link.world.elapsed });
+      if (opening.kind === "opened" || opening.kind === "reported") {
+        const opened = { by, fence: opening.lease.fence, at: link.world.elapsed };
+        witness.opened(key.stepId, opened, weather.isRough);
       }
       return opening;
+    },
+    async park(lease, parking) {
+      const written = await store.park(lease, parking);
+      if (written === "written") witness.holders.delete(lease.stepId);
+      return written;
+    },
+    async settle(lease, ending) {
+      const written = await store.settle(lease, ending);
+      if (written === "written") witness.holders.delete(lease.stepId);
+      return written;
     },
     async append(lease, entries) {
       const written = await store.append(lease, entries);

@@ -3,6 +3,16 @@ import type { FaultPlan, PlaneCall } from "./plan.ts";
 type Kind = FaultPlan["kind"];
 export type Armed<K extends Kind> = Extract<FaultPlan, { kind: K }>;
 
+const rough = [
+  "crash",
+  "pause",
+  "pause-past-lease",
+  "drain",
+  "store-away",
+  "store-answer-lost",
+  "clock-jump",
+];
+
 /** The faults under way: those armed and waiting for their call, and what is away; each counted when it strikes. */
 export class Weather {
   readonly counts: Record<string, number> = {};
@@ -10,6 +20,11 @@ export class Weather {
   /** Slots whose store is away. */
   readonly storeAway = new Set<number>();
   #armed: FaultPlan[] = [];
+
+  /** Whether anything struck so far that may cost a worker its lease. */
+  get isRough(): boolean {
+    return rough.some((kind) => this.counts[kind] !== undefined);
+  }
 
   arm(fault: FaultPlan): void {
     this.#armed.push(fault);

@@ -48,8 +48,17 @@ export class Witness {
   /** What nobody expected: errors logged, actors crashed, workers that stopped by themselves. */
   readonly unexpected: string[] = [];
   readonly overfull: string[] = [];
+  /** Steps taken from a worker that nothing had disturbed. */
+  readonly robbed: string[] = [];
+  /** Who holds a step: opened it, and neither parked nor settled it since. */
+  readonly holders = new Map<string, string>();
 
-  opened(stepId: string, opening: Opening): void {
+  opened(stepId: string, opening: Opening, isDisturbed: boolean): void {
+    const holder = this.holders.get(stepId);
+    if (holder !== undefined && !isDisturbed) {
+      this.robbed.push(`${stepId} from ${holder} by ${opening.by}`);
+    }
+    this.holders.set(stepId, opening.by);
     const known = this.openings.get(stepId) ?? [];
     known.push(opening);
     this.openings.set(stepId, known);

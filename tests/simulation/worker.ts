@@ -69,7 +69,7 @@ export async function startWorker(
   const clock = link.clock();
   const home = await createSqliteHome({ path: stage.path, consumer: name, clock });
   const plant = stage.plant === null ? null : plants[stage.plant];
-  const seen = witnessedStore(home.store, name, witness, link);
+  const seen = witnessedStore(home.store, name, { link, weather, witness });
   const store = plant?.store?.(seen, stage.leases) ?? seen;
   const extensions = new Set(["idempotent-results", "approvals"] as const);
   const port = planePort(
