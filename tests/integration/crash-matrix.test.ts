@@ -101,7 +101,7 @@ describe.concurrent("a worker killed with SIGKILL, and the one that takes over",
     process.stdout.write(`\n${format(table)}\n`);
   });
 
-  it.each(titled)("$moment of a $kind step: the next $does", async (row) => {
+  it.each(titled)("$moment of a $kind step: the next $does [effect.boundaries]", async (row) => {
     const stage = await openCrashStage(redis.url);
     try {
       const { at, count = 1 } = row;

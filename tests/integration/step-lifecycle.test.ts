@@ -173,7 +173,7 @@ describe.each([redisHomes(), sqliteHomes()])(
       expect(await home.queue.stats()).toMatchObject({ length: 0, pending: 0 });
     });
 
-    it("sends the report again through errors of the gateway, and never turns it into a failure", async () => {
+    it("sends the report again through errors of the gateway, and never turns it into a failure [once.outbox]", async () => {
       let refusals = 3;
       const { ended } = await start({
         failing: ({ method, path }) => {
@@ -190,7 +190,7 @@ describe.each([redisHomes(), sqliteHomes()])(
       expect(gateway.results()).toMatchObject([{ body: { status: "completed" } }]);
     });
 
-    it("hands its jobs back when it drains, and another worker finishes them, uncounted", async () => {
+    it("hands its jobs back when it drains, and another worker finishes them, uncounted [drain.handed-back]", async () => {
       const started = Promise.withResolvers<void>();
       const stuck = { retrieval: () => (started.resolve(), new Promise<never>(() => {})) };
       const { runtime } = await start({}, { handlers: stuck });

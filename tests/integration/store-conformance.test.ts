@@ -19,7 +19,7 @@ afterAll(async () => {
   await server.stop();
 });
 
-storeConformance("Redis", async () => {
+storeConformance("Redis [store.conformance]", async () => {
   rooms += 1;
   const prefix = `room${rooms}:`;
   return {

@@ -59,8 +59,11 @@ function wasCompleted(seen: readonly Seen[], touch: Touch): boolean {
         item.what !== "judged" &&
         item.what !== "asked",
     );
+  // Handed back while the journal's line was still under way: the line is refused, as after a death.
+  const isLetGo = (item: Seen) =>
+    item.what === "ended" || (item.what === "called" && item.name === "handBack");
   const isWell = (item: Seen | undefined) =>
-    item !== undefined && item.what !== "fault" && item.what !== "ended";
+    item !== undefined && item.what !== "fault" && !isLetGo(item);
   return answered?.what === "answered" && isWell(journalled) && isWell(next);
 }
 

@@ -99,7 +99,7 @@ describe("an effect that may not be repeated", () => {
     expect(runs()).toBe(1);
   });
 
-  it("begun and never completed, asks a person before it runs again", async () => {
+  it("begun and never completed, asks a person before it runs again [effect.unsafe-once]", async () => {
     const hangs = effect("unsafe", () => new Promise<never>(() => {}));
     void runner()(hangs.made);
     await new Promise((resolve) => setTimeout(resolve, 20));

@@ -9,7 +9,7 @@ import { noNeighbours } from "../kit/live-once.ts";
 import { simulatedControlPlane } from "../kit/simulated-control-plane.ts";
 import { sampleJob } from "../kit/step-events.ts";
 
-it("a runtime that stops aborts the work of every step alive, and crashes over none", async () => {
+it("a runtime that stops aborts the work of every step alive, and crashes over none [interrupt.stop]", async () => {
   const home = await createSqliteHome({ path: ":memory:", consumer: "one", clock: systemClock });
   const signals: AbortSignal[] = [];
   const stuck: StepHandler = ({ signal }) => {

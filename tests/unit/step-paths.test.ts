@@ -30,7 +30,7 @@ describe("every simple path of the step chart", () => {
     expect(paths.length).toBeGreaterThan(1_000);
   });
 
-  it("is walked by a live actor just as the graph says, keeping every promise", () => {
+  it("is walked by a live actor just as the graph says, keeping every promise [paths.step]", () => {
     const faults = new Set<string>();
     for (const path of paths) {
       const { history, strayed, held } = replayPath(path);
@@ -72,7 +72,7 @@ function allStates(node: typeof stepMachine.root): string[] {
 describe("at every state of every path", () => {
   const living = [...ways].filter(([, steps]) => steps.at(-1)?.state.status === "active");
 
-  it("a snapshot survives JSON, is restored in the same state, asks again, and finishes", () => {
+  it("a snapshot survives JSON, is restored in the same state, asks again, and finishes [paths.restore]", () => {
     const faults: string[] = [];
     for (const [name, steps] of living) {
       const { held } = walk(steps);
@@ -93,7 +93,7 @@ describe("at every state of every path", () => {
   });
 
   it.each(interruptTypes)(
-    "%s is answered: the work is aborted first, and the step ends",
+    "%s is answered: the work is aborted first, and the step ends [paths.interrupts]",
     (type) => {
       const event = stepEvents.find((candidate) => candidate.type === type);
       if (event === undefined) throw new Error(`no sample of ${type}`);

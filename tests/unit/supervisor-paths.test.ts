@@ -13,7 +13,7 @@ const failed = (at: number): SupervisorEvent => {
 describe("every simple path of the supervisor chart", () => {
   const paths = supervisorPaths();
 
-  it("is walked by a live actor as the graph says, its capacity never exceeded", () => {
+  it("is walked by a live actor as the graph says, its capacity never exceeded [paths.supervisor]", () => {
     const faults: string[] = [];
     for (const path of paths) {
       const actor = start();

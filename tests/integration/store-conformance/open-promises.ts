@@ -47,7 +47,7 @@ export function openPromises(stage: () => Stage): void {
       expect(await a.store.find(key)).toBeNull();
     });
 
-    it("raises the fence on take-over and returns the journal; the first worker writes nothing more", async () => {
+    it("raises the fence on take-over and returns the journal; the first worker writes nothing more [once.fence]", async () => {
       const { a, b } = stage();
       const first = await take(a);
       expect(await a.store.append(first, [begun])).toBe("written");

@@ -1,0 +1,82 @@
+/** One promise, and the id by which a test says that it proves it: `[once.report]` in its title. */
+export interface Requirement {
+  id: string;
+  promise: string;
+}
+
+/**
+ * What is promised, and must be proved. tests/architecture/requirements.test.ts fails on a promise that no test
+ * names, and on a test that names none of these.
+ */
+export const requirements: readonly Requirement[] = [
+  // One report.
+  { id: "once.report", promise: "a step ends at the control plane exactly once" },
+  { id: "once.fence", promise: "a worker that lost its lease can write nothing" },
+  {
+    id: "once.outbox",
+    promise: "a report is sent until it is acknowledged, and never becomes a failure",
+  },
+  { id: "report.body", promise: "the report's body is what the wire contract asks for" },
+  // No effect twice unseen.
+  { id: "effect.unsafe-once", promise: "an unsafe effect is never executed twice unseen" },
+  {
+    id: "effect.completed-once",
+    promise: "a completed effect is read from the journal, never repeated",
+  },
+  {
+    id: "effect.boundaries",
+    promise: "killed at any boundary, the next worker does the right thing",
+  },
+  {
+    id: "journal.fold",
+    promise: "the journal is an event log, and what is known is a fold over it",
+  },
+  // A waiting step costs nothing.
+  { id: "park.any-worker", promise: "any worker takes up a parked step" },
+  {
+    id: "park.early-news",
+    promise: "an answer that arrives while a step is being parked is not lost",
+  },
+  { id: "park.deadline", promise: "deadlines are absolute times, swept by every worker" },
+  // Nothing is dropped.
+  { id: "job.round-trip", promise: "a job is read as it was written, in both wire forms" },
+  { id: "job.garbage", promise: "garbage never throws, and is kept with what is wrong with it" },
+  {
+    id: "record.corrupt",
+    promise: "a record that can't be read becomes a dead letter, never a fresh start",
+  },
+  { id: "version.read", promise: "what an earlier version parked is read and finished by today's" },
+  { id: "drain.handed-back", promise: "a draining worker hands its jobs back, uncounted" },
+  // Policy and people.
+  { id: "policy.closed", promise: "policy that can't answer plainly never allows" },
+  { id: "policy.deny-default", promise: "a tool that no list names is denied" },
+  { id: "policy.stricter", promise: "of two verdicts the stricter one holds" },
+  { id: "policy.denied-never", promise: "what was denied or rejected is never executed" },
+  { id: "approval.exact", promise: "a grant is for exactly what was shown" },
+  { id: "approval.used-once", promise: "a grant is used once" },
+  { id: "approval.expired", promise: "a question that nobody answers in time ends its step" },
+  { id: "approval.parallel", promise: "of several questions at once, each needs its own yes" },
+  { id: "approval.nested", promise: "a question after a yes waits for an answer of its own" },
+  { id: "approval.forged", promise: "an approval in a job's own data counts for nothing" },
+  // The machines.
+  { id: "paths.step", promise: "every simple path of the step chart keeps every promise" },
+  {
+    id: "paths.restore",
+    promise: "at every state a snapshot is restored in the same state and finishes",
+  },
+  { id: "paths.interrupts", promise: "every state answers cancel, deadline, lost lease and drain" },
+  { id: "paths.supervisor", promise: "the supervisor never exceeds its capacity, on any path" },
+  { id: "interrupt.cancel", promise: "a cancelled run takes its steps with it" },
+  { id: "interrupt.stop", promise: "a worker that stops leaves no step working" },
+  {
+    id: "interleavings",
+    promise: "grants, cancels, expiries and take-overs are right in any order",
+  },
+  { id: "retry.bounds", promise: "a retry comes no sooner than asked for, and within its bounds" },
+  { id: "bulkhead.limit", promise: "no more steps of a type execute at once than its limit" },
+  { id: "status.spelling", promise: "statuses are read in either spelling" },
+  { id: "store.conformance", promise: "both homes keep the same promises" },
+  // The public kit.
+  { id: "kit.sound", promise: "the kit finds no fault in a sound handler" },
+  { id: "kit.finds", promise: "the kit finds a planted bug, and prints how to see it again" },
+];
