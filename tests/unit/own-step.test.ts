@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type Cards, chargeAction } from "../../examples/own-step/cards.ts";
 import { chargeCard } from "../../examples/own-step/charge-card.ts";
@@ -68,6 +70,15 @@ describe("a planted bug", () => {
     expect(found.history.faults).toHaveLength(1);
     expect(found.message).toMatch(/seed: -?\d+, path: "[\d:]+"/);
     expect(found.message).toContain("TOUCHED tool charge_card (unsafe)");
+  });
+
+  it("is the one that docs/testing.md shows, with the words it is found in", async () => {
+    const read = (file: string) => readFileSync(join(import.meta.dirname, "../..", file), "utf8");
+    const doc = read("docs/testing.md");
+    const source = read("examples/own-step/charge-card-unjournalled.ts");
+    expect(doc).toContain(source.slice(source.indexOf("export function")).trim());
+    const { promises, seed } = await failureOf(check(chargeCardUnjournalled, { seed: 7 }));
+    expect(doc).toContain(`\n${promises[0]}\nseed: ${seed}, path:`);
   });
 
   it("is found again from the seed and the path alone", async () => {
