@@ -19,7 +19,7 @@ export type LedgerLine =
   | Touch
   | { kind: "passed"; boundary: Boundary; pid: number }
   | { kind: "taken-over"; jobs: number; pid: number }
-  /** A write that the store refused: the fence had moved on. */
+  /** A write, or the renewal of a lease, that the store refused: another had taken over. */
   | { kind: "refused"; write: string; pid: number };
 
 /** A file that processes append to, one write a line: what stands in it survives whoever wrote it. */

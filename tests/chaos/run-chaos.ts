@@ -166,7 +166,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     awayMs: isSentAway ? options.awayMs : 0,
     calls: proxy.counts(),
     takeOvers: lines.reduce((sum, line) => sum + (line.kind === "taken-over" ? line.jobs : 0), 0),
-    refusedWrites: lines.filter((line) => line.kind === "refused").length,
+    refusedWrites: lines.filter((line) => line.kind === "refused" && line.write !== "renew").length,
     deadLetters,
     left,
     seconds: Math.round(seconds()),

@@ -28,6 +28,11 @@ export function wrapPorts(
     ...ports,
     queue: {
       ...queue,
+      async renew(entryIds) {
+        const lost = await queue.renew(entryIds);
+        if (lost.length > 0) note({ kind: "refused", write: "renew", pid });
+        return lost;
+      },
       async claimStale(leaseMs, count) {
         const taken = await queue.claimStale(leaseMs, count);
         const again = taken.filter(({ deliveries }) => deliveries > 1).length;
