@@ -71,7 +71,10 @@ export class Witness {
 
   /** Whether wall clocks jumped since this worker opened the step: leases run out unseen then. */
   isJumped(stepId: string, by: string, until: number): boolean {
-    const opened = this.openings.get(stepId)?.findLast((opening) => opening.by === by)?.at ?? 0;
-    return this.jumps.some((at) => at >= opened && at <= until);
+    const opened = this.openings
+      .get(stepId)
+      ?.findLast((opening) => opening.by === by && opening.at <= until);
+    const since = opened?.at ?? 0;
+    return this.jumps.some((at) => at >= since && at <= until);
   }
 }
