@@ -4,6 +4,10 @@ import type { Delivery } from "../machines/contracts/ports/step-queue.ts";
 import type { StepEnd } from "../machines/step/machine.ts";
 import type { NurseryCommand, SupervisorEvent } from "../machines/supervisor/events.ts";
 import { type Household, raiseStep } from "./raise-step.ts";
+import { unwound } from "./step/unwound.ts";
+
+/** What aborted work may take before the store is closed regardless. */
+const unwindMs = 1_000;
 
 /**
  * Creates the step actors with itself as their parent (one system, one inspection stream), observes how they
@@ -36,7 +40,10 @@ export function nursery(household: Household) {
     });
     return () => {
       // XState refuses to stop an actor that has a parent; without its work it is silent anyway.
-      for (const { life } of household.alive.values()) life.abort();
+      for (const { life } of household.alive.values()) {
+        life.abort();
+        household.track(unwound(life, household.ports.clock, unwindMs));
+      }
     };
   });
 }

@@ -11,6 +11,7 @@ import type { SupervisorEvent } from "../machines/supervisor/events.ts";
 import type { RuntimeOptions, StepNews } from "./options.ts";
 import type { RuntimePorts } from "./ports.ts";
 import { StepLife } from "./step/life.ts";
+import { unwound } from "./step/unwound.ts";
 import { remoteContext } from "./trace-context.ts";
 
 /** A step alive in this worker. */
@@ -69,14 +70,9 @@ export function raiseStep(household: Household, birth: Birth): void {
     actor,
     life,
     tell: (event) => {
-      const snapshot = actor.getSnapshot();
-      if (snapshot.status !== "active") return;
-      // Until its record is read nobody knows what there is to cancel: it may be done, and only want its ack.
-      if (event.type === "cancel" && snapshot.value === "pending") calledOff.by = event;
-      else actor.send(event);
+      if (actor.getSnapshot().status === "active") actor.send(event);
     },
   };
-  const calledOff: { by: StepEvent | null } = { by: null };
   alive.set(delivery.entryId, own);
 
   const news = { runId, stepId, stepType: job?.stepType ?? null };
@@ -85,7 +81,7 @@ export function raiseStep(household: Household, birth: Birth): void {
     if (isTold.done) return;
     isTold.done = true;
     life.abort();
-    const over = unwound(life, ports.clock).then(() => {
+    const over = unwound(life, ports.clock, unwindMs).then(() => {
       // The entry may have a later life by now, whose lease must go on being renewed.
       if (alive.get(delivery.entryId) === own) alive.delete(delivery.entryId);
       endSpan(span, how);
@@ -97,13 +93,7 @@ export function raiseStep(household: Household, birth: Birth): void {
   };
   // Subscribed before the start: an actor that errors unobserved throws in a later tick.
   actor.subscribe({
-    next: (snapshot) => {
-      note(life, String(topLevel(snapshot.value)), options, news);
-      if (calledOff.by === null || snapshot.value === "pending") return;
-      const { by } = calledOff;
-      calledOff.by = null;
-      own.tell(by);
-    },
+    next: (snapshot) => note(life, String(topLevel(snapshot.value)), options, news),
     complete: () => {
       const how = topLevel(actor.getSnapshot().value) as StepEnd;
       log.debug({ how, path: life.path }, "step ended here");
@@ -120,13 +110,6 @@ export function raiseStep(household: Household, birth: Birth): void {
 
 /** Work that ignores its signal is not waited for longer than this; its outcome is discarded. */
 const unwindMs = 1_000;
-
-async function unwound(life: StepLife, clock: RuntimePorts["clock"]): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const callOff = clock.timer(unwindMs, resolve);
-  await Promise.race([life.tail, promise]);
-  callOff();
-}
 
 /** Adds a state to the path when it is entered; the ends are no states of the story. */
 function note(

@@ -21,6 +21,7 @@ import { readDecision } from "./read-decision.ts";
 import { record } from "./record.ts";
 import { requestApproval } from "./request-approval.ts";
 import { settle } from "./settle.ts";
+import { unwound } from "./unwound.ts";
 import { validate } from "./validate.ts";
 import { occasion, type StepWork, type WorkScope } from "./work.ts";
 
@@ -32,6 +33,9 @@ export interface Binding {
   bulkheads: Bulkheads;
   lives: WeakMap<AnyActorRef, StepLife>;
 }
+
+/** What a write under way may take before the job is handed back regardless. */
+const lastWriteMs = 500;
 
 type Moment = { self: AnyActorRef; context: StepContext };
 
@@ -75,7 +79,9 @@ export function bindStep({ ports, options, handlers, bulkheads, lives }: Binding
       abort: ({ self }) => lifeOf(self).abort(),
       handBack: ({ self }) => {
         const life = lifeOf(self);
-        life.trail(ports.queue.handBack([life.delivery.entryId]));
+        // A journal entry under way still belongs to this life: handed back before it, it would be refused.
+        const last = unwound(life, ports.clock, lastWriteMs);
+        life.trail(last.then(() => ports.queue.handBack([life.delivery.entryId])));
       },
     },
   });

@@ -59,6 +59,8 @@ export interface StepContext {
   /** Why the job becomes a dead letter when it is settled. */
   deadLetter: string | null;
   draining: boolean;
+  /** Why the step was cancelled before its record was read; answered once it is known what there is to cancel. */
+  calledOff: string | null;
 }
 
 export function initialContext(input: StepInput): StepContext {
@@ -78,5 +80,6 @@ export function initialContext(input: StepInput): StepContext {
     result: null,
     deadLetter: null,
     draining: false,
+    calledOff: null,
   };
 }

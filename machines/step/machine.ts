@@ -46,6 +46,7 @@ export const stepMachine = setup({
     keepAsks: assign(updates.keepAsks),
     keepGrants: assign(updates.keepGrants),
     startOver: assign(updates.startOver),
+    noteCancel: assign(updates.noteCancel),
     keepOutput: assign(updates.keepOutput),
     countAttempt: assign(updates.countAttempt),
     countDelivery: assign(updates.countDelivery),
@@ -77,10 +78,12 @@ export const stepMachine = setup({
       on: {
         "record.fresh": [
           { guard: "isUnsound", target: "reported", actions: "refuse" },
+          { guard: "isCalledOff", target: "reported", actions: "fail" },
           { target: "policy-check" },
         ],
         "record.kept": [
           { guard: "isUnsound", target: "reported", actions: "refuse" },
+          { guard: "isCalledOff", target: "reported", actions: ["takeUp", "fail"] },
           { guard: "leftAwaiting", target: "awaiting-approval.deciding", actions: "takeUp" },
           { guard: "leftExecuting", target: "executing", actions: "takeUp" },
           { target: "policy-check", actions: "takeUp" },
@@ -89,6 +92,10 @@ export const stepMachine = setup({
         "record.reported": "reported.delivered",
         "record.duplicate": "gone",
         "record.corrupt": { target: "reported", actions: "bury" },
+        cancel: {
+          actions: "noteCancel",
+          description: "Until its record is read, the step may be done and only want its ack.",
+        },
         resume: { target: "pending", reenter: true },
       },
     },

@@ -9,6 +9,8 @@ interface Moment {
 
 const isUnsound = ({ context }: Moment): boolean => context.problem !== null;
 
+const isCalledOff = ({ context }: Moment): boolean => context.calledOff !== null;
+
 const leftAwaiting = ({ event }: Moment): boolean =>
   event.type === "record.kept" && event.left === "awaiting-approval";
 
@@ -43,6 +45,7 @@ const isDraining = ({ context }: Moment): boolean => context.draining;
 /** What decides between two arrows of the chart: pure, one function a guard. */
 export const rules = {
   isUnsound,
+  isCalledOff,
   leftAwaiting,
   leftExecuting,
   isAsked,

@@ -29,6 +29,9 @@ const keepGrants = ({ context, event }: Moment): Change =>
     ? { grants: [...context.grants, ...event.grants], asks: [] }
     : {};
 
+const noteCancel = ({ event }: Moment): Change =>
+  event.type === "cancel" ? { calledOff: event.reason } : {};
+
 const startOver = (): Change => ({ attempts: 0, retryAt: null });
 
 function keepOutput({ context, event }: Moment): Change {
@@ -87,6 +90,11 @@ function fail({ context, event }: Moment): Change {
       return { result: failedWith(context, event.failure) };
     case "policy.denied":
       return { result: failedWith(context, terminal("policy_denied", event.verdict.reason)) };
+    case "record.fresh":
+    case "record.kept":
+      return {
+        result: failedWith(context, terminal("cancelled", context.calledOff ?? "cancelled")),
+      };
     case "cancel":
       return { result: failedWith(context, terminal("cancelled", event.reason)) };
     case "deadline":
@@ -104,6 +112,7 @@ export const updates = {
   keepAsks,
   keepGrants,
   startOver,
+  noteCancel,
   keepOutput,
   countAttempt,
   countDelivery,

@@ -45,12 +45,14 @@ const repeatsGranted = ({ seen }: Walk): number =>
       item.what === "decided" && item.status === "approved" && item.action.kind === "repeat",
   ).length;
 
+const journalling = "append completed";
+
 /**
  * Whether a touch was answered and its life went on after the call that journals the answer: then nobody needs
  * it again. Otherwise it was interrupted: the life died, was let go, or could not reach the journal.
  */
 function wasCompleted(seen: readonly Seen[], touch: Touch): boolean {
-  const [answered, journalled, next] = seen
+  const [answered, ...after] = seen
     .slice(seen.indexOf(touch) + 1)
     .filter(
       (item) =>
@@ -64,7 +66,9 @@ function wasCompleted(seen: readonly Seen[], touch: Touch): boolean {
     item.what === "ended" || (item.what === "called" && item.name === "handBack");
   const isWell = (item: Seen | undefined) =>
     item !== undefined && item.what !== "fault" && !isLetGo(item);
-  return answered?.what === "answered" && isWell(journalled) && isWell(next);
+  // A report may come between: of a step that was cancelled while the effect was under way.
+  const written = after.findIndex((item) => item.what === "called" && item.name === journalling);
+  return answered?.what === "answered" && isWell(after[written]) && isWell(after[written + 1]);
 }
 
 export const lifecyclePromises: readonly LifecyclePromise[] = [

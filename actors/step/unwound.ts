@@ -1,0 +1,10 @@
+import type { Clock } from "../../machines/contracts/ports/clock.ts";
+import type { StepLife } from "./life.ts";
+
+/** Waits until aborted work has unwound, but no longer than `ms`: work that ignores its signal is left behind. */
+export async function unwound(life: StepLife, clock: Clock, ms: number): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const callOff = clock.timer(ms, resolve);
+  await Promise.race([life.tail, promise]);
+  callOff();
+}
