@@ -26,8 +26,8 @@ export function toolHandler({ tools }: Pick<RuntimePorts, "tools">): StepHandler
       input: action.input,
       repeat: tool.readOnly ? "free" : tool.safeToRepeat ? "safe" : "unsafe",
       ...(permitted.grant === null ? {} : { grant: permitted.grant }),
-      run: async (inner) => {
-        const result = await tools.call(action.name, action.input, inner);
+      run: async (inner, idempotencyKey) => {
+        const result = await tools.call(action.name, action.input, inner, idempotencyKey);
         if (!result.ok) return result;
         return { ok: true, value: { result: result.value.content, server: result.value.server } };
       },

@@ -79,7 +79,7 @@ export function createToolHost(options: ToolHostOptions): ToolHost {
       if (!found.ok) return found;
       return ok(describeTool(name, found.value.server.name, found.value.tool));
     },
-    async call(name, input, signal) {
+    async call(name, input, signal, idempotencyKey) {
       const found = await findTool(servers, name, signal);
       if (!found.ok) return found;
       const { server, tool } = found.value;
@@ -87,7 +87,11 @@ export function createToolHost(options: ToolHostOptions): ToolHost {
       if (typeof problem === "string") {
         return fail(terminal("invalid_input", `input of tool "${name}": ${problem}`));
       }
-      const called = await server.call(tool.name, input, isSafeToRepeat(tool), signal);
+      const called = await server.call(
+        { name: tool.name, arguments: input, ...meta(idempotencyKey) },
+        isSafeToRepeat(tool),
+        signal,
+      );
       if (!called.ok) return called;
       const content = readOutput(server.name, tool, called.value);
       return content.ok ? ok({ server: server.name, content: content.value }) : content;
@@ -97,3 +101,7 @@ export function createToolHost(options: ToolHostOptions): ToolHost {
     },
   };
 }
+
+/** `_meta` is MCP's place for what is not the tool's business; its keys carry their owner's prefix. */
+const meta = (idempotencyKey: string | undefined) =>
+  idempotencyKey === undefined ? {} : { _meta: { "stateplane/idempotency-key": idempotencyKey } };

@@ -1,8 +1,7 @@
 import { CallToolResultSchema } from "@modelcontextprotocol/sdk/types.js";
-import type { CallToolResult, Tool } from "@modelcontextprotocol/sdk/types.js";
+import type { CallToolRequest, CallToolResult, Tool } from "@modelcontextprotocol/sdk/types.js";
 import { retryable, terminal } from "../../machines/contracts/failure.ts";
 import type { Failure } from "../../machines/contracts/failure.ts";
-import type { JsonObject } from "../../machines/contracts/json.ts";
 import { fail, ok } from "../../machines/contracts/outcome.ts";
 import type { Outcome } from "../../machines/contracts/outcome.ts";
 import type { Log } from "../../machines/contracts/ports/log.ts";
@@ -87,8 +86,7 @@ export class ServerConnection {
 
   /** One call of one tool. A tool's own error is in the result. */
   async call(
-    tool: string,
-    input: JsonObject,
+    params: CallToolRequest["params"],
     safeToRepeat: boolean,
     signal: AbortSignal,
   ): Promise<Outcome<CallToolResult>> {
@@ -99,13 +97,15 @@ export class ServerConnection {
     live.calls += 1;
     try {
       const request = live.connection.client.request(
-        { method: "tools/call", params: { name: tool, arguments: input } },
+        { method: "tools/call", params },
         CallToolResultSchema,
         { signal: AbortSignal.any([signal, deadline]), timeout: noTimeout },
       );
       return ok(await request);
     } catch (error) {
-      return fail(this.#readError(error, live, `tool "${tool}"`, safeToRepeat, signal, deadline));
+      return fail(
+        this.#readError(error, live, `tool "${params.name}"`, safeToRepeat, signal, deadline),
+      );
     } finally {
       live.calls -= 1;
       if (live.retired && live.calls === 0) this.#endLater(live);

@@ -23,7 +23,15 @@ export interface ToolHost {
   list(signal: AbortSignal): Promise<Outcome<ToolDescription[]>>;
   /** `not_found` when no server has the tool; `unavailable` when its server can't be reached. */
   describe(name: string, signal: AbortSignal): Promise<Outcome<ToolDescription>>;
-  /** A tool's own error is a `tool_failed` failure, an argument that breaks its schema `invalid_input`. */
-  call(name: string, input: JsonObject, signal: AbortSignal): Promise<Outcome<ToolResult>>;
+  /**
+   * A tool's own error is a `tool_failed` failure, an argument that breaks its schema `invalid_input`. A call that
+   * is repeated after a take-over carries the same key, for servers that can tell.
+   */
+  call(
+    name: string,
+    input: JsonObject,
+    signal: AbortSignal,
+    idempotencyKey?: string,
+  ): Promise<Outcome<ToolResult>>;
   close(): Promise<void>;
 }

@@ -35,6 +35,7 @@ const mixed = {
 const safe = { readOnlyHint: true };
 const tools: Tool[] = [
   { name: "environment", inputSchema: anything, annotations: safe },
+  { name: "meta", inputSchema: anything, annotations: safe },
   { name: "pid", inputSchema: anything, annotations: safe },
   { name: "wait", inputSchema: anything, annotations: safe },
   { name: "wait_unsafely", inputSchema: anything },
@@ -79,6 +80,8 @@ server.setRequestHandler(CallToolRequestSchema, async ({ params }, extra) => {
   switch (params.name) {
     case "environment":
       return said(JSON.stringify(process.env));
+    case "meta":
+      return said(JSON.stringify(params._meta ?? null));
     case "pid":
       return said(String(process.pid));
     case "wait":
