@@ -69,6 +69,14 @@ describe("what goes in and out", () => {
     expect(broken.message).toContain("/n");
   });
 
+  it("tells the server the call's idempotency key, beside the arguments and not among them", async () => {
+    const host = hostOf([odd()]);
+    const told = value(await host.call("meta", {}, never, "run_1/stp_1/tool:meta"));
+    expect(JSON.parse(String(told.content))).toEqual({
+      "stateplane/idempotency-key": "run_1/stp_1/tool:meta",
+    });
+  });
+
   test("a picture is represented by its type and size", async () => {
     expect(value(await hostOf([odd()]).call("picture", {}, never)).content).toEqual([
       { type: "text", text: "look" },
