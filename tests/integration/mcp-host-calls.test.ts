@@ -69,7 +69,7 @@ describe("what goes in and out", () => {
     expect(broken.message).toContain("/n");
   });
 
-  it("tells the server the call's idempotency key, beside the arguments and not among them", async () => {
+  test("tells the server the call's idempotency key, beside the arguments and not among them", async () => {
     const host = hostOf([odd()]);
     const told = value(await host.call("meta", {}, never, "run_1/stp_1/tool:meta"));
     expect(JSON.parse(String(told.content))).toEqual({
