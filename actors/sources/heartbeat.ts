@@ -12,8 +12,9 @@ export function heartbeat({ ports, options, alive, track }: Household) {
     for (const entryId of entryIds) {
       const step = alive.get(entryId);
       if (step === undefined) continue;
-      if (lost.has(entryId)) step.tell({ type: "lease.lost" });
-      else step.life.leaseSeen = asked;
+      if (!lost.has(entryId)) step.life.leaseSeen = asked;
+      // Acknowledged by its own last write, whose answer is on its way: that is an end, not a loss.
+      else if (!step.actor.getSnapshot().hasTag("closing")) step.tell({ type: "lease.lost" });
     }
   });
 }

@@ -24,7 +24,8 @@ export const stepMachine = setup({
     context: {} as StepContext,
     events: {} as StepEvent,
     input: {} as StepInput,
-    tags: {} as "working" | "waiting",
+    /** `closing`: the write that ends this life is under way, and will itself say whether the lease was lost. */
+    tags: {} as "closing",
   },
   actions: {
     load: effect,
@@ -177,7 +178,7 @@ export const stepMachine = setup({
           },
         },
         parking: {
-          tags: "waiting",
+          tags: "closing",
           entry: "park",
           exit: "abort",
           on: { parked: "#step.parked", resume: { target: "parking", reenter: true } },
@@ -190,7 +191,6 @@ export const stepMachine = setup({
       initial: "working",
       states: {
         working: {
-          tags: "working",
           entry: "execute",
           exit: "abort",
           on: {
@@ -214,7 +214,7 @@ export const stepMachine = setup({
           on: { "retry.due": "working", resume: { target: "backing-off", reenter: true } },
         },
         parking: {
-          tags: "waiting",
+          tags: "closing",
           entry: "park",
           exit: "abort",
           on: { parked: "#step.parked", resume: { target: "parking", reenter: true } },
@@ -277,6 +277,7 @@ export const stepMachine = setup({
         },
         delivered: {
           description: "The control plane has it; the job is acknowledged and the record closed.",
+          tags: "closing",
           entry: "settle",
           exit: "abort",
           on: {

@@ -136,6 +136,27 @@ describe.each([redisHomes(), sqliteHomes()])(
       });
     });
 
+    it.each(["park", "settle"] as const)(
+      "knows its own acknowledgement from a lost lease, when a heartbeat passes a slow %s",
+      async (write) => {
+        gateway = await startReferenceGateway();
+        const { store } = home;
+        const slow = async (...given: never[]) => {
+          const written = await (store[write] as (...all: never[]) => Promise<unknown>)(...given);
+          await new Promise((resolve) => setTimeout(resolve, 500));
+          return written;
+        };
+        const ports = { store: { ...store, [write]: slow } as typeof store };
+        const options = { leaseMs: 300 };
+        worker = composeWorker({ home, controlPlane: gateway, artifacts: folder, options, ports });
+        const isParked = write === "park";
+        const input = isParked ? { message: "deploy?" } : { query: "x", documents };
+        await home.queue.publish(envelope("stp_1", isParked ? "approval" : "retrieval", input));
+        const [end] = await worker.ended("stp_1");
+        expect(end).toMatchObject({ how: isParked ? "parked" : "settled" });
+      },
+    );
+
     it("keeps garbage as dead letters, reports what it can name, and goes on working", async () => {
       const { ended } = await start();
       await home.queue.publish({ data: "not json" });
