@@ -6,6 +6,7 @@ import { localVerdict } from "../policy/local-verdict.ts";
 import { stricter } from "../policy/stricter.ts";
 import { stepAction } from "./step-action.ts";
 import { toAsk } from "./to-ask.ts";
+import { traced } from "./traced.ts";
 import { occasion, type StepWork, type WorkScope } from "./work.ts";
 
 /**
@@ -56,7 +57,7 @@ async function controlPlaneVerdict(scope: WorkScope, job: Job, own: Verdict): Pr
   if (job.stepType === "tool") {
     const { name, input } = stepAction(job);
     const check = { runId: job.runId, toolName: name, toolInput: input };
-    const checked = await controlPlane.checkTool(check, scope.signal);
+    const checked = await traced("check-tool", () => controlPlane.checkTool(check, scope.signal));
     return checked.ok ? { verdict: stricter(own, checked.value) } : closed(checked.failure);
   }
   // Where nothing is asked of policy, a run that has ended must still not be paid for.

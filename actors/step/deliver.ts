@@ -4,6 +4,7 @@ import { isStepEnded } from "../../machines/contracts/status.ts";
 import { toResultBody } from "../../machines/contracts/step-result.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import { confirmLease } from "./confirm-lease.ts";
+import { traced } from "./traced.ts";
 import { occasion, type StepWork, type WorkScope } from "./work.ts";
 
 /** Sends the report once; the chart sends it again until it is acknowledged. */
@@ -26,7 +27,7 @@ export const deliver: StepWork = async (scope) => {
     idempotencyKey: `${life.key.runId}/${life.key.stepId}`,
     body,
   };
-  const received = await ports.controlPlane.report(report, signal);
+  const received = await traced("report", () => ports.controlPlane.report(report, signal));
   if (!received.ok) return toEvent(scope, received.failure);
   if (received.value === "ended") {
     life.log.warn({ status: body.status }, "the step had already ended at the control plane");

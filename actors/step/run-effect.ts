@@ -1,4 +1,3 @@
-import { SpanStatusCode, trace } from "@opentelemetry/api";
 import type { Action, Grant } from "../../machines/contracts/action.ts";
 import { terminal } from "../../machines/contracts/failure.ts";
 import type { JournalEntry } from "../../machines/contracts/journal.ts";
@@ -10,9 +9,8 @@ import { LeaseLost, stored } from "../store-failure.ts";
 import { confirmLease } from "./confirm-lease.ts";
 import { stow, unstow } from "./stow.ts";
 import { actionDigest, toAsk } from "./to-ask.ts";
+import { traced } from "./traced.ts";
 import type { WorkScope } from "./work.ts";
-
-const tracer = trace.getTracer("stateplane");
 
 /**
  * Runs effects of one handler call under the journal's rules (DESIGN section 4): a completed effect is read,
@@ -30,10 +28,12 @@ export function effectRunner(scope: WorkScope) {
     const occurrence = (occurrences.get(name) ?? 0) + 1;
     occurrences.set(name, occurrence);
     const id = `${name}#${occurrence}`;
+    const key = `${life.key.runId}/${life.key.stepId}/${id}`;
+    const done = () => traced(effect.name, () => effect.run(signal, key));
 
     let { grant } = effect;
     if (effect.repeat === "free" && grant === undefined) {
-      return toWork(await traced(scope, effect, id));
+      return toWork(await done());
     }
     if (life.journal.isCompleted(id)) {
       const kept = await unstow(scope.ports.artifacts, life.key, life.journal.result(id));
@@ -54,7 +54,7 @@ export function effectRunner(scope: WorkScope) {
       await append(scope, begun(scope, id, grant));
     }
     await confirmLease(scope);
-    const outcome = await traced(scope, effect, id);
+    const outcome = await done();
     // Cut short by us, not ended: what it did is not known, and is not written down as known.
     if (!outcome.ok) signal.throwIfAborted();
     if (!outcome.ok && outcome.failure.kind === "in_doubt") {
@@ -108,25 +108,4 @@ function toWork<T extends Json>(
 ): { ok: true; value: T } | { ok: false; work: Work } {
   if (outcome.ok) return outcome;
   return { ok: false, work: { kind: "failed", failure: outcome.failure } };
-}
-
-/** One span an effect, never with its input or output. */
-async function traced<T extends Json>(
-  { life, signal }: WorkScope,
-  effect: Effect<T>,
-  id: string,
-): Promise<Outcome<T>> {
-  const idempotencyKey = `${life.key.runId}/${life.key.stepId}/${id}`;
-  return tracer.startActiveSpan(effect.name, async (span) => {
-    try {
-      const outcome = await effect.run(signal, idempotencyKey);
-      span.setAttribute("stateplane.effect.ok", outcome.ok);
-      if (!outcome.ok) {
-        span.setStatus({ code: SpanStatusCode.ERROR, message: outcome.failure.kind });
-      }
-      return outcome;
-    } finally {
-      span.end();
-    }
-  });
 }
