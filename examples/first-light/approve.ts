@@ -4,7 +4,7 @@ import type { ControlPlaneApi } from "../../adapters/control-plane/api.ts";
 /**
  * Watches for questions and has them answered: at the terminal, or with yes where nobody sits.
  *
- * @param ask null where `--yes` was given or there is no terminal
+ * @param isAsking false where `--yes` was given or there is no terminal
  */
 export async function answerApprovals(
   api: ControlPlaneApi,
@@ -21,10 +21,14 @@ export async function answerApprovals(
       const answer = isAsking
         ? await confirm({ message: `May the agent do this? ${what}`, signal })
         : true;
-      const isApproved = answer === true && !isCancel(answer);
+      if (isCancel(answer)) {
+        // Ctrl-C at the question is no answer to it: the prompt took the key, the program means the signal.
+        if (!signal.aborted) process.kill(process.pid, "SIGINT");
+        return;
+      }
       if (!isAsking) print(`  approved without asking (--yes, or no terminal): ${what}`);
       const note = isAsking ? "answered at the terminal" : "approved by --yes";
-      await api.resolveApproval(approval.id, isApproved, note, signal);
+      await api.resolveApproval(approval.id, answer, note, signal);
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
