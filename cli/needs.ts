@@ -35,6 +35,12 @@ export const needs: readonly Need[] = [
     what: "sandbox steps in Python",
     packages: { "apt-get": "python3", brew: "python3" },
   },
+  {
+    programs: ["ps"],
+    what: "the tests, which look for processes left behind",
+    packages: { "apt-get": "procps", brew: "" },
+    platform: "linux",
+  },
 ];
 
 /** The needs of this platform that are not on the PATH. */

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 const setup = fileURLToPath(new URL("../../cli/setup.ts", import.meta.url));
-const names = ["redis-server", "bwrap", "git", "python3"];
+const names = ["redis-server", "bwrap", "git", "python3", "ps"];
 
 let folder: string;
 beforeEach(async () => {
@@ -41,6 +41,7 @@ describe.skipIf(process.platform !== "linux")("npm run setup", () => {
 
   it("installs just what is missing, saying what it does", async () => {
     await program("git");
+    await program("ps");
     await program("valkey-server");
     await program("sudo", 'shift; exec "$@"');
     const install = `for name in bwrap python3; do echo > ${folder}/$name; /bin/chmod +x ${folder}/$name; done`;
@@ -67,7 +68,7 @@ describe.skipIf(process.platform !== "linux")("npm run setup", () => {
     await program("apt-get", "exit 100");
     const failed = await runSetup();
     expect(failed.code).toBe(1);
-    expect(failed.stdout).toContain("by hand: apt-get install redis-server bubblewrap git python3");
+    expect(failed.stdout).toContain("by hand: apt-get install redis-server bubblewrap git python3 procps");
   });
 
   it("tells when an installation brought nothing", async () => {
