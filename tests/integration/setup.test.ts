@@ -68,7 +68,9 @@ describe.skipIf(process.platform !== "linux")("npm run setup", () => {
     await program("apt-get", "exit 100");
     const failed = await runSetup();
     expect(failed.code).toBe(1);
-    expect(failed.stdout).toContain("by hand: apt-get install redis-server bubblewrap git python3 procps");
+    expect(failed.stdout).toContain(
+      "by hand: apt-get install redis-server bubblewrap git python3 procps",
+    );
   });
 
   it("tells when an installation brought nothing", async () => {
