@@ -1,5 +1,6 @@
 import { type Failure, retryable } from "../../machines/contracts/failure.ts";
 import type { Job } from "../../machines/contracts/job.ts";
+import { stepInputProblem } from "../../machines/contracts/step-input.ts";
 import { isRunEnded } from "../../machines/contracts/status.ts";
 import { type Verdict, verdict } from "../../machines/contracts/verdict.ts";
 import { localVerdict } from "../policy/local-verdict.ts";
@@ -17,6 +18,10 @@ export const checkPolicy: StepWork = async (scope) => {
   const { ports, life, context } = scope;
   const { job } = context;
   if (job === null) throw new Error("a job without content reached policy-check");
+  const problem = stepInputProblem(job.stepType, job.input);
+  if (problem !== null) {
+    return { type: "failed", failure: problem, costly: false, ...occasion(ports) };
+  }
   const action = stepAction(job);
   const worker = ownVerdict(scope, job);
   const own = stricter(worker, scope.options.policy?.(action, job) ?? worker);

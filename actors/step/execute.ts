@@ -1,4 +1,4 @@
-import { stepInputProblem } from "../../machines/contracts/step-input.ts";
+import type { Job } from "../../machines/contracts/job.ts";
 import type { StepType } from "../../machines/contracts/step-type.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import type { Bulkheads } from "../bulkheads.ts";
@@ -13,22 +13,17 @@ export function execute(handlers: Record<StepType, StepHandler>, bulkheads: Bulk
   return async (scope) => {
     const { job } = scope.context;
     if (job === null) throw new Error("a job without content reached executing");
-    const problem = stepInputProblem(job.stepType, job.input);
-    if (problem !== null) return toEvent(scope, { kind: "failed", failure: problem }, false);
-
     const leave = await bulkheads.enter(job.stepType, scope.signal);
     try {
-      return await withinDeadline(scope, () => handle(scope, handlers[job.stepType]));
+      return await withinDeadline(scope, () => handle(scope, job, handlers[job.stepType]));
     } finally {
       leave();
     }
   };
 }
 
-async function handle(scope: WorkScope, handler: StepHandler): Promise<StepEvent> {
+async function handle(scope: WorkScope, job: Job, handler: StepHandler): Promise<StepEvent> {
   const { context, life, signal } = scope;
-  const { job } = context;
-  if (job === null) throw new Error("a job without content reached executing");
   const run = effectRunner(scope);
   let costly = context.costly;
   const work = await handler({

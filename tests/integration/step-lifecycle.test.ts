@@ -104,6 +104,19 @@ describe.each([redisHomes(), sqliteHomes()])(
       ]);
     });
 
+    it("reports input that its step type can't take as that, and asks nobody about it", async () => {
+      const { ended } = await start();
+      await home.queue.publish(envelope("stp_1", "tool", { tool_input: {} }));
+      await ended("stp_1");
+      expect(gateway.results()).toMatchObject([
+        { body: { status: "failed", error: { kind: "invalid_input" } } },
+      ]);
+      expect(String((gateway.results()[0]?.body["error"] as JsonObject)["message"])).toContain(
+        "tool_name",
+      );
+      expect(gateway.requests.filter(({ path }) => path.endsWith("/check-tool"))).toEqual([]);
+    });
+
     it("parks an approval step, and finishes it when the gateway puts it back approved", async () => {
       const { ended, runtime } = await start();
       await home.queue.publish(envelope("stp_1", "approval", { message: "deploy?" }));
