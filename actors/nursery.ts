@@ -6,9 +6,6 @@ import type { NurseryCommand, SupervisorEvent } from "../machines/supervisor/eve
 import { type Household, raiseStep } from "./raise-step.ts";
 import { unwound } from "./step/unwound.ts";
 
-/** What aborted work may take before the store is closed regardless. */
-const unwindMs = 1_000;
-
 /**
  * Creates the step actors with itself as their parent (one system, one inspection stream), observes how they
  * end, and tells the supervisor. No error of a step gets past it.
@@ -42,7 +39,7 @@ export function nursery(household: Household) {
       // XState refuses to stop an actor that has a parent; without its work it is silent anyway.
       for (const { life } of household.alive.values()) {
         life.abort();
-        household.track(unwound(life, household.ports.clock, unwindMs));
+        household.track(unwound(life, household.ports.clock));
       }
     };
   });

@@ -11,6 +11,7 @@ import type { SupervisorEvent } from "../machines/supervisor/events.ts";
 import type { RuntimeOptions, StepNews } from "./options.ts";
 import type { RuntimePorts } from "./ports.ts";
 import { StepLife } from "./step/life.ts";
+import { topLevel } from "./step/top-level.ts";
 import { unwound } from "./step/unwound.ts";
 import { remoteContext } from "./trace-context.ts";
 
@@ -76,12 +77,12 @@ export function raiseStep(household: Household, birth: Birth): void {
   alive.set(delivery.entryId, own);
 
   const news = { runId, stepId, stepType: job?.stepType ?? null };
-  const isTold = { done: false };
+  let isTold = false;
   const end = (how: StepEnd | "crashed", event: SupervisorEvent) => {
-    if (isTold.done) return;
-    isTold.done = true;
+    if (isTold) return;
+    isTold = true;
     life.abort();
-    const over = unwound(life, ports.clock, unwindMs).then(() => {
+    const over = unwound(life, ports.clock).then(() => {
       // The entry may have a later life by now, whose lease must go on being renewed.
       if (alive.get(delivery.entryId) === own) alive.delete(delivery.entryId);
       endSpan(span, how);
@@ -108,9 +109,6 @@ export function raiseStep(household: Household, birth: Birth): void {
   actor.start();
 }
 
-/** Work that ignores its signal is not waited for longer than this; its outcome is discarded. */
-const unwindMs = 1_000;
-
 /** Adds a state to the path when it is entered; the ends are no states of the story. */
 function note(
   life: StepLife,
@@ -128,10 +126,6 @@ function note(
 const ends = new Set<string>(["settled", "parked", "handed-back", "gone"] satisfies StepEnd[]);
 /** States kept of a step's path: enough for every retry and repair a sane setting allows. */
 const maxPath = 64;
-
-function topLevel(value: string | object): string | undefined {
-  return typeof value === "string" ? value : Object.keys(value)[0];
-}
 
 function worn(delivery: Delivery, { maxDeliveries }: RuntimeOptions): Failure | null {
   if (delivery.deliveries <= maxDeliveries) return null;

@@ -49,7 +49,7 @@ export function jobsSource(
     const loop = async () => {
       let failures = 0;
       while (!stopped.signal.aborted) {
-        if (room === 0 && !stopped.signal.aborted) {
+        if (room === 0) {
           roomy = Promise.withResolvers<void>();
           await roomy.promise;
           continue;

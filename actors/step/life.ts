@@ -55,10 +55,6 @@ export class StepLife {
     return this.#lease;
   }
 
-  get isOpened(): boolean {
-    return this.#lease !== null;
-  }
-
   opened(lease: Lease): void {
     this.#lease = lease;
   }

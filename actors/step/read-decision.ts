@@ -59,7 +59,7 @@ async function readApproval(scope: WorkScope, ask: Ask): Promise<Decision> {
       return { kind: "expired", failure: expiry(ask) };
     case "approved":
       return digest === ask.digest
-        ? { kind: "granted", grant: { digest, approvalId: id, resolvedBy, usedBy: null } }
+        ? { kind: "granted", grant: { digest, approvalId: id, resolvedBy } }
         : { kind: "rejected", why: `approval ${id} was given for another action` };
   }
 }
@@ -79,7 +79,7 @@ async function readReferenceStep({ ports, life, signal }: WorkScope, ask: Ask): 
     };
   }
   if (step.status !== "running") return { kind: "pending" };
-  const grant = { digest: ask.digest, approvalId: life.key.stepId, resolvedBy: null, usedBy: null };
+  const grant = { digest: ask.digest, approvalId: life.key.stepId, resolvedBy: null };
   return { kind: "granted", grant };
 }
 

@@ -7,6 +7,7 @@ import { verdictShape } from "../../machines/contracts/verdict.ts";
 import type { StepContext } from "../../machines/step/context.ts";
 import type { LeftOff } from "../../machines/step/events.ts";
 import { stepMachineVersion } from "../../machines/step/machine.ts";
+import { topLevel } from "./top-level.ts";
 
 const states = ["pending", "policy-check", "awaiting-approval", "executing", "validating"] as const;
 
@@ -75,9 +76,6 @@ export function readRecord(record: StepRecord): ReadRecord {
 function problem(part: string, what: string): ReadRecord {
   return { ok: false, problem: `the step's kept ${part} can't be read: ${what}`.slice(0, 500) };
 }
-
-const topLevel = (value: string | object): string | undefined =>
-  typeof value === "string" ? value : Object.keys(value)[0];
 
 function leftOff(state: (typeof states)[number]): LeftOff {
   if (state === "awaiting-approval") return "awaiting-approval";

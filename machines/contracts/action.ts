@@ -35,11 +35,10 @@ export interface Ask {
   expiresAt: number | null;
 }
 
-/** A person's yes to one ask. Used once: `usedBy` names the effect that spent it. */
+/** A person's yes to one ask. Used once: the journal names the effect that spent it. */
 export const grantShape = type({
   digest: "string",
   approvalId: "string",
   resolvedBy: "string | null",
-  usedBy: "string | null",
 });
 export type Grant = typeof grantShape.infer;

@@ -3,7 +3,7 @@ import type { EffectName, HeldStep } from "./hold-step.ts";
 import { sampleAsk } from "./step-events.ts";
 
 const asked = { ...sampleAsk, approvalId: "apr_1", expiresAt: 86_400_000 };
-const grant = { digest: sampleAsk.digest, approvalId: "apr_1", resolvedBy: null, usedBy: null };
+const grant = { digest: sampleAsk.digest, approvalId: "apr_1", resolvedBy: null };
 
 /** What each effect answers when nothing goes wrong any more. */
 const answers: Record<Exclude<EffectName, "handBack">, StepEvent> = {

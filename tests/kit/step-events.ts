@@ -45,7 +45,6 @@ const grant: Grant = {
   digest: sampleAsk.digest,
   approvalId: "apr_1",
   resolvedBy: "key_1",
-  usedBy: null,
 };
 const passing: Failure = retryable("unavailable", "the neighbour is away");
 const longPassing: Failure = retryable("rate_limited", "come back later", 60_000);

@@ -135,7 +135,6 @@ describe("a digest", () => {
           digest: actionDigest(key, action),
           approvalId: "apr_1",
           resolvedBy: null,
-          usedBy: null,
         };
         const context = { ...key, job: sampleJob, verdict: null, grants: [grant] };
         expect(permission(context, action).granted).toBe(true);
