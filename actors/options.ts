@@ -1,8 +1,6 @@
 import type { Observer, InspectionEvent, SnapshotFrom } from "xstate";
-import type { Action } from "../machines/contracts/action.ts";
-import type { Job } from "../machines/contracts/job.ts";
-import type { StepType } from "../machines/contracts/step-type.ts";
-import type { Verdict } from "../machines/contracts/verdict.ts";
+import type { Action, Verdict } from "../machines/contracts/domain/action.ts";
+import type { Job, StepType } from "../machines/contracts/domain/job.ts";
 import type { StepLimits } from "../machines/step/context.ts";
 import type { StepEnd, stepMachine } from "../machines/step/machine.ts";
 import type { StepHandler } from "./handlers/handler.ts";

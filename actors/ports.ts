@@ -1,12 +1,10 @@
 import type { ArtifactStore } from "../machines/contracts/ports/artifact-store.ts";
-import type { Clock } from "../machines/contracts/ports/clock.ts";
+import type { Clock, Log } from "../machines/contracts/ports/clock.ts";
 import type { ControlPlane } from "../machines/contracts/ports/control-plane.ts";
-import type { Log } from "../machines/contracts/ports/log.ts";
 import type { ModelProvider } from "../machines/contracts/ports/model-provider.ts";
 import type { Retriever } from "../machines/contracts/ports/retriever.ts";
 import type { Sandbox } from "../machines/contracts/ports/sandbox.ts";
-import type { StepQueue } from "../machines/contracts/ports/step-queue.ts";
-import type { StepStore } from "../machines/contracts/ports/step-store.ts";
+import type { StepQueue, StepStore } from "../machines/contracts/ports/step-backend.ts";
 import type { ToolHost } from "../machines/contracts/ports/tool-host.ts";
 
 /** Every neighbour of the runtime. What a machine lacks is null, with the sentence that says how to get it. */

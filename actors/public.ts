@@ -5,10 +5,10 @@
 export { type Runtime, startRuntime } from "./runtime.ts";
 export { type Allowlist, defaultOptions, type RuntimeOptions, type StepNews } from "./options.ts";
 export type { RuntimePorts } from "./ports.ts";
-export { systemClock } from "./system-clock.ts";
+export { systemClock } from "./runtime.ts";
 export type { Effect, Permission, StepHandler, StepScope, Work } from "./handlers/handler.ts";
-export type { Action, Ask, Grant } from "../machines/contracts/action.ts";
-export { type Failure, retryable, terminal } from "../machines/contracts/failure.ts";
-export { type Job, parseJob, toEnvelope } from "../machines/contracts/job.ts";
-export type { Outcome } from "../machines/contracts/outcome.ts";
-export { type Verdict, verdict } from "../machines/contracts/verdict.ts";
+export type { Action, Ask, Grant } from "../machines/contracts/domain/action.ts";
+export { type Failure, retryable, terminal } from "../machines/contracts/domain/failure.ts";
+export { type Job, parseJob, toEnvelope } from "../machines/contracts/domain/job.ts";
+export type { Outcome } from "../machines/contracts/domain/failure.ts";
+export { type Verdict, verdict } from "../machines/contracts/domain/action.ts";

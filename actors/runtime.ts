@@ -1,21 +1,17 @@
 import { type AnyActorRef, createActor, type SnapshotFrom } from "xstate";
-import type { StepKey } from "../machines/contracts/record.ts";
-import type { Log } from "../machines/contracts/ports/log.ts";
-import type { SupervisorEvent } from "../machines/supervisor/events.ts";
-import { supervisorMachine } from "../machines/supervisor/machine.ts";
-import { Bulkheads } from "./bulkheads.ts";
+import type { StepKey } from "../machines/contracts/domain/record.ts";
+import type { Log, Clock } from "../machines/contracts/ports/clock.ts";
+import { type SupervisorEvent, supervisorMachine } from "../machines/supervisor/machine.ts";
+import { Bulkheads } from "./step/execute.ts";
 import { handlersFor } from "./handlers/handlers.ts";
-import { nursery } from "./nursery.ts";
+import { nursery, type Alive, type Household } from "./step/spawn.ts";
 import type { RuntimeOptions } from "./options.ts";
 import type { RuntimePorts } from "./ports.ts";
-import type { Alive, Household } from "./raise-step.ts";
 import { cancellations } from "./sources/cancellations.ts";
-import { grace } from "./sources/grace.ts";
-import { heartbeat } from "./sources/heartbeat.ts";
+import { grace, heartbeat, timers } from "./sources/periodic.ts";
 import { jobsSource } from "./sources/jobs.ts";
-import { timers } from "./sources/timers.ts";
 import { bindStep } from "./step/bind.ts";
-import type { StepLife } from "./step/life.ts";
+import type { StepLife } from "./step/session.ts";
 import { watchAvailability } from "./watch-availability.ts";
 
 /** A worker at work. `await using` stops it. */
@@ -128,3 +124,15 @@ function stepLog(log: Log, { runId, stepId }: StepKey): Log {
     error: (fields, message) => log.error({ ...named, ...fields }, message),
   };
 }
+
+/** The machine's own time. `monotonic` is CLOCK_MONOTONIC: it goes on while the process is stopped. */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  random: () => Math.random(),
+  timer(ms, callback) {
+    // Node fires a longer timer at once; nothing here waits that long (24.8 days) in memory.
+    const timer = setTimeout(callback, Math.min(Math.max(ms, 0), 2 ** 31 - 1));
+    return () => clearTimeout(timer);
+  },
+};

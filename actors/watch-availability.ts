@@ -1,7 +1,7 @@
-import type { Outcome } from "../machines/contracts/outcome.ts";
+import type { Outcome } from "../machines/contracts/domain/failure.ts";
 import type { ControlPlane } from "../machines/contracts/ports/control-plane.ts";
 import type { RuntimePorts } from "./ports.ts";
-import { pause } from "./sources/pause.ts";
+import { pause } from "./sources/periodic.ts";
 
 const probeMs = 1_000;
 /** One failed call is weather; this many in a row, with no answer between, is an outage. */

@@ -1,6 +1,6 @@
 import { commonFlags, flagsOf } from "./program.ts";
 import { type CommandName, type CommandSpec, specs } from "./specs.ts";
-import { table } from "./output/table.ts";
+import { table } from "./output/output.ts";
 
 const names = Object.keys(specs) as CommandName[];
 const isCommand = (words: string): words is CommandName => Object.hasOwn(specs, words);

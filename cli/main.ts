@@ -1,7 +1,10 @@
 import { help } from "./help.ts";
-import { sayProblem } from "./output/say-problem.ts";
+import { sayProblem } from "./output/errors.ts";
 import { parseCommand } from "./program.ts";
-import { version } from "./version.ts";
+import manifest from "../package.json" with { type: "json" };
+
+/** Of this package. */
+export const version: string = manifest.version;
 
 /**
  * Runs one command line in this process.

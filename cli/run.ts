@@ -1,8 +1,8 @@
 import { commands } from "./commands/commands.ts";
 import { loadConfig } from "./config/load-config.ts";
 import { createOutput } from "./output/output.ts";
-import { sayProblem } from "./output/say-problem.ts";
-import { toTrouble } from "./output/to-trouble.ts";
+import { sayProblem } from "./output/errors.ts";
+import { toTrouble } from "./output/errors.ts";
 import type { Invocation } from "./program.ts";
 import { listenForStop } from "./stopping.ts";
 

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import type { Log } from "../machines/contracts/ports/log.ts";
+import { randomBytes } from "node:crypto";
+import type { Log } from "../machines/contracts/ports/clock.ts";
 
 /** A process that lived this long was well: its next failure starts the back-off anew. */
 const healthyMs = 60_000;
@@ -86,4 +87,9 @@ export function superviseProcesses(
   process.on("SIGTERM", drain).on("SIGINT", drain);
   places.forEach(raise);
   return promise;
+}
+
+/** A consumer's name that no other life of a worker has had. */
+export function consumerName(workerName: string): string {
+  return `${workerName}-${process.pid}-${randomBytes(4).toString("hex")}`;
 }

@@ -1,6 +1,6 @@
-import type { Action } from "../../machines/contracts/action.ts";
-import type { Job } from "../../machines/contracts/job.ts";
-import { approvalInput } from "../../machines/contracts/step-input.ts";
+import type { Action } from "../../machines/contracts/domain/action.ts";
+import type { Job } from "../../machines/contracts/domain/job.ts";
+import { approvalInput } from "../../machines/contracts/domain/step-input.ts";
 import type { StepHandler } from "./handler.ts";
 
 /** What a person is shown for an approval step: its message, and all of its input. */

@@ -1,10 +1,9 @@
-import type { Action, Ask, Grant } from "../../machines/contracts/action.ts";
-import type { Failure } from "../../machines/contracts/failure.ts";
-import type { Job } from "../../machines/contracts/job.ts";
-import type { Json } from "../../machines/contracts/json.ts";
-import type { Outcome } from "../../machines/contracts/outcome.ts";
-import type { Log } from "../../machines/contracts/ports/log.ts";
-import type { Usage } from "../../machines/contracts/step-result.ts";
+import type { Action, Ask, Grant } from "../../machines/contracts/domain/action.ts";
+import type { Failure, Outcome } from "../../machines/contracts/domain/failure.ts";
+import type { Job } from "../../machines/contracts/domain/job.ts";
+import type { Json } from "../../machines/contracts/domain/json.ts";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
+import type { Usage } from "../../machines/contracts/domain/step-result.ts";
 
 /** How a handler's work came out. */
 export type Work =

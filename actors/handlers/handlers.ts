@@ -1,4 +1,4 @@
-import type { StepType } from "../../machines/contracts/step-type.ts";
+import type { StepType } from "../../machines/contracts/domain/job.ts";
 import type { RuntimeOptions } from "../options.ts";
 import type { RuntimePorts } from "../ports.ts";
 import { approvalHandler } from "./approval.ts";

@@ -1,9 +1,9 @@
 import { type } from "arktype";
-import { terminal } from "../../machines/contracts/failure.ts";
-import type { Job } from "../../machines/contracts/job.ts";
-import type { JsonObject } from "../../machines/contracts/json.ts";
+import { terminal } from "../../machines/contracts/domain/failure.ts";
+import type { Job } from "../../machines/contracts/domain/job.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { ModelMessage, ModelReply } from "../../machines/contracts/ports/model-provider.ts";
-import { llmInput } from "../../machines/contracts/step-input.ts";
+import { llmInput } from "../../machines/contracts/domain/step-input.ts";
 import type { RuntimePorts } from "../ports.ts";
 import type { StepHandler } from "./handler.ts";
 

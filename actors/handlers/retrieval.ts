@@ -1,6 +1,6 @@
-import { terminal } from "../../machines/contracts/failure.ts";
-import type { JsonObject } from "../../machines/contracts/json.ts";
-import { retrievalInput } from "../../machines/contracts/step-input.ts";
+import { terminal } from "../../machines/contracts/domain/failure.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import { retrievalInput } from "../../machines/contracts/domain/step-input.ts";
 import type { RuntimePorts } from "../ports.ts";
 import type { StepHandler } from "./handler.ts";
 

@@ -1,5 +1,5 @@
-import { terminal } from "../../machines/contracts/failure.ts";
-import { sandboxInput } from "../../machines/contracts/step-input.ts";
+import { terminal } from "../../machines/contracts/domain/failure.ts";
+import { sandboxInput } from "../../machines/contracts/domain/step-input.ts";
 import type { RuntimePorts } from "../ports.ts";
 import type { StepHandler } from "./handler.ts";
 

@@ -1,7 +1,7 @@
-import type { Action } from "../../machines/contracts/action.ts";
-import type { JsonObject } from "../../machines/contracts/json.ts";
-import type { Job } from "../../machines/contracts/job.ts";
-import { toolInput } from "../../machines/contracts/step-input.ts";
+import type { Action } from "../../machines/contracts/domain/action.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import type { Job } from "../../machines/contracts/domain/job.ts";
+import { toolInput } from "../../machines/contracts/domain/step-input.ts";
 import type { RuntimePorts } from "../ports.ts";
 import type { StepHandler } from "./handler.ts";
 

@@ -1,7 +1,7 @@
 import { type EventObject, fromCallback } from "xstate";
-import { readRunStatus, type RunStatus } from "../../machines/contracts/status.ts";
-import type { Household } from "../raise-step.ts";
-import { pause } from "./pause.ts";
+import { readRunStatus, type RunStatus } from "../../machines/contracts/domain/status.ts";
+import type { Household } from "../step/spawn.ts";
+import { pause } from "./periodic.ts";
 
 /** Runs that a person or a budget ended: what is left of their steps is called off. */
 const calledOff: ReadonlySet<RunStatus> = new Set([

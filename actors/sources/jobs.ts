@@ -1,9 +1,9 @@
 import { type EventObject, fromCallback } from "xstate";
-import type { Delivery } from "../../machines/contracts/ports/step-queue.ts";
-import type { SourceCommand, SupervisorEvent } from "../../machines/supervisor/events.ts";
+import type { Delivery } from "../../machines/contracts/ports/step-backend.ts";
+import type { SourceCommand, SupervisorEvent } from "../../machines/supervisor/machine.ts";
 import type { RuntimeOptions } from "../options.ts";
 import type { RuntimePorts } from "../ports.ts";
-import { pause } from "./pause.ts";
+import { pause } from "./periodic.ts";
 
 /** Jobs asked for at once: batches are about twenty times faster than single reads. */
 const maxBatch = 64;

@@ -1,29 +1,29 @@
 import { context as openTelemetry, trace } from "@opentelemetry/api";
 import type { ActorRefFrom, AnyActorRef } from "xstate";
-import { terminal } from "../../machines/contracts/failure.ts";
+import { terminal } from "../../machines/contracts/domain/failure.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import type { StepContext } from "../../machines/step/context.ts";
 import { stepMachine } from "../../machines/step/machine.ts";
-import type { Bulkheads } from "../bulkheads.ts";
+import { type Bulkheads, execute } from "./execute.ts";
 import type { StepHandler } from "../handlers/handler.ts";
 import type { RuntimeOptions } from "../options.ts";
 import type { RuntimePorts } from "../ports.ts";
-import { LeaseLost, StoreFailure } from "../store-failure.ts";
-import type { StepType } from "../../machines/contracts/step-type.ts";
-import { backOff } from "./back-off.ts";
-import { checkPolicy } from "./check-policy.ts";
-import { deliver } from "./deliver.ts";
-import { execute } from "./execute.ts";
-import type { StepLife } from "./life.ts";
-import { load } from "./load.ts";
-import { park } from "./park.ts";
-import { readDecision } from "./read-decision.ts";
-import { record } from "./record.ts";
-import { requestApproval } from "./request-approval.ts";
-import { settle } from "./settle.ts";
-import { unwound } from "./unwound.ts";
+import {
+  LeaseLost,
+  StoreFailure,
+  type StepLife,
+  unwound,
+  occasion,
+  type StepWork,
+  type WorkScope,
+} from "./session.ts";
+import type { StepType } from "../../machines/contracts/domain/job.ts";
+import { backOff, park } from "./park.ts";
+import { checkPolicy } from "./policy.ts";
+import { deliver, record, settle } from "./report.ts";
+import { load } from "./pending.ts";
+import { readDecision, requestApproval } from "./approval.ts";
 import { validate } from "./validate.ts";
-import { occasion, type StepWork, type WorkScope } from "./work.ts";
 
 /** What the chart's names are bound to. */
 export interface Binding {

@@ -1,12 +1,10 @@
-import type { Job } from "../../machines/contracts/job.ts";
-import type { StepType } from "../../machines/contracts/step-type.ts";
+import type { Job, StepType } from "../../machines/contracts/domain/job.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
-import type { Bulkheads } from "../bulkheads.ts";
 import type { StepHandler, Work } from "../handlers/handler.ts";
-import { due } from "./due.ts";
-import { permission } from "./permission.ts";
-import { effectRunner } from "./run-effect.ts";
-import { occasion, type StepWork, type WorkScope } from "./work.ts";
+import { due } from "./pending.ts";
+import { permission } from "./approvals.ts";
+import { effectRunner } from "./effects.ts";
+import { occasion, type StepWork, type WorkScope } from "./session.ts";
 
 /** Runs the step type's handler within its bulkhead and its deadline. */
 export function execute(handlers: Record<StepType, StepHandler>, bulkheads: Bulkheads): StepWork {
@@ -71,5 +69,61 @@ async function withinDeadline(
     return await Promise.race([working, promise]);
   } finally {
     callOff();
+  }
+}
+
+/** Keeps one step type from taking every hand: at most so many of it execute at once, the rest wait in order. */
+export class Bulkheads {
+  readonly #limits: Partial<Record<StepType, number>>;
+  readonly #inside = new Map<StepType, number>();
+  readonly #queues = new Map<StepType, Set<() => void>>();
+
+  constructor(limits: Partial<Record<StepType, number>>) {
+    this.#limits = limits;
+  }
+
+  /**
+   * Waits for a place.
+   *
+   * @returns the function that gives it back
+   * @throws the signal's reason when aborted while waiting
+   */
+  async enter(stepType: StepType, signal: AbortSignal): Promise<() => void> {
+    signal.throwIfAborted();
+    const limit = this.#limits[stepType];
+    if (limit === undefined) return () => {};
+    const inside = this.#inside.get(stepType) ?? 0;
+    if (inside < limit) this.#inside.set(stepType, inside + 1);
+    else await this.#wait(stepType, signal);
+    return () => this.#leave(stepType);
+  }
+
+  #wait(stepType: StepType, signal: AbortSignal): Promise<void> {
+    const queue = this.#queues.get(stepType) ?? new Set();
+    this.#queues.set(stepType, queue);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const onAbort = () => {
+      queue.delete(admit);
+      reject(signal.reason);
+    };
+    const admit = () => {
+      signal.removeEventListener("abort", onAbort);
+      resolve();
+    };
+    queue.add(admit);
+    signal.addEventListener("abort", onAbort, { once: true });
+    return promise;
+  }
+
+  /** A place given back goes to whoever waited longest. */
+  #leave(stepType: StepType): void {
+    const queue = this.#queues.get(stepType);
+    const next = queue?.values().next().value;
+    if (next === undefined) {
+      this.#inside.set(stepType, (this.#inside.get(stepType) ?? 1) - 1);
+      return;
+    }
+    queue?.delete(next);
+    next();
   }
 }

@@ -1,8 +1,8 @@
-import type { JsonObject } from "../../machines/contracts/json.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { stepMachineVersion } from "../../machines/step/machine.ts";
-import { stored } from "../store-failure.ts";
-import { due } from "./due.ts";
-import type { StepWork } from "./work.ts";
+import { stored, type StepWork } from "./session.ts";
+import { due } from "./pending.ts";
+import type { StepEvent } from "../../machines/step/events.ts";
 
 /** Puts the waiting step away as data, to be woken by news or by its timer, whichever comes first. */
 export const park: StepWork = async ({ ports, options, life, context, persist }) => {
@@ -19,4 +19,15 @@ export const park: StepWork = async ({ ports, options, life, context, persist })
     }),
   );
   return written === "lost" ? { type: "lease.lost" } : { type: "parked" };
+};
+
+/** Waits in memory until the retry is due; leaving the state calls the timer off. */
+export const backOff: StepWork = async ({ ports, context, signal }) => {
+  const { promise, resolve } = Promise.withResolvers<StepEvent>();
+  const left = (context.retryAt ?? 0) - ports.clock.now();
+  const callOff = ports.clock.timer(left, () => resolve({ type: "retry.due" }));
+  signal.addEventListener("abort", () => (callOff(), resolve({ type: "retry.due" })), {
+    once: true,
+  });
+  return promise;
 };

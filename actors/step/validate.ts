@@ -1,10 +1,10 @@
-import { Ajv2020 } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
-import { type Failure, terminal } from "../../machines/contracts/failure.ts";
-import type { Job } from "../../machines/contracts/job.ts";
-import { isJsonObject, type Json } from "../../machines/contracts/json.ts";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { type Failure, terminal } from "../../machines/contracts/domain/failure.ts";
+import type { Job } from "../../machines/contracts/domain/job.ts";
+import { isJsonObject, type Json } from "../../machines/contracts/domain/json.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
-import type { StepWork } from "./work.ts";
+import type { StepWork } from "./session.ts";
 
 /** Deeper than this, readers' recursive code is at risk. */
 const maxDepth = 64;

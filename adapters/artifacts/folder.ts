@@ -1,12 +1,15 @@
-import { createHash } from "node:crypto";
-import { mkdir, readFile, readdir, rm, unlink } from "node:fs/promises";
-import { join } from "node:path";
-import { retryable, terminal } from "../../machines/contracts/failure.ts";
-import { fail, ok, type Outcome } from "../../machines/contracts/outcome.ts";
+import { createHash, randomUUID } from "node:crypto";
+import { mkdir, readFile, readdir, rm, unlink, open, rename } from "node:fs/promises";
+import { join, dirname } from "node:path";
+import { type } from "arktype";
+import {
+  retryable,
+  terminal,
+  fail,
+  ok,
+  type Outcome,
+} from "../../machines/contracts/domain/failure.ts";
 import type { ArtifactRef, ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
-import { parseMetadata, writeMetadata } from "./metadata.ts";
-import { isSafeName } from "./safe-name.ts";
-import { writeAtomically } from "./write-atomically.ts";
 
 /**
  * Artifacts on a disk, laid out as the reference has them: `{path}/{run_id}/artifacts/{id}/{content,metadata.json}`.
@@ -114,4 +117,57 @@ function unsafe(what: string, name: string) {
 
 function corrupt(id: string, problem: string) {
   return terminal("corrupt_record", `artifact ${id}: ${problem}`);
+}
+
+const shape = type({
+  id: "string",
+  run_id: "string",
+  step_id: "string",
+  name: "string",
+  kind: "'file' | 'log' | 'output' | 'trace' | 'snapshot'",
+  sha256: /^[0-9a-f]{64}$/,
+  size: "number.integer >= 0",
+});
+
+export function writeMetadata({
+  id,
+  runId,
+  stepId,
+  name,
+  kind,
+  sha256,
+  size,
+}: ArtifactRef): string {
+  const created_at = new Date().toISOString();
+  const metadata = { id, run_id: runId, step_id: stepId, name, kind, sha256, size, created_at };
+  return `${JSON.stringify(metadata, null, 2)}\n`;
+}
+
+/** Null when the text is not what {@link writeMetadata} writes. */
+export function parseMetadata(text: string): ArtifactRef | null {
+  const read = type("string.json.parse").to(shape)(text);
+  if (read instanceof type.errors) return null;
+  const { id, run_id, step_id, name, kind, sha256, size } = read;
+  return { id, runId: run_id, stepId: step_id, name, kind, sha256, size };
+}
+
+/** True for a name that is one plain folder and can lead nowhere else: no slash, no leading dot, no `..`. */
+export function isSafeName(name: string): boolean {
+  return /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}$/u.test(name) && !name.includes("..");
+}
+
+/** Writes a whole file or none: beside its place, flushed to the disk, then renamed; and the name flushed too. */
+export async function writeAtomically(path: string, content: string | Uint8Array): Promise<void> {
+  const draft = `${path}.${randomUUID()}.tmp`;
+  try {
+    await using file = await open(draft, "wx", 0o600);
+    await file.writeFile(content);
+    await file.sync();
+    await rename(draft, path);
+  } catch (error) {
+    await rm(draft, { force: true });
+    throw error;
+  }
+  await using folder = await open(dirname(path), "r");
+  await folder.sync();
 }

@@ -1,7 +1,7 @@
 import { type } from "arktype";
-import type { Json, JsonObject } from "../../machines/contracts/json.ts";
-import type { Outcome } from "../../machines/contracts/outcome.ts";
-import type { StepType } from "../../machines/contracts/step-type.ts";
+import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
+import type { Outcome } from "../../machines/contracts/domain/failure.ts";
+import type { StepType } from "../../machines/contracts/domain/job.ts";
 import {
   type ApprovalView,
   approvalView,
@@ -9,10 +9,25 @@ import {
   runView,
   type StepView,
   stepView,
-} from "../../machines/contracts/views.ts";
-import { type AgentView, agentView } from "./agent-view.ts";
-import { checked } from "./checked.ts";
+} from "../../machines/contracts/wire/views.ts";
+import { checked } from "./client.ts";
 import { type ControlPlaneHttp, createHttp, type HttpOptions } from "./http.ts";
+
+/** An agent as `GET /v1/registry/agents` lists it (wire contract 1.3), extra keys passed over. */
+export const agentView = type({
+  id: "string",
+  slug: "string",
+  name: "string",
+  "description?": "string | null",
+  "status?": "string",
+  "latest_version?": type({
+    id: "string",
+    version: "string",
+    "model?": "string | null",
+    "allowed_tools?": "string[] | null",
+  }).or("null"),
+});
+export type AgentView = typeof agentView.infer;
 
 const healthView = type({ status: "string", "version?": "string", "extensions?": "string[]" });
 export type HealthView = typeof healthView.infer;

@@ -1,13 +1,14 @@
 import Anthropic, { APIError } from "@anthropic-ai/sdk";
-import { terminal } from "../../machines/contracts/failure.ts";
-import { fail, ok, type Outcome } from "../../machines/contracts/outcome.ts";
-import type { ModelProvider, ModelReply } from "../../machines/contracts/ports/model-provider.ts";
-import { askVendor } from "./ask-vendor.ts";
-import { toAnthropicRequest } from "./anthropic-request.ts";
-import { pricedUsage, tokenCount } from "./priced-usage.ts";
-import { readToolArguments } from "./tool-arguments.ts";
-import { createToolNames, type ToolNames } from "./tool-names.ts";
-import type { VendorError } from "./vendor-failure.ts";
+import { terminal, fail, ok, type Outcome } from "../../machines/contracts/domain/failure.ts";
+import type {
+  ModelProvider,
+  ModelReply,
+  ModelMessage,
+  ModelRequest,
+} from "../../machines/contracts/ports/model-provider.ts";
+import { askVendor, type VendorError } from "./vendor.ts";
+import { pricedUsage, tokenCount } from "./prices.ts";
+import { readToolArguments, createToolNames, type ToolNames } from "./tool-calls.ts";
 
 export interface AnthropicOptions {
   apiKey: string;
@@ -94,4 +95,62 @@ function readUsage(usage: Anthropic.Usage | null | undefined) {
     cacheReadTokens,
     cacheWriteTokens,
   };
+}
+
+export function toAnthropicRequest(
+  request: ModelRequest,
+  names: ToolNames,
+): Anthropic.MessageCreateParamsNonStreaming {
+  const { model, messages, maxTokens, temperature, tools } = request;
+  const system = messages.filter(({ role }) => role === "system").map(({ content }) => content);
+  return {
+    model,
+    max_tokens: maxTokens,
+    messages: toMessages(messages, names),
+    ...(system.length === 0 ? {} : { system: system.join("\n\n") }),
+    ...(temperature === undefined ? {} : { temperature }),
+    ...(tools === undefined || tools.length === 0
+      ? {}
+      : {
+          tools: tools.map(({ name, description, inputSchema }) => ({
+            name: names.outward(name),
+            description,
+            input_schema: { ...inputSchema, type: "object" as const },
+          })),
+        }),
+  };
+}
+
+/** All results of one turn's tool calls must stand in one user message: neighbours of a role are joined. */
+function toMessages(messages: readonly ModelMessage[], names: ToolNames) {
+  const joined: { role: "user" | "assistant"; content: Anthropic.ContentBlockParam[] }[] = [];
+  for (const message of messages) {
+    if (message.role === "system") continue;
+    const role = message.role === "assistant" ? "assistant" : "user";
+    const content = toBlocks(message, names);
+    const last = joined.at(-1);
+    if (last?.role === role) last.content.push(...content);
+    else if (content.length > 0) joined.push({ role, content });
+  }
+  return joined;
+}
+
+function toBlocks(message: ModelMessage, names: ToolNames): Anthropic.ContentBlockParam[] {
+  if (message.role === "tool") {
+    const { toolCallId, content, isError } = message;
+    const result = { type: "tool_result" as const, tool_use_id: toolCallId, content };
+    return [isError === true ? { ...result, is_error: true } : result];
+  }
+  // The API refuses an empty text block.
+  const text = message.content === "" ? [] : [{ type: "text" as const, text: message.content }];
+  const calls = message.role === "assistant" ? (message.toolCalls ?? []) : [];
+  return [
+    ...text,
+    ...calls.map(({ id, name, arguments: input }) => ({
+      type: "tool_use" as const,
+      id,
+      name: names.outward(name),
+      input: input ?? {},
+    })),
+  ];
 }

@@ -1,10 +1,8 @@
-import { terminal } from "../../machines/contracts/failure.ts";
-import { fail } from "../../machines/contracts/outcome.ts";
+import { terminal, fail } from "../../machines/contracts/domain/failure.ts";
 import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
 import { createAnthropic } from "./anthropic.ts";
-import type { ModelScript } from "./model-script.ts";
+import { type ModelScript, createScripted } from "./scripted.ts";
 import { createOpenai } from "./openai.ts";
-import { createScripted } from "./scripted.ts";
 
 export interface ModelsOptions {
   anthropicApiKey?: string;

@@ -1,13 +1,14 @@
 import OpenAI, { APIError } from "openai";
-import { terminal } from "../../machines/contracts/failure.ts";
-import { fail, ok, type Outcome } from "../../machines/contracts/outcome.ts";
-import type { ModelProvider, ModelReply } from "../../machines/contracts/ports/model-provider.ts";
-import { askVendor } from "./ask-vendor.ts";
-import { toOpenaiRequest } from "./openai-request.ts";
-import { pricedUsage, tokenCount } from "./priced-usage.ts";
-import { readToolArguments } from "./tool-arguments.ts";
-import { createToolNames, type ToolNames } from "./tool-names.ts";
-import type { VendorError } from "./vendor-failure.ts";
+import { terminal, fail, ok, type Outcome } from "../../machines/contracts/domain/failure.ts";
+import type {
+  ModelProvider,
+  ModelReply,
+  ModelMessage,
+  ModelRequest,
+} from "../../machines/contracts/ports/model-provider.ts";
+import { askVendor, type VendorError } from "./vendor.ts";
+import { pricedUsage, tokenCount } from "./prices.ts";
+import { readToolArguments, createToolNames, type ToolNames } from "./tool-calls.ts";
 
 export interface OpenaiOptions {
   apiKey: string;
@@ -86,5 +87,58 @@ function readUsage(usage: OpenAI.CompletionUsage | null | undefined) {
     inputTokens: tokenCount(usage.prompt_tokens),
     outputTokens: tokenCount(usage.completion_tokens),
     cacheReadTokens: tokenCount(usage.prompt_tokens_details?.cached_tokens),
+  };
+}
+
+/** @param compatible true when another server than OpenAI's own is asked */
+export function toOpenaiRequest(
+  request: ModelRequest,
+  names: ToolNames,
+  compatible: boolean,
+): OpenAI.ChatCompletionCreateParamsNonStreaming {
+  const { model, messages, temperature, tools } = request;
+  return {
+    model,
+    messages: messages.map((message) => toMessage(message, names)),
+    ...limit(request, compatible),
+    ...(temperature === undefined ? {} : { temperature }),
+    ...(tools === undefined || tools.length === 0
+      ? {}
+      : {
+          tools: tools.map(({ name, description, inputSchema }) => ({
+            type: "function" as const,
+            function: { name: names.outward(name), description, parameters: inputSchema },
+          })),
+        }),
+  };
+}
+
+/**
+ * OpenAI's reasoning models refuse the old name of the limit; other servers often know only that one, and
+ * pass over what they don't know.
+ */
+function limit({ model, maxTokens }: ModelRequest, compatible: boolean) {
+  return compatible && !/^(?:o\d|gpt-5)/u.test(model)
+    ? { max_tokens: maxTokens }
+    : { max_completion_tokens: maxTokens };
+}
+
+function toMessage(message: ModelMessage, names: ToolNames): OpenAI.ChatCompletionMessageParam {
+  if (message.role === "tool") {
+    // The API has no field for a tool's failure.
+    const content = message.isError === true ? `Error: ${message.content}` : message.content;
+    return { role: "tool", tool_call_id: message.toolCallId, content };
+  }
+  if (message.role !== "assistant") return message;
+  const calls = message.toolCalls ?? [];
+  if (calls.length === 0) return { role: "assistant", content: message.content };
+  return {
+    role: "assistant",
+    content: message.content === "" ? null : message.content,
+    tool_calls: calls.map(({ id, name, arguments: args }) => ({
+      id,
+      type: "function",
+      function: { name: names.outward(name), arguments: JSON.stringify(args ?? {}) },
+    })),
   };
 }

@@ -1,3 +1,5 @@
+import type { Usage } from "../../machines/contracts/domain/step-result.ts";
+
 /**
  * Micro-dollars per million tokens, all integers. `cacheRead` and `cacheWrite` price the part of the input that
  * was read from or written to the provider's cache; without them that part costs what input costs.
@@ -100,4 +102,20 @@ export function costMicros(model: string, usage: PricedUsage): number | null {
     cacheReadTokens * (price.cacheRead ?? price.input) +
     cacheWriteTokens * (price.cacheWrite ?? price.input);
   return Math.ceil(total / million);
+}
+
+/**
+ * The provider's count as a step keeps it. The cost is left out when the model has no price or the provider
+ * counted nothing: whoever reserved money for the call then knows better than a zero would.
+ */
+export function pricedUsage(model: string, counted: PricedUsage | null): Usage {
+  if (counted === null) return { inputTokens: 0, outputTokens: 0 };
+  const cost = costMicros(model, counted);
+  const { inputTokens, outputTokens } = counted;
+  return { inputTokens, outputTokens, ...(cost === null ? {} : { costMicros: cost }) };
+}
+
+/** A token count from outside as a whole number that is not negative; 0 for anything else. */
+export function tokenCount(value: unknown): number {
+  return typeof value === "number" && Number.isFinite(value) ? Math.max(0, Math.round(value)) : 0;
 }

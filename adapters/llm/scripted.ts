@@ -1,12 +1,12 @@
-import { terminal } from "../../machines/contracts/failure.ts";
-import { fail, ok } from "../../machines/contracts/outcome.ts";
+import { type } from "arktype";
+import { terminal, fail, ok } from "../../machines/contracts/domain/failure.ts";
 import type {
   ModelMessage,
   ModelProvider,
   ModelReply,
   ModelRequest,
 } from "../../machines/contracts/ports/model-provider.ts";
-import type { ModelScript, ScriptedTurn } from "./model-script.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 
 /**
  * Plays a declared script in place of a model. A call gets the first turn that fits and was not played; the same
@@ -95,4 +95,44 @@ function unplanned(
     "model_failed",
     `the script has no answer for ${JSON.stringify(model)} asked ${JSON.stringify(last)}; it expected ${expected}`,
   );
+}
+
+/** One planned call and the answer it gets. Without `expect` any call fits. */
+export interface ScriptedTurn {
+  expect?: {
+    /** The model asked for, without `scripted/`. */
+    model?: string;
+    /** Text that must occur in one of the messages. */
+    contains?: string;
+  };
+  reply: {
+    content?: string;
+    toolCalls?: { name: string; arguments: JsonObject }[];
+    usage?: { inputTokens: number; outputTokens: number; costMicros?: number };
+  };
+}
+
+export type ModelScript = readonly ScriptedTurn[];
+
+const shape = type({
+  "expect?": { "model?": "string", "contains?": "string" },
+  reply: {
+    "content?": "string",
+    "toolCalls?": type({ name: "string > 0", arguments: "object" }).array(),
+    "usage?": {
+      inputTokens: "number.integer >= 0",
+      outputTokens: "number.integer >= 0",
+      "costMicros?": "number.integer >= 0",
+    },
+  },
+}).array();
+
+/**
+ * Checks a script that came from a file.
+ *
+ * @returns a message naming what was wrong when it is none
+ */
+export function readModelScript(value: unknown): ModelScript | string {
+  const read = shape(value);
+  return read instanceof type.errors ? `model script: ${read.summary}` : (read as ModelScript);
 }

@@ -1,8 +1,7 @@
-import { Ajv } from "ajv";
-import { Ajv2020 } from "ajv/dist/2020.js";
-import type { ErrorObject, Options } from "ajv";
 import formats from "ajv-formats";
-import type { JsonObject } from "../../machines/contracts/json.ts";
+import { Ajv, type ErrorObject, type Options } from "ajv";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 
 /** Says what is wrong with a value and where, never the value itself; null when it is sound. */
 export type Check = (value: unknown) => string | null;

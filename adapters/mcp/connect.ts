@@ -2,11 +2,9 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
 import { ToolListChangedNotificationSchema } from "@modelcontextprotocol/sdk/types.js";
-import type { Log } from "../../machines/contracts/ports/log.ts";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
 import { ChildTransport } from "./child-transport.ts";
-import type { McpServer } from "./mcp-server.ts";
-import { noTimeout } from "./no-timeout.ts";
-import { untilAborted } from "./until-aborted.ts";
+import type { McpServer } from "./config.ts";
 
 /** Milliseconds that an HTTP server has to hear that its session is over. */
 const farewellMs = 1_000;
@@ -87,4 +85,26 @@ function open(server: McpServer, log: Log): Opened {
     );
   // The SDK declares `sessionId: string | undefined` where its own interface has it optional.
   return { transport: transport as Transport, ending: () => null, farewell };
+}
+
+/**
+ * Milliseconds, the most a Node timer takes. Our deadlines are AbortSignals of our own, because the SDK's
+ * timeout is told apart from a server's own error of the same code (-32001) only by its text.
+ */
+export const noTimeout = 2_147_483_647;
+
+/** The promise's value, or the signal's reason as soon as it aborts. The work itself goes on unheard. */
+export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = Promise.withResolvers<never>();
+  const stop = (): void => aborted.reject(signal.reason);
+  if (signal.aborted) stop();
+  signal.addEventListener("abort", stop, { once: true });
+  // Whichever loses the race may still reject, and nobody would be listening.
+  aborted.promise.catch(() => undefined);
+  work.catch(() => undefined);
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
 }

@@ -1,17 +1,12 @@
 import type { CallToolResult, Tool } from "@modelcontextprotocol/sdk/types.js";
-import { terminal } from "../../machines/contracts/failure.ts";
-import type { Json, JsonObject } from "../../machines/contracts/json.ts";
-import { fail, ok } from "../../machines/contracts/outcome.ts";
-import type { Outcome } from "../../machines/contracts/outcome.ts";
-import type { Log } from "../../machines/contracts/ports/log.ts";
+import { terminal, fail, ok, type Outcome } from "../../machines/contracts/domain/failure.ts";
+import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
-import { compileSchema } from "./compile-schema.ts";
-import type { Check } from "./compile-schema.ts";
-import { describeTool, isSafeToRepeat } from "./describe-tool.ts";
-import { findTool } from "./find-tool.ts";
-import { listTools } from "./list-tools.ts";
-import type { McpServer } from "./mcp-server.ts";
-import { readResult, readText } from "./read-result.ts";
+import { compileSchema, type Check } from "./compile-schema.ts";
+import { describeTool, isSafeToRepeat, findTool, listTools } from "./catalog.ts";
+import type { McpServer } from "./config.ts";
+import { readResult, readText } from "./results.ts";
 import { ServerConnection } from "./server-connection.ts";
 
 /** Characters of a tool's own error that are kept. */

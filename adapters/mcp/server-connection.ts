@@ -1,17 +1,22 @@
-import { CallToolResultSchema } from "@modelcontextprotocol/sdk/types.js";
-import type { CallToolRequest, CallToolResult, Tool } from "@modelcontextprotocol/sdk/types.js";
-import { retryable, terminal } from "../../machines/contracts/failure.ts";
-import type { Failure } from "../../machines/contracts/failure.ts";
-import { fail, ok } from "../../machines/contracts/outcome.ts";
-import type { Outcome } from "../../machines/contracts/outcome.ts";
-import type { Log } from "../../machines/contracts/ports/log.ts";
-import { connect } from "./connect.ts";
-import type { Connection } from "./connect.ts";
-import type { McpServer } from "./mcp-server.ts";
-import { noTimeout } from "./no-timeout.ts";
-import { isAnswer, readError } from "./read-error.ts";
-import { readTools } from "./read-tools.ts";
-import { untilAborted } from "./until-aborted.ts";
+import {
+  CallToolResultSchema,
+  type CallToolRequest,
+  type CallToolResult,
+  type Tool,
+} from "@modelcontextprotocol/sdk/types.js";
+import {
+  retryable,
+  terminal,
+  type Failure,
+  fail,
+  ok,
+  type Outcome,
+} from "../../machines/contracts/domain/failure.ts";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
+import { connect, type Connection, noTimeout, untilAborted } from "./connect.ts";
+import type { McpServer } from "./config.ts";
+import { isAnswer, readError } from "./results.ts";
+import { readTools } from "./catalog.ts";
 
 /** Milliseconds; a connection that lived this long starts its back-off anew. */
 const soundAfterMs = 30_000;

@@ -1,11 +1,10 @@
 import type { Redis } from "ioredis";
-import { parseJob } from "../../machines/contracts/job.ts";
-import type { StepQueue } from "../../machines/contracts/ports/step-queue.ts";
-import { readLetter, writeLetter } from "./dead-letter-text.ts";
-import { group, type Keys } from "./keys.ts";
-import { bindScript } from "./script.ts";
-import { deadLetter } from "./scripts/dead-letter.ts";
-import { retryDeadLetter } from "./scripts/retry-dead-letter.ts";
+import { parseJob } from "../../machines/contracts/domain/job.ts";
+import type { StepQueue, DeadLetter } from "../../machines/contracts/ports/step-backend.ts";
+import { group, type Keys, bindScript, fieldsOf } from "./keys.ts";
+import { deadLetter, retryDeadLetter } from "./queue-scripts.ts";
+import { isJsonObject } from "../../machines/contracts/domain/json.ts";
+import { looseJson } from "../../machines/contracts/wire/record-text.ts";
 
 type DeadLetters = Pick<
   StepQueue,
@@ -54,4 +53,36 @@ function named(fields: Record<string, string>) {
 
 function isEntryId(id: string): boolean {
   return /^\d{1,19}-\d{1,19}$/.test(id);
+}
+
+/** A letter as the flat names and values of a stream entry. */
+export function writeLetter(letter: Omit<DeadLetter, "id">): string[] {
+  return [
+    ["fields", JSON.stringify(letter.fields)],
+    ["reason", letter.reason],
+    ["snapshot", JSON.stringify(letter.snapshot ?? null)],
+    ["at", String(letter.at)],
+    ["path", JSON.stringify(letter.path)],
+    ["deliveries", String(letter.deliveries)],
+  ].flat();
+}
+
+/** Never throws: what was not written by {@link writeLetter} comes back as far as it can be read. */
+export function readLetter(id: string, flat: readonly string[]): DeadLetter {
+  const kept = fieldsOf(flat);
+  const fields = looseJson(kept["fields"]);
+  const path = looseJson(kept["path"]);
+  return {
+    id,
+    fields: isJsonObject(fields) ? textsOf(fields) : {},
+    reason: kept["reason"] ?? "",
+    path: Array.isArray(path) ? path.filter((state) => typeof state === "string") : [],
+    snapshot: looseJson(kept["snapshot"]),
+    deliveries: Number(kept["deliveries"]) || 0,
+    at: Number(kept["at"]) || 0,
+  };
+}
+
+function textsOf(fields: object): Record<string, string> {
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, String(value)]));
 }

@@ -1,5 +1,6 @@
-import type { StepKey } from "../../machines/contracts/record.ts";
-import { recordId } from "../../machines/contracts/record-text.ts";
+import type { Redis } from "ioredis";
+import type { StepKey } from "../../machines/contracts/domain/record.ts";
+import { recordId } from "../../machines/contracts/wire/record-text.ts";
 
 /** The gateway's group for the stream `steps` (wire contract 1.1). */
 export const group = "steps-workers";
@@ -26,3 +27,42 @@ export function keysOf(prefix: string) {
 }
 
 export type Keys = ReturnType<typeof keysOf>;
+
+/** Redis's flat list of names and values as a record; a name that comes twice keeps its last value. */
+export function fieldsOf(flat: readonly string[] | null): Record<string, string> {
+  const pairs: [string, string][] = [];
+  for (let i = 0; i + 1 < (flat?.length ?? 0); i += 2) {
+    pairs.push([flat?.[i] ?? "", flat?.[i + 1] ?? ""]);
+  }
+  return Object.fromEntries(pairs);
+}
+
+/** One atomic move. The Lua's header comment lists its keys, its arguments and every return code. */
+export interface Script {
+  name: string;
+  /** How many of its inputs are keys. */
+  keys: number;
+  lua: string;
+}
+
+export type BoundScript = (...inputs: (string | number)[]) => Promise<unknown>;
+
+/**
+ * Makes a script callable on a connection, keys first. A connection that broke in the middle of a pipeline
+ * aborts what was unanswered, done or not; the call is then made again, so every script must bear being run
+ * twice.
+ */
+export function bindScript(redis: Redis, script: Script): BoundScript {
+  redis.defineCommand(script.name, { numberOfKeys: script.keys, lua: script.lua });
+  const defined: unknown = Reflect.get(redis, script.name);
+  if (typeof defined !== "function") throw new Error(`the script ${script.name} was not defined`);
+  return async (...inputs) => {
+    for (;;) {
+      try {
+        return await Reflect.apply(defined, redis, inputs);
+      } catch (error) {
+        if (!(error instanceof Error) || error.name !== "AbortError") throw error;
+      }
+    }
+  };
+}

@@ -1,15 +1,18 @@
 import { randomBytes } from "node:crypto";
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
-import { StoreUnreachable } from "../../machines/contracts/store-unreachable.ts";
-import { type Address, ask } from "./ask.ts";
-import { aloneIn } from "./directory-lock.ts";
-import { findRedisServer } from "./find-redis-server.ts";
-import { freePort } from "./free-port.ts";
-import { startRedisProcess } from "./redis-process.ts";
-import { readServerNote, writeServerNote } from "./server-note.ts";
+import { DatabaseSync } from "node:sqlite";
+import { type } from "arktype";
+import { StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
+import {
+  type Address,
+  ask,
+  findRedisServer,
+  freePort,
+  startRedisProcess,
+} from "./redis-process.ts";
 
 /** How long another program may take to start the server, or a stopping server to end. */
 const patienceMs = 20_000;
@@ -113,5 +116,67 @@ function isAlive(pid: number): boolean {
     return true;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+const note = type({
+  /** The process that will stop the server. */
+  owner: "number.integer > 0",
+  address: type({ path: "string" }).or({ host: "string", port: "number", password: "string" }),
+});
+
+/** What a private server's directory says of it: who stops it, and where it listens. */
+export interface ServerNote {
+  owner: number;
+  address: Address;
+}
+
+/** Null where there is none, or none that can be read. */
+export async function readServerNote(directory: string): Promise<ServerNote | null> {
+  try {
+    const read = note(JSON.parse(await readFile(fileIn(directory), "utf8")));
+    return read instanceof type.errors ? null : read;
+  } catch {
+    return null;
+  }
+}
+
+/** Readable by its owner alone: it may hold a password. */
+export async function writeServerNote(directory: string, written: ServerNote): Promise<void> {
+  await writeFile(fileIn(directory), JSON.stringify(written), { mode: 0o600 });
+}
+
+const fileIn = (directory: string) => join(directory, "server.json");
+
+/**
+ * Runs `work` alone among all programs that use `directory`. The lock is SQLite's, since that one is the
+ * operating system's: it goes with the process that held it, however that ended.
+ *
+ * @returns what `work` returned, or undefined when the lock was not free within `waitMs`
+ */
+export async function aloneIn<T>(
+  directory: string,
+  waitMs: number,
+  work: () => Promise<T>,
+): Promise<T | undefined> {
+  const database = new DatabaseSync(join(directory, "starting.lock"), { timeout: 0 });
+  try {
+    const deadline = Date.now() + waitMs;
+    while (!taken(database)) {
+      if (Date.now() > deadline) return undefined;
+      await sleep(20);
+    }
+    return await work();
+  } finally {
+    database.close();
+  }
+}
+
+function taken(database: DatabaseSync): boolean {
+  try {
+    database.exec("BEGIN EXCLUSIVE");
+    return true;
+  } catch {
+    return false;
   }
 }

@@ -1,8 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
-import { StoreUnreachable } from "../../machines/contracts/store-unreachable.ts";
-import { type Address, ask } from "./ask.ts";
+import { createConnection, createServer } from "node:net";
+import { accessSync, constants } from "node:fs";
+import { delimiter, join } from "node:path";
+import { StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
 
 /** How long a starting server may be silent, and a stopping one may write its append-only file. */
 const patienceMs = 15_000;
@@ -92,4 +94,63 @@ function listening(address: Address): string[] {
     `bind ${host}`,
     ...(password === undefined ? [] : [`requirepass ${password}`]),
   ];
+}
+
+/** Where a Redis server listens: a unix socket, or a port with the password it asks for. */
+export type Address = { path: string } | { host: string; port: number; password?: string };
+
+/**
+ * Sends one inline command on a connection of its own and resolves to the first line of its reply, or to
+ * the empty text when the server closes without one (as on `SHUTDOWN`). A look before any client exists.
+ *
+ * @throws the socket's error, or one named after the time limit (`timeoutMs`, milliseconds)
+ */
+export function ask(address: Address, command: string, timeoutMs: number): Promise<string> {
+  const password = "password" in address ? address.password : undefined;
+  const lines = password === undefined ? [command] : [`AUTH ${password}`, command];
+  return new Promise((resolve, reject) => {
+    const socket = createConnection(address);
+    let text = "";
+    socket.setTimeout(timeoutMs, () => {
+      socket.destroy(new Error(`no answer to ${command} within ${timeoutMs} ms`));
+    });
+    socket.on("connect", () => socket.write(`${lines.join("\r\n")}\r\n`));
+    socket.on("data", (chunk) => {
+      text += chunk.toString();
+      if (text.split("\r\n").length > lines.length) socket.end();
+    });
+    socket.on("error", reject);
+    socket.on("close", () => resolve(text.split("\r\n")[lines.length - 1] ?? ""));
+  });
+}
+
+/** The first `redis-server` or `valkey-server` on the PATH, or null. */
+export function findRedisServer(path: string): string | null {
+  for (const folder of path.split(delimiter).filter((entry) => entry !== "")) {
+    for (const name of ["redis-server", "valkey-server"]) {
+      const file = join(folder, name);
+      if (isExecutable(file)) return file;
+    }
+  }
+  return null;
+}
+
+function isExecutable(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A loopback port nobody listens on at the moment. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("no port was given");
+  return address.port;
 }

@@ -1,6 +1,6 @@
-import type { StepKey } from "../../machines/contracts/record.ts";
-import { recordId, type RecordText } from "../../machines/contracts/record-text.ts";
-import type { RedisTarget } from "./redis-url.ts";
+import type { StepKey } from "../../machines/contracts/domain/record.ts";
+import { recordId, type RecordText } from "../../machines/contracts/wire/record-text.ts";
+import type { RedisTarget } from "./connect.ts";
 
 /** Step records as redis-om entities, for readers; every write is a script of ours. */
 export interface StepEntities {

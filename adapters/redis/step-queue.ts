@@ -1,16 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
-import type { Delivery, StepQueue } from "../../machines/contracts/ports/step-queue.ts";
-import { createGroup, isGroupGone } from "./consumer-group.ts";
+import type { Delivery, StepQueue } from "../../machines/contracts/ports/step-backend.ts";
 import { createDeadLetters } from "./dead-letters.ts";
-import { fieldsOf } from "./fields.ts";
-import { group, handedBack, type Keys } from "./keys.ts";
-import { bindScript } from "./script.ts";
-import { claimStale } from "./scripts/claim-stale.ts";
-import { forgetConsumers } from "./scripts/forget-consumers.ts";
-import { handBack } from "./scripts/hand-back.ts";
-import { leaveGroup } from "./scripts/leave-group.ts";
-import { renewLeases } from "./scripts/renew-leases.ts";
+import { fieldsOf, group, handedBack, type Keys, bindScript } from "./keys.ts";
+import { claimStale, forgetConsumers, handBack, leaveGroup, renewLeases } from "./queue-scripts.ts";
 import { createStreamReader } from "./stream-reader.ts";
 
 /** A consumer without entries that was not seen for this many leases, and this many ms at least, has died. */
@@ -94,4 +87,25 @@ type Taken = [entryId: string, deliveries: number, flat: string[]];
 
 function toDelivery([entryId, deliveries, flat]: Taken): Delivery {
   return { entryId, fields: fieldsOf(flat), deliveries };
+}
+
+/** Creates the stream and its group, from the stream's beginning, where they are missing. */
+export async function createGroup(redis: Redis, stream: string): Promise<void> {
+  try {
+    await redis.xgroup("CREATE", stream, group, "0", "MKSTREAM");
+  } catch (error) {
+    if (!says(error, "BUSYGROUP")) throw error;
+  }
+}
+
+/**
+ * True for what a server says when the group or the stream is gone, flushed say. `UNBLOCKED` is what Redis 7.0
+ * tells a reader that was waiting at the time.
+ */
+export function isGroupGone(error: unknown): boolean {
+  return says(error, "NOGROUP") || says(error, "UNBLOCKED");
+}
+
+function says(error: unknown, code: string): boolean {
+  return error instanceof Error && error.message.includes(code);
 }

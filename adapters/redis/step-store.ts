@@ -1,21 +1,25 @@
 import type { Redis } from "ioredis";
-import { toEnvelope } from "../../machines/contracts/job.ts";
+import { toEnvelope } from "../../machines/contracts/domain/job.ts";
 import type {
   Lease,
   Opening,
   StepStore,
   Write,
-} from "../../machines/contracts/ports/step-store.ts";
-import { readRecordText, recordId, type RecordText } from "../../machines/contracts/record-text.ts";
-import { fieldsOf } from "./fields.ts";
-import { group, type Keys } from "./keys.ts";
-import { bindScript } from "./script.ts";
-import { appendJournal } from "./scripts/append-journal.ts";
-import { openStep } from "./scripts/open-step.ts";
-import { parkStep } from "./scripts/park-step.ts";
-import { recordResult } from "./scripts/record-result.ts";
-import { settleStep } from "./scripts/settle-step.ts";
-import { wakeDue } from "./scripts/wake-due.ts";
+} from "../../machines/contracts/ports/step-backend.ts";
+import {
+  readRecordText,
+  recordId,
+  type RecordText,
+} from "../../machines/contracts/wire/record-text.ts";
+import { fieldsOf, group, type Keys, bindScript } from "./keys.ts";
+import {
+  appendJournal,
+  openStep,
+  parkStep,
+  recordResult,
+  settleStep,
+  wakeDue,
+} from "./step-scripts.ts";
 import type { StepEntities } from "./step-entities.ts";
 
 /**

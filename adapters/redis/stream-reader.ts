@@ -1,10 +1,9 @@
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
-import type { Delivery, StepQueue } from "../../machines/contracts/ports/step-queue.ts";
-import { createGroup, isGroupGone } from "./consumer-group.ts";
-import { fieldsOf } from "./fields.ts";
-import { group } from "./keys.ts";
+import type { Delivery, StepQueue } from "../../machines/contracts/ports/step-backend.ts";
+import { createGroup, isGroupGone } from "./step-queue.ts";
+import { fieldsOf, group } from "./keys.ts";
 
 /** How much longer than its BLOCK a read may take before its connection counts as hung. */
 const watchdogMs = 2_000;

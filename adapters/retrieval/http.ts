@@ -1,11 +1,16 @@
 import { type } from "arktype";
 import { request } from "undici";
-import { type Failure, retryable, terminal } from "../../machines/contracts/failure.ts";
-import type { JsonObject } from "../../machines/contracts/json.ts";
-import { fail, ok, type Outcome } from "../../machines/contracts/outcome.ts";
+import {
+  type Failure,
+  retryable,
+  terminal,
+  fail,
+  ok,
+  type Outcome,
+} from "../../machines/contracts/domain/failure.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Retrieval, Retriever } from "../../machines/contracts/ports/retriever.ts";
-import { readRetryAfter } from "../../machines/contracts/retry-after.ts";
-import { readCapped } from "./read-capped.ts";
+import { readRetryAfter } from "../../machines/contracts/wire/retry-after.ts";
 
 export interface HttpRetrieverOptions {
   /** From our own configuration; a step has no say in it. */
@@ -98,4 +103,20 @@ function statusFailure(status: number, retryAfter: string | string[] | undefined
 function errorCode(error: unknown): string {
   if (!(error instanceof Error)) return "failed";
   return "code" in error ? String(error.code) : error.name;
+}
+
+/** The most we take of an answer, bytes. */
+const limit = 8 * 1024 * 1024;
+
+/** A body as text; null as soon as it is too large, and then the connection is given up. */
+export async function readCapped(body: AsyncIterable<Uint8Array>): Promise<string | null> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  // Leaving the loop early destroys the stream.
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > limit) return null;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
 }

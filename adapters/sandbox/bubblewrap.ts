@@ -1,10 +1,7 @@
-import { type BoxBuilder, confinedShell } from "./confined-shell.ts";
-import { findTool } from "./find-tool.ts";
-import { readHostView } from "./host-view.ts";
-import { layout } from "./layout.ts";
-import { limits } from "./limits.ts";
-import { mountPoint } from "./mount-point.ts";
-import { nodeToShow } from "./node-to-show.ts";
+import { type BoxBuilder, confinedShell } from "./unshare.ts";
+import { findTool } from "./find.ts";
+import { readHostView, layout, mountPoint, nodeToShow } from "./host-view.ts";
+import { limits } from "./program.ts";
 
 /** The user and group id that owns nothing. */
 const nobody = 65_534;

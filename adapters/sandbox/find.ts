@@ -1,11 +1,11 @@
-import type { Log } from "../../machines/contracts/ports/log.ts";
+import { accessSync, constants } from "node:fs";
+import { delimiter, isAbsolute, join } from "node:path";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Sandbox } from "../../machines/contracts/ports/sandbox.ts";
 import { bubblewrap } from "./bubblewrap.ts";
-import type { BoxBuilder } from "./confined-shell.ts";
-import { createBoxedSandbox } from "./boxed-sandbox.ts";
-import { findTool } from "./find-tool.ts";
+import { type BoxBuilder, unshare } from "./unshare.ts";
 import { runBoxed } from "./run-boxed.ts";
-import { unshare } from "./unshare.ts";
+import { interpreterOf, writeProgram } from "./program.ts";
 
 const drivers: { name: string; needs: string[]; builder: () => BoxBuilder }[] = [
   { name: "bubblewrap", needs: ["bwrap", "prlimit"], builder: bubblewrap },
@@ -67,4 +67,34 @@ function installCommand(): string {
   };
   const found = Object.entries(installers).find(([tool]) => findTool(tool) !== null);
   return found?.[1] ?? installers["apt-get"];
+}
+
+/** The absolute path of a program on our PATH, or in a folder that a service's PATH tends to lack; null if absent. */
+export function findTool(name: string): string | null {
+  const folders = (process.env["PATH"] ?? "").split(delimiter).filter(isAbsolute);
+  for (const folder of [...folders, "/usr/sbin", "/usr/bin", "/sbin", "/bin"]) {
+    const path = join(folder, name);
+    try {
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {
+      // Not here.
+    }
+  }
+  return null;
+}
+
+/** A {@link Sandbox} over whatever builds its boxes. */
+export function createBoxedSandbox(driver: string, build: BoxBuilder): Sandbox {
+  return {
+    driver,
+    async run(request, signal) {
+      const program = writeProgram(request);
+      if (!program.ok) return program;
+      const { timeoutMs } = request;
+      const interpreter = interpreterOf(request.language);
+      const command = build(timeoutMs);
+      return runBoxed({ command, program: program.value, timeoutMs, interpreter }, signal);
+    },
+  };
 }

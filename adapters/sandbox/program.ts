@@ -1,10 +1,6 @@
-import { type Outcome, fail, ok } from "../../machines/contracts/outcome.ts";
+import { type Outcome, fail, ok, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { SandboxRequest } from "../../machines/contracts/ports/sandbox.ts";
-import { terminal } from "../../machines/contracts/failure.ts";
-import { fileProblem } from "./file-problem.ts";
-import { layout } from "./layout.ts";
-import { limits } from "./limits.ts";
-import { shellQuote } from "./shell-quote.ts";
+import { layout, shellQuote } from "./host-view.ts";
 
 interface Language {
   interpreter: string;
@@ -74,3 +70,64 @@ function envProblem(env: Record<string, string>): string | null {
   }
   return null;
 }
+
+/**
+ * What is wrong with the paths of a run's files, or null. A path is relative, plain and inside the working
+ * directory. Symlinks can't play a part: every file is written by the sandboxed user into an empty folder.
+ */
+export function fileProblem(paths: readonly string[], codeFile: string): string | null {
+  const known = new Set(paths);
+  for (const path of paths) {
+    const wrong = pathProblem(path) ?? placeProblem(path, known, codeFile);
+    if (wrong !== null) return `sandbox file ${JSON.stringify(path.slice(0, 200))}: ${wrong}`;
+  }
+  return null;
+}
+
+function pathProblem(path: string): string | null {
+  if (path === "") return "expected a path, found nothing";
+  if (path.includes("\0")) return "the path has a NUL in it";
+  if (path.startsWith("/")) return "expected a relative path, found an absolute one";
+  if (path.length > 1024) return "the path is longer than 1024 characters";
+  const parts = path.split("/");
+  if (parts.includes("..")) return "the path leaves the working directory";
+  return parts.includes("") || parts.includes(".")
+    ? "expected plain names between single slashes"
+    : null;
+}
+
+function placeProblem(path: string, known: Set<string>, codeFile: string): string | null {
+  if (path === codeFile || path.startsWith(`${codeFile}/`)) return "the code itself stands there";
+  const parts = path.split("/");
+  const folders = parts.slice(1).map((_, index) => parts.slice(0, index + 1).join("/"));
+  return folders.some((folder) => known.has(folder))
+    ? "one of its folders is given as a file"
+    : null;
+}
+
+const mebibyte = 1024 * 1024;
+
+/**
+ * What one sandboxed run may use. `dataBytes` is per process: measured, Node 24 starts with 768 MiB of it
+ * and dies with 512. `residentBytes` is for all processes of the run together and is enforced by watching.
+ */
+export const limits = {
+  /** RLIMIT_DATA, bytes. */
+  dataBytes: 1024 * mebibyte,
+  /** Anonymous and shared memory in use by the whole run, bytes. */
+  residentBytes: 1024 * mebibyte,
+  /** RLIMIT_NPROC: processes and threads. */
+  processes: 128,
+  /** RLIMIT_FSIZE, bytes. */
+  fileBytes: 64 * mebibyte,
+  /** RLIMIT_NOFILE. */
+  openFiles: 256,
+  /** Each of /tmp and the working directory, bytes. */
+  folderBytes: 64 * mebibyte,
+  /** /dev/shm, bytes. */
+  sharedMemoryBytes: 16 * mebibyte,
+  /** Kept of stdout and of stderr, bytes each. */
+  outputBytes: 64 * 1024,
+  /** Code, files and environment together, bytes. */
+  programBytes: 16 * mebibyte,
+} as const;

@@ -1,12 +1,10 @@
 import { spawn } from "node:child_process";
 import type { Readable } from "node:stream";
-import { fail, ok, type Outcome } from "../../machines/contracts/outcome.ts";
+import { readFile, readdir } from "node:fs/promises";
+import { fail, ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { SandboxRun } from "../../machines/contracts/ports/sandbox.ts";
-import { terminal } from "../../machines/contracts/failure.ts";
-import { captureOutput } from "./captured-output.ts";
-import { baseEnv } from "./layout.ts";
-import { limits } from "./limits.ts";
-import { watchMemory } from "./memory-watch.ts";
+import { baseEnv } from "./host-view.ts";
+import { limits } from "./program.ts";
 
 export interface Box {
   /** Builds the sandbox and runs `sh` in it, which evaluates the program it reads from standard input. */
@@ -99,4 +97,75 @@ function killGroup(pid: number): void {
   } catch {
     // Gone already.
   }
+}
+
+export interface CapturedOutput {
+  text(): string;
+  /** True once more came than is kept. */
+  truncated(): boolean;
+}
+
+/** Keeps the head of a stream and reads the rest away, so that the writer is never held up nor our memory filled. */
+export function captureOutput(stream: Readable): CapturedOutput {
+  const kept: Buffer[] = [];
+  let room: number = limits.outputBytes;
+  let over = false;
+  stream.on("data", (chunk: Buffer) => {
+    over ||= chunk.length > room;
+    if (room > 0) kept.push(chunk.subarray(0, room));
+    room -= Math.min(room, chunk.length);
+  });
+  stream.on("error", () => {});
+  return {
+    // `stream: true` leaves out a character cut in half by the limit.
+    text: () => new TextDecoder().decode(Buffer.concat(kept), { stream: over }),
+    truncated: () => over,
+  };
+}
+
+const intervalMs = 100;
+
+/**
+ * Calls `exceeded` once when the processes below `pid` hold more memory together than the limit. It catches what
+ * RLIMIT_DATA can't: shared mappings, and many processes each within its own limit.
+ *
+ * @returns stops the watch
+ */
+export function watchMemory(pid: number, exceeded: () => void): () => void {
+  let stopped = false;
+  const look = async () => {
+    const bytes = await residentBytes(pid);
+    if (stopped) return;
+    if (bytes > limits.residentBytes) exceeded();
+    else timer = setTimeout(() => void look(), intervalMs);
+  };
+  let timer = setTimeout(() => void look(), intervalMs);
+  return () => {
+    stopped = true;
+    clearTimeout(timer);
+  };
+}
+
+async function residentBytes(pid: number): Promise<number> {
+  const [own, children] = await Promise.all([readResident(pid), readChildren(pid)]);
+  const below = await Promise.all(children.map(residentBytes));
+  return below.reduce((sum, bytes) => sum + bytes, own);
+}
+
+/** proc(5): RssAnon and RssShmem of /proc/pid/status, in kB. A process that is gone holds nothing. */
+async function readResident(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+  const found = status.matchAll(/^Rss(?:Anon|Shmem):\s+(\d+) kB$/gmu);
+  return [...found].reduce((sum, match) => sum + Number(match[1]) * 1024, 0);
+}
+
+/** Every thread has its own list of children. */
+async function readChildren(pid: number): Promise<number[]> {
+  const threads = await readdir(`/proc/${pid}/task`).catch(() => []);
+  const lists = await Promise.all(
+    threads.map((thread) =>
+      readFile(`/proc/${pid}/task/${thread}/children`, "utf8").catch(() => ""),
+    ),
+  );
+  return lists.flatMap((list) => list.split(" ").filter(Boolean).map(Number));
 }

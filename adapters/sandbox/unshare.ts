@@ -1,12 +1,14 @@
 import { randomInt } from "node:crypto";
-import { type BoxBuilder, confinedShell } from "./confined-shell.ts";
-import { findTool } from "./find-tool.ts";
-import { type HostView, readHostView } from "./host-view.ts";
-import { layout } from "./layout.ts";
-import { limits } from "./limits.ts";
-import { mountPoint } from "./mount-point.ts";
-import { nodeToShow } from "./node-to-show.ts";
-import { shellQuote } from "./shell-quote.ts";
+import { findTool } from "./find.ts";
+import {
+  type HostView,
+  readHostView,
+  layout,
+  mountPoint,
+  nodeToShow,
+  shellQuote,
+} from "./host-view.ts";
+import { limits } from "./program.ts";
 
 /**
  * A sandbox built by util-linux alone. The first process of the new namespaces builds a root of its own, makes it
@@ -89,4 +91,29 @@ function show(source: string, path: string): string {
 
 function sized(bytes: number): string {
   return `size=${bytes},mode=1777,nosuid,nodev,uid=$user,gid=$user`;
+}
+
+/** Gives the command line that builds one sandbox and evaluates in it the program on standard input. */
+export type BoxBuilder = (timeoutMs: number) => string[];
+
+/**
+ * The innermost command of every driver: resource limits (prlimit of util-linux), then a shell that evaluates the
+ * program on its standard input. The limits are set inside, where the process count is that of the run's own
+ * user namespace or user id. The CPU limit is per process and only backs up the time limit.
+ */
+export function confinedShell(timeoutMs: number): string[] {
+  const cpuSeconds = Math.ceil(timeoutMs / 1000) + 1;
+  return [
+    "prlimit",
+    `--nproc=${limits.processes}:${limits.processes}`,
+    `--data=${limits.dataBytes}:${limits.dataBytes}`,
+    `--fsize=${limits.fileBytes}:${limits.fileBytes}`,
+    `--nofile=${limits.openFiles}:${limits.openFiles}`,
+    `--cpu=${cpuSeconds}:${cpuSeconds}`,
+    "--core=0:0",
+    "--",
+    "sh",
+    "-c",
+    'eval "$(cat)"',
+  ];
 }

@@ -1,6 +1,8 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { isJsonObject } from "../../machines/contracts/domain/json.ts";
+import { looseJson } from "../../machines/contracts/wire/record-text.ts";
 
 /** How long a writer waits for another process's transaction, in milliseconds. */
 const busyMs = 10_000;
@@ -90,4 +92,11 @@ export function openDatabase(path: string): Database {
 /** False for databases in memory: `:memory:`, or shared in this process: `file:name?mode=memory&cache=shared`. */
 export function isFile(path: string): boolean {
   return path !== ":memory:" && !/^file:.*[?&]mode=memory\b/.test(path);
+}
+
+/** A job's fields from the JSON object we keep them as; never throws. */
+export function fieldsFrom(text: string): Record<string, string> {
+  const fields = looseJson(text);
+  if (!isJsonObject(fields)) return {};
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, String(value)]));
 }

@@ -1,9 +1,8 @@
-import { parseJob } from "../../machines/contracts/job.ts";
-import type { DeadLetter, StepQueue } from "../../machines/contracts/ports/step-queue.ts";
-import { looseJson, recordId } from "../../machines/contracts/record-text.ts";
-import type { Database } from "./database.ts";
-import type { Entries } from "./entries.ts";
-import { fieldsFrom } from "./fields-from.ts";
+import { parseJob } from "../../machines/contracts/domain/job.ts";
+import type { DeadLetter, StepQueue } from "../../machines/contracts/ports/step-backend.ts";
+import { looseJson, recordId } from "../../machines/contracts/wire/record-text.ts";
+import { type Database, fieldsFrom } from "./database.ts";
+import type { Entries } from "./step-queue.ts";
 
 export type Letters = ReturnType<typeof prepareLetters>;
 

@@ -1,6 +1,6 @@
+import colors from "picocolors";
 import { type DestinationStream, pino } from "pino";
-import type { Log } from "../../machines/contracts/ports/log.ts";
-import { prettyLine } from "./pretty-line.ts";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
 import { redact } from "./redact.ts";
 
 export interface LogOptions {
@@ -40,4 +40,27 @@ export function createLog({ level, name, destination, pretty }: LogOptions): Log
     },
     destination ?? pino.destination({ dest: 2, sync: true }),
   );
+}
+
+const paint: Record<string, (text: string) => string> = {
+  debug: colors.dim,
+  warn: colors.yellow,
+  error: colors.red,
+};
+
+/** The same on every line of a process. */
+const constant = new Set(["name", "pid", "hostname"]);
+
+/** One JSON line of the log as a person reads it: time, level, message, then the fields. */
+export function prettyLine(line: string): string {
+  const { time, level, msg, ...others } = JSON.parse(line) as Record<string, unknown>;
+  const fields = Object.entries(others).filter(([key]) => !constant.has(key));
+  const label = String(level).padEnd(5);
+  const rest = fields.map(([key, value]) => ` ${colors.dim(`${key}=`)}${show(value)}`);
+  const clock = colors.dim(String(time).slice(11, 23));
+  return `${clock} ${(paint[String(level)] ?? String)(label)} ${String(msg ?? "")}${rest.join("")}\n`;
+}
+
+function show(value: unknown): string {
+  return typeof value === "string" && /^[^\s"]+$/u.test(value) ? value : JSON.stringify(value);
 }

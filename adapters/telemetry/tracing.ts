@@ -1,13 +1,16 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { context, propagation, trace } from "@opentelemetry/api";
+import { context, propagation, trace, TraceFlags } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
-import { W3CTraceContextPropagator } from "@opentelemetry/core";
+import { W3CTraceContextPropagator, ExportResultCode } from "@opentelemetry/core";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-http";
 import { defaultResource, resourceFromAttributes } from "@opentelemetry/resources";
-import { TracerProvider } from "@opentelemetry/sdk-trace";
-import type { Log } from "../../machines/contracts/ports/log.ts";
-import { CountingProcessor } from "./counting-processor.ts";
-import { tracesUrl } from "./traces-url.ts";
+import {
+  TracerProvider,
+  BatchSpanProcessor,
+  type ReadableSpan,
+  type SpanExporter,
+} from "@opentelemetry/sdk-trace";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
 
 export interface TracingOptions {
   /** As in `OTEL_EXPORTER_OTLP_ENDPOINT`; see {@link tracesUrl}. */
@@ -60,5 +63,73 @@ export function startTracing({ endpoint, serviceName, headers, log }: TracingOpt
       const dropped = processor.dropped();
       if (dropped > 0) log?.warn({ dropped }, "spans were lost on the way to the collector");
     },
+  };
+}
+
+/** Spans that wait for the collector; a burst of this many is held for about a second. */
+const queueSize = 8192;
+
+/**
+ * A batch processor that counts what is lost. The SDK's own only mentions drops to a diagnostic log that nobody
+ * reads; so the queue's limit is kept here, and batches that could not be delivered are counted too.
+ */
+export class CountingProcessor extends BatchSpanProcessor {
+  #queued = 0;
+  #dropped = 0;
+
+  constructor(exporter: SpanExporter) {
+    const { maxQueueSize, maxExportBatchSize } = {
+      maxQueueSize: queueSize,
+      maxExportBatchSize: 512,
+    };
+    const watched: SpanExporter = {
+      export: (spans, done) => {
+        this.#queued -= spans.length;
+        exporter.export(spans, (result) => {
+          if (result.code !== ExportResultCode.SUCCESS) this.#dropped += spans.length;
+          done(result);
+        });
+      },
+      shutdown: () => exporter.shutdown(),
+    };
+    super({ exporter: watched, maxQueueSize, maxExportBatchSize, scheduledDelayMillis: 1000 });
+  }
+
+  override onEnd(span: ReadableSpan): void {
+    if ((span.spanContext().traceFlags & TraceFlags.SAMPLED) === 0) return;
+    if (this.#queued >= queueSize) {
+      this.#dropped += 1;
+      return;
+    }
+    this.#queued += 1;
+    super.onEnd(span);
+  }
+
+  /** Spans lost so far: the queue was full, or the collector did not take them. */
+  dropped(): number {
+    return this.#dropped;
+  }
+}
+
+/**
+ * Where traces go, from the value of `OTEL_EXPORTER_OTLP_ENDPOINT`: a base URL, to which `/v1/traces` is added
+ * (OpenTelemetry specification, protocol exporter, "Endpoint URLs for OTLP/HTTP"). We speak OTLP over HTTP only; the
+ * reference's default is the gRPC port 4317, whose collectors listen for HTTP on 4318, so that is where we go.
+ *
+ * @returns `note` says what was changed, for the log; null if nothing was
+ * @throws TypeError when the endpoint is not an http or https URL; the message never repeats it
+ */
+export function tracesUrl(endpoint: string): { url: string; note: string | null } {
+  const url = URL.parse(endpoint.trim());
+  if (url === null || !/^https?:$/u.test(url.protocol)) {
+    throw new TypeError("the OTLP endpoint: expected a URL such as http://localhost:4318");
+  }
+  const path = url.pathname.replace(/\/+$/u, "");
+  url.pathname = path.endsWith("/v1/traces") ? path : `${path}/v1/traces`;
+  if (url.port !== "4317") return { url: url.href, note: null };
+  url.port = "4318";
+  return {
+    url: url.href,
+    note: "the OTLP endpoint names port 4317, which is for gRPC; traces go to port 4318 over HTTP",
   };
 }

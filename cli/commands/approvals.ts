@@ -1,9 +1,8 @@
-import { isJsonObject } from "../../machines/contracts/json.ts";
-import type { ApprovalView } from "../../machines/contracts/views.ts";
+import { isJsonObject } from "../../machines/contracts/domain/json.ts";
+import type { ApprovalView } from "../../machines/contracts/wire/views.ts";
 import type { Command } from "../command.ts";
-import { readLimit } from "./read-limit.ts";
-import { paintStatus } from "./run-lines.ts";
-import { withControlPlane } from "./with-control-plane.ts";
+import { readLimit, withControlPlane } from "./with-control-plane.ts";
+import { paintStatus } from "./runs.ts";
 
 /** `approvals list`. */
 export const listApprovals: Command = (context) =>

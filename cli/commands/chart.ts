@@ -2,7 +2,7 @@ import { chartText } from "../../machines/chart-text.ts";
 import { stepMachine } from "../../machines/step/machine.ts";
 import { supervisorMachine } from "../../machines/supervisor/machine.ts";
 import type { Command } from "../command.ts";
-import { Trouble } from "../output/trouble.ts";
+import { Trouble } from "../output/errors.ts";
 
 const machines = { step: stepMachine, supervisor: supervisorMachine };
 

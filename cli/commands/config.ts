@@ -1,5 +1,5 @@
 import type { Command } from "../command.ts";
-import { maskConfig } from "../config/mask.ts";
+import { maskConfig } from "../config/load-config.ts";
 
 /** `config`: every setting, masked, with its source. */
 export const showConfig: Command = async ({ config, output }) => {

@@ -1,13 +1,11 @@
 import type { StepNews } from "../../actors/options.ts";
 import type { Command, Context } from "../command.ts";
 import { type Dev, startDev } from "../compose/start-dev.ts";
-import { maskSecret } from "../config/mask.ts";
+import { maskSecret } from "../config/load-config.ts";
 import { readDevNote, removeDevNote, writeDevNote } from "../dev-note.ts";
-import type { Output } from "../output/output.ts";
-import { plain } from "../output/plain.ts";
-import { table } from "../output/table.ts";
-import { Trouble } from "../output/trouble.ts";
-import { version } from "../version.ts";
+import { type Output, plain, table } from "../output/output.ts";
+import { Trouble } from "../output/errors.ts";
+import { version } from "../main.ts";
 import { configuredModels } from "./configured-models.ts";
 import { openLog } from "./open-log.ts";
 import { workUntilStopped } from "./work-until-stopped.ts";

@@ -1,12 +1,12 @@
 import { existsSync } from "node:fs";
-import type { DeadLetter, StepQueue } from "../../machines/contracts/ports/step-queue.ts";
-import { parseJob } from "../../machines/contracts/job.ts";
+import type { DeadLetter, StepQueue } from "../../machines/contracts/ports/step-backend.ts";
+import { parseJob } from "../../machines/contracts/domain/job.ts";
 import type { Command, Context } from "../command.ts";
 import { chooseStore } from "../compose/choose-store.ts";
-import { consumerName } from "../compose/consumer-name.ts";
+import { consumerName } from "../supervise-processes.ts";
 import { readDevNote } from "../dev-note.ts";
-import { Trouble } from "../output/trouble.ts";
-import { readLimit } from "./read-limit.ts";
+import { Trouble } from "../output/errors.ts";
+import { readLimit } from "./with-control-plane.ts";
 
 /** `dlq list`. */
 export const listLetters: Command = (context) => {

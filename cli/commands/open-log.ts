@@ -1,5 +1,5 @@
 import { createLog } from "../../adapters/telemetry/log.ts";
-import type { Log } from "../../machines/contracts/ports/log.ts";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Context } from "../command.ts";
 
 /**

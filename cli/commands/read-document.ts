@@ -2,8 +2,8 @@ import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { text } from "node:stream/consumers";
 import { parse } from "yaml";
-import type { Json } from "../../machines/contracts/json.ts";
-import { Trouble } from "../output/trouble.ts";
+import type { Json } from "../../machines/contracts/domain/json.ts";
+import { Trouble } from "../output/errors.ts";
 
 /**
  * A JSON or YAML document from a file, or from standard input for `-`.

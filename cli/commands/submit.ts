@@ -1,8 +1,8 @@
-import { isJsonObject, type Json } from "../../machines/contracts/json.ts";
-import { isStepType, stepTypes } from "../../machines/contracts/step-type.ts";
+import { isJsonObject, type Json } from "../../machines/contracts/domain/json.ts";
+import { isStepType, stepTypes } from "../../machines/contracts/domain/job.ts";
 import type { PlannedStep } from "../../adapters/control-plane/api.ts";
 import type { Command, Context } from "../command.ts";
-import { Trouble } from "../output/trouble.ts";
+import { Trouble } from "../output/errors.ts";
 import { readDocument, where } from "./read-document.ts";
 import { watchRun } from "./watch-run.ts";
 import { type Client, withControlPlane } from "./with-control-plane.ts";

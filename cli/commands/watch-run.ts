@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { watchRuns } from "../../adapters/control-plane/watch-runs.ts";
-import { isRunEnded } from "../../machines/contracts/status.ts";
-import type { RunView, StepView } from "../../machines/contracts/views.ts";
+import { isRunEnded } from "../../machines/contracts/domain/status.ts";
+import type { RunView, StepView } from "../../machines/contracts/wire/views.ts";
 import type { Output } from "../output/output.ts";
-import { failureTrouble } from "../output/to-trouble.ts";
-import { runLine, stepLine } from "./run-lines.ts";
+import { failureTrouble } from "../output/errors.ts";
+import { runLine, stepLine } from "./runs.ts";
 import type { Client } from "./with-control-plane.ts";
 
 /** Where changes are pushed, a look now and then is for those missed while disconnected and for steps. */

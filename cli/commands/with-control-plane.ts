@@ -1,10 +1,10 @@
 import { type ControlPlaneApi, createControlPlaneApi } from "../../adapters/control-plane/api.ts";
-import { InvalidSetting } from "../../machines/contracts/invalid-setting.ts";
-import type { Outcome } from "../../machines/contracts/outcome.ts";
+import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
+import type { Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { Context } from "../command.ts";
 import { type DevNote, readDevNote } from "../dev-note.ts";
-import { failureTrouble } from "../output/to-trouble.ts";
-import { Trouble } from "../output/trouble.ts";
+import { failureTrouble, Trouble } from "../output/errors.ts";
+import type { Invocation } from "../program.ts";
 
 /** A client whose failures end the command, each in one line. */
 export interface Client {
@@ -75,4 +75,16 @@ export function openApi(
       : ["controlPlaneUrl", sources.controlPlaneUrl];
     throw new InvalidSetting(key, source, error.message.replace(/^.*expected /, ""));
   }
+}
+
+const standard = 20;
+const most = 100;
+
+/** `--limit N`. @throws Trouble */
+export function readLimit({ flags }: Pick<Invocation, "flags">): number {
+  const given = flags["limit"];
+  if (typeof given !== "string") return standard;
+  const limit = /^\d+$/.test(given) ? Number(given) : Number.NaN;
+  if (limit >= 1 && limit <= most) return limit;
+  throw new Trouble(2, `--limit: expected a whole number, 1 to ${most}`);
 }

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import type { Worker } from "../compose/start-worker.ts";
-import { Trouble } from "../output/trouble.ts";
+import { Trouble } from "../output/errors.ts";
 import type { Stopping } from "../stopping.ts";
 
 /**

@@ -1,12 +1,12 @@
 import { awaitControlPlane } from "../compose/await-control-plane.ts";
 import { startWorker, type Worker } from "../compose/start-worker.ts";
 import type { Command, Context } from "../command.ts";
-import { maskUrl } from "../config/mask.ts";
-import { Trouble } from "../output/trouble.ts";
+import { maskUrl } from "../config/load-config.ts";
+import { Trouble } from "../output/errors.ts";
 import { openApi } from "./with-control-plane.ts";
 import { openLog } from "./open-log.ts";
-import { readProcesses, workInProcesses } from "./worker-processes.ts";
 import { workUntilStopped } from "./work-until-stopped.ts";
+import { superviseProcesses } from "../supervise-processes.ts";
 
 /** `worker`: takes jobs until it is told to stop. */
 export const work: Command = async (context) => {
@@ -65,4 +65,24 @@ function required({ settings }: Context["config"]): { url: string; apiKey: strin
   ];
   if (missing.length === 0 && url !== null && apiKey !== null) return { url, apiKey };
   throw new Trouble(2, `the worker needs ${missing.join(", and ")} to be set`);
+}
+
+const most = 64;
+
+/** How many processes were asked for; 1 where none were. */
+export function readProcesses({ invocation }: Context): number {
+  const text = invocation.flags["processes"];
+  if (text === undefined) return 1;
+  const count = Number(text);
+  if (Number.isInteger(count) && count >= 1 && count <= most) return count;
+  throw new Trouble(2, `--processes: expected a whole number from 1 to ${most}, not "${text}"`);
+}
+
+/** `worker --processes N`: the same command line, N times, supervised as one. */
+export function workInProcesses(context: Context, count: number): Promise<number> {
+  const [program = "", ...given] = process.argv.slice(1);
+  const at = given.findIndex((arg) => arg === "--processes" || arg.startsWith("--processes="));
+  const args = given.toSpliced(at, given[at] === "--processes" ? 2 : 1);
+  const start = () => ({ args: [program, ...args], env: process.env });
+  return superviseProcesses(count, start, openLog(context, "info"));
 }

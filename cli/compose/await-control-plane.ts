@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ControlPlaneApi } from "../../adapters/control-plane/api.ts";
-import { InvalidSetting } from "../../machines/contracts/invalid-setting.ts";
-import type { Log } from "../../machines/contracts/ports/log.ts";
+import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
 
 const pauseMs = 1_000;
 /** Said at once, and then no more than every so many tries. */

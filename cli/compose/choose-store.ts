@@ -1,13 +1,13 @@
 import { join } from "node:path";
-import { findRedisServer } from "../../adapters/redis/find-redis-server.ts";
-import { createRedisHome } from "../../adapters/redis/home.ts";
+import { mkdir, writeFile } from "node:fs/promises";
+import { findRedisServer } from "../../adapters/redis/redis-process.ts";
+import { createRedisHome } from "../../adapters/redis/backend.ts";
 import { startPrivateRedis } from "../../adapters/redis/private-server.ts";
-import { createSqliteHome } from "../../adapters/sqlite/home.ts";
-import { systemClock } from "../../actors/system-clock.ts";
-import { InvalidSetting } from "../../machines/contracts/invalid-setting.ts";
-import type { Home } from "../../machines/contracts/ports/home.ts";
+import { createSqliteHome } from "../../adapters/sqlite/backend.ts";
+import { systemClock } from "../../actors/runtime.ts";
+import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
+import type { Home } from "../../machines/contracts/ports/step-backend.ts";
 import type { Config } from "../config/load-config.ts";
-import { makeDataDir } from "./make-data-dir.ts";
 
 export interface ChosenStore {
   home: Home;
@@ -70,4 +70,13 @@ async function openPrivate(
     await server.stop();
     throw error;
   }
+}
+
+/**
+ * The folder of our own state: for this user alone, since it holds prompts, results and a key, and out of
+ * everybody's repository.
+ */
+export async function makeDataDir(dataDir: string): Promise<void> {
+  const made = await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  if (made !== undefined) await writeFile(join(dataDir, ".gitignore"), "*\n");
 }

@@ -1,7 +1,6 @@
 import type { Allowlist } from "../../actors/options.ts";
-import type { McpServer } from "../../adapters/mcp/mcp-server.ts";
-import { readConfig } from "../../adapters/mcp/read-config.ts";
-import { InvalidSetting } from "../../machines/contracts/invalid-setting.ts";
+import { type McpServer, readConfig } from "../../adapters/mcp/config.ts";
+import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import type { Config } from "../config/load-config.ts";
 
 export interface ChosenTools {

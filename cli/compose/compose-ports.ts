@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { RuntimePorts } from "../../actors/ports.ts";
-import { systemClock } from "../../actors/system-clock.ts";
+import { systemClock } from "../../actors/runtime.ts";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { createControlPlane } from "../../adapters/control-plane/client.ts";
 import { watchRuns } from "../../adapters/control-plane/watch-runs.ts";
@@ -10,12 +10,12 @@ import { createToolHost } from "../../adapters/mcp/host.ts";
 import { createHttpRetriever } from "../../adapters/retrieval/http.ts";
 import { createLocalRetriever } from "../../adapters/retrieval/local.ts";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
-import type { Home } from "../../machines/contracts/ports/home.ts";
-import type { Log } from "../../machines/contracts/ports/log.ts";
+import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Config } from "../config/load-config.ts";
-import { version } from "../version.ts";
+import { version } from "../main.ts";
 import type { ChosenTools } from "./choose-tools.ts";
-import type { Closing } from "./closing.ts";
+import type { Closing } from "./start-worker.ts";
 import { readScript } from "./read-script.ts";
 
 interface Neighbours {

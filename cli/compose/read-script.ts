@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { parse } from "yaml";
-import { type ModelScript, readModelScript } from "../../adapters/llm/model-script.ts";
-import { InvalidSetting } from "../../machines/contracts/invalid-setting.ts";
+import { type ModelScript, readModelScript } from "../../adapters/llm/scripted.ts";
+import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 
 /**
  * What `scripted/…` models answer, from a JSON or YAML file.

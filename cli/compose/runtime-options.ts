@@ -1,6 +1,6 @@
 import { type Allowlist, defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
 import type { StepHandler } from "../../actors/handlers/handler.ts";
-import type { StepType } from "../../machines/contracts/step-type.ts";
+import type { StepType } from "../../machines/contracts/domain/job.ts";
 import type { Settings } from "../config/settings.ts";
 
 /** The worker's options as its settings say. */

@@ -3,12 +3,12 @@ import { join } from "node:path";
 import type { AgentSeed } from "../../adapters/control-plane/embedded/changes/register-agent.ts";
 import { startEmbeddedControlPlane } from "../../adapters/control-plane/embedded/start.ts";
 import { costMicros } from "../../adapters/llm/prices.ts";
-import type { JsonObject } from "../../machines/contracts/json.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Config } from "../config/load-config.ts";
 import type { Settings } from "../config/settings.ts";
-import { Trouble } from "../output/trouble.ts";
+import { Trouble } from "../output/errors.ts";
 import type { ChosenTools } from "./choose-tools.ts";
-import { makeDataDir } from "./make-data-dir.ts";
+import { makeDataDir } from "./choose-store.ts";
 import { startWorker, type Worker, type WorkerHooks } from "./start-worker.ts";
 
 /** A whole data plane in this process: control plane, store and worker. `await using` ends it. */

@@ -2,13 +2,12 @@ import type { RuntimeOptions } from "../../actors/options.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
 import { type Runtime, startRuntime } from "../../actors/runtime.ts";
 import { startTracing } from "../../adapters/telemetry/tracing.ts";
-import type { Log } from "../../machines/contracts/ports/log.ts";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Config } from "../config/load-config.ts";
 import { chooseStore, type ChosenStore } from "./choose-store.ts";
 import { type ChosenTools, chooseTools } from "./choose-tools.ts";
-import { Closing } from "./closing.ts";
 import { composePorts } from "./compose-ports.ts";
-import { consumerName } from "./consumer-name.ts";
+import { consumerName } from "../supervise-processes.ts";
 import { runtimeOptions } from "./runtime-options.ts";
 
 /** What a program of its own may add to what the configuration says. */
@@ -81,3 +80,50 @@ export async function startWorker(
 const unwindMs = 10_000;
 /** A private Redis writes its append-only file before it ends. */
 const storePatienceMs = 20_000;
+
+/** How long one neighbour may take to close before we go on without it, milliseconds. */
+const patienceMs = 5_000;
+
+/**
+ * What was opened, to be closed in the reverse order. A neighbour that fails to close, or takes too long, is
+ * named in the log and does not keep the others open.
+ */
+export class Closing implements AsyncDisposable {
+  readonly #opened: { what: string; close: () => Promise<unknown>; withinMs: number }[] = [];
+  readonly #log: Log;
+  #closed: Promise<void> | null = null;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** @param withinMs how long this one may take, where the usual 5 s are not enough */
+  add(what: string, close: () => Promise<unknown>, withinMs = patienceMs): void {
+    this.#opened.push({ what, close, withinMs });
+  }
+
+  /** Closes everything, once; never rejects. */
+  close(): Promise<void> {
+    this.#closed ??= this.#closeAll();
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #closeAll(): Promise<void> {
+    for (const { what, close, withinMs } of this.#opened.toReversed()) {
+      const { promise: expired, resolve } = Promise.withResolvers<"late">();
+      const timer = setTimeout(() => resolve("late"), withinMs);
+      try {
+        const how = await Promise.race([close(), expired]);
+        if (how === "late") this.#log.warn({ what, withinMs }, "did not close in time");
+      } catch (error) {
+        this.#log.warn({ err: error, what }, "did not close well");
+      } finally {
+        clearTimeout(timer);
+      }
+    }
+  }
+}

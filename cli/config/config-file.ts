@@ -2,8 +2,8 @@ import { access, readFile } from "node:fs/promises";
 import { extname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parse as parseYaml } from "yaml";
-import { InvalidSetting } from "../../machines/contracts/invalid-setting.ts";
-import { isJsonObject } from "../../machines/contracts/json.ts";
+import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
+import { isJsonObject } from "../../machines/contracts/domain/json.ts";
 
 const names = [
   "stateplane.config.ts",

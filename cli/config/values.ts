@@ -1,6 +1,6 @@
 import { type } from "arktype";
-import { InvalidSetting } from "../../machines/contracts/invalid-setting.ts";
-import { parseRedisUrl } from "../../adapters/redis/redis-url.ts";
+import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
+import { parseRedisUrl } from "../../adapters/redis/connect.ts";
 
 /** A value as it comes: text from flags and the environment, anything from a file. What it should be is told, never what it was. */
 function value<T>(expected: string, read: (given: unknown) => T | undefined) {

@@ -1,7 +1,4 @@
 import { createColors } from "picocolors";
-import { plain } from "./plain.ts";
-import { safeJson } from "./safe-json.ts";
-import { table } from "./table.ts";
 
 type Colors = ReturnType<typeof createColors>;
 
@@ -52,4 +49,47 @@ export function createOutput(made: {
     },
     remark: (text) => void remarks.write(`${plain(text)}\n`),
   };
+}
+
+/** Text from elsewhere as one line that can do nothing to a terminal: no control characters, no escapes. */
+export function plain(text: string): string {
+  return text.replaceAll(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]+/gu, " ");
+}
+
+/**
+ * JSON that can do nothing to a terminal: the control characters that `JSON.stringify` leaves as they are, and
+ * those that turn the direction of text, are written as escapes.
+ */
+export function safeJson(value: unknown, indent?: number): string {
+  return JSON.stringify(value, null, indent).replaceAll(
+    /[\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+/**
+ * Columns of one width, two spaces apart. The last column is as long as it is.
+ *
+ * @param paint for a cell, after its width is known
+ */
+export function table(
+  rows: readonly (readonly string[])[],
+  paint: (cell: string, row: number, column: number) => string = (cell) => cell,
+): string[] {
+  const widths: number[] = [];
+  for (const row of rows) {
+    row.forEach((cell, column) => {
+      widths[column] = Math.max(widths[column] ?? 0, cell.length);
+    });
+  }
+  return rows.map((cells, row) =>
+    cells
+      .map((cell, column) => {
+        const isLast = column === cells.length - 1;
+        const padding = isLast ? "" : " ".repeat((widths[column] ?? 0) - cell.length);
+        return paint(cell, row, column) + padding;
+      })
+      .join("  ")
+      .trimEnd(),
+  );
 }

@@ -1,5 +1,5 @@
-import type { Action } from "../../machines/contracts/action.ts";
-import type { Outcome } from "../../machines/contracts/outcome.ts";
+import type { Action } from "../../machines/contracts/domain/action.ts";
+import type { Outcome } from "../../machines/contracts/domain/failure.ts";
 
 /** The neighbours of this example's step: a rate service that costs money, and a bank. */
 export interface Cards {

@@ -1,9 +1,8 @@
-import type { Ask, Grant } from "../contracts/action.ts";
-import type { Failure } from "../contracts/failure.ts";
-import type { Job } from "../contracts/job.ts";
-import type { Json } from "../contracts/json.ts";
-import type { StepResult, Usage } from "../contracts/step-result.ts";
-import type { Verdict } from "../contracts/verdict.ts";
+import type { Ask, Grant, Verdict } from "../contracts/domain/action.ts";
+import type { Failure } from "../contracts/domain/failure.ts";
+import type { Job } from "../contracts/domain/job.ts";
+import type { Json } from "../contracts/domain/json.ts";
+import type { StepResult, Usage } from "../contracts/domain/step-result.ts";
 
 /** Bounds of one step's life. Times in milliseconds. */
 export interface StepLimits {

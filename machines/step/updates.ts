@@ -1,9 +1,38 @@
-import { terminal } from "../contracts/failure.ts";
+import type { Usage, StepResult } from "../contracts/domain/step-result.ts";
+import { type Failure, terminal } from "../contracts/domain/failure.ts";
 import type { StepContext } from "./context.ts";
 import type { StepEvent } from "./events.ts";
-import { addUsage } from "./add-usage.ts";
-import { completed, failedWith, timedOut } from "./results.ts";
-import { retryDelay } from "./retry-delay.ts";
+import { retryDelay } from "./rules.ts";
+
+/** What two pieces of work used together: a repaired answer costs both tries. */
+export function addUsage(first: Usage | null, second: Usage | null): Usage | null {
+  if (first === null || second === null) return first ?? second;
+  const costs = [first.costMicros, second.costMicros].filter((cost) => cost !== undefined);
+  return {
+    inputTokens: first.inputTokens + second.inputTokens,
+    outputTokens: first.outputTokens + second.outputTokens,
+    ...(costs.length === 0 ? {} : { costMicros: costs.reduce((sum, cost) => sum + cost, 0) }),
+  };
+}
+
+export function completed(context: StepContext): StepResult {
+  return { status: "completed", output: context.output, usage: context.usage };
+}
+
+export function failedWith(context: StepContext, failure: Failure): StepResult {
+  return { status: "failed", failure, output: context.output, usage: context.usage };
+}
+
+const deadlines = {
+  queue: "the step waited in the queue past its deadline",
+  approval: "nobody decided before the approval's deadline",
+  executing: "the step's work took longer than it may",
+  total: "the step as a whole took longer than it may",
+};
+
+export function timedOut(which: keyof typeof deadlines): Failure {
+  return terminal("timeout", deadlines[which], { deadline: which });
+}
 
 interface Moment {
   context: StepContext;

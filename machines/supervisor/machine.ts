@@ -1,7 +1,53 @@
 import { assign, type EventObject, enqueueActions, fromCallback, sendTo, setup } from "xstate";
-import type { NurseryCommand, SourceCommand, SupervisorEvent, SupervisorInput } from "./events.ts";
-import { mayRestart } from "./may-restart.ts";
-import { room } from "./room.ts";
+import type { Delivery } from "../contracts/ports/step-backend.ts";
+import type { StepEnd } from "../step/machine.ts";
+
+export interface SupervisorInput {
+  /** Steps at once. */
+  capacity: number;
+  /** How often, within `windowMs` milliseconds, a failed source is started again. */
+  restarts: { maxRestarts: number; windowMs: number };
+}
+
+export type SupervisorEvent =
+  | { type: "jobs.received"; deliveries: Delivery[] }
+  | { type: "step.ended"; how: StepEnd }
+  | { type: "step.crashed"; stepId: string; message: string }
+  /** The control plane can't be reached: take no more jobs until it is back. */
+  | { type: "control-plane.away" }
+  | { type: "control-plane.back" }
+  | { type: "source.failed"; source: string; message: string; at: number }
+  | { type: "drain"; graceMs: number }
+  | { type: "grace.over" }
+  | { type: "stop" };
+
+/** What the nursery is told. */
+export type NurseryCommand =
+  | { type: "admit"; deliveries: Delivery[] }
+  /** Every step still alive is told to drain: it hands its job back. */
+  | { type: "drain" };
+
+/** What a source of jobs is told. */
+export type SourceCommand = { type: "room"; room: number };
+
+/**
+ * Restart intensity, as Erlang's supervisors have it: a source that fails more than `maxRestarts` times within
+ * `windowMs` is not going to mend by being started again.
+ *
+ * @param failures times of the failures so far, epoch milliseconds
+ */
+export function mayRestart(
+  failures: readonly number[],
+  now: number,
+  { maxRestarts, windowMs }: { maxRestarts: number; windowMs: number },
+): boolean {
+  return failures.filter((at) => now - at < windowMs).length < maxRestarts;
+}
+
+/** How many more jobs the worker may take now: none while it holds. */
+export function room(state: { capacity: number; running: number; holding: boolean }): number {
+  return state.holding ? 0 : Math.max(0, state.capacity - state.running);
+}
 
 export interface SupervisorContext extends SupervisorInput {
   running: number;

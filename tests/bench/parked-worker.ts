@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createRedisHome } from "../../adapters/redis/home.ts";
+import { createRedisHome } from "../../adapters/redis/backend.ts";
 import { composeWorker } from "../integration/support/compose-worker.ts";
 
 /** What the bench may ask of the worker, and what it answers. */

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { Redis } from "ioredis";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { startEmbeddedControlPlane } from "../../adapters/control-plane/embedded/start.ts";
-import { createRedisHome } from "../../adapters/redis/home.ts";
+import { createRedisHome } from "../../adapters/redis/backend.ts";
 import { startTestRedis } from "../integration/support/redis.ts";
 import type { Answer, Question } from "./parked-worker.ts";
 

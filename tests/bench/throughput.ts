@@ -5,9 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { Pool } from "undici";
-import { createRedisHome } from "../../adapters/redis/home.ts";
-import type { Job } from "../../machines/contracts/job.ts";
-import { toEnvelope } from "../../machines/contracts/job.ts";
+import { createRedisHome } from "../../adapters/redis/backend.ts";
+import { type Job, toEnvelope } from "../../machines/contracts/domain/job.ts";
 import { composeWorker } from "../integration/support/compose-worker.ts";
 import { startTestRedis } from "../integration/support/redis.ts";
 

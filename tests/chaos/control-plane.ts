@@ -1,5 +1,5 @@
 import { startEmbeddedControlPlane } from "../../adapters/control-plane/embedded/start.ts";
-import { createRedisHome } from "../../adapters/redis/home.ts";
+import { createRedisHome } from "../../adapters/redis/backend.ts";
 import { chaosAgent } from "./plan-step.ts";
 
 export interface ChaosPlaneOptions {

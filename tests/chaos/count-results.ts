@@ -1,5 +1,5 @@
 import { DatabaseSync } from "node:sqlite";
-import type { JsonObject } from "../../machines/contracts/json.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Touch } from "./ledger.ts";
 import { repeatOf } from "./plan-step.ts";
 

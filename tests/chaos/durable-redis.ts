@@ -1,9 +1,12 @@
 import { mkdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
-import { findRedisServer } from "../../adapters/redis/find-redis-server.ts";
-import { freePort } from "../../adapters/redis/free-port.ts";
-import { type RedisProcess, startRedisProcess } from "../../adapters/redis/redis-process.ts";
+import {
+  findRedisServer,
+  freePort,
+  type RedisProcess,
+  startRedisProcess,
+} from "../../adapters/redis/redis-process.ts";
 
 export interface DurableRedis {
   url: string;

@@ -1,7 +1,6 @@
 import type { StepHandler } from "../../actors/handlers/handler.ts";
-import { terminal } from "../../machines/contracts/failure.ts";
-import type { JsonObject } from "../../machines/contracts/json.ts";
-import type { Outcome } from "../../machines/contracts/outcome.ts";
+import { terminal, type Outcome } from "../../machines/contracts/domain/failure.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Retriever } from "../../machines/contracts/ports/retriever.ts";
 import type { ToolDescription, ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import type { Touch } from "./ledger.ts";

@@ -2,14 +2,13 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { defaultOptions } from "../../actors/options.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
-import { type Runtime, startRuntime } from "../../actors/runtime.ts";
-import { systemClock } from "../../actors/system-clock.ts";
+import { type Runtime, startRuntime, systemClock } from "../../actors/runtime.ts";
 import { createArtifactFolder } from "../../adapters/artifacts/folder.ts";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { createControlPlane } from "../../adapters/control-plane/client.ts";
 import { watchRuns } from "../../adapters/control-plane/watch-runs.ts";
-import { createRedisHome } from "../../adapters/redis/home.ts";
-import { terminal } from "../../machines/contracts/failure.ts";
+import { createRedisHome } from "../../adapters/redis/backend.ts";
+import { terminal } from "../../machines/contracts/domain/failure.ts";
 import { type Crash, crashAt } from "./boundaries.ts";
 import { Ledger } from "./ledger.ts";
 import {

@@ -1,6 +1,6 @@
 import type { PlannedStep } from "../../adapters/control-plane/api.ts";
 import type { AgentSeed } from "../../adapters/control-plane/embedded/changes/register-agent.ts";
-import type { JsonObject } from "../../machines/contracts/json.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { allowed, asked, type tools } from "./ledger-effects.ts";
 
 /** What a step of the crash tests does: one of the ledger's tools, a retrieval, the loop of three, a question. */

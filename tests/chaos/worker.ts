@@ -1,4 +1,4 @@
-import { StoreUnreachable } from "../../machines/contracts/store-unreachable.ts";
+import { StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
 import { type LedgerWorkerOptions, startLedgerWorker } from "./ledger-worker.ts";
 
 /**

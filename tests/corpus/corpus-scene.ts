@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { createSqliteHome } from "../../adapters/sqlite/home.ts";
+import { createSqliteHome } from "../../adapters/sqlite/backend.ts";
 import { defaultOptions } from "../../actors/options.ts";
-import { toEnvelope } from "../../machines/contracts/job.ts";
-import type { Home } from "../../machines/contracts/ports/home.ts";
+import { toEnvelope } from "../../machines/contracts/domain/job.ts";
+import type { Home } from "../../machines/contracts/ports/step-backend.ts";
 import { liveOnce, noNeighbours } from "../kit/live-once.ts";
 import {
   type SimulatedControlPlane,

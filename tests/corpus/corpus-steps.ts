@@ -1,7 +1,7 @@
 import type { StepHandler } from "../../actors/handlers/handler.ts";
-import type { Action } from "../../machines/contracts/action.ts";
-import { retryable } from "../../machines/contracts/failure.ts";
-import type { Job } from "../../machines/contracts/job.ts";
+import type { Action } from "../../machines/contracts/domain/action.ts";
+import { retryable } from "../../machines/contracts/domain/failure.ts";
+import type { Job } from "../../machines/contracts/domain/job.ts";
 
 const scope = { tenantId: "ten_1", projectId: null, agentId: null, traceId: null, spanId: null };
 export const corpusJob: Job = {

@@ -1,7 +1,10 @@
-import { toEnvelope } from "../../machines/contracts/job.ts";
-import type { JournalEntry } from "../../machines/contracts/journal.ts";
-import type { Home } from "../../machines/contracts/ports/home.ts";
-import type { StepKey, StepSnapshot } from "../../machines/contracts/record.ts";
+import { toEnvelope } from "../../machines/contracts/domain/job.ts";
+import type {
+  JournalEntry,
+  StepKey,
+  StepSnapshot,
+} from "../../machines/contracts/domain/record.ts";
+import type { Home } from "../../machines/contracts/ports/step-backend.ts";
 import { corpusJob } from "./corpus-steps.ts";
 
 /** Makes a store keep a parked step just so, whatever it is. */

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Ask } from "../../machines/contracts/action.ts";
-import type { StepKey } from "../../machines/contracts/record.ts";
+import type { Ask } from "../../machines/contracts/domain/action.ts";
+import type { StepKey } from "../../machines/contracts/domain/record.ts";
 import { agent, startTestPlane, type TestPlane } from "./support/embedded-control-plane.ts";
 import { value } from "./support/value.ts";
 

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type ControlPlaneApi, createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { createControlPlane } from "../../adapters/control-plane/client.ts";
-import type { Ask } from "../../machines/contracts/action.ts";
-import { isJsonObject } from "../../machines/contracts/json.ts";
+import type { Ask } from "../../machines/contracts/domain/action.ts";
+import { isJsonObject } from "../../machines/contracts/domain/json.ts";
 import type { ControlPlane } from "../../machines/contracts/ports/control-plane.ts";
-import type { StepResultBody } from "../../machines/contracts/step-result.ts";
+import type { StepResultBody } from "../../machines/contracts/domain/step-result.ts";
 import {
   type ReferenceGateway,
   type SeenRequest,

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Job } from "../../machines/contracts/job.ts";
+import type { Job } from "../../machines/contracts/domain/job.ts";
 import { agent, soundJob, startTestPlane } from "./support/embedded-control-plane.ts";
 import { value } from "./support/value.ts";
 

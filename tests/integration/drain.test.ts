@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { StepKey } from "../../machines/contracts/record.ts";
+import type { StepKey } from "../../machines/contracts/domain/record.ts";
 import type { StepKind } from "../chaos/plan-step.ts";
 import type { Child } from "../chaos/spawn-child.ts";
 import { type CrashStage, openCrashStage } from "./support/crash-stage.ts";

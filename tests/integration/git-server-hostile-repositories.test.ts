@@ -14,7 +14,7 @@ import {
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
-import type { JsonObject } from "../../machines/contracts/json.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { useGitRoom } from "./support/git-room.ts";
 
 const run = promisify(execFile);

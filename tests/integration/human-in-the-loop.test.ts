@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { StepHandler } from "../../actors/handlers/handler.ts";
-import type { Action } from "../../machines/contracts/action.ts";
-import { toEnvelope } from "../../machines/contracts/job.ts";
+import type { Action } from "../../machines/contracts/domain/action.ts";
+import { toEnvelope } from "../../machines/contracts/domain/job.ts";
 import { redisHomes, sqliteHomes } from "./support/homes.ts";
 import { type HumanScene, humanScene, writeStep } from "./support/human-scene.ts";
 

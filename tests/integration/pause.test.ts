@@ -1,9 +1,8 @@
 import { tmpdir } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { toEnvelope } from "../../machines/contracts/job.ts";
-import type { JsonObject } from "../../machines/contracts/json.ts";
-import type { StepType } from "../../machines/contracts/step-type.ts";
+import { toEnvelope, type StepType } from "../../machines/contracts/domain/job.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Crash } from "../chaos/boundaries.ts";
 import { planStep, repeatOf } from "../chaos/plan-step.ts";
 import type { Child } from "../chaos/spawn-child.ts";

@@ -4,10 +4,10 @@ import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { findRedisServer } from "../../adapters/redis/find-redis-server.ts";
-import { createRedisHome } from "../../adapters/redis/home.ts";
+import { findRedisServer } from "../../adapters/redis/redis-process.ts";
+import { createRedisHome } from "../../adapters/redis/backend.ts";
 import { startPrivateRedis } from "../../adapters/redis/private-server.ts";
-import type { Home } from "../../machines/contracts/ports/home.ts";
+import type { Home } from "../../machines/contracts/ports/step-backend.ts";
 import { key, take } from "./store-conformance/stage.ts";
 
 let root: string;

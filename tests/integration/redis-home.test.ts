@@ -2,14 +2,12 @@ import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { createRedisHome } from "../../adapters/redis/home.ts";
-import { keysOf } from "../../adapters/redis/keys.ts";
-import { bindScript } from "../../adapters/redis/script.ts";
-import { forgetConsumers } from "../../adapters/redis/scripts/forget-consumers.ts";
-import { toEnvelope } from "../../machines/contracts/job.ts";
-import { InvalidSetting } from "../../machines/contracts/invalid-setting.ts";
-import type { Home } from "../../machines/contracts/ports/home.ts";
-import { StoreUnreachable } from "../../machines/contracts/store-unreachable.ts";
+import { createRedisHome } from "../../adapters/redis/backend.ts";
+import { keysOf, bindScript } from "../../adapters/redis/keys.ts";
+import { forgetConsumers } from "../../adapters/redis/queue-scripts.ts";
+import { toEnvelope } from "../../machines/contracts/domain/job.ts";
+import { InvalidSetting, StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
+import type { Home } from "../../machines/contracts/ports/step-backend.ts";
 import {
   begun,
   ending,

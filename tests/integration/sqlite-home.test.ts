@@ -4,8 +4,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { systemClock } from "../../actors/system-clock.ts";
-import { createSqliteHome } from "../../adapters/sqlite/home.ts";
+import { systemClock } from "../../actors/runtime.ts";
+import { createSqliteHome } from "../../adapters/sqlite/backend.ts";
 import type { Clock } from "../../machines/contracts/ports/clock.ts";
 import {
   ending,

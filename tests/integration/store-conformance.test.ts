@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect } from "vitest";
-import { systemClock } from "../../actors/system-clock.ts";
-import { createRedisHome } from "../../adapters/redis/home.ts";
-import { createSqliteHome } from "../../adapters/sqlite/home.ts";
+import { systemClock } from "../../actors/runtime.ts";
+import { createRedisHome } from "../../adapters/redis/backend.ts";
+import { createSqliteHome } from "../../adapters/sqlite/backend.ts";
 import { storeConformance } from "./store-conformance.ts";
 import { startTestRedis, type TestRedis } from "./support/redis.ts";
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe } from "vitest";
-import type { Home } from "../../machines/contracts/ports/home.ts";
+import type { Home } from "../../machines/contracts/ports/step-backend.ts";
 import { queuePromises } from "./store-conformance/queue-promises.ts";
 import { openPromises } from "./store-conformance/open-promises.ts";
 import { journalPromises } from "./store-conformance/journal-promises.ts";

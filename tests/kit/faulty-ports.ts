@@ -1,13 +1,10 @@
 import type { RuntimePorts } from "../../actors/ports.ts";
-import { type Failure, retryable } from "../../machines/contracts/failure.ts";
-import type { Outcome } from "../../machines/contracts/outcome.ts";
+import { type Failure, retryable, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { Clock } from "../../machines/contracts/ports/clock.ts";
 import type { ControlPlane } from "../../machines/contracts/ports/control-plane.ts";
-import type { Home } from "../../machines/contracts/ports/home.ts";
-import type { StepStore } from "../../machines/contracts/ports/step-store.ts";
-import type { Verdict } from "../../machines/contracts/verdict.ts";
-import type { Life, LifecycleWorld } from "./lifecycle-world.ts";
-import { StoreAway } from "./lifecycle-world.ts";
+import type { Home, StepStore } from "../../machines/contracts/ports/step-backend.ts";
+import type { Verdict } from "../../machines/contracts/domain/action.ts";
+import { type Life, type LifecycleWorld, StoreAway } from "./lifecycle-world.ts";
 import { noNeighbours } from "./live-once.ts";
 import type { People } from "./people.ts";
 

@@ -1,7 +1,5 @@
-import { digest } from "../../actors/digest.ts";
-import { stepAction } from "../../actors/step/step-action.ts";
-import { actionDigest } from "../../actors/step/to-ask.ts";
-import type { Action } from "../../machines/contracts/action.ts";
+import { digestOf, stepAction, actionDigest } from "../../actors/step/approvals.ts";
+import type { Action } from "../../machines/contracts/domain/action.ts";
 import type { Seen } from "./lifecycle-world.ts";
 import type { Walk } from "./walk-lifecycle.ts";
 
@@ -23,7 +21,7 @@ const nameOf = (action: Action): string => `${action.kind} ${action.name}`;
 function countByAction(touches: readonly Touch[]): Map<string, { action: Action; count: number }> {
   const counts = new Map<string, { action: Action; count: number }>();
   for (const { action } of touches) {
-    const key = digest(action);
+    const key = digestOf(action);
     counts.set(key, { action, count: (counts.get(key)?.count ?? 0) + 1 });
   }
   return counts;
@@ -189,7 +187,7 @@ function isPermitted({ seen, job }: Walk, touch: Touch): boolean {
   if (isGranted(touch.action)) return true;
   const own = stepAction(job);
   const isAllowed = before.some((item) => item.what === "judged" && item.kind === "allow");
-  const isOwn = digest(own) === digest(touch.action);
+  const isOwn = digestOf(own) === digestOf(touch.action);
   const needsExactly = touch.action.kind === "tool" || touch.repeat === "unsafe";
   if (needsExactly) return isOwn && isAllowed;
   return isAllowed || isGranted(own);

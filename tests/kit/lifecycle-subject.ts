@@ -1,8 +1,7 @@
 import type { StepHandler } from "../../actors/handlers/handler.ts";
 import type { RuntimeOptions } from "../../actors/options.ts";
-import type { Action } from "../../machines/contracts/action.ts";
-import type { Job } from "../../machines/contracts/job.ts";
-import type { Verdict } from "../../machines/contracts/verdict.ts";
+import type { Action, Verdict } from "../../machines/contracts/domain/action.ts";
+import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { StepWorld } from "./lifecycle-world.ts";
 
 /** What is under test: a handler and a policy of the user's, and the job they are tried with. */

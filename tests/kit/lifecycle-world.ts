@@ -1,8 +1,6 @@
-import type { Action } from "../../machines/contracts/action.ts";
-import { retryable, terminal } from "../../machines/contracts/failure.ts";
-import type { Json } from "../../machines/contracts/json.ts";
-import type { Outcome } from "../../machines/contracts/outcome.ts";
-import type { Verdict } from "../../machines/contracts/verdict.ts";
+import type { Action, Verdict } from "../../machines/contracts/domain/action.ts";
+import { retryable, terminal, type Outcome } from "../../machines/contracts/domain/failure.ts";
+import type { Json } from "../../machines/contracts/domain/json.ts";
 import type { Effect } from "../../actors/handlers/handler.ts";
 import type { Fault, History } from "./lifecycle-history.ts";
 

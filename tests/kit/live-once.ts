@@ -1,12 +1,12 @@
 import { type AnyActorRef, createActor, fromCallback } from "xstate";
-import { Bulkheads } from "../../actors/bulkheads.ts";
+import { Bulkheads } from "../../actors/step/execute.ts";
 import { handlersFor } from "../../actors/handlers/handlers.ts";
 import type { RuntimeOptions } from "../../actors/options.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
-import { type Household, raiseStep } from "../../actors/raise-step.ts";
+import { type Household, raiseStep } from "../../actors/step/spawn.ts";
 import { bindStep } from "../../actors/step/bind.ts";
-import type { Job } from "../../machines/contracts/job.ts";
-import type { Delivery } from "../../machines/contracts/ports/step-queue.ts";
+import type { Job } from "../../machines/contracts/domain/job.ts";
+import type { Delivery } from "../../machines/contracts/ports/step-backend.ts";
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const missing = { kind: "not_found", message: "no such neighbour here", retryable: false } as const;

@@ -1,14 +1,17 @@
-import type { Action, Ask } from "../../machines/contracts/action.ts";
-import { type Failure, retryable, terminal } from "../../machines/contracts/failure.ts";
-import type { Outcome } from "../../machines/contracts/outcome.ts";
+import type { Action, Ask, Verdict } from "../../machines/contracts/domain/action.ts";
+import {
+  type Failure,
+  retryable,
+  terminal,
+  type Outcome,
+} from "../../machines/contracts/domain/failure.ts";
 import type {
   ControlPlane,
   Extension,
   Report,
 } from "../../machines/contracts/ports/control-plane.ts";
-import type { StepKey } from "../../machines/contracts/record.ts";
-import type { Verdict } from "../../machines/contracts/verdict.ts";
-import type { ApprovalView } from "../../machines/contracts/views.ts";
+import type { StepKey } from "../../machines/contracts/domain/record.ts";
+import type { ApprovalView } from "../../machines/contracts/wire/views.ts";
 import type { PolicyAnswer } from "./lifecycle-history.ts";
 
 /** A question as the simulated people have it. */

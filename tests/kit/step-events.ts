@@ -1,6 +1,6 @@
-import { type Failure, retryable, terminal } from "../../machines/contracts/failure.ts";
-import type { Ask, Grant } from "../../machines/contracts/action.ts";
-import type { Job } from "../../machines/contracts/job.ts";
+import { type Failure, retryable, terminal } from "../../machines/contracts/domain/failure.ts";
+import type { Ask, Grant } from "../../machines/contracts/domain/action.ts";
+import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { StepInput } from "../../machines/step/context.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 

@@ -1,7 +1,10 @@
 import { getSimplePaths, type StatePath } from "@xstate/graph";
 import { fromCallback, type SnapshotFrom } from "xstate";
-import type { SupervisorEvent, SupervisorInput } from "../../machines/supervisor/events.ts";
-import { supervisorMachine } from "../../machines/supervisor/machine.ts";
+import {
+  type SupervisorEvent,
+  type SupervisorInput,
+  supervisorMachine,
+} from "../../machines/supervisor/machine.ts";
 
 export type SupervisorSnapshot = SnapshotFrom<typeof supervisorMachine>;
 export type SupervisorPath = StatePath<SupervisorSnapshot, SupervisorEvent>;

@@ -1,6 +1,5 @@
-import { type Job, toEnvelope } from "../../machines/contracts/job.ts";
-import type { JsonObject } from "../../machines/contracts/json.ts";
-import type { StepType } from "../../machines/contracts/step-type.ts";
+import { type Job, toEnvelope, type StepType } from "../../machines/contracts/domain/job.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { StepKind, StepPlan } from "./plan.ts";
 
 const types: Record<StepKind, StepType> = {

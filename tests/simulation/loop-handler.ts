@@ -1,6 +1,6 @@
 import type { StepHandler } from "../../actors/handlers/handler.ts";
 import { llmHandler } from "../../actors/handlers/llm.ts";
-import type { Json, JsonObject } from "../../machines/contracts/json.ts";
+import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
 
 /**

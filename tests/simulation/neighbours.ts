@@ -1,5 +1,10 @@
-import { retryable, terminal } from "../../machines/contracts/failure.ts";
-import { fail, ok, type Outcome } from "../../machines/contracts/outcome.ts";
+import {
+  retryable,
+  terminal,
+  fail,
+  ok,
+  type Outcome,
+} from "../../machines/contracts/domain/failure.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
 import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
 import type { Retriever } from "../../machines/contracts/ports/retriever.ts";

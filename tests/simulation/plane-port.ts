@@ -1,5 +1,10 @@
-import { retryable, terminal } from "../../machines/contracts/failure.ts";
-import { fail, ok, type Outcome } from "../../machines/contracts/outcome.ts";
+import {
+  retryable,
+  terminal,
+  fail,
+  ok,
+  type Outcome,
+} from "../../machines/contracts/domain/failure.ts";
 import type { ControlPlane, Extension } from "../../machines/contracts/ports/control-plane.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
 import type { Link } from "./link.ts";

@@ -1,11 +1,15 @@
-import { type Failure, terminal } from "../../machines/contracts/failure.ts";
-import { fail, ok, type Outcome } from "../../machines/contracts/outcome.ts";
-import type { Ask } from "../../machines/contracts/action.ts";
+import {
+  type Failure,
+  terminal,
+  fail,
+  ok,
+  type Outcome,
+} from "../../machines/contracts/domain/failure.ts";
+import { type Ask, type Verdict, verdict } from "../../machines/contracts/domain/action.ts";
 import type { Reception, Report } from "../../machines/contracts/ports/control-plane.ts";
-import type { StepKey } from "../../machines/contracts/record.ts";
-import type { StepStatus } from "../../machines/contracts/status.ts";
-import { type Verdict, verdict } from "../../machines/contracts/verdict.ts";
-import type { ApprovalView, RunView, StepView } from "../../machines/contracts/views.ts";
+import type { StepKey } from "../../machines/contracts/domain/record.ts";
+import type { StepStatus } from "../../machines/contracts/domain/status.ts";
+import type { ApprovalView, RunView, StepView } from "../../machines/contracts/wire/views.ts";
 import type { Plan, StepPlan } from "./plan.ts";
 import type { World } from "./world.ts";
 

@@ -1,5 +1,5 @@
 import type { ControlPlane } from "../../machines/contracts/ports/control-plane.ts";
-import type { Lease, StepStore } from "../../machines/contracts/ports/step-store.ts";
+import type { Lease, StepStore } from "../../machines/contracts/ports/step-backend.ts";
 
 /** The newest lease of every step and the store that holds it, over all workers of one history. */
 export type Leases = Map<string, { lease: Lease; store: StepStore }>;

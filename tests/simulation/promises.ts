@@ -1,6 +1,6 @@
-import { digest } from "../../actors/digest.ts";
-import type { Home } from "../../machines/contracts/ports/home.ts";
-import type { StepRecord } from "../../machines/contracts/record.ts";
+import { digestOf } from "../../actors/step/approvals.ts";
+import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import type { StepRecord } from "../../machines/contracts/domain/record.ts";
 import type { Crew } from "./crew.ts";
 import type { Stage } from "./worker.ts";
 import type { EffectCall } from "./witness.ts";
@@ -112,7 +112,7 @@ const promises: Readonly<Record<string, (of: Case) => string[]>> = {
       if (name !== "pay" && name !== "put" && name !== "look") return [];
       if (call.kind !== "loop" && plane.allowed.has(stepId)) return [];
       const action = { kind: "tool", name, input: { ref: stepId } };
-      const wanted = digest({ runId: steps.get(stepId)?.runId, stepId, action });
+      const wanted = digestOf({ runId: steps.get(stepId)?.runId, stepId, action });
       const isGranted = plane.approvals.some(
         ({ ask, answeredAt }) =>
           ask.digest === wanted && answeredAt !== null && answeredAt <= call.at,

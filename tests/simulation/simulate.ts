@@ -1,4 +1,4 @@
-import { createSqliteHome } from "../../adapters/sqlite/home.ts";
+import { createSqliteHome } from "../../adapters/sqlite/backend.ts";
 import { Crew } from "./crew.ts";
 import { fieldsOf } from "./jobs.ts";
 import type { FaultPlan, Plan, StepPlan } from "./plan.ts";

@@ -1,5 +1,4 @@
-import type { StepQueue } from "../../machines/contracts/ports/step-queue.ts";
-import type { StepStore } from "../../machines/contracts/ports/step-store.ts";
+import type { StepQueue, StepStore } from "../../machines/contracts/ports/step-backend.ts";
 import type { Link } from "./link.ts";
 import type { Weather } from "./weather.ts";
 import type { Witness } from "./witness.ts";

@@ -1,8 +1,8 @@
 import { defaultOptions } from "../../actors/options.ts";
 import { type Runtime, startRuntime } from "../../actors/runtime.ts";
-import { createSqliteHome } from "../../adapters/sqlite/home.ts";
-import type { Home } from "../../machines/contracts/ports/home.ts";
-import type { Log } from "../../machines/contracts/ports/log.ts";
+import { createSqliteHome } from "../../adapters/sqlite/backend.ts";
+import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
 import { Gate } from "./gate.ts";
 import { Link } from "./link.ts";
 import { loopHandler } from "./loop-handler.ts";

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { chooseStore } from "../../cli/compose/choose-store.ts";
 import { chooseTools } from "../../cli/compose/choose-tools.ts";
-import { Closing } from "../../cli/compose/closing.ts";
+import { Closing } from "../../cli/compose/start-worker.ts";
 import { runtimeOptions } from "../../cli/compose/runtime-options.ts";
 import { type ConfigRequest, loadConfig } from "../../cli/config/load-config.ts";
-import { InvalidSetting } from "../../machines/contracts/invalid-setting.ts";
+import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 
 let folder: string;
 beforeEach(() => {

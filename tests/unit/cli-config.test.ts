@@ -2,8 +2,14 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Config, type ConfigRequest, loadConfig } from "../../cli/config/load-config.ts";
-import { maskConfig, maskSecret, maskUrl } from "../../cli/config/mask.ts";
+import {
+  type Config,
+  type ConfigRequest,
+  loadConfig,
+  maskConfig,
+  maskSecret,
+  maskUrl,
+} from "../../cli/config/load-config.ts";
 
 let folder: string;
 beforeEach(() => {

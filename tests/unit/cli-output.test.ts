@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { createOutput } from "../../cli/output/output.ts";
-import { failureTrouble } from "../../cli/output/to-trouble.ts";
-import { terminal, retryable } from "../../machines/contracts/failure.ts";
+import { failureTrouble } from "../../cli/output/errors.ts";
+import { terminal, retryable } from "../../machines/contracts/domain/failure.ts";
 
 function write(made: { isTTY?: boolean; isJson?: boolean; env?: Record<string, string> } = {}) {
   const { isTTY = false, isJson = false, env = {} } = made;

@@ -1,8 +1,8 @@
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { readRecord } from "../../actors/step/read-record.ts";
-import type { StepRecord } from "../../machines/contracts/record.ts";
+import { readRecord } from "../../actors/step/pending.ts";
+import type { StepRecord } from "../../machines/contracts/domain/record.ts";
 import { stepMachineVersion } from "../../machines/step/machine.ts";
 import { corpusScene, grantAll } from "../corpus/corpus-scene.ts";
 import { putBack } from "../corpus/put-back.ts";

@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
-import { createSqliteHome } from "../../adapters/sqlite/home.ts";
+import { createSqliteHome } from "../../adapters/sqlite/backend.ts";
 import { type Cards, chargeAction } from "../../examples/own-step/cards.ts";
 import { chargeCard } from "../../examples/own-step/charge-card.ts";
 import { defaultOptions } from "../../actors/options.ts";
-import { type Job, toEnvelope } from "../../machines/contracts/job.ts";
-import { verdict } from "../../machines/contracts/verdict.ts";
+import { type Job, toEnvelope } from "../../machines/contracts/domain/job.ts";
+import { verdict } from "../../machines/contracts/domain/action.ts";
 import { faultyPorts } from "../kit/faulty-ports.ts";
 import { calmHistory } from "../kit/lifecycle-history.ts";
 import { brokenLifecyclePromises } from "../kit/lifecycle-promises.ts";

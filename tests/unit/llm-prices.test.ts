@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { costMicros, findPrice } from "../../adapters/llm/prices.ts";
-import { createToolNames } from "../../adapters/llm/tool-names.ts";
+import { createToolNames } from "../../adapters/llm/tool-calls.ts";
 
 test.each([
   ["claude-opus-4-5", 5_000_000, 25_000_000],

@@ -1,7 +1,6 @@
 import { expect, test } from "vitest";
 import { createModels } from "../../adapters/llm/models.ts";
-import { readModelScript } from "../../adapters/llm/model-script.ts";
-import { createScripted } from "../../adapters/llm/scripted.ts";
+import { readModelScript, createScripted } from "../../adapters/llm/scripted.ts";
 import type { ModelMessage } from "../../machines/contracts/ports/model-provider.ts";
 
 const never = new AbortController().signal;

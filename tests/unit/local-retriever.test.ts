@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { createLocalRetriever } from "../../adapters/retrieval/local.ts";
-import type { JsonObject } from "../../machines/contracts/json.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 
 const never = new AbortController().signal;
 

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { readConfig } from "../../adapters/mcp/read-config.ts";
+import { readConfig } from "../../adapters/mcp/config.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "stateplane-mcp-config-"));
 const file = join(folder, "mcp.json");

@@ -6,7 +6,7 @@ import { chargeCard } from "../../examples/own-step/charge-card.ts";
 import { chargeCardUnasked } from "../../examples/own-step/charge-card-unasked.ts";
 import { chargeCardUnjournalled } from "../../examples/own-step/charge-card-unjournalled.ts";
 import type { StepHandler } from "../../actors/handlers/handler.ts";
-import { verdict } from "../../machines/contracts/verdict.ts";
+import { verdict } from "../../machines/contracts/domain/action.ts";
 import {
   checkLifecycle,
   LifecycleBroken,

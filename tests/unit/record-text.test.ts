@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
-import { readRecordText, recordId } from "../../machines/contracts/record-text.ts";
+import { readRecordText, recordId } from "../../machines/contracts/wire/record-text.ts";
 
 const id = fc.string({
   minLength: 1,

@@ -1,10 +1,8 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createLog } from "../../adapters/telemetry/log.ts";
-import { redact } from "../../adapters/telemetry/redact.ts";
-import { redactText } from "../../adapters/telemetry/redact-text.ts";
-import { isSecretKey } from "../../adapters/telemetry/secret-key.ts";
-import { tracesUrl } from "../../adapters/telemetry/traces-url.ts";
+import { redact, redactText, isSecretKey } from "../../adapters/telemetry/redact.ts";
+import { tracesUrl } from "../../adapters/telemetry/tracing.ts";
 
 test.each([
   "password",

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { parseRedisUrl } from "../../adapters/redis/redis-url.ts";
+import { parseRedisUrl } from "../../adapters/redis/connect.ts";
 
 const parse = (url: string) => parseRedisUrl(url, "a flag");
 

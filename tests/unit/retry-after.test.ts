@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { readRetryAfter } from "../../machines/contracts/retry-after.ts";
+import { readRetryAfter } from "../../machines/contracts/wire/retry-after.ts";
 
 const now = Date.parse("2026-01-26T10:00:00Z");
 

@@ -1,20 +1,17 @@
 import { randomUUID } from "node:crypto";
 import { trace } from "@opentelemetry/api";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createSqliteHome } from "../../adapters/sqlite/home.ts";
+import { createSqliteHome } from "../../adapters/sqlite/backend.ts";
 import type { Effect } from "../../actors/handlers/handler.ts";
 import { defaultOptions } from "../../actors/options.ts";
-import { Journal } from "../../actors/step/journal.ts";
-import { StepLife } from "../../actors/step/life.ts";
-import { effectRunner } from "../../actors/step/run-effect.ts";
-import type { WorkScope } from "../../actors/step/work.ts";
-import { systemClock } from "../../actors/system-clock.ts";
-import { type JournalEntry, journalEntryShape } from "../../machines/contracts/journal.ts";
-import { retryable, terminal } from "../../machines/contracts/failure.ts";
-import type { Outcome } from "../../machines/contracts/outcome.ts";
+import { Journal, effectRunner } from "../../actors/step/effects.ts";
+import { StepLife, type WorkScope } from "../../actors/step/session.ts";
+import { systemClock } from "../../actors/runtime.ts";
+import { type JournalEntry, journalEntryShape } from "../../machines/contracts/domain/record.ts";
+import { retryable, terminal, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
-import type { Home } from "../../machines/contracts/ports/home.ts";
-import { toEnvelope } from "../../machines/contracts/job.ts";
+import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import { toEnvelope } from "../../machines/contracts/domain/job.ts";
 import { initialContext } from "../../machines/step/context.ts";
 import { sampleInput, sampleJob } from "../kit/step-events.ts";
 

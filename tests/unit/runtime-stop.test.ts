@@ -1,10 +1,9 @@
 import { expect, it, vi } from "vitest";
-import { createSqliteHome } from "../../adapters/sqlite/home.ts";
+import { createSqliteHome } from "../../adapters/sqlite/backend.ts";
 import type { StepHandler } from "../../actors/handlers/handler.ts";
 import { defaultOptions } from "../../actors/options.ts";
-import { startRuntime } from "../../actors/runtime.ts";
-import { systemClock } from "../../actors/system-clock.ts";
-import { toEnvelope } from "../../machines/contracts/job.ts";
+import { startRuntime, systemClock } from "../../actors/runtime.ts";
+import { toEnvelope } from "../../machines/contracts/domain/job.ts";
 import { noNeighbours } from "../kit/live-once.ts";
 import { simulatedControlPlane } from "../kit/simulated-control-plane.ts";
 import { sampleJob } from "../kit/step-events.ts";

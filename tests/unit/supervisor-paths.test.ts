@@ -1,7 +1,6 @@
 import { createActor } from "xstate";
 import { describe, expect, it } from "vitest";
-import type { SupervisorEvent } from "../../machines/supervisor/events.ts";
-import { room } from "../../machines/supervisor/room.ts";
+import { type SupervisorEvent, room } from "../../machines/supervisor/machine.ts";
 import { idleSupervisor, supervisorInput, supervisorPaths } from "../kit/supervisor-paths.ts";
 
 const start = () => createActor(idleSupervisor, { input: supervisorInput }).start();

@@ -1,7 +1,12 @@
-import type { Json, JsonObject } from "../../../machines/contracts/json.ts";
-import type { ApprovalStatus, RunStatus, StepStatus } from "../../../machines/contracts/status.ts";
-import type { StepType } from "../../../machines/contracts/step-type.ts";
-import type { Budget } from "./rules/budget.ts";
+import { monotonicFactory } from "ulid";
+import type { Json, JsonObject } from "../../../machines/contracts/domain/json.ts";
+import type {
+  ApprovalStatus,
+  RunStatus,
+  StepStatus,
+} from "../../../machines/contracts/domain/status.ts";
+import type { StepType } from "../../../machines/contracts/domain/job.ts";
+import type { Budget } from "./budget.ts";
 
 /** What the control plane keeps. All times are epoch milliseconds; money is integer micro-dollars. */
 export interface Run {
@@ -126,3 +131,20 @@ export interface AuditEvent {
   details: JsonObject;
   at: number;
 }
+
+const next = monotonicFactory();
+
+/** `<prefix>_<ULID>` (wire contract 1.2); later ids sort after earlier ones of this process. */
+export function newId(
+  prefix: "agt" | "agv" | "tol" | "run" | "stp" | "pdc" | "apr" | "aud" | "req",
+  now: number,
+): string {
+  return `${prefix}_${next(now)}`;
+}
+
+/** The ids of the reference's development seed (wire contract 1.8), kept so that its clients find us as they found it. */
+export const seedIds = {
+  tenant: "ten_01JFVX0000000000000000001",
+  project: "prj_01JFVX0000000000000000001",
+  key: "key_01JFVX0000000000000000001",
+} as const;

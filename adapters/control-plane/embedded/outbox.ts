@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Log } from "../../../machines/contracts/ports/log.ts";
+import type { Log } from "../../../machines/contracts/ports/clock.ts";
 import type { Store } from "./store.ts";
 
 const batch = 64;

@@ -1,4 +1,4 @@
-import type { RunStatus } from "../../../machines/contracts/status.ts";
+import type { RunStatus } from "../../../machines/contracts/domain/status.ts";
 
 export interface RunChange {
   runId: string;

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { getRequestListener } from "@hono/node-server";
-import type { Log } from "../../../machines/contracts/ports/log.ts";
+import type { Log } from "../../../machines/contracts/ports/clock.ts";
 import { createApp } from "./app.ts";
 import { createApply } from "./changes/change.ts";
 import { type AgentSeed, registerAgent } from "./changes/register-agent.ts";

@@ -1,7 +1,7 @@
 import { closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
-import type { RunStatus } from "../../../machines/contracts/status.ts";
+import type { RunStatus } from "../../../machines/contracts/domain/status.ts";
 import type { Agent, AgentVersion, Approval, AuditEvent, Run, Step, Tool } from "./documents.ts";
 
 const schemaVersion = 1;

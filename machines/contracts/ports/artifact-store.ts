@@ -1,5 +1,5 @@
-import type { Outcome } from "../outcome.ts";
-import type { StepKey } from "../record.ts";
+import type { Outcome } from "../domain/failure.ts";
+import type { StepKey } from "../domain/record.ts";
 
 export interface ArtifactRef {
   id: string;

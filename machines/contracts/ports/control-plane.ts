@@ -1,10 +1,9 @@
-import type { Ask } from "../action.ts";
-import type { JsonObject } from "../json.ts";
-import type { Outcome } from "../outcome.ts";
-import type { StepResultBody } from "../step-result.ts";
-import type { StepKey } from "../record.ts";
-import type { Verdict } from "../verdict.ts";
-import type { ApprovalView, RunView, StepView } from "../views.ts";
+import type { Ask, Verdict } from "../domain/action.ts";
+import type { JsonObject } from "../domain/json.ts";
+import type { Outcome } from "../domain/failure.ts";
+import type { StepResultBody } from "../domain/step-result.ts";
+import type { StepKey } from "../domain/record.ts";
+import type { ApprovalView, RunView, StepView } from "../wire/views.ts";
 
 /**
  * What a control plane can do beyond the reference, as it advertises in `extensions` of `GET /health`.

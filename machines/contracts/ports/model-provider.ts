@@ -1,6 +1,6 @@
-import type { JsonObject } from "../json.ts";
-import type { Outcome } from "../outcome.ts";
-import type { Usage } from "../step-result.ts";
+import type { JsonObject } from "../domain/json.ts";
+import type { Outcome } from "../domain/failure.ts";
+import type { Usage } from "../domain/step-result.ts";
 
 export type ModelMessage =
   | { role: "system" | "user"; content: string }

@@ -1,5 +1,5 @@
-import type { JsonObject } from "../json.ts";
-import type { Outcome } from "../outcome.ts";
+import type { JsonObject } from "../domain/json.ts";
+import type { Outcome } from "../domain/failure.ts";
 
 export interface RetrievalRequest {
   query: string;

@@ -1,4 +1,4 @@
-import type { Outcome } from "../outcome.ts";
+import type { Outcome } from "../domain/failure.ts";
 
 export interface SandboxRequest {
   language: "python" | "bash" | "node";

@@ -1,5 +1,5 @@
-import type { Json, JsonObject } from "../json.ts";
-import type { Outcome } from "../outcome.ts";
+import type { Json, JsonObject } from "../domain/json.ts";
+import type { Outcome } from "../domain/failure.ts";
 
 export interface ToolDescription {
   name: string;

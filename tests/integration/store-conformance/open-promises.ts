@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import type { StepKey } from "../../../machines/contracts/record.ts";
+import type { StepKey } from "../../../machines/contracts/domain/record.ts";
 import {
   key,
   fields,

@@ -1,10 +1,13 @@
 import { expect } from "vitest";
-import type { Job } from "../../../machines/contracts/job.ts";
-import { toEnvelope } from "../../../machines/contracts/job.ts";
-import type { Home } from "../../../machines/contracts/ports/home.ts";
-import type { Delivery } from "../../../machines/contracts/ports/step-queue.ts";
-import type { Ending, Lease, Parking } from "../../../machines/contracts/ports/step-store.ts";
-import type { StepKey } from "../../../machines/contracts/record.ts";
+import { type Job, toEnvelope } from "../../../machines/contracts/domain/job.ts";
+import type {
+  Home,
+  Delivery,
+  Ending,
+  Lease,
+  Parking,
+} from "../../../machines/contracts/ports/step-backend.ts";
+import type { StepKey } from "../../../machines/contracts/domain/record.ts";
 
 /** Two workers on one fresh store. */
 export interface Stage {

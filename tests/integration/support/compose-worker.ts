@@ -5,9 +5,8 @@ import { createLocalRetriever } from "../../../adapters/retrieval/local.ts";
 import { createArtifactFolder } from "../../../adapters/artifacts/folder.ts";
 import { defaultOptions, type RuntimeOptions, type StepNews } from "../../../actors/options.ts";
 import type { RuntimePorts } from "../../../actors/ports.ts";
-import { type Runtime, startRuntime } from "../../../actors/runtime.ts";
-import { systemClock } from "../../../actors/system-clock.ts";
-import type { Home } from "../../../machines/contracts/ports/home.ts";
+import { type Runtime, startRuntime, systemClock } from "../../../actors/runtime.ts";
+import type { Home } from "../../../machines/contracts/ports/step-backend.ts";
 import type { ModelProvider } from "../../../machines/contracts/ports/model-provider.ts";
 import type { ToolHost } from "../../../machines/contracts/ports/tool-host.ts";
 

@@ -9,17 +9,17 @@ import {
   type EmbeddedOptions,
   startEmbeddedControlPlane,
 } from "../../../adapters/control-plane/embedded/start.ts";
-import { type Job, parseJob } from "../../../machines/contracts/job.ts";
-import type { JsonObject } from "../../../machines/contracts/json.ts";
-import type { Outcome } from "../../../machines/contracts/outcome.ts";
+import { type Job, parseJob } from "../../../machines/contracts/domain/job.ts";
+import type { JsonObject } from "../../../machines/contracts/domain/json.ts";
+import type { Outcome } from "../../../machines/contracts/domain/failure.ts";
 import type {
   ControlPlane,
   Reception,
   Report,
 } from "../../../machines/contracts/ports/control-plane.ts";
-import type { StepKey } from "../../../machines/contracts/record.ts";
-import type { RunStatus, StepStatus } from "../../../machines/contracts/status.ts";
-import type { StepResultBody } from "../../../machines/contracts/step-result.ts";
+import type { StepKey } from "../../../machines/contracts/domain/record.ts";
+import type { RunStatus, StepStatus } from "../../../machines/contracts/domain/status.ts";
+import type { StepResultBody } from "../../../machines/contracts/domain/step-result.ts";
 import { value } from "./value.ts";
 
 export const apiKey = "test-key";

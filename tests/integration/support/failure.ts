@@ -1,5 +1,4 @@
-import type { Failure } from "../../../machines/contracts/failure.ts";
-import type { Outcome } from "../../../machines/contracts/outcome.ts";
+import type { Failure, Outcome } from "../../../machines/contracts/domain/failure.ts";
 
 /** The failure of an outcome that must not be good. */
 export function failure(outcome: Outcome<unknown>): Failure {

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import type { McpServer } from "../../../adapters/mcp/mcp-server.ts";
+import type { McpServer } from "../../../adapters/mcp/config.ts";
 
 const program = fileURLToPath(
   new URL(

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, expect } from "vitest";
 import { createToolHost } from "../../../adapters/mcp/host.ts";
-import type { Json, JsonObject } from "../../../machines/contracts/json.ts";
+import type { Json, JsonObject } from "../../../machines/contracts/domain/json.ts";
 import type { ToolHost } from "../../../machines/contracts/ports/tool-host.ts";
 import { failure } from "./failure.ts";
 import { useTemporaryFolder } from "./temporary-folder.ts";

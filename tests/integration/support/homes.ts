@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { createRedisHome } from "../../../adapters/redis/home.ts";
-import { createSqliteHome } from "../../../adapters/sqlite/home.ts";
-import { systemClock } from "../../../actors/system-clock.ts";
-import type { Home } from "../../../machines/contracts/ports/home.ts";
+import { createRedisHome } from "../../../adapters/redis/backend.ts";
+import { createSqliteHome } from "../../../adapters/sqlite/backend.ts";
+import { systemClock } from "../../../actors/runtime.ts";
+import type { Home } from "../../../machines/contracts/ports/step-backend.ts";
 import { startTestRedis, type TestRedis } from "./redis.ts";
 
 /** Makes homes that share one store, private to the test: as many workers as the test likes. */

@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { afterEach } from "vitest";
 import { createToolHost } from "../../../adapters/mcp/host.ts";
-import type { McpServer } from "../../../adapters/mcp/mcp-server.ts";
+import type { McpServer } from "../../../adapters/mcp/config.ts";
 import type { ToolHost } from "../../../machines/contracts/ports/tool-host.ts";
 
 const oddServer = fileURLToPath(new URL("./odd-mcp-server.ts", import.meta.url));

@@ -1,9 +1,12 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { findRedisServer } from "../../../adapters/redis/find-redis-server.ts";
-import { freePort } from "../../../adapters/redis/free-port.ts";
-import { type RedisProcess, startRedisProcess } from "../../../adapters/redis/redis-process.ts";
+import {
+  findRedisServer,
+  freePort,
+  type RedisProcess,
+  startRedisProcess,
+} from "../../../adapters/redis/redis-process.ts";
 
 export interface TestRedis {
   /** `redis://127.0.0.1:{port}`, no password. */

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { once } from "node:events";
-import { isJsonObject, type JsonObject } from "../../../machines/contracts/json.ts";
+import { isJsonObject, type JsonObject } from "../../../machines/contracts/domain/json.ts";
 import { listen } from "./listen.ts";
 
 export interface SeenRequest {

@@ -1,4 +1,4 @@
-import type { Outcome } from "../../../machines/contracts/outcome.ts";
+import type { Outcome } from "../../../machines/contracts/domain/failure.ts";
 
 /** The value of an outcome that must be good. */
 export function value<T>(outcome: Outcome<T>): T {

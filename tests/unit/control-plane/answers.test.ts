@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { readEvents } from "../../../adapters/control-plane/read-events.ts";
-import { toFailure } from "../../../adapters/control-plane/to-failure.ts";
+import { readEvents } from "../../../adapters/control-plane/watch-runs.ts";
+import { toFailure } from "../../../adapters/control-plane/http.ts";
 
 const now = Date.parse("2026-01-26T10:00:00Z");
 

@@ -8,14 +8,18 @@ import type {
 import {
   brokenLimit,
   resolveBudget,
-} from "../../../adapters/control-plane/embedded/rules/budget.ts";
-import { decideTool } from "../../../adapters/control-plane/embedded/rules/decide-tool.ts";
-import { jobInput } from "../../../adapters/control-plane/embedded/rules/job-input.ts";
-import { nextMove } from "../../../adapters/control-plane/embedded/rules/next-move.ts";
-import { readBudget } from "../../../adapters/control-plane/embedded/rules/read-budget.ts";
-import { readTraceparent } from "../../../adapters/control-plane/embedded/rules/read-traceparent.ts";
-import { trackWaiting } from "../../../adapters/control-plane/embedded/rules/track-waiting.ts";
-import { isStepEnded, stepStatuses } from "../../../machines/contracts/status.ts";
+  readBudget,
+} from "../../../adapters/control-plane/embedded/budget.ts";
+import { decideTool } from "../../../adapters/control-plane/embedded/changes/check-tool.ts";
+import {
+  jobInput,
+  readTraceparent,
+} from "../../../adapters/control-plane/embedded/changes/create-run.ts";
+import {
+  nextMove,
+  trackWaiting,
+} from "../../../adapters/control-plane/embedded/changes/run-state.ts";
+import { isStepEnded, stepStatuses } from "../../../machines/contracts/domain/status.ts";
 
 const version: AgentVersion = {
   id: "agv_1",

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { readCheckToolAnswer } from "../../../machines/contracts/check-tool.ts";
-import { type Failure, failureKinds } from "../../../machines/contracts/failure.ts";
+import { readCheckToolAnswer } from "../../../machines/contracts/wire/check-tool.ts";
+import { type Failure, failureKinds } from "../../../machines/contracts/domain/failure.ts";
 import {
   readApprovalStatus,
   readRunStatus,
@@ -9,8 +9,8 @@ import {
   runStatuses,
   approvalStatuses,
   stepStatuses,
-} from "../../../machines/contracts/status.ts";
-import { type StepResult, toResultBody } from "../../../machines/contracts/step-result.ts";
+} from "../../../machines/contracts/domain/status.ts";
+import { type StepResult, toResultBody } from "../../../machines/contracts/domain/step-result.ts";
 import { jsonValues } from "./json-objects.ts";
 
 const families = [

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Bulkheads } from "../../../actors/bulkheads.ts";
+import { Bulkheads } from "../../../actors/step/execute.ts";
 
 describe("a bulkhead", () => {
   it("never lets in more than its limit, in the order they came, whoever gives up [bulkhead.limit]", async () => {

@@ -1,7 +1,11 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Job, parseJob, toEnvelope } from "../../../machines/contracts/job.ts";
-import { stepTypes } from "../../../machines/contracts/step-type.ts";
+import {
+  type Job,
+  parseJob,
+  toEnvelope,
+  stepTypes,
+} from "../../../machines/contracts/domain/job.ts";
 import { jsonObjects } from "./json-objects.ts";
 
 const id = fc.string({ unit: "grapheme", minLength: 1, maxLength: 60 });

@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import type { Json, JsonObject } from "../../../machines/contracts/json.ts";
+import type { Json, JsonObject } from "../../../machines/contracts/domain/json.ts";
 
 /** Any JSON, as it is after it was written and read once (so without -0). */
 export const jsonValues: fc.Arbitrary<Json> = fc

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { readRecord } from "../../../actors/step/read-record.ts";
-import type { StepRecord } from "../../../machines/contracts/record.ts";
+import { readRecord } from "../../../actors/step/pending.ts";
+import type { StepRecord } from "../../../machines/contracts/domain/record.ts";
 import { initialContext } from "../../../machines/step/context.ts";
 import { sampleInput } from "../../kit/step-events.ts";
 import { jsonValues } from "./json-objects.ts";

@@ -1,16 +1,13 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { digest } from "../../../actors/digest.ts";
-import { localVerdict } from "../../../actors/policy/local-verdict.ts";
-import { stricter } from "../../../actors/policy/stricter.ts";
-import { Journal } from "../../../actors/step/journal.ts";
-import { permission } from "../../../actors/step/permission.ts";
-import { actionDigest } from "../../../actors/step/to-ask.ts";
-import type { Json } from "../../../machines/contracts/json.ts";
-import type { JournalEntry } from "../../../machines/contracts/journal.ts";
-import { retryable } from "../../../machines/contracts/failure.ts";
-import type { Verdict } from "../../../machines/contracts/verdict.ts";
-import { retryDelay } from "../../../machines/step/retry-delay.ts";
+import { digestOf, permission, actionDigest } from "../../../actors/step/approvals.ts";
+import { localVerdict, stricter } from "../../../actors/step/policy.ts";
+import { Journal } from "../../../actors/step/effects.ts";
+import type { Json } from "../../../machines/contracts/domain/json.ts";
+import type { JournalEntry } from "../../../machines/contracts/domain/record.ts";
+import { retryable } from "../../../machines/contracts/domain/failure.ts";
+import type { Verdict } from "../../../machines/contracts/domain/action.ts";
+import { retryDelay } from "../../../machines/step/rules.ts";
 import { sampleJob } from "../../kit/step-events.ts";
 import { jsonObjects, jsonValues } from "./json-objects.ts";
 
@@ -108,8 +105,8 @@ describe("a digest", () => {
   it("does not depend on the order of keys, nor on being written and read [approval.exact]", () => {
     fc.assert(
       fc.property(jsonValues, (value) => {
-        expect(digest(shuffled(value))).toBe(digest(value));
-        expect(digest(JSON.parse(JSON.stringify(value)))).toBe(digest(value));
+        expect(digestOf(shuffled(value))).toBe(digestOf(value));
+        expect(digestOf(JSON.parse(JSON.stringify(value)))).toBe(digestOf(value));
       }),
     );
   });
@@ -120,7 +117,7 @@ describe("a digest", () => {
         const isSame = JSON.stringify(shuffled(one)) === JSON.stringify(shuffled(other));
         fc.pre(!isSame);
         if (JSON.stringify(sorted(one)) !== JSON.stringify(sorted(other))) {
-          expect(digest(one)).not.toBe(digest(other));
+          expect(digestOf(one)).not.toBe(digestOf(other));
         }
       }),
     );
@@ -138,7 +135,7 @@ describe("a digest", () => {
         };
         const context = { ...key, job: sampleJob, verdict: null, grants: [grant] };
         expect(permission(context, action).granted).toBe(true);
-        const isSame = digest(shown) === digest(done);
+        const isSame = digestOf(shown) === digestOf(done);
         expect(permission(context, { ...action, input: done }).granted).toBe(isSame);
         if (stepId !== key.stepId) {
           expect(permission({ ...context, stepId }, action).granted).toBe(false);

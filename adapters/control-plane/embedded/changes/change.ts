@@ -1,11 +1,11 @@
-import { toEnvelope } from "../../../../machines/contracts/job.ts";
-import type { JsonObject } from "../../../../machines/contracts/json.ts";
-import type { Run, Step } from "../documents.ts";
-import { newId } from "../new-id.ts";
+import { toEnvelope } from "../../../../machines/contracts/domain/job.ts";
+import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
+import { type Run, type Step, newId } from "../documents.ts";
 import type { Outbox } from "../outbox.ts";
 import type { RunChange, RunEvents } from "../run-events.ts";
-import { trackWaiting } from "../rules/track-waiting.ts";
+import { trackWaiting } from "./run-state.ts";
 import type { Store } from "../store.ts";
+import type { CostMicros } from "./submit-result.ts";
 
 /** One transaction at work: what its steps may do. */
 export interface Change {
@@ -107,3 +107,13 @@ const envelope = (run: Run, step: Step, now: number) =>
     spanId: run.spanId,
     createdAt: now,
   });
+
+/** What the routes work with. */
+export interface Plane {
+  store: Store;
+  apply: Apply;
+  events: RunEvents;
+  outbox: Outbox;
+  now: () => number;
+  costMicros: CostMicros;
+}

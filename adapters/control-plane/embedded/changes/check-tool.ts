@@ -1,14 +1,12 @@
 import { createHash } from "node:crypto";
-import type { Json } from "../../../../machines/contracts/json.ts";
-import { isRunEnded, isStepEnded } from "../../../../machines/contracts/status.ts";
-import { type Verdict, verdict } from "../../../../machines/contracts/verdict.ts";
-import type { Run } from "../documents.ts";
-import { newId } from "../new-id.ts";
-import { decideTool } from "../rules/decide-tool.ts";
+import type { Json } from "../../../../machines/contracts/domain/json.ts";
+import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
+import { type Verdict, verdict } from "../../../../machines/contracts/domain/action.ts";
+import { type Run, newId } from "../documents.ts";
 import type { Store } from "../store.ts";
 import type { Change } from "./change.ts";
-import { findRun } from "./find-step.ts";
-import { markStarted } from "./mark-started.ts";
+import { findRun } from "./submit-result.ts";
+import { markStarted } from "./run-state.ts";
 
 const events = { allow: "policy.allowed", ask: "policy.approval_required", deny: "policy.denied" };
 
@@ -48,4 +46,21 @@ function decide(store: Store, run: Run, tool: string): Verdict {
   return version === undefined
     ? verdict.deny("the run's agent version is gone")
     : decideTool(version, tool);
+}
+
+export interface ToolLists {
+  allowedTools: readonly string[] | null;
+  approvalRequiredTools: readonly string[];
+  deniedTools: readonly string[];
+}
+
+/** What an agent version's own lists say of a tool: denied over approval required over allowed over deny. */
+export function decideTool(lists: ToolLists, tool: string): Verdict {
+  const named = `tool "${tool}"`;
+  if (lists.deniedTools.includes(tool)) return verdict.deny(`${named} is denied to this agent`);
+  if (lists.approvalRequiredTools.includes(tool)) {
+    return verdict.ask(`${named} needs a person's approval`);
+  }
+  if (lists.allowedTools?.includes(tool)) return verdict.allow(`${named} is allowed to this agent`);
+  return verdict.deny(`${named} is not on this agent's lists`);
 }

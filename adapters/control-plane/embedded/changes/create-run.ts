@@ -1,11 +1,12 @@
-import { isJsonObject, type Json, type JsonObject } from "../../../../machines/contracts/json.ts";
-import { stepInputProblem } from "../../../../machines/contracts/step-input.ts";
-import type { StepType } from "../../../../machines/contracts/step-type.ts";
-import { ApiError } from "../api-error.ts";
-import type { AgentVersion, Run, Step } from "../documents.ts";
-import { newId } from "../new-id.ts";
-import { jobInput } from "../rules/job-input.ts";
-import { seedIds } from "../seed-ids.ts";
+import {
+  isJsonObject,
+  type Json,
+  type JsonObject,
+} from "../../../../machines/contracts/domain/json.ts";
+import { stepInputProblem } from "../../../../machines/contracts/domain/step-input.ts";
+import type { StepType } from "../../../../machines/contracts/domain/job.ts";
+import { ApiError } from "../routes/request.ts";
+import { type AgentVersion, type Run, type Step, newId, seedIds } from "../documents.ts";
 import type { Store } from "../store.ts";
 import type { Change } from "./change.ts";
 
@@ -122,4 +123,46 @@ function newStep(run: Run, version: AgentVersion, plan: PlannedStep, number: num
     reportKey: null,
     reportDigest: null,
   } satisfies Step;
+}
+
+/**
+ * The input of a step's job: the caller's own, with the agent version's settings where the step's type has a
+ * use for them. The reference lets the caller override all of them; here system prompt, model and tools are the
+ * version's, and the caller's only where the version has none.
+ */
+export function jobInput(version: AgentVersion, type: StepType, input: JsonObject): JsonObject {
+  const tools = usableTools(version);
+  if (type === "tool") return tools === null ? input : { ...input, allowed_tools: tools };
+  if (type !== "llm") return input;
+  return {
+    model_params: version.modelParams,
+    ...input,
+    ...(version.systemPrompt === null ? {} : { system_prompt: version.systemPrompt }),
+    ...(version.model === null ? {} : { model: version.model }),
+    ...(tools === null ? {} : { allowed_tools: tools }),
+  };
+}
+
+/** Tools the agent may at least ask for: a tool that needs approval must be offered to be asked about. */
+function usableTools(version: AgentVersion): string[] | null {
+  const { allowedTools, approvalRequiredTools, deniedTools } = version;
+  if (allowedTools === null && approvalRequiredTools.length === 0) return null;
+  const named = new Set([...(allowedTools ?? []), ...approvalRequiredTools]);
+  return [...named].filter((tool) => !deniedTools.includes(tool));
+}
+
+const shape = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$/;
+
+/**
+ * Trace and span of a W3C `traceparent` header (Trace Context level 1, 3.2): version 00 as written, later
+ * versions by their first four fields. Anything else counts as no header.
+ */
+export function readTraceparent(
+  header: string | undefined,
+): { traceId: string; spanId: string } | null {
+  const [, version, traceId, spanId, more] = shape.exec(header?.trim() ?? "") ?? [];
+  if (version === undefined || traceId === undefined || spanId === undefined) return null;
+  if (version === "ff" || (version === "00" && more !== undefined)) return null;
+  if (/^0+$/.test(traceId) || /^0+$/.test(spanId)) return null;
+  return { traceId, spanId };
 }

@@ -1,14 +1,12 @@
 import { createHash } from "node:crypto";
-import type { Json } from "../../../../machines/contracts/json.ts";
-import { isRunEnded, isStepEnded } from "../../../../machines/contracts/status.ts";
-import { ApiError } from "../api-error.ts";
+import type { Json } from "../../../../machines/contracts/domain/json.ts";
+import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
+import { ApiError } from "../routes/request.ts";
 import type { Run, Step } from "../documents.ts";
-import { brokenLimit, resolveBudget, type Spent } from "../rules/budget.ts";
-import { readBudget } from "../rules/read-budget.ts";
+import { brokenLimit, resolveBudget, type Spent, readBudget } from "../budget.ts";
 import type { Change } from "./change.ts";
-import { closeApproval, endRun } from "./end-run.ts";
-import { findStep } from "./find-step.ts";
-import { progressRun } from "./progress-run.ts";
+import { closeApproval, endRun, progressRun } from "./run-state.ts";
+import type { Store } from "../store.ts";
 
 export interface Submission {
   runId: string;
@@ -166,4 +164,20 @@ function spent(run: Run, now: number): Spent {
 function digestOf({ status, output, error, inputTokens, outputTokens }: Submission): string {
   const body = JSON.stringify([status, output, error, inputTokens, outputTokens]);
   return createHash("sha256").update(body).digest("hex");
+}
+
+/** @throws ApiError 404 when the run is unknown */
+export function findRun(store: Store, runId: string): Run {
+  const run = store.runs.find(runId);
+  if (run === undefined) throw new ApiError(404, `run ${runId} not found`);
+  return run;
+}
+
+/** @throws ApiError 404 when run or step is unknown, 400 when the step is another run's */
+export function findStep(store: Store, runId: string, stepId: string): { run: Run; step: Step } {
+  const run = findRun(store, runId);
+  const step = store.steps.find(stepId);
+  if (step === undefined) throw new ApiError(404, `step ${stepId} not found`);
+  if (step.runId !== run.id) throw new ApiError(400, `step ${stepId} is not in run ${runId}`);
+  return { run, step };
 }

@@ -1,12 +1,9 @@
 import { type } from "arktype";
 import { Hono } from "hono";
-import { ApiError } from "../api-error.ts";
-import { requestApproval } from "../changes/request-approval.ts";
-import { resolveApproval } from "../changes/resolve-approval.ts";
-import type { Plane } from "../plane.ts";
-import { approvalResponse } from "./approval-response.ts";
-import { asJson, readBody } from "./read-body.ts";
-import { readPage } from "./read-page.ts";
+import { ApiError, asJson, readBody, readPage, rfc3339 } from "./request.ts";
+import { requestApproval, resolveApproval } from "../changes/approvals.ts";
+import type { Plane } from "../changes/change.ts";
+import type { Approval } from "../documents.ts";
 
 const thirtyDaysMs = 2_592_000_000;
 const text = "0 < string <= 255";
@@ -55,4 +52,23 @@ export function approvalRoutes({ apply, store }: Plane): Hono {
     return c.json(approvalResponse(approval));
   });
   return app;
+}
+
+/** ApprovalResponse (wire contract 1.3), with the digest of what was shown. */
+export function approvalResponse(approval: Approval) {
+  return {
+    id: approval.id,
+    run_id: approval.runId,
+    step_id: approval.stepId,
+    action_type: approval.actionType,
+    action_details: approval.actionDetails,
+    digest: approval.digest,
+    reason: approval.reason,
+    status: approval.status,
+    created_at: rfc3339(approval.createdAt),
+    expires_at: rfc3339(approval.expiresAt),
+    resolved_by: approval.resolvedBy,
+    resolved_at: rfc3339(approval.resolvedAt),
+    resolution_note: approval.note,
+  };
 }

@@ -1,6 +1,6 @@
 import { Hono } from "hono";
 import { streamSSE } from "hono/streaming";
-import type { Plane } from "../plane.ts";
+import type { Plane } from "../changes/change.ts";
 
 const heartbeatMs = 15_000;
 /** A reader this far behind is cut off, and may connect again. */
@@ -36,5 +36,33 @@ export function eventRoutes({ events }: Plane): Hono {
       over();
     }),
   );
+  return app;
+}
+
+const version = "0.1.0";
+/** What goes beyond the reference; see `Extension` of the control plane's port. `steps`: runs that name their steps. */
+const extensions = ["idempotent-results", "approvals", "events", "steps"];
+
+/** `/health` and `/ready`, which need no key. */
+export function healthRoutes({ store, outbox }: Plane): Hono {
+  const app = new Hono();
+  app.get("/health", (c) => c.json({ status: "healthy", version, extensions }));
+  app.get("/ready", (c) => {
+    const since = performance.now();
+    store.outbox.first(1);
+    const latency = Math.round(performance.now() - since);
+    const publishes = !outbox.failing();
+    return c.json(
+      {
+        status: publishes ? "ready" : "not_ready",
+        version,
+        components: {
+          database: { status: "healthy", latency_ms: latency },
+          queue: { status: publishes ? "healthy" : "unhealthy" },
+        },
+      },
+      publishes ? 200 : 503,
+    );
+  });
   return app;
 }

@@ -1,20 +1,15 @@
 import { type } from "arktype";
 import { Hono } from "hono";
-import { isJsonObject } from "../../../../machines/contracts/json.ts";
-import { readRunStatus, type RunStatus } from "../../../../machines/contracts/status.ts";
-import { stepTypes } from "../../../../machines/contracts/step-type.ts";
-import { ApiError } from "../api-error.ts";
-import { cancelRun } from "../changes/cancel-run.ts";
-import { createRun, type PlannedStep } from "../changes/create-run.ts";
-import { findRun } from "../changes/find-step.ts";
-import type { Plane } from "../plane.ts";
-import { readBudget } from "../rules/read-budget.ts";
-import { readTraceparent } from "../rules/read-traceparent.ts";
-import { seedIds } from "../seed-ids.ts";
-import { asJson, readBody } from "./read-body.ts";
-import { readPage } from "./read-page.ts";
-import { rfc3339 } from "./rfc3339.ts";
-import { runResponse } from "./run-response.ts";
+import { isJsonObject } from "../../../../machines/contracts/domain/json.ts";
+import { readRunStatus, type RunStatus } from "../../../../machines/contracts/domain/status.ts";
+import { stepTypes } from "../../../../machines/contracts/domain/job.ts";
+import { ApiError, asJson, readBody, readPage, rfc3339 } from "./request.ts";
+import { cancelRun } from "../changes/run-state.ts";
+import { createRun, type PlannedStep, readTraceparent } from "../changes/create-run.ts";
+import { findRun } from "../changes/submit-result.ts";
+import type { Plane } from "../changes/change.ts";
+import { readBudget } from "../budget.ts";
+import { seedIds, type Run } from "../documents.ts";
 
 const newRun = type({
   agent_id: "0 < string <= 255",
@@ -98,4 +93,31 @@ function readStatus(text: string | undefined): RunStatus | null {
   const status = readRunStatus(text);
   if (status === undefined) throw new ApiError(422, "status: expected a run status");
   return status;
+}
+
+const microsPerCent = 10_000;
+
+/** RunResponse (wire contract 1.3), and what the reference leaves out: agent, tenant, reason, error, trace. */
+export function runResponse(run: Run) {
+  return {
+    id: run.id,
+    project_id: run.projectId,
+    agent_version_id: run.agentVersionId,
+    status: run.status,
+    input: run.input,
+    output: run.output,
+    input_tokens: run.inputTokens,
+    output_tokens: run.outputTokens,
+    tool_calls: run.toolCalls,
+    // Rounded up, as the reference does; once for the run, not once a step.
+    cost_cents: Math.ceil(run.costMicros / microsPerCent),
+    created_at: rfc3339(run.createdAt),
+    started_at: rfc3339(run.startedAt),
+    completed_at: rfc3339(run.completedAt),
+    tenant_id: run.tenantId,
+    agent_id: run.agentId,
+    status_reason: run.statusReason,
+    error: run.error,
+    trace_id: run.traceId,
+  };
 }

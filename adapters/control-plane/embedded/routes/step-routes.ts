@@ -1,12 +1,10 @@
 import { type } from "arktype";
 import { type Context, Hono } from "hono";
-import { ApiError } from "../api-error.ts";
+import { ApiError, asJson, readBody, rfc3339 } from "./request.ts";
 import { checkTool } from "../changes/check-tool.ts";
-import { findRun } from "../changes/find-step.ts";
-import { submitResult } from "../changes/submit-result.ts";
-import type { Plane } from "../plane.ts";
-import { asJson, readBody } from "./read-body.ts";
-import { stepResponse } from "./step-response.ts";
+import { findRun, submitResult } from "../changes/submit-result.ts";
+import type { Plane } from "../changes/change.ts";
+import type { Step } from "../documents.ts";
 
 const result = type({
   status: "'completed' | 'failed' | 'waiting_approval'",
@@ -76,4 +74,26 @@ function readFence(c: Context): number | null {
   if (fence === undefined) return null;
   if (/^\d{1,15}$/.test(fence)) return Number(fence);
   throw new ApiError(400, "X-Stateplane-Fence: expected a whole number");
+}
+
+/** StepResponse (wire contract 1.3), with the step's name and start beside. */
+export function stepResponse(step: Step) {
+  return {
+    id: step.id,
+    run_id: step.runId,
+    step_number: step.number,
+    step_type: step.type,
+    status: step.status,
+    input: step.input,
+    output: step.output,
+    error: step.error,
+    tool_name: step.toolName,
+    model: step.model,
+    input_tokens: step.inputTokens,
+    output_tokens: step.outputTokens,
+    created_at: rfc3339(step.createdAt),
+    completed_at: rfc3339(step.completedAt),
+    name: step.name,
+    started_at: rfc3339(step.startedAt),
+  };
 }

@@ -1,14 +1,9 @@
 import { type } from "arktype";
 import { Hono } from "hono";
-import type { JsonObject } from "../../../../machines/contracts/json.ts";
-import { ApiError } from "../api-error.ts";
-import type { Tool } from "../documents.ts";
-import { newId } from "../new-id.ts";
-import type { Plane } from "../plane.ts";
-import { seedIds } from "../seed-ids.ts";
-import { readBody } from "./read-body.ts";
-import { readPage } from "./read-page.ts";
-import { rfc3339 } from "./rfc3339.ts";
+import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
+import { ApiError, readBody, readPage, rfc3339 } from "./request.ts";
+import { type Tool, newId, seedIds } from "../documents.ts";
+import type { Plane } from "../changes/change.ts";
 
 const text = "0 < string <= 255";
 const newTool = type({

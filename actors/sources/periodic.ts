@@ -1,0 +1,90 @@
+import { type EventObject, fromCallback } from "xstate";
+import type { Clock } from "../../machines/contracts/ports/clock.ts";
+import type { SupervisorEvent } from "../../machines/supervisor/machine.ts";
+import type { RuntimePorts } from "../ports.ts";
+import type { Household } from "../step/spawn.ts";
+
+/** Resolves after `ms`, or as soon as the signal is aborted; a timer left behind would hold the process. */
+export function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const callOff = clock.timer(ms, resolve);
+  const onAbort = () => {
+    callOff();
+    resolve();
+  };
+  signal.addEventListener("abort", onAbort, { once: true });
+  return promise.finally(() => signal.removeEventListener("abort", onAbort));
+}
+
+/**
+ * A source that does one thing every `everyMs`, until it is stopped. A failure is told to the supervisor,
+ * which counts it, and the next turn tries again.
+ */
+export function repeating(
+  source: string,
+  everyMs: number,
+  ports: Pick<RuntimePorts, "clock" | "log">,
+  track: (work: Promise<unknown>) => void,
+  work: (signal: AbortSignal) => Promise<void>,
+) {
+  return fromCallback<EventObject, undefined>(({ sendBack }) => {
+    const stopped = new AbortController();
+    const { signal } = stopped;
+    const loop = async () => {
+      for (;;) {
+        await pause(ports.clock, everyMs, signal);
+        if (signal.aborted) return;
+        try {
+          await work(signal);
+        } catch (error) {
+          if (signal.aborted) return;
+          const message = error instanceof Error ? error.message : String(error);
+          ports.log.warn({ err: error, source }, "a source failed; it goes on");
+          const at = ports.clock.now();
+          sendBack({ type: "source.failed", source, message, at } satisfies SupervisorEvent);
+        }
+      }
+    };
+    track(loop());
+    return () => stopped.abort();
+  });
+}
+
+/** Renews the leases of all steps alive; a step whose lease is lost is told, and says no word more. */
+export function heartbeat({ ports, options, alive, track }: Household) {
+  return repeating("heartbeat", options.leaseMs / 3, ports, track, async () => {
+    const entryIds = [...alive.keys()];
+    if (entryIds.length === 0) return;
+    // Taken before the call: the lease is known to be ours since then, not since the answer.
+    const asked = ports.clock.monotonic();
+    const lost = new Set(await ports.queue.renew(entryIds));
+    for (const entryId of entryIds) {
+      const step = alive.get(entryId);
+      if (step === undefined) continue;
+      if (!lost.has(entryId)) step.life.leaseSeen = asked;
+      // Acknowledged by its own last write, whose answer is on its way: that is an end, not a loss.
+      else if (!step.actor.getSnapshot().hasTag("closing")) step.tell({ type: "lease.lost" });
+    }
+  });
+}
+
+const everyMs = 1_000;
+const batch = 100;
+
+/** Wakes parked steps whose time has come. Every worker sweeps; the store lets each timer fire once. */
+export function timers({ ports, track }: Household) {
+  return repeating("timers", everyMs, ports, track, async (signal) => {
+    for (;;) {
+      const woken = await ports.store.wakeDue(ports.clock.now(), batch);
+      if (woken < batch || signal.aborted) return;
+    }
+  });
+}
+
+/** Says when the time to finish is up. */
+export function grace(clock: Clock) {
+  return fromCallback<EventObject, { graceMs: number }>(({ input, sendBack }) =>
+    clock.timer(input.graceMs, () => sendBack({ type: "grace.over" })),
+  );
+}

@@ -1,0 +1,148 @@
+import { type } from "arktype";
+import { terminal } from "../../machines/contracts/domain/failure.ts";
+import { stored, type StepWork, topLevel } from "./session.ts";
+import { Journal } from "./effects.ts";
+import type { Job } from "../../machines/contracts/domain/job.ts";
+import type { RuntimeOptions } from "../options.ts";
+import { askShape, grantShape, verdictShape } from "../../machines/contracts/domain/action.ts";
+import {
+  type JournalEntry,
+  journalEntryShape,
+  type StepRecord,
+} from "../../machines/contracts/domain/record.ts";
+import { type StepResult, stepResultShape } from "../../machines/contracts/domain/step-result.ts";
+import type { StepContext } from "../../machines/step/context.ts";
+import type { LeftOff } from "../../machines/step/events.ts";
+import { stepMachineVersion } from "../../machines/step/machine.ts";
+
+/** Opens the step's record: raises the fence, and finds where an earlier life left off. */
+export const load: StepWork = async ({ ports, options, life }) => {
+  const { clock, store } = ports;
+  const asked = clock.monotonic();
+  const opening = await stored(store.open(life.delivery.entryId, life.key, options.leaseMs));
+  life.leaseSeen = asked;
+  if (opening.kind === "lost") return { type: "lease.lost" };
+  if (opening.kind === "duplicate") return { type: "record.duplicate" };
+  life.opened(opening.lease);
+  if (opening.kind === "reported") return { type: "record.reported" };
+
+  const { queue, total } = due(life.job, options);
+  const isPast = (time: number | null) => time !== null && clock.now() >= time;
+  if (opening.record === null) {
+    if (isPast(queue)) return { type: "deadline", which: "queue" };
+    return isPast(total) ? { type: "deadline", which: "total" } : { type: "record.fresh" };
+  }
+
+  life.isTakenUp = true;
+  life.path = opening.record.path;
+  const read = readRecord(opening.record);
+  if (!read.ok) {
+    return { type: "record.corrupt", failure: terminal("corrupt_record", read.problem) };
+  }
+  life.journal = new Journal(read.journal);
+  if (read.result !== null) return { type: "record.recorded", result: read.result };
+  const { job } = opening.record;
+  // The job as it was parked: the reference puts an approved step back without its whole input.
+  if (job !== null) life.job = job;
+  if (isPast(due(life.job, options).total)) return { type: "deadline", which: "total" };
+  const { left, kept } = read.left ?? { left: "policy-check", kept: {} };
+  return { type: "record.kept", left, kept: job === null ? kept : { ...kept, job } };
+};
+
+/** The absolute times, epoch milliseconds, that follow from when the job was created; null for none. */
+export function due(
+  job: Job | null,
+  { deadlines }: Pick<RuntimeOptions, "deadlines">,
+): { queue: number | null; total: number | null } {
+  const createdAt = job?.createdAt ?? null;
+  const after = (ms: number | null) => (createdAt === null || ms === null ? null : createdAt + ms);
+  return { queue: after(deadlines.queueMs), total: after(deadlines.totalMs) };
+}
+
+const states = ["pending", "policy-check", "awaiting-approval", "executing", "validating"] as const;
+
+const versioned = type({ version: "number.integer", snapshot: "object" });
+
+const snapshotShape = type({
+  value: "string | object",
+  context: {
+    verdict: verdictShape.or("null"),
+    asks: askShape.array(),
+    grants: grantShape.array(),
+    attempts: "number.integer >= 0",
+    repairs: "number.integer >= 0",
+    repairNote: "string | null",
+    retryAt: "number | null",
+    costly: "boolean",
+  },
+});
+
+const resultShape = stepResultShape.or("null");
+
+export type ReadRecord =
+  | { ok: false; problem: string }
+  | {
+      ok: true;
+      result: StepResult | null;
+      journal: JournalEntry[];
+      left: { left: LeftOff; kept: Partial<StepContext> } | null;
+    };
+
+/**
+ * Checks what a store kept of a step. Snapshots and journals are data from outside: what can't be read is
+ * named, and ends in the dead letters, never in a crash or a silent restart.
+ */
+export function readRecord(record: StepRecord): ReadRecord {
+  const result = resultShape(record.result ?? null);
+  if (result instanceof type.errors) return problem("result", result.summary);
+  const journal = journalEntryShape.array()(record.journal);
+  if (journal instanceof type.errors) return problem("journal", journal.summary);
+  const read = { ok: true, result: result as StepResult | null } as const;
+  const lines = journal as JournalEntry[];
+  if (record.snapshot === null || record.snapshot === undefined) {
+    return { ...read, journal: lines, left: null };
+  }
+  const snapshot = versioned(record.snapshot);
+  if (snapshot instanceof type.errors) return problem("snapshot", snapshot.summary);
+  if (snapshot.version !== stepMachineVersion) {
+    const known = `this worker reads version ${stepMachineVersion}`;
+    return problem(
+      "snapshot",
+      `written by version ${snapshot.version} of the step chart; ${known}`,
+    );
+  }
+  const taken = snapshotShape(snapshot.snapshot);
+  if (taken instanceof type.errors) return problem("snapshot", taken.summary);
+  const state = states.find((name) => name === topLevel(taken.value));
+  if (state === undefined) {
+    return problem(
+      "snapshot",
+      `state ${JSON.stringify(taken.value)} is none of ${states.join(", ")}`,
+    );
+  }
+  return { ...read, journal: lines, left: { left: leftOff(state), kept: memory(taken.context) } };
+}
+
+function problem(part: string, what: string): ReadRecord {
+  return { ok: false, problem: `the step's kept ${part} can't be read: ${what}`.slice(0, 500) };
+}
+
+function leftOff(state: (typeof states)[number]): LeftOff {
+  if (state === "awaiting-approval") return "awaiting-approval";
+  return state === "executing" || state === "validating" ? "executing" : "policy-check";
+}
+
+/** Only what a later state reads; limits are today's, the job is the delivery's. */
+function memory(context: typeof snapshotShape.infer.context): Partial<StepContext> {
+  const { verdict, asks, grants, attempts, repairs, repairNote, retryAt, costly } = context;
+  return {
+    verdict,
+    asks: asks as StepContext["asks"],
+    grants,
+    attempts,
+    repairs,
+    repairNote,
+    retryAt,
+    costly,
+  };
+}

@@ -1,0 +1,213 @@
+import {
+  type EventObject,
+  fromCallback,
+  type ActorRefFrom,
+  type AnyActorRef,
+  createActor,
+} from "xstate";
+import { type Span, SpanStatusCode, trace } from "@opentelemetry/api";
+import { parseJob, type Job } from "../../machines/contracts/domain/job.ts";
+import type { Delivery } from "../../machines/contracts/ports/step-backend.ts";
+import type { StepEnd, stepMachine } from "../../machines/step/machine.ts";
+import type { NurseryCommand, SupervisorEvent } from "../../machines/supervisor/machine.ts";
+import { unwound, StepLife, topLevel } from "./session.ts";
+import { type Failure, terminal } from "../../machines/contracts/domain/failure.ts";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
+import type { StepKey } from "../../machines/contracts/domain/record.ts";
+import type { StepEvent } from "../../machines/step/events.ts";
+import type { RuntimeOptions, StepNews } from "../options.ts";
+import type { RuntimePorts } from "../ports.ts";
+import { remoteContext } from "../tracing.ts";
+
+/**
+ * Creates the step actors with itself as their parent (one system, one inspection stream), observes how they
+ * end, and tells the supervisor. No error of a step gets past it.
+ */
+export function nursery(household: Household) {
+  return fromCallback<NurseryCommand, undefined>(({ receive, self, sendBack }) => {
+    const tell = (event: SupervisorEvent) => sendBack(event as EventObject);
+    const admit = (delivery: Delivery) => {
+      const parsed = parseJob(delivery.fields);
+      if (parsed.sound) {
+        const { job } = parsed;
+        raiseStep(household, { parent: self, tell, delivery, key: job, job, problem: null });
+        return;
+      }
+      const { runId, stepId, failure } = parsed.unsound;
+      if (runId !== null && stepId !== null) {
+        const key = { runId, stepId };
+        raiseStep(household, { parent: self, tell, delivery, key, job: null, problem: failure });
+        return;
+      }
+      const buried = bury(household, delivery, failure.message);
+      household.track(buried.then((how) => tell({ type: "step.ended", how })));
+    };
+    receive((command) => {
+      if (command.type === "admit") command.deliveries.forEach(admit);
+      if (command.type === "drain") {
+        for (const step of household.alive.values()) step.tell({ type: "drain" });
+      }
+    });
+    return () => {
+      // XState refuses to stop an actor that has a parent; without its work it is silent anyway.
+      for (const { life } of household.alive.values()) {
+        life.abort();
+        household.track(unwound(life, household.ports.clock));
+      }
+    };
+  });
+}
+
+/** A job that can't even be named is kept where a person can look at it. */
+async function bury({ ports }: Household, delivery: Delivery, reason: string): Promise<StepEnd> {
+  const { entryId, fields, deliveries } = delivery;
+  const letter = { fields, reason, path: ["pending"], snapshot: null, deliveries };
+  ports.log.warn({ entryId, reason }, "the job can't be read: it is now a dead letter");
+  try {
+    const at = ports.clock.now();
+    return (await ports.queue.deadLetter(entryId, { ...letter, at })) ? "settled" : "gone";
+  } catch (error) {
+    ports.log.warn({ err: error, entryId }, "the dead letter was not kept; the job comes again");
+    return "gone";
+  }
+}
+
+/** A step alive in this worker. */
+export interface Alive {
+  actor: ActorRefFrom<typeof stepMachine>;
+  life: StepLife;
+  /** Tells the step, unless it has already ended and only its last work is unwinding. */
+  tell: (event: StepEvent) => void;
+}
+
+/** What the nursery and the sources share. */
+export interface Household {
+  ports: RuntimePorts;
+  options: RuntimeOptions;
+  /** The step chart with real work behind its names. */
+  machine: typeof stepMachine;
+  lives: WeakMap<AnyActorRef, StepLife>;
+  /** The steps alive, by entry id. */
+  alive: Map<string, Alive>;
+  /** Work that must end before the store may be closed. */
+  track: (work: Promise<unknown>) => void;
+  log: (key: StepKey) => Log;
+}
+
+interface Birth {
+  parent: AnyActorRef;
+  tell: (event: SupervisorEvent) => void;
+  delivery: Delivery;
+  key: StepKey;
+  job: Job | null;
+  problem: Failure | null;
+}
+
+const tracer = trace.getTracer("stateplane");
+
+/** Creates one step actor, observes it, starts it. Its end is told once, after its last work has unwound. */
+export function raiseStep(household: Household, birth: Birth): void {
+  const { options, ports, lives, alive } = household;
+  const { delivery, job, tell } = birth;
+  const { runId, stepId } = birth.key;
+  const key = { runId, stepId };
+  const span = startSpan(birth);
+  const log = household.log(key);
+  const leaseSeen = ports.clock.monotonic();
+  const life = new StepLife({ key, job, delivery, log, span, leaseSeen });
+  const problem = birth.problem ?? worn(delivery, options);
+  const actor = createActor(household.machine, {
+    id: stepId,
+    parent: birth.parent,
+    input: { runId, stepId, job, problem, limits: options.limits },
+  });
+  lives.set(actor, life);
+  // A job that comes again while its step is alive here has lost its lease: this worker took it from itself.
+  alive.get(delivery.entryId)?.tell({ type: "lease.lost" });
+  const own: Alive = {
+    actor,
+    life,
+    tell: (event) => {
+      if (actor.getSnapshot().status === "active") actor.send(event);
+    },
+  };
+  alive.set(delivery.entryId, own);
+
+  const news = { runId, stepId, stepType: job?.stepType ?? null };
+  let isTold = false;
+  const end = (how: StepEnd | "crashed", event: SupervisorEvent) => {
+    if (isTold) return;
+    isTold = true;
+    life.abort();
+    const over = unwound(life, ports.clock).then(() => {
+      // The entry may have a later life by now, whose lease must go on being renewed.
+      if (alive.get(delivery.entryId) === own) alive.delete(delivery.entryId);
+      endSpan(span, how);
+      const snapshot = actor.getSnapshot();
+      options.onNews?.({ ...news, kind: "ended", how, path: life.path, snapshot });
+      tell(event);
+    });
+    household.track(over);
+  };
+  // Subscribed before the start: an actor that errors unobserved throws in a later tick.
+  actor.subscribe({
+    next: (snapshot) => note(life, String(topLevel(snapshot.value)), options, news),
+    complete: () => {
+      const how = topLevel(actor.getSnapshot().value) as StepEnd;
+      log.debug({ how, path: life.path }, "step ended here");
+      end(how, { type: "step.ended", how });
+    },
+    error: (error) => {
+      const message = error instanceof Error ? error.message : String(error);
+      log.error({ err: error }, "step actor crashed; its job will be delivered again");
+      end("crashed", { type: "step.crashed", stepId, message });
+    },
+  });
+  actor.start();
+}
+
+/** Adds a state to the path when it is entered; the ends are no states of the story. */
+function note(
+  life: StepLife,
+  state: string,
+  { onNews }: RuntimeOptions,
+  news: Pick<StepNews, "runId" | "stepId" | "stepType">,
+): void {
+  if (ends.has(state) || life.path.at(-1) === state) return;
+  // A step taken up again begins at pending: that is the worker's business, not the step's.
+  if (state === "pending" && life.path.length > 0) return;
+  life.path = [...life.path, state].slice(-maxPath);
+  onNews?.({ ...news, kind: "entered", state });
+}
+
+const ends = new Set<string>(["settled", "parked", "handed-back", "gone"] satisfies StepEnd[]);
+/** States kept of a step's path: enough for every retry and repair a sane setting allows. */
+const maxPath = 64;
+
+function worn(delivery: Delivery, { maxDeliveries }: RuntimeOptions): Failure | null {
+  if (delivery.deliveries <= maxDeliveries) return null;
+  const message = `delivered ${delivery.deliveries} times without an end; ${maxDeliveries} are allowed`;
+  return terminal("delivered_too_often", message);
+}
+
+function startSpan({ key, job, delivery }: Birth): Span {
+  const attributes = {
+    "ferrumdeck.run.id": key.runId,
+    "ferrumdeck.step.id": key.stepId,
+    "ferrumdeck.step.type": job?.stepType ?? "unknown",
+    "stateplane.deliveries": delivery.deliveries,
+    ...(job?.tenantId == null ? {} : { "ferrumdeck.tenant.id": job.tenantId }),
+    ...(job?.agentId == null ? {} : { "ferrumdeck.agent.id": job.agentId }),
+  };
+  return tracer.startSpan(
+    `step.execute.${job?.stepType ?? "unknown"}`,
+    { attributes },
+    remoteContext(job),
+  );
+}
+
+function endSpan(span: Span, how: StepEnd | "crashed"): void {
+  span.setAttribute("step.status", how);
+  if (how === "crashed") span.setStatus({ code: SpanStatusCode.ERROR });
+  span.end();
+}

@@ -1,0 +1,35 @@
+import { SpanStatusCode, trace, type Context, ROOT_CONTEXT, TraceFlags } from "@opentelemetry/api";
+import type { Outcome } from "../machines/contracts/domain/failure.ts";
+
+const tracer = trace.getTracer("stateplane");
+
+/** One span for one touch of the outside world, never with what went in or came out. */
+export function traced<T>(name: string, work: () => Promise<Outcome<T>>): Promise<Outcome<T>> {
+  return tracer.startActiveSpan(name, async (span) => {
+    try {
+      const outcome = await work();
+      span.setAttribute("stateplane.effect.ok", outcome.ok);
+      if (!outcome.ok) {
+        span.setStatus({ code: SpanStatusCode.ERROR, message: outcome.failure.kind });
+      }
+      return outcome;
+    } finally {
+      span.end();
+    }
+  });
+}
+
+const isHex = (text: string, length: number) =>
+  text.length === length && /^[0-9a-f]+$/.test(text) && !/^0+$/.test(text);
+
+/** The trace that enqueued the job, to be continued; the root where the job names none, or names it badly. */
+export function remoteContext(
+  job: { traceId: string | null; spanId: string | null } | null,
+): Context {
+  const { traceId = null, spanId = null } = job ?? {};
+  if (traceId === null || spanId === null || !isHex(traceId, 32) || !isHex(spanId, 16)) {
+    return ROOT_CONTEXT;
+  }
+  const remote = { traceId, spanId, traceFlags: TraceFlags.SAMPLED, isRemote: true };
+  return trace.setSpanContext(ROOT_CONTEXT, remote);
+}

@@ -1,0 +1,114 @@
+import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
+import { ApiError } from "../routes/request.ts";
+import { type Approval, newId, seedIds } from "../documents.ts";
+import type { Change } from "./change.ts";
+import { findStep } from "./submit-result.ts";
+import { closeApproval } from "./run-state.ts";
+
+const dayMs = 24 * 60 * 60 * 1000;
+
+export interface ApprovalRequest extends Pick<
+  Approval,
+  "runId" | "stepId" | "actionType" | "actionDetails" | "digest" | "reason"
+> {
+  /** Null for the agent version's, or a day. */
+  expiresInMs: number | null;
+}
+
+/**
+ * Puts a question to people. The same question of the same step (by its digest) is the same approval, whatever
+ * became of it.
+ *
+ * @throws ApiError 404, 400 when run and step do not go together, 409 when either has ended
+ */
+export function requestApproval(
+  change: Change,
+  request: ApprovalRequest,
+): { approval: Approval; created: boolean } {
+  const { now, store } = change;
+  const { run, step } = findStep(store, request.runId, request.stepId);
+  const known = store.approvals.findByAction(step.id, request.digest);
+  if (known !== undefined) return { approval: known, created: false };
+  if (isRunEnded(run.status)) throw new ApiError(409, `run ${run.id} is already ${run.status}`);
+  if (isStepEnded(step.status))
+    throw new ApiError(409, `step ${step.id} is already ${step.status}`);
+  const { expiresInMs, ...asked } = request;
+  const version = store.versions.find(run.agentVersionId);
+  const approval: Approval = {
+    id: newId("apr", now),
+    ...asked,
+    status: "pending",
+    createdAt: now,
+    expiresAt: now + (expiresInMs ?? version?.approvalExpiresInMs ?? dayMs),
+    resolvedBy: null,
+    resolvedAt: null,
+    note: null,
+  };
+  store.approvals.put(approval);
+  store.steps.put({ ...step, status: "waiting_approval", startedAt: step.startedAt ?? now });
+  change.saveRun({ ...run, status: "waiting_approval", startedAt: run.startedAt ?? now });
+  const { id, actionType, digest } = approval;
+  change.audit(run.id, "approval.requested", { approval_id: id, action_type: actionType, digest });
+  return { approval, created: true };
+}
+
+/**
+ * A person's answer, taken once. Either way the step's job is enqueued again, so that a worker goes on with it
+ * or ends it.
+ *
+ * @throws ApiError 404 for an unknown approval, 400 for one that is resolved or expired
+ */
+export function resolveApproval(
+  change: Change,
+  id: string,
+  answer: { approved: boolean; note: string | null },
+): Approval {
+  const { now, store } = change;
+  const approval = store.approvals.find(id);
+  if (approval === undefined) throw new ApiError(404, `approval ${id} not found`);
+  const late = approval.status === "pending" && approval.expiresAt <= now;
+  if (late || approval.status === "expired") {
+    throw new ApiError(400, `approval ${id} has expired`);
+  }
+  if (approval.status !== "pending") {
+    throw new ApiError(400, `approval ${id} is already resolved: ${approval.status}`);
+  }
+  const status = answer.approved ? "approved" : "rejected";
+  const { note } = answer;
+  const resolved: Approval = {
+    ...approval,
+    status,
+    note,
+    resolvedAt: now,
+    resolvedBy: seedIds.key,
+  };
+  store.approvals.put(resolved);
+  stopWaiting(change, approval.runId, approval.stepId);
+  const { run, step } = findStep(store, approval.runId, approval.stepId);
+  change.enqueue(run, step);
+  if (answer.approved && approval.actionType === "tool") {
+    change.saveRun({ ...run, toolCalls: run.toolCalls + 1 });
+  }
+  change.audit(run.id, `approval.${status}`, { approval_id: id, resolved_by: seedIds.key, note });
+  return resolved;
+}
+
+/** Approvals whose time has come. Their steps are ended by the worker, whose own timer wakes them. */
+export function expireDue(change: Change): void {
+  for (const approval of change.store.approvals.due(change.now)) {
+    closeApproval(change, approval, "expired");
+    stopWaiting(change, approval.runId, approval.stepId);
+  }
+}
+
+/** A question of the step is answered or expired: with none left open, step and run show `running` again. */
+export function stopWaiting(change: Change, runId: string, stepId: string): void {
+  const { store } = change;
+  const open = store.approvals.pendingOfRun(runId).some((approval) => approval.stepId === stepId);
+  const step = store.steps.find(stepId);
+  if (open || step?.status !== "waiting_approval") return;
+  store.steps.put({ ...step, status: "running" });
+  const run = store.runs.find(runId);
+  const others = store.steps.ofRun(runId).some((other) => other.status === "waiting_approval");
+  if (run?.status === "waiting_approval" && !others) change.saveRun({ ...run, status: "running" });
+}

@@ -1,0 +1,119 @@
+import type { Run, Step, Approval } from "../documents.ts";
+import type { Change } from "./change.ts";
+import type { Json } from "../../../../machines/contracts/domain/json.ts";
+import {
+  isStepEnded,
+  type RunStatus,
+  isRunEnded,
+} from "../../../../machines/contracts/domain/status.ts";
+import { ApiError } from "../routes/request.ts";
+import { findRun } from "./submit-result.ts";
+
+/** A worker was heard of: the run and its step show `running`, with the time it was first known. */
+export function markStarted(change: Change, run: Run, step: Step | undefined): Run {
+  if (step?.status === "pending") {
+    change.store.steps.put({ ...step, status: "running", startedAt: step.startedAt ?? change.now });
+  }
+  const fresh = run.status === "created" || run.status === "queued";
+  if (!fresh && run.startedAt !== null) return run;
+  const status = fresh ? "running" : run.status;
+  return change.saveRun({ ...run, status, startedAt: run.startedAt ?? change.now });
+}
+
+/** A step of the run has ended: the next one is enqueued, or the run ends. */
+export function progressRun(change: Change, run: Run): Run {
+  const { store } = change;
+  const steps = store.steps.ofRun(run.id);
+  const move = nextMove(steps);
+  switch (move.kind) {
+    case "wait":
+      return change.saveRun({ ...run, status: "running" });
+    case "enqueue": {
+      const next = store.steps.find(move.stepId);
+      if (next !== undefined) change.enqueue(run, next);
+      return change.saveRun({ ...run, status: "running" });
+    }
+    case "fail": {
+      const error = store.steps.find(move.stepId)?.error ?? null;
+      return endRun(change, run, { status: "failed", reason: "Step failed", error });
+    }
+    case "complete":
+      return endRun(change, run, { status: "completed", reason: null, output: move.output });
+  }
+}
+
+export type Move =
+  | { kind: "wait" }
+  | { kind: "enqueue"; stepId: string }
+  | { kind: "fail"; stepId: string }
+  | { kind: "complete"; output: Json };
+
+type Progress = Pick<Step, "id" | "status" | "onError" | "enqueuedAt" | "output">;
+
+/**
+ * What a run does now, from its steps in their order: one step at a time; a failed step fails the run unless it
+ * said `continue`; a run whose steps have all ended completes with the last completed step's output.
+ */
+export function nextMove(steps: readonly Progress[]): Move {
+  const failed = steps.find((step) => step.status === "failed" && step.onError === "fail");
+  if (failed !== undefined) return { kind: "fail", stepId: failed.id };
+  const open = steps.find((step) => !isStepEnded(step.status));
+  if (open === undefined) {
+    const last = steps.findLast((step) => step.status === "completed");
+    return { kind: "complete", output: last?.output ?? null };
+  }
+  return open.enqueuedAt === null ? { kind: "enqueue", stepId: open.id } : { kind: "wait" };
+}
+
+/**
+ * Keeps the time a run spends on people's decisions apart, when its status turns to or from waiting: an
+ * approval given the next morning must not break the wall time budget.
+ */
+export function trackWaiting(run: Run, now: number): Run {
+  const waits = run.status === "waiting_approval";
+  if (waits === (run.waitingSince !== null)) return run;
+  if (run.waitingSince === null) return { ...run, waitingSince: now };
+  return { ...run, waitingSince: null, waitedMs: run.waitedMs + (now - run.waitingSince) };
+}
+
+export interface RunEnding {
+  status: RunStatus;
+  reason: string | null;
+  output?: Json;
+  error?: Json;
+}
+
+/**
+ * Ends a run for good. Its open questions expire; steps never enqueued are skipped. A step out with a worker
+ * stays as it is until that worker reports and is told of the end; one that waits as data is enqueued again, so
+ * that a worker hears of it and lets go.
+ */
+export function endRun(change: Change, run: Run, ending: RunEnding): Run {
+  const { now, store } = change;
+  const note = `run ${ending.status}`;
+  for (const approval of store.approvals.pendingOfRun(run.id))
+    closeApproval(change, approval, note);
+  for (const step of store.steps.ofRun(run.id)) {
+    if (isStepEnded(step.status)) continue;
+    if (step.enqueuedAt === null) store.steps.put({ ...step, status: "skipped", completedAt: now });
+    else if (step.status === "waiting_approval")
+      change.enqueue(run, { ...step, status: "running" });
+  }
+  const { status, reason, output = null, error = null } = ending;
+  change.audit(run.id, `run.${status}`, { reason });
+  return change.saveRun({ ...run, status, statusReason: reason, output, error, completedAt: now });
+}
+
+/** Nobody needs the answer any more. */
+export function closeApproval(change: Change, approval: Approval, note: string): void {
+  const { now, store } = change;
+  store.approvals.put({ ...approval, status: "expired", resolvedAt: now, note });
+  change.audit(approval.runId, "approval.expired", { approval_id: approval.id, note });
+}
+
+/** @throws ApiError 404 for an unknown run, 400 for one that has ended */
+export function cancelRun(change: Change, runId: string): Run {
+  const run = findRun(change.store, runId);
+  if (isRunEnded(run.status)) throw new ApiError(400, `run ${runId} is already ${run.status}`);
+  return endRun(change, run, { status: "cancelled", reason: "Cancelled by user" });
+}

@@ -1,0 +1,126 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+import { type } from "arktype";
+import type { Context, MiddlewareHandler } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import type { Json } from "../../../../machines/contracts/domain/json.ts";
+import type { Page } from "../store.ts";
+
+/** Thrown by a route or a change: the request is refused, and what the change had written is undone. */
+export class ApiError extends Error {
+  readonly status: keyof typeof codes;
+  readonly code: string;
+
+  /** @param code the wire's word; by default the one that goes with the status (wire contract 1.2) */
+  constructor(status: keyof typeof codes, message: string, code: string = codes[status]) {
+    super(message);
+    this.name = "ApiError";
+    this.status = status;
+    this.code = code;
+  }
+
+  toJSON(): { error: { code: string; message: string } } {
+    return { error: { code: this.code, message: this.message } };
+  }
+}
+
+/**
+ * The request's JSON body in the given shape.
+ *
+ * @throws ApiError 400 when it is not JSON, 422 when it is out of shape
+ */
+export async function readBody<T>(
+  c: Context,
+  shape: (body: unknown) => T | type.errors,
+): Promise<T> {
+  const read = shape(parse(await c.req.text()));
+  if (read instanceof type.errors) throw new ApiError(422, read.summary.slice(0, 1000));
+  return read;
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new ApiError(400, "Invalid JSON: the body could not be parsed");
+  }
+}
+
+/** What a shape calls `unknown` in a parsed body is JSON; absent is null. */
+export const asJson = (value: unknown): Json => (value === undefined ? null : (value as Json));
+
+/**
+ * `limit` and `offset` of a list.
+ *
+ * @throws ApiError 422 when out of range
+ */
+export function readPage(c: Context, usual: number, most = 100): Page {
+  return {
+    limit: readWhole(c, "limit", usual, 1, most),
+    offset: readWhole(c, "offset", 0, 0, Number.MAX_SAFE_INTEGER),
+  };
+}
+
+function readWhole(c: Context, name: string, usual: number, least: number, most: number): number {
+  const text = c.req.query(name);
+  if (text === undefined) return usual;
+  const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= least && value <= most) return value;
+  throw new ApiError(422, `${name}: expected a whole number from ${least} to ${most}`);
+}
+
+/** Epoch milliseconds as the wire has times (wire contract 1.2). */
+export function rfc3339<T extends number | null>(ms: T): T extends null ? string | null : string;
+export function rfc3339(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString();
+}
+
+const maxSize = 2 * 1024 * 1024;
+/** Read and thrown away past the limit; whoever sends more is cut off. */
+const mostDrained = 64 * 1024 * 1024;
+const tooLarge = new ApiError(400, `Invalid JSON: length limit exceeded (${maxSize} bytes)`);
+
+/** The reference's limit, two mebibytes, refused in its words (wire contract 1.2). */
+export function limitBody(): MiddlewareHandler {
+  return bodyLimit({
+    maxSize,
+    async onError(c) {
+      await drain(c.req.raw.body);
+      return c.json(tooLarge, 400);
+    },
+  });
+}
+
+/** An answer to a client that is still sending is often lost with the connection: first hear it out. */
+async function drain(body: ReadableStream<Uint8Array> | null): Promise<void> {
+  if (body === null || body.locked) return;
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > mostDrained) return;
+  }
+}
+
+const digest = (text: string) => createHash("sha256").update(text).digest();
+
+/** Lets in who brings the key, as `Bearer` or `ApiKey` (wire contract 1.2), compared in constant time. */
+export function authorize(apiKey: string): MiddlewareHandler {
+  const expected = digest(apiKey);
+  return async (c, next) => {
+    const [, given = ""] =
+      /^(?:bearer|apikey) +(\S+)$/i.exec(c.req.header("authorization") ?? "") ?? [];
+    if (!timingSafeEqual(digest(given), expected)) {
+      throw new ApiError(401, "expected a valid key: Authorization: Bearer <key>");
+    }
+    await next();
+  };
+}
+
+const codes = {
+  400: "BAD_REQUEST",
+  401: "UNAUTHORIZED",
+  404: "NOT_FOUND",
+  409: "CONFLICT",
+  422: "VALIDATION_ERROR",
+  500: "INTERNAL_ERROR",
+} as const satisfies Partial<Record<ContentfulStatusCode, string>>;

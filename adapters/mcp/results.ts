@@ -1,0 +1,128 @@
+import { type CallToolResult, ErrorCode, McpError } from "@modelcontextprotocol/sdk/types.js";
+import { StreamableHTTPError } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
+import { retryable, terminal, type Failure } from "../../machines/contracts/domain/failure.ts";
+
+/** Characters of one text that are kept: a result is journalled, and read by a model. */
+const textLimit = 1_048_576;
+
+type Part = CallToolResult["content"][number];
+
+/**
+ * What a tool gave, as JSON of a bounded size: its structured content where there is some; else its texts
+ * joined by newlines; else, where there is more than text, one small object a part, binary data by its size.
+ */
+export function readResult(result: CallToolResult): Json {
+  if (result.structuredContent !== undefined) return result.structuredContent as JsonObject;
+  if (result.content.every((part) => part.type === "text")) return readText(result);
+  return result.content.map(describePart);
+}
+
+/** The texts of a result, joined by newlines. */
+export function readText(result: CallToolResult): string {
+  return bounded(
+    result.content.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("\n"),
+  );
+}
+
+function describePart(part: Part): JsonObject {
+  switch (part.type) {
+    case "text":
+      return { type: "text", text: bounded(part.text) };
+    case "image":
+    case "audio":
+      return { type: part.type, mimeType: part.mimeType, bytes: decodedSize(part.data) };
+    case "resource_link":
+      return { type: "resource_link", uri: part.uri, name: part.name, ...mimeTypeOf(part) };
+    case "resource": {
+      const { resource } = part;
+      const body =
+        "text" in resource
+          ? { bytes: Buffer.byteLength(resource.text), text: bounded(resource.text) }
+          : { bytes: decodedSize(resource.blob) };
+      return { type: "resource", uri: resource.uri, ...mimeTypeOf(resource), ...body };
+    }
+  }
+}
+
+function mimeTypeOf(part: { mimeType?: string | undefined }): { mimeType?: string } {
+  return part.mimeType === undefined ? {} : { mimeType: part.mimeType };
+}
+
+function decodedSize(base64: string): number {
+  return Buffer.byteLength(base64, "base64");
+}
+
+function bounded(text: string): string {
+  if (text.length <= textLimit) return text;
+  return `${text.slice(0, textLimit)}\n[cut off: ${text.length} characters in all]`;
+}
+
+/** What is known of a request that brought no result. */
+export interface Circumstances {
+  /** Names the request and its server, as the beginning of a sentence. */
+  what: string;
+  /** The caller gave up. */
+  aborted: boolean;
+  /** Our own deadline passed, in milliseconds; null if it didn't. */
+  timedOutAfterMs: number | null;
+  /** Why the connection is over; null while it stands. */
+  ending: string | null;
+  /** False for a call that must not be made twice unseen. */
+  safeToRepeat: boolean;
+}
+
+/** Causes of a failed fetch under which the request never left. */
+const neverSent = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CONNECT_TIMEOUT"]);
+
+/** What an exchange's error means for the engine, from where it came from and never from its text. */
+export function readError(error: unknown, circumstances: Circumstances): Failure {
+  const { what, aborted, timedOutAfterMs, ending, safeToRepeat } = circumstances;
+  if (aborted) return terminal("cancelled", `${what} was cut short`);
+  // The SDK dresses our own deadline up as an answer with an error code.
+  if (timedOutAfterMs === null && isAnswer(error, ending)) {
+    return error.code === ErrorCode.InvalidParams
+      ? terminal("invalid_input", `${what} was refused: ${oneLine(error.message)}`)
+      : terminal("tool_failed", `${what} failed: ${oneLine(error.message)}`);
+  }
+  if (isZodError(error)) return terminal("tool_failed", `${what} gave an answer that is not MCP's`);
+  if (error instanceof StreamableHTTPError && error.code !== undefined && error.code >= 400) {
+    return readStatus(error.code, circumstances);
+  }
+  const cause = (error as { cause?: { code?: string } } | null)?.cause?.code ?? "";
+  const reason = timedOutAfterMs === null ? (ending ?? (cause || oneLine(messageOf(error)))) : "";
+  if (!safeToRepeat && !neverSent.has(cause)) {
+    const end = timedOutAfterMs === null ? reason : `no answer within ${timedOutAfterMs} ms`;
+    return terminal("in_doubt", `${what} may have run: ${end}`);
+  }
+  return timedOutAfterMs === null
+    ? retryable("unavailable", `${what} was not answered: ${reason}`)
+    : retryable("timeout", `${what} was not answered within ${timedOutAfterMs} ms`);
+}
+
+/** True for an error that the server itself sent, so that the connection is as good as before. */
+export function isAnswer(error: unknown, ending: string | null): error is McpError {
+  if (!(error instanceof McpError)) return false;
+  return ending === null || error.code !== ErrorCode.ConnectionClosed;
+}
+
+/** An HTTP server turned the request away; only a 5xx leaves open whether it ran. */
+function readStatus(status: number, { what, safeToRepeat }: Circumstances): Failure {
+  const said = `${what} was answered with HTTP ${status}`;
+  if (status === 401 || status === 403) return terminal("unauthorized", said);
+  if (status === 429) return retryable("rate_limited", said);
+  if (status >= 500 && !safeToRepeat) return terminal("in_doubt", `${said} and may have run`);
+  return retryable("unavailable", said);
+}
+
+function isZodError(error: unknown): boolean {
+  return error instanceof Error && error.name.endsWith("ZodError");
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function oneLine(text: string): string {
+  return text.replaceAll(/\s+/g, " ").trim().slice(0, 500);
+}

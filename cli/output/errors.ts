@@ -1,0 +1,55 @@
+import type { Failure } from "../../machines/contracts/domain/failure.ts";
+import { InvalidSetting, StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
+import { plain } from "./output.ts";
+
+/** The exit code of everything we know to expect; null for what nobody expected. */
+export function toTrouble(error: unknown): Trouble | null {
+  if (error instanceof Trouble) return error;
+  if (error instanceof InvalidSetting) return new Trouble(2, error.message, { cause: error });
+  if (error instanceof StoreUnreachable) {
+    return new Trouble(3, `the store can't be reached: ${error.message}`, { cause: error });
+  }
+  return fileTrouble(error);
+}
+
+/** A folder or file that this user may not use, or a disk that is full. */
+function fileTrouble(error: unknown): Trouble | null {
+  if (!(error instanceof Error) || !("code" in error) || !("path" in error)) return null;
+  const { code, path } = error;
+  return fileCodes.has(String(code)) ? new Trouble(2, `${path}: ${code}`, { cause: error }) : null;
+}
+
+const fileCodes = new Set(["EACCES", "EPERM", "EROFS", "ENOSPC", "ENOTDIR", "EISDIR", "EEXIST"]);
+
+/** What the control plane's refusal or absence means to whoever typed the command. */
+export function failureTrouble({ kind, message }: Failure): Trouble {
+  if (kind === "unauthorized") {
+    return new Trouble(2, `the control plane refuses the key in FD_API_KEY (${message})`);
+  }
+  if (away.has(kind)) return new Trouble(3, `the control plane can't be reached: ${message}`);
+  if (kind === "too_large") {
+    return new Trouble(2, `over the control plane's limit of 2 MiB for one request (${message})`);
+  }
+  return new Trouble(2, message);
+}
+
+const away: ReadonlySet<Failure["kind"]> = new Set(["unavailable", "rate_limited", "timeout"]);
+
+/** What a person can mend, said in one line; ends the program with its exit code. */
+export class Trouble extends Error {
+  override readonly name = "Trouble";
+  readonly exitCode: ExitCode;
+
+  constructor(exitCode: ExitCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.exitCode = exitCode;
+  }
+}
+
+/** 1: the run failed, or something required is missing. 2: bad usage or configuration. 3: a service can't be reached. */
+export type ExitCode = 1 | 2 | 3;
+
+/** One line on standard error. */
+export function sayProblem(problem: string): void {
+  process.stderr.write(`stateplane: ${plain(problem)}\n`);
+}

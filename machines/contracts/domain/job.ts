@@ -1,0 +1,155 @@
+import { type } from "arktype";
+import { type Failure, terminal } from "./failure.ts";
+import { isJsonObject, type JsonObject } from "./json.ts";
+
+/** The five step types a worker executes. The gateway's own `human` is not among them. */
+export const stepTypes = ["llm", "tool", "retrieval", "sandbox", "approval"] as const;
+export type StepType = (typeof stepTypes)[number];
+
+export function isStepType(text: string): text is StepType {
+  return (stepTypes as readonly string[]).includes(text);
+}
+
+/** A step as it stands on the stream, whichever of the two wire forms it came in. */
+export interface Job {
+  runId: string;
+  stepId: string;
+  stepType: StepType;
+  input: JsonObject;
+  tenantId: string | null;
+  projectId: string | null;
+  agentId: string | null;
+  /** W3C trace id (32 hex digits) and span id (16) of whoever enqueued the step. */
+  traceId: string | null;
+  spanId: string | null;
+  /** Epoch milliseconds; null when the envelope did not say. */
+  createdAt: number | null;
+}
+
+/** A job that can't be run. With both ids it can still be reported; without, only dead-lettered. */
+export interface UnsoundJob {
+  failure: Failure;
+  runId: string | null;
+  stepId: string | null;
+}
+
+export type ParsedJob = { sound: true; job: Job } | { sound: false; unsound: UnsoundJob };
+
+const nullableText = type("string | null | undefined");
+const id = type("0 < string <= 255");
+const payload = type({
+  run_id: id,
+  step_id: id,
+  step_type: "string",
+  "input?": "unknown",
+  "context?": "unknown",
+});
+const context = type({
+  "tenant_id?": nullableText,
+  "project_id?": nullableText,
+  "agent_id?": nullableText,
+  "trace_id?": nullableText,
+  "span_id?": nullableText,
+});
+
+/**
+ * Reads a stream entry: the envelope (JSON in `data`) or the legacy flat fields. Never throws: an
+ * entry that can't be run comes back as a value that says why, so that no entry is stranded.
+ */
+export function parseJob(fields: Readonly<Record<string, string>>): ParsedJob {
+  const data = fields["data"];
+  return data === undefined ? parseFlat(fields) : parseEnvelope(data);
+}
+
+function parseEnvelope(data: string): ParsedJob {
+  const envelope = parseJson(data);
+  if (envelope === undefined) return unsound("the entry's `data` field is not JSON");
+  if (!isJsonObject(envelope)) {
+    return unsound("the entry's `data` field: expected a JSON object");
+  }
+  if (!isJsonObject(envelope["payload"])) {
+    return unsound("the envelope's `payload`: expected an object");
+  }
+  const createdAt = envelope["created_at"];
+  return parsePayload(envelope["payload"], typeof createdAt === "number" ? createdAt : null);
+}
+
+function parseFlat(fields: Readonly<Record<string, string>>): ParsedJob {
+  const input = fields["input"] === undefined ? {} : parseJson(fields["input"]);
+  const { run_id, step_id, step_type, tenant_id, project_id, agent_id, trace_id, span_id } = fields;
+  if (run_id === undefined && step_id === undefined) {
+    return unsound("the entry has neither a `data` field nor `run_id` and `step_id`");
+  }
+  if (input === undefined) {
+    return unsound("the entry's `input` field is not JSON", { run_id, step_id });
+  }
+  const flat = { run_id, step_id, step_type, input };
+  const scope = { tenant_id, project_id, agent_id, trace_id, span_id };
+  return parsePayload({ ...flat, context: scope }, null);
+}
+
+function parsePayload(raw: Record<string, unknown>, createdAt: number | null): ParsedJob {
+  const read = payload(raw);
+  if (read instanceof type.errors) return unsound(`the job's ${read.summary}`, raw);
+  if (!isStepType(read.step_type)) {
+    return unsound(`the job's step_type "${read.step_type.slice(0, 64)}" is unknown here`, raw);
+  }
+  const input = read.input ?? {};
+  if (!isJsonObject(input)) return unsound("the job's `input`: expected an object", raw);
+  const scope = context(read.context ?? {});
+  if (scope instanceof type.errors) return unsound(`the job's context: ${scope.summary}`, raw);
+  return {
+    sound: true,
+    job: {
+      runId: read.run_id,
+      stepId: read.step_id,
+      stepType: read.step_type,
+      input,
+      tenantId: scope.tenant_id ?? null,
+      projectId: scope.project_id ?? null,
+      agentId: scope.agent_id ?? null,
+      traceId: scope.trace_id ?? null,
+      spanId: scope.span_id ?? null,
+      createdAt,
+    },
+  };
+}
+
+function unsound(problem: string, raw: Record<string, unknown> = {}): ParsedJob {
+  const named = (value: unknown) => (id.allows(value) ? value : null);
+  const failure = terminal("invalid_job", problem);
+  return {
+    sound: false,
+    unsound: { failure, runId: named(raw["run_id"]), stepId: named(raw["step_id"]) },
+  };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The envelope that {@link parseJob} reads, as the reference gateway writes it. */
+export function toEnvelope(job: Job, attempts = 0): string {
+  return JSON.stringify({
+    id: job.stepId,
+    payload: {
+      run_id: job.runId,
+      step_id: job.stepId,
+      step_type: job.stepType,
+      input: job.input,
+      context: {
+        tenant_id: job.tenantId,
+        project_id: job.projectId,
+        ...(job.agentId === null ? {} : { agent_id: job.agentId }),
+        trace_id: job.traceId,
+        span_id: job.spanId,
+      },
+    },
+    created_at: job.createdAt,
+    attempts,
+  });
+}

@@ -1,0 +1,55 @@
+import { type } from "arktype";
+import type { Job } from "./job.ts";
+import type { JsonObject, Json } from "./json.ts";
+
+/** Names a step in a store. */
+export interface StepKey {
+  runId: string;
+  stepId: string;
+}
+
+/** A persisted step actor: XState's own snapshot, and the version of the chart that wrote it. */
+export interface StepSnapshot {
+  version: number;
+  /** What `actor.getPersistedSnapshot()` returned: value, context, status. Checked on reading. */
+  snapshot: JsonObject;
+}
+
+/** What a store keeps of one step between two lives of its actor. */
+export interface StepRecord extends StepKey {
+  /** `open`: taken by a worker; `parked`: waiting as data; `recorded`: the result is in the outbox. */
+  phase: "open" | "parked" | "recorded" | "reported";
+  fence: number;
+  /** The envelope that wakes it; null while nobody needs it. */
+  job: Job | null;
+  /** Unparsed: snapshots and journals are data from outside and are checked by the reader. */
+  snapshot: unknown;
+  result: unknown;
+  journal: unknown[];
+  /** The states passed so far, over all lives. */
+  path: string[];
+  /** Epoch milliseconds at which the timer set wakes it; null for never. */
+  wakeAt: number | null;
+}
+
+/**
+ * One line of a step's journal. An effect is identified by `effect`: its name, the digest of its input and
+ * its occurrence, so that a second walk through the same handler finds the same effects.
+ */
+export const journalEntryShape = type({
+  event: "'begun'",
+  effect: "string",
+  /** Epoch milliseconds. */
+  at: "number",
+  /** Digest of the grant that this effect spends. */
+  "grant?": "string",
+}).or({
+  event: "'completed'",
+  effect: "string",
+  at: "number",
+  result: "unknown",
+});
+
+export type JournalEntry =
+  | { event: "begun"; effect: string; at: number; grant?: string }
+  | { event: "completed"; effect: string; at: number; result: Json };

@@ -1,0 +1,64 @@
+import { type Job, parseJob } from "../domain/job.ts";
+import type { Json } from "../domain/json.ts";
+import type { StepKey, StepRecord } from "../domain/record.ts";
+
+/** A step's record as stores keep it: every part as text, absent or empty when there is none. */
+export type RecordText = Partial<
+  Record<"phase" | "fence" | "job" | "snapshot" | "result" | "path" | "wakeAt", string>
+>;
+
+const phases: readonly StepRecord["phase"][] = ["open", "parked", "recorded", "reported"];
+
+/**
+ * A record as read from a store. Never throws: text that is not JSON comes back as that text, for the reader
+ * of snapshots, results and journals to refuse with its name.
+ */
+export function readRecordText(
+  key: StepKey,
+  text: RecordText,
+  journal: readonly string[],
+): StepRecord {
+  const path = looseJson(text.path);
+  const isPath = Array.isArray(path) && path.every((state) => typeof state === "string");
+  return {
+    runId: key.runId,
+    stepId: key.stepId,
+    phase: phases.find((phase) => phase === text.phase) ?? "open",
+    fence: number(text.fence) ?? 0,
+    job: readJob(text.job),
+    snapshot: looseJson(text.snapshot),
+    result: looseJson(text.result),
+    journal: journal.map(looseJson),
+    path: isPath ? path : [],
+    wakeAt: number(text.wakeAt),
+  };
+}
+
+/** `{runId}/{stepId}`, escaped so that no two steps share one whatever their ids contain. */
+export function recordId({ runId, stepId }: StepKey): string {
+  return `${escape(runId)}/${escape(stepId)}`;
+}
+
+function escape(id: string): string {
+  return id.replaceAll("%", "%25").replaceAll("/", "%2F");
+}
+
+/** The value of JSON text, or the text itself where it is none; null for nothing. */
+export function looseJson(text: string | undefined | null): Json {
+  if (text === undefined || text === null || text === "") return null;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function readJob(envelope: string | undefined): Job | null {
+  const parsed = envelope ? parseJob({ data: envelope }) : null;
+  return parsed?.sound ? parsed.job : null;
+}
+
+function number(text: string | undefined): number | null {
+  const value = text ? Number(text) : Number.NaN;
+  return Number.isFinite(value) ? value : null;
+}

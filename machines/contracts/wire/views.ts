@@ -1,0 +1,72 @@
+import { type } from "arktype";
+import { readApprovalStatus, readRunStatus, readStepStatus } from "../domain/status.ts";
+
+/** A status field read in either spelling; anything else is an error that lists what was expected. */
+const status = <S extends string>(read: (text: string) => S | undefined, what: string) =>
+  type("string").pipe((text, ctx) => read(text) ?? ctx.error(`a ${what} status`));
+
+const text = type("string | null | undefined").pipe((value) => value ?? null);
+const count = type("number | null | undefined").pipe((value) => value ?? null);
+
+/**
+ * RunResponse of the control plane (wire contract 1.3), with extra keys passed over. The last three are our own
+ * control plane's; the reference gateway leaves them out.
+ */
+export const runView = type({
+  id: "string",
+  status: status(readRunStatus, "run"),
+  "project_id?": text,
+  "agent_version_id?": text,
+  "input?": "unknown",
+  "output?": "unknown",
+  "input_tokens?": count,
+  "output_tokens?": count,
+  "tool_calls?": count,
+  "cost_cents?": count,
+  "created_at?": text,
+  "started_at?": text,
+  "completed_at?": text,
+  "agent_id?": text,
+  "status_reason?": text,
+  "error?": "unknown",
+});
+export type RunView = typeof runView.infer;
+
+/** StepResponse of the control plane; `name` and `started_at` only from our own. */
+export const stepView = type({
+  id: "string",
+  run_id: "string",
+  step_type: "string",
+  status: status(readStepStatus, "step"),
+  "step_number?": count,
+  "input?": "unknown",
+  "output?": "unknown",
+  "error?": "unknown",
+  "tool_name?": text,
+  "model?": text,
+  "input_tokens?": count,
+  "output_tokens?": count,
+  "created_at?": text,
+  "completed_at?": text,
+  "name?": text,
+  "started_at?": text,
+});
+export type StepView = typeof stepView.infer;
+
+/** ApprovalResponse of the control plane; `digest` only where it advertises approvals. */
+export const approvalView = type({
+  id: "string",
+  run_id: "string",
+  step_id: "string",
+  status: status(readApprovalStatus, "approval"),
+  "action_type?": text,
+  "action_details?": "unknown",
+  "reason?": text,
+  "digest?": text,
+  "created_at?": text,
+  "expires_at?": text,
+  "resolved_by?": text,
+  "resolved_at?": text,
+  "resolution_note?": text,
+});
+export type ApprovalView = typeof approvalView.infer;
