@@ -12,8 +12,8 @@ export interface Allowlist {
   denied: readonly string[];
 }
 
-/** What a watcher is told of a step's life in this worker. */
-export type StepNews =
+/** What a watcher is told of a step's session in this worker. */
+export type StepEventNotice =
   | { kind: "entered"; runId: string; stepId: string; stepType: StepType | null; state: string }
   | {
       kind: "ended";
@@ -21,8 +21,8 @@ export type StepNews =
       stepId: string;
       stepType: StepType | null;
       how: StepEnd | "crashed";
-      /** The top-level states passed, over all lives of the step. */
-      path: readonly string[];
+      /** The top-level states passed, over all sessions of the step. */
+      stateHistory: readonly string[];
       snapshot: SnapshotFrom<typeof stepMachine> | null;
     };
 
@@ -54,7 +54,7 @@ export interface RuntimeOptions {
   policy?: (action: Action, job: Job) => Verdict;
   /** Replaces or adds the work of a step type. */
   handlers?: Partial<Record<StepType, StepHandler>>;
-  onNews?: (news: StepNews) => void;
+  onStepEvent?: (notice: StepEventNotice) => void;
   /** XState's inspection stream of the whole system, for Stately's tools. */
   inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void);
 }
@@ -80,6 +80,6 @@ export const defaultOptions: RuntimeOptions = {
   allowlist: { allowed: [], approvalRequired: [], denied: [] },
   inDoubt: "ask",
   defaultModel: "claude-sonnet-4-20250514",
-  // The gateway answers 400 above 2 MiB (wire contract 1.2); the margin is for what proxies add.
+  // The gateway answers 400 above 2 MiB; the margin is for what proxies add.
   maxReportBytes: 2 * 1024 * 1024 - 16 * 1024,
 };

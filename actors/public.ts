@@ -3,10 +3,21 @@
  * are reached through the command line; a program that composes its own brings its own.
  */
 export { type Runtime, startRuntime } from "./runtime.ts";
-export { type Allowlist, defaultOptions, type RuntimeOptions, type StepNews } from "./options.ts";
+export {
+  type Allowlist,
+  defaultOptions,
+  type RuntimeOptions,
+  type StepEventNotice,
+} from "./options.ts";
 export type { RuntimePorts } from "./ports.ts";
 export { systemClock } from "./runtime.ts";
-export type { Effect, Permission, StepHandler, StepScope, Work } from "./handlers/handler.ts";
+export type {
+  Effect,
+  Permission,
+  StepHandler,
+  StepScope,
+  HandlerResult,
+} from "./handlers/handler.ts";
 export type { Action, Ask, Grant } from "../machines/contracts/domain/action.ts";
 export { type Failure, retryable, terminal } from "../machines/contracts/domain/failure.ts";
 export { type Job, parseJob, toEnvelope } from "../machines/contracts/domain/job.ts";

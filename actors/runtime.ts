@@ -4,14 +4,14 @@ import type { Log, Clock } from "../machines/contracts/ports/clock.ts";
 import { type SupervisorEvent, supervisorMachine } from "../machines/supervisor/machine.ts";
 import { Bulkheads } from "./step/execute.ts";
 import { handlersFor } from "./handlers/handlers.ts";
-import { nursery, type Alive, type Household } from "./step/spawn.ts";
+import { spawner, type RunningStep, type WorkerContext } from "./step/spawn.ts";
 import type { RuntimeOptions } from "./options.ts";
 import type { RuntimePorts } from "./ports.ts";
 import { cancellations } from "./sources/cancellations.ts";
 import { grace, heartbeat, timers } from "./sources/periodic.ts";
 import { jobsSource } from "./sources/jobs.ts";
 import { bindStep } from "./step/bind.ts";
-import type { StepLife } from "./step/session.ts";
+import type { StepSession } from "./step/session.ts";
 import { watchAvailability } from "./watch-availability.ts";
 
 /** A worker at work. `await using` stops it. */
@@ -24,7 +24,7 @@ export interface Runtime extends AsyncDisposable {
   readonly ended: Promise<{ fault: string | null }>;
   snapshot(): SnapshotFrom<typeof supervisorMachine>;
   /** Steps alive now. */
-  steps(): readonly Alive[];
+  steps(): readonly RunningStep[];
 }
 
 /** Restarts that a source's failures may cause before the worker gives up: Redis may be away for minutes. */
@@ -41,10 +41,10 @@ export function startRuntime(ports: RuntimePorts, options: RuntimeOptions): Runt
     const settled: Promise<unknown> = work.catch(() => {}).finally(() => pending.delete(settled));
     pending.add(settled);
   };
-  const lives = new WeakMap<AnyActorRef, StepLife>();
+  const sessions = new WeakMap<AnyActorRef, StepSession>();
   const availability = watchAvailability(ports, track);
   const watched = { ...ports, controlPlane: availability.controlPlane };
-  const household: Household = {
+  const worker: WorkerContext = {
     ports: watched,
     options,
     machine: bindStep({
@@ -52,9 +52,9 @@ export function startRuntime(ports: RuntimePorts, options: RuntimeOptions): Runt
       options,
       handlers: handlersFor(watched, options),
       bulkheads: new Bulkheads(options.bulkheads),
-      lives,
+      sessions,
     }),
-    lives,
+    sessions,
     alive: new Map(),
     track,
     log: (key) => stepLog(ports.log, key),
@@ -62,11 +62,11 @@ export function startRuntime(ports: RuntimePorts, options: RuntimeOptions): Runt
   const supervisor = createActor(
     supervisorMachine.provide({
       actors: {
-        nursery: nursery(household),
+        spawner: spawner(worker),
         jobs: jobsSource(watched, options, track),
-        heartbeat: heartbeat(household),
-        timers: timers(household),
-        cancellations: cancellations(household),
+        heartbeat: heartbeat(worker),
+        timers: timers(worker),
+        cancellations: cancellations(worker),
         grace: grace(ports.clock),
       },
     }),
@@ -98,18 +98,18 @@ export function startRuntime(ports: RuntimePorts, options: RuntimeOptions): Runt
     if (supervisor.getSnapshot().status === "active") supervisor.send(event);
   };
   const stop = async () => {
-    tell({ type: "stop" });
+    tell({ type: "stop.requested" });
     await ended;
   };
   return {
     async drain(graceMs) {
-      tell({ type: "drain", graceMs });
+      tell({ type: "drain.requested", graceMs });
       await ended;
     },
     stop,
     ended,
     snapshot: () => supervisor.getSnapshot(),
-    steps: () => [...household.alive.values()],
+    steps: () => [...worker.alive.values()],
     [Symbol.asyncDispose]: stop,
   };
 }

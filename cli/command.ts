@@ -18,6 +18,6 @@ export interface Context {
  * Does what was asked.
  *
  * @returns the exit code
- * @throws Trouble, InvalidSetting or StoreUnreachable for what a person can mend
+ * @throws CliError, InvalidSetting or StoreUnreachable for what a person can fix
  */
 export type Command = (context: Context) => Promise<number>;

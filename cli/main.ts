@@ -1,5 +1,5 @@
 import { help } from "./help.ts";
-import { sayProblem } from "./output/errors.ts";
+import { printError } from "./output/errors.ts";
 import { parseCommand } from "./program.ts";
 import manifest from "../package.json" with { type: "json" };
 
@@ -10,7 +10,7 @@ export const version: string = manifest.version;
  * Runs one command line in this process.
  *
  * @returns the exit code: 0 done, 1 the run failed, 2 bad usage or configuration, 3 a service can't be reached,
- *   130 called off by a signal
+ *   130 cancelled by a signal
  */
 export async function main(argv: readonly string[]): Promise<number> {
   const parsed = parseCommand(argv);
@@ -23,7 +23,7 @@ export async function main(argv: readonly string[]): Promise<number> {
       return 0;
     case "usage": {
       const see = `stateplane ${parsed.of === null ? "" : `${parsed.of} `}--help`;
-      sayProblem(`${parsed.problem} (see: ${see})`);
+      printError(`${parsed.problem} (see: ${see})`);
       return 2;
     }
     case "run": {

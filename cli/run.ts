@@ -1,8 +1,8 @@
 import { commands } from "./commands/commands.ts";
 import { loadConfig } from "./config/load-config.ts";
 import { createOutput } from "./output/output.ts";
-import { sayProblem } from "./output/errors.ts";
-import { toTrouble } from "./output/errors.ts";
+import { printError } from "./output/errors.ts";
+import { toCliError } from "./output/errors.ts";
 import type { Invocation } from "./program.ts";
 import { listenForStop } from "./stopping.ts";
 
@@ -20,10 +20,10 @@ export async function run(invocation: Invocation): Promise<number> {
     return await command({ invocation, config, env, folder, output, stopping });
   } catch (error) {
     if (stopping.signal.aborted) return 130;
-    const trouble = toTrouble(error);
-    sayProblem(trouble?.message ?? `unexpected: ${String(error)}; --debug shows where`);
+    const cliError = toCliError(error);
+    printError(cliError?.message ?? `unexpected: ${String(error)}; --debug shows where`);
     if (isDebug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
-    return trouble?.exitCode ?? 1;
+    return cliError?.exitCode ?? 1;
   } finally {
     stopping.release();
   }

@@ -34,7 +34,7 @@ export const requirements: readonly Requirement[] = [
   // A waiting step costs nothing.
   { id: "park.any-worker", promise: "any worker takes up a parked step" },
   {
-    id: "park.early-news",
+    id: "park.early-wake",
     promise: "an answer that arrives while a step is being parked is not lost",
   },
   { id: "park.deadline", promise: "deadlines are absolute times, swept by every worker" },
@@ -46,7 +46,7 @@ export const requirements: readonly Requirement[] = [
     promise: "a record that can't be read becomes a dead letter, never a fresh start",
   },
   { id: "version.read", promise: "what an earlier version parked is read and finished by today's" },
-  { id: "drain.handed-back", promise: "a draining worker hands its jobs back, uncounted" },
+  { id: "drain.released", promise: "a draining worker hands its jobs back, uncounted" },
   // Policy and people.
   { id: "policy.closed", promise: "policy that can't answer plainly never allows" },
   { id: "policy.deny-default", promise: "a tool that no list names is denied" },
@@ -75,7 +75,7 @@ export const requirements: readonly Requirement[] = [
   { id: "retry.bounds", promise: "a retry comes no sooner than asked for, and within its bounds" },
   { id: "bulkhead.limit", promise: "no more steps of a type execute at once than its limit" },
   { id: "status.spelling", promise: "statuses are read in either spelling" },
-  { id: "store.conformance", promise: "both homes keep the same promises" },
+  { id: "store.conformance", promise: "both backends keep the same promises" },
   // The public kit.
   { id: "kit.sound", promise: "the kit finds no fault in a sound handler" },
   { id: "kit.finds", promise: "the kit finds a planted bug, and prints how to see it again" },

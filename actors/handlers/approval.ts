@@ -13,7 +13,7 @@ export function approvalAction(job: Job): Action {
 /** An approval step is done when a person said yes to exactly what it shows, and never before. */
 export const approvalHandler: StepHandler = async ({ job, permission }) => {
   const permitted = permission(approvalAction(job));
-  if (!permitted.granted) return permitted.work;
+  if (!permitted.allowed) return permitted.result;
   return {
     kind: "done",
     output: {

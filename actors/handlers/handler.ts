@@ -6,7 +6,7 @@ import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
 
 /** How a handler's work came out. */
-export type Work =
+export type HandlerResult =
   | { kind: "done"; output: Json; usage?: Usage | null }
   | { kind: "asked"; asks: Ask[] }
   | { kind: "failed"; failure: Failure; usage?: Usage | null };
@@ -31,9 +31,9 @@ export interface Effect<T extends Json> {
 }
 
 export type Permission =
-  | { granted: true; grant: Grant | null }
+  | { allowed: true; grant: Grant | null }
   /** Nobody has said yes to exactly this action; the work that asks for it. */
-  | { granted: false; work: Work };
+  | { allowed: false; result: HandlerResult };
 
 /** All a handler may see and do. */
 export interface StepScope {
@@ -48,8 +48,8 @@ export interface StepScope {
   /** Runs an effect, or reads its result from the journal. On `ok: false` return `work` from the handler. */
   effect<T extends Json>(
     effect: Effect<T>,
-  ): Promise<{ ok: true; value: T } | { ok: false; work: Work }>;
+  ): Promise<{ ok: true; value: T } | { ok: false; result: HandlerResult }>;
 }
 
 /** The work of one step type. Called again from the start after a take-over; its effects are not. */
-export type StepHandler = (scope: StepScope) => Promise<Work>;
+export type StepHandler = (scope: StepScope) => Promise<HandlerResult>;

@@ -12,7 +12,7 @@ const modelParams = type({
   "max_tokens?": "number.integer > 0",
 }).or("null");
 
-/** The messages a step's input stands for (features 2.1): explicit ones, a task, or a prompt. */
+/** The messages a step's input stands for: explicit ones, a task, or a prompt. */
 export function toMessages(job: Job, repairNote: string | null): ModelMessage[] {
   const input = llmInput.assert(job.input);
   const text = input.task ?? input.prompt ?? input.content;
@@ -55,7 +55,7 @@ export function llmHandler(
         return reply.ok ? { ok: true, value: reply.value as ModelReply & JsonObject } : reply;
       },
     });
-    if (!asked.ok) return asked.work;
+    if (!asked.ok) return asked.result;
     const reply: ModelReply = asked.value;
     const failure = unfinished(reply);
     if (failure !== null) return { kind: "failed", failure, usage: reply.usage };

@@ -32,7 +32,7 @@ export function retrievalHandler({ retrievers }: Pick<RuntimePorts, "retrievers"
         return { ok: true, value: { documents, total_found: totalFound } };
       },
     });
-    if (!found.ok) return found.work;
+    if (!found.ok) return found.result;
     return { kind: "done", output: { ...found.value, query: input.query, collection } };
   };
 }

@@ -26,7 +26,7 @@ export function sandboxHandler({ sandbox }: Pick<RuntimePorts, "sandbox">): Step
         return run.ok ? { ok: true, value: { ...run.value } } : run;
       },
     });
-    if (!ran.ok) return ran.work;
+    if (!ran.ok) return ran.result;
     const { exitCode, timedOut, stdout, stderr, truncated } = ran.value;
     const output = {
       status: timedOut ? "timeout" : exitCode === 0 ? "completed" : "error",

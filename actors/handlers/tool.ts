@@ -16,7 +16,7 @@ export function toolHandler({ tools }: Pick<RuntimePorts, "tools">): StepHandler
   return async ({ job, signal, permission, effect }) => {
     const action = toolAction(job);
     const permitted = permission(action);
-    if (!permitted.granted) return permitted.work;
+    if (!permitted.allowed) return permitted.result;
     // Connects before the intent is journalled: a server that is down leaves nothing in doubt.
     const described = await tools.describe(action.name, signal);
     if (!described.ok) return { kind: "failed", failure: described.failure };
@@ -32,7 +32,7 @@ export function toolHandler({ tools }: Pick<RuntimePorts, "tools">): StepHandler
         return { ok: true, value: { result: result.value.content, server: result.value.server } };
       },
     });
-    if (!called.ok) return called.work;
+    if (!called.ok) return called.result;
     return { kind: "done", output: { ...called.value, tool: action.name } };
   };
 }

@@ -1,39 +1,40 @@
 import { type EventObject, fromCallback } from "xstate";
 import { readRunStatus, type RunStatus } from "../../machines/contracts/domain/status.ts";
-import type { Household } from "../step/spawn.ts";
+import type { WorkerContext } from "../step/spawn.ts";
 import { pause } from "./periodic.ts";
 
-/** Runs that a person or a budget ended: what is left of their steps is called off. */
-const calledOff: ReadonlySet<RunStatus> = new Set([
+/** Runs that a person or a budget ended: what is left of their steps is cancelled. */
+const cancelReason: ReadonlySet<RunStatus> = new Set([
   "cancelled",
   "budget_killed",
   "timeout",
   "airlock_blocked",
 ]);
 
-/** One run is looked at in this time: the reference allows a tenant 100 calls a minute, reports included. */
+/** One run is looked at in this time: FerrumDeck allows a tenant 100 calls a minute, reports included. */
 const pollMs = 3_000;
 /** Where changes are pushed, polling only mends what was missed while the stream was down. */
 const mendMs = 10_000;
 
 /**
- * Tells steps that their run was called off: by the control plane's event stream where it advertises one, and
+ * Tells steps that their run was cancelled: by the control plane's event stream where it advertises one, and
  * by looking at the runs in turn.
  */
-export function cancellations({ ports, alive, track }: Household) {
+export function cancellations({ ports, alive, track }: WorkerContext) {
   return fromCallback<EventObject, undefined>(() => {
     const stopped = new AbortController();
     const { signal } = stopped;
     const onChange = (runId: string, text: string) => {
       const status = readRunStatus(text);
-      if (status === undefined || !calledOff.has(status)) return;
-      for (const { life, tell } of alive.values()) {
-        if (life.key.runId === runId) tell({ type: "cancel", reason: `the run is ${status}` });
+      if (status === undefined || !cancelReason.has(status)) return;
+      for (const { session, tell } of alive.values()) {
+        if (session.key.runId === runId)
+          tell({ type: "cancel.requested", reason: `the run is ${status}` });
       }
     };
     let turn = 0;
     const look = async () => {
-      const runs = [...new Set([...alive.values()].map(({ life }) => life.key.runId))];
+      const runs = [...new Set([...alive.values()].map(({ session }) => session.key.runId))];
       turn += 1;
       const runId = runs[turn % runs.length];
       if (runId === undefined) return;

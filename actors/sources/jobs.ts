@@ -9,7 +9,7 @@ import { pause } from "./periodic.ts";
 const maxBatch = 64;
 const blockMs = 1_000;
 /** Far below what a step takes, and enough for several to end. */
-const lullMs = 2;
+const batchWaitMs = 2;
 
 /**
  * Takes over stale jobs and reads new ones, never more than there is room for. What arrives after the room
@@ -25,45 +25,45 @@ export function jobsSource(
     const stopped = new AbortController();
     /** With less room than this the read waits a moment for more, so that it is worth its round trip. */
     const fairShare = Math.min(Math.ceil(options.capacity / 4), maxBatch);
-    let room = 0;
+    let freeSlots = 0;
     let reading = new AbortController();
-    let roomy = Promise.withResolvers<void>();
+    let hasCapacity = Promise.withResolvers<void>();
     receive((command) => {
-      room = command.room;
-      if (room > 0) roomy.resolve();
-      if (room === 0) reading.abort();
+      freeSlots = command.freeSlots;
+      if (freeSlots > 0) hasCapacity.resolve();
+      if (freeSlots === 0) reading.abort();
     });
 
     let claimAt = 0;
     const take = async (): Promise<Delivery[]> => {
-      const count = Math.min(room, maxBatch);
+      const count = Math.min(freeSlots, maxBatch);
       if (ports.clock.monotonic() >= claimAt) {
         const stale = await ports.queue.claimStale(options.leaseMs, count);
         // A full hand means there is more; else look again when a lease could have run out.
         if (stale.length < count) claimAt = ports.clock.monotonic() + options.leaseMs / 4;
         if (stale.length > 0) return stale;
       }
-      return ports.queue.read(Math.min(room, maxBatch), blockMs, reading.signal);
+      return ports.queue.read(Math.min(freeSlots, maxBatch), blockMs, reading.signal);
     };
 
     const loop = async () => {
       let failures = 0;
       while (!stopped.signal.aborted) {
-        if (room === 0) {
-          roomy = Promise.withResolvers<void>();
-          await roomy.promise;
+        if (freeSlots === 0) {
+          hasCapacity = Promise.withResolvers<void>();
+          await hasCapacity.promise;
           continue;
         }
-        if (room < fairShare) await pause(ports.clock, lullMs, stopped.signal);
-        if (room === 0) continue;
+        if (freeSlots < fairShare) await pause(ports.clock, batchWaitMs, stopped.signal);
+        if (freeSlots === 0) continue;
         reading = new AbortController();
         try {
           const deliveries = await take();
           failures = 0;
-          const taken = stopped.signal.aborted ? [] : deliveries.slice(0, room);
+          const taken = stopped.signal.aborted ? [] : deliveries.slice(0, freeSlots);
           const surplus = deliveries.slice(taken.length).map(({ entryId }) => entryId);
           if (taken.length > 0) tell({ type: "jobs.received", deliveries: taken });
-          if (surplus.length > 0) await ports.queue.handBack(surplus);
+          if (surplus.length > 0) await ports.queue.release(surplus);
         } catch (error) {
           if (stopped.signal.aborted) return;
           failures += 1;
@@ -78,7 +78,7 @@ export function jobsSource(
     return () => {
       stopped.abort();
       reading.abort();
-      roomy.resolve();
+      hasCapacity.resolve();
     };
   });
 }

@@ -2,15 +2,15 @@ import { type EventObject, fromCallback } from "xstate";
 import type { Clock } from "../../machines/contracts/ports/clock.ts";
 import type { SupervisorEvent } from "../../machines/supervisor/machine.ts";
 import type { RuntimePorts } from "../ports.ts";
-import type { Household } from "../step/spawn.ts";
+import type { WorkerContext } from "../step/spawn.ts";
 
 /** Resolves after `ms`, or as soon as the signal is aborted; a timer left behind would hold the process. */
 export function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   const { promise, resolve } = Promise.withResolvers<void>();
-  const callOff = clock.timer(ms, resolve);
+  const cancelTimer = clock.timer(ms, resolve);
   const onAbort = () => {
-    callOff();
+    cancelTimer();
     resolve();
   };
   signal.addEventListener("abort", onAbort, { once: true });
@@ -52,7 +52,7 @@ export function repeating(
 }
 
 /** Renews the leases of all steps alive; a step whose lease is lost is told, and says no word more. */
-export function heartbeat({ ports, options, alive, track }: Household) {
+export function heartbeat({ ports, options, alive, track }: WorkerContext) {
   return repeating("heartbeat", options.leaseMs / 3, ports, track, async () => {
     const entryIds = [...alive.keys()];
     if (entryIds.length === 0) return;
@@ -62,7 +62,7 @@ export function heartbeat({ ports, options, alive, track }: Household) {
     for (const entryId of entryIds) {
       const step = alive.get(entryId);
       if (step === undefined) continue;
-      if (!lost.has(entryId)) step.life.leaseSeen = asked;
+      if (!lost.has(entryId)) step.session.leaseSeen = asked;
       // Acknowledged by its own last write, whose answer is on its way: that is an end, not a loss.
       else if (!step.actor.getSnapshot().hasTag("closing")) step.tell({ type: "lease.lost" });
     }
@@ -73,7 +73,7 @@ const everyMs = 1_000;
 const batch = 100;
 
 /** Wakes parked steps whose time has come. Every worker sweeps; the store lets each timer fire once. */
-export function timers({ ports, track }: Household) {
+export function timers({ ports, track }: WorkerContext) {
   return repeating("timers", everyMs, ports, track, async (signal) => {
     for (;;) {
       const woken = await ports.store.wakeDue(ports.clock.now(), batch);

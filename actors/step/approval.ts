@@ -1,14 +1,14 @@
 import type { Ask, Grant } from "../../machines/contracts/domain/action.ts";
 import { type Failure, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
-import { confirmLease, occasion, type StepWork, type WorkScope } from "./session.ts";
+import { confirmLease, retryStamp, type StepActivity, type ActivityScope } from "./session.ts";
 import { isStepEnded } from "../../machines/contracts/domain/status.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 
 /** Puts every open question to the control plane, and says there that the step waits. */
-export const requestApproval: StepWork = async (scope) => {
-  const { ports, options, life, context, signal } = scope;
+export const requestApproval: StepActivity = async (scope) => {
+  const { ports, options, session, context, signal } = scope;
   const failed = (failure: Failure) =>
-    ({ type: "failed", failure, costly: context.costly, ...occasion(ports) }) as const;
+    ({ type: "activity.failed", failure, costly: context.costly, ...retryStamp(ports) }) as const;
   const extensions = await ports.controlPlane.extensions(signal);
   if (!extensions.ok) return failed(extensions.failure);
 
@@ -17,17 +17,17 @@ export const requestApproval: StepWork = async (scope) => {
   for (const ask of context.asks) {
     const asked = extensions.value.has("approvals")
       ? await putQuestion(scope, ask, latest)
-      : // The reference keeps no question: its step's own status is the decision.
-        { ok: true as const, value: { ...ask, approvalId: life.key.stepId, expiresAt: latest } };
+      : // FerrumDeck keeps no question: its step's own status is the decision.
+        { ok: true as const, value: { ...ask, approvalId: session.key.stepId, expiresAt: latest } };
     if (!asked.ok) return failed(asked.failure);
     asks.push(asked.value);
   }
   await confirmLease(scope);
   const waiting = await ports.controlPlane.report(
     {
-      ...life.key,
-      fence: life.lease.fence,
-      idempotencyKey: `${life.key.runId}/${life.key.stepId}/waiting/${asks.map((ask) => ask.digest.slice(0, 16)).join("+")}`,
+      ...session.key,
+      fence: session.lease.fence,
+      idempotencyKey: `${session.key.runId}/${session.key.stepId}/waiting/${asks.map((ask) => ask.digest.slice(0, 16)).join("+")}`,
       body: {
         status: "waiting_approval",
         output: {
@@ -43,14 +43,15 @@ export const requestApproval: StepWork = async (scope) => {
     signal,
   );
   if (!waiting.ok) return failed(waiting.failure);
-  if (waiting.value === "ended") return { type: "cancel", reason: "the run has already ended" };
+  if (waiting.value === "ended")
+    return { type: "cancel.requested", reason: "the run has already ended" };
   return { type: "approval.requested", asks };
 };
 
-async function putQuestion(scope: WorkScope, ask: Ask, latest: number): Promise<Outcome<Ask>> {
-  const { ports, life, signal } = scope;
+async function putQuestion(scope: ActivityScope, ask: Ask, latest: number): Promise<Outcome<Ask>> {
+  const { ports, session, signal } = scope;
   await confirmLease(scope);
-  const put = await ports.controlPlane.requestApproval(life.key, ask, signal);
+  const put = await ports.controlPlane.requestApproval(session.key, ask, signal);
   if (!put.ok) return put;
   const expiry = put.value.expires_at == null ? latest : Date.parse(put.value.expires_at);
   const expiresAt = Number.isNaN(expiry) ? latest : Math.min(expiry, latest);
@@ -65,7 +66,7 @@ type Decision =
   | { kind: "failed"; failure: Failure };
 
 /** Reads what people decided. A grant counts only for the digest that was shown, and only in time. */
-export const readDecision: StepWork = async (scope) => {
+export const readDecision: StepActivity = async (scope) => {
   const { ports, context, signal } = scope;
   const extensions = await ports.controlPlane.extensions(signal);
   if (!extensions.ok) return failed(scope, extensions.failure);
@@ -75,7 +76,7 @@ export const readDecision: StepWork = async (scope) => {
   return decide(scope, decisions);
 };
 
-function decide(scope: WorkScope, decisions: Decision[]): StepEvent {
+function decide(scope: ActivityScope, decisions: Decision[]): StepEvent {
   const grants: Grant[] = [];
   let isPending = false;
   for (const decision of decisions) {
@@ -94,7 +95,7 @@ function decide(scope: WorkScope, decisions: Decision[]): StepEvent {
   return { type: "approval.expired", failure: expiry(expired) };
 }
 
-async function readApproval(scope: WorkScope, ask: Ask): Promise<Decision> {
+async function readApproval(scope: ActivityScope, ask: Ask): Promise<Decision> {
   const { ports, signal } = scope;
   const id = ask.approvalId ?? "";
   const found = await ports.controlPlane.findApproval(id, signal);
@@ -118,13 +119,16 @@ async function readApproval(scope: WorkScope, ask: Ask): Promise<Decision> {
 }
 
 /**
- * The reference puts an approved step back on the stream without a marker, its status `running`; the parked
- * record is the grant (wire contract 1.3). A mere second delivery finds it still waiting.
+ * FerrumDeck puts an approved step back on the stream without a marker, its status `running`; the parked
+ * record is the grant. A mere second delivery finds it still waiting.
  */
-async function readReferenceStep({ ports, life, signal }: WorkScope, ask: Ask): Promise<Decision> {
-  const steps = await ports.controlPlane.steps(life.key.runId, signal);
+async function readReferenceStep(
+  { ports, session, signal }: ActivityScope,
+  ask: Ask,
+): Promise<Decision> {
+  const steps = await ports.controlPlane.steps(session.key.runId, signal);
   if (!steps.ok) return { kind: "failed", failure: steps.failure };
-  const step = steps.value.find(({ id }) => id === life.key.stepId);
+  const step = steps.value.find(({ id }) => id === session.key.stepId);
   if (step === undefined || isStepEnded(step.status)) {
     return {
       kind: "rejected",
@@ -132,16 +136,16 @@ async function readReferenceStep({ ports, life, signal }: WorkScope, ask: Ask): 
     };
   }
   if (step.status !== "running") return { kind: "pending" };
-  const grant = { digest: ask.digest, approvalId: life.key.stepId, resolvedBy: null };
+  const grant = { digest: ask.digest, approvalId: session.key.stepId, resolvedBy: null };
   return { kind: "granted", grant };
 }
 
 const expiry = (ask: Ask): Failure =>
   terminal("approval_expired", `nobody decided on ${ask.action.name} before the approval expired`);
 
-const failed = ({ ports, context }: WorkScope, failure: Failure): StepEvent => ({
-  type: "failed",
+const failed = ({ ports, context }: ActivityScope, failure: Failure): StepEvent => ({
+  type: "activity.failed",
   failure,
   costly: context.costly,
-  ...occasion(ports),
+  ...retryStamp(ports),
 });

@@ -18,12 +18,12 @@ export function permission(
 ): Permission {
   const wanted = actionDigest(context, action);
   const grant = context.grants.find(({ digest }) => digest === wanted);
-  if (grant !== undefined) return { granted: true, grant };
+  if (grant !== undefined) return { allowed: true, grant };
   if (context.verdict?.kind === "allow" && isOwnAction(context.job, action)) {
-    return { granted: true, grant: null };
+    return { allowed: true, grant: null };
   }
   const reason = context.verdict?.reason ?? "nobody has allowed this action";
-  return { granted: false, work: { kind: "asked", asks: [toAsk(context, action, reason)] } };
+  return { allowed: false, result: { kind: "asked", asks: [toAsk(context, action, reason)] } };
 }
 
 function isOwnAction(job: StepContext["job"], action: Action): boolean {

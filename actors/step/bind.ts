@@ -11,11 +11,11 @@ import type { RuntimePorts } from "../ports.ts";
 import {
   LeaseLost,
   StoreFailure,
-  type StepLife,
-  unwound,
-  occasion,
-  type StepWork,
-  type WorkScope,
+  type StepSession,
+  settlePendingWork,
+  retryStamp,
+  type StepActivity,
+  type ActivityScope,
 } from "./session.ts";
 import type { StepType } from "../../machines/contracts/domain/job.ts";
 import { backOff, park } from "./park.ts";
@@ -31,36 +31,36 @@ export interface Binding {
   options: RuntimeOptions;
   handlers: Record<StepType, StepHandler>;
   bulkheads: Bulkheads;
-  lives: WeakMap<AnyActorRef, StepLife>;
+  sessions: WeakMap<AnyActorRef, StepSession>;
 }
 
 /** What a write under way may take before the job is handed back regardless. */
 const lastWriteMs = 500;
 
-type Moment = { self: AnyActorRef; context: StepContext };
+type ActionArgs = { self: AnyActorRef; context: StepContext };
 
 /**
  * The production chart with real work behind its names. Each state's work runs outside the transition that
  * asked for it, under a signal of its own; what came of it is sent back as an event, unless the state was left.
  */
-export function bindStep({ ports, options, handlers, bulkheads, lives }: Binding) {
-  const lifeOf = (self: AnyActorRef): StepLife => {
-    const life = lives.get(self);
-    if (life === undefined)
-      throw new Error(`step actor ${self.id} has no life: only the nursery makes them`);
-    return life;
+export function bindStep({ ports, options, handlers, bulkheads, sessions }: Binding) {
+  const sessionOf = (self: AnyActorRef): StepSession => {
+    const session = sessions.get(self);
+    if (session === undefined)
+      throw new Error(`step actor ${self.id} has no session: only the spawner makes them`);
+    return session;
   };
 
   const ask =
-    (work: StepWork) =>
-    ({ self, context }: Moment): void => {
-      const life = lifeOf(self);
-      const signal = life.freshSignal();
+    (work: StepActivity) =>
+    ({ self, context }: ActionArgs): void => {
+      const session = sessionOf(self);
+      const signal = session.freshSignal();
       const actor = self as ActorRefFrom<typeof stepMachine>;
       const persist = () => actor.getPersistedSnapshot?.();
-      const scope: WorkScope = { ports, options, life, context, signal, persist };
-      const active = trace.setSpan(openTelemetry.active(), life.span);
-      life.trail(openTelemetry.with(active, () => perform(work, scope, actor)));
+      const scope: ActivityScope = { ports, options, session, context, signal, persist };
+      const active = trace.setSpan(openTelemetry.active(), session.span);
+      session.track(openTelemetry.with(active, () => perform(work, scope, actor)));
     };
 
   return stepMachine.provide({
@@ -76,20 +76,20 @@ export function bindStep({ ports, options, handlers, bulkheads, lives }: Binding
       settle: ask(settle),
       park: ask(park),
       backOff: ask(backOff),
-      abort: ({ self }) => lifeOf(self).abort(),
-      handBack: ({ self }) => {
-        const life = lifeOf(self);
-        // A journal entry under way still belongs to this life: handed back before it, it would be refused.
-        const last = unwound(life, ports.clock, lastWriteMs);
-        life.trail(last.then(() => ports.queue.handBack([life.delivery.entryId])));
+      abort: ({ self }) => sessionOf(self).abort(),
+      release: ({ self }) => {
+        const session = sessionOf(self);
+        // A journal entry under way still belongs to this session: handed back before it, it would be refused.
+        const last = settlePendingWork(session, ports.clock, lastWriteMs);
+        session.track(last.then(() => ports.queue.release([session.delivery.entryId])));
       },
     },
   });
 }
 
 async function perform(
-  work: StepWork,
-  scope: WorkScope,
+  work: StepActivity,
+  scope: ActivityScope,
   actor: ActorRefFrom<typeof stepMachine>,
 ): Promise<void> {
   // The transition that asked for this work must be over before its outcome arrives.
@@ -108,17 +108,22 @@ async function perform(
  * step is let go, to be taken over, and after too many deliveries to end in the dead letters.
  */
 function toEvent(
-  scope: WorkScope,
+  scope: ActivityScope,
   actor: ActorRefFrom<typeof stepMachine>,
   error: unknown,
 ): StepEvent {
   if (error instanceof LeaseLost) return { type: "lease.lost" };
   const message = error instanceof Error ? error.message : String(error);
-  const letGo: StepEvent = { type: "store.failed", message };
-  if (error instanceof StoreFailure) return letGo;
-  scope.life.log.error({ err: error }, "an effect failed unexpectedly");
+  const abandon: StepEvent = { type: "store.failed", message };
+  if (error instanceof StoreFailure) return abandon;
+  scope.session.log.error({ err: error }, "an effect failed unexpectedly");
   const failure = terminal("internal", `unexpected: ${message}`.slice(0, 500));
   const { costly } = scope.context;
-  const failed: StepEvent = { type: "failed", failure, costly, ...occasion(scope.ports) };
-  return actor.getSnapshot().can(failed) ? failed : letGo;
+  const failed: StepEvent = {
+    type: "activity.failed",
+    failure,
+    costly,
+    ...retryStamp(scope.ports),
+  };
+  return actor.getSnapshot().can(failed) ? failed : abandon;
 }

@@ -3,47 +3,47 @@ import { terminal, type Outcome, type Failure } from "../../machines/contracts/d
 import type { JournalEntry, StepKey } from "../../machines/contracts/domain/record.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import { digestOf, actionDigest, toAsk } from "./approvals.ts";
-import type { Effect, Work } from "../handlers/handler.ts";
-import { LeaseLost, stored, confirmLease, type WorkScope, StoreFailure } from "./session.ts";
+import type { Effect, HandlerResult } from "../handlers/handler.ts";
+import { LeaseLost, stored, confirmLease, type ActivityScope, StoreFailure } from "./session.ts";
 import { traced } from "../tracing.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
 
 /**
- * Runs effects of one handler call under the journal's rules (DESIGN section 4): a completed effect is read,
+ * Runs effects of one handler call under the journal's rules: a completed effect is read,
  * never repeated; one begun and not completed is in doubt, and unless it is safe to repeat, a person decides.
  */
-export function effectRunner(scope: WorkScope) {
+export function effectRunner(scope: ActivityScope) {
   const occurrences = new Map<string, number>();
 
   return async <T extends Json>(
     effect: Effect<T>,
-  ): Promise<{ ok: true; value: T } | { ok: false; work: Work }> => {
-    const { life, signal } = scope;
+  ): Promise<{ ok: true; value: T } | { ok: false; result: HandlerResult }> => {
+    const { session, signal } = scope;
     signal.throwIfAborted();
     const name = `${effect.name}#${digestOf(effect.input).slice(0, 16)}`;
     const occurrence = (occurrences.get(name) ?? 0) + 1;
     occurrences.set(name, occurrence);
     const id = `${name}#${occurrence}`;
-    const key = `${life.key.runId}/${life.key.stepId}/${id}`;
+    const key = `${session.key.runId}/${session.key.stepId}/${id}`;
     const done = () => traced(effect.name, () => effect.run(signal, key));
 
     let { grant } = effect;
     if (effect.repeat === "free" && grant === undefined) {
-      return toWork(await done());
+      return toHandlerResult(await done());
     }
-    if (life.journal.isCompleted(id)) {
-      const kept = await unstow(scope.ports.artifacts, life.key, life.journal.result(id));
+    if (session.journal.isCompleted(id)) {
+      const kept = await restore(scope.ports.artifacts, session.key, session.journal.result(id));
       if ("value" in kept) return { ok: true, value: kept.value as T };
       // A passing failure is known not to have happened: it is tried again.
-      if (!kept.failure.retryable) return toWork({ ok: false, ...kept });
+      if (!kept.failure.retryable) return toHandlerResult({ ok: false, ...kept });
     }
-    if (effect.repeat === "unsafe" && life.journal.isInDoubt(id)) {
+    if (effect.repeat === "unsafe" && session.journal.isInDoubt(id)) {
       const settled = settleDoubt(scope, effect, id);
-      if ("kind" in settled) return { ok: false, work: settled };
+      if ("kind" in settled) return { ok: false, result: settled };
       grant = settled;
-    } else if (grant !== undefined && (life.journal.spentBy(grant.digest) ?? id) !== id) {
+    } else if (grant !== undefined && (session.journal.spentBy(grant.digest) ?? id) !== id) {
       const message = `the grant for ${effect.name} was already used`;
-      return { ok: false, work: { kind: "failed", failure: terminal("policy_denied", message) } };
+      return { ok: false, result: { kind: "failed", failure: terminal("policy_denied", message) } };
     }
     // A grant is spent by being written down before it is used.
     if (effect.repeat === "unsafe" || grant !== undefined) {
@@ -56,34 +56,38 @@ export function effectRunner(scope: WorkScope) {
     if (!outcome.ok && outcome.failure.kind === "in_doubt") {
       const settled = settleDoubt(scope, effect, id);
       // A grant given for this doubt was spent on the try just made: the next doubt is a new question.
-      return { ok: false, work: "kind" in settled ? settled : { kind: "failed", ...outcome } };
+      return { ok: false, result: "kind" in settled ? settled : { kind: "failed", ...outcome } };
     }
     if (outcome.ok || !outcome.failure.retryable || effect.repeat === "unsafe") {
-      const result = await stow(scope.ports.artifacts, life.key, outcome);
+      const result = await offload(scope.ports.artifacts, session.key, outcome);
       const at = scope.ports.clock.now();
       await append(scope, { event: "completed", effect: id, at, result });
     }
-    return toWork(outcome);
+    return toHandlerResult(outcome);
   };
 }
 
-const begun = (scope: WorkScope, effect: string, grant: Grant | undefined): JournalEntry => ({
+const begun = (scope: ActivityScope, effect: string, grant: Grant | undefined): JournalEntry => ({
   event: "begun",
   effect,
   at: scope.ports.clock.now(),
   ...(grant === undefined ? {} : { grant: grant.digest }),
 });
 
-async function append({ ports, life }: WorkScope, entry: JournalEntry): Promise<void> {
-  const written = await stored(ports.store.append(life.lease, [entry]));
-  if (written === "lost")
+async function append({ ports, session }: ActivityScope, entry: JournalEntry): Promise<void> {
+  const written = await stored(ports.store.append(session.lease, [entry]));
+  if (written === "lease-lost")
     throw new LeaseLost("the journal refused a write: the fence has moved on");
-  life.journal.add(entry);
+  session.journal.add(entry);
 }
 
 /** The grant that lets an effect in doubt run again, or the work that asks for it or gives it up. */
-function settleDoubt(scope: WorkScope, effect: Effect<Json>, id: string): Grant | Work {
-  const { context, life, options } = scope;
+function settleDoubt(
+  scope: ActivityScope,
+  effect: Effect<Json>,
+  id: string,
+): Grant | HandlerResult {
+  const { context, session, options } = scope;
   const message = `${effect.name} was begun and may have happened: its outcome was never recorded`;
   if (options.inDoubt === "fail") {
     return { kind: "failed", failure: terminal("in_doubt", message, { effect: id }) };
@@ -92,18 +96,18 @@ function settleDoubt(scope: WorkScope, effect: Effect<Json>, id: string): Grant 
   // Each doubt is a question of its own: the grant that answered the last one is spent.
   for (let doubt = 1; ; doubt += 1) {
     const action: Action = { kind: "repeat", name: effect.name, input: { ...input, doubt } };
-    const wanted = actionDigest(life.key, action);
-    if (life.journal.spentBy(wanted) !== undefined) continue;
+    const wanted = actionDigest(session.key, action);
+    if (session.journal.spentBy(wanted) !== undefined) continue;
     const grant = context.grants.find((given) => given.digest === wanted);
-    return grant ?? { kind: "asked", asks: [toAsk(life.key, action, message)] };
+    return grant ?? { kind: "asked", asks: [toAsk(session.key, action, message)] };
   }
 }
 
-function toWork<T extends Json>(
+function toHandlerResult<T extends Json>(
   outcome: Outcome<T>,
-): { ok: true; value: T } | { ok: false; work: Work } {
+): { ok: true; value: T } | { ok: false; result: HandlerResult } {
   if (outcome.ok) return outcome;
-  return { ok: false, work: { kind: "failed", failure: outcome.failure } };
+  return { ok: false, result: { kind: "failed", failure: outcome.failure } };
 }
 
 /** A step's journal folded: what was begun, what was completed since, and with which grant. */
@@ -146,7 +150,7 @@ export class Journal {
 }
 
 /** What became of an effect, as the journal keeps it: a terminal failure is a result too. */
-export type Stowed = { value: Json } | { failure: Failure };
+export type KeptOutcome = { value: Json } | { failure: Failure };
 
 /** A longer result goes to an artifact, and the journal names it by digest. Bytes of JSON. */
 const maxInlineBytes = 256 * 1024;
@@ -156,10 +160,10 @@ const maxInlineBytes = 256 * 1024;
  *
  * @throws StoreFailure when a long one can't be kept
  */
-export async function stow(
+export async function offload(
   artifacts: ArtifactStore,
   step: StepKey,
-  outcome: Stowed,
+  outcome: KeptOutcome,
 ): Promise<JsonObject> {
   const content = JSON.stringify(outcome);
   if (Buffer.byteLength(content) <= maxInlineBytes) return outcome as unknown as JsonObject;
@@ -168,13 +172,17 @@ export async function stow(
   return { artifact: { id: kept.value.id, sha256: kept.value.sha256 } };
 }
 
-/** Reads what {@link stow} made; an artifact that is gone or changed is a failure of the step, never a repeat. */
-export async function unstow(artifacts: ArtifactStore, step: StepKey, kept: Json): Promise<Stowed> {
+/** Reads what {@link offload} made; an artifact that is gone or changed is a failure of the step, never a repeat. */
+export async function restore(
+  artifacts: ArtifactStore,
+  step: StepKey,
+  kept: Json,
+): Promise<KeptOutcome> {
   const { artifact } = (kept ?? {}) as { artifact?: { id: string; sha256: string } };
-  if (artifact === undefined) return kept as unknown as Stowed;
+  if (artifact === undefined) return kept as unknown as KeptOutcome;
   const found = await artifacts.get(step.runId, artifact.id);
   if (found.ok && found.value.ref.sha256 === artifact.sha256) {
-    return JSON.parse(new TextDecoder().decode(found.value.content)) as Stowed;
+    return JSON.parse(new TextDecoder().decode(found.value.content)) as KeptOutcome;
   }
   const why = found.ok ? "its content has changed" : found.failure.message;
   const message = `the result of a completed effect can't be read: artifact ${artifact.id}: ${why}`;

@@ -1,13 +1,16 @@
 import type { Job, StepType } from "../../machines/contracts/domain/job.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
-import type { StepHandler, Work } from "../handlers/handler.ts";
+import type { StepHandler, HandlerResult } from "../handlers/handler.ts";
 import { due } from "./pending.ts";
 import { permission } from "./approvals.ts";
 import { effectRunner } from "./effects.ts";
-import { occasion, type StepWork, type WorkScope } from "./session.ts";
+import { retryStamp, type StepActivity, type ActivityScope } from "./session.ts";
 
 /** Runs the step type's handler within its bulkhead and its deadline. */
-export function execute(handlers: Record<StepType, StepHandler>, bulkheads: Bulkheads): StepWork {
+export function execute(
+  handlers: Record<StepType, StepHandler>,
+  bulkheads: Bulkheads,
+): StepActivity {
   return async (scope) => {
     const { job } = scope.context;
     if (job === null) throw new Error("a job without content reached executing");
@@ -20,55 +23,60 @@ export function execute(handlers: Record<StepType, StepHandler>, bulkheads: Bulk
   };
 }
 
-async function handle(scope: WorkScope, job: Job, handler: StepHandler): Promise<StepEvent> {
-  const { context, life, signal } = scope;
+async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Promise<StepEvent> {
+  const { context, session, signal } = scope;
   const run = effectRunner(scope);
   let costly = context.costly;
-  const work = await handler({
+  const result = await handler({
     job,
     signal,
     repairNote: context.repairNote,
-    log: life.log,
+    log: session.log,
     permission: (action) => permission(context, action),
     effect: (effect) => {
       costly ||= effect.repeat !== "free";
       return run(effect);
     },
   });
-  return toEvent(scope, work, costly);
+  return toEvent(scope, result, costly);
 }
 
-function toEvent({ ports }: WorkScope, work: Work, costly: boolean): StepEvent {
-  switch (work.kind) {
+function toEvent({ ports }: ActivityScope, result: HandlerResult, costly: boolean): StepEvent {
+  switch (result.kind) {
     case "done":
-      return { type: "executed", output: work.output, usage: work.usage ?? null, costly };
+      return {
+        type: "execution.completed",
+        output: result.output,
+        usage: result.usage ?? null,
+        costly,
+      };
     case "asked":
-      return { type: "asked", asks: work.asks };
+      return { type: "approval.needed", asks: result.asks };
     case "failed": {
-      const { failure, usage = null } = work;
-      return { type: "failed", failure, usage, costly, ...occasion(ports) };
+      const { failure, usage = null } = result;
+      return { type: "activity.failed", failure, usage, costly, ...retryStamp(ports) };
     }
   }
 }
 
 /** The work, or the deadline that came first; then the state is left and the work aborted. */
 async function withinDeadline(
-  { ports, options, life }: WorkScope,
+  { ports, options, session }: ActivityScope,
   work: () => Promise<StepEvent>,
 ): Promise<StepEvent> {
   const { executingMs } = options.deadlines;
-  const { total } = due(life.job, options);
+  const { total } = due(session.job, options);
   const left = total === null ? executingMs : Math.min(executingMs, total - ports.clock.now());
   const which = left < executingMs ? "total" : "executing";
-  if (left <= 0) return { type: "deadline", which };
+  if (left <= 0) return { type: "deadline.reached", which };
   const { promise, resolve } = Promise.withResolvers<StepEvent>();
-  const callOff = ports.clock.timer(left, () => resolve({ type: "deadline", which }));
+  const cancelTimer = ports.clock.timer(left, () => resolve({ type: "deadline.reached", which }));
   try {
     const working = work();
-    life.trail(working);
+    session.track(working);
     return await Promise.race([working, promise]);
   } finally {
-    callOff();
+    cancelTimer();
   }
 }
 

@@ -1,32 +1,32 @@
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { stepMachineVersion } from "../../machines/step/machine.ts";
-import { stored, type StepWork } from "./session.ts";
+import { stored, type StepActivity } from "./session.ts";
 import { due } from "./pending.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 
-/** Puts the waiting step away as data, to be woken by news or by its timer, whichever comes first. */
-export const park: StepWork = async ({ ports, options, life, context, persist }) => {
+/** Puts the waiting step away as data, to be woken by notice or by its timer, whichever comes first. */
+export const park: StepActivity = async ({ ports, options, session, context, persist }) => {
   if (context.job === null) throw new Error("a job without content can't be parked");
   const { total } = due(context.job, options);
   const times = [context.retryAt, total, ...context.asks.map((ask) => ask.expiresAt)];
   const wakeAt = Math.min(...times.map((time) => time ?? Number.POSITIVE_INFINITY));
   const written = await stored(
-    ports.store.park(life.lease, {
+    ports.store.park(session.lease, {
       job: context.job,
       snapshot: { version: stepMachineVersion, snapshot: persist() as JsonObject },
-      path: life.path,
+      stateHistory: session.stateHistory,
       wakeAt: Number.isFinite(wakeAt) ? wakeAt : null,
     }),
   );
-  return written === "lost" ? { type: "lease.lost" } : { type: "parked" };
+  return written === "lease-lost" ? { type: "lease.lost" } : { type: "step.parked" };
 };
 
 /** Waits in memory until the retry is due; leaving the state calls the timer off. */
-export const backOff: StepWork = async ({ ports, context, signal }) => {
+export const backOff: StepActivity = async ({ ports, context, signal }) => {
   const { promise, resolve } = Promise.withResolvers<StepEvent>();
   const left = (context.retryAt ?? 0) - ports.clock.now();
-  const callOff = ports.clock.timer(left, () => resolve({ type: "retry.due" }));
-  signal.addEventListener("abort", () => (callOff(), resolve({ type: "retry.due" })), {
+  const cancelTimer = ports.clock.timer(left, () => resolve({ type: "retry.due" }));
+  signal.addEventListener("abort", () => (cancelTimer(), resolve({ type: "retry.due" })), {
     once: true,
   });
   return promise;

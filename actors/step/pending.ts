@@ -1,6 +1,6 @@
 import { type } from "arktype";
 import { terminal } from "../../machines/contracts/domain/failure.ts";
-import { stored, type StepWork, topLevel } from "./session.ts";
+import { stored, type StepActivity, topLevel } from "./session.ts";
 import { Journal } from "./effects.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { RuntimeOptions } from "../options.ts";
@@ -15,36 +15,36 @@ import type { StepContext } from "../../machines/step/context.ts";
 import type { LeftOff } from "../../machines/step/events.ts";
 import { stepMachineVersion } from "../../machines/step/machine.ts";
 
-/** Opens the step's record: raises the fence, and finds where an earlier life left off. */
-export const load: StepWork = async ({ ports, options, life }) => {
+/** Opens the step's record: raises the fence, and finds where an earlier session left off. */
+export const load: StepActivity = async ({ ports, options, session }) => {
   const { clock, store } = ports;
   const asked = clock.monotonic();
-  const opening = await stored(store.open(life.delivery.entryId, life.key, options.leaseMs));
-  life.leaseSeen = asked;
-  if (opening.kind === "lost") return { type: "lease.lost" };
+  const opening = await stored(store.open(session.delivery.entryId, session.key, options.leaseMs));
+  session.leaseSeen = asked;
+  if (opening.kind === "lease-lost") return { type: "lease.lost" };
   if (opening.kind === "duplicate") return { type: "record.duplicate" };
-  life.opened(opening.lease);
+  session.opened(opening.lease);
   if (opening.kind === "reported") return { type: "record.reported" };
 
-  const { queue, total } = due(life.job, options);
+  const { queue, total } = due(session.job, options);
   const isPast = (time: number | null) => time !== null && clock.now() >= time;
   if (opening.record === null) {
-    if (isPast(queue)) return { type: "deadline", which: "queue" };
-    return isPast(total) ? { type: "deadline", which: "total" } : { type: "record.fresh" };
+    if (isPast(queue)) return { type: "deadline.reached", which: "queue" };
+    return isPast(total) ? { type: "deadline.reached", which: "total" } : { type: "record.fresh" };
   }
 
-  life.isTakenUp = true;
-  life.path = opening.record.path;
+  session.isResumed = true;
+  session.stateHistory = opening.record.stateHistory;
   const read = readRecord(opening.record);
   if (!read.ok) {
     return { type: "record.corrupt", failure: terminal("corrupt_record", read.problem) };
   }
-  life.journal = new Journal(read.journal);
+  session.journal = new Journal(read.journal);
   if (read.result !== null) return { type: "record.recorded", result: read.result };
   const { job } = opening.record;
-  // The job as it was parked: the reference puts an approved step back without its whole input.
-  if (job !== null) life.job = job;
-  if (isPast(due(life.job, options).total)) return { type: "deadline", which: "total" };
+  // The job as it was parked: FerrumDeck puts an approved step back without its whole input.
+  if (job !== null) session.job = job;
+  if (isPast(due(session.job, options).total)) return { type: "deadline.reached", which: "total" };
   const { left, kept } = read.left ?? { left: "policy-check", kept: {} };
   return { type: "record.kept", left, kept: job === null ? kept : { ...kept, job } };
 };

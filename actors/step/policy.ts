@@ -5,31 +5,36 @@ import { isRunEnded } from "../../machines/contracts/domain/status.ts";
 import { type Verdict, verdict } from "../../machines/contracts/domain/action.ts";
 import { stepAction, toAsk } from "./approvals.ts";
 import { traced } from "../tracing.ts";
-import { occasion, type StepWork, type WorkScope } from "./session.ts";
+import { retryStamp, type StepActivity, type ActivityScope } from "./session.ts";
 import type { Allowlist } from "../options.ts";
 
 /**
  * The worker's own policy first, which costs no round trip to deny; then the control plane's. Closed when
  * either can't answer: a failure is retried, and at last reported, but never passes as a yes.
  */
-export const checkPolicy: StepWork = async (scope) => {
-  const { ports, life, context } = scope;
+export const checkPolicy: StepActivity = async (scope) => {
+  const { ports, session, context } = scope;
   const { job } = context;
   if (job === null) throw new Error("a job without content reached policy-check");
   const problem = stepInputProblem(job.stepType, job.input);
   if (problem !== null) {
-    return { type: "failed", failure: problem, costly: false, ...occasion(ports) };
+    return { type: "activity.failed", failure: problem, costly: false, ...retryStamp(ports) };
   }
   const action = stepAction(job);
   const worker = ownVerdict(scope, job);
   const own = stricter(worker, scope.options.policy?.(action, job) ?? worker);
   const answer =
     own.kind === "deny" ? { verdict: own } : await controlPlaneVerdict(scope, job, own);
-  if ("cancelled" in answer) return { type: "cancel", reason: answer.cancelled };
+  if ("cancelled" in answer) return { type: "cancel.requested", reason: answer.cancelled };
   if ("failure" in answer) {
-    return { type: "failed", failure: answer.failure, costly: false, ...occasion(ports) };
+    return {
+      type: "activity.failed",
+      failure: answer.failure,
+      costly: false,
+      ...retryStamp(ports),
+    };
   }
-  life.log.info(
+  session.log.info(
     { verdict: answer.verdict.kind, reason: answer.verdict.reason, action: action.name },
     "policy gave its verdict",
   );
@@ -39,13 +44,13 @@ export const checkPolicy: StepWork = async (scope) => {
     case "deny":
       return { type: "policy.denied", verdict: answer.verdict };
     case "ask": {
-      const asks = [toAsk(life.key, action, answer.verdict.reason)];
+      const asks = [toAsk(session.key, action, answer.verdict.reason)];
       return { type: "policy.asked", verdict: answer.verdict, asks };
     }
   }
 };
 
-function ownVerdict({ options }: WorkScope, job: Job): Verdict {
+function ownVerdict({ options }: ActivityScope, job: Job): Verdict {
   if (job.stepType === "approval") return verdict.ask("an approval step asks a person");
   if (job.stepType !== "tool") return verdict.allow(`${job.stepType} steps run on this worker`);
   const tools = job.input["allowed_tools"];
@@ -55,7 +60,7 @@ function ownVerdict({ options }: WorkScope, job: Job): Verdict {
 
 type Answer = { verdict: Verdict } | { failure: Failure } | { cancelled: string };
 
-async function controlPlaneVerdict(scope: WorkScope, job: Job, own: Verdict): Promise<Answer> {
+async function controlPlaneVerdict(scope: ActivityScope, job: Job, own: Verdict): Promise<Answer> {
   const { controlPlane } = scope.ports;
   if (job.stepType === "tool") {
     const { name, input } = stepAction(job);

@@ -1,11 +1,11 @@
 import {
   stored,
   isLeaseStale,
-  type StepWork,
+  type StepActivity,
   StoreFailure,
   confirmLease,
-  occasion,
-  type WorkScope,
+  retryStamp,
+  type ActivityScope,
 } from "./session.ts";
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
@@ -21,17 +21,17 @@ import { traced } from "../tracing.ts";
  * The outbox: a result that would cost anything to make again is kept before it is sent. A cheap one is not;
  * for it the lease is looked at by the clock, so that a worker paused past its lease reports nothing.
  */
-export const record: StepWork = async ({ ports, options, life, context }) => {
+export const record: StepActivity = async ({ ports, options, session, context }) => {
   if (context.result === null) throw new Error("a step without a result reached reported");
   const { maxReportBytes } = options;
-  const result = await fitResult(ports.artifacts, life.key, context.result, maxReportBytes);
+  const result = await fitResult(ports.artifacts, session.key, context.result, maxReportBytes);
   const changed = result === context.result ? null : result;
-  if (!context.costly && !isLeaseStale(life, ports.clock, options)) {
-    return { type: "recorded", result: changed };
+  if (!context.costly && !isLeaseStale(session, ports.clock, options)) {
+    return { type: "result.recorded", result: changed };
   }
-  const written = await stored(ports.store.record(life.lease, result, life.path));
-  if (written === "lost") return { type: "lease.lost" };
-  return { type: "recorded", result: changed };
+  const written = await stored(ports.store.record(session.lease, result, session.stateHistory));
+  if (written === "lease-lost") return { type: "lease.lost" };
+  return { type: "result.recorded", result: changed };
 };
 
 const previewLength = 2_000;
@@ -68,63 +68,63 @@ function brief({ kind, message, retryable }: Failure): Failure {
 }
 
 /** Sends the report once; the chart sends it again until it is acknowledged. */
-export const deliver: StepWork = async (scope) => {
-  const { ports, life, context, signal } = scope;
+export const deliver: StepActivity = async (scope) => {
+  const { ports, session, context, signal } = scope;
   const { result } = context;
   if (result === null) throw new Error("a step without a result reached reported");
   const extensions = await ports.controlPlane.extensions(signal);
   if (!extensions.ok) return toEvent(scope, extensions.failure);
-  const isAgain = life.isTakenUp || context.deliveryAttempts > 0;
+  const isAgain = session.isResumed || context.deliveryAttempts > 0;
   if (isAgain && !extensions.value.has("idempotent-results") && (await isKnown(scope))) {
-    return { type: "delivered" };
+    return { type: "delivery.accepted" };
   }
   const body = toResultBody(result);
   // Last, so that nothing that takes time stands between the look and the sending.
   await confirmLease(scope);
   const report: Report = {
-    ...life.key,
-    fence: life.lease.fence,
-    idempotencyKey: `${life.key.runId}/${life.key.stepId}`,
+    ...session.key,
+    fence: session.lease.fence,
+    idempotencyKey: `${session.key.runId}/${session.key.stepId}`,
     body,
   };
   const received = await traced("report", () => ports.controlPlane.report(report, signal));
   if (!received.ok) return toEvent(scope, received.failure);
   if (received.value === "ended") {
-    life.log.warn({ status: body.status }, "the step had already ended at the control plane");
+    session.log.warn({ status: body.status }, "the step had already ended at the control plane");
   }
-  return { type: "delivered" };
+  return { type: "delivery.accepted" };
 };
 
 /** Where repeats are not recognised, the step's status tells whether an earlier report arrived. */
-async function isKnown({ ports, life, signal }: WorkScope): Promise<boolean> {
-  const steps = await ports.controlPlane.steps(life.key.runId, signal);
-  const step = steps.ok && steps.value.find(({ id }) => id === life.key.stepId);
+async function isKnown({ ports, session, signal }: ActivityScope): Promise<boolean> {
+  const steps = await ports.controlPlane.steps(session.key.runId, signal);
+  const step = steps.ok && steps.value.find(({ id }) => id === session.key.stepId);
   return step !== false && step !== undefined && isStepEnded(step.status);
 }
 
 /** A key that is refused is the worker's trouble, not the job's: the report waits until it is mended. */
-function toEvent({ ports }: WorkScope, failure: Failure): StepEvent {
+function toEvent({ ports }: ActivityScope, failure: Failure): StepEvent {
   if (failure.kind === "conflict") return { type: "lease.lost" };
   const isPassing = failure.retryable || failure.kind === "unauthorized";
   return isPassing
-    ? { type: "delivery.failed", failure, ...occasion(ports) }
+    ? { type: "delivery.failed", failure, ...retryStamp(ports) }
     : { type: "delivery.refused", failure };
 }
 
 /** Acknowledges the job and closes its record in one atomic move; an unmendable job becomes a dead letter. */
-export const settle: StepWork = async ({ ports, life, context, persist }) => {
+export const settle: StepActivity = async ({ ports, session, context, persist }) => {
   const { deadLetter } = context;
   const letter =
     deadLetter === null
       ? null
       : {
-          fields: life.delivery.fields,
+          fields: session.delivery.fields,
           reason: deadLetter,
           snapshot: persist(),
           at: ports.clock.now(),
         };
   const written = await stored(
-    ports.store.settle(life.lease, { path: life.path, deadLetter: letter }),
+    ports.store.settle(session.lease, { stateHistory: session.stateHistory, deadLetter: letter }),
   );
-  return written === "lost" ? { type: "lease.lost" } : { type: "settled" };
+  return written === "lease-lost" ? { type: "lease.lost" } : { type: "step.settled" };
 };

@@ -37,7 +37,7 @@ const leftState = new DOMException("the step left the state that asked for this"
  * What a step has in this worker beside its chart: the lease, the journal, the signal of the present state.
  * None of it is in the snapshot; a take-over makes it anew.
  */
-export class StepLife {
+export class StepSession {
   readonly key: StepKey;
   /** As delivered, until the record turns out to keep a fuller one. */
   job: Job | null;
@@ -45,15 +45,15 @@ export class StepLife {
   readonly log: Log;
   readonly span: Span;
   journal = new Journal([]);
-  /** The top-level states passed, over all lives. */
-  path: string[] = [];
+  /** The top-level states passed, over all sessions. */
+  stateHistory: string[] = [];
   /** Monotonic milliseconds of the last moment the lease was known to be ours with all its time before it. */
   leaseSeen: number;
-  /** Whether the record was found with a life before this one. */
-  isTakenUp: boolean;
+  /** Whether the record was found with a session before this one. */
+  isResumed: boolean;
   #lease: Lease | null = null;
   #controller = new AbortController();
-  #tail: Promise<unknown> = Promise.resolve();
+  #pendingWork: Promise<unknown> = Promise.resolve();
 
   constructor(made: {
     key: StepKey;
@@ -69,7 +69,7 @@ export class StepLife {
     this.log = made.log;
     this.span = made.span;
     this.leaseSeen = made.leaseSeen;
-    this.isTakenUp = made.delivery.deliveries > 1;
+    this.isResumed = made.delivery.deliveries > 1;
   }
 
   /** The right to write; throws when the step was never opened, which is a fault of ours. */
@@ -93,21 +93,21 @@ export class StepLife {
     this.#controller.abort(leftState);
   }
 
-  /** Work to be awaited before the step counts as gone, such as an aborted call still unwinding. */
-  trail(work: Promise<unknown>): void {
-    this.#tail = Promise.allSettled([this.#tail, work]);
+  /** HandlerResult to be awaited before the step counts as gone, such as an aborted call still unwinding. */
+  track(work: Promise<unknown>): void {
+    this.#pendingWork = Promise.allSettled([this.#pendingWork, work]);
   }
 
-  get tail(): Promise<unknown> {
-    return this.#tail;
+  get pendingWork(): Promise<unknown> {
+    return this.#pendingWork;
   }
 }
 
 /** What an effect of the chart works with. */
-export interface WorkScope {
+export interface ActivityScope {
   ports: RuntimePorts;
   options: RuntimeOptions;
-  life: StepLife;
+  session: StepSession;
   context: StepContext;
   /** Aborted when the state is left. */
   signal: AbortSignal;
@@ -116,11 +116,11 @@ export interface WorkScope {
 }
 
 /** The work behind one effect's name: it answers with the event that tells what came of it. */
-export type StepWork = (scope: WorkScope) => Promise<StepEvent>;
+export type StepActivity = (scope: ActivityScope) => Promise<StepEvent>;
 
 /** When something happened, and the number drawn for it. */
-export function occasion({ clock }: Pick<RuntimePorts, "clock">): { at: number; chance: number } {
-  return { at: clock.now(), chance: clock.random() };
+export function retryStamp({ clock }: Pick<RuntimePorts, "clock">): { at: number; jitter: number } {
+  return { at: clock.now(), jitter: clock.random() };
 }
 
 /**
@@ -130,37 +130,46 @@ export function occasion({ clock }: Pick<RuntimePorts, "clock">): { at: number; 
  *
  * @throws LeaseLost, StoreFailure, or the signal's reason
  */
-export async function confirmLease({ ports, options, life, signal }: WorkScope): Promise<void> {
-  while (isLeaseStale(life, ports.clock, options)) {
+export async function confirmLease({
+  ports,
+  options,
+  session,
+  signal,
+}: ActivityScope): Promise<void> {
+  while (isLeaseStale(session, ports.clock, options)) {
     signal.throwIfAborted();
     const asked = ports.clock.monotonic();
     // Both: renewing looks at the owner and moves the end of the lease, an empty append looks at the fence.
-    const lost = await stored(ports.queue.renew([life.lease.entryId]));
-    const written = await stored(ports.store.append(life.lease, []));
-    if (lost.length > 0 || written === "lost") {
+    const lost = await stored(ports.queue.renew([session.lease.entryId]));
+    const written = await stored(ports.store.append(session.lease, []));
+    if (lost.length > 0 || written === "lease-lost") {
       throw new LeaseLost("the lease ran out while this worker did not look");
     }
-    life.leaseSeen = asked;
+    session.leaseSeen = asked;
   }
   signal.throwIfAborted();
 }
 
 /** Whether the lease may have run out since it was last known to be ours: then only the store can tell. */
 export function isLeaseStale(
-  life: { leaseSeen: number },
+  session: { leaseSeen: number },
   clock: Pick<Clock, "monotonic">,
   { leaseMs }: { leaseMs: number },
 ): boolean {
   // Half: the heartbeat renews every third, so anything older has missed one.
-  return clock.monotonic() - life.leaseSeen > leaseMs / 2;
+  return clock.monotonic() - session.leaseSeen > leaseMs / 2;
 }
 
-/** Waits until aborted work has unwound, but no longer than `ms`: work that ignores its signal is left behind. */
-export async function unwound(life: StepLife, clock: Clock, ms = 1_000): Promise<void> {
+/** Waits until aborted work has settlePendingWork, but no longer than `ms`: work that ignores its signal is left behind. */
+export async function settlePendingWork(
+  session: StepSession,
+  clock: Clock,
+  ms = 1_000,
+): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
-  const callOff = clock.timer(ms, resolve);
-  await Promise.race([life.tail, promise]);
-  callOff();
+  const cancelTimer = clock.timer(ms, resolve);
+  await Promise.race([session.pendingWork, promise]);
+  cancelTimer();
 }
 
 /** The name of the top-level state in a snapshot's value. */

@@ -9,13 +9,13 @@ import { type Span, SpanStatusCode, trace } from "@opentelemetry/api";
 import { parseJob, type Job } from "../../machines/contracts/domain/job.ts";
 import type { Delivery } from "../../machines/contracts/ports/step-backend.ts";
 import type { StepEnd, stepMachine } from "../../machines/step/machine.ts";
-import type { NurseryCommand, SupervisorEvent } from "../../machines/supervisor/machine.ts";
-import { unwound, StepLife, topLevel } from "./session.ts";
+import type { SpawnerCommand, SupervisorEvent } from "../../machines/supervisor/machine.ts";
+import { settlePendingWork, StepSession, topLevel } from "./session.ts";
 import { type Failure, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
-import type { RuntimeOptions, StepNews } from "../options.ts";
+import type { RuntimeOptions, StepEventNotice } from "../options.ts";
 import type { RuntimePorts } from "../ports.ts";
 import { remoteContext } from "../tracing.ts";
 
@@ -23,78 +23,82 @@ import { remoteContext } from "../tracing.ts";
  * Creates the step actors with itself as their parent (one system, one inspection stream), observes how they
  * end, and tells the supervisor. No error of a step gets past it.
  */
-export function nursery(household: Household) {
-  return fromCallback<NurseryCommand, undefined>(({ receive, self, sendBack }) => {
+export function spawner(worker: WorkerContext) {
+  return fromCallback<SpawnerCommand, undefined>(({ receive, self, sendBack }) => {
     const tell = (event: SupervisorEvent) => sendBack(event as EventObject);
     const admit = (delivery: Delivery) => {
       const parsed = parseJob(delivery.fields);
-      if (parsed.sound) {
+      if (parsed.valid) {
         const { job } = parsed;
-        raiseStep(household, { parent: self, tell, delivery, key: job, job, problem: null });
+        spawnStep(worker, { parent: self, tell, delivery, key: job, job, problem: null });
         return;
       }
-      const { runId, stepId, failure } = parsed.unsound;
+      const { runId, stepId, failure } = parsed.invalid;
       if (runId !== null && stepId !== null) {
         const key = { runId, stepId };
-        raiseStep(household, { parent: self, tell, delivery, key, job: null, problem: failure });
+        spawnStep(worker, { parent: self, tell, delivery, key, job: null, problem: failure });
         return;
       }
-      const buried = bury(household, delivery, failure.message);
-      household.track(buried.then((how) => tell({ type: "step.ended", how })));
+      const kept = toDeadLetter(worker, delivery, failure.message);
+      worker.track(kept.then((how) => tell({ type: "step.ended", how })));
     };
     receive((command) => {
-      if (command.type === "admit") command.deliveries.forEach(admit);
-      if (command.type === "drain") {
-        for (const step of household.alive.values()) step.tell({ type: "drain" });
+      if (command.type === "steps.spawn") command.deliveries.forEach(admit);
+      if (command.type === "drain.requested") {
+        for (const step of worker.alive.values()) step.tell({ type: "drain.requested" });
       }
     });
     return () => {
       // XState refuses to stop an actor that has a parent; without its work it is silent anyway.
-      for (const { life } of household.alive.values()) {
-        life.abort();
-        household.track(unwound(life, household.ports.clock));
+      for (const { session } of worker.alive.values()) {
+        session.abort();
+        worker.track(settlePendingWork(session, worker.ports.clock));
       }
     };
   });
 }
 
 /** A job that can't even be named is kept where a person can look at it. */
-async function bury({ ports }: Household, delivery: Delivery, reason: string): Promise<StepEnd> {
+async function toDeadLetter(
+  { ports }: WorkerContext,
+  delivery: Delivery,
+  reason: string,
+): Promise<StepEnd> {
   const { entryId, fields, deliveries } = delivery;
-  const letter = { fields, reason, path: ["pending"], snapshot: null, deliveries };
+  const letter = { fields, reason, stateHistory: ["pending"], snapshot: null, deliveries };
   ports.log.warn({ entryId, reason }, "the job can't be read: it is now a dead letter");
   try {
     const at = ports.clock.now();
-    return (await ports.queue.deadLetter(entryId, { ...letter, at })) ? "settled" : "gone";
+    return (await ports.queue.deadLetter(entryId, { ...letter, at })) ? "settled" : "abandoned";
   } catch (error) {
     ports.log.warn({ err: error, entryId }, "the dead letter was not kept; the job comes again");
-    return "gone";
+    return "abandoned";
   }
 }
 
 /** A step alive in this worker. */
-export interface Alive {
+export interface RunningStep {
   actor: ActorRefFrom<typeof stepMachine>;
-  life: StepLife;
+  session: StepSession;
   /** Tells the step, unless it has already ended and only its last work is unwinding. */
   tell: (event: StepEvent) => void;
 }
 
-/** What the nursery and the sources share. */
-export interface Household {
+/** What the spawner and the sources share. */
+export interface WorkerContext {
   ports: RuntimePorts;
   options: RuntimeOptions;
   /** The step chart with real work behind its names. */
   machine: typeof stepMachine;
-  lives: WeakMap<AnyActorRef, StepLife>;
+  sessions: WeakMap<AnyActorRef, StepSession>;
   /** The steps alive, by entry id. */
-  alive: Map<string, Alive>;
-  /** Work that must end before the store may be closed. */
+  alive: Map<string, RunningStep>;
+  /** HandlerResult that must end before the store may be closed. */
   track: (work: Promise<unknown>) => void;
   log: (key: StepKey) => Log;
 }
 
-interface Birth {
+interface SpawnRequest {
   parent: AnyActorRef;
   tell: (event: SupervisorEvent) => void;
   delivery: Delivery;
@@ -105,56 +109,62 @@ interface Birth {
 
 const tracer = trace.getTracer("stateplane");
 
-/** Creates one step actor, observes it, starts it. Its end is told once, after its last work has unwound. */
-export function raiseStep(household: Household, birth: Birth): void {
-  const { options, ports, lives, alive } = household;
-  const { delivery, job, tell } = birth;
-  const { runId, stepId } = birth.key;
+/** Creates one step actor, observes it, starts it. Its end is told once, after its last work has settlePendingWork. */
+export function spawnStep(worker: WorkerContext, request: SpawnRequest): void {
+  const { options, ports, sessions, alive } = worker;
+  const { delivery, job, tell } = request;
+  const { runId, stepId } = request.key;
   const key = { runId, stepId };
-  const span = startSpan(birth);
-  const log = household.log(key);
+  const span = startSpan(request);
+  const log = worker.log(key);
   const leaseSeen = ports.clock.monotonic();
-  const life = new StepLife({ key, job, delivery, log, span, leaseSeen });
-  const problem = birth.problem ?? worn(delivery, options);
-  const actor = createActor(household.machine, {
+  const session = new StepSession({ key, job, delivery, log, span, leaseSeen });
+  const problem = request.problem ?? deliveredTooOften(delivery, options);
+  const actor = createActor(worker.machine, {
     id: stepId,
-    parent: birth.parent,
+    parent: request.parent,
     input: { runId, stepId, job, problem, limits: options.limits },
   });
-  lives.set(actor, life);
+  sessions.set(actor, session);
   // A job that comes again while its step is alive here has lost its lease: this worker took it from itself.
   alive.get(delivery.entryId)?.tell({ type: "lease.lost" });
-  const own: Alive = {
+  const own: RunningStep = {
     actor,
-    life,
+    session,
     tell: (event) => {
       if (actor.getSnapshot().status === "active") actor.send(event);
     },
   };
   alive.set(delivery.entryId, own);
 
-  const news = { runId, stepId, stepType: job?.stepType ?? null };
+  const notice = { runId, stepId, stepType: job?.stepType ?? null };
   let isTold = false;
   const end = (how: StepEnd | "crashed", event: SupervisorEvent) => {
     if (isTold) return;
     isTold = true;
-    life.abort();
-    const over = unwound(life, ports.clock).then(() => {
-      // The entry may have a later life by now, whose lease must go on being renewed.
+    session.abort();
+    const over = settlePendingWork(session, ports.clock).then(() => {
+      // The entry may have a later session by now, whose lease must go on being renewed.
       if (alive.get(delivery.entryId) === own) alive.delete(delivery.entryId);
       endSpan(span, how);
       const snapshot = actor.getSnapshot();
-      options.onNews?.({ ...news, kind: "ended", how, path: life.path, snapshot });
+      options.onStepEvent?.({
+        ...notice,
+        kind: "ended",
+        how,
+        stateHistory: session.stateHistory,
+        snapshot,
+      });
       tell(event);
     });
-    household.track(over);
+    worker.track(over);
   };
   // Subscribed before the start: an actor that errors unobserved throws in a later tick.
   actor.subscribe({
-    next: (snapshot) => note(life, String(topLevel(snapshot.value)), options, news),
+    next: (snapshot) => note(session, String(topLevel(snapshot.value)), options, notice),
     complete: () => {
       const how = topLevel(actor.getSnapshot().value) as StepEnd;
-      log.debug({ how, path: life.path }, "step ended here");
+      log.debug({ how, stateHistory: session.stateHistory }, "step ended here");
       end(how, { type: "step.ended", how });
     },
     error: (error) => {
@@ -168,29 +178,29 @@ export function raiseStep(household: Household, birth: Birth): void {
 
 /** Adds a state to the path when it is entered; the ends are no states of the story. */
 function note(
-  life: StepLife,
+  session: StepSession,
   state: string,
-  { onNews }: RuntimeOptions,
-  news: Pick<StepNews, "runId" | "stepId" | "stepType">,
+  { onStepEvent }: RuntimeOptions,
+  notice: Pick<StepEventNotice, "runId" | "stepId" | "stepType">,
 ): void {
-  if (ends.has(state) || life.path.at(-1) === state) return;
+  if (ends.has(state) || session.stateHistory.at(-1) === state) return;
   // A step taken up again begins at pending: that is the worker's business, not the step's.
-  if (state === "pending" && life.path.length > 0) return;
-  life.path = [...life.path, state].slice(-maxPath);
-  onNews?.({ ...news, kind: "entered", state });
+  if (state === "pending" && session.stateHistory.length > 0) return;
+  session.stateHistory = [...session.stateHistory, state].slice(-maxPath);
+  onStepEvent?.({ ...notice, kind: "entered", state });
 }
 
-const ends = new Set<string>(["settled", "parked", "handed-back", "gone"] satisfies StepEnd[]);
+const ends = new Set<string>(["settled", "parked", "released", "abandoned"] satisfies StepEnd[]);
 /** States kept of a step's path: enough for every retry and repair a sane setting allows. */
 const maxPath = 64;
 
-function worn(delivery: Delivery, { maxDeliveries }: RuntimeOptions): Failure | null {
+function deliveredTooOften(delivery: Delivery, { maxDeliveries }: RuntimeOptions): Failure | null {
   if (delivery.deliveries <= maxDeliveries) return null;
   const message = `delivered ${delivery.deliveries} times without an end; ${maxDeliveries} are allowed`;
   return terminal("delivered_too_often", message);
 }
 
-function startSpan({ key, job, delivery }: Birth): Span {
+function startSpan({ key, job, delivery }: SpawnRequest): Span {
   const attributes = {
     "ferrumdeck.run.id": key.runId,
     "ferrumdeck.step.id": key.stepId,

@@ -4,23 +4,23 @@ import { type Failure, terminal } from "../../machines/contracts/domain/failure.
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import { isJsonObject, type Json } from "../../machines/contracts/domain/json.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
-import type { StepWork } from "./session.ts";
+import type { StepActivity } from "./session.ts";
 
 /** Deeper than this, readers' recursive code is at risk. */
 const maxDepth = 64;
 
 /** Checks what came out: bounded, JSON through and through, and of the schema the step asked for. */
-export const validate: StepWork = async ({ context }) => check(context.output, context.job);
+export const validate: StepActivity = async ({ context }) => check(context.output, context.job);
 
 function check(output: Json, job: Job | null): StepEvent {
   if (depth(output) > maxDepth) {
-    return unsound(
+    return invalid(
       terminal("invalid_output", `the output is nested deeper than ${maxDepth}`),
       false,
     );
   }
   const schema = job?.input["output_schema"];
-  if (!isJsonObject(schema)) return { type: "validated", output };
+  if (!isJsonObject(schema)) return { type: "output.valid", output };
   return job?.stepType === "llm" ? structured(output, schema) : conforming(output, schema);
 }
 
@@ -29,16 +29,16 @@ function structured(output: Json, schema: object): StepEvent {
   const text = isJsonObject(output) ? output["response"] : null;
   const data = parse(typeof text === "string" ? text : "");
   if (data === undefined) {
-    return unsound(terminal("invalid_output", "the answer is not JSON, as its schema asks"), true);
+    return invalid(terminal("invalid_output", "the answer is not JSON, as its schema asks"), true);
   }
   const problem = violation(schema, data);
-  if (problem !== null) return unsound(problem, true);
-  return { type: "validated", output: { ...(output as Record<string, Json>), data } };
+  if (problem !== null) return invalid(problem, true);
+  return { type: "output.valid", output: { ...(output as Record<string, Json>), data } };
 }
 
 function conforming(output: Json, schema: object): StepEvent {
   const problem = violation(schema, output);
-  return problem === null ? { type: "validated", output } : unsound(problem, false);
+  return problem === null ? { type: "output.valid", output } : invalid(problem, false);
 }
 
 function violation(schema: object, data: Json): Failure | null {
@@ -53,8 +53,12 @@ function violation(schema: object, data: Json): Failure | null {
   }
 }
 
-function unsound(failure: Failure, repairable: boolean): StepEvent {
-  return { type: "unsound", failure, repairable: repairable && failure.kind === "invalid_output" };
+function invalid(failure: Failure, repairable: boolean): StepEvent {
+  return {
+    type: "output.invalid",
+    failure,
+    repairable: repairable && failure.kind === "invalid_output",
+  };
 }
 
 /** JSON as it stands, or out of a fenced block, as models like to give it. */

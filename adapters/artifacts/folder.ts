@@ -12,7 +12,7 @@ import {
 import type { ArtifactRef, ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
 
 /**
- * Artifacts on a disk, laid out as the reference has them: `{path}/{run_id}/artifacts/{id}/{content,metadata.json}`.
+ * Artifacts on a disk, laid out as FerrumDeck has them: `{path}/{run_id}/artifacts/{id}/{content,metadata.json}`.
  * The id follows from run, step, name, kind and content: what is put twice is kept once. The metadata is written
  * last, so an artifact is there wholly or not at all.
  */

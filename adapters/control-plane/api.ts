@@ -13,7 +13,7 @@ import {
 import { checked } from "./client.ts";
 import { type ControlPlaneHttp, createHttp, type HttpOptions } from "./http.ts";
 
-/** An agent as `GET /v1/registry/agents` lists it (wire contract 1.3), extra keys passed over. */
+/** An agent as `GET /v1/registry/agents` lists it, extra keys passed over. */
 export const agentView = type({
   id: "string",
   slug: "string",
@@ -85,7 +85,7 @@ export interface ControlPlaneApi {
 }
 
 /**
- * A client of the control plane's HTTP API (wire contract 1.3), with one pool of kept-alive connections.
+ * A client of the control plane's HTTP API, with one pool of kept-alive connections.
  *
  * @throws TypeError when the URL is not HTTP or the key could not be sent in a header
  */

@@ -11,7 +11,7 @@ import type { ControlPlaneApi } from "./api.ts";
 import type { Answer } from "./http.ts";
 
 /**
- * The worker's side of the control plane, over its HTTP API. What goes beyond the reference (report headers,
+ * The worker's side of the control plane, over its HTTP API. What goes beyond FerrumDeck (report headers,
  * approvals) is used only where it is advertised.
  */
 export function createControlPlane(api: ControlPlaneApi): ControlPlane {
@@ -98,7 +98,7 @@ const keptMs = 60_000;
 type Advertised = Outcome<ReadonlySet<Extension>>;
 
 /**
- * Asks `GET /health` what the control plane can do beyond the reference, at most once a minute however
+ * Asks `GET /health` what the control plane can do beyond FerrumDeck, at most once a minute however
  * many steps ask at a time. A failure is not kept. A gateway without `/health` advertises nothing.
  */
 export function createExtensions(
@@ -125,10 +125,10 @@ export function createExtensions(
 }
 
 function orCalledOff(answer: Promise<Advertised>, signal: AbortSignal): Promise<Advertised> {
-  const calledOff = fail(terminal("cancelled", "GET /health: called off"));
-  if (signal.aborted) return Promise.resolve(calledOff);
+  const cancelled = fail(terminal("cancelled", "GET /health: cancelled"));
+  if (signal.aborted) return Promise.resolve(cancelled);
   return new Promise((resolve, reject) => {
-    const onAbort = () => resolve(calledOff);
+    const onAbort = () => resolve(cancelled);
     signal.addEventListener("abort", onAbort, { once: true });
     answer.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
   });

@@ -165,7 +165,7 @@ function transportFailure(
   if (deadline.timedOut()) {
     return retryable("unavailable", `${call}: no answer within ${options.timeoutMs} ms`);
   }
-  if (deadline.signal.aborted) return terminal("cancelled", `${call}: called off`);
+  if (deadline.signal.aborted) return terminal("cancelled", `${call}: cancelled`);
   if (error instanceof errors.ResponseExceededMaxSizeError) {
     return terminal("too_large", `${call}: the answer is over ${largestAnswer} bytes`);
   }
@@ -186,7 +186,7 @@ export interface Answer {
   body: unknown;
 }
 
-/** Axum's words for a body over its limit, which the reference wraps in a 400 (wire contract 1.2). */
+/** Axum's words for a body over its limit, which FerrumDeck wraps in a 400. */
 const overLimit = /length limit exceeded/i;
 
 /**
@@ -230,7 +230,7 @@ function kindOf(status: number, message: string): FailureKind {
   }
 }
 
-/** `retry_after` of the body, in seconds as a header would have it: the reference's 429 carries it there. */
+/** `retry_after` of the body, in seconds as a header would have it: FerrumDeck's 429 carries it there. */
 function askedInBody(body: unknown): string | undefined {
   if (typeof body !== "object" || body === null) return undefined;
   const inner = "error" in body ? askedInBody(body.error) : undefined;

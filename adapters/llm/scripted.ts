@@ -17,7 +17,7 @@ export function createScripted(script: ModelScript): ModelProvider {
   const played = new Map<number, string | null>();
   return {
     async complete(request, signal) {
-      if (signal.aborted) return fail(terminal("cancelled", "the model call was called off"));
+      if (signal.aborted) return fail(terminal("cancelled", "the model call was cancelled"));
       markHeard(script, played, request.messages);
       const again = [...played].find(([, key]) => key === request.idempotencyKey)?.[0];
       const at =

@@ -23,7 +23,7 @@ export async function askVendor<T>(
   try {
     return ok(await ask(AbortSignal.any([signal, limit])));
   } catch (error) {
-    if (signal.aborted) return fail(terminal("cancelled", "the model call was called off"));
+    if (signal.aborted) return fail(terminal("cancelled", "the model call was cancelled"));
     if (limit.aborted) {
       const waited = `${vendor.name} did not answer within ${vendor.timeoutMs} ms`;
       return fail(retryable("unavailable", waited));

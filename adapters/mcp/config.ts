@@ -29,7 +29,7 @@ export interface McpConfig {
 }
 
 /**
- * Reads an MCP configuration file: the reference's shape (`servers`, a list, and `allowlist`) or the common
+ * Reads an MCP configuration file: FerrumDeck's shape (`servers`, a list, and `allowlist`) or the common
  * one (`mcpServers`, by name). `${VAR}` in args, env, url and headers is taken from `env`.
  *
  * @returns the problem, one line naming the file, the key and what was expected, never a value

@@ -1,4 +1,4 @@
-import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { connectRedis, parseRedisUrl } from "./connect.ts";
 import { keysOf } from "./keys.ts";
 import { createStepEntities } from "./step-entities.ts";
@@ -8,17 +8,17 @@ import { createStepStore } from "./step-store.ts";
 /**
  * Queue and store in Redis or Valkey, 6.2 or later.
  *
- * @param options.prefix stands before every key: the reference's `REDIS_QUEUE_PREFIX`, `fd:queue:`
+ * @param options.prefix stands before every key: FerrumDeck's `REDIS_QUEUE_PREFIX`, `fd:queue:`
  * @param options.consumer unique to this process's life
  * @param options.source where the URL came from, for the error that says it is malformed
  * @throws InvalidSetting for a malformed URL, StoreUnreachable when nobody fit answers there
  */
-export async function createRedisHome(options: {
+export async function createRedisBackend(options: {
   url: string;
   prefix: string;
   consumer: string;
   source?: string;
-}): Promise<Home> {
+}): Promise<StepBackend> {
   const { prefix, consumer } = options;
   const target = parseRedisUrl(options.url, options.source ?? "the environment");
   const commands = await connectRedis(target, {

@@ -48,7 +48,7 @@ export function createDeadLetters(redis: Redis, keys: Keys, consumer: string): D
 
 function named(fields: Record<string, string>) {
   const parsed = parseJob(fields);
-  return parsed.sound ? parsed.job : parsed.unsound;
+  return parsed.valid ? parsed.job : parsed.invalid;
 }
 
 function isEntryId(id: string): boolean {
@@ -62,7 +62,7 @@ export function writeLetter(letter: Omit<DeadLetter, "id">): string[] {
     ["reason", letter.reason],
     ["snapshot", JSON.stringify(letter.snapshot ?? null)],
     ["at", String(letter.at)],
-    ["path", JSON.stringify(letter.path)],
+    ["stateHistory", JSON.stringify(letter.stateHistory)],
     ["deliveries", String(letter.deliveries)],
   ].flat();
 }
@@ -71,12 +71,14 @@ export function writeLetter(letter: Omit<DeadLetter, "id">): string[] {
 export function readLetter(id: string, flat: readonly string[]): DeadLetter {
   const kept = fieldsOf(flat);
   const fields = looseJson(kept["fields"]);
-  const path = looseJson(kept["path"]);
+  const stateHistory = looseJson(kept["stateHistory"]);
   return {
     id,
     fields: isJsonObject(fields) ? textsOf(fields) : {},
     reason: kept["reason"] ?? "",
-    path: Array.isArray(path) ? path.filter((state) => typeof state === "string") : [],
+    stateHistory: Array.isArray(stateHistory)
+      ? stateHistory.filter((state) => typeof state === "string")
+      : [],
     snapshot: looseJson(kept["snapshot"]),
     deliveries: Number(kept["deliveries"]) || 0,
     at: Number(kept["at"]) || 0,

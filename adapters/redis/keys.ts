@@ -2,11 +2,11 @@ import type { Redis } from "ioredis";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
 import { recordId } from "../../machines/contracts/wire/record-text.ts";
 
-/** The gateway's group for the stream `steps` (wire contract 1.1). */
+/** The gateway's group for the stream `steps`. */
 export const group = "steps-workers";
 
 /** Who owns an entry that was handed back: nobody; it waits to be claimed, with an ancient delivery time. */
-export const handedBack = "handed-back";
+export const releasedConsumer = "released";
 
 /**
  * The names of everything kept under one prefix. The stream's is the gateway's, and `stream:dlq` is the name

@@ -59,7 +59,7 @@ return lost
  * ARGV  1 group, 2 consumer, 3 the consumer nobody is, 4.. entries
  * Returns how many were given back; the rest were not this consumer's
  */
-export const handBack: Script = {
+export const release: Script = {
   name: "stateplaneHandBack",
   keys: 1,
   lua: `${pendingLua}

@@ -55,7 +55,7 @@ async function connect(target: RedisTarget, prefix: string) {
       job: text,
       snapshot: text,
       result: text,
-      path: text,
+      stateHistory: text,
       wakeAt: text,
     },
     { dataStructure: "HASH" },

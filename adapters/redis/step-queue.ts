@@ -2,8 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import type { Delivery, StepQueue } from "../../machines/contracts/ports/step-backend.ts";
 import { createDeadLetters } from "./dead-letters.ts";
-import { fieldsOf, group, handedBack, type Keys, bindScript } from "./keys.ts";
-import { claimStale, forgetConsumers, handBack, leaveGroup, renewLeases } from "./queue-scripts.ts";
+import { fieldsOf, group, releasedConsumer, type Keys, bindScript } from "./keys.ts";
+import { claimStale, forgetConsumers, release, leaveGroup, renewLeases } from "./queue-scripts.ts";
 import { createStreamReader } from "./stream-reader.ts";
 
 /** A consumer without entries that was not seen for this many leases, and this many ms at least, has died. */
@@ -12,7 +12,7 @@ const deadAfter = { leases: 10, atLeastMs: 60_000 };
 /** How long a closing consumer waits to be taken out of the group. */
 const leaveMs = 1_000;
 
-/** The gateway's stream and its group (wire contract 1.1). `reader` blocks, `redis` never does. */
+/** The gateway's stream and its group. `reader` blocks, `redis` never does. */
 export function createStepQueue(
   redis: Redis,
   reader: Redis,
@@ -22,12 +22,12 @@ export function createStepQueue(
   const { stream } = keys;
   const claim = bindScript(redis, claimStale);
   const forget = bindScript(redis, forgetConsumers);
-  const give = bindScript(redis, handBack);
+  const give = bindScript(redis, release);
   const leave = bindScript(redis, leaveGroup);
   const renew = bindScript(redis, renewLeases);
 
   const giveBack = async (entryIds: string[]) => {
-    if (entryIds.length > 0) await give(stream, group, consumer, handedBack, ...entryIds);
+    if (entryIds.length > 0) await give(stream, group, consumer, releasedConsumer, ...entryIds);
   };
 
   /** The value of `move`, or of `otherwise` when the group was gone; it is there again then. */
@@ -47,7 +47,7 @@ export function createStepQueue(
       const entryId = await redis.xadd(stream, "*", ...Object.entries(fields).flat());
       return entryId ?? "";
     },
-    read: createStreamReader(reader, redis, stream, { consumer, handBack: giveBack }),
+    read: createStreamReader(reader, redis, stream, { consumer, release: giveBack }),
     async claimStale(leaseMs, count) {
       const bound = Math.max(deadAfter.leases * leaseMs, deadAfter.atLeastMs);
       const [taken] = await healing(
@@ -64,7 +64,7 @@ export function createStepQueue(
       if (entryIds.length === 0) return [];
       return (await renew(stream, group, consumer, ...entryIds)) as string[];
     },
-    handBack: giveBack,
+    release: giveBack,
     ...createDeadLetters(redis, keys, consumer),
     async stats() {
       const [length, summary, deadLetters] = await Promise.all([

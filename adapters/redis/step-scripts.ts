@@ -44,7 +44,7 @@ end
  * Returns one of
  *   {"opened", fence, record, journal}  record: flat fields as found before, empty for a step never seen
  *   {"reported", fence}                 the step has ended; the entry only wants acknowledging
- *   {"duplicate"}                       another entry of the step is leased: this one is gone, `news` is set
+ *   {"duplicate"}                       another entry of the step is leased: this one is gone, `wakePending` is set
  *   {"lost"}                            the entry is not pending for this consumer; nothing was written
  */
 export const openStep: Script = {
@@ -53,7 +53,7 @@ export const openStep: Script = {
   lua: `${pendingLua}
 local entry = ARGV[3]
 local mine = pending(entry)
-if not mine or mine[2] ~= ARGV[2] then return {'lost'} end
+if not mine or mine[2] ~= ARGV[2] then return {'lease-lost'} end
 
 local kept = redis.call('HMGET', KEYS[2], 'phase', 'fence', 'entry')
 local phase, other = kept[1], kept[3]
@@ -64,7 +64,7 @@ end
 if other and other ~= entry then
   local held = pending(other)
   if held and held[3] < tonumber(ARGV[4]) then
-    redis.call('HSET', KEYS[2], 'news', '1')
+    redis.call('HSET', KEYS[2], 'wakePending', '1')
     drop(entry)
     return {'duplicate'}
   end
@@ -96,7 +96,7 @@ export const appendJournal: Script = {
   name: "stateplaneAppendJournal",
   keys: 3,
   lua: `${leaseLua}
-if not lease() then return 'lost' end
+if not lease() then return 'lease-lost' end
 local count = #ARGV - 4
 if count == 0 then return 'written' end
 local tail = redis.call('LRANGE', KEYS[3], -count, -1)
@@ -113,38 +113,38 @@ return 'written'
  * Keeps a step's result in the outbox, before it is sent.
  *
  * KEYS  1 stream, 2 record
- * ARGV  1 group, 2 consumer, 3 entry, 4 fence, 5 result (JSON), 6 path (JSON)
+ * ARGV  1 group, 2 consumer, 3 entry, 4 fence, 5 result (JSON), 6 stateHistory (JSON)
  * Returns "written" or "lost"
  */
 export const recordResult: Script = {
   name: "stateplaneRecordResult",
   keys: 2,
   lua: `${leaseLua}
-if not lease() then return 'lost' end
-redis.call('HSET', KEYS[2], 'phase', 'recorded', 'result', ARGV[5], 'path', ARGV[6])
+if not lease() then return 'lease-lost' end
+redis.call('HSET', KEYS[2], 'phase', 'recorded', 'result', ARGV[5], 'stateHistory', ARGV[6])
 return 'written'
 `,
 };
 
 /**
- * Puts a step away as data and ends its lease. Where news came meanwhile the job goes back on the stream at
+ * Puts a step away as data and ends its lease. Where a wake is pending the job goes back on the stream at
  * once, and no timer is set: it is already awake.
  *
  * KEYS  1 stream, 2 record, 3 timers
  * ARGV  1 group, 2 consumer, 3 entry, 4 fence, 5 the step's id in the timers, 6 job (envelope),
- *       7 snapshot (JSON), 8 path (JSON), 9 time to wake (epoch ms, empty for never)
+ *       7 snapshot (JSON), 8 stateHistory (JSON), 9 time to wake (epoch ms, empty for never)
  * Returns "written" or "lost"
  */
 export const parkStep: Script = {
   name: "stateplaneParkStep",
   keys: 3,
   lua: `${leaseLua}
-if not lease() then return done('parked') and 'written' or 'lost' end
-local news = redis.call('HGET', KEYS[2], 'news')
-redis.call('HSET', KEYS[2], 'phase', 'parked', 'job', ARGV[6], 'snapshot', ARGV[7], 'path', ARGV[8])
-redis.call('HDEL', KEYS[2], 'entry', 'consumer', 'news', 'wakeAt')
+if not lease() then return done('parked') and 'written' or 'lease-lost' end
+local wakePending = redis.call('HGET', KEYS[2], 'wakePending')
+redis.call('HSET', KEYS[2], 'phase', 'parked', 'job', ARGV[6], 'snapshot', ARGV[7], 'stateHistory', ARGV[8])
+redis.call('HDEL', KEYS[2], 'entry', 'consumer', 'wakePending', 'wakeAt')
 redis.call('ZREM', KEYS[3], ARGV[5])
-if news then
+if wakePending then
   redis.call('XADD', KEYS[1], '*', 'data', ARGV[6])
 elseif ARGV[9] ~= '' then
   redis.call('HSET', KEYS[2], 'wakeAt', ARGV[9])
@@ -160,7 +160,7 @@ return 'written'
  * already reported only has its entry acknowledged.
  *
  * KEYS  1 stream, 2 record, 3 journal, 4 timers, 5 dead letters
- * ARGV  1 group, 2 consumer, 3 entry, 4 fence, 5 the step's id in the timers, 6 path (JSON),
+ * ARGV  1 group, 2 consumer, 3 entry, 4 fence, 5 the step's id in the timers, 6 stateHistory (JSON),
  *       7 TTL of a reported step (s), and for a dead letter 8 fields (JSON), 9 reason, 10 snapshot (JSON),
  *       11 at (epoch ms)
  * Returns "written" or "lost"
@@ -170,15 +170,15 @@ export const settleStep: Script = {
   keys: 5,
   lua: `${leaseLua}
 local row = lease()
-if not row then return done('reported') and 'written' or 'lost' end
+if not row then return done('reported') and 'written' or 'lease-lost' end
 if redis.call('HGET', KEYS[2], 'phase') ~= 'reported' then
   redis.call('DEL', KEYS[2], KEYS[3])
-  redis.call('HSET', KEYS[2], 'phase', 'reported', 'fence', ARGV[4], 'path', ARGV[6])
+  redis.call('HSET', KEYS[2], 'phase', 'reported', 'fence', ARGV[4], 'stateHistory', ARGV[6])
   redis.call('EXPIRE', KEYS[2], ARGV[7])
   redis.call('ZREM', KEYS[4], ARGV[5])
   if ARGV[8] then
     redis.call('XADD', KEYS[5], '*', 'fields', ARGV[8], 'reason', ARGV[9], 'snapshot', ARGV[10],
-      'at', ARGV[11], 'path', ARGV[6], 'deliveries', row[4])
+      'at', ARGV[11], 'stateHistory', ARGV[6], 'deliveries', row[4])
   end
 end
 drop(ARGV[3])

@@ -57,18 +57,18 @@ export function createStepStore(
       const own = [stream, keys.record(lease), keys.journal(lease)];
       return toWrite(await append(...own, ...held(lease), ...lines));
     },
-    async record(lease, result, path) {
-      const values = [JSON.stringify(result), JSON.stringify(path)];
+    async record(lease, result, stateHistory) {
+      const values = [JSON.stringify(result), JSON.stringify(stateHistory)];
       return toWrite(await record(stream, keys.record(lease), ...held(lease), ...values));
     },
-    async park(lease, { job, snapshot, path, wakeAt }) {
-      const values = [toEnvelope(job), JSON.stringify(snapshot), JSON.stringify(path)];
+    async park(lease, { job, snapshot, stateHistory, wakeAt }) {
+      const values = [toEnvelope(job), JSON.stringify(snapshot), JSON.stringify(stateHistory)];
       const own = [stream, keys.record(lease), timers];
       return toWrite(await park(...own, ...held(lease), recordId(lease), ...values, wakeAt ?? ""));
     },
-    async settle(lease, { path, deadLetter }) {
+    async settle(lease, { stateHistory, deadLetter }) {
       const own = [stream, keys.record(lease), keys.journal(lease), timers, letters];
-      const values = [recordId(lease), JSON.stringify(path), rememberedSeconds];
+      const values = [recordId(lease), JSON.stringify(stateHistory), rememberedSeconds];
       const { fields, reason, snapshot, at } = deadLetter ?? {};
       const letter =
         deadLetter === null
@@ -96,7 +96,7 @@ function toOpening(
   entryId: string,
   { runId, stepId }: { runId: string; stepId: string },
 ): Opening {
-  if (kind === "lost" || kind === "duplicate") return { kind };
+  if (kind === "lease-lost" || kind === "duplicate") return { kind };
   const lease = { runId, stepId, entryId, fence: Number(fence) };
   if (kind === "reported") return { kind, lease };
   const text: RecordText = { ...fieldsOf(flat), fence: String(lease.fence) };
@@ -104,5 +104,5 @@ function toOpening(
 }
 
 function toWrite(reply: unknown): Write {
-  return reply === "written" ? "written" : "lost";
+  return reply === "written" ? "written" : "lease-lost";
 }

@@ -22,7 +22,7 @@ export function createStreamReader(
   reader: Redis,
   commands: Redis,
   stream: string,
-  queue: Pick<StepQueue, "consumer" | "handBack">,
+  queue: Pick<StepQueue, "consumer" | "release">,
 ): StepQueue["read"] {
   async function request(count: number, blockMs: number): Promise<Delivery[]> {
     const deadline = performance.now() + blockMs;
@@ -67,7 +67,7 @@ export function createStreamReader(
 
     let released = false;
     const release = reply
-      .then((late) => queue.handBack(late.map((delivery) => delivery.entryId)))
+      .then((late) => queue.release(late.map((delivery) => delivery.entryId)))
       .catch(() => {})
       .finally(() => (released = true));
     if (signal.aborted) {

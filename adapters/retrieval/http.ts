@@ -58,7 +58,7 @@ export function createHttpRetriever({
           ? readAnswer(text)
           : fail(statusFailure(answer.statusCode, answer.headers["retry-after"]));
       } catch (error) {
-        if (signal.aborted) return fail(terminal("cancelled", "the retrieval was called off"));
+        if (signal.aborted) return fail(terminal("cancelled", "the retrieval was cancelled"));
         const reason = limit.aborted ? `no answer within ${timeoutMs} ms` : errorCode(error);
         return fail(retryable("unavailable", `the retrieval service: ${reason}`));
       }

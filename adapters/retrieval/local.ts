@@ -9,7 +9,7 @@ import type { Retriever } from "../../machines/contracts/ports/retriever.ts";
 export function createLocalRetriever(): Retriever {
   return {
     async retrieve({ query, documents, topK }, signal) {
-      if (signal.aborted) return fail(terminal("cancelled", "the retrieval was called off"));
+      if (signal.aborted) return fail(terminal("cancelled", "the retrieval was cancelled"));
       const scores = bm25(words(query), documents.map(wordsOf));
       const found = documents
         .map((document, at) => ({ ...document, score: scores[at] ?? 0 }))

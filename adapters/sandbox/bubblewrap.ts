@@ -45,12 +45,12 @@ export function bubblewrap(): BoxBuilder {
     "--remount-ro",
     "/dev",
     ...tmpfs("/tmp", limits.folderBytes),
-    ...tmpfs(layout.home, limits.folderBytes),
+    ...tmpfs(layout.backend, limits.folderBytes),
     ...(node === null || source === null ? [] : ["--ro-bind", source, `${layout.nodeFolder}/node`]),
     "--remount-ro",
     "/",
     "--chdir",
-    layout.home,
+    layout.backend,
     "--",
   ];
   return (timeoutMs) => [...command, ...confinedShell(timeoutMs)];

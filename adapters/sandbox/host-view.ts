@@ -32,7 +32,7 @@ function kind(path: string): "link" | "folder" | "file" | null {
 /** Where things stand inside a sandbox, whichever driver built it. */
 export const layout = {
   /** The working directory: empty but for the run's own files and code. */
-  home: "/sandbox",
+  backend: "/sandbox",
   /** Where our own Node is put when the host keeps it outside /usr. */
   nodeFolder: "/opt/bin",
 } as const;
@@ -40,7 +40,7 @@ export const layout = {
 /** All that is in a run's environment besides what its request asks for. */
 export const baseEnv: Readonly<Record<string, string>> = {
   PATH: `${layout.nodeFolder}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
-  HOME: layout.home,
+  HOME: layout.backend,
   TMPDIR: "/tmp",
   LANG: "C.UTF-8",
   // Without it a killed run loses what Python still held back.

@@ -28,7 +28,7 @@ export function writeProgram(request: SandboxRequest): Outcome<string> {
   if (problem !== null) return fail(terminal("invalid_input", problem));
   const files = { ...request.files, [language.codeFile]: request.code };
   const program = [
-    `cd ${layout.home} || exit 125`,
+    `cd ${layout.backend} || exit 125`,
     ...Object.entries(files).map(([path, content]) => writeFile(path, content)),
     // Looked up before the run's own PATH can matter.
     `set -- "$(command -v ${language.interpreter})"`,

@@ -22,7 +22,7 @@ export interface Box {
  * A program that fails is a value; only a box that could not be built, or an abort, is a failure.
  */
 export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<SandboxRun>> {
-  const cancelled = fail(terminal("cancelled", "the sandbox run was called off"));
+  const cancelled = fail(terminal("cancelled", "the sandbox run was cancelled"));
   if (signal.aborted) return cancelled;
   const began = performance.now();
   const [command = "", ...args] = box.command;

@@ -59,7 +59,7 @@ set -eu
 user=$1; shift
 mount -t tmpfs -o size=1m,mode=755,nosuid,nodev box ${place}
 cd ${place}
-mkdir -p host jail/etc jail/proc jail/dev/shm jail/tmp jail${layout.home} jail${layout.nodeFolder}
+mkdir -p host jail/etc jail/proc jail/dev/shm jail/tmp jail${layout.backend} jail${layout.nodeFolder}
 ${view.folders.map((path) => `mkdir -p jail${path}; ${show(path, path)}`).join("\n")}
 ${view.links.map(({ path, target }) => `ln -s ${shellQuote(target)} jail${path}`).join("\n")}
 ${view.etc.map((path) => `if [ -d ${path} ]; then mkdir jail${path}; else : > jail${path}; fi; ${show(path, path)}`).join("\n")}
@@ -70,7 +70,7 @@ for name in 0:stdin 1:stdout 2:stderr; do ln -s /proc/self/fd/\${name%:*} jail/d
 mount -t proc -o ro,nosuid,nodev,noexec proc jail/proc
 mount -t tmpfs -o ${sized(limits.sharedMemoryBytes)} tmp jail/dev/shm
 mount -t tmpfs -o ${sized(limits.folderBytes)} tmp jail/tmp
-mount -t tmpfs -o ${sized(limits.folderBytes)} tmp jail${layout.home}
+mount -t tmpfs -o ${sized(limits.folderBytes)} tmp jail${layout.backend}
 hostname sandbox 2>/dev/null || true
 for path in jail/*; do ln -s $path \${path#jail/}; done
 pivot_root . host

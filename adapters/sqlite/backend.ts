@@ -1,5 +1,5 @@
 import type { Clock } from "../../machines/contracts/ports/clock.ts";
-import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { isFile, openDatabase } from "./database.ts";
 import { prepareLetters } from "./dead-letters.ts";
 import { prepareEntries, createStepQueue, waitersOf } from "./step-queue.ts";
@@ -13,11 +13,11 @@ import { prepareSteps, createStepStore } from "./step-store.ts";
  * @param options.consumer unique to this process's life
  * @param options.clock all times are read from it and all waits made through it
  */
-export async function createSqliteHome(options: {
+export async function createSqliteBackend(options: {
   path: string;
   consumer: string;
   clock: Clock;
-}): Promise<Home> {
+}): Promise<StepBackend> {
   const { path, consumer, clock } = options;
   const database = openDatabase(path);
   const parts = {

@@ -30,9 +30,9 @@ CREATE TABLE IF NOT EXISTS steps (
   job TEXT,
   snapshot TEXT,
   result TEXT,
-  path TEXT,
+  state_history TEXT,
   wake_at INTEGER,
-  news INTEGER NOT NULL DEFAULT 0,
+  wake_pending INTEGER NOT NULL DEFAULT 0,
   expires_at INTEGER
 ) STRICT;
 CREATE INDEX IF NOT EXISTS steps_by_time ON steps (wake_at) WHERE wake_at IS NOT NULL;
@@ -49,7 +49,7 @@ CREATE TABLE IF NOT EXISTS letters (
   n INTEGER PRIMARY KEY AUTOINCREMENT,
   fields TEXT NOT NULL,
   reason TEXT NOT NULL,
-  path TEXT NOT NULL,
+  state_history TEXT NOT NULL,
   snapshot TEXT NOT NULL,
   deliveries INTEGER NOT NULL,
   at INTEGER NOT NULL

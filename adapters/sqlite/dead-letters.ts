@@ -9,15 +9,15 @@ export type Letters = ReturnType<typeof prepareLetters>;
 /** The dead letters, newest first; a letter's id is its row's number. */
 export function prepareLetters({ sql }: Database) {
   const insert = sql.prepare(`
-    INSERT INTO letters (fields, reason, path, snapshot, deliveries, at) VALUES (?, ?, ?, ?, ?, ?)`);
+    INSERT INTO letters (fields, reason, state_history, snapshot, deliveries, at) VALUES (?, ?, ?, ?, ?, ?)`);
   const list = sql.prepare("SELECT * FROM letters ORDER BY n DESC LIMIT ?");
   const find = sql.prepare("SELECT * FROM letters WHERE n = ?");
   const remove = sql.prepare("DELETE FROM letters WHERE n = ?");
   const count = sql.prepare("SELECT count(*) AS letters FROM letters");
 
   return {
-    add({ fields, reason, path, snapshot, deliveries, at }: Omit<DeadLetter, "id">): void {
-      const texts = [JSON.stringify(path), JSON.stringify(snapshot ?? null)] as const;
+    add({ fields, reason, stateHistory, snapshot, deliveries, at }: Omit<DeadLetter, "id">): void {
+      const texts = [JSON.stringify(stateHistory), JSON.stringify(snapshot ?? null)] as const;
       insert.run(JSON.stringify(fields), reason, ...texts, deliveries, at);
     },
     list: (limit: number): DeadLetter[] => list.all(limit).map(toLetter),
@@ -43,7 +43,7 @@ export function prepareRetry(
       if (letter === null || !letters.remove(id)) return false;
       entries.add(letter.fields, now);
       const parsed = parseJob(letter.fields);
-      const { runId, stepId } = parsed.sound ? parsed.job : parsed.unsound;
+      const { runId, stepId } = parsed.valid ? parsed.job : parsed.invalid;
       if (runId !== null && stepId !== null) forget.run(recordId({ runId, stepId }));
       return true;
     });
@@ -51,12 +51,14 @@ export function prepareRetry(
 
 function toLetter(row: Record<string, unknown>): DeadLetter {
   const text = (name: string) => String(row[name]);
-  const path = looseJson(text("path"));
+  const stateHistory = looseJson(text("state_history"));
   return {
     id: text("n"),
     fields: fieldsFrom(text("fields")),
     reason: text("reason"),
-    path: Array.isArray(path) ? path.filter((state) => typeof state === "string") : [],
+    stateHistory: Array.isArray(stateHistory)
+      ? stateHistory.filter((state) => typeof state === "string")
+      : [],
     snapshot: looseJson(text("snapshot")),
     deliveries: Number(row["deliveries"]),
     at: Number(row["at"]),

@@ -39,7 +39,7 @@ export function createStepQueue(
       const now = clock.now();
       return database.alone(() => entryIds.filter((id) => !entries.renew(id, consumer, now)));
     },
-    async handBack(entryIds) {
+    async release(entryIds) {
       database.alone(() => {
         for (const id of entryIds) entries.giveBack(id, consumer);
       });
@@ -68,7 +68,7 @@ export function createStepQueue(
 }
 
 /** Who owns an entry that was handed back: nobody; it waits to be claimed. */
-export const handedBack = "handed-back";
+export const releasedConsumer = "released";
 
 export interface PendingEntry {
   owner: string;
@@ -89,7 +89,7 @@ export function prepareEntries({ sql }: Database) {
     UPDATE entries SET owner = ?, delivered_at = ?, deliveries = deliveries + 1
     WHERE n IN (
       SELECT n FROM entries
-      WHERE owner = '${handedBack}' OR (owner IS NOT NULL AND delivered_at <= ?)
+      WHERE owner = '${releasedConsumer}' OR (owner IS NOT NULL AND delivered_at <= ?)
       ORDER BY n LIMIT ?)
     RETURNING n, at, fields, deliveries`);
   const find = sql.prepare(`
@@ -97,7 +97,7 @@ export function prepareEntries({ sql }: Database) {
     FROM entries WHERE n = ? AND owner IS NOT NULL`);
   const renew = sql.prepare("UPDATE entries SET delivered_at = ? WHERE n = ? AND owner = ?");
   const giveBack = sql.prepare(`
-    UPDATE entries SET owner = '${handedBack}', deliveries = deliveries - 1
+    UPDATE entries SET owner = '${releasedConsumer}', deliveries = deliveries - 1
     WHERE n = ? AND owner = ?`);
   const remove = sql.prepare("DELETE FROM entries WHERE n = ?");
   const count = sql.prepare("SELECT count(*) AS length, count(owner) AS pending FROM entries");
@@ -176,12 +176,12 @@ export function waitersOf(path: string, clock: Clock): Waiters {
     },
     wait(waitMs, signal) {
       const { promise, resolve: wake } = Promise.withResolvers<void>();
-      const callOff = clock.timer(isFile(path) ? Math.min(pollMs, waitMs) : waitMs, wake);
+      const cancelTimer = clock.timer(isFile(path) ? Math.min(pollMs, waitMs) : waitMs, wake);
       own.add(wake);
       const abort = () => wake();
       signal.addEventListener("abort", abort);
       return promise.finally(() => {
-        callOff();
+        cancelTimer();
         own.delete(wake);
         signal.removeEventListener("abort", abort);
       });

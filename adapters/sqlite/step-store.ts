@@ -8,7 +8,7 @@ import {
 } from "../../machines/contracts/wire/record-text.ts";
 import type { Database } from "./database.ts";
 import type { Letters } from "./dead-letters.ts";
-import { type Entries, handedBack, type PendingEntry, type Waiters } from "./step-queue.ts";
+import { type Entries, releasedConsumer, type PendingEntry, type Waiters } from "./step-queue.ts";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
 
 /** How long a reported step is remembered, so that a late duplicate of its job is not run again. */
@@ -31,7 +31,8 @@ export function createStepStore(
   function leased(lease: Lease, write: (entry: PendingEntry) => void): Write {
     return database.alone(() => {
       const entry = entries.pending(lease.entryId);
-      if (entry?.owner !== consumer || steps.find(lease)?.fence !== lease.fence) return "lost";
+      if (entry?.owner !== consumer || steps.find(lease)?.fence !== lease.fence)
+        return "lease-lost";
       write(entry);
       return "written";
     });
@@ -39,7 +40,7 @@ export function createStepStore(
 
   function isLeased(entryId: string, leaseMs: number): boolean {
     const entry = entries.pending(entryId);
-    if (entry === undefined || entry.owner === handedBack) return false;
+    if (entry === undefined || entry.owner === releasedConsumer) return false;
     return clock.now() - entry.deliveredAt < leaseMs;
   }
 
@@ -48,7 +49,7 @@ export function createStepStore(
       const key = { runId, stepId };
       return database.alone(() => {
         const now = clock.now();
-        if (entries.pending(entryId)?.owner !== consumer) return { kind: "lost" };
+        if (entries.pending(entryId)?.owner !== consumer) return { kind: "lease-lost" };
         steps.expire(now);
         const kept = steps.find(key);
         if (kept?.phase === "reported") {
@@ -57,7 +58,7 @@ export function createStepStore(
         }
         const other = kept?.entry ?? entryId;
         if (other !== entryId && isLeased(other, leaseMs)) {
-          steps.markNews(key);
+          steps.markWakePending(key);
           entries.remove(entryId);
           return { kind: "duplicate" };
         }
@@ -74,29 +75,29 @@ export function createStepStore(
       const lines = journal.map((entry) => JSON.stringify(entry));
       return leased(lease, () => steps.append(lease, lines));
     },
-    async record(lease, result, path) {
-      const texts = [JSON.stringify(result), JSON.stringify(path)] as const;
+    async record(lease, result, stateHistory) {
+      const texts = [JSON.stringify(result), JSON.stringify(stateHistory)] as const;
       return leased(lease, () => steps.record(lease, ...texts));
     },
     async park(lease, parking) {
       const job = toEnvelope(parking.job);
       const snapshot = JSON.stringify(parking.snapshot);
-      const path = JSON.stringify(parking.path);
+      const stateHistory = JSON.stringify(parking.stateHistory);
       const write = leased(lease, () => {
-        const awake = steps.find(lease)?.news === 1;
+        const awake = steps.find(lease)?.wake_pending === 1;
         const wakeAt = awake ? null : parking.wakeAt;
-        steps.park(lease, { job, snapshot, path, wakeAt });
+        steps.park(lease, { job, snapshot, stateHistory, wakeAt });
         entries.remove(lease.entryId);
         if (awake) entries.add({ data: job }, clock.now());
       });
       waiters.wake();
       return write;
     },
-    async settle(lease, { path, deadLetter }) {
+    async settle(lease, { stateHistory, deadLetter }) {
       return leased(lease, ({ deliveries }) => {
         if (steps.find(lease)?.phase !== "reported") {
-          steps.settle(lease, JSON.stringify(path), clock.now() + rememberedMs);
-          if (deadLetter !== null) letters.add({ ...deadLetter, path, deliveries });
+          steps.settle(lease, JSON.stringify(stateHistory), clock.now() + rememberedMs);
+          if (deadLetter !== null) letters.add({ ...deadLetter, stateHistory, deliveries });
         }
         entries.remove(lease.entryId);
       });
@@ -128,9 +129,9 @@ export interface StepRow {
   job: string | null;
   snapshot: string | null;
   result: string | null;
-  path: string | null;
+  state_history: string | null;
   wake_at: number | null;
-  news: number;
+  wake_pending: number;
   expires_at: number | null;
 }
 
@@ -146,21 +147,21 @@ export function prepareSteps({ sql }: Database) {
       phase = iif(result IS NULL, 'open', 'recorded'),
       fence = fence + 1, entry = :entry, wake_at = NULL
     RETURNING fence`);
-  const markNews = sql.prepare("UPDATE steps SET news = 1 WHERE id = ?");
+  const markWakePending = sql.prepare("UPDATE steps SET wake_pending = 1 WHERE id = ?");
   const remember = sql.prepare("UPDATE steps SET expires_at = ? WHERE id = ?");
   const append = sql.prepare(`
     INSERT INTO journal (step, position, entry)
     VALUES (:step, (SELECT coalesce(max(position), 0) + 1 FROM journal WHERE step = :step), :entry)`);
   const record = sql.prepare(
-    "UPDATE steps SET phase = 'recorded', result = ?, path = ? WHERE id = ?",
+    "UPDATE steps SET phase = 'recorded', result = ?, state_history = ? WHERE id = ?",
   );
   const park = sql.prepare(`
-    UPDATE steps SET phase = 'parked', job = :job, snapshot = :snapshot, path = :path,
-      wake_at = :wakeAt, entry = NULL, news = 0
+    UPDATE steps SET phase = 'parked', job = :job, snapshot = :snapshot, state_history = :stateHistory,
+      wake_at = :wakeAt, entry = NULL, wake_pending = 0
     WHERE id = :id`);
   const settle = sql.prepare(`
-    UPDATE steps SET phase = 'reported', path = :path, expires_at = :expiresAt,
-      entry = NULL, job = NULL, snapshot = NULL, result = NULL, wake_at = NULL, news = 0
+    UPDATE steps SET phase = 'reported', state_history = :stateHistory, expires_at = :expiresAt,
+      entry = NULL, job = NULL, snapshot = NULL, result = NULL, wake_at = NULL, wake_pending = 0
     WHERE id = :id`);
   const forgetJournal = sql.prepare("DELETE FROM journal WHERE step = ?");
   const wake = sql.prepare(`
@@ -176,22 +177,22 @@ export function prepareSteps({ sql }: Database) {
     /** Raises the fence, calls the timer off, and returns the fence. */
     open: (key: StepKey, entry: string) =>
       Number(open.get({ id: recordId(key), entry })?.["fence"]),
-    markNews: (key: StepKey) => void markNews.run(recordId(key)),
+    markWakePending: (key: StepKey) => void markWakePending.run(recordId(key)),
     /** Until then a late duplicate is recognised. */
     remember: (key: StepKey, expiresAt: number) => void remember.run(expiresAt, recordId(key)),
     append(key: StepKey, entries: string[]) {
       for (const entry of entries) append.run({ step: recordId(key), entry });
     },
-    record: (key: StepKey, result: string, path: string) =>
-      void record.run(result, path, recordId(key)),
+    record: (key: StepKey, result: string, stateHistory: string) =>
+      void record.run(result, stateHistory, recordId(key)),
     park(
       key: StepKey,
-      parts: { job: string; snapshot: string; path: string; wakeAt: number | null },
+      parts: { job: string; snapshot: string; stateHistory: string; wakeAt: number | null },
     ) {
       park.run({ id: recordId(key), ...parts });
     },
-    settle(key: StepKey, path: string, expiresAt: number) {
-      settle.run({ id: recordId(key), path, expiresAt });
+    settle(key: StepKey, stateHistory: string, expiresAt: number) {
+      settle.run({ id: recordId(key), stateHistory, expiresAt });
       forgetJournal.run(recordId(key));
     },
     /** The envelopes of parked steps whose timers were due; each timer is gone with it. */
@@ -202,14 +203,14 @@ export function prepareSteps({ sql }: Database) {
 
 /** The row as the text that every store's records are read from. */
 export function toRecordText(row: StepRow): RecordText {
-  const { phase, fence, job, snapshot, result, path, wake_at } = row;
+  const { phase, fence, job, snapshot, result, state_history: stateHistory, wake_at } = row;
   return {
     phase,
     fence: String(fence),
     job: job ?? "",
     snapshot: snapshot ?? "",
     result: result ?? "",
-    path: path ?? "",
+    stateHistory: stateHistory ?? "",
     wakeAt: wake_at === null ? "" : String(wake_at),
   };
 }

@@ -2,7 +2,7 @@ import { chartText } from "../../machines/chart-text.ts";
 import { stepMachine } from "../../machines/step/machine.ts";
 import { supervisorMachine } from "../../machines/supervisor/machine.ts";
 import type { Command } from "../command.ts";
-import { Trouble } from "../output/errors.ts";
+import { CliError } from "../output/errors.ts";
 
 const machines = { step: stepMachine, supervisor: supervisorMachine };
 
@@ -11,7 +11,7 @@ export const chart: Command = async ({ invocation, output }) => {
   const name = String(invocation.flags["machine"] ?? "step");
   if (name !== "step" && name !== "supervisor") {
     const known = Object.keys(machines).join(" or ");
-    throw new Trouble(2, `--machine: expected ${known}, not "${name}"`);
+    throw new CliError(2, `--machine: expected ${known}, not "${name}"`);
   }
   const machine = machines[name];
   if (output.isJson) output.json(machine.toJSON());

@@ -1,10 +1,10 @@
-import type { StepNews } from "../../actors/options.ts";
+import type { StepEventNotice } from "../../actors/options.ts";
 import type { Command, Context } from "../command.ts";
 import { type Dev, startDev } from "../compose/start-dev.ts";
 import { maskSecret } from "../config/load-config.ts";
 import { readDevNote, removeDevNote, writeDevNote } from "../dev-note.ts";
 import { type Output, plain, table } from "../output/output.ts";
-import { Trouble } from "../output/errors.ts";
+import { CliError } from "../output/errors.ts";
 import { version } from "../main.ts";
 import { configuredModels } from "./configured-models.ts";
 import { openLog } from "./open-log.ts";
@@ -17,10 +17,14 @@ export const dev: Command = async (context) => {
   const other = await readDevNote(dataDir);
   if (other !== null) {
     const where = `at ${other.url}, process ${other.pid}`;
-    throw new Trouble(2, `\`stateplane dev\` already runs with ${dataDir} (${where})`);
+    throw new CliError(2, `\`stateplane dev\` already runs with ${dataDir} (${where})`);
   }
   const log = openLog(context, "warn");
-  const running = await startDev(config, { env, log, onNews: (news) => tell(news, output) });
+  const running = await startDev(config, {
+    env,
+    log,
+    onStepEvent: (notice) => tell(notice, output),
+  });
   try {
     const { url, apiKey, store } = running;
     const note = { pid: process.pid, url, apiKey, store: store.kind };
@@ -72,15 +76,18 @@ function introduce(running: Dev, { config, output }: Context, noteFile: string):
 }
 
 /** A step's life as it happens, a line a state. */
-function tell(news: StepNews, output: Output): void {
-  const { runId, stepId, stepType, kind } = news;
-  const what = kind === "entered" ? { state: news.state } : { how: news.how, path: news.path };
+function tell(notice: StepEventNotice, output: Output): void {
+  const { runId, stepId, stepType, kind } = notice;
+  const what =
+    kind === "entered"
+      ? { state: notice.state }
+      : { how: notice.how, stateHistory: notice.stateHistory };
   if (output.isJson) {
     output.json({ kind: "step", runId, stepId, stepType, ...what });
     return;
   }
   const time = output.colors.dim(new Date().toISOString().slice(11, 19));
   const about = `${plain(stepId)}  ${(stepType ?? "unknown").padEnd(9)}`;
-  const said = kind === "entered" ? news.state : output.colors.dim(`(${news.how})`);
+  const said = kind === "entered" ? notice.state : output.colors.dim(`(${notice.how})`);
   output.line(`${time}  ${about}  ${said}`);
 }

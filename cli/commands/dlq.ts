@@ -5,7 +5,7 @@ import type { Command, Context } from "../command.ts";
 import { chooseStore } from "../compose/choose-store.ts";
 import { consumerName } from "../supervise-processes.ts";
 import { readDevNote } from "../dev-note.ts";
-import { Trouble } from "../output/errors.ts";
+import { CliError } from "../output/errors.ts";
 import { readLimit } from "./with-control-plane.ts";
 
 /** `dlq list`. */
@@ -66,25 +66,25 @@ async function withQueue(
   const { settings, sources } = config;
   const note = settings.redisUrl === null ? await readDevNote(settings.dataDir) : null;
   if (settings.redisUrl === null && note === null && !existsSync(settings.dataDir)) {
-    throw new Trouble(2, `no store: REDIS_URL is not set, and there is no ${settings.dataDir}`);
+    throw new CliError(2, `no store: REDIS_URL is not set, and there is no ${settings.dataDir}`);
   }
   const isDefault = sources.store === "default";
   const store = note?.store === "sqlite" && isDefault ? "sqlite" : settings.store;
   const here = { settings: { ...settings, store }, sources };
   const chosen = await chooseStore(here, consumerName(`${settings.workerName}-dlq`));
   try {
-    return await work(chosen.home.queue);
+    return await work(chosen.backend.queue);
   } finally {
     await chosen.close();
   }
 }
 
 const unknown = (id: string) =>
-  new Trouble(2, `there is no dead letter ${id}; see: stateplane dlq list`);
+  new CliError(2, `there is no dead letter ${id}; see: stateplane dlq list`);
 
 /** The step a letter is about, where the job can be read. */
 function step({ fields }: DeadLetter): string {
   const parsed = parseJob(fields);
-  const { runId, stepId } = parsed.sound ? parsed.job : parsed.unsound;
+  const { runId, stepId } = parsed.valid ? parsed.job : parsed.invalid;
   return [runId, stepId].filter((id) => id !== null).join("/") || "unknown";
 }

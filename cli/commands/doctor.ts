@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { createRedisHome } from "../../adapters/redis/backend.ts";
+import { createRedisBackend } from "../../adapters/redis/backend.ts";
 import { createToolHost } from "../../adapters/mcp/host.ts";
 import type { McpServer } from "../../adapters/mcp/config.ts";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
@@ -11,7 +11,7 @@ import { maskUrl } from "../config/load-config.ts";
 import { readDevNote } from "../dev-note.ts";
 import { findProgram } from "../find-program.ts";
 import { findPackageManager, installCommand, type Need, needs } from "../needs.ts";
-import { toTrouble } from "../output/errors.ts";
+import { toCliError } from "../output/errors.ts";
 import { version } from "../main.ts";
 import { priceTableVersion } from "../../adapters/llm/prices.ts";
 import { configuredModels } from "./configured-models.ts";
@@ -23,10 +23,10 @@ interface Finding {
   state: "ok" | "missing" | "broken";
   detail: string;
   /** The command, or the sentence, that mends it. */
-  mend: string | null;
+  fix: string | null;
 }
 
-const ok = (what: string, detail: string): Finding => ({ what, state: "ok", detail, mend: null });
+const ok = (what: string, detail: string): Finding => ({ what, state: "ok", detail, fix: null });
 const run = promisify(execFile);
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -51,10 +51,10 @@ export const doctor: Command = async (context) => {
     output.json({ ok: !isBroken, findings });
     return isBroken ? 1 : 0;
   }
-  const rows = findings.map(({ what, state, detail, mend }) => [
+  const rows = findings.map(({ what, state, detail, fix }) => [
     what,
     state,
-    mend === null ? detail : `${detail}; ${mend}`,
+    fix === null ? detail : `${detail}; ${fix}`,
   ]);
   output.table(["WHAT", "STATE", "DETAIL"], rows);
   return isBroken ? 1 : 0;
@@ -67,7 +67,7 @@ function node(): Finding {
   const isNew = major > leastNode[0] || (major === leastNode[0] && minor >= leastNode[1]);
   const detail = `${process.version}, Stateplane ${version}`;
   if (isNew) return ok("node", detail);
-  return { what: "node", state: "broken", detail, mend: "install Node 22.18 or later" };
+  return { what: "node", state: "broken", detail, fix: "install Node 22.18 or later" };
 }
 
 async function redis({ config }: Context): Promise<Finding> {
@@ -79,14 +79,19 @@ async function redis({ config }: Context): Promise<Finding> {
   }
   try {
     const source = config.sources.redisUrl;
-    const home = await createRedisHome({ url, prefix, consumer: consumerName("doctor"), source });
-    const { length, pending, deadLetters } = await home.queue.stats();
-    await home.close();
+    const backend = await createRedisBackend({
+      url,
+      prefix,
+      consumer: consumerName("doctor"),
+      source,
+    });
+    const { length, pending, deadLetters } = await backend.queue.stats();
+    await backend.close();
     const load = `${length} jobs, ${pending} being worked on, ${deadLetters} dead letters`;
-    return ok(what, `${home.describe}: ${load}`);
+    return ok(what, `${backend.describe}: ${load}`);
   } catch (error) {
-    const detail = toTrouble(error)?.message ?? String(error);
-    return { what, state: "broken", detail, mend: "check REDIS_URL, and that the server runs" };
+    const detail = toCliError(error)?.message ?? String(error);
+    return { what, state: "broken", detail, fix: "check REDIS_URL, and that the server runs" };
   }
 }
 
@@ -97,22 +102,22 @@ async function controlPlane({ config, stopping }: Context): Promise<Finding> {
   const url = controlPlaneUrl ?? note?.url ?? null;
   if (url === null) {
     const detail = "CONTROL_PLANE_URL is not set, and no `stateplane dev` runs in this folder";
-    return { what, state: "missing", detail, mend: "run `stateplane dev`" };
+    return { what, state: "missing", detail, fix: "run `stateplane dev`" };
   }
   const key = apiKey ?? (note?.url === url ? note.apiKey : "");
   const api = openApi({ url, apiKey: key, timeoutMs: Math.min(requestTimeoutMs, 5_000) }, config);
   try {
     const health = await api.health(stopping.signal);
-    const broken = (detail: string, mend: string): Finding => ({
+    const broken = (detail: string, fix: string): Finding => ({
       what,
       state: "broken",
       detail,
-      mend,
+      fix,
     });
     if (!health.ok) return broken(health.failure.message, "check CONTROL_PLANE_URL");
     const allowed = await api.approvals(1, stopping.signal);
     if (!allowed.ok) return broken(allowed.failure.message, "check FD_API_KEY");
-    const able = health.value.extensions?.join(", ") ?? "the reference's contract";
+    const able = health.value.extensions?.join(", ") ?? "FerrumDeck's contract";
     return ok(what, `${maskUrl(url)}: ${able}`);
   } finally {
     await api.close();
@@ -126,8 +131,8 @@ async function program(need: Need): Promise<Finding> {
   const file = findProgram(programs, path);
   if (file !== null) return ok(what, `${file} ${await versionOf(file)}`.trim());
   if (platform !== process.platform) return ok(what, `not needed on ${process.platform}`);
-  const mend = installCommand([need], findPackageManager(path));
-  return { what, state: "missing", detail: `not on the PATH: ${use}`, mend };
+  const fix = installCommand([need], findPackageManager(path));
+  return { what, state: "missing", detail: `not on the PATH: ${use}`, fix };
 }
 
 async function versionOf(file: string): Promise<string> {
@@ -138,14 +143,14 @@ async function versionOf(file: string): Promise<string> {
 async function sandbox(): Promise<Finding> {
   const found = await findSandbox();
   if ("sandbox" in found) return ok("sandbox", `${found.sandbox.driver} works`);
-  return { what: "sandbox", state: "missing", detail: found.missing, mend: null };
+  return { what: "sandbox", state: "missing", detail: found.missing, fix: null };
 }
 
 async function mcpServers({ config, env, stopping }: Context): Promise<Finding[]> {
   const { servers, describe } = await chooseTools(config, env);
   if (servers.length === 0) {
-    const mend = "name a file in MCP_CONFIG_PATH, or set GITHUB_TOKEN or WORKSPACE_PATH";
-    return [{ what: "MCP servers", state: "missing", detail: describe, mend }];
+    const fix = "name a file in MCP_CONFIG_PATH, or set GITHUB_TOKEN or WORKSPACE_PATH";
+    return [{ what: "MCP servers", state: "missing", detail: describe, fix }];
   }
   const { mcpTimeoutMs: timeoutMs } = config.settings;
   return Promise.all(servers.map((server) => mcpServer(server, timeoutMs, stopping.signal)));
@@ -162,8 +167,8 @@ async function mcpServer(
   try {
     const listed = await host.list(signal);
     if (listed.ok) return ok(what, listed.value.map(({ name }) => name).join(", ") || "no tools");
-    const mend = `check ${server.command ?? "its address"}`;
-    return { what, state: "broken", detail: listed.failure.message, mend };
+    const fix = `check ${server.command ?? "its address"}`;
+    return { what, state: "broken", detail: listed.failure.message, fix };
   } finally {
     await host.close();
   }
@@ -178,7 +183,7 @@ function models({ config }: Context): Finding {
     what: "models",
     state: isNone ? "missing" : "ok",
     detail: `${detail}; ${prices}`,
-    mend: null,
+    fix: null,
   };
 }
 

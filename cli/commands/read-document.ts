@@ -3,25 +3,25 @@ import { resolve } from "node:path";
 import { text } from "node:stream/consumers";
 import { parse } from "yaml";
 import type { Json } from "../../machines/contracts/domain/json.ts";
-import { Trouble } from "../output/errors.ts";
+import { CliError } from "../output/errors.ts";
 
 /**
  * A JSON or YAML document from a file, or from standard input for `-`.
  *
  * @param flag for the error
- * @throws Trouble
+ * @throws CliError
  */
 export async function readDocument(file: string, folder: string, flag: string): Promise<Json> {
   const from = file === "-" ? "standard input" : file;
   const content = await read(file, folder).catch((error: NodeJS.ErrnoException) => {
     const why = error.code === "ENOENT" ? "no such file" : `can't be read (${error.code})`;
-    throw new Trouble(2, `--${flag}: ${file}: ${why}`);
+    throw new CliError(2, `--${flag}: ${file}: ${why}`);
   });
   try {
     // YAML reads JSON too; the round trip leaves only what JSON can say.
     return JSON.parse(JSON.stringify(parse(content) ?? null)) as Json;
   } catch (error) {
-    throw new Trouble(2, `--${flag}: ${from}: expected JSON or YAML (${where(error)})`);
+    throw new CliError(2, `--${flag}: ${from}: expected JSON or YAML (${where(error)})`);
   }
 }
 

@@ -1,6 +1,6 @@
 import { readRunStatus, runStatuses } from "../../machines/contracts/domain/status.ts";
 import type { Command } from "../command.ts";
-import { Trouble } from "../output/errors.ts";
+import { CliError } from "../output/errors.ts";
 import { readLimit, withControlPlane } from "./with-control-plane.ts";
 import { watchRun } from "./watch-run.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
@@ -9,7 +9,7 @@ import { type Output, plain } from "../output/output.ts";
 
 const mostInAPage = 100;
 
-/** `runs list`. The reference has no filter by status, so it is made here, over one page. */
+/** `runs list`. FerrumDeck has no filter by status, so it is made here, over one page. */
 export const listRuns: Command = (context) =>
   withControlPlane(context, async ({ api, signal, value }) => {
     const { invocation, output, config } = context;
@@ -77,7 +77,7 @@ function readStatus(text: string | true | undefined) {
   if (typeof text !== "string") return null;
   const status = readRunStatus(text);
   if (status === undefined) {
-    throw new Trouble(2, `--status: expected one of ${runStatuses.join(", ")}`);
+    throw new CliError(2, `--status: expected one of ${runStatuses.join(", ")}`);
   }
   return status;
 }
@@ -109,7 +109,7 @@ export function paintStatus(status: string, colors: Output["colors"]): string {
   return colors.red(status);
 }
 
-/** Why a step failed: the message in `error`, else the one in the reference's `output`. */
+/** Why a step failed: the message in `error`, else the one in FerrumDeck's `output`. */
 export function reason({ error, output }: StepView): string {
   for (const candidate of [error, output]) {
     if (typeof candidate === "string") return candidate;

@@ -2,7 +2,7 @@ import { isJsonObject, type Json } from "../../machines/contracts/domain/json.ts
 import { isStepType, stepTypes } from "../../machines/contracts/domain/job.ts";
 import type { PlannedStep } from "../../adapters/control-plane/api.ts";
 import type { Command, Context } from "../command.ts";
-import { Trouble } from "../output/errors.ts";
+import { CliError } from "../output/errors.ts";
 import { readDocument, where } from "./read-document.ts";
 import { watchRun } from "./watch-run.ts";
 import { type Client, withControlPlane } from "./with-control-plane.ts";
@@ -32,14 +32,14 @@ async function readInput({ invocation, folder }: Context, hasSteps: boolean): Pr
   const given = [task, input, file].filter((flag) => flag !== undefined);
   if (given.length === 0 && hasSteps) return {};
   if (given.length !== 1) {
-    throw new Trouble(2, "submit: expected one of --task TEXT, --input JSON or --file FILE");
+    throw new CliError(2, "submit: expected one of --task TEXT, --input JSON or --file FILE");
   }
   if (typeof task === "string") return { task };
   if (typeof file === "string") return readDocument(file, folder, "file");
   try {
     return JSON.parse(String(input)) as Json;
   } catch (error) {
-    throw new Trouble(
+    throw new CliError(
       2,
       `--input: expected JSON, such as '{"task": "say hello"}' (${where(error)})`,
     );
@@ -50,12 +50,12 @@ async function readSteps({ invocation, folder }: Context): Promise<PlannedStep[]
   const { steps: file } = invocation.flags;
   if (typeof file !== "string") return null;
   const steps = await readDocument(file, folder, "steps");
-  if (!Array.isArray(steps)) throw new Trouble(2, `--steps: ${file}: expected a list of steps`);
+  if (!Array.isArray(steps)) throw new CliError(2, `--steps: ${file}: expected a list of steps`);
   return steps.map((step, at) => {
     const { type, input = {}, name, on_error: onError } = isJsonObject(step) ? step : {};
     if (typeof type !== "string" || !isStepType(type) || !isJsonObject(input)) {
       const expected = `{type: ${stepTypes.join("|")}, input: {…}}`;
-      throw new Trouble(2, `--steps: ${file}: step ${at + 1}: expected ${expected}`);
+      throw new CliError(2, `--steps: ${file}: step ${at + 1}: expected ${expected}`);
     }
     return {
       type,
@@ -66,9 +66,9 @@ async function readSteps({ invocation, folder }: Context): Promise<PlannedStep[]
   });
 }
 
-/** The reference would take the run and pass over its steps. */
+/** FerrumDeck would take the run and pass over its steps. */
 async function requireSteps({ api, signal, value }: Client): Promise<void> {
   const { extensions = [] } = await value(api.health(signal));
   if (extensions.includes("steps")) return;
-  throw new Trouble(2, `--steps: the control plane at ${api.http.url} plans its steps itself`);
+  throw new CliError(2, `--steps: the control plane at ${api.http.url} plans its steps itself`);
 }

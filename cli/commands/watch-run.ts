@@ -3,20 +3,20 @@ import { watchRuns } from "../../adapters/control-plane/watch-runs.ts";
 import { isRunEnded } from "../../machines/contracts/domain/status.ts";
 import type { RunView, StepView } from "../../machines/contracts/wire/views.ts";
 import type { Output } from "../output/output.ts";
-import { failureTrouble } from "../output/errors.ts";
+import { failureError } from "../output/errors.ts";
 import { runLine, stepLine } from "./runs.ts";
 import type { Client } from "./with-control-plane.ts";
 
 /** Where changes are pushed, a look now and then is for those missed while disconnected and for steps. */
 const pushedPauseMs = 1_000;
-/** The reference allows 20 calls a minute, over all who come without a known address. */
+/** FerrumDeck allows 20 calls a minute, over all who come without a known address. */
 const pollPauseMs = 6_000;
 
 /**
  * Tells each change of a run and its steps until the run has ended or the user has had enough. A control plane
  * that goes away meanwhile is waited for.
  *
- * @returns 0 when the run completed, 1 when it ended otherwise, 130 when called off
+ * @returns 0 when the run completed, 1 when it ended otherwise, 130 when cancelled
  */
 export async function watchRun(client: Client, runId: string, output: Output): Promise<number> {
   const { api, signal } = client;
@@ -57,7 +57,7 @@ async function look(
 ): Promise<RunView | null> {
   const run = await api.run(runId, signal);
   if (!run.ok) {
-    if ((isFirst || !run.failure.retryable) && !signal.aborted) throw failureTrouble(run.failure);
+    if ((isFirst || !run.failure.retryable) && !signal.aborted) throw failureError(run.failure);
     teller.away(run.failure.message);
     await sleep(run.failure.retryAfterMs ?? 0, undefined, { signal }).catch(() => {});
     return null;

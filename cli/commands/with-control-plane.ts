@@ -3,14 +3,14 @@ import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import type { Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { Context } from "../command.ts";
 import { type DevNote, readDevNote } from "../dev-note.ts";
-import { failureTrouble, Trouble } from "../output/errors.ts";
+import { failureError, CliError } from "../output/errors.ts";
 import type { Invocation } from "../program.ts";
 
 /** A client whose failures end the command, each in one line. */
 export interface Client {
   api: ControlPlaneApi;
   signal: AbortSignal;
-  /** The value of an answer; a failure is thrown as trouble. */
+  /** The value of an answer; a failure is thrown as a CliError. */
   value<T>(answer: Promise<Outcome<T>>): Promise<T>;
 }
 
@@ -18,7 +18,7 @@ export interface Client {
  * Finds the control plane, by the configuration or by a `stateplane dev` that runs in this folder, and closes
  * the connection after the work.
  *
- * @throws Trouble when there is none, or a call fails
+ * @throws CliError when there is none, or a call fails
  */
 export async function withControlPlane<T>(
   { config, stopping }: Pick<Context, "config" | "stopping">,
@@ -32,7 +32,7 @@ export async function withControlPlane<T>(
   const value = async <V>(answer: Promise<Outcome<V>>): Promise<V> => {
     const outcome = await answer;
     if (outcome.ok) return outcome.value;
-    throw failureTrouble(outcome.failure);
+    throw failureError(outcome.failure);
   };
   try {
     return await work({ api, signal, value });
@@ -48,14 +48,14 @@ async function findTarget({
   const note = await readDevNote(dataDir);
   if (controlPlaneUrl === null) {
     if (note !== null) return note;
-    throw new Trouble(
+    throw new CliError(
       2,
       `no control plane: CONTROL_PLANE_URL is not set, and no \`stateplane dev\` runs with ${dataDir}`,
     );
   }
   const key = apiKey ?? (note?.url === controlPlaneUrl ? note.apiKey : null);
   if (key === null) {
-    throw new Trouble(2, `FD_API_KEY is not set: expected the key of ${controlPlaneUrl}`);
+    throw new CliError(2, `FD_API_KEY is not set: expected the key of ${controlPlaneUrl}`);
   }
   return { url: controlPlaneUrl, apiKey: key };
 }
@@ -80,11 +80,11 @@ export function openApi(
 const standard = 20;
 const most = 100;
 
-/** `--limit N`. @throws Trouble */
+/** `--limit N`. @throws CliError */
 export function readLimit({ flags }: Pick<Invocation, "flags">): number {
   const given = flags["limit"];
   if (typeof given !== "string") return standard;
   const limit = /^\d+$/.test(given) ? Number(given) : Number.NaN;
   if (limit >= 1 && limit <= most) return limit;
-  throw new Trouble(2, `--limit: expected a whole number, 1 to ${most}`);
+  throw new CliError(2, `--limit: expected a whole number, 1 to ${most}`);
 }

@@ -1,12 +1,12 @@
 import { once } from "node:events";
 import type { Worker } from "../compose/start-worker.ts";
-import { Trouble } from "../output/errors.ts";
+import { CliError } from "../output/errors.ts";
 import type { Stopping } from "../stopping.ts";
 
 /**
  * Lets the worker work until the first signal, then lets its steps finish; at the second they are handed back.
  *
- * @throws Trouble when the worker gave up by itself
+ * @throws CliError when the worker gave up by itself
  */
 export async function workUntilStopped(
   worker: Pick<Worker, "runtime" | "close" | "hurry">,
@@ -21,5 +21,5 @@ export async function workUntilStopped(
   now.addEventListener("abort", () => worker.hurry(), { once: true });
   await worker.close();
   const fault = ended?.fault ?? null;
-  if (fault !== null) throw new Trouble(3, `the worker gave up: ${fault}`);
+  if (fault !== null) throw new CliError(3, `the worker gave up: ${fault}`);
 }

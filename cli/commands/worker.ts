@@ -2,7 +2,7 @@ import { awaitControlPlane } from "../compose/await-control-plane.ts";
 import { startWorker, type Worker } from "../compose/start-worker.ts";
 import type { Command, Context } from "../command.ts";
 import { maskUrl } from "../config/load-config.ts";
-import { Trouble } from "../output/errors.ts";
+import { CliError } from "../output/errors.ts";
 import { openApi } from "./with-control-plane.ts";
 import { openLog } from "./open-log.ts";
 import { workUntilStopped } from "./work-until-stopped.ts";
@@ -64,7 +64,7 @@ function required({ settings }: Context["config"]): { url: string; apiKey: strin
     ...(apiKey === null ? ["FD_API_KEY (the control plane's key)"] : []),
   ];
   if (missing.length === 0 && url !== null && apiKey !== null) return { url, apiKey };
-  throw new Trouble(2, `the worker needs ${missing.join(", and ")} to be set`);
+  throw new CliError(2, `the worker needs ${missing.join(", and ")} to be set`);
 }
 
 const most = 64;
@@ -75,7 +75,7 @@ export function readProcesses({ invocation }: Context): number {
   if (text === undefined) return 1;
   const count = Number(text);
   if (Number.isInteger(count) && count >= 1 && count <= most) return count;
-  throw new Trouble(2, `--processes: expected a whole number from 1 to ${most}, not "${text}"`);
+  throw new CliError(2, `--processes: expected a whole number from 1 to ${most}, not "${text}"`);
 }
 
 /** `worker --processes N`: the same command line, N times, supervised as one. */

@@ -11,7 +11,7 @@ const sayEvery = 15;
  * Waits until the control plane answers and takes our key, so that no job is taken that could not be reported.
  *
  * @param keySource where the key came from, for the error
- * @returns false when called off
+ * @returns false when cancelled
  * @throws InvalidSetting when the key is refused
  */
 export async function awaitControlPlane(

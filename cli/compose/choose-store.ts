@@ -1,16 +1,16 @@
 import { join } from "node:path";
 import { mkdir, writeFile } from "node:fs/promises";
 import { findRedisServer } from "../../adapters/redis/redis-process.ts";
-import { createRedisHome } from "../../adapters/redis/backend.ts";
+import { createRedisBackend } from "../../adapters/redis/backend.ts";
 import { startPrivateRedis } from "../../adapters/redis/private-server.ts";
-import { createSqliteHome } from "../../adapters/sqlite/backend.ts";
+import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import { systemClock } from "../../actors/runtime.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
-import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import type { Config } from "../config/load-config.ts";
 
 export interface ChosenStore {
-  home: Home;
+  backend: StepBackend;
   kind: "redis" | "private-redis" | "sqlite";
   /** For a person: which, where and why. */
   describe: string;
@@ -31,8 +31,8 @@ export async function chooseStore(
 ): Promise<ChosenStore> {
   const { redisUrl: url, queuePrefix: prefix, dataDir, store } = settings;
   if (store !== "sqlite" && url !== null) {
-    const home = await createRedisHome({ url, prefix, consumer, source: sources.redisUrl });
-    return { home, kind: "redis", describe: home.describe, close: () => home.close() };
+    const backend = await createRedisBackend({ url, prefix, consumer, source: sources.redisUrl });
+    return { backend, kind: "redis", describe: backend.describe, close: () => backend.close() };
   }
   await makeDataDir(dataDir);
   if (store !== "sqlite" && findRedisServer(process.env["PATH"] ?? "") !== null) {
@@ -43,9 +43,14 @@ export async function chooseStore(
     throw new InvalidSetting("store", sources.store, expected);
   }
   const path = join(dataDir, "steps.sqlite");
-  const home = await createSqliteHome({ path, consumer, clock: systemClock });
+  const backend = await createSqliteBackend({ path, consumer, clock: systemClock });
   const why = store === "sqlite" ? "" : " (no REDIS_URL, and no redis-server on the PATH)";
-  return { home, kind: "sqlite", describe: home.describe + why, close: () => home.close() };
+  return {
+    backend,
+    kind: "sqlite",
+    describe: backend.describe + why,
+    close: () => backend.close(),
+  };
 }
 
 async function openPrivate(
@@ -56,13 +61,13 @@ async function openPrivate(
   const server = await startPrivateRedis({ directory });
   try {
     const source = `the private server in ${directory}`;
-    const home = await createRedisHome({ url: server.url, prefix, consumer, source });
+    const backend = await createRedisBackend({ url: server.url, prefix, consumer, source });
     return {
-      home,
+      backend,
       kind: "private-redis",
       describe: `a private Redis in ${directory} (no REDIS_URL)`,
       close: async () => {
-        await home.close();
+        await backend.close();
         await server.stop();
       },
     };

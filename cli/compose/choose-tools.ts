@@ -12,7 +12,7 @@ export interface ChosenTools {
 
 type Env = Readonly<Record<string, string | undefined>>;
 
-/** What the reference allows where no MCP configuration file is given (features 2.1). */
+/** What FerrumDeck allows where no MCP configuration file is given. */
 const referenceAllowlist: Allowlist = {
   allowed: [
     "read_file",
@@ -33,7 +33,7 @@ const referenceAllowlist: Allowlist = {
 };
 
 /**
- * The MCP servers and the allowlist: of the MCP file where one is configured; without one the reference's
+ * The MCP servers and the allowlist: of the MCP file where one is configured; without one FerrumDeck's
  * GitHub and filesystem servers where `GITHUB_TOKEN` and `WORKSPACE_PATH` ask for them. The configuration's
  * own `allowlist` takes the place of either list. A list that is nowhere allows nothing.
  *

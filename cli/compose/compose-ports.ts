@@ -10,7 +10,7 @@ import { createToolHost } from "../../adapters/mcp/host.ts";
 import { createHttpRetriever } from "../../adapters/retrieval/http.ts";
 import { createLocalRetriever } from "../../adapters/retrieval/local.ts";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
-import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Config } from "../config/load-config.ts";
 import { version } from "../main.ts";
@@ -20,7 +20,7 @@ import { readScript } from "./read-script.ts";
 
 interface Neighbours {
   config: Pick<Config, "settings" | "sources">;
-  home: Home;
+  backend: StepBackend;
   controlPlane: { url: string; apiKey: string };
   tools: ChosenTools;
   log: Log;
@@ -34,7 +34,7 @@ interface Neighbours {
  * @throws InvalidSetting for a setting that can't be used
  */
 export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
-  const { config, home, log, closing } = made;
+  const { config, backend, log, closing } = made;
   const { settings } = config;
   const api = createControlPlaneApi({
     ...made.controlPlane,
@@ -51,8 +51,8 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
   const found = await findSandbox({ log });
   const { retrievalEndpoint: endpoint } = settings;
   return {
-    queue: home.queue,
-    store: home.store,
+    queue: backend.queue,
+    store: backend.store,
     controlPlane: createControlPlane(api),
     watchRuns: async (onChange, signal) => {
       const watched = await watchRuns(api, onChange, signal);

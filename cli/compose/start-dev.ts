@@ -6,7 +6,7 @@ import { costMicros } from "../../adapters/llm/prices.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Config } from "../config/load-config.ts";
 import type { Settings } from "../config/settings.ts";
-import { Trouble } from "../output/errors.ts";
+import { CliError } from "../output/errors.ts";
 import type { ChosenTools } from "./choose-tools.ts";
 import { makeDataDir } from "./choose-store.ts";
 import { startWorker, type Worker, type WorkerHooks } from "./start-worker.ts";
@@ -24,7 +24,7 @@ export interface Dev extends Worker {
  * in the data folder. Without an `FD_API_KEY` the key is made up; without agents there is one, `assistant`, that
  * may use whatever the worker allows.
  *
- * @throws InvalidSetting, StoreUnreachable, or Trouble when the port is taken or another `dev` holds the folder
+ * @throws InvalidSetting, StoreUnreachable, or CliError when the port is taken or another `dev` holds the folder
  */
 export async function startDev(
   config: Pick<Config, "settings" | "sources">,
@@ -44,7 +44,7 @@ export async function startDev(
       host,
       apiKey,
       agents,
-      publish: (fields) => store.home.queue.publish(fields),
+      publish: (fields) => store.backend.queue.publish(fields),
       costMicros: (model, inputTokens, outputTokens) =>
         costMicros(model, { inputTokens, outputTokens }),
       log: hooks.log,
@@ -53,7 +53,7 @@ export async function startDev(
       if (!(error instanceof Error)) throw error;
       const isPort = error.message.startsWith("EADDRINUSE");
       const from = isPort ? `port (from ${config.sources.port}): ` : "the control plane: ";
-      throw new Trouble(2, `${from}${error.message.replace(/^EADDRINUSE: /, "")}`, {
+      throw new CliError(2, `${from}${error.message.replace(/^EADDRINUSE: /, "")}`, {
         cause: error,
       });
     });

@@ -14,7 +14,7 @@ import { runtimeOptions } from "./runtime-options.ts";
 export interface WorkerHooks {
   env: Readonly<Record<string, string | undefined>>;
   log: Log;
-  onNews?: NonNullable<RuntimeOptions["onNews"]>;
+  onStepEvent?: NonNullable<RuntimeOptions["onStepEvent"]>;
   inspect?: NonNullable<RuntimeOptions["inspect"]>;
   /** Neighbours in place of the configured ones. */
   ports?: Partial<RuntimePorts>;
@@ -58,11 +58,18 @@ export async function startWorker(
     const store = await chooseStore(config, consumerName(settings.workerName));
     closing.add("store", () => store.close(), storePatienceMs);
     const controlPlane = await findControlPlane(store, tools, closing);
-    const composed = { config, home: store.home, controlPlane, tools, log: hooks.log, closing };
+    const composed = {
+      config,
+      backend: store.backend,
+      controlPlane,
+      tools,
+      log: hooks.log,
+      closing,
+    };
     const ports = { ...(await composePorts(composed)), ...hooks.ports };
     const runtime = startRuntime(ports, {
       ...runtimeOptions(settings, tools.allowlist),
-      ...(hooks.onNews ? { onNews: hooks.onNews } : {}),
+      ...(hooks.onStepEvent ? { onStepEvent: hooks.onStepEvent } : {}),
       ...(hooks.inspect ? { inspect: hooks.inspect } : {}),
     });
     const drain = () => runtime.drain(settings.drainMs);

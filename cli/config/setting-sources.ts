@@ -17,8 +17,8 @@ interface SettingSource {
 }
 
 /**
- * Where each setting may come from besides the configuration file. The environment's names are the reference's
- * (features 2.1), those it documents and never reads included, and ours where it has none.
+ * Where each setting may come from besides the configuration file. The environment's names are FerrumDeck's
+ *, those it documents and never reads included, and ours where it has none.
  */
 export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
   redisUrl: {
@@ -122,7 +122,7 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
     env: ["STATEPLANE_PROJECT_ID"],
     flag: "project",
     help: "whose runs and agents are listed",
-    // The project of the reference's development seed (wire contract 1.8), ours too.
+    // The project of FerrumDeck's development seed, ours too.
     fallback: "prj_01JFVX0000000000000000001",
   },
   inDoubt: { env: ["STATEPLANE_IN_DOUBT"], fallback: "ask" },

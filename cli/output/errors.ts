@@ -3,41 +3,41 @@ import { InvalidSetting, StoreUnreachable } from "../../machines/contracts/domai
 import { plain } from "./output.ts";
 
 /** The exit code of everything we know to expect; null for what nobody expected. */
-export function toTrouble(error: unknown): Trouble | null {
-  if (error instanceof Trouble) return error;
-  if (error instanceof InvalidSetting) return new Trouble(2, error.message, { cause: error });
+export function toCliError(error: unknown): CliError | null {
+  if (error instanceof CliError) return error;
+  if (error instanceof InvalidSetting) return new CliError(2, error.message, { cause: error });
   if (error instanceof StoreUnreachable) {
-    return new Trouble(3, `the store can't be reached: ${error.message}`, { cause: error });
+    return new CliError(3, `the store can't be reached: ${error.message}`, { cause: error });
   }
-  return fileTrouble(error);
+  return fileError(error);
 }
 
 /** A folder or file that this user may not use, or a disk that is full. */
-function fileTrouble(error: unknown): Trouble | null {
+function fileError(error: unknown): CliError | null {
   if (!(error instanceof Error) || !("code" in error) || !("path" in error)) return null;
   const { code, path } = error;
-  return fileCodes.has(String(code)) ? new Trouble(2, `${path}: ${code}`, { cause: error }) : null;
+  return fileCodes.has(String(code)) ? new CliError(2, `${path}: ${code}`, { cause: error }) : null;
 }
 
 const fileCodes = new Set(["EACCES", "EPERM", "EROFS", "ENOSPC", "ENOTDIR", "EISDIR", "EEXIST"]);
 
 /** What the control plane's refusal or absence means to whoever typed the command. */
-export function failureTrouble({ kind, message }: Failure): Trouble {
+export function failureError({ kind, message }: Failure): CliError {
   if (kind === "unauthorized") {
-    return new Trouble(2, `the control plane refuses the key in FD_API_KEY (${message})`);
+    return new CliError(2, `the control plane refuses the key in FD_API_KEY (${message})`);
   }
-  if (away.has(kind)) return new Trouble(3, `the control plane can't be reached: ${message}`);
+  if (away.has(kind)) return new CliError(3, `the control plane can't be reached: ${message}`);
   if (kind === "too_large") {
-    return new Trouble(2, `over the control plane's limit of 2 MiB for one request (${message})`);
+    return new CliError(2, `over the control plane's limit of 2 MiB for one request (${message})`);
   }
-  return new Trouble(2, message);
+  return new CliError(2, message);
 }
 
 const away: ReadonlySet<Failure["kind"]> = new Set(["unavailable", "rate_limited", "timeout"]);
 
-/** What a person can mend, said in one line; ends the program with its exit code. */
-export class Trouble extends Error {
-  override readonly name = "Trouble";
+/** What a person can fix, said in one line; ends the program with its exit code. */
+export class CliError extends Error {
+  override readonly name = "CliError";
   readonly exitCode: ExitCode;
 
   constructor(exitCode: ExitCode, message: string, options?: ErrorOptions) {
@@ -50,6 +50,6 @@ export class Trouble extends Error {
 export type ExitCode = 1 | 2 | 3;
 
 /** One line on standard error. */
-export function sayProblem(problem: string): void {
+export function printError(problem: string): void {
   process.stderr.write(`stateplane: ${plain(problem)}\n`);
 }

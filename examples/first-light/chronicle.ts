@@ -1,7 +1,7 @@
-import type { StepNews } from "../../actors/options.ts";
+import type { StepEventNotice } from "../../actors/options.ts";
 import type { ExampleStep } from "./plan.ts";
 
-/** What became of one step, gathered from the worker's own news. */
+/** What became of one step, gathered from the worker's own notice. */
 export interface Told {
   step: ExampleStep;
   stepId: string;
@@ -29,8 +29,8 @@ export class Chronicle {
     this.#print = print;
   }
 
-  hear(news: StepNews): void {
-    const { stepId } = news;
+  hear(notice: StepEventNotice): void {
+    const { stepId } = notice;
     if (!this.#begun.has(stepId)) {
       this.#begun.set(stepId, performance.now());
       this.#order.push(stepId);
@@ -38,24 +38,24 @@ export class Chronicle {
     const step = this.#plan[this.#order.indexOf(stepId)];
     // On a Redis that others use too, the worker may be handed their jobs.
     if (step === undefined) return;
-    if (news.kind === "entered") this.#print(`  ${step.name.padEnd(24)} ${news.state}`);
-    if (news.kind === "ended" && news.how === "parked") {
+    if (notice.kind === "entered") this.#print(`  ${step.name.padEnd(24)} ${notice.state}`);
+    if (notice.kind === "ended" && notice.how === "parked") {
       this.#print(`  ${step.name.padEnd(24)} (parked: waiting costs the worker nothing)`);
     }
-    if (news.kind === "ended" && news.how === "settled") this.#tell(step, news);
+    if (notice.kind === "ended" && notice.how === "settled") this.#tell(step, notice);
   }
 
-  #tell(step: ExampleStep, news: Extract<StepNews, { kind: "ended" }>): void {
-    const { result = null, verdict = null, grants = [] } = news.snapshot?.context ?? {};
+  #tell(step: ExampleStep, notice: Extract<StepEventNotice, { kind: "ended" }>): void {
+    const { result = null, verdict = null, grants = [] } = notice.snapshot?.context ?? {};
     const isDenied = result?.status === "failed" && result.failure.kind === "policy_denied";
     const outcome = isDenied ? "denied" : (result?.status ?? "unknown");
     const reason = result?.status === "failed" ? `: ${result.failure.message}` : "";
-    this.#told.set(news.stepId, {
+    this.#told.set(notice.stepId, {
       step,
-      stepId: news.stepId,
-      path: news.path,
+      stepId: notice.stepId,
+      path: notice.stateHistory,
       verdict: grants.length > 0 ? "ask, granted" : (verdict?.kind ?? "none"),
-      duration: performance.now() - (this.#begun.get(news.stepId) ?? 0),
+      duration: performance.now() - (this.#begun.get(notice.stepId) ?? 0),
       outcome: outcome + reason,
       isAsExpected: outcome === step.expected,
     });

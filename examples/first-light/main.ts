@@ -49,8 +49,8 @@ async function main(): Promise<number> {
   });
   const log = createLog({ level: "warn", name: "first-light", pretty: process.stderr.isTTY });
   let chronicle: Chronicle | undefined;
-  const onNews = (news: Parameters<Chronicle["hear"]>[0]) => chronicle?.hear(news);
-  const starting = startDev(config, { env: process.env, log, onNews });
+  const onStepEvent = (notice: Parameters<Chronicle["hear"]>[0]) => chronicle?.hear(notice);
+  const starting = startDev(config, { env: process.env, log, onStepEvent });
   // Whenever it comes: what has been started is ended in order, nothing is left behind.
   const interrupt = () =>
     void starting.then((begun) => begun.close()).finally(() => process.exit(130));

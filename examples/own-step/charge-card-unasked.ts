@@ -15,7 +15,7 @@ export function chargeCardUnasked(cards: Cards): StepHandler {
       repeat: "unsafe",
       run: () => cards.charge(card, withFee),
     });
-    if (!charged.ok) return charged.work;
+    if (!charged.ok) return charged.result;
     return { kind: "done", output: { receipt: charged.value } };
   };
 }

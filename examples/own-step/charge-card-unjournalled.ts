@@ -9,7 +9,7 @@ export function chargeCardUnjournalled(cards: Cards): StepHandler {
   return async ({ job, permission }) => {
     const { card, cents } = job.input["tool_input"] as { card: string; cents: number };
     const permitted = permission(chargeAction(card, cents));
-    if (!permitted.granted) return permitted.work;
+    if (!permitted.allowed) return permitted.result;
 
     const charged = await cards.charge(card, cents);
     if (!charged.ok) return { kind: "failed", failure: charged.failure };

@@ -6,7 +6,7 @@ export function chargeCard(cards: Cards): StepHandler {
   return async ({ job, permission, effect }) => {
     const { card, cents } = job.input["tool_input"] as { card: string; cents: number };
     const permitted = permission(chargeAction(card, cents));
-    if (!permitted.granted) return permitted.work;
+    if (!permitted.allowed) return permitted.result;
 
     const converted = await effect({
       name: "convert",
@@ -14,7 +14,7 @@ export function chargeCard(cards: Cards): StepHandler {
       repeat: "safe",
       run: () => cards.convert(cents),
     });
-    if (!converted.ok) return converted.work;
+    if (!converted.ok) return converted.result;
 
     const charged = await effect({
       name: "charge_card",
@@ -23,7 +23,7 @@ export function chargeCard(cards: Cards): StepHandler {
       ...(permitted.grant === null ? {} : { grant: permitted.grant }),
       run: () => cards.charge(card, cents),
     });
-    if (!charged.ok) return charged.work;
+    if (!charged.ok) return charged.result;
     return { kind: "done", output: { receipt: charged.value, charged: converted.value } };
   };
 }

@@ -8,7 +8,7 @@ import type { StepResult, Usage } from "../contracts/domain/step-result.ts";
 export interface StepLimits {
   /** How often a state's work is tried before its failure is final. At least 1. */
   maxAttempts: number;
-  /** How often an unsound but repairable output is sent back to executing. */
+  /** How often an invalid but repairable output is sent back to executing. */
   maxRepairs: number;
   /** The first back-off is drawn from 0 to this; each further one from twice as much. */
   baseDelayMs: number;
@@ -17,11 +17,11 @@ export interface StepLimits {
   parkAfterMs: number;
 }
 
-/** What the nursery knows of a job before its record is read. */
+/** What the spawner knows of a job before its record is read. */
 export interface StepInput {
   runId: string;
   stepId: string;
-  /** Null when the job is unsound; then `problem` says why. */
+  /** Null when the job is invalid; then `problem` says why. */
   job: Job | null;
   problem: Failure | null;
   limits: StepLimits;
@@ -59,7 +59,7 @@ export interface StepContext {
   deadLetter: string | null;
   draining: boolean;
   /** Why the step was cancelled before its record was read; answered once it is known what there is to cancel. */
-  calledOff: string | null;
+  cancelReason: string | null;
 }
 
 export function initialContext(input: StepInput): StepContext {
@@ -79,6 +79,6 @@ export function initialContext(input: StepInput): StepContext {
     result: null,
     deadLetter: null,
     draining: false,
-    calledOff: null,
+    cancelReason: null,
   };
 }

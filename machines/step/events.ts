@@ -8,9 +8,9 @@ import type { StepContext } from "./context.ts";
 export type LeftOff = "policy-check" | "awaiting-approval" | "executing";
 
 /** When it happened and a number in [0, 1) drawn for it: the chart has neither clock nor dice. */
-export interface Occasion {
+export interface RetryStamp {
   at: number;
-  chance: number;
+  jitter: number;
 }
 
 /** What the store said of the step. */
@@ -35,30 +35,35 @@ export type PolicyEvent =
 
 /** What came of the work. */
 export type WorkEvent =
-  | { type: "executed"; output: Json; usage: Usage | null; costly: boolean }
-  | { type: "asked"; asks: Ask[] }
-  | ({ type: "failed"; failure: Failure; usage?: Usage | null; costly: boolean } & Occasion)
+  | { type: "execution.completed"; output: Json; usage: Usage | null; costly: boolean }
+  | { type: "approval.needed"; asks: Ask[] }
+  | ({
+      type: "activity.failed";
+      failure: Failure;
+      usage?: Usage | null;
+      costly: boolean;
+    } & RetryStamp)
   | { type: "retry.due" }
-  | { type: "validated"; output: Json }
-  | { type: "unsound"; failure: Failure; repairable: boolean };
+  | { type: "output.valid"; output: Json }
+  | { type: "output.invalid"; failure: Failure; repairable: boolean };
 
 /** What came of the report and of the record. */
 export type ReportEvent =
   /** `result` where its large parts were moved to an artifact; else null, and it stays as it is. */
-  | { type: "recorded"; result: StepResult | null }
-  | { type: "delivered" }
-  | ({ type: "delivery.failed"; failure: Failure } & Occasion)
+  | { type: "result.recorded"; result: StepResult | null }
+  | { type: "delivery.accepted" }
+  | ({ type: "delivery.failed"; failure: Failure } & RetryStamp)
   | { type: "delivery.refused"; failure: Failure }
-  | { type: "settled" }
-  | { type: "parked" };
+  | { type: "step.settled" }
+  | { type: "step.parked" };
 
 /** What every state answers. `resume` is sent once to a restored actor: its state asks for its work again. */
 export type InterruptEvent =
-  | { type: "cancel"; reason: string }
-  | { type: "deadline"; which: "queue" | "approval" | "executing" | "total" }
+  | { type: "cancel.requested"; reason: string }
+  | { type: "deadline.reached"; which: "queue" | "approval" | "executing" | "total" }
   | { type: "lease.lost" }
   | { type: "store.failed"; message: string }
-  | { type: "drain" }
-  | { type: "resume" };
+  | { type: "drain.requested" }
+  | { type: "resume.requested" };
 
 export type StepEvent = RecordEvent | PolicyEvent | WorkEvent | ReportEvent | InterruptEvent;

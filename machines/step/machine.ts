@@ -7,7 +7,7 @@ import { updates } from "./updates.ts";
 /** Raised with every change that an older snapshot could not be read under; see actors/step/read-snapshot. */
 export const stepMachineVersion = 1;
 
-export type StepEnd = "settled" | "parked" | "handed-back" | "gone";
+export type StepEnd = "settled" | "parked" | "released" | "abandoned";
 
 /**
  * Stands where actors/step binds real work. The chart only names the work it wants; what came of it
@@ -39,15 +39,15 @@ export const stepMachine = setup({
     settle: effect,
     park: effect,
     backOff: effect,
-    handBack: effect,
+    release: effect,
     abort: effect,
-    takeUp: assign(updates.takeUp),
+    resumeFromRecord: assign(updates.resumeFromRecord),
     takeResult: assign(updates.takeResult),
     keepVerdict: assign(updates.keepVerdict),
     keepAsks: assign(updates.keepAsks),
     keepGrants: assign(updates.keepGrants),
     startOver: assign(updates.startOver),
-    noteCancel: assign(updates.noteCancel),
+    rememberCancel: assign(updates.rememberCancel),
     keepOutput: assign(updates.keepOutput),
     countAttempt: assign(updates.countAttempt),
     countDelivery: assign(updates.countDelivery),
@@ -55,7 +55,7 @@ export const stepMachine = setup({
     startDraining: assign({ draining: true }),
     complete: assign(updates.complete),
     refuse: assign(updates.refuse),
-    bury: assign(updates.bury),
+    toDeadLetter: assign(updates.toDeadLetter),
     fail: assign(updates.fail),
   },
   guards: rules,
@@ -65,11 +65,11 @@ export const stepMachine = setup({
   context: ({ input }) => initialContext(input),
   initial: "pending",
   on: {
-    cancel: { target: "#step.reported", actions: "fail" },
-    deadline: { target: "#step.reported", actions: "fail" },
-    "lease.lost": "#step.gone",
-    "store.failed": "#step.gone",
-    drain: "#step.handed-back",
+    "cancel.requested": { target: "#step.reported", actions: "fail" },
+    "deadline.reached": { target: "#step.reported", actions: "fail" },
+    "lease.lost": "#step.abandoned",
+    "store.failed": "#step.abandoned",
+    "drain.requested": "#step.released",
   },
   states: {
     pending: {
@@ -78,26 +78,30 @@ export const stepMachine = setup({
       exit: "abort",
       on: {
         "record.fresh": [
-          { guard: "isUnsound", target: "reported", actions: "refuse" },
-          { guard: "isCalledOff", target: "reported", actions: "fail" },
+          { guard: "isInvalid", target: "reported", actions: "refuse" },
+          { guard: "isCancelled", target: "reported", actions: "fail" },
           { target: "policy-check" },
         ],
         "record.kept": [
-          { guard: "isUnsound", target: "reported", actions: "refuse" },
-          { guard: "isCalledOff", target: "reported", actions: ["takeUp", "fail"] },
-          { guard: "leftAwaiting", target: "awaiting-approval.deciding", actions: "takeUp" },
-          { guard: "leftExecuting", target: "executing", actions: "takeUp" },
-          { target: "policy-check", actions: "takeUp" },
+          { guard: "isInvalid", target: "reported", actions: "refuse" },
+          { guard: "isCancelled", target: "reported", actions: ["resumeFromRecord", "fail"] },
+          {
+            guard: "leftAwaiting",
+            target: "awaiting-approval.deciding",
+            actions: "resumeFromRecord",
+          },
+          { guard: "leftExecuting", target: "executing", actions: "resumeFromRecord" },
+          { target: "policy-check", actions: "resumeFromRecord" },
         ],
         "record.recorded": { target: "reported.delivering", actions: "takeResult" },
         "record.reported": "reported.delivered",
-        "record.duplicate": "gone",
-        "record.corrupt": { target: "reported", actions: "bury" },
-        cancel: {
-          actions: "noteCancel",
+        "record.duplicate": "abandoned",
+        "record.corrupt": { target: "reported", actions: "toDeadLetter" },
+        "cancel.requested": {
+          actions: "rememberCancel",
           description: "Until its record is read, the step may be done and only want its ack.",
         },
-        resume: { target: "pending", reenter: true },
+        "resume.requested": { target: "pending", reenter: true },
       },
     },
 
@@ -119,17 +123,20 @@ export const stepMachine = setup({
               actions: ["keepVerdict", "keepAsks", "startOver"],
             },
             "policy.denied": { target: "#step.reported", actions: ["keepVerdict", "fail"] },
-            failed: [
+            "activity.failed": [
               { guard: "mayRetry", target: "backing-off", actions: "countAttempt" },
               { target: "#step.reported", actions: "fail" },
             ],
-            resume: { target: "checking", reenter: true },
+            "resume.requested": { target: "checking", reenter: true },
           },
         },
         "backing-off": {
           entry: "backOff",
           exit: "abort",
-          on: { "retry.due": "checking", resume: { target: "backing-off", reenter: true } },
+          on: {
+            "retry.due": "checking",
+            "resume.requested": { target: "backing-off", reenter: true },
+          },
         },
       },
     },
@@ -143,11 +150,11 @@ export const stepMachine = setup({
           exit: "abort",
           on: {
             "approval.requested": { target: "parking", actions: "keepAsks" },
-            failed: [
+            "activity.failed": [
               { guard: "mayRetry", target: "backing-off", actions: "countAttempt" },
               { target: "#step.reported", actions: "fail" },
             ],
-            resume: { target: "requesting", reenter: true },
+            "resume.requested": { target: "requesting", reenter: true },
           },
         },
         deciding: {
@@ -161,12 +168,12 @@ export const stepMachine = setup({
             "approval.rejected": { target: "#step.reported", actions: "fail" },
             "approval.expired": { target: "#step.reported", actions: "fail" },
             "approval.pending": { target: "parking", actions: "startOver" },
-            failed: [
+            "activity.failed": [
               { guard: "mayRetry", target: "backing-off", actions: "countAttempt" },
               // The question stands: an outage of the control plane must not answer it.
               { target: "parking", actions: "countAttempt" },
             ],
-            resume: { target: "deciding", reenter: true },
+            "resume.requested": { target: "deciding", reenter: true },
           },
         },
         "backing-off": {
@@ -174,14 +181,17 @@ export const stepMachine = setup({
           exit: "abort",
           on: {
             "retry.due": [{ guard: "isAsked", target: "deciding" }, { target: "requesting" }],
-            resume: { target: "backing-off", reenter: true },
+            "resume.requested": { target: "backing-off", reenter: true },
           },
         },
         parking: {
           tags: "closing",
           entry: "park",
           exit: "abort",
-          on: { parked: "#step.parked", resume: { target: "parking", reenter: true } },
+          on: {
+            "step.parked": "#step.parked",
+            "resume.requested": { target: "parking", reenter: true },
+          },
         },
       },
     },
@@ -194,30 +204,36 @@ export const stepMachine = setup({
           entry: "execute",
           exit: "abort",
           on: {
-            executed: { target: "#step.validating", actions: "keepOutput" },
-            asked: {
+            "execution.completed": { target: "#step.validating", actions: "keepOutput" },
+            "approval.needed": {
               guard: "hasAsks",
               target: "#step.awaiting-approval",
               actions: ["keepAsks", "startOver"],
             },
-            failed: [
+            "activity.failed": [
               { guard: "mayRetryLater", target: "parking", actions: "countAttempt" },
               { guard: "mayRetry", target: "backing-off", actions: "countAttempt" },
               { target: "#step.reported", actions: "fail" },
             ],
-            resume: { target: "working", reenter: true },
+            "resume.requested": { target: "working", reenter: true },
           },
         },
         "backing-off": {
           entry: "backOff",
           exit: "abort",
-          on: { "retry.due": "working", resume: { target: "backing-off", reenter: true } },
+          on: {
+            "retry.due": "working",
+            "resume.requested": { target: "backing-off", reenter: true },
+          },
         },
         parking: {
           tags: "closing",
           entry: "park",
           exit: "abort",
-          on: { parked: "#step.parked", resume: { target: "parking", reenter: true } },
+          on: {
+            "step.parked": "#step.parked",
+            "resume.requested": { target: "parking", reenter: true },
+          },
         },
       },
     },
@@ -227,12 +243,12 @@ export const stepMachine = setup({
       entry: "validate",
       exit: "abort",
       on: {
-        validated: { target: "reported", actions: ["keepOutput", "complete"] },
-        unsound: [
+        "output.valid": { target: "reported", actions: ["keepOutput", "complete"] },
+        "output.invalid": [
           { guard: "mayRepair", target: "executing", actions: ["countRepair", "startOver"] },
           { target: "reported", actions: "fail" },
         ],
-        resume: { target: "validating", reenter: true },
+        "resume.requested": { target: "validating", reenter: true },
       },
     },
 
@@ -240,30 +256,33 @@ export const stepMachine = setup({
       description: "The one report: recorded, delivered until acknowledged, then settled.",
       initial: "recording",
       on: {
-        cancel: { description: "The work is done; the report says so." },
-        deadline: { description: "The work is done; only its delivery remains." },
-        drain: { actions: "startDraining", description: "A report under way is finished first." },
+        "cancel.requested": { description: "The work is done; the report says so." },
+        "deadline.reached": { description: "The work is done; only its delivery remains." },
+        "drain.requested": {
+          actions: "startDraining",
+          description: "A report under way is finished first.",
+        },
       },
       states: {
         recording: {
           entry: "record",
           exit: "abort",
           on: {
-            recorded: { target: "delivering", actions: "takeResult" },
-            resume: { target: "recording", reenter: true },
+            "result.recorded": { target: "delivering", actions: "takeResult" },
+            "resume.requested": { target: "recording", reenter: true },
           },
         },
         delivering: {
           entry: "deliver",
           exit: "abort",
           on: {
-            delivered: "delivered",
+            "delivery.accepted": "delivered",
             "delivery.failed": [
-              { guard: "isDraining", target: "#step.handed-back" },
+              { guard: "isDraining", target: "#step.released" },
               { target: "backing-off", actions: "countDelivery" },
             ],
-            "delivery.refused": { target: "delivered", actions: "bury" },
-            resume: { target: "delivering", reenter: true },
+            "delivery.refused": { target: "delivered", actions: "toDeadLetter" },
+            "resume.requested": { target: "delivering", reenter: true },
           },
         },
         "backing-off": {
@@ -271,8 +290,8 @@ export const stepMachine = setup({
           exit: "abort",
           on: {
             "retry.due": "delivering",
-            drain: "#step.handed-back",
-            resume: { target: "backing-off", reenter: true },
+            "drain.requested": "#step.released",
+            "resume.requested": { target: "backing-off", reenter: true },
           },
         },
         delivered: {
@@ -281,8 +300,8 @@ export const stepMachine = setup({
           entry: "settle",
           exit: "abort",
           on: {
-            settled: "#step.settled",
-            resume: { target: "delivered", reenter: true },
+            "step.settled": "#step.settled",
+            "resume.requested": { target: "delivered", reenter: true },
           },
         },
       },
@@ -290,7 +309,7 @@ export const stepMachine = setup({
 
     settled: { type: "final", description: "Nothing is left to do." },
     parked: { type: "final", description: "Put away as data; any worker takes it up again." },
-    "handed-back": { type: "final", entry: "handBack", description: "Another worker's at once." },
-    gone: { type: "final", description: "Another worker has it; not a word more from here." },
+    released: { type: "final", entry: "release", description: "Another worker's at once." },
+    abandoned: { type: "final", description: "Another worker has it; not a word more from here." },
   },
 });

@@ -3,7 +3,7 @@ import type { StepLimits, StepContext } from "./context.ts";
 import type { StepEvent } from "./events.ts";
 
 /**
- * How long to wait before trying again, in milliseconds: exponential with full jitter, drawn by `chance` in
+ * How long to wait before trying again, in milliseconds: exponential with full jitter, drawn by `jitter` in
  * [0, 1); never sooner than the neighbour asked for, and never later than `maxDelayMs` unless it asked.
  * Source of the jitter: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
  *
@@ -12,58 +12,60 @@ import type { StepEvent } from "./events.ts";
 export function retryDelay(
   failure: Failure,
   attempts: number,
-  chance: number,
+  jitter: number,
   limits: Pick<StepLimits, "baseDelayMs" | "maxDelayMs">,
 ): number {
   // Beyond 2^30 the bound is long reached; the cap keeps the product a safe integer.
   const ceiling = Math.min(limits.maxDelayMs, limits.baseDelayMs * 2 ** Math.min(attempts - 1, 30));
-  return Math.max(Math.round(ceiling * chance), failure.retryAfterMs ?? 0);
+  return Math.max(Math.round(ceiling * jitter), failure.retryAfterMs ?? 0);
 }
 
-interface Moment {
+interface ActionArgs {
   context: StepContext;
   event: StepEvent;
 }
 
-const isUnsound = ({ context }: Moment): boolean => context.problem !== null;
+const isInvalid = ({ context }: ActionArgs): boolean => context.problem !== null;
 
-const isCalledOff = ({ context }: Moment): boolean => context.calledOff !== null;
+const isCancelled = ({ context }: ActionArgs): boolean => context.cancelReason !== null;
 
-const leftAwaiting = ({ event }: Moment): boolean =>
+const leftAwaiting = ({ event }: ActionArgs): boolean =>
   event.type === "record.kept" && event.left === "awaiting-approval";
 
-const leftExecuting = ({ event }: Moment): boolean =>
+const leftExecuting = ({ event }: ActionArgs): boolean =>
   event.type === "record.kept" && event.left === "executing";
 
 /** Whether the control plane already has every question. */
-const isAsked = ({ context }: Moment): boolean =>
+const isAsked = ({ context }: ActionArgs): boolean =>
   context.asks.every((ask) => ask.approvalId !== null);
 
 /** An ask without a question would wait for ever. */
-const hasAsks = ({ event }: Moment): boolean => "asks" in event && event.asks.length > 0;
+const hasAsks = ({ event }: ActionArgs): boolean => "asks" in event && event.asks.length > 0;
 
-const mayRetry = ({ context, event }: Moment): boolean =>
-  event.type === "failed" &&
+const mayRetry = ({ context, event }: ActionArgs): boolean =>
+  event.type === "activity.failed" &&
   event.failure.retryable &&
   context.attempts + 1 < context.limits.maxAttempts;
 
 /** A wait this long leaves the worker. */
-const mayRetryLater = (moment: Moment): boolean => {
+const mayRetryLater = (moment: ActionArgs): boolean => {
   const { context, event } = moment;
-  if (event.type !== "failed" || !mayRetry(moment)) return false;
-  const delay = retryDelay(event.failure, context.attempts + 1, event.chance, context.limits);
+  if (event.type !== "activity.failed" || !mayRetry(moment)) return false;
+  const delay = retryDelay(event.failure, context.attempts + 1, event.jitter, context.limits);
   return delay > context.limits.parkAfterMs;
 };
 
-const mayRepair = ({ context, event }: Moment): boolean =>
-  event.type === "unsound" && event.repairable && context.repairs < context.limits.maxRepairs;
+const mayRepair = ({ context, event }: ActionArgs): boolean =>
+  event.type === "output.invalid" &&
+  event.repairable &&
+  context.repairs < context.limits.maxRepairs;
 
-const isDraining = ({ context }: Moment): boolean => context.draining;
+const isDraining = ({ context }: ActionArgs): boolean => context.draining;
 
 /** What decides between two arrows of the chart: pure, one function a guard. */
 export const rules = {
-  isUnsound,
-  isCalledOff,
+  isInvalid,
+  isCancelled,
   leftAwaiting,
   leftExecuting,
   isAsked,

@@ -34,70 +34,71 @@ export function timedOut(which: keyof typeof deadlines): Failure {
   return terminal("timeout", deadlines[which], { deadline: which });
 }
 
-interface Moment {
+interface ActionArgs {
   context: StepContext;
   event: StepEvent;
 }
 type Change = Partial<StepContext>;
 
 /** Goes on where the kept record left off, under the limits of today. */
-const takeUp = ({ event }: Moment): Change => (event.type === "record.kept" ? event.kept : {});
+const resumeFromRecord = ({ event }: ActionArgs): Change =>
+  event.type === "record.kept" ? event.kept : {};
 
-function takeResult({ context, event }: Moment): Change {
-  const isKept = event.type === "record.recorded" || event.type === "recorded";
+function takeResult({ context, event }: ActionArgs): Change {
+  const isKept = event.type === "record.recorded" || event.type === "result.recorded";
   return isKept ? { result: event.result ?? context.result } : {};
 }
 
-const keepVerdict = ({ event }: Moment): Change =>
+const keepVerdict = ({ event }: ActionArgs): Change =>
   "verdict" in event ? { verdict: event.verdict } : {};
 
-const keepAsks = ({ event }: Moment): Change => ("asks" in event ? { asks: event.asks } : {});
+const keepAsks = ({ event }: ActionArgs): Change => ("asks" in event ? { asks: event.asks } : {});
 
-const keepGrants = ({ context, event }: Moment): Change =>
+const keepGrants = ({ context, event }: ActionArgs): Change =>
   event.type === "approval.granted"
     ? { grants: [...context.grants, ...event.grants], asks: [] }
     : {};
 
-const noteCancel = ({ event }: Moment): Change =>
-  event.type === "cancel" ? { calledOff: event.reason } : {};
+const rememberCancel = ({ event }: ActionArgs): Change =>
+  event.type === "cancel.requested" ? { cancelReason: event.reason } : {};
 
 const startOver = (): Change => ({ attempts: 0, retryAt: null });
 
-function keepOutput({ context, event }: Moment): Change {
-  if (event.type === "validated") return { output: event.output };
-  if (event.type !== "executed") return {};
+function keepOutput({ context, event }: ActionArgs): Change {
+  if (event.type === "output.valid") return { output: event.output };
+  if (event.type !== "execution.completed") return {};
   const usage = addUsage(context.usage, event.usage);
   return { output: event.output, usage, costly: event.costly };
 }
 
-function countAttempt({ context, event }: Moment): Change {
-  if (event.type !== "failed") return {};
+function countAttempt({ context, event }: ActionArgs): Change {
+  if (event.type !== "activity.failed") return {};
   const attempts = context.attempts + 1;
-  const delay = retryDelay(event.failure, attempts, event.chance, context.limits);
+  const delay = retryDelay(event.failure, attempts, event.jitter, context.limits);
   return { attempts, retryAt: event.at + delay };
 }
 
-function countDelivery({ context, event }: Moment): Change {
+function countDelivery({ context, event }: ActionArgs): Change {
   if (event.type !== "delivery.failed") return {};
   const deliveryAttempts = context.deliveryAttempts + 1;
-  const delay = retryDelay(event.failure, deliveryAttempts, event.chance, context.limits);
+  const delay = retryDelay(event.failure, deliveryAttempts, event.jitter, context.limits);
   return { deliveryAttempts, retryAt: event.at + delay };
 }
 
-const countRepair = ({ context, event }: Moment): Change =>
-  event.type === "unsound"
+const countRepair = ({ context, event }: ActionArgs): Change =>
+  event.type === "output.invalid"
     ? { repairs: context.repairs + 1, repairNote: event.failure.message, output: null }
     : {};
 
-const complete = ({ context }: Moment): Change => ({ result: completed(context) });
+const complete = ({ context }: ActionArgs): Change => ({ result: completed(context) });
 
-/** An unsound job is reported failed, and kept as a dead letter. */
-function refuse({ context }: Moment): Change {
+/** An invalid job is reported failed, and kept as a dead letter. */
+function refuse({ context }: ActionArgs): Change {
   const failure = context.problem ?? terminal("internal", "the job was refused without a reason");
   return { result: failedWith(context, failure), deadLetter: failure.message };
 }
 
-function bury({ context, event }: Moment): Change {
+function toDeadLetter({ context, event }: ActionArgs): Change {
   if (event.type === "record.corrupt") {
     const { failure } = event;
     return { result: failedWith(context, failure), deadLetter: failure.message };
@@ -107,13 +108,13 @@ function bury({ context, event }: Moment): Change {
     : {};
 }
 
-function fail({ context, event }: Moment): Change {
+function fail({ context, event }: ActionArgs): Change {
   switch (event.type) {
-    case "failed": {
+    case "activity.failed": {
       const usage = addUsage(context.usage, event.usage ?? null);
       return { result: failedWith({ ...context, usage }, event.failure), costly: event.costly };
     }
-    case "unsound":
+    case "output.invalid":
     case "approval.rejected":
     case "approval.expired":
       return { result: failedWith(context, event.failure) };
@@ -122,11 +123,11 @@ function fail({ context, event }: Moment): Change {
     case "record.fresh":
     case "record.kept":
       return {
-        result: failedWith(context, terminal("cancelled", context.calledOff ?? "cancelled")),
+        result: failedWith(context, terminal("cancelled", context.cancelReason ?? "cancelled")),
       };
-    case "cancel":
+    case "cancel.requested":
       return { result: failedWith(context, terminal("cancelled", event.reason)) };
-    case "deadline":
+    case "deadline.reached":
       return { result: failedWith(context, timedOut(event.which)) };
     default:
       return {};
@@ -135,19 +136,19 @@ function fail({ context, event }: Moment): Change {
 
 /** What each event leaves in the step's memory: pure, one function a word of the chart. */
 export const updates = {
-  takeUp,
+  resumeFromRecord,
   takeResult,
   keepVerdict,
   keepAsks,
   keepGrants,
   startOver,
-  noteCancel,
+  rememberCancel,
   keepOutput,
   countAttempt,
   countDelivery,
   countRepair,
   complete,
   refuse,
-  bury,
+  toDeadLetter,
   fail,
 };

@@ -17,18 +17,18 @@ export type SupervisorEvent =
   | { type: "control-plane.away" }
   | { type: "control-plane.back" }
   | { type: "source.failed"; source: string; message: string; at: number }
-  | { type: "drain"; graceMs: number }
+  | { type: "drain.requested"; graceMs: number }
   | { type: "grace.over" }
-  | { type: "stop" };
+  | { type: "stop.requested" };
 
-/** What the nursery is told. */
-export type NurseryCommand =
-  | { type: "admit"; deliveries: Delivery[] }
+/** What the spawner is told. */
+export type SpawnerCommand =
+  | { type: "steps.spawn"; deliveries: Delivery[] }
   /** Every step still alive is told to drain: it hands its job back. */
-  | { type: "drain" };
+  | { type: "drain.requested" };
 
 /** What a source of jobs is told. */
-export type SourceCommand = { type: "room"; room: number };
+export type SourceCommand = { type: "capacity.free"; freeSlots: number };
 
 /**
  * Restart intensity, as Erlang's supervisors have it: a source that fails more than `maxRestarts` times within
@@ -45,7 +45,7 @@ export function mayRestart(
 }
 
 /** How many more jobs the worker may take now: none while it holds. */
-export function room(state: { capacity: number; running: number; holding: boolean }): number {
+export function freeSlots(state: { capacity: number; running: number; holding: boolean }): number {
   return state.holding ? 0 : Math.max(0, state.capacity - state.running);
 }
 
@@ -67,8 +67,8 @@ const unbound = <Command extends EventObject, Input = undefined>() =>
   });
 
 /**
- * Takes jobs while there is room, counts the steps alive, drains and stops. It keeps no step in its snapshot:
- * the nursery owns them, because a table of children is copied at every event (DESIGN section 3).
+ * Takes jobs while there is freeSlots, counts the steps alive, drains and stops. It keeps no step in its snapshot:
+ * the spawner owns them, because a table of children is copied at every event.
  */
 export const supervisorMachine = setup({
   types: {
@@ -79,7 +79,7 @@ export const supervisorMachine = setup({
   },
   actors: {
     /** Creates the step actors, observes them, sends back step.ended and step.crashed. */
-    nursery: unbound<NurseryCommand>(),
+    spawner: unbound<SpawnerCommand>(),
     /** Reads and claims jobs, as many as there is room for. */
     jobs: unbound<SourceCommand>(),
     /** Renews the leases of all steps alive. */
@@ -96,17 +96,21 @@ export const supervisorMachine = setup({
       if (event.type !== "jobs.received") return;
       const { deliveries } = event;
       enqueue.assign({ running: ({ context }) => context.running + deliveries.length });
-      enqueue.sendTo("nursery", { type: "admit", deliveries });
+      enqueue.sendTo("spawner", { type: "steps.spawn", deliveries });
     }),
     release: assign({ running: ({ context }) => context.running - 1 }),
     countCrash: assign({ crashed: ({ context }) => context.crashed + 1 }),
-    tellRoom: sendTo("jobs", ({ context }) => ({ type: "room", room: room(context) })),
+    announceCapacity: sendTo("jobs", ({ context }) => ({
+      type: "capacity.free",
+      freeSlots: freeSlots(context),
+    })),
     hold: assign({ holding: true }),
     goOn: assign({ holding: false }),
     keepGrace: assign({
-      graceMs: ({ context, event }) => (event.type === "drain" ? event.graceMs : context.graceMs),
+      graceMs: ({ context, event }) =>
+        event.type === "drain.requested" ? event.graceMs : context.graceMs,
     }),
-    drainSteps: sendTo("nursery", { type: "drain" }),
+    drainSteps: sendTo("spawner", { type: "drain.requested" }),
     countFailure: assign(({ context, event }) => {
       if (event.type !== "source.failed") return {};
       const { windowMs } = context.restarts;
@@ -124,7 +128,7 @@ export const supervisorMachine = setup({
       event.type === "jobs.received" &&
       context.running + event.deliveries.length >= context.capacity,
     isIdle: ({ context }) => context.running === 0,
-    wearsOut: ({ context, event }) =>
+    failsTooOften: ({ context, event }) =>
       event.type === "source.failed" && !mayRestart(context.failures, event.at, context.restarts),
   },
 }).createMachine({
@@ -141,7 +145,7 @@ export const supervisorMachine = setup({
   }),
   output: ({ context }) => ({ crashed: context.crashed, fault: context.fault }),
   invoke: [
-    { id: "nursery", src: "nursery" },
+    { id: "spawner", src: "spawner" },
     { id: "jobs", src: "jobs" },
     { id: "heartbeat", src: "heartbeat" },
     { id: "timers", src: "timers" },
@@ -149,37 +153,37 @@ export const supervisorMachine = setup({
   ],
   initial: "receiving",
   on: {
-    stop: ".stopped",
+    "stop.requested": ".stopped",
     "source.failed": [
-      { guard: "wearsOut", target: ".draining", actions: "keepFault" },
+      { guard: "failsTooOften", target: ".draining", actions: "keepFault" },
       { actions: "countFailure" },
     ],
-    "control-plane.away": { actions: ["hold", "tellRoom"] },
-    "control-plane.back": { actions: ["goOn", "tellRoom"] },
+    "control-plane.away": { actions: ["hold", "announceCapacity"] },
+    "control-plane.back": { actions: ["goOn", "announceCapacity"] },
   },
   states: {
     receiving: {
-      entry: "tellRoom",
+      entry: "announceCapacity",
       on: {
         "jobs.received": [
           { guard: "fills", target: "full", actions: "admit" },
-          { actions: ["admit", "tellRoom"] },
+          { actions: ["admit", "announceCapacity"] },
         ],
-        "step.ended": { actions: ["release", "tellRoom"] },
-        "step.crashed": { actions: ["release", "countCrash", "tellRoom"] },
-        drain: { target: "draining", actions: "keepGrace" },
+        "step.ended": { actions: ["release", "announceCapacity"] },
+        "step.crashed": { actions: ["release", "countCrash", "announceCapacity"] },
+        "drain.requested": { target: "draining", actions: "keepGrace" },
       },
     },
     full: {
-      entry: "tellRoom",
+      entry: "announceCapacity",
       on: {
         "step.ended": { target: "receiving", actions: "release" },
         "step.crashed": { target: "receiving", actions: ["release", "countCrash"] },
-        drain: { target: "draining", actions: "keepGrace" },
+        "drain.requested": { target: "draining", actions: "keepGrace" },
       },
     },
     draining: {
-      entry: ["hold", "tellRoom"],
+      entry: ["hold", "announceCapacity"],
       invoke: { id: "grace", src: "grace", input: ({ context }) => context },
       always: { guard: "isIdle", target: "stopped" },
       on: {
@@ -191,7 +195,7 @@ export const supervisorMachine = setup({
         "control-plane.away": {},
         "control-plane.back": {},
         "source.failed": { actions: "countFailure" },
-        drain: { actions: "drainSteps", description: "A second call: now." },
+        "drain.requested": { actions: "drainSteps", description: "A second call: now." },
       },
     },
     stopped: { type: "final" },

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createRedisHome } from "../../adapters/redis/backend.ts";
+import { createRedisBackend } from "../../adapters/redis/backend.ts";
 import { composeWorker } from "../integration/support/compose-worker.ts";
 
 /** What the bench may ask of the worker, and what it answers. */
@@ -16,20 +16,20 @@ const tell = (answer: Answer) => process.send?.(answer);
 const [redisUrl = "", planeUrl = "", apiKey = ""] = process.argv.slice(2);
 const folder = await mkdtemp(join(tmpdir(), "stateplane-bench-"));
 const consumer = `bench-${process.pid}`;
-const home = await createRedisHome({ url: redisUrl, prefix: "fd:queue:", consumer });
+const backend = await createRedisBackend({ url: redisUrl, prefix: "fd:queue:", consumer });
 let parked = 0;
 const worker = composeWorker({
-  home,
+  backend,
   controlPlane: { url: planeUrl, apiKey },
   artifacts: folder,
-  keepsNews: false,
+  keepsNotices: false,
   options: {
     capacity: 64,
     leaseMs: 30_000,
-    onNews: (news) => {
-      if (news.kind === "ended" && news.how === "parked") parked += 1;
-      if (news.kind === "entered" && news.state === "executing") {
-        tell({ kind: "executing", runId: news.runId, at: Number(process.hrtime.bigint()) });
+    onStepEvent: (notice) => {
+      if (notice.kind === "ended" && notice.how === "parked") parked += 1;
+      if (notice.kind === "entered" && notice.state === "executing") {
+        tell({ kind: "executing", runId: notice.runId, at: Number(process.hrtime.bigint()) });
       }
     },
   },
@@ -44,7 +44,7 @@ process.on("message", (question: Question) => {
   }
   void worker
     .close()
-    .then(() => home.close())
+    .then(() => backend.close())
     .then(() => rm(folder, { recursive: true, force: true }))
     .then(() => process.exit(0));
 });

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { Redis } from "ioredis";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { startEmbeddedControlPlane } from "../../adapters/control-plane/embedded/start.ts";
-import { createRedisHome } from "../../adapters/redis/backend.ts";
+import { createRedisBackend } from "../../adapters/redis/backend.ts";
 import { startTestRedis } from "../integration/support/redis.ts";
 import type { Answer, Question } from "./parked-worker.ts";
 
@@ -27,7 +27,11 @@ const silent = () => {};
 /** Parks `count` approval steps, weighs them, and approves `samples` of them one by one. */
 export async function benchParked(count: number, samples: number): Promise<ParkedFigures> {
   const redis = await startTestRedis();
-  const home = await createRedisHome({ url: redis.url, prefix: "fd:queue:", consumer: "bench" });
+  const backend = await createRedisBackend({
+    url: redis.url,
+    prefix: "fd:queue:",
+    consumer: "bench",
+  });
   const log = { debug: silent, info: silent, warn: silent, error: silent };
   const plane = await startEmbeddedControlPlane({
     path: ":memory:",
@@ -35,7 +39,7 @@ export async function benchParked(count: number, samples: number): Promise<Parke
     host: "127.0.0.1",
     apiKey,
     agents: [{ slug: "bench", model: "none" }],
-    publish: (fields) => home.queue.publish(fields),
+    publish: (fields) => backend.queue.publish(fields),
     log,
   });
   const api = createControlPlaneApi({ url: plane.url, apiKey, timeoutMs: 30_000 });
@@ -89,7 +93,7 @@ export async function benchParked(count: number, samples: number): Promise<Parke
     client.disconnect();
     await api.close();
     await plane.close();
-    await home.close();
+    await backend.close();
     await redis.stop();
   }
 }
@@ -123,8 +127,11 @@ function startWorker(...args: string[]) {
       return measured;
     },
     executing: async (runId: string) => {
-      const news = await next("executing", (answer) => "runId" in answer && answer.runId === runId);
-      return news.at;
+      const notice = await next(
+        "executing",
+        (answer) => "runId" in answer && answer.runId === runId,
+      );
+      return notice.at;
     },
     stop: () => {
       const { promise, resolve } = Promise.withResolvers<void>();

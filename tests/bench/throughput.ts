@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { Pool } from "undici";
-import { createRedisHome } from "../../adapters/redis/backend.ts";
+import { createRedisBackend } from "../../adapters/redis/backend.ts";
 import { type Job, toEnvelope } from "../../machines/contracts/domain/job.ts";
 import { composeWorker } from "../integration/support/compose-worker.ts";
 import { startTestRedis } from "../integration/support/redis.ts";
@@ -125,28 +125,28 @@ async function runBare(url: string, sink: Sink, steps: number, capacity: number)
 
 async function runWhole(url: string, sink: Sink, steps: number, capacity: number): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), "stateplane-bench-"));
-  const home = await createRedisHome({ url, prefix: "fd:queue:", consumer: "whole" });
+  const backend = await createRedisBackend({ url, prefix: "fd:queue:", consumer: "whole" });
   const { promise, resolve } = Promise.withResolvers<number>();
   let ended = 0;
   const begun = performance.now();
   const worker = composeWorker({
-    home,
+    backend,
     controlPlane: { url: sink.url, apiKey: "key" },
     artifacts: folder,
-    keepsNews: false,
+    keepsNotices: false,
     options: {
       capacity,
       leaseMs: 30_000,
       handlers: { retrieval: async () => ({ kind: "done", output: { documents: [] } }) },
-      onNews: (news) => {
-        if (news.kind === "ended") ended += 1;
+      onStepEvent: (notice) => {
+        if (notice.kind === "ended") ended += 1;
         if (ended === steps) resolve(performance.now());
       },
     },
   });
   const seconds = ((await promise) - begun) / 1_000;
   await worker.close();
-  await home.close();
+  await backend.close();
   await rm(folder, { recursive: true, force: true });
   return steps / seconds;
 }

@@ -1,5 +1,5 @@
 import { startEmbeddedControlPlane } from "../../adapters/control-plane/embedded/start.ts";
-import { createRedisHome } from "../../adapters/redis/backend.ts";
+import { createRedisBackend } from "../../adapters/redis/backend.ts";
 import { chaosAgent } from "./plan-step.ts";
 
 export interface ChaosPlaneOptions {
@@ -13,7 +13,7 @@ export interface ChaosPlaneOptions {
 /** The embedded control plane in a process of its own. It says its URL once it listens; SIGTERM ends it. */
 const options = JSON.parse(process.env["STATEPLANE_CHAOS_PLANE"] ?? "") as ChaosPlaneOptions;
 const { redisUrl, prefix } = options;
-const home = await createRedisHome({ url: redisUrl, prefix, consumer: "control-plane" });
+const backend = await createRedisBackend({ url: redisUrl, prefix, consumer: "control-plane" });
 const silent = () => {};
 const plane = await startEmbeddedControlPlane({
   path: options.path,
@@ -21,7 +21,7 @@ const plane = await startEmbeddedControlPlane({
   port: 0,
   host: "127.0.0.1",
   agents: [chaosAgent],
-  publish: (fields) => home.queue.publish(fields),
+  publish: (fields) => backend.queue.publish(fields),
   log: {
     debug: silent,
     info: silent,
@@ -36,7 +36,7 @@ process.on("disconnect", () => process.exit(1));
 process.on("SIGINT", silent);
 process.once("SIGTERM", async () => {
   await plane.close();
-  await home.close();
+  await backend.close();
   process.exit(0);
 });
 process.send?.(plane.url);

@@ -88,7 +88,7 @@ export function loopHandler(touch: TouchWorld): StepHandler {
           return { ok: true, value: true };
         },
       });
-      if (!made.ok) return made.work;
+      if (!made.ok) return made.result;
       done[name] = made.value;
     }
     return { kind: "done", output: { order, ...done } };

@@ -7,7 +7,7 @@ import { createArtifactFolder } from "../../adapters/artifacts/folder.ts";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { createControlPlane } from "../../adapters/control-plane/client.ts";
 import { watchRuns } from "../../adapters/control-plane/watch-runs.ts";
-import { createRedisHome } from "../../adapters/redis/backend.ts";
+import { createRedisBackend } from "../../adapters/redis/backend.ts";
 import { terminal } from "../../machines/contracts/domain/failure.ts";
 import { type Crash, crashAt } from "./boundaries.ts";
 import { Ledger } from "./ledger.ts";
@@ -58,15 +58,15 @@ export async function startLedgerWorker(
     if (wait > 0) await sleep(wait, undefined, { signal });
   };
 
-  const home = await createRedisHome({
+  const backend = await createRedisBackend({
     url: options.redisUrl,
     prefix: options.prefix,
     consumer: `chaos-${pid}-${randomBytes(4).toString("hex")}`,
   });
   const api = createControlPlaneApi({ ...options.controlPlane, timeoutMs: 5_000 });
   const ports: RuntimePorts = {
-    queue: home.queue,
-    store: home.store,
+    queue: backend.queue,
+    store: backend.store,
     controlPlane: createControlPlane(api),
     watchRuns: (onChange, signal) => watchRuns(api, onChange, signal),
     models: {
@@ -97,7 +97,7 @@ export async function startLedgerWorker(
     async close() {
       await runtime.stop();
       await api.close();
-      await home.close();
+      await backend.close();
     },
   };
 }

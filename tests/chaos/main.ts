@@ -28,12 +28,12 @@ const seed =
   values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : count("seed", values.seed);
 const limitMs = count("limit", values.limit) * 1_000;
 
-const news = values.json ? process.stderr : process.stdout;
+const notice = values.json ? process.stderr : process.stdout;
 const stopped = new AbortController();
 for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => stopped.abort());
 
 try {
-  news.write(`chaos: ${steps} steps, ${workers} workers, seed ${seed}\n`);
+  notice.write(`chaos: ${steps} steps, ${workers} workers, seed ${seed}\n`);
   const report = await runChaos({
     steps,
     workers,
@@ -42,7 +42,7 @@ try {
     leaseMs: 3_000,
     blowMs: 1_500,
     awayMs: 10_000,
-    onProgress: (line) => void news.write(`${line}\n`),
+    onProgress: (line) => void notice.write(`${line}\n`),
     signal: stopped.signal,
   });
   process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : summary(report));
@@ -50,7 +50,7 @@ try {
   process.exitCode = duplicates + lost + repeated + unpermitted === 0 ? 0 : 1;
 } catch (error) {
   if (!stopped.signal.aborted) throw error;
-  news.write("stopped\n");
+  notice.write("stopped\n");
   process.exitCode = 130;
 }
 

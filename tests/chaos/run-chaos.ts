@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ControlPlaneApi, createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { seedIds } from "../../adapters/control-plane/embedded/documents.ts";
-import { createRedisHome } from "../../adapters/redis/backend.ts";
+import { createRedisBackend } from "../../adapters/redis/backend.ts";
 import type { Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { ChaosPlaneOptions } from "./control-plane.ts";
 import { countResults, type Results } from "./count-results.ts";
@@ -213,9 +213,9 @@ async function endedRuns(api: ControlPlaneApi): Promise<number> {
 }
 
 async function remains(url: string): Promise<{ left: number; deadLetters: number }> {
-  const home = await createRedisHome({ url, prefix, consumer: "chaos" });
-  const { length, deadLetters } = await home.queue.stats();
-  await home.close();
+  const backend = await createRedisBackend({ url, prefix, consumer: "chaos" });
+  const { length, deadLetters } = await backend.queue.stats();
+  await backend.close();
   return { left: length, deadLetters };
 }
 

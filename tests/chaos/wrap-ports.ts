@@ -19,7 +19,7 @@ export function wrapPorts(
   }
   async function fenced<T>(write: string, call: () => Promise<T>): Promise<T> {
     const answer = await call();
-    const isLost = answer === "lost" || (answer as { kind?: string }).kind === "lost";
+    const isLost = answer === "lease-lost" || (answer as { kind?: string }).kind === "lease-lost";
     if (isLost) note({ kind: "refused", write, pid });
     return answer;
   }

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { createSqliteHome } from "../../adapters/sqlite/backend.ts";
+import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import { defaultOptions } from "../../actors/options.ts";
 import { toEnvelope } from "../../machines/contracts/domain/job.ts";
-import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { liveOnce, noNeighbours } from "../kit/live-once.ts";
 import {
   type SimulatedControlPlane,
@@ -13,7 +13,7 @@ import { corpusJob, corpusStep, type CorpusWorld } from "./corpus-steps.ts";
 
 /** One step of the corpus, its neighbours, and a store in memory. */
 export interface CorpusScene {
-  home: Home;
+  backend: StepBackend;
   clock: VirtualClock;
   controlPlane: SimulatedControlPlane;
   world: CorpusWorld;
@@ -31,23 +31,29 @@ export async function corpusScene(asksAtOnce: boolean): Promise<CorpusScene> {
     approvalMs,
   });
   const consumer = `corpus-${randomUUID()}`;
-  const home = await createSqliteHome({ path: ":memory:", consumer, clock });
+  const backend = await createSqliteBackend({ path: ":memory:", consumer, clock });
   const world: CorpusWorld = { done: [], isBusy: false, losesAnswers: false };
   const handlers = { llm: corpusStep(world, asksAtOnce) };
-  const ports = { ...noNeighbours, queue: home.queue, store: home.store, clock, controlPlane };
+  const ports = {
+    ...noNeighbours,
+    queue: backend.queue,
+    store: backend.store,
+    clock,
+    controlPlane,
+  };
   return {
-    home,
+    backend,
     clock,
     controlPlane,
     world,
     async deliver() {
-      await home.queue.publish({ data: toEnvelope(corpusJob) });
-      const [delivery] = await home.queue.read(1, 0, new AbortController().signal);
+      await backend.queue.publish({ data: toEnvelope(corpusJob) });
+      const [delivery] = await backend.queue.read(1, 0, new AbortController().signal);
       if (delivery === undefined) throw new Error("nothing was delivered");
       const options = { ...defaultOptions, handlers };
       return liveOnce(ports, options, { job: corpusJob, delivery }).ended;
     },
-    close: () => home.close(),
+    close: () => backend.close(),
   };
 }
 

@@ -37,20 +37,20 @@ export function corpusStep(world: CorpusWorld, asksAtOnce: boolean): StepHandler
         return { ok: true, value: "two lines" };
       },
     });
-    if (!thought.ok) return thought.work;
+    if (!thought.ok) return thought.result;
     if (world.isBusy) {
       return { kind: "failed", failure: retryable("rate_limited", "come back later", 600_000) };
     }
     if (asksAtOnce) {
       const asks = [1, 2].flatMap((line) => {
         const permitted = permission(write(line));
-        return !permitted.granted && permitted.work.kind === "asked" ? permitted.work.asks : [];
+        return !permitted.allowed && permitted.result.kind === "asked" ? permitted.result.asks : [];
       });
       if (asks.length > 0) return { kind: "asked", asks };
     }
     for (const line of [1, 2]) {
       const permitted = permission(write(line));
-      if (!permitted.granted) return permitted.work;
+      if (!permitted.allowed) return permitted.result;
       const written = await effect({
         name: "tool:write",
         input: { line },
@@ -63,7 +63,7 @@ export function corpusStep(world: CorpusWorld, asksAtOnce: boolean): StepHandler
             : { ok: true, value: line };
         },
       });
-      if (!written.ok) return written.work;
+      if (!written.ok) return written.result;
     }
     return { kind: "done", output: "both lines" };
   };

@@ -4,28 +4,28 @@ import type {
   StepKey,
   StepSnapshot,
 } from "../../machines/contracts/domain/record.ts";
-import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { corpusJob } from "./corpus-steps.ts";
 
 /** Makes a store keep a parked step just so, whatever it is. */
 export async function putBack(
-  home: Home,
-  kept: { snapshot: unknown; journal: readonly unknown[]; path?: string[] },
+  backend: StepBackend,
+  kept: { snapshot: unknown; journal: readonly unknown[]; stateHistory?: string[] },
   key: StepKey = corpusJob,
 ): Promise<void> {
   const job = { ...corpusJob, ...key };
-  await home.queue.publish({ data: toEnvelope(job) });
-  const [delivery] = await home.queue.read(1, 1_000, new AbortController().signal);
+  await backend.queue.publish({ data: toEnvelope(job) });
+  const [delivery] = await backend.queue.read(1, 1_000, new AbortController().signal);
   if (delivery === undefined) throw new Error("the job was not delivered");
-  const opening = await home.store.open(delivery.entryId, key, 60_000);
+  const opening = await backend.store.open(delivery.entryId, key, 60_000);
   if (opening.kind !== "opened") throw new Error(`the step was ${opening.kind}`);
   if (kept.journal.length > 0) {
-    await home.store.append(opening.lease, kept.journal as JournalEntry[]);
+    await backend.store.append(opening.lease, kept.journal as JournalEntry[]);
   }
-  await home.store.park(opening.lease, {
+  await backend.store.park(opening.lease, {
     job,
     snapshot: kept.snapshot as StepSnapshot,
-    path: kept.path ?? ["pending", "policy-check"],
+    stateHistory: kept.stateHistory ?? ["pending", "policy-check"],
     wakeAt: null,
   });
 }

@@ -41,7 +41,7 @@ const places: Record<string, { asksAtOnce: boolean; walk(scene: CorpusScene): Pr
 for (const [name, { asksAtOnce, walk }] of Object.entries(places)) {
   const scene = await corpusScene(asksAtOnce);
   await walk(scene);
-  const record = await scene.home.store.find(corpusJob);
+  const record = await scene.backend.store.find(corpusJob);
   const { questions } = scene.controlPlane;
   const file = join(import.meta.dirname, `v${stepMachineVersion}-${name}.json`);
   writeFileSync(file, `${JSON.stringify({ asksAtOnce, questions, record }, null, 2)}\n`);

@@ -218,7 +218,7 @@ describe("stateplane dev", () => {
     controlC(dev);
     expect(await dev.ended).toMatchObject({ code: 0 });
     expect(Date.now() - since).toBeLessThan(15_000);
-    expect(dev.said().stdout).toContain("(handed-back)");
+    expect(dev.said().stdout).toContain("(released)");
     expect(await processesNaming("sleep 60", "")).toEqual([]);
   });
 });

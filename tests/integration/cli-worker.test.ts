@@ -50,7 +50,7 @@ function startWorker(more: Record<string, string> = {}): RunningCli {
   return worker;
 }
 
-/** A job as the reference gateway writes it (wire contract 1.1). */
+/** A job as FerrumDeck's gateway writes it. */
 async function publish(number: number, code: string): Promise<void> {
   const suffix = String(number).padStart(26, "0");
   const payload = {
@@ -64,7 +64,7 @@ async function publish(number: number, code: string): Promise<void> {
   await client.xadd(stream, "*", "data", JSON.stringify(envelope));
 }
 
-describe("stateplane worker, on the reference's contract", () => {
+describe("stateplane worker, on FerrumDeck's contract", () => {
   it("reports each job once, drains on SIGTERM and exits 0", { timeout }, async () => {
     const running = startWorker();
     await running.says("the worker takes jobs");

@@ -61,7 +61,7 @@ describe("the control plane's client", () => {
     });
   });
 
-  it("gives up at its deadline, and at once when called off", async () => {
+  it("gives up at its deadline, and at once when cancelled", async () => {
     const { url } = await silentServer();
     const api = connect(url, "key", 100);
     expect(await api.run("run_1", signal)).toMatchObject({

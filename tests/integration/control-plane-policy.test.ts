@@ -122,7 +122,7 @@ describe("the door", () => {
     );
   });
 
-  it("tells its health, and what goes beyond the reference", async () => {
+  it("tells its health, and what goes beyond FerrumDeck", async () => {
     expect(value(await plane.api.health(signal))).toEqual({
       status: "healthy",
       version: "0.1.0",

@@ -72,7 +72,7 @@ afterEach(async () => {
 const report = (body: StepResultBody, fence = 7) =>
   worker.report({ ...key, fence, idempotencyKey: "k", body }, signal);
 
-describe("against the reference gateway", () => {
+describe("against FerrumDeck's gateway", () => {
   it("no call, header, query or body key leaves its contract", async () => {
     await worker.ping(signal);
     await worker.extensions(signal);

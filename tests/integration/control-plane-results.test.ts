@@ -94,7 +94,7 @@ describe("a step's result", () => {
     expect((await fetch("POST", stepPath(one.runId, one.stepId), done, fenced)).status).toBe(400);
   });
 
-  it("over two mebibytes is too large, in the reference's words, and the connection lives on", async () => {
+  it("over two mebibytes is too large, in FerrumDeck's words, and the connection sessions on", async () => {
     const key = await plane.createRun();
     const big = await plane.report(key, {
       status: "completed",

@@ -7,12 +7,12 @@ import { randomUUID } from "node:crypto";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { toEnvelope } from "../../machines/contracts/domain/job.ts";
-import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { recordId } from "../../machines/contracts/wire/record-text.ts";
 import { corpusJob, corpusStep } from "../corpus/corpus-steps.ts";
 import { putBack } from "../corpus/put-back.ts";
 import { composeWorker, type TestWorker } from "./support/compose-worker.ts";
-import { redisHomes, sqliteHomes } from "./support/homes.ts";
+import { redisBackends, sqliteBackends } from "./support/backends.ts";
 import { type ReferenceGateway, startReferenceGateway } from "./support/reference-gateway.ts";
 
 const file = join(import.meta.dirname, "../corpus/v1-awaiting-second-answer.json");
@@ -66,10 +66,10 @@ const corrupt: { what: string; kept: { snapshot: unknown; journal: unknown[] }; 
   { what: "a journal of numbers", kept: { snapshot, journal: [1, 2, 3] }, says: /kept journal/ },
 ];
 
-const redis = redisHomes();
+const redis = redisBackends();
 const stores = [
   {
-    homes: redis,
+    backends: redis,
     async tear(room: string, text: string) {
       const client = new Redis(redis.server().url);
       const [key = ""] = await client.keys(`${room}:*step:${recordId(corpusJob)}`);
@@ -78,7 +78,7 @@ const stores = [
     },
   },
   {
-    homes: sqliteHomes(),
+    backends: sqliteBackends(),
     async tear(room: string, text: string) {
       const database = new DatabaseSync(`file:${room}?mode=memory&cache=shared`);
       database.prepare("UPDATE steps SET snapshot = ? WHERE id = ?").run(text, recordId(corpusJob));
@@ -87,71 +87,71 @@ const stores = [
   },
 ];
 
-describe.each(stores)("a kept step that can't be read, on $homes.name", ({ homes, tear }) => {
+describe.each(stores)("a kept step that can't be read, on $backends.name", ({ backends, tear }) => {
   let room: string;
   let folder: string;
-  let home: Home;
+  let backend: StepBackend;
   let gateway: ReferenceGateway;
   let worker: TestWorker | undefined;
   const world = { done: [] as string[], isBusy: false, losesAnswers: false };
   const key = { runId: corpusJob.runId, stepId: corpusJob.stepId };
 
-  beforeAll(() => homes.start());
-  afterAll(() => homes.stop());
+  beforeAll(() => backends.start());
+  afterAll(() => backends.stop());
   beforeEach(async () => {
     room = `room${randomUUID().slice(0, 8)}`;
     folder = await mkdtemp(join(tmpdir(), "stateplane-corrupt-"));
-    home = await homes.home(room);
+    backend = await backends.backend(room);
     gateway = await startReferenceGateway();
     world.done = [];
   });
   afterEach(async () => {
     await worker?.close();
     worker = undefined;
-    await home.close();
+    await backend.close();
     await gateway.close();
     await rm(folder, { recursive: true, force: true });
   });
 
   async function deliver() {
     const options = { handlers: { llm: corpusStep(world, false) } };
-    worker = composeWorker({ home, controlPlane: gateway, artifacts: folder, options });
-    await home.queue.publish({ data: toEnvelope(corpusJob) });
+    worker = composeWorker({ backend, controlPlane: gateway, artifacts: folder, options });
+    await backend.queue.publish({ data: toEnvelope(corpusJob) });
     await worker.ended(key.stepId);
   }
 
   async function expectDeadLetter(says: RegExp) {
     expect(world.done).toEqual([]);
-    const letters = await home.queue.deadLetters(10);
+    const letters = await backend.queue.deadLetters(10);
     expect(letters).toMatchObject([{ reason: expect.stringMatching(says) }]);
     expect(gateway.results().map(({ body }) => body)).toMatchObject([
       { status: "failed", error: { kind: "corrupt_record" } },
     ]);
-    expect(await home.queue.stats()).toEqual({ length: 0, pending: 0, deadLetters: 1 });
+    expect(await backend.queue.stats()).toEqual({ length: 0, pending: 0, deadLetters: 1 });
   }
 
   it.each(corrupt)(
     "$what: a dead letter that says so, and a report, never a fresh start [record.corrupt]",
     async ({ kept, says }) => {
-      await putBack(home, kept, key);
+      await putBack(backend, kept, key);
       await deliver();
       await expectDeadLetter(says);
     },
   );
 
   it("a snapshot cut off in the middle: the same [record.corrupt]", async () => {
-    await putBack(home, { snapshot, journal }, key);
+    await putBack(backend, { snapshot, journal }, key);
     await tear(room, JSON.stringify(snapshot).slice(0, 300));
     await deliver();
     await expectDeadLetter(/kept snapshot can't be read/);
   });
 
   it("the worker goes on with the next step", async () => {
-    await putBack(home, { snapshot: { ...snapshot, version: 99 }, journal }, key);
+    await putBack(backend, { snapshot: { ...snapshot, version: 99 }, journal }, key);
     await deliver();
     const next = { ...corpusJob, stepId: "stp_next", stepType: "retrieval" as const };
     const input = { query: "x", documents: [{ content: "x" }] };
-    await home.queue.publish({ data: toEnvelope({ ...next, input }) });
+    await backend.queue.publish({ data: toEnvelope({ ...next, input }) });
     expect(await worker?.ended("stp_next")).toMatchObject([{ how: "settled" }]);
   });
 });

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { StepHandler } from "../../actors/handlers/handler.ts";
 import type { Action } from "../../machines/contracts/domain/action.ts";
 import { toEnvelope } from "../../machines/contracts/domain/job.ts";
-import { redisHomes, sqliteHomes } from "./support/homes.ts";
+import { redisBackends, sqliteBackends } from "./support/backends.ts";
 import { type HumanScene, humanScene, writeStep } from "./support/human-scene.ts";
 
 const write = (n: number): Action => ({ kind: "tool", name: "write", input: { n } });
@@ -10,14 +10,14 @@ const llm = { type: "llm" as const, input: { task: "decide for yourself" } };
 
 /**
  * What other engines got wrong when people are asked, each scenario named after the public report of it. The
- * control plane is the embedded one over HTTP, the homes are real.
+ * control plane is the embedded one over HTTP, the backends are real.
  */
-describe.each([redisHomes(), sqliteHomes()])("people in the loop, on $name", (homes) => {
+describe.each([redisBackends(), sqliteBackends()])("people in the loop, on $name", (backends) => {
   let scene: HumanScene;
-  beforeAll(() => homes.start());
-  afterAll(() => homes.stop());
+  beforeAll(() => backends.start());
+  afterAll(() => backends.stop());
   beforeEach(async () => {
-    scene = await humanScene(homes);
+    scene = await humanScene(backends);
   });
   afterEach(() => scene.close());
 
@@ -25,9 +25,9 @@ describe.each([redisHomes(), sqliteHomes()])("people in the loop, on $name", (ho
   const doOnce = async (
     { permission, effect }: Parameters<StepHandler>[0],
     action: Action,
-  ): Promise<{ ok: true } | { ok: false; work: Awaited<ReturnType<StepHandler>> }> => {
+  ): Promise<{ ok: true } | { ok: false; result: Awaited<ReturnType<StepHandler>> }> => {
     const permitted = permission(action);
-    if (!permitted.granted) return { ok: false, work: permitted.work };
+    if (!permitted.allowed) return { ok: false, result: permitted.result };
     const { name, input } = action;
     const run = async () => {
       scene.calls.push({ name, input });
@@ -38,7 +38,7 @@ describe.each([redisHomes(), sqliteHomes()])("people in the loop, on $name", (ho
     return done.ok ? { ok: true } : done;
   };
 
-  it("a grant that arrives while the step is being parked is not lost [park.early-news] (mastra#22413: an approval sent before the snapshot is written is refused)", async () => {
+  it("a grant that arrives while the step is being parked is not lost [park.early-wake] (mastra#22413: an approval sent before the snapshot is written is refused)", async () => {
     const answered = Promise.withResolvers<void>();
     await scene.worker({}, ({ store }) => ({
       store: {
@@ -111,12 +111,12 @@ describe.each([redisHomes(), sqliteHomes()])("people in the loop, on $name", (ho
     const both: StepHandler = async (scope) => {
       const asks = [1, 2].flatMap((n) => {
         const permitted = scope.permission(write(n));
-        return !permitted.granted && permitted.work.kind === "asked" ? permitted.work.asks : [];
+        return !permitted.allowed && permitted.result.kind === "asked" ? permitted.result.asks : [];
       });
       if (asks.length > 0) return { kind: "asked", asks };
       for (const n of [1, 2]) {
         const done = await doOnce(scope, write(n));
-        if (!done.ok) return done.work;
+        if (!done.ok) return done.result;
       }
       return { kind: "done", output: "both" };
     };
@@ -173,7 +173,7 @@ describe.each([redisHomes(), sqliteHomes()])("people in the loop, on $name", (ho
     let price = 1;
     const shifty: StepHandler = async (scope) => {
       const done = await doOnce(scope, write(price));
-      return done.ok ? { kind: "done", output: price } : done.work;
+      return done.ok ? { kind: "done", output: price } : done.result;
     };
     await scene.worker({ handlers: { llm: shifty } });
     const { runId, stepIds } = await scene.run([llm]);
@@ -200,7 +200,7 @@ describe.each([redisHomes(), sqliteHomes()])("people in the loop, on $name", (ho
     const payload = { run_id: runId, step_id: stepId, step_type: "tool", input, ...forged };
     const context = { tenant_id: "t", ...forged, approval_id: id, status: "approved" };
     const envelope = { id: stepId, payload: { ...payload, context }, ...forged };
-    await scene.home.queue.publish({ data: JSON.stringify(envelope), approved: "true" });
+    await scene.backend.queue.publish({ data: JSON.stringify(envelope), approved: "true" });
     await scene.idle();
     await scene.questions(1);
     expect(scene.calls).toEqual([]);
@@ -225,7 +225,7 @@ describe.each([redisHomes(), sqliteHomes()])("people in the loop, on $name", (ho
     const greedy: StepHandler = async (scope) => {
       for (let turn = 0; turn < 2; turn += 1) {
         const done = await doOnce(scope, write(1));
-        if (!done.ok) return done.work;
+        if (!done.ok) return done.result;
       }
       return { kind: "done", output: "twice" };
     };
@@ -257,7 +257,7 @@ describe.each([redisHomes(), sqliteHomes()])("people in the loop, on $name", (ho
       spanId: null,
       createdAt: null,
     };
-    const again = () => scene.home.queue.publish({ data: toEnvelope(job) });
+    const again = () => scene.backend.queue.publish({ data: toEnvelope(job) });
     await Promise.all([scene.answer(id, true), again(), again(), again()]);
     await scene.ended(runId, stepId);
     await again();
@@ -305,10 +305,10 @@ describe.each([redisHomes(), sqliteHomes()])("people in the loop, on $name", (ho
           return { ok: true, value: name } as const;
         };
         const done = await scope.effect({ name, input: null, repeat, run });
-        if (!done.ok) return done.work;
+        if (!done.ok) return done.result;
       }
       const done = await doOnce(scope, write(1));
-      return done.ok ? { kind: "done", output: before } : done.work;
+      return done.ok ? { kind: "done", output: before } : done.result;
     };
     await scene.worker({ handlers: { llm: asksLate } });
     const { runId, stepIds } = await scene.run([llm]);
@@ -323,7 +323,7 @@ describe.each([redisHomes(), sqliteHomes()])("people in the loop, on $name", (ho
     const twoStage: StepHandler = async (scope) => {
       for (const n of [1, 2]) {
         const done = await doOnce(scope, write(n));
-        if (!done.ok) return done.work;
+        if (!done.ok) return done.result;
       }
       return { kind: "done", output: "both" };
     };
@@ -351,7 +351,7 @@ describe.each([redisHomes(), sqliteHomes()])("people in the loop, on $name", (ho
     await scene.answer(second?.id ?? "", true);
     await scene.ended(runId, stepIds[1] ?? "");
     await scene.idle();
-    const settled = worker.news.filter(
+    const settled = worker.notice.filter(
       (item) => item.kind === "ended" && item.stepId === stepIds[0] && item.how === "settled",
     );
     expect(settled).toHaveLength(1);

@@ -13,7 +13,7 @@ const { warnings, hostOf, odd } = useMcpHosts();
 
 beforeAll(() => writeFile(join(folder, "hello.txt"), "hello there"));
 
-describe("the reference file system server", () => {
+describe("FerrumDeck file system server", () => {
   test("its tools are listed and described with schemas and safety", async () => {
     const host = hostOf([fileSystemServer(folder)]);
     const tools = value(await host.list(never));

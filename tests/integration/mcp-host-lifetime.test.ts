@@ -70,7 +70,7 @@ describe("time", () => {
   });
 });
 
-describe("life and death", () => {
+describe("session and death", () => {
   test("a killed server is started anew on the next use", async () => {
     const host = hostOf([odd()]);
     const before = await pidOf(host);

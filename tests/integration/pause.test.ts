@@ -137,13 +137,13 @@ describe("a worker that misses its heartbeats, with nobody to take over", () => 
     await drains(only);
   });
 
-  it("takes its own step from itself: the first life ends, the second keeps its lease and reports", async () => {
+  it("takes its own step from itself: the first session ends, the second keeps its lease and reports", async () => {
     const leaseMs = 300;
     let deaf = true;
-    const lives: AbortSignal[] = [];
-    const { queue } = stage.home;
+    const sessions: AbortSignal[] = [];
+    const { queue } = stage.backend;
     const worker = composeWorker({
-      home: stage.home,
+      backend: stage.backend,
       controlPlane: stage.plane,
       artifacts: tmpdir(),
       ports: {
@@ -153,17 +153,17 @@ describe("a worker that misses its heartbeats, with nobody to take over", () => 
         leaseMs,
         handlers: {
           async retrieval({ signal }) {
-            lives.push(signal);
-            deaf = lives.length === 1;
+            sessions.push(signal);
+            deaf = sessions.length === 1;
             await sleep(5 * leaseMs, undefined, { signal });
-            return { kind: "done", output: lives.length };
+            return { kind: "done", output: sessions.length };
           },
         },
       },
     });
     const key = await stage.order("retrieve");
     await stage.finished([key]);
-    expect(lives.map(({ aborted }) => aborted)).toEqual([true, expect.any(Boolean)]);
+    expect(sessions.map(({ aborted }) => aborted)).toEqual([true, expect.any(Boolean)]);
     expect((await stage.step(key)).output).toBe(2);
     expect(await stage.applied(key)).toBe(1);
     expect(worker.runtime.steps()).toEqual([]);
@@ -171,7 +171,7 @@ describe("a worker that misses its heartbeats, with nobody to take over", () => 
   });
 });
 
-describe("the same against the reference gateway, which knows no fence", () => {
+describe("the same against FerrumDeck's gateway, which knows no fence", () => {
   let gateway: ReferenceGateway;
   beforeEach(async () => {
     gateway = await startReferenceGateway({ verdicts: { put: "allow", post: "allow" } });
@@ -181,10 +181,10 @@ describe("the same against the reference gateway, which knows no fence", () => {
   const spawn = (crash: Crash | null) => stage.spawn({ controlPlane: gateway, crash });
   const publish = async (kind: "put" | "post") => {
     const { type, input } = planStep(kind, "order-1");
-    await stage.home.queue.publish({ data: envelope(type, input) });
+    await stage.backend.queue.publish({ data: envelope(type, input) });
   };
   const reports = () => gateway.results().map(({ body }) => body["status"]);
-  const isDone = async () => (await stage.home.queue.stats()).length === 0;
+  const isDone = async () => (await stage.backend.queue.stats()).length === 0;
 
   it.each(["before:record", "after:record", "after:complete"] as const)(
     "stopped %s: one report, by the second",

@@ -5,27 +5,27 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { findRedisServer } from "../../adapters/redis/redis-process.ts";
-import { createRedisHome } from "../../adapters/redis/backend.ts";
+import { createRedisBackend } from "../../adapters/redis/backend.ts";
 import { startPrivateRedis } from "../../adapters/redis/private-server.ts";
-import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { key, take } from "./store-conformance/stage.ts";
 
 let root: string;
-let homes: Home[];
+let backends: StepBackend[];
 
 beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), "stateplane-private-"));
-  homes = [];
+  backends = [];
 });
 afterEach(async () => {
-  for (const home of homes) await home.close();
+  for (const backend of backends) await backend.close();
   await rm(root, { recursive: true, force: true });
 });
 
-const open = async (url: string): Promise<Home> => {
-  const home = await createRedisHome({ url, prefix: "p:", consumer: `w${homes.length}` });
-  homes.push(home);
-  return home;
+const open = async (url: string): Promise<StepBackend> => {
+  const backend = await createRedisBackend({ url, prefix: "p:", consumer: `w${backends.length}` });
+  backends.push(backend);
+  return backend;
 };
 
 it("keeps what it was given over a stop and a start, on a socket only its user may open", async () => {
@@ -33,11 +33,11 @@ it("keeps what it was given over a stop and a start, on a socket only its user m
   const first = await startPrivateRedis({ directory });
   expect(first.url).toBe(`unix://${directory}/redis.sock`);
   expect((await stat(join(directory, "redis.sock"))).mode & 0o777).toBe(0o700);
-  const home = await open(first.url);
-  await take(home);
-  await home.close();
+  const backend = await open(first.url);
+  await take(backend);
+  await backend.close();
   await first.stop();
-  await expect(createRedisHome({ url: first.url, prefix: "p:", consumer: "w" })).rejects.toThrow(
+  await expect(createRedisBackend({ url: first.url, prefix: "p:", consumer: "w" })).rejects.toThrow(
     /redis\.sock: (ENOENT|ECONNREFUSED)/,
   );
 
@@ -51,9 +51,9 @@ it("falls back to a loopback port with a password where a socket's path would be
   const server = await startPrivateRedis({ directory });
   expect(server.url).toMatch(/^redis:\/\/:[0-9a-f]{48}@127\.0\.0\.1:\d+$/);
   expect((await stat(join(directory, "server.json"))).mode & 0o077).toBe(0);
-  const home = await open(server.url);
-  expect(home.describe).not.toContain(new URL(server.url).password);
-  await take(home);
+  const backend = await open(server.url);
+  expect(backend.describe).not.toContain(new URL(server.url).password);
+  await take(backend);
   const joined = await startPrivateRedis({ directory });
   expect(joined.url).toBe(server.url);
   await server.stop();
@@ -69,10 +69,10 @@ it("is one server for several programs in one directory, ended by the one that s
   const directory = join(root, "redis");
   const all = await Promise.all([1, 2, 3].map(() => startPrivateRedis({ directory })));
   expect(new Set(all.map(({ url }) => url)).size).toBe(1);
-  const home = await open(all[0]?.url ?? "");
+  const backend = await open(all[0]?.url ?? "");
   for (const { stop } of all) await stop();
   await expect(open(all[0]?.url ?? "")).rejects.toThrow(/REDIS_URL/);
-  await home.close();
+  await backend.close();
 });
 
 it("is taken over, and then ended, by the next program when its starter was killed", async () => {
@@ -91,8 +91,8 @@ it("is taken over, and then ended, by the next program when its starter was kill
   await once(starter, "exit");
 
   const next = await startPrivateRedis({ directory });
-  const home = await open(next.url);
-  expect(await home.queue.stats()).toMatchObject({ length: 0 });
+  const backend = await open(next.url);
+  expect(await backend.queue.stats()).toMatchObject({ length: 0 });
   const note = JSON.parse(await readFile(join(directory, "server.json"), "utf8"));
   expect(note.owner).toBe(process.pid);
   await next.stop();

@@ -221,7 +221,7 @@ time.sleep(60)`;
     expect(await gone(mark)).toEqual([]);
   });
 
-  test("ends at once when called off, with no process left", async () => {
+  test("ends at once when cancelled, with no process left", async () => {
     const sandbox = await start(driver);
     const mark = `abort-${driver}-${process.pid}`;
     const stop = new AbortController();

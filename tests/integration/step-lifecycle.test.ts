@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { toEnvelope, type StepType } from "../../machines/contracts/domain/job.ts";
-import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { RuntimeOptions } from "../../actors/options.ts";
 import { composeWorker, type TestWorker } from "./support/compose-worker.ts";
-import { redisHomes, sqliteHomes } from "./support/homes.ts";
+import { redisBackends, sqliteBackends } from "./support/backends.ts";
 import {
   type GatewayOptions,
   type ReferenceGateway,
@@ -20,26 +20,26 @@ const documents = [
   { content: "Lunch is at noon." },
 ];
 
-describe.each([redisHomes(), sqliteHomes()])(
-  "a worker on $name, against the reference gateway",
-  (homes) => {
+describe.each([redisBackends(), sqliteBackends()])(
+  "a worker on $name, against FerrumDeck's gateway",
+  (backends) => {
     let room: string;
     let folder: string;
-    let home: Home;
+    let backend: StepBackend;
     let gateway: ReferenceGateway;
     let worker: TestWorker | undefined;
 
-    beforeAll(() => homes.start());
-    afterAll(() => homes.stop());
+    beforeAll(() => backends.start());
+    afterAll(() => backends.stop());
     beforeEach(async () => {
       room = `room${randomUUID().slice(0, 8)}`;
       folder = await mkdtemp(join(tmpdir(), "stateplane-test-"));
-      home = await homes.home(room);
+      backend = await backends.backend(room);
     });
     afterEach(async () => {
       await worker?.close();
       worker = undefined;
-      await home.close();
+      await backend.close();
       await gateway.close();
       await rm(folder, { recursive: true, force: true });
     });
@@ -49,7 +49,7 @@ describe.each([redisHomes(), sqliteHomes()])(
       options: Partial<RuntimeOptions> = {},
     ) {
       gateway = await startReferenceGateway(gatewayOptions);
-      worker = composeWorker({ home, controlPlane: gateway, artifacts: folder, options });
+      worker = composeWorker({ backend, controlPlane: gateway, artifacts: folder, options });
       return worker;
     }
 
@@ -67,29 +67,31 @@ describe.each([redisHomes(), sqliteHomes()])(
 
     it("takes a hand-made envelope through every state to exactly one result", async () => {
       const { ended } = await start();
-      await home.queue.publish(
+      await backend.queue.publish(
         envelope("stp_1", "retrieval", { query: "step actor", backend: "local", documents }),
       );
       const [end] = await ended("stp_1");
       expect(end).toMatchObject({
         how: "settled",
-        path: ["pending", "policy-check", "executing", "validating", "reported"],
+        stateHistory: ["pending", "policy-check", "executing", "validating", "reported"],
       });
       expect(gateway.results()).toHaveLength(1);
       expect(gateway.results()[0]).toMatchObject({
         stepId: "stp_1",
         body: { status: "completed", output: { query: "step actor" } },
       });
-      expect(await home.queue.stats()).toEqual({ length: 0, pending: 0, deadLetters: 0 });
+      expect(await backend.queue.stats()).toEqual({ length: 0, pending: 0, deadLetters: 0 });
     });
 
     it("denies what policy denies, and says why in the report", async () => {
       const allowlist = { allowed: ["read_file"], approvalRequired: [], denied: [] };
       const { ended } = await start({ verdicts: { read_file: "deny" } }, { allowlist });
-      await home.queue.publish(
+      await backend.queue.publish(
         envelope("stp_1", "tool", { tool_name: "read_file", tool_input: {} }),
       );
-      await home.queue.publish(envelope("stp_2", "tool", { tool_name: "rm_rf", tool_input: {} }));
+      await backend.queue.publish(
+        envelope("stp_2", "tool", { tool_name: "rm_rf", tool_input: {} }),
+      );
       await Promise.all([ended("stp_1"), ended("stp_2")]);
       const errors = gateway.results().map(({ body }) => body["error"]);
       expect(errors).toEqual([
@@ -105,7 +107,7 @@ describe.each([redisHomes(), sqliteHomes()])(
 
     it("reports input that its step type can't take as that, and asks nobody about it", async () => {
       const { ended } = await start();
-      await home.queue.publish(envelope("stp_1", "tool", { tool_input: {} }));
+      await backend.queue.publish(envelope("stp_1", "tool", { tool_input: {} }));
       await ended("stp_1");
       const message = expect.stringContaining("tool_name") as string;
       expect(gateway.results()).toMatchObject([
@@ -116,19 +118,19 @@ describe.each([redisHomes(), sqliteHomes()])(
 
     it("parks an approval step, and finishes it when the gateway puts it back approved", async () => {
       const { ended, runtime } = await start();
-      await home.queue.publish(envelope("stp_1", "approval", { message: "deploy?" }));
+      await backend.queue.publish(envelope("stp_1", "approval", { message: "deploy?" }));
       await ended("stp_1");
       expect(runtime.steps()).toEqual([]);
       expect(gateway.results()).toMatchObject([{ body: { status: "waiting_approval" } }]);
-      expect(await home.queue.stats()).toMatchObject({ length: 0, pending: 0 });
+      expect(await backend.queue.stats()).toMatchObject({ length: 0, pending: 0 });
 
       // A second delivery that nobody approved is no grant.
-      await home.queue.publish(envelope("stp_1", "approval", { message: "deploy?" }));
+      await backend.queue.publish(envelope("stp_1", "approval", { message: "deploy?" }));
       await ended("stp_1", 2);
       expect(gateway.results()).toHaveLength(1);
 
       gateway.approve("run_1", "stp_1");
-      await home.queue.publish(envelope("stp_1", "approval", {}));
+      await backend.queue.publish(envelope("stp_1", "approval", {}));
       const ends = await ended("stp_1", 3);
       expect(ends.at(-1)).toMatchObject({
         how: "settled",
@@ -150,7 +152,7 @@ describe.each([redisHomes(), sqliteHomes()])(
       "knows its own acknowledgement from a lost lease, when a heartbeat passes a slow %s",
       async (write) => {
         gateway = await startReferenceGateway();
-        const { store } = home;
+        const { store } = backend;
         const slow = async (...given: never[]) => {
           const written = await (store[write] as (...all: never[]) => Promise<unknown>)(...given);
           await new Promise((resolve) => setTimeout(resolve, 500));
@@ -158,10 +160,16 @@ describe.each([redisHomes(), sqliteHomes()])(
         };
         const ports = { store: { ...store, [write]: slow } as typeof store };
         const options = { leaseMs: 300 };
-        worker = composeWorker({ home, controlPlane: gateway, artifacts: folder, options, ports });
+        worker = composeWorker({
+          backend,
+          controlPlane: gateway,
+          artifacts: folder,
+          options,
+          ports,
+        });
         const isParked = write === "park";
         const input = isParked ? { message: "deploy?" } : { query: "x", documents };
-        await home.queue.publish(envelope("stp_1", isParked ? "approval" : "retrieval", input));
+        await backend.queue.publish(envelope("stp_1", isParked ? "approval" : "retrieval", input));
         const [end] = await worker.ended("stp_1");
         expect(end).toMatchObject({ how: isParked ? "parked" : "settled" });
       },
@@ -169,11 +177,11 @@ describe.each([redisHomes(), sqliteHomes()])(
 
     it("keeps garbage as dead letters, reports what it can name, and goes on working", async () => {
       const { ended } = await start();
-      await home.queue.publish({ data: "not json" });
-      await home.queue.publish({ data: JSON.stringify({ payload: { run_id: "run_1" } }) });
-      await home.queue.publish({ nonsense: "yes" });
-      await home.queue.publish(envelope("stp_human", "human", {}));
-      await home.queue.publish({
+      await backend.queue.publish({ data: "not json" });
+      await backend.queue.publish({ data: JSON.stringify({ payload: { run_id: "run_1" } }) });
+      await backend.queue.publish({ nonsense: "yes" });
+      await backend.queue.publish(envelope("stp_human", "human", {}));
+      await backend.queue.publish({
         data: JSON.stringify({
           payload: {
             run_id: "run_1",
@@ -184,9 +192,9 @@ describe.each([redisHomes(), sqliteHomes()])(
           },
         }),
       });
-      await home.queue.publish(envelope("stp_ok", "retrieval", { query: "x", documents }));
+      await backend.queue.publish(envelope("stp_ok", "retrieval", { query: "x", documents }));
       await Promise.all([ended("stp_human"), ended("stp_ok"), ended("stp_null")]);
-      const letters = await home.queue.deadLetters(10);
+      const letters = await backend.queue.deadLetters(10);
       expect(letters.map(({ reason }) => reason)).toEqual(
         expect.arrayContaining([
           expect.stringContaining("not JSON"),
@@ -201,7 +209,7 @@ describe.each([redisHomes(), sqliteHomes()])(
         error: { kind: "invalid_job" },
       });
       expect(byStep.get("stp_ok")).toMatchObject({ status: "completed" });
-      expect(await home.queue.stats()).toMatchObject({ length: 0, pending: 0 });
+      expect(await backend.queue.stats()).toMatchObject({ length: 0, pending: 0 });
     });
 
     it("sends the report again through errors of the gateway, and never turns it into a failure [once.outbox]", async () => {
@@ -216,22 +224,22 @@ describe.each([redisHomes(), sqliteHomes()])(
           };
         },
       });
-      await home.queue.publish(envelope("stp_1", "retrieval", { query: "x", documents }));
+      await backend.queue.publish(envelope("stp_1", "retrieval", { query: "x", documents }));
       await ended("stp_1");
       expect(gateway.results()).toMatchObject([{ body: { status: "completed" } }]);
     });
 
-    it("hands its jobs back when it drains, and another worker finishes them, uncounted [drain.handed-back]", async () => {
+    it("hands its jobs back when it drains, and another worker finishes them, uncounted [drain.released]", async () => {
       const started = Promise.withResolvers<void>();
       const stuck = { retrieval: () => (started.resolve(), new Promise<never>(() => {})) };
       const { runtime } = await start({}, { handlers: stuck });
-      await home.queue.publish(envelope("stp_1", "retrieval", { query: "x", documents }));
+      await backend.queue.publish(envelope("stp_1", "retrieval", { query: "x", documents }));
       await started.promise;
       // The handler never listens to its signal: drain must not wait for it for ever.
       const drained = runtime.drain(50);
       await drained;
-      const otherHome = await homes.home(room);
-      const other = composeWorker({ home: otherHome, controlPlane: gateway, artifacts: folder });
+      const otherHome = await backends.backend(room);
+      const other = composeWorker({ backend: otherHome, controlPlane: gateway, artifacts: folder });
       await other.ended("stp_1");
       await other.close();
       await otherHome.close();

@@ -8,39 +8,39 @@ import { defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
 import type { StepHandler } from "../../actors/handlers/handler.ts";
 import { retryable } from "../../machines/contracts/domain/failure.ts";
 import { type Job, toEnvelope } from "../../machines/contracts/domain/job.ts";
-import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { composeWorker, type TestWorker } from "./support/compose-worker.ts";
 import { startTestPlane, type TestPlane } from "./support/embedded-control-plane.ts";
-import { sqliteHomes } from "./support/homes.ts";
+import { sqliteBackends } from "./support/backends.ts";
 import {
   type GatewayOptions,
   type ReferenceGateway,
   startReferenceGateway,
 } from "./support/reference-gateway.ts";
 
-const homes = sqliteHomes();
+const backends = sqliteBackends();
 let folder: string;
-let home: Home;
+let backend: StepBackend;
 let worker: TestWorker | undefined;
 let gateway: ReferenceGateway | undefined;
 let plane: TestPlane | undefined;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "stateplane-test-"));
-  home = await homes.home(`room${randomUUID().slice(0, 8)}`);
+  backend = await backends.backend(`room${randomUUID().slice(0, 8)}`);
 });
 afterEach(async () => {
   await worker?.close();
   await gateway?.close();
   await plane?.close();
-  await home.close();
+  await backend.close();
   await rm(folder, { recursive: true, force: true });
   worker = gateway = plane = undefined;
 });
 
 async function start(options: Partial<RuntimeOptions>, gatewayOptions: GatewayOptions = {}) {
   gateway = await startReferenceGateway(gatewayOptions);
-  worker = composeWorker({ home, controlPlane: gateway, artifacts: folder, options });
+  worker = composeWorker({ backend, controlPlane: gateway, artifacts: folder, options });
   return { worker, gateway };
 }
 
@@ -55,7 +55,7 @@ function publish(stepId: string, over: Partial<Job> = {}) {
     createdAt: Date.now(),
     ...over,
   };
-  return home.queue.publish({ data: toEnvelope(job) });
+  return backend.queue.publish({ data: toEnvelope(job) });
 }
 
 const deadlines = defaultOptions.deadlines;
@@ -111,7 +111,7 @@ describe("the four deadlines", () => {
     expect(w.runtime.steps()).toEqual([]);
     await w.ended("stp_1", 2);
     expect(error(g)).toMatchObject({ kind: "approval_expired" });
-    expect(await home.queue.stats()).toMatchObject({ length: 0, pending: 0 });
+    expect(await backend.queue.stats()).toMatchObject({ length: 0, pending: 0 });
   });
 });
 
@@ -158,8 +158,8 @@ describe("a control plane that is away", () => {
     for (let number = 0; number < 6; number += 1) await publish(`stp_${number}`);
     await vi.waitFor(() => expect(w.runtime.snapshot().context.holding).toBe(true), 10_000);
     // What is not being worked on stays on the stream, for a worker that can report it.
-    expect((await home.queue.stats()).length).toBe(6);
-    expect((await home.queue.stats()).pending).toBeLessThanOrEqual(2);
+    expect((await backend.queue.stats()).length).toBe(6);
+    expect((await backend.queue.stats()).pending).toBeLessThanOrEqual(2);
     expect(g.results()).toEqual([]);
     isAway = false;
     await Promise.all([0, 1, 2, 3, 4, 5].map((number) => w.ended(`stp_${number}`)));
@@ -220,7 +220,7 @@ describe("a cancelled run", () => {
     };
     const controlPlane = { url: plane.url, apiKey: "test-key" };
     const options = { handlers: { llm: handler } };
-    worker = composeWorker({ home, controlPlane, artifacts: folder, options });
+    worker = composeWorker({ backend, controlPlane, artifacts: folder, options });
     const { runId, stepId } = await plane.createRun();
     await publish(stepId, { runId, stepType: "llm", input: { task: "x" } });
     await begun.promise;

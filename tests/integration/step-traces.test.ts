@@ -4,9 +4,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startTracing } from "../../adapters/telemetry/tracing.ts";
 import type { StepHandler } from "../../actors/handlers/handler.ts";
 import { toEnvelope } from "../../machines/contracts/domain/job.ts";
-import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { composeWorker } from "./support/compose-worker.ts";
-import { sqliteHomes } from "./support/homes.ts";
+import { sqliteBackends } from "./support/backends.ts";
 import { listen } from "./support/listen.ts";
 import { type ReferenceGateway, startReferenceGateway } from "./support/reference-gateway.ts";
 
@@ -33,7 +33,7 @@ const collector = createServer((request, response) => {
 
 const trace = { traceId: "4bf92f3577b34da6a3ce929d0e0e4736", spanId: "00f067aa0ba902b7" };
 const secret = "sk-planted-0123456789abcdef";
-let home: Home;
+let backend: StepBackend;
 let gateway: ReferenceGateway;
 
 const twoEffects: StepHandler = async ({ effect }) => {
@@ -44,7 +44,7 @@ const twoEffects: StepHandler = async ({ effect }) => {
       repeat: "safe",
       run: async () => ({ ok: true, value: secret }),
     });
-    if (!done.ok) return done.work;
+    if (!done.ok) return done.result;
   }
   return { kind: "done", output: null };
 };
@@ -52,20 +52,25 @@ const twoEffects: StepHandler = async ({ effect }) => {
 beforeAll(async () => {
   const port = await listen(collector);
   const tracing = startTracing({ endpoint: `http://127.0.0.1:${port}`, serviceName: "test" });
-  home = await sqliteHomes().home(`room${randomUUID().slice(0, 8)}`);
+  backend = await sqliteBackends().backend(`room${randomUUID().slice(0, 8)}`);
   gateway = await startReferenceGateway();
   const options = { handlers: { retrieval: twoEffects } };
-  const worker = composeWorker({ home, controlPlane: gateway, artifacts: "/nonexistent", options });
+  const worker = composeWorker({
+    backend,
+    controlPlane: gateway,
+    artifacts: "/nonexistent",
+    options,
+  });
   const scope = { tenantId: "ten_1", projectId: null, agentId: "agt_1", ...trace };
   const key = { runId: "run_1", stepId: "stp_1" };
   const job = { ...key, stepType: "retrieval" as const, input: { query: "x" }, createdAt: 1 };
-  await home.queue.publish({ data: toEnvelope({ ...job, ...scope }) });
+  await backend.queue.publish({ data: toEnvelope({ ...job, ...scope }) });
   await worker.ended("stp_1");
   await worker.close();
   await tracing.shutdown();
 });
 afterAll(async () => {
-  await home.close();
+  await backend.close();
   await gateway.close();
   collector.close();
 });

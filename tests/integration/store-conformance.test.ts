@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect } from "vitest";
 import { systemClock } from "../../actors/runtime.ts";
-import { createRedisHome } from "../../adapters/redis/backend.ts";
-import { createSqliteHome } from "../../adapters/sqlite/backend.ts";
+import { createRedisBackend } from "../../adapters/redis/backend.ts";
+import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import { storeConformance } from "./store-conformance.ts";
 import { startTestRedis, type TestRedis } from "./support/redis.ts";
 
@@ -23,10 +23,10 @@ storeConformance("Redis [store.conformance]", async () => {
   rooms += 1;
   const prefix = `room${rooms}:`;
   return {
-    open: (consumer) => createRedisHome({ url: server.url, prefix, consumer }),
+    open: (consumer) => createRedisBackend({ url: server.url, prefix, consumer }),
     clean: async () => {
       const redis = new Redis(server.url);
-      // A closed home leaves the server no connection of its own.
+      // A closed backend leaves the server no connection of its own.
       const clients = String(await redis.client("LIST"))
         .trim()
         .split("\n");
@@ -42,7 +42,7 @@ storeConformance("SQLite in a file", async () => {
   const directory = await mkdtemp(join(tmpdir(), "stateplane-sqlite-"));
   const path = join(directory, "deep", "steps.db");
   return {
-    open: (consumer) => createSqliteHome({ path, consumer, clock: systemClock }),
+    open: (consumer) => createSqliteBackend({ path, consumer, clock: systemClock }),
     clean: async () => {
       const left = await readdir(join(directory, "deep"));
       await rm(directory, { recursive: true, force: true });
@@ -55,7 +55,7 @@ storeConformance("SQLite in memory", async () => {
   rooms += 1;
   const path = `file:room${rooms}?mode=memory&cache=shared`;
   return {
-    open: (consumer) => createSqliteHome({ path, consumer, clock: systemClock }),
+    open: (consumer) => createSqliteBackend({ path, consumer, clock: systemClock }),
     clean: async () => {},
   };
 });

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe } from "vitest";
-import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { queuePromises } from "./store-conformance/queue-promises.ts";
 import { openPromises } from "./store-conformance/open-promises.ts";
 import { journalPromises } from "./store-conformance/journal-promises.ts";
@@ -8,13 +8,13 @@ import { settlePromises } from "./store-conformance/settle-promises.ts";
 import { letterPromises } from "./store-conformance/letter-promises.ts";
 import type { Stage } from "./store-conformance/stage.ts";
 
-/** Opens homes over one and the same fresh store; `clean` checks that nothing is left and removes it. */
+/** Opens backends over one and the same fresh store; `clean` checks that nothing is left and removes it. */
 export interface StoreUnderTest {
-  open(consumer: string): Promise<Home>;
+  open(consumer: string): Promise<StepBackend>;
   clean(): Promise<void>;
 }
 
-/** Every promise of `StepQueue` and `StepStore`, for any home. */
+/** Every promise of `StepQueue` and `StepStore`, for any backend. */
 export function storeConformance(name: string, create: () => Promise<StoreUnderTest>): void {
   describe(name, () => {
     let under: StoreUnderTest;

@@ -92,7 +92,7 @@ test("a collector that is gone costs spans, which are counted, but no error", as
     error: quiet,
     warn: (fields: object) => warnings.push(fields),
   };
-  const tracing = startTracing({ endpoint, serviceName: "gone", log });
+  const tracing = startTracing({ endpoint, serviceName: "abandoned", log });
   trace.getTracer("test").startSpan("lost").end();
   const began = performance.now();
   await tracing.shutdown();

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { createRedisHome } from "../../adapters/redis/backend.ts";
-import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import { createRedisBackend } from "../../adapters/redis/backend.ts";
+import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { toEnvelope } from "../../machines/contracts/domain/job.ts";
 import { isAlive } from "./support/is-alive.ts";
 import { type ReferenceGateway, startReferenceGateway } from "./support/reference-gateway.ts";
@@ -17,7 +17,7 @@ const patience = { timeout: 20_000, interval: 50 };
 
 let redis: TestRedis;
 let gateway: ReferenceGateway;
-let home: Home;
+let backend: StepBackend;
 let folder: string;
 let supervisor: ChildProcess;
 let children: number[];
@@ -35,7 +35,7 @@ async function processes(): Promise<number[]> {
 
 async function isWorkedOff(): Promise<void> {
   await vi.waitFor(async () => {
-    expect(await home.queue.stats()).toMatchObject({ length: 0, pending: 0 });
+    expect(await backend.queue.stats()).toMatchObject({ length: 0, pending: 0 });
   }, patience);
 }
 
@@ -45,14 +45,14 @@ async function publish(count: number, name: string): Promise<void> {
     const key = { runId: "run_1", stepId: `stp_${name}${number}` };
     const input = { query: "x", documents: [{ content: "x" }] };
     const job = { ...key, stepType: "retrieval" as const, input, ...scope, createdAt: Date.now() };
-    await home.queue.publish({ data: toEnvelope(job) });
+    await backend.queue.publish({ data: toEnvelope(job) });
   }
 }
 
 beforeEach(async () => {
   [redis, gateway] = await Promise.all([startTestRedis(), startReferenceGateway()]);
   folder = await mkdtemp(join(tmpdir(), "stateplane-test-"));
-  home = await createRedisHome({ url: redis.url, prefix: "fd:queue:", consumer: "test" });
+  backend = await createRedisBackend({ url: redis.url, prefix: "fd:queue:", consumer: "test" });
   const env = {
     PATH: process.env["PATH"],
     REDIS_URL: redis.url,
@@ -69,7 +69,7 @@ beforeEach(async () => {
 afterEach(async () => {
   supervisor.kill("SIGKILL");
   for (const pid of children) if (isAlive(pid)) process.kill(pid, "SIGKILL");
-  await home.close();
+  await backend.close();
   await Promise.all([gateway.close(), redis.stop()]);
   await rm(folder, { recursive: true, force: true });
 });

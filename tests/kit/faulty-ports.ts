@@ -2,7 +2,7 @@ import type { RuntimePorts } from "../../actors/ports.ts";
 import { type Failure, retryable, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { Clock } from "../../machines/contracts/ports/clock.ts";
 import type { ControlPlane } from "../../machines/contracts/ports/control-plane.ts";
-import type { Home, StepStore } from "../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend, StepStore } from "../../machines/contracts/ports/step-backend.ts";
 import type { Verdict } from "../../machines/contracts/domain/action.ts";
 import { type Life, type LifecycleWorld, StoreAway } from "./lifecycle-world.ts";
 import { noNeighbours } from "./live-once.ts";
@@ -14,35 +14,39 @@ const awayStore = (): never => {
 };
 const awayOutcome = <T>(): Outcome<T> => ({ ok: false, failure: away });
 
-/** One life's neighbours: the real home and the simulated control plane, with a moment around every call. */
+/** One session's neighbours: the real backend and the simulated control plane, with a moment around every call. */
 export function faultyPorts(scene: {
-  home: Home;
+  backend: StepBackend;
   controlPlane: ControlPlane;
   clock: Clock;
   world: LifecycleWorld;
   people: People;
-  life: Life;
+  session: Life;
   judged: { heard: (said: Verdict | null) => void };
 }): RuntimePorts {
-  const { home, controlPlane, clock, world, people, life, judged } = scene;
+  const { backend, controlPlane, clock, world, people, session, judged } = scene;
   const stored = <T>(name: string, call: () => Promise<T>): Promise<T> =>
-    world.moment(life, name, call, { fails: awayStore, losesTheAnswer: awayStore });
+    world.moment(session, name, call, { fails: awayStore, losesTheAnswer: awayStore });
   const asked = <T>(name: string, call: () => Promise<Outcome<T>>): Promise<Outcome<T>> =>
-    world.moment(life, name, call, { fails: awayOutcome<T>, losesTheAnswer: awayOutcome<T> });
+    world.moment(session, name, call, { fails: awayOutcome<T>, losesTheAnswer: awayOutcome<T> });
   const store: StepStore = {
-    open: (...given) => stored("open", () => home.store.open(...given)),
-    append: (...given) => stored(`append ${given[1][0]?.event}`, () => home.store.append(...given)),
-    record: (...given) => stored("record", () => home.store.record(...given)),
-    park: (...given) => stored("park", () => home.store.park(...given)),
-    settle: (...given) => stored("settle", () => home.store.settle(...given)),
-    wakeDue: (...given) => home.store.wakeDue(...given),
-    find: (...given) => home.store.find(...given),
+    open: (...given) => stored("open", () => backend.store.open(...given)),
+    append: (...given) =>
+      stored(`append ${given[1][0]?.event}`, () => backend.store.append(...given)),
+    record: (...given) => stored("record", () => backend.store.record(...given)),
+    park: (...given) => stored("park", () => backend.store.park(...given)),
+    settle: (...given) => stored("settle", () => backend.store.settle(...given)),
+    wakeDue: (...given) => backend.store.wakeDue(...given),
+    find: (...given) => backend.store.find(...given),
   };
   return {
     ...noNeighbours,
     clock,
     store,
-    queue: { ...home.queue, handBack: (ids) => stored("handBack", () => home.queue.handBack(ids)) },
+    queue: {
+      ...backend.queue,
+      release: (ids) => stored("release", () => backend.queue.release(ids)),
+    },
     controlPlane: {
       ping: (signal) => controlPlane.ping(signal),
       extensions: (signal) => controlPlane.extensions(signal),
@@ -56,7 +60,7 @@ export function faultyPorts(scene: {
       async requestApproval(step, ask, signal) {
         const put = () => {
           const { digest, action } = ask;
-          world.seen.push({ what: "asked", life: life.number, digest, name: action.name });
+          world.seen.push({ what: "asked", session: session.number, digest, name: action.name });
           return controlPlane.requestApproval(step, ask, signal);
         };
         const approval = await asked("requestApproval", put);

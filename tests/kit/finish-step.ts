@@ -6,17 +6,17 @@ const asked = { ...sampleAsk, approvalId: "apr_1", expiresAt: 86_400_000 };
 const grant = { digest: sampleAsk.digest, approvalId: "apr_1", resolvedBy: null };
 
 /** What each effect answers when nothing goes wrong any more. */
-const answers: Record<Exclude<EffectName, "handBack">, StepEvent> = {
+const answers: Record<Exclude<EffectName, "release">, StepEvent> = {
   load: { type: "record.fresh" },
   checkPolicy: { type: "policy.allowed", verdict: { kind: "allow", reason: "on the allowlist" } },
   requestApproval: { type: "approval.requested", asks: [asked] },
   readDecision: { type: "approval.granted", grants: [grant] },
-  execute: { type: "executed", output: { done: true }, usage: null, costly: false },
-  validate: { type: "validated", output: { done: true } },
-  record: { type: "recorded", result: null },
-  deliver: { type: "delivered" },
-  settle: { type: "settled" },
-  park: { type: "parked" },
+  execute: { type: "execution.completed", output: { done: true }, usage: null, costly: false },
+  validate: { type: "output.valid", output: { done: true } },
+  record: { type: "result.recorded", result: null },
+  deliver: { type: "delivery.accepted" },
+  settle: { type: "step.settled" },
+  park: { type: "step.parked" },
   backOff: { type: "retry.due" },
 };
 
@@ -29,7 +29,7 @@ export function finishStep(held: HeldStep, patience = 50): boolean {
   for (let turn = 0; turn < patience; turn += 1) {
     if (held.actor.getSnapshot().status !== "active") return true;
     const last = held.asked.at(-1);
-    if (last === undefined || last === "handBack") return false;
+    if (last === undefined || last === "release") return false;
     held.actor.send(answers[last]);
   }
   return held.actor.getSnapshot().status !== "active";

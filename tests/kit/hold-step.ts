@@ -15,7 +15,7 @@ const effects = [
   "settle",
   "park",
   "backOff",
-  "handBack",
+  "release",
 ] as const;
 export type EffectName = (typeof effects)[number];
 

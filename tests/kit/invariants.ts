@@ -3,7 +3,7 @@ import type { StepEvent } from "../../machines/step/events.ts";
 import type { EffectName } from "./hold-step.ts";
 
 /** One moment of a step's history: the event, where it led, and what was asked for then. */
-export interface Moment {
+export interface ActionArgs {
   event: StepEvent | { type: "xstate.init" };
   value: string | object;
   status: string;
@@ -14,13 +14,13 @@ export interface Moment {
 /** A promise about every history of every step; `broken` says how a history breaks it, or null. */
 export interface Invariant {
   promise: string;
-  broken(history: readonly Moment[]): string | null;
+  broken(history: readonly ActionArgs[]): string | null;
 }
 
 const top = (value: string | object): string =>
   typeof value === "string" ? value : (Object.keys(value)[0] ?? "");
 
-const isAllowed = ({ context }: Moment): boolean => {
+const isAllowed = ({ context }: ActionArgs): boolean => {
   if (context.verdict?.kind === "allow") return true;
   return context.grants.length > 0 && context.asks.length === 0;
 };
@@ -48,7 +48,7 @@ export const invariants: readonly Invariant[] = [
     promise: "a report is delivered at most once",
     broken: (history) => {
       const accepted = history.filter(
-        ({ event, value }) => event.type === "delivered" && top(value) === "reported",
+        ({ event, value }) => event.type === "delivery.accepted" && top(value) === "reported",
       );
       return accepted.length > 1 ? `${accepted.length} deliveries acknowledged` : null;
     },
@@ -59,7 +59,7 @@ export const invariants: readonly Invariant[] = [
       const first = history.findIndex(({ asked }) => asked.includes("deliver"));
       if (first === -1) return null;
       const before = history.slice(0, first + 1).map(({ event }) => event.type);
-      return before.includes("recorded") || before.includes("record.recorded")
+      return before.includes("result.recorded") || before.includes("record.recorded")
         ? null
         : "delivered without the outbox";
     },
@@ -117,7 +117,7 @@ export const invariants: readonly Invariant[] = [
 ];
 
 /** Every promise that a history breaks, as sentences; empty when it keeps them all. */
-export function brokenPromises(history: readonly Moment[]): string[] {
+export function brokenPromises(history: readonly ActionArgs[]): string[] {
   return invariants.flatMap(({ promise, broken }) => {
     const how = broken(history);
     return how === null ? [] : [`${promise}: ${how}`];

@@ -46,22 +46,22 @@ const repeatsGranted = ({ seen }: Walk): number =>
 const journalling = "append completed";
 
 /**
- * Whether a touch was answered and its life went on after the call that journals the answer: then nobody needs
- * it again. Otherwise it was interrupted: the life died, was let go, or could not reach the journal.
+ * Whether a touch was answered and its session went on after the call that journals the answer: then nobody needs
+ * it again. Otherwise it was interrupted: the session died, was let go, or could not reach the journal.
  */
 function wasCompleted(seen: readonly Seen[], touch: Touch): boolean {
   const [answered, ...after] = seen
     .slice(seen.indexOf(touch) + 1)
     .filter(
       (item) =>
-        "life" in item &&
-        item.life === touch.life &&
+        "session" in item &&
+        item.session === touch.session &&
         item.what !== "judged" &&
         item.what !== "asked",
     );
   // Handed back while the journal's line was still under way: the line is refused, as after a death.
   const isLetGo = (item: Seen) =>
-    item.what === "ended" || (item.what === "called" && item.name === "handBack");
+    item.what === "ended" || (item.what === "called" && item.name === "release");
   const isWell = (item: Seen | undefined) =>
     item !== undefined && item.what !== "fault" && !isLetGo(item);
   // A report may come between: of a step that was cancelled while the effect was under way.
@@ -108,9 +108,10 @@ export const lifecyclePromises: readonly LifecyclePromise[] = [
       const late = seen.filter(isTouch).find((touch) => {
         const before = seen.slice(0, seen.indexOf(touch));
         const isDenied = before.some(
-          (item) => item.what === "judged" && item.life === touch.life && item.kind === "deny",
+          (item) =>
+            item.what === "judged" && item.session === touch.session && item.kind === "deny",
         );
-        return isDenied || (!touch.isLate && isRefused(before, touch.life));
+        return isDenied || (!touch.isLate && isRefused(before, touch.session));
       });
       return late === undefined ? null : `${nameOf(late.action)} was done after the denial`;
     },
@@ -158,13 +159,15 @@ export const lifecyclePromises: readonly LifecyclePromise[] = [
 ];
 
 /**
- * A person's no, or nobody's yes in time, ends the step: lives that begin later do nothing. Unless nobody waits
+ * A person's no, or nobody's yes in time, ends the step: sessions that begin later do nothing. Unless nobody waits
  * for that answer any more: the asker died before it parked, and policy, asked anew, allowed the step.
  */
-function isRefused(before: readonly Seen[], life: number): boolean {
+function isRefused(before: readonly Seen[], session: number): boolean {
   return before.some((item, at) => {
     if (item.what !== "decided" || item.status === "approved") return false;
-    const wasAlive = before.slice(0, at).some((other) => "life" in other && other.life === life);
+    const wasAlive = before
+      .slice(0, at)
+      .some((other) => "session" in other && other.session === session);
     const { digest: refused } = item;
     const asked = before.findLastIndex(
       (other) => other.what === "asked" && other.digest === refused,
@@ -174,7 +177,7 @@ function isRefused(before: readonly Seen[], life: number): boolean {
   });
 }
 
-/** Judged by what was said before the touch: by the policies in any life, or by people, of this very action. */
+/** Judged by what was said before the touch: by the policies in any session, or by people, of this very action. */
 function isPermitted({ seen, job }: Walk, touch: Touch): boolean {
   const before = seen.slice(0, seen.indexOf(touch));
   const isGranted = (action: Action) =>

@@ -4,11 +4,11 @@ import type { Json } from "../../machines/contracts/domain/json.ts";
 import type { Effect } from "../../actors/handlers/handler.ts";
 import type { Fault, History } from "./lifecycle-history.ts";
 
-/** One worker's life with the step: from taking its job to letting it go, or dying. */
+/** One worker's session with the step: from taking its job to letting it go, or dying. */
 export interface Life {
   number: number;
   isDead: boolean;
-  /** Paused past its lease: another life took over, and this one wakes later without knowing it. */
+  /** Paused past its lease: another session took over, and this one wakes later without knowing it. */
   isOvertaken: boolean;
   cancel(): void;
   drain(): void;
@@ -18,15 +18,15 @@ export interface Life {
 export type Seen =
   | {
       what: "touched";
-      life: number;
+      session: number;
       action: Action;
       repeat: Effect<Json>["repeat"];
       isLate: boolean;
     }
-  | { what: "called" | "answered" | "ended" | "fault"; life: number; name: string }
+  | { what: "called" | "answered" | "ended" | "fault"; session: number; name: string }
   /** The strictest verdict of all that were asked about the step's own action. */
-  | { what: "judged"; life: number; kind: Verdict["kind"] | "away" }
-  | { what: "asked"; life: number; digest: string; name: string }
+  | { what: "judged"; session: number; kind: Verdict["kind"] | "away" }
+  | { what: "asked"; session: number; digest: string; name: string }
   /** `digest` is the one the answer was given for. */
   | {
       what: "decided";
@@ -63,7 +63,7 @@ export class LifecycleWorld {
   readonly seen: Seen[] = [];
   /** Faults that really struck, by kind. */
   readonly struck = new Map<Fault, number>();
-  /** Calls of overtaken lives, held until somebody else has worked. */
+  /** Calls of overtaken sessions, held until somebody else has worked. */
   readonly held: (() => void)[] = [];
   readonly #faults: History["faults"];
   #next = 0;
@@ -80,16 +80,16 @@ export class LifecycleWorld {
     this.#publishAgain = neighbours.publishAgain;
   }
 
-  /** The world as one life's handler sees it. */
-  of(life: Life): StepWorld {
+  /** The world as one session's handler sees it. */
+  of(session: Life): StepWorld {
     return {
       touch: async (action, { repeat, answer }) => {
         const outcome = await this.moment<Outcome<typeof answer>>(
-          life,
+          session,
           `touch ${action.name}`,
           async () => {
-            const { isOvertaken: isLate } = life;
-            this.seen.push({ what: "touched", life: life.number, action, repeat, isLate });
+            const { isOvertaken: isLate } = session;
+            this.seen.push({ what: "touched", session: session.number, action, repeat, isLate });
             return { ok: true, value: answer };
           },
           {
@@ -102,7 +102,7 @@ export class LifecycleWorld {
           },
         );
         const { ok } = outcome;
-        if (ok) this.seen.push({ what: "answered", life: life.number, name: action.name });
+        if (ok) this.seen.push({ what: "answered", session: session.number, name: action.name });
         return outcome;
       },
     };
@@ -110,21 +110,21 @@ export class LifecycleWorld {
 
   /** One call to the outside: done, unless the history has something else in mind. */
   async moment<T>(
-    life: Life,
+    session: Life,
     name: string,
     call: () => Promise<T>,
     trouble: { fails: () => T; losesTheAnswer: () => T },
   ): Promise<T> {
-    if (life.isDead) return never();
-    this.seen.push({ what: "called", life: life.number, name });
-    const fault = this.#strike(life, name);
+    if (session.isDead) return never();
+    this.seen.push({ what: "called", session: session.number, name });
+    const fault = this.#strike(session, name);
     switch (fault) {
       case "dies before":
-        life.isDead = true;
+        session.isDead = true;
         return never();
       case "dies after":
         await call();
-        life.isDead = true;
+        session.isDead = true;
         return never();
       case "fails":
         return trouble.fails();
@@ -132,7 +132,7 @@ export class LifecycleWorld {
         await call();
         return trouble.losesTheAnswer();
       case "is overtaken": {
-        life.isOvertaken = true;
+        session.isOvertaken = true;
         // A call to a port arrives late; a touch of the world has happened, and only its answer is late.
         const early = name.startsWith("touch ") ? await call() : undefined;
         this.#pause();
@@ -140,10 +140,10 @@ export class LifecycleWorld {
         return early ?? call();
       }
       case "run is cancelled":
-        life.cancel();
+        session.cancel();
         return call();
       case "worker drains":
-        life.drain();
+        session.drain();
         return call();
       case "job comes twice":
         await this.#publishAgain();
@@ -153,14 +153,14 @@ export class LifecycleWorld {
     }
   }
 
-  #strike(life: Life, name: string): Fault | null {
+  #strike(session: Life, name: string): Fault | null {
     const fault = this.#faults[this.#next];
     if (fault === undefined || this.#since++ < fault.after) return null;
     this.#next += 1;
     this.#since = 0;
-    // One life that comes back from the dead is enough, and it has had its trouble.
-    if (life.isOvertaken) return null;
-    this.seen.push({ what: "fault", life: life.number, name: `${fault.what}: ${name}` });
+    // One session that comes back from the dead is enough, and it has had its trouble.
+    if (session.isOvertaken) return null;
+    this.seen.push({ what: "fault", session: session.number, name: `${fault.what}: ${name}` });
     this.struck.set(fault.what, (this.struck.get(fault.what) ?? 0) + 1);
     return fault.what;
   }

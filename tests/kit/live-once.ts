@@ -3,7 +3,7 @@ import { Bulkheads } from "../../actors/step/execute.ts";
 import { handlersFor } from "../../actors/handlers/handlers.ts";
 import type { RuntimeOptions } from "../../actors/options.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
-import { type Household, raiseStep } from "../../actors/step/spawn.ts";
+import { type WorkerContext, spawnStep } from "../../actors/step/spawn.ts";
 import { bindStep } from "../../actors/step/bind.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { Delivery } from "../../machines/contracts/ports/step-backend.ts";
@@ -36,22 +36,25 @@ export const noNeighbours: Omit<RuntimePorts, "queue" | "store" | "controlPlane"
 
 /** One step actor with real work behind its names, alive in a worker that has nothing else to do. */
 export interface OneLife {
-  household: Household;
-  /** How it ended; pending while it lives. */
+  worker: WorkerContext;
+  /** How it ended; pending while it sessions. */
   ended: Promise<string>;
   tell: (
-    event: { type: "cancel"; reason: string } | { type: "drain" } | { type: "lease.lost" },
+    event:
+      | { type: "cancel.requested"; reason: string }
+      | { type: "drain.requested" }
+      | { type: "lease.lost" },
   ) => void;
 }
 
-/** Raises one delivered step as the nursery does, over the ports given. */
+/** Raises one delivered step as the spawner does, over the ports given. */
 export function liveOnce(
   ports: RuntimePorts,
   options: RuntimeOptions,
   step: { job: Job; delivery: Delivery },
 ): OneLife {
-  const lives: Household["lives"] = new WeakMap();
-  const household: Household = {
+  const sessions: WorkerContext["sessions"] = new WeakMap();
+  const worker: WorkerContext = {
     ports,
     options,
     machine: bindStep({
@@ -59,9 +62,9 @@ export function liveOnce(
       options,
       handlers: handlersFor(ports, options),
       bulkheads: new Bulkheads(options.bulkheads),
-      lives,
+      sessions,
     }),
-    lives,
+    sessions,
     alive: new Map(),
     track: () => {},
     log: () => ports.log,
@@ -69,7 +72,7 @@ export function liveOnce(
   const parent: AnyActorRef = createActor(fromCallback(() => {})).start();
   const { promise: ended, resolve } = Promise.withResolvers<string>();
   const { job, delivery } = step;
-  raiseStep(household, {
+  spawnStep(worker, {
     parent,
     tell: (event) => resolve(event.type === "step.ended" ? event.how : event.type),
     delivery,
@@ -77,6 +80,6 @@ export function liveOnce(
     job,
     problem: null,
   });
-  const tell: OneLife["tell"] = (event) => household.alive.get(delivery.entryId)?.tell(event);
-  return { household, ended, tell };
+  const tell: OneLife["tell"] = (event) => worker.alive.get(delivery.entryId)?.tell(event);
+  return { worker, ended, tell };
 }

@@ -1,19 +1,19 @@
 import type { StepInput } from "../../machines/step/context.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import { type HeldStep, holdStep } from "./hold-step.ts";
-import type { Moment } from "./invariants.ts";
+import type { ActionArgs } from "./invariants.ts";
 import { sampleInput } from "./step-events.ts";
 import type { StepPath } from "./step-paths.ts";
 
 export interface Replay {
   held: HeldStep;
-  history: Moment[];
+  history: ActionArgs[];
   /** Where the live actor left the predicted path; null when it never did. */
   strayed: string | null;
 }
 
 /** Sends events to a held step, writing its history. */
-export function sendAll(held: HeldStep, events: readonly StepEvent[], history: Moment[]): void {
+export function sendAll(held: HeldStep, events: readonly StepEvent[], history: ActionArgs[]): void {
   for (const event of events) {
     const before = held.asked.length;
     held.actor.send(event);
@@ -24,7 +24,7 @@ export function sendAll(held: HeldStep, events: readonly StepEvent[], history: M
 /** Walks a live actor along a generated path, and looks at every step whether it is where the graph says. */
 export function replayPath(path: StepPath, input: StepInput = sampleInput): Replay {
   const held = holdStep(input);
-  const history: Moment[] = [moment(held, { type: "xstate.init" }, 0)];
+  const history: ActionArgs[] = [moment(held, { type: "xstate.init" }, 0)];
   let strayed: string | null = null;
   for (const { event, state } of path.steps.slice(1)) {
     sendAll(held, [event], history);
@@ -37,7 +37,7 @@ export function replayPath(path: StepPath, input: StepInput = sampleInput): Repl
   return { held, history, strayed };
 }
 
-function moment(held: HeldStep, event: Moment["event"], askedBefore: number): Moment {
+function moment(held: HeldStep, event: ActionArgs["event"], askedBefore: number): ActionArgs {
   const { value, status, context } = held.actor.getSnapshot();
   return { event, value, status, context, asked: held.asked.slice(askedBefore) };
 }

@@ -49,7 +49,7 @@ const grant: Grant = {
 const passing: Failure = retryable("unavailable", "the neighbour is away");
 const longPassing: Failure = retryable("rate_limited", "come back later", 60_000);
 const lasting: Failure = terminal("tool_failed", "no such file");
-const occasion = { at: 1_000, chance: 0.5 };
+const retryStamp = { at: 1_000, jitter: 0.5 };
 const allow = { kind: "allow", reason: "on the allowlist" } as const;
 const ask = { kind: "ask", reason: "writes need approval" } as const;
 const deny = { kind: "deny", reason: "not on the allowlist" } as const;
@@ -75,24 +75,28 @@ export const stepEvents: readonly StepEvent[] = [
   { type: "approval.granted", grants: [grant] },
   { type: "approval.rejected", failure: terminal("approval_rejected", "not today") },
   { type: "approval.expired", failure: terminal("approval_expired", "nobody came") },
-  { type: "executed", output: { done: true }, usage: null, costly: true },
-  { type: "asked", asks: [sampleAsk] },
-  { type: "failed", failure: passing, costly: false, ...occasion },
-  { type: "failed", failure: longPassing, costly: false, ...occasion },
-  { type: "failed", failure: lasting, costly: true, ...occasion },
+  { type: "execution.completed", output: { done: true }, usage: null, costly: true },
+  { type: "approval.needed", asks: [sampleAsk] },
+  { type: "activity.failed", failure: passing, costly: false, ...retryStamp },
+  { type: "activity.failed", failure: longPassing, costly: false, ...retryStamp },
+  { type: "activity.failed", failure: lasting, costly: true, ...retryStamp },
   { type: "retry.due" },
-  { type: "validated", output: { done: true } },
-  { type: "unsound", failure: terminal("invalid_output", "breaks its schema"), repairable: true },
-  { type: "unsound", failure: terminal("invalid_output", "too deep"), repairable: false },
-  { type: "recorded", result: null },
-  { type: "delivered" },
-  { type: "delivery.failed", failure: passing, ...occasion },
+  { type: "output.valid", output: { done: true } },
+  {
+    type: "output.invalid",
+    failure: terminal("invalid_output", "breaks its schema"),
+    repairable: true,
+  },
+  { type: "output.invalid", failure: terminal("invalid_output", "too deep"), repairable: false },
+  { type: "result.recorded", result: null },
+  { type: "delivery.accepted" },
+  { type: "delivery.failed", failure: passing, ...retryStamp },
   { type: "delivery.refused", failure: terminal("refused", "no such run") },
-  { type: "settled" },
-  { type: "parked" },
-  { type: "cancel", reason: "a person cancelled the run" },
-  { type: "deadline", which: "total" },
+  { type: "step.settled" },
+  { type: "step.parked" },
+  { type: "cancel.requested", reason: "a person cancelled the run" },
+  { type: "deadline.reached", which: "total" },
   { type: "lease.lost" },
   { type: "store.failed", message: "connection refused" },
-  { type: "drain" },
+  { type: "drain.requested" },
 ];

@@ -10,11 +10,11 @@ export type StepPath = StatePath<StepSnapshotNow, StepEvent>;
 
 /** What every state answers; kept out of the paths and tried at each of their states instead. */
 export const interruptTypes = [
-  "cancel",
-  "deadline",
+  "cancel.requested",
+  "deadline.reached",
   "lease.lost",
   "store.failed",
-  "drain",
+  "drain.requested",
 ] as const;
 
 const isInterrupt = ({ type }: StepEvent) => (interruptTypes as readonly string[]).includes(type);

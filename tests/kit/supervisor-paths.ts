@@ -14,7 +14,7 @@ const idle = fromCallback(() => {}) as never;
 /** The production chart with actors that do nothing: what happens to it is what the path says. */
 export const idleSupervisor = supervisorMachine.provide({
   actors: {
-    nursery: idle,
+    spawner: idle,
     jobs: idle,
     heartbeat: idle,
     timers: idle,
@@ -44,9 +44,9 @@ function eventsAt({ context, value, status }: SupervisorSnapshot): SupervisorEve
     ...ends,
     { type: "control-plane.away" },
     { type: "control-plane.back" },
-    { type: "drain", graceMs: 100 },
+    { type: "drain.requested", graceMs: 100 },
     { type: "grace.over" },
-    { type: "stop" },
+    { type: "stop.requested" },
   ];
 }
 

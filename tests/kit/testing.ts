@@ -32,7 +32,7 @@ export { virtualClock, type VirtualClock } from "./virtual-clock.ts";
 /** The charts' own paths, generated from their graphs, and live actors to walk them with. */
 export { finishStep } from "./finish-step.ts";
 export { type EffectName, holdStep, type HeldStep } from "./hold-step.ts";
-export { brokenPromises, type Invariant, invariants, type Moment } from "./invariants.ts";
+export { brokenPromises, type Invariant, invariants, type ActionArgs } from "./invariants.ts";
 export { type Replay, replayPath, sendAll } from "./replay-path.ts";
 export { sampleAsk, sampleInput, sampleJob, stepEvents } from "./step-events.ts";
 export { interruptTypes, type StepPath, stepPaths } from "./step-paths.ts";

@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { createSqliteHome } from "../../adapters/sqlite/backend.ts";
+import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import { defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
 import { localVerdict, stricter } from "../../actors/step/policy.ts";
 import { stepAction } from "../../actors/step/approvals.ts";
 import { type Job, toEnvelope } from "../../machines/contracts/domain/job.ts";
-import type { Home, Delivery } from "../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend, Delivery } from "../../machines/contracts/ports/step-backend.ts";
 import { type Verdict, verdict } from "../../machines/contracts/domain/action.ts";
 import { faultyPorts } from "./faulty-ports.ts";
 import type { Fault, History } from "./lifecycle-history.ts";
@@ -41,9 +41,9 @@ export async function walkLifecycle(subject: LifecycleSubject, history: History)
   const job: Job = { ...ids, ...scope, ...subject.job };
   const settings = settingsFor(subject, job);
   const path = `file:lifecycle-${randomUUID()}?mode=memory&cache=shared`;
-  const newHome = (consumer: string) => createSqliteHome({ path, consumer, clock });
+  const newHome = (consumer: string) => createSqliteBackend({ path, consumer, clock });
   const street = await newHome("street");
-  const homes = [street];
+  const backends = [street];
   const publish = () => street.queue.publish({ data: toEnvelope(job) });
   const controlPlane = simulatedControlPlane(job, {
     answers: history.verdicts,
@@ -58,37 +58,37 @@ export async function walkLifecycle(subject: LifecycleSubject, history: History)
   await publish();
 
   let hasEnded = false;
-  let lives = 0;
+  let sessions = 0;
   for (let turn = 0; turn < patience && !hasEnded; turn += 1) {
-    const home = await newHome(`worker-${lives}`);
-    const delivery = await take(home, settings.leaseMs);
+    const backend = await newHome(`worker-${sessions}`);
+    const delivery = await take(backend, settings.leaseMs);
     if (delivery !== undefined) {
-      homes.push(home);
-      lives += 1;
-      const life: Life = {
-        number: lives,
+      backends.push(backend);
+      sessions += 1;
+      const session: Life = {
+        number: sessions,
         isDead: false,
         isOvertaken: false,
         cancel: () => {},
         drain: () => {},
       };
-      const judged = judgeFor(subject, settings, job, controlPlane, world, life);
-      const ports = faultyPorts({ home, controlPlane, clock, world, people, life, judged });
+      const judged = judgeFor(subject, settings, job, controlPlane, world, session);
+      const ports = faultyPorts({ backend, controlPlane, clock, world, people, session, judged });
       const options: RuntimeOptions = {
         ...settings,
         policy: judged.policy,
-        handlers: { [job.stepType]: subject.handler(world.of(life)) },
+        handlers: { [job.stepType]: subject.handler(world.of(session)) },
       };
       const raised = liveOnce(ports, options, { job, delivery });
-      life.cancel = () => {
+      session.cancel = () => {
         controlPlane.cancelRun();
-        raised.tell({ type: "cancel", reason: "a person cancelled the run" });
+        raised.tell({ type: "cancel.requested", reason: "a person cancelled the run" });
       };
-      life.drain = () => raised.tell({ type: "drain" });
-      await seeThrough(raised, { life, home, clock, settings, delivery, world });
+      session.drain = () => raised.tell({ type: "drain.requested" });
+      await seeThrough(raised, { session, backend, clock, settings, delivery, world });
       continue;
     }
-    await home.close();
+    await backend.close();
     if (world.held.length > 0) {
       for (const wake of world.held.splice(0)) wake();
       await quiet();
@@ -101,7 +101,7 @@ export async function walkLifecycle(subject: LifecycleSubject, history: History)
       }
     }
   }
-  for (const home of homes) await home.close();
+  for (const backend of backends) await backend.close();
   return { job, seen: world.seen, controlPlane, hasEnded, struck: world.struck };
 }
 
@@ -118,7 +118,7 @@ function judgeFor(
   job: Job,
   controlPlane: SimulatedControlPlane,
   world: LifecycleWorld,
-  life: Life,
+  session: Life,
 ) {
   const isTool = job.stepType === "tool";
   const action = stepAction(job);
@@ -128,7 +128,7 @@ function judgeFor(
     return job.stepType === "approval" ? stricter(verdict.ask("an approval step"), users) : users;
   };
   const note = (kind: Verdict["kind"] | "away") =>
-    world.seen.push({ what: "judged", life: life.number, kind });
+    world.seen.push({ what: "judged", session: session.number, kind });
   return {
     /** The user's policy; where the control plane is not asked about tools, the history speaks here too. */
     policy: (given: typeof action, of: Job): Verdict => {
@@ -147,46 +147,46 @@ function judgeFor(
   };
 }
 
-async function take(home: Home, leaseMs: number): Promise<Delivery | undefined> {
-  const [stale] = await home.queue.claimStale(leaseMs, 1);
+async function take(backend: StepBackend, leaseMs: number): Promise<Delivery | undefined> {
+  const [stale] = await backend.queue.claimStale(leaseMs, 1);
   if (stale !== undefined) return stale;
-  const [fresh] = await home.queue.read(1, 0, new AbortController().signal);
+  const [fresh] = await backend.queue.read(1, 0, new AbortController().signal);
   return fresh;
 }
 
-/** Lets time pass for a life, its lease renewed as it goes, until it ends, dies or is overtaken. */
+/** Lets time pass for a session, its lease renewed as it goes, until it ends, dies or is overtaken. */
 async function seeThrough(
   { ended, tell }: ReturnType<typeof liveOnce>,
   given: {
-    life: Life;
-    home: Home;
+    session: Life;
+    backend: StepBackend;
     clock: VirtualClock;
     settings: RuntimeOptions;
     delivery: Delivery;
     world: LifecycleWorld;
   },
 ): Promise<void> {
-  const { life, home, clock, settings, delivery, world } = given;
+  const { session, backend, clock, settings, delivery, world } = given;
   let how: string | null = null;
   void ended.then((end) => {
     how = end;
-    world.seen.push({ what: "ended", life: life.number, name: end });
+    world.seen.push({ what: "ended", session: session.number, name: end });
   });
-  const isOver = () => how !== null || life.isDead || life.isOvertaken;
+  const isOver = () => how !== null || session.isDead || session.isOvertaken;
   for (let turn = 0; turn < patience; turn += 1) {
     await quiet();
     if (isOver()) break;
     const next = clock.untilNext();
     if (next === null) break;
     clock.advance(Math.min(next, settings.leaseMs / 3));
-    const lost = await home.queue.renew([delivery.entryId]);
+    const lost = await backend.queue.renew([delivery.entryId]);
     if (lost.length > 0) tell({ type: "lease.lost" });
   }
-  if (life.isDead) clock.advance(settings.leaseMs + 1);
+  if (session.isDead) clock.advance(settings.leaseMs + 1);
 }
 
 /** Moves time on to the parked step's timer; false when it has none. */
-async function wakeParked(street: Home, clock: VirtualClock, job: Job): Promise<boolean> {
+async function wakeParked(street: StepBackend, clock: VirtualClock, job: Job): Promise<boolean> {
   const record = await street.store.find(job);
   if (record?.phase !== "parked" || record.wakeAt === null) return false;
   clock.advance(Math.max(record.wakeAt - clock.now(), 0));

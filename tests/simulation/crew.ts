@@ -7,7 +7,7 @@ export class Crew {
   readonly #stage: Stage;
   readonly #lives = new Map<number, number>();
   /** Homes of all lives, to be closed at the end. */
-  readonly #homes: Worker["home"][] = [];
+  readonly #backends: Worker["backend"][] = [];
 
   constructor(stage: Stage) {
     this.#stage = stage;
@@ -21,7 +21,7 @@ export class Crew {
     const worker = await startWorker(this.#stage, slot, life, (struck, call, side) =>
       this.#strike(struck, call, side),
     );
-    this.#homes.push(worker.home);
+    this.#backends.push(worker.backend);
     if (worker.gate.isShut) return;
     this.alive.set(slot, worker);
     void worker.runtime.ended.then(({ fault }) => {
@@ -44,7 +44,7 @@ export class Crew {
   }
 
   async close(): Promise<void> {
-    for (const home of this.#homes) await home.close();
+    for (const backend of this.#backends) await backend.close();
   }
 
   #strike(worker: Worker, call: string, side: Strike["side"]): void {
@@ -71,7 +71,7 @@ export class Crew {
     worker.gate.shut();
     this.alive.delete(worker.slot);
     // Its reader must take nothing more; what it holds stays its own until the lease runs out.
-    void worker.home.close();
+    void worker.backend.close();
     this.#comeBack(worker.slot, fault.backAfterMs);
   }
 
@@ -84,7 +84,7 @@ export class Crew {
       if (this.alive.get(worker.slot) !== worker) return;
       world.note(worker.name, "has drained");
       this.alive.delete(worker.slot);
-      await worker.home.close();
+      await worker.backend.close();
       this.#comeBack(worker.slot, fault.backAfterMs);
     });
   }

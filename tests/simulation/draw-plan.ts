@@ -50,7 +50,7 @@ function drawStep(chance: Chance, index: number): StepPlan {
     retrieval: 1,
     approval: 1,
     loop: 3,
-    unsound: 0.3,
+    invalid: 0.3,
     nameless: 0.3,
   });
   const person = drawPerson(chance, { grant: 6, reject: 1, ignore: 1 });

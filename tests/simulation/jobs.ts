@@ -11,7 +11,7 @@ const types: Record<StepKind, StepType> = {
   sandbox: "sandbox",
   retrieval: "retrieval",
   approval: "approval",
-  unsound: "tool",
+  invalid: "tool",
   nameless: "tool",
 };
 
@@ -40,7 +40,7 @@ export function fieldsOf(step: StepPlan, createdAt: number): Record<string, stri
   const job: Job = {
     runId: step.runId,
     stepId: step.stepId,
-    stepType: step.kind === "unsound" ? ("dance" as StepType) : types[step.kind],
+    stepType: step.kind === "invalid" ? ("dance" as StepType) : types[step.kind],
     input: inputOf(step),
     tenantId: null,
     projectId: null,

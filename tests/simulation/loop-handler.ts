@@ -27,10 +27,10 @@ export function loopHandler({
         },
       });
     const first = await ask(1);
-    if (!first.ok) return first.work;
+    if (!first.ok) return first.result;
     const input = { ref: job.stepId };
     const permitted = permission({ kind: "tool", name: "pay", input });
-    if (!permitted.granted) return permitted.work;
+    if (!permitted.allowed) return permitted.result;
     const paid = await effect<Json>({
       name: "tool:pay",
       input,
@@ -41,8 +41,8 @@ export function loopHandler({
         return called.ok ? { ok: true, value: called.value.content } : called;
       },
     });
-    if (!paid.ok) return paid.work;
+    if (!paid.ok) return paid.result;
     const last = await ask(2);
-    return last.ok ? { kind: "done", output: last.value } : last.work;
+    return last.ok ? { kind: "done", output: last.value } : last.result;
   };
 }

@@ -19,7 +19,7 @@ export type StepKind =
   /** A handler of the user's: a model, an unsafe tool that needs a grant, the model again. */
   | "loop"
   /** A job that names itself and can't be run; a job that can't even be named. */
-  | "unsound"
+  | "invalid"
   | "nameless";
 
 export interface StepPlan {
@@ -48,7 +48,7 @@ export const strikable = [
   "queue.read",
   "queue.claimStale",
   "queue.renew",
-  "queue.handBack",
+  "queue.release",
   "plane.report",
   "plane.checkTool",
   "plane.requestApproval",

@@ -1,5 +1,5 @@
 import { digestOf } from "../../actors/step/approvals.ts";
-import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import type { StepRecord } from "../../machines/contracts/domain/record.ts";
 import type { Crew } from "./crew.ts";
 import type { Stage } from "./worker.ts";
@@ -25,12 +25,12 @@ interface Case extends Stage, Ending {
 }
 
 /** Nothing on the stream, nobody at work, and what is parked waits for a person. */
-export async function isQuiet(stage: Stage, home: Home, crew: Crew): Promise<boolean> {
-  if (stage.plane.underWay > 0 || (await home.queue.stats()).length > 0) return false;
+export async function isQuiet(stage: Stage, backend: StepBackend, crew: Crew): Promise<boolean> {
+  if (stage.plane.underWay > 0 || (await backend.queue.stats()).length > 0) return false;
   if ([...crew.alive.values()].some(({ runtime }) => runtime.steps().length > 0)) return false;
   for (const { stepId, runId, kind } of stage.plan.steps) {
     if (kind === "nameless") continue;
-    const record = await home.store.find({ runId, stepId });
+    const record = await backend.store.find({ runId, stepId });
     if (!isAtRest(stage, stepId, record)) return false;
   }
   return true;
@@ -191,7 +191,7 @@ const promises: Readonly<Record<string, (of: Case) => string[]>> = {
     stats.length === 0 || !cameToRest ? [] : [`${stats.length} jobs are left`],
 
   "a dead letter has a reason that the history explains": ({ letters, plan, weather }) => {
-    const unreadable = plan.steps.filter(({ kind }) => kind === "nameless" || kind === "unsound");
+    const unreadable = plan.steps.filter(({ kind }) => kind === "nameless" || kind === "invalid");
     const most = unreadable.length + (weather.counts["duplicate"] ?? 0) * unreadable.length;
     const strange = letters.filter(({ reason, deliveries }) =>
       reason.startsWith("delivered ") ? deliveries <= plan.maxDeliveries : false,
@@ -207,12 +207,16 @@ const promises: Readonly<Record<string, (of: Case) => string[]>> = {
 };
 
 /** What a finished history broke. */
-export async function brokenPromises(stage: Stage, home: Home, ending: Ending): Promise<Broken[]> {
+export async function brokenPromises(
+  stage: Stage,
+  backend: StepBackend,
+  ending: Ending,
+): Promise<Broken[]> {
   const records = new Map<string, StepRecord | null>();
   for (const { stepId, runId } of stage.plan.steps) {
-    records.set(stepId, await home.store.find({ runId, stepId }));
+    records.set(stepId, await backend.store.find({ runId, stepId }));
   }
-  const [stats, letters] = [await home.queue.stats(), await home.queue.deadLetters(1_000)];
+  const [stats, letters] = [await backend.queue.stats(), await backend.queue.deadLetters(1_000)];
   const all: Case = { ...stage, ...ending, records, stats, letters };
   return Object.entries(promises).flatMap(([promise, broken]) =>
     broken(all).map((how) => ({ promise, how })),

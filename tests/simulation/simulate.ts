@@ -1,4 +1,4 @@
-import { createSqliteHome } from "../../adapters/sqlite/backend.ts";
+import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import { Crew } from "./crew.ts";
 import { fieldsOf } from "./jobs.ts";
 import type { FaultPlan, Plan, StepPlan } from "./plan.ts";
@@ -33,10 +33,14 @@ export async function simulate(plan: Plan, plant: PlantName | null = null): Prom
   const witness = new Witness();
   histories += 1;
   const path = `file:simulation-${histories}?mode=memory&cache=shared`;
-  const home = await createSqliteHome({ path, consumer: "control-plane", clock: world.clock() });
+  const backend = await createSqliteBackend({
+    path,
+    consumer: "control-plane",
+    clock: world.clock(),
+  });
   const publish = (step: StepPlan) => {
     world.note("plane", `publishes ${step.stepId} (${step.kind})`);
-    void home.queue.publish(fieldsOf(step, world.now()));
+    void backend.queue.publish(fieldsOf(step, world.now()));
   };
   const plane = new Plane(plan, world, publish);
   const steps = new Map(plan.steps.map((step) => [step.stepId, step]));
@@ -121,7 +125,7 @@ export async function simulate(plan: Plan, plant: PlantName | null = null): Prom
   }
 
   const cameToRest = await until(
-    async () => isHealed && (await isQuiet(stage, home, crew)),
+    async () => isHealed && (await isQuiet(stage, backend, crew)),
     plan.healAt + restWithinMs,
   );
   const left = [...crew.alive.values()];
@@ -129,9 +133,9 @@ export async function simulate(plan: Plan, plant: PlantName | null = null): Prom
   let stopped = 0;
   for (const { runtime } of left) void runtime.stop().then(() => (stopped += 1));
   const didStop = await until(() => stopped === left.length, stopWithinMs);
-  const broken = await brokenPromises(stage, home, { cameToRest, didStop, late });
+  const broken = await brokenPromises(stage, backend, { cameToRest, didStop, late });
   await crew.close();
-  await home.close();
+  await backend.close();
   return {
     broken,
     history: world.history,

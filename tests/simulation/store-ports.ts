@@ -31,7 +31,7 @@ export function witnessedStore(
     },
     async append(lease, entries) {
       const written = await store.append(lease, entries);
-      if (written === "lost") return written;
+      if (written === "lease-lost") return written;
       for (const entry of entries) {
         const effect = `${lease.stepId} ${entry.effect}`;
         if (entry.event === "completed") {
@@ -49,7 +49,7 @@ export function witnessedStore(
 }
 
 /** Answers worth losing: those of moves that change something. */
-const moves = new Set(["open", "append", "record", "park", "settle", "handBack", "claimStale"]);
+const moves = new Set(["open", "append", "record", "park", "settle", "release", "claimStale"]);
 
 /** A store or queue that takes a moment to answer, and that can be away. */
 export function weatheredStore<Port extends StepStore | StepQueue>(

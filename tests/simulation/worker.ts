@@ -1,7 +1,7 @@
 import { defaultOptions } from "../../actors/options.ts";
 import { type Runtime, startRuntime } from "../../actors/runtime.ts";
-import { createSqliteHome } from "../../adapters/sqlite/backend.ts";
-import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
+import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import { Gate } from "./gate.ts";
 import { Link } from "./link.ts";
@@ -43,7 +43,7 @@ export interface Worker {
   slot: number;
   gate: Gate;
   runtime: Runtime;
-  home: Home;
+  backend: StepBackend;
   /** Until when it was told to be gone; null while it works. */
   drainsBy: number | null;
 }
@@ -67,9 +67,9 @@ export async function startWorker(
     onCall: (call, side) => worker !== null && onCall(worker, call, side),
   });
   const clock = link.clock();
-  const home = await createSqliteHome({ path: stage.path, consumer: name, clock });
+  const backend = await createSqliteBackend({ path: stage.path, consumer: name, clock });
   const plant = stage.plant === null ? null : plants[stage.plant];
-  const seen = witnessedStore(home.store, name, { link, weather, witness });
+  const seen = witnessedStore(backend.store, name, { link, weather, witness });
   const store = plant?.store?.(seen, stage.leases) ?? seen;
   const extensions = new Set(["idempotent-results", "approvals"] as const);
   const port = planePort(
@@ -87,7 +87,7 @@ export async function startWorker(
   };
   const controlPlane = link.reach("plane", port);
   const ports = {
-    queue: link.reach("queue", weatheredStore(home.queue, { link, weather, slot })),
+    queue: link.reach("queue", weatheredStore(backend.queue, { link, weather, slot })),
     store: link.reach("store", weatheredStore(store, { link, weather, slot })),
     controlPlane: plant?.controlPlane?.(controlPlane) ?? controlPlane,
     ...(plan.events ? { watchRuns: pushedRuns(plane, { link, weather }) } : {}),
@@ -119,7 +119,7 @@ export async function startWorker(
     allowlist: { allowed: ["pay", "put", "look"], approvalRequired: [], denied: [] },
     handlers: { llm: loopHandler(ports) },
   });
-  worker = { name, slot, gate, runtime, home, drainsBy: null };
+  worker = { name, slot, gate, runtime, backend, drainsBy: null };
   return worker;
 }
 

@@ -34,7 +34,7 @@ test("what is put comes back the same, bytes or text, with its checksum and size
   expect((await put("grüße")).size).toBe(7);
 });
 
-test("the layout is the reference's, and no draft is left in it", async () => {
+test("the layout is FerrumDeck's, and no draft is left in it", async () => {
   const { id, sha256 } = await put();
   const folder = join(path, "run_01", "artifacts", id);
   expect((await readdir(folder)).sort()).toEqual(["content", "metadata.json"]);

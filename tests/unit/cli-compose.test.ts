@@ -55,7 +55,7 @@ describe("a worker's tools", () => {
     expect(tools.describe).toContain("MCP_CONFIG_PATH is not set");
   });
 
-  it("are the reference's where its variables ask for them", async () => {
+  it("are FerrumDeck's where its variables ask for them", async () => {
     const env = { GITHUB_TOKEN: "gh-token", WORKSPACE_PATH: "/workspace" };
     const { servers, allowlist } = await chooseTools(await load(), env);
     expect(servers).toMatchObject([
@@ -102,7 +102,7 @@ describe("a worker's store", () => {
     const env = { REDIS_URL: "redis://127.0.0.1:1" };
     const store = await chooseStore(await load({ env, flags: { store: "sqlite" } }), "c1");
     expect(store).toMatchObject({ kind: "sqlite", describe: expect.stringContaining("SQLite in") });
-    expect(await store.home.queue.stats()).toMatchObject({ length: 0 });
+    expect(await store.backend.queue.stats()).toMatchObject({ length: 0 });
     await store.close();
     const dataDir = join(folder, ".stateplane");
     expect(statSync(dataDir).mode & 0o777).toBe(0o700);

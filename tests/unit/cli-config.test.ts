@@ -42,7 +42,7 @@ describe("where settings come from", () => {
     });
   });
 
-  it("reads the reference's names, those it documents and never reads included", async () => {
+  it("reads FerrumDeck's names, those it documents and never reads included", async () => {
     const { settings } = await load({
       env: {
         REDIS_URL: "redis://localhost:6379",

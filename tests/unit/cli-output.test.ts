@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { createOutput } from "../../cli/output/output.ts";
-import { failureTrouble } from "../../cli/output/errors.ts";
+import { failureError } from "../../cli/output/errors.ts";
 import { terminal, retryable } from "../../machines/contracts/domain/failure.ts";
 
 function write(made: { isTTY?: boolean; isJson?: boolean; env?: Record<string, string> } = {}) {
@@ -47,11 +47,11 @@ describe("what is printed", () => {
 
 describe("exit codes", () => {
   it("tell bad usage from a service that can't be reached", () => {
-    expect(failureTrouble(retryable("unavailable", "ECONNREFUSED")).exitCode).toBe(3);
-    expect(failureTrouble(retryable("rate_limited", "429")).exitCode).toBe(3);
-    expect(failureTrouble(terminal("unauthorized", "401"))).toMatchObject({ exitCode: 2 });
-    expect(failureTrouble(terminal("not_found", "no such run")).exitCode).toBe(2);
-    expect(failureTrouble(terminal("too_large", "413"))).toMatchObject({
+    expect(failureError(retryable("unavailable", "ECONNREFUSED")).exitCode).toBe(3);
+    expect(failureError(retryable("rate_limited", "429")).exitCode).toBe(3);
+    expect(failureError(terminal("unauthorized", "401"))).toMatchObject({ exitCode: 2 });
+    expect(failureError(terminal("not_found", "no such run")).exitCode).toBe(2);
+    expect(failureError(terminal("too_large", "413"))).toMatchObject({
       exitCode: 2,
       message: expect.stringContaining("2 MiB"),
     });

@@ -38,7 +38,7 @@ it.each(corpus)(
     expect(readRecord(kept.record).ok).toBe(true);
     const scene = await corpusScene(kept.asksAtOnce);
     scene.controlPlane.questions.push(...kept.questions);
-    await putBack(scene.home, { snapshot: kept.record.snapshot, journal: kept.record.journal });
+    await putBack(scene.backend, { snapshot: kept.record.snapshot, journal: kept.record.journal });
     for (let turn = 0; turn < 5 && scene.controlPlane.accepted.length === 0; turn += 1) {
       grantAll(scene);
       await scene.deliver();
@@ -51,7 +51,7 @@ it.each(corpus)(
     const known = completedBefore(kept);
     if (known > 0) expect(done).not.toContain("think");
     expect(new Set(done).size).toBe(done.length);
-    const record = await scene.home.store.find(kept.record);
+    const record = await scene.backend.store.find(kept.record);
     expect(record).toMatchObject({ phase: "reported", journal: [], snapshot: null });
     await scene.close();
   },

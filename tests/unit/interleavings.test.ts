@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
-import { createSqliteHome } from "../../adapters/sqlite/backend.ts";
+import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import { type Cards, chargeAction } from "../../examples/own-step/cards.ts";
 import { chargeCard } from "../../examples/own-step/charge-card.ts";
 import { defaultOptions } from "../../actors/options.ts";
@@ -26,16 +26,16 @@ const options = {
   maxDeliveries: 50,
   allowlist: { allowed: [], approvalRequired: ["charge_card"], denied: [] },
 };
-const cardsOf = (world: LifecycleWorld, life: Life): Cards => ({
+const cardsOf = (world: LifecycleWorld, session: Life): Cards => ({
   convert: (cents) =>
     world
-      .of(life)
+      .of(session)
       .touch(
         { kind: "retrieval", name: "convert", input: { cents } },
         { repeat: "safe", answer: cents },
       ),
   charge: (card, cents) =>
-    world.of(life).touch(chargeAction(card, cents), { repeat: "unsafe", answer: "receipt" }),
+    world.of(session).touch(chargeAction(card, cents), { repeat: "unsafe", answer: "receipt" }),
 });
 
 /** What comes from outside, each at a moment that the scheduler chooses. */
@@ -56,9 +56,9 @@ class ScheduledWorld extends LifecycleWorld {
     this.#scheduler = scheduler;
   }
 
-  override async moment<T>(life: Life, name: string, call: () => Promise<T>): Promise<T> {
-    this.seen.push({ what: "called", life: life.number, name });
-    await this.#scheduler.schedule(Promise.resolve(), `${life.number}: ${name}`);
+  override async moment<T>(session: Life, name: string, call: () => Promise<T>): Promise<T> {
+    this.seen.push({ what: "called", session: session.number, name });
+    await this.#scheduler.schedule(Promise.resolve(), `${session.number}: ${name}`);
     return call();
   }
 }
@@ -66,9 +66,9 @@ class ScheduledWorld extends LifecycleWorld {
 async function play(scheduler: fc.Scheduler, played: readonly Due[]): Promise<Walk> {
   const clock = virtualClock();
   const path = `file:interleaving-${randomUUID()}?mode=memory&cache=shared`;
-  const newHome = (consumer: string) => createSqliteHome({ path, consumer, clock });
+  const newHome = (consumer: string) => createSqliteBackend({ path, consumer, clock });
   const street = await newHome("street");
-  const homes = [street];
+  const backends = [street];
   const publish = () =>
     street.queue.publish({ data: toEnvelope({ ...job, createdAt: clock.now() }) });
   const { approvalMs } = options.deadlines;
@@ -77,39 +77,48 @@ async function play(scheduler: fc.Scheduler, played: readonly Due[]): Promise<Wa
   const decide = async (decision: "grant" | "reject" | "expire") =>
     new People([decision], { controlPlane, publish, clock, world }).decide();
   const quick = new People(["reject"], { controlPlane, publish, clock, world });
-  const lives: { life: Life; raised: OneLife }[] = [];
+  const sessions: { session: Life; raised: OneLife }[] = [];
 
   /** Another worker looks for work: new, handed back, or left by a lease that ran out. */
-  const takeUp = async (): Promise<boolean> => {
-    const home = await newHome(`worker-${lives.length}`);
-    homes.push(home);
-    const [stale] = await home.queue.claimStale(options.leaseMs, 1);
-    const [fresh] = stale ? [stale] : await home.queue.read(1, 0, new AbortController().signal);
+  const resumeFromRecord = async (): Promise<boolean> => {
+    const backend = await newHome(`worker-${sessions.length}`);
+    backends.push(backend);
+    const [stale] = await backend.queue.claimStale(options.leaseMs, 1);
+    const [fresh] = stale ? [stale] : await backend.queue.read(1, 0, new AbortController().signal);
     if (fresh === undefined) return false;
-    const number = lives.length + 1;
-    const life: Life = { number, isDead: false, isOvertaken: false, cancel() {}, drain() {} };
+    const number = sessions.length + 1;
+    const session: Life = { number, isDead: false, isOvertaken: false, cancel() {}, drain() {} };
     const heard = () => {
-      world.seen.push({ what: "judged", life: number, kind: "ask" });
+      world.seen.push({ what: "judged", session: number, kind: "ask" });
     };
-    const given = { home, controlPlane, clock, world, people: quick, life, judged: { heard } };
-    const handlers = { tool: chargeCard(cardsOf(world, life)) };
-    for (const earlier of lives) earlier.life.isOvertaken = true;
+    const given = {
+      backend,
+      controlPlane,
+      clock,
+      world,
+      people: quick,
+      session,
+      judged: { heard },
+    };
+    const handlers = { tool: chargeCard(cardsOf(world, session)) };
+    for (const earlier of sessions) earlier.session.isOvertaken = true;
     const raised = liveOnce(faultyPorts(given), { ...options, handlers }, { job, delivery: fresh });
-    lives.push({ life, raised });
-    void raised.ended.then((name) => world.seen.push({ what: "ended", life: number, name }));
+    sessions.push({ session, raised });
+    void raised.ended.then((name) => world.seen.push({ what: "ended", session: number, name }));
     return true;
   };
   const happen = async (event: Event) => {
-    world.seen.push({ what: "fault", life: 0, name: event });
+    world.seen.push({ what: "fault", session: 0, name: event });
     if (event === "job again") await publish();
     else if (event === "take over") {
       clock.advance(options.leaseMs + 1);
-      await takeUp();
-    } else if (event === "drain") lives.at(-1)?.raised.tell({ type: "drain" });
+      await resumeFromRecord();
+    } else if (event === "drain") sessions.at(-1)?.raised.tell({ type: "drain.requested" });
     else if (event === "cancel") {
       controlPlane.cancelRun();
-      for (const { raised } of lives) raised.tell({ type: "cancel", reason: "by a person" });
-    } else if (await decide(event)) await takeUp();
+      for (const { raised } of sessions)
+        raised.tell({ type: "cancel.requested", reason: "by a person" });
+    } else if (await decide(event)) await resumeFromRecord();
   };
   const happenInTurn = async () => {
     for (const { event, after } of played) {
@@ -121,14 +130,14 @@ async function play(scheduler: fc.Scheduler, played: readonly Due[]): Promise<Wa
   };
 
   await publish();
-  await takeUp();
+  await resumeFromRecord();
   void happenInTurn();
   let hasEnded = false;
   // Faults have stopped: people answer, timers fire, workers take up what is left.
   for (let turn = 0; turn < 60 && !hasEnded; turn += 1) {
     await scheduler.waitIdle();
     await new Promise<void>((resolve) => setImmediate(resolve));
-    if (scheduler.count() > 0 || (await takeUp()) || (await decide("grant"))) continue;
+    if (scheduler.count() > 0 || (await resumeFromRecord()) || (await decide("grant"))) continue;
     const record = await street.store.find(job);
     const { length } = await street.queue.stats();
     hasEnded = record?.phase === "reported" && length === 0;
@@ -136,7 +145,7 @@ async function play(scheduler: fc.Scheduler, played: readonly Due[]): Promise<Wa
     clock.advance(Math.max((record?.wakeAt ?? 0) - clock.now(), options.leaseMs + 1));
     await street.store.wakeDue(clock.now(), 10);
   }
-  for (const home of homes) await home.close();
+  for (const backend of backends) await backend.close();
   return { job, seen: world.seen, controlPlane, hasEnded, struck: new Map() };
 }
 

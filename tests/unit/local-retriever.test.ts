@@ -78,7 +78,7 @@ test("scores are finite and fall, whatever is asked of whatever", async () => {
   );
 });
 
-test("a retrieval that was called off finds nothing and says why", async () => {
+test("a retrieval that was cancelled finds nothing and says why", async () => {
   const request = { query: "x", collection: "default", topK: 1, documents: [] };
   expect(await createLocalRetriever().retrieve(request, AbortSignal.abort())).toMatchObject({
     failure: { kind: "cancelled" },

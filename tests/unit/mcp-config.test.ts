@@ -14,7 +14,7 @@ function read(content: unknown, env: Record<string, string> = {}) {
 }
 
 describe("the MCP configuration file", () => {
-  test("is read in the reference's shape, allowlist and all", async () => {
+  test("is read in FerrumDeck's shape, allowlist and all", async () => {
     const read1 = await read({
       $schema: "https://json-schema.org/draft/2020-12/schema",
       description: "two servers",

@@ -34,7 +34,7 @@ it("reads any text without throwing, and what is not JSON as that text", () => {
       const record = readRecordText({ runId: "r", stepId: "s" }, kept, journal);
       expect(Number.isFinite(record.fence)).toBe(true);
       expect(["open", "parked", "recorded", "reported"]).toContain(record.phase);
-      expect(record.path.every((state) => typeof state === "string")).toBe(true);
+      expect(record.stateHistory.every((state) => typeof state === "string")).toBe(true);
       expect(record.journal).toHaveLength(journal.length);
     }),
   );

@@ -1,16 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { trace } from "@opentelemetry/api";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createSqliteHome } from "../../adapters/sqlite/backend.ts";
+import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import type { Effect } from "../../actors/handlers/handler.ts";
 import { defaultOptions } from "../../actors/options.ts";
 import { Journal, effectRunner } from "../../actors/step/effects.ts";
-import { StepLife, type WorkScope } from "../../actors/step/session.ts";
+import { StepSession, type ActivityScope } from "../../actors/step/session.ts";
 import { systemClock } from "../../actors/runtime.ts";
 import { type JournalEntry, journalEntryShape } from "../../machines/contracts/domain/record.ts";
 import { retryable, terminal, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
-import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { toEnvelope } from "../../machines/contracts/domain/job.ts";
 import { initialContext } from "../../machines/step/context.ts";
 import { sampleInput, sampleJob } from "../kit/step-events.ts";
@@ -19,23 +19,27 @@ const key = { runId: "run_1", stepId: "stp_1" };
 const silent = () => {};
 const log = { debug: silent, info: silent, warn: silent, error: silent };
 
-let home: Home;
-let life: StepLife;
+let backend: StepBackend;
+let session: StepSession;
 let artifacts: Map<string, string>;
 
 beforeEach(async () => {
-  home = await createSqliteHome({ path: ":memory:", consumer: randomUUID(), clock: systemClock });
-  await home.queue.publish({ data: toEnvelope(sampleJob) });
-  const [delivery] = await home.queue.read(1, 0, new AbortController().signal);
+  backend = await createSqliteBackend({
+    path: ":memory:",
+    consumer: randomUUID(),
+    clock: systemClock,
+  });
+  await backend.queue.publish({ data: toEnvelope(sampleJob) });
+  const [delivery] = await backend.queue.read(1, 0, new AbortController().signal);
   if (delivery === undefined) throw new Error("the job was not delivered");
   const span = trace.getTracer("test").startSpan("test");
-  life = new StepLife({ key, job: sampleJob, delivery, log, span, leaseSeen: 0 });
-  const opening = await home.store.open(delivery.entryId, key, 10_000);
+  session = new StepSession({ key, job: sampleJob, delivery, log, span, leaseSeen: 0 });
+  const opening = await backend.store.open(delivery.entryId, key, 10_000);
   if (opening.kind !== "opened") throw new Error(`the record was not opened: ${opening.kind}`);
-  life.opened(opening.lease);
+  session.opened(opening.lease);
   artifacts = new Map();
 });
-afterEach(() => home.close());
+afterEach(() => backend.close());
 
 function runner(over: { signal?: AbortSignal; inDoubt?: "ask" | "fail" } = {}) {
   const store = {
@@ -51,20 +55,20 @@ function runner(over: { signal?: AbortSignal; inDoubt?: "ask" | "fail" } = {}) {
     },
   } as unknown as ArtifactStore;
   const scope = {
-    ports: { store: home.store, artifacts: store, clock: systemClock },
+    ports: { store: backend.store, artifacts: store, clock: systemClock },
     options: { ...defaultOptions, inDoubt: over.inDoubt ?? "ask" },
-    life,
+    session,
     context: initialContext(sampleInput),
     signal: over.signal ?? new AbortController().signal,
-  } as unknown as WorkScope;
+  } as unknown as ActivityScope;
   return effectRunner(scope);
 }
 
 /** What the next worker would find. */
 async function takeOver() {
-  const record = await home.store.find(key);
+  const record = await backend.store.find(key);
   const entries = journalEntryShape.array().assert(record?.journal ?? []) as JournalEntry[];
-  life.journal = new Journal(entries);
+  session.journal = new Journal(entries);
   return entries.map(({ event }) => event);
 }
 
@@ -104,21 +108,21 @@ describe("an effect that may not be repeated", () => {
     const { made, runs } = effect("unsafe", fine);
     expect(await runner()(made)).toMatchObject({
       ok: false,
-      work: {
+      result: {
         kind: "asked",
         asks: [{ action: { kind: "repeat", input: { may_have_run: true } } }],
       },
     });
     expect(await runner({ inDoubt: "fail" })(made)).toMatchObject({
       ok: false,
-      work: { kind: "failed", failure: { kind: "in_doubt" } },
+      result: { kind: "failed", failure: { kind: "in_doubt" } },
     });
     expect(runs()).toBe(0);
   });
 
   it("whose tool can't tell whether it ran, asks at once", async () => {
     const { made } = effect("unsafe", { ok: false, failure: terminal("in_doubt", "no answer") });
-    expect(await runner()(made)).toMatchObject({ ok: false, work: { kind: "asked" } });
+    expect(await runner()(made)).toMatchObject({ ok: false, result: { kind: "asked" } });
   });
 
   it("that failed for good, fails the same way for the next worker, and is not tried again", async () => {
@@ -131,7 +135,7 @@ describe("an effect that may not be repeated", () => {
 
   it("that is known not to have happened, is tried again without a question", async () => {
     const away = effect("unsafe", { ok: false, failure: retryable("unavailable", "away") });
-    expect(await runner()(away.made)).toMatchObject({ ok: false, work: { kind: "failed" } });
+    expect(await runner()(away.made)).toMatchObject({ ok: false, result: { kind: "failed" } });
     await takeOver();
     const { made, runs } = effect("unsafe", fine);
     expect(await runner()(made)).toEqual({ ok: true, value: "written" });
@@ -147,11 +151,11 @@ describe("an effect that may not be repeated", () => {
     });
     await expect(runner({ signal: controller.signal })(cut.made)).rejects.toThrow();
     expect(await takeOver()).toEqual(["begun"]);
-    expect(life.journal.isInDoubt([...(await ids())][0] ?? "")).toBe(true);
+    expect(session.journal.isInDoubt([...(await ids())][0] ?? "")).toBe(true);
   });
 
   it("is not begun once the fence has moved on", async () => {
-    life.opened({ ...life.lease, fence: life.lease.fence - 1 });
+    session.opened({ ...session.lease, fence: session.lease.fence - 1 });
     const { made, runs } = effect("unsafe", fine);
     await expect(runner()(made)).rejects.toThrow("fence");
     expect(runs()).toBe(0);
@@ -159,7 +163,7 @@ describe("an effect that may not be repeated", () => {
 });
 
 async function ids() {
-  const record = await home.store.find(key);
+  const record = await backend.store.find(key);
   return journalEntryShape
     .array()
     .assert(record?.journal ?? [])
@@ -188,13 +192,13 @@ describe("an effect that is safe but costs", () => {
     const { made, runs } = effect("safe", { ok: true, value: long });
     await runner()(made);
     await takeOver();
-    expect(JSON.stringify((await home.store.find(key))?.journal).length).toBeLessThan(1_000);
+    expect(JSON.stringify((await backend.store.find(key))?.journal).length).toBeLessThan(1_000);
     expect(await runner()(made)).toEqual({ ok: true, value: long });
     expect(runs()).toBe(1);
     artifacts.clear();
     expect(await runner()(made)).toMatchObject({
       ok: false,
-      work: { failure: { kind: "corrupt_record" } },
+      result: { failure: { kind: "corrupt_record" } },
     });
   });
 });

@@ -1,5 +1,5 @@
 import { expect, it, vi } from "vitest";
-import { createSqliteHome } from "../../adapters/sqlite/backend.ts";
+import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import type { StepHandler } from "../../actors/handlers/handler.ts";
 import { defaultOptions } from "../../actors/options.ts";
 import { startRuntime, systemClock } from "../../actors/runtime.ts";
@@ -9,7 +9,11 @@ import { simulatedControlPlane } from "../kit/simulated-control-plane.ts";
 import { sampleJob } from "../kit/step-events.ts";
 
 it("a runtime that stops aborts the work of every step alive, and crashes over none [interrupt.stop]", async () => {
-  const home = await createSqliteHome({ path: ":memory:", consumer: "one", clock: systemClock });
+  const backend = await createSqliteBackend({
+    path: ":memory:",
+    consumer: "one",
+    clock: systemClock,
+  });
   const signals: AbortSignal[] = [];
   const stuck: StepHandler = ({ signal }) => {
     signals.push(signal);
@@ -23,8 +27,8 @@ it("a runtime that stops aborts the work of every step alive, and crashes over n
   const runtime = startRuntime(
     {
       ...noNeighbours,
-      queue: home.queue,
-      store: home.store,
+      queue: backend.queue,
+      store: backend.store,
       clock: systemClock,
       controlPlane: plane,
       log: { ...noNeighbours.log, error },
@@ -33,11 +37,11 @@ it("a runtime that stops aborts the work of every step alive, and crashes over n
   );
   for (const stepId of ["stp_1", "stp_2", "stp_3"]) {
     const job = { ...sampleJob, stepId, stepType: "retrieval" as const, input: { query: "x" } };
-    await home.queue.publish({ data: toEnvelope(job) });
+    await backend.queue.publish({ data: toEnvelope(job) });
   }
   await vi.waitFor(() => expect(signals).toHaveLength(3));
   await runtime.stop();
   expect(signals.map(({ aborted }) => aborted)).toEqual([true, true, true]);
   expect(errors).toEqual([]);
-  await home.close();
+  await backend.close();
 });

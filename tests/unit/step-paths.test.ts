@@ -58,7 +58,7 @@ describe("every simple path of the step chart", () => {
     const all = allStates(stepMachine.root);
     // Reached by an interrupt, which the paths leave out and the tests below send.
     const missed = all.filter(
-      (id) => !passed.has(id) && id !== "step.handed-back" && id !== "step.gone",
+      (id) => !passed.has(id) && id !== "step.released" && id !== "step.gone",
     );
     expect(missed).toEqual([]);
   });
@@ -71,14 +71,14 @@ function allStates(node: typeof stepMachine.root): string[] {
 
 it("a cancel that comes before the record is read is answered once it is", () => {
   const held = holdStep();
-  held.actor.send({ type: "cancel", reason: "changed my mind" });
+  held.actor.send({ type: "cancel.requested", reason: "changed my mind" });
   held.actor.send({ type: "record.fresh" });
   expect(held.asked).not.toContain("checkPolicy");
   expect(held.actor.getSnapshot().context.result).toMatchObject({
     failure: { kind: "cancelled", message: "changed my mind" },
   });
   const done = holdStep();
-  done.actor.send({ type: "cancel", reason: "too late" });
+  done.actor.send({ type: "cancel.requested", reason: "too late" });
   done.actor.send({ type: "record.reported" });
   expect(done.actor.getSnapshot().value).toEqual({ reported: "delivered" });
 });
@@ -95,7 +95,7 @@ describe("at every state of every path", () => {
       held.actor.stop();
       const restored = holdStep(undefined, snapshot);
       if (restored.asked.length > 0) faults.push(`${name}: started work behind our back`);
-      restored.actor.send({ type: "resume" });
+      restored.actor.send({ type: "resume.requested" });
       const after = restored.actor.getSnapshot();
       if (JSON.stringify(after.value) !== JSON.stringify(before.value))
         faults.push(`${name}: moved`);
@@ -122,16 +122,16 @@ describe("at every state of every path", () => {
         const state = JSON.stringify(held.actor.getSnapshot().value);
         const expected = {
           // Before its record is read nobody knows what there is to cancel.
-          cancel: name.includes("pending") ? "pending" : "reported",
-          deadline: "reported",
-          "lease.lost": "gone",
-          "store.failed": "gone",
-          drain: reported ? "" : "handed-back",
+          "cancel.requested": name.includes("pending") ? "pending" : "reported",
+          "deadline.reached": "reported",
+          "lease.lost": "abandoned",
+          "store.failed": "abandoned",
+          "drain.requested": reported ? "" : "released",
         }[type];
         if (!state.includes(expected)) faults.push(`${name}: went to ${state}`);
         if (held.underWay() > 1) faults.push(`${name}: ${held.underWay()} effects under way`);
         faults.push(...brokenPromises(history).map((broken) => `${name}: ${broken}`));
-        if (!finishStep(held) && state !== '"handed-back"') faults.push(`${name}: never ended`);
+        if (!finishStep(held) && state !== '"released"') faults.push(`${name}: never ended`);
       }
       expect(faults).toEqual([]);
     },

@@ -1,6 +1,6 @@
 import { createActor } from "xstate";
 import { describe, expect, it } from "vitest";
-import { type SupervisorEvent, room } from "../../machines/supervisor/machine.ts";
+import { type SupervisorEvent, freeSlots } from "../../machines/supervisor/machine.ts";
 import { idleSupervisor, supervisorInput, supervisorPaths } from "../kit/supervisor-paths.ts";
 
 const start = () => createActor(idleSupervisor, { input: supervisorInput }).start();
@@ -22,7 +22,8 @@ describe("every simple path of the supervisor chart", () => {
         if (value !== state.value) faults.push(`${event.type}: ${value}, not ${state.value}`);
         if (context.running > context.capacity) faults.push(`${context.running} steps at once`);
         if (context.running < 0) faults.push("fewer steps than none");
-        if (value === "draining" && room(context) > 0) faults.push("takes jobs while it drains");
+        if (value === "draining" && freeSlots(context) > 0)
+          faults.push("takes jobs while it drains");
       }
       actor.stop();
     }
@@ -34,9 +35,10 @@ describe("every simple path of the supervisor chart", () => {
     for (const path of paths) {
       const actor = start();
       for (const { event } of path.steps.slice(1)) actor.send(event);
-      if (actor.getSnapshot().status === "active") actor.send({ type: "drain", graceMs: 0 });
+      if (actor.getSnapshot().status === "active")
+        actor.send({ type: "drain.requested", graceMs: 0 });
       while (actor.getSnapshot().status === "active" && actor.getSnapshot().context.running > 0) {
-        actor.send({ type: "step.ended", how: "handed-back" });
+        actor.send({ type: "step.ended", how: "released" });
       }
       if (actor.getSnapshot().status !== "done") stuck.push(JSON.stringify(path.state.value));
     }
@@ -86,11 +88,11 @@ describe("a step that crashes", () => {
 });
 
 describe("while the control plane is away", () => {
-  it("there is no room, and it comes back with the control plane", () => {
+  it("there is no freeSlots, and it comes back with the control plane", () => {
     const actor = start();
     actor.send({ type: "control-plane.away" });
-    expect(room(actor.getSnapshot().context)).toBe(0);
+    expect(freeSlots(actor.getSnapshot().context)).toBe(0);
     actor.send({ type: "control-plane.back" });
-    expect(room(actor.getSnapshot().context)).toBe(2);
+    expect(freeSlots(actor.getSnapshot().context)).toBe(2);
   });
 });

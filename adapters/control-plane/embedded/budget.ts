@@ -21,7 +21,7 @@ export const budgetShape = type({
   "max_cost_cents?": limit,
 });
 
-/** The engine's own limits (wire contract 1.3). */
+/** The engine's own limits. */
 const defaults: Budget = {
   max_input_tokens: 100_000,
   max_output_tokens: 50_000,

@@ -134,7 +134,7 @@ export interface AuditEvent {
 
 const next = monotonicFactory();
 
-/** `<prefix>_<ULID>` (wire contract 1.2); later ids sort after earlier ones of this process. */
+/** `<prefix>_<ULID>`; later ids sort after earlier ones of this process. */
 export function newId(
   prefix: "agt" | "agv" | "tol" | "run" | "stp" | "pdc" | "apr" | "aud" | "req",
   now: number,
@@ -142,7 +142,7 @@ export function newId(
   return `${prefix}_${next(now)}`;
 }
 
-/** The ids of the reference's development seed (wire contract 1.8), kept so that its clients find us as they found it. */
+/** The ids of FerrumDeck's development seed, kept so that its clients find us as they found it. */
 export const seedIds = {
   tenant: "ten_01JFVX0000000000000000001",
   project: "prj_01JFVX0000000000000000001",

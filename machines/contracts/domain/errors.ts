@@ -29,3 +29,22 @@ export class StoreUnreachable extends Error {
     this.reason = reason;
   }
 }
+
+/**
+ * Whose trouble a failure is, which alone decides what is done about it:
+ * `passing`: wait with back-off and try the same again (unreachable, READONLY, out of memory, busy);
+ * `ours`: the worker stops taking jobs and says so until a person mends it (key refused, disk full, not writable);
+ * `step`: no waiting helps, this step's own data can't be kept (a record of the wrong type, JSON too deep).
+ */
+export type TroubleKind = "passing" | "ours" | "step";
+
+/** What a store's verb rejects with, classified once, at the adapter. */
+export class StoreError extends Error {
+  override readonly name = "StoreError";
+  readonly trouble: TroubleKind;
+
+  constructor(trouble: TroubleKind, message: string, cause?: unknown) {
+    super(message, { cause });
+    this.trouble = trouble;
+  }
+}

@@ -1,4 +1,5 @@
 import { type } from "arktype";
+import type { TroubleKind } from "./errors.ts";
 import type { JsonObject } from "./json.ts";
 
 /**
@@ -20,6 +21,8 @@ export const failureKinds = [
   "rate_limited",
   "unavailable",
   "unauthorized",
+  "forbidden",
+  "misconfigured",
   "not_found",
   "conflict",
   "too_large",
@@ -77,4 +80,10 @@ export function ok<T>(value: T): Outcome<T> {
 
 export function fail(failure: Failure): { ok: false; failure: Failure } {
   return { ok: false, failure };
+}
+
+/** Whose trouble a failure is; see {@link TroubleKind}. */
+export function troubleOf(failure: Failure): TroubleKind {
+  if (failure.kind === "unauthorized" || failure.kind === "misconfigured") return "ours";
+  return failure.retryable ? "passing" : "step";
 }

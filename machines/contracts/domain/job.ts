@@ -27,13 +27,13 @@ export interface Job {
 }
 
 /** A job that can't be run. With both ids it can still be reported; without, only dead-lettered. */
-export interface UnsoundJob {
+export interface InvalidJob {
   failure: Failure;
   runId: string | null;
   stepId: string | null;
 }
 
-export type ParsedJob = { sound: true; job: Job } | { sound: false; unsound: UnsoundJob };
+export type ParsedJob = { valid: true; job: Job } | { valid: false; invalid: InvalidJob };
 
 const nullableText = type("string | null | undefined");
 const id = type("0 < string <= 255");
@@ -63,12 +63,12 @@ export function parseJob(fields: Readonly<Record<string, string>>): ParsedJob {
 
 function parseEnvelope(data: string): ParsedJob {
   const envelope = parseJson(data);
-  if (envelope === undefined) return unsound("the entry's `data` field is not JSON");
+  if (envelope === undefined) return invalid("the entry's `data` field is not JSON");
   if (!isJsonObject(envelope)) {
-    return unsound("the entry's `data` field: expected a JSON object");
+    return invalid("the entry's `data` field: expected a JSON object");
   }
   if (!isJsonObject(envelope["payload"])) {
-    return unsound("the envelope's `payload`: expected an object");
+    return invalid("the envelope's `payload`: expected an object");
   }
   const createdAt = envelope["created_at"];
   return parsePayload(envelope["payload"], typeof createdAt === "number" ? createdAt : null);
@@ -78,10 +78,10 @@ function parseFlat(fields: Readonly<Record<string, string>>): ParsedJob {
   const input = fields["input"] === undefined ? {} : parseJson(fields["input"]);
   const { run_id, step_id, step_type, tenant_id, project_id, agent_id, trace_id, span_id } = fields;
   if (run_id === undefined && step_id === undefined) {
-    return unsound("the entry has neither a `data` field nor `run_id` and `step_id`");
+    return invalid("the entry has neither a `data` field nor `run_id` and `step_id`");
   }
   if (input === undefined) {
-    return unsound("the entry's `input` field is not JSON", { run_id, step_id });
+    return invalid("the entry's `input` field is not JSON", { run_id, step_id });
   }
   const flat = { run_id, step_id, step_type, input };
   const scope = { tenant_id, project_id, agent_id, trace_id, span_id };
@@ -90,16 +90,16 @@ function parseFlat(fields: Readonly<Record<string, string>>): ParsedJob {
 
 function parsePayload(raw: Record<string, unknown>, createdAt: number | null): ParsedJob {
   const read = payload(raw);
-  if (read instanceof type.errors) return unsound(`the job's ${read.summary}`, raw);
+  if (read instanceof type.errors) return invalid(`the job's ${read.summary}`, raw);
   if (!isStepType(read.step_type)) {
-    return unsound(`the job's step_type "${read.step_type.slice(0, 64)}" is unknown here`, raw);
+    return invalid(`the job's step_type "${read.step_type.slice(0, 64)}" is unknown here`, raw);
   }
   const input = read.input ?? {};
-  if (!isJsonObject(input)) return unsound("the job's `input`: expected an object", raw);
+  if (!isJsonObject(input)) return invalid("the job's `input`: expected an object", raw);
   const scope = context(read.context ?? {});
-  if (scope instanceof type.errors) return unsound(`the job's context: ${scope.summary}`, raw);
+  if (scope instanceof type.errors) return invalid(`the job's context: ${scope.summary}`, raw);
   return {
-    sound: true,
+    valid: true,
     job: {
       runId: read.run_id,
       stepId: read.step_id,
@@ -115,12 +115,12 @@ function parsePayload(raw: Record<string, unknown>, createdAt: number | null): P
   };
 }
 
-function unsound(problem: string, raw: Record<string, unknown> = {}): ParsedJob {
+function invalid(problem: string, raw: Record<string, unknown> = {}): ParsedJob {
   const named = (value: unknown) => (id.allows(value) ? value : null);
   const failure = terminal("invalid_job", problem);
   return {
-    sound: false,
-    unsound: { failure, runId: named(raw["run_id"]), stepId: named(raw["step_id"]) },
+    valid: false,
+    invalid: { failure, runId: named(raw["run_id"]), stepId: named(raw["step_id"]) },
   };
 }
 
@@ -132,7 +132,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** The envelope that {@link parseJob} reads, as the reference gateway writes it. */
+/** The envelope that {@link parseJob} reads, as FerrumDeck's gateway writes it. */
 export function toEnvelope(job: Job, attempts = 0): string {
   return JSON.stringify({
     id: job.stepId,

@@ -27,7 +27,7 @@ export interface StepRecord extends StepKey {
   result: unknown;
   journal: unknown[];
   /** The states passed so far, over all lives. */
-  path: string[];
+  stateHistory: string[];
   /** Epoch milliseconds at which the timer set wakes it; null for never. */
   wakeAt: number | null;
 }

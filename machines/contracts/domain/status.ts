@@ -1,5 +1,5 @@
 /**
- * The control plane's statuses. Requests and its database spell them in snake_case; the reference
+ * The control plane's statuses. Requests and its database spell them in snake_case; FerrumDeck
  * gateway's responses drop the underscores (`waitingapproval`). We write the first and read both.
  */
 export const runStatuses = [

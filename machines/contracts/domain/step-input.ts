@@ -3,7 +3,7 @@ import { type Failure, terminal } from "./failure.ts";
 import type { JsonObject } from "./json.ts";
 import type { StepType } from "./job.ts";
 
-/** The arguments each step type takes (reference features 2.1). Keys beyond these are passed over. */
+/** The arguments each step type takes. Keys beyond these are passed over. */
 const message = type({
   role: "'system' | 'user' | 'assistant'",
   content: "string",

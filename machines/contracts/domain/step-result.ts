@@ -27,7 +27,7 @@ export const stepResultShape = type({
   usage: usageShape.or("null"),
 });
 
-/** The body of `POST /v1/runs/{run_id}/steps/{step_id}` (wire contract 1.3). */
+/** The body of `POST /v1/runs/{run_id}/steps/{step_id}`. */
 export interface StepResultBody {
   status: "completed" | "failed" | "waiting_approval";
   output?: Json;
@@ -36,7 +36,7 @@ export interface StepResultBody {
   output_tokens?: number;
 }
 
-/** A result as the wire has it: the error in `error`, and the reference's marker keys in `output`. */
+/** A result as the wire has it: the error in `error`, and FerrumDeck's marker keys in `output`. */
 export function toResultBody(result: StepResult): StepResultBody {
   const tokens =
     result.usage === null
@@ -54,7 +54,7 @@ export function toResultBody(result: StepResult): StepResultBody {
   };
 }
 
-/** Keys that readers of the reference's output look for. */
+/** Keys that readers of FerrumDeck's output look for. */
 function marker(kind: Failure["kind"]): JsonObject {
   if (kind === "policy_denied") return { policy_denied: true };
   if (kind === "approval_rejected" || kind === "approval_expired") {

@@ -1,4 +1,4 @@
-/** Time and chance, so that a simulator can own both. */
+/** Time and jitter, so that a simulator can own both. */
 export interface Clock {
   /** Epoch milliseconds. */
   now(): number;

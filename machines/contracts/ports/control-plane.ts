@@ -6,8 +6,8 @@ import type { StepKey } from "../domain/record.ts";
 import type { ApprovalView, RunView, StepView } from "../wire/views.ts";
 
 /**
- * What a control plane can do beyond the reference, as it advertises in `extensions` of `GET /health`.
- * The reference gateway advertises none; then only the reference's calls are made.
+ * What a control plane can do beyond FerrumDeck, as it advertises in `extensions` of `GET /health`.
+ * FerrumDeck's gateway advertises none; then only FerrumDeck's calls are made.
  * `idempotent-results`: results carry `Idempotency-Key` and a fence; repeats are recognised.
  * `approvals`: `POST /v1/approvals` and `GET /v1/approvals/{id}`.
  * `events`: `GET /v1/events`, server-sent run changes.

@@ -18,7 +18,7 @@ export interface DeadLetter {
   fields: Record<string, string>;
   reason: string;
   /** The states passed, and the last snapshot where there was one. */
-  path: string[];
+  stateHistory: string[];
   snapshot: unknown;
   deliveries: number;
   /** Epoch milliseconds. */
@@ -41,7 +41,7 @@ export interface StepQueue {
   /** Renews every lease this consumer still owns; returns the entry ids it no longer owns. */
   renew(entryIds: string[]): Promise<string[]>;
   /** Gives entries back to whoever claims next, at once, without counting it as a delivery. */
-  handBack(entryIds: string[]): Promise<void>;
+  release(entryIds: string[]): Promise<void>;
   /** Keeps the letter, acknowledges and deletes the entry: one atomic move. False if the lease is lost. */
   deadLetter(entryId: string, letter: Omit<DeadLetter, "id">): Promise<boolean>;
   deadLetters(limit: number): Promise<DeadLetter[]>;
@@ -67,21 +67,21 @@ export type Opening =
   /** Another entry of the same step is being worked on; this one was dropped, its news kept for that worker. */
   | { kind: "duplicate" }
   /** The entry is no longer ours. */
-  | { kind: "lost" };
+  | { kind: "lease-lost" };
 
 /** `lost`: the fence has moved on or the entry is not ours; nothing was written. */
-export type Write = "written" | "lost";
+export type Write = "written" | "lease-lost";
 
 export interface Parking {
   job: Job;
   snapshot: StepSnapshot;
-  path: string[];
+  stateHistory: string[];
   /** Epoch milliseconds at which the timer set wakes the step; null for never. */
   wakeAt: number | null;
 }
 
 export interface Ending {
-  path: string[];
+  stateHistory: string[];
   /** Set when the job also becomes a dead letter. */
   deadLetter: {
     fields: Record<string, string>;
@@ -116,7 +116,7 @@ export interface StepStore {
 }
 
 /** Where steps live: a queue and a store over the same data, so that one move can touch both. */
-export interface Home {
+export interface StepBackend {
   queue: StepQueue;
   store: StepStore;
   /** For a person, at start; never a secret: `Redis at redis://127.0.0.1:6379`. */

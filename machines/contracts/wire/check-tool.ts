@@ -1,7 +1,7 @@
 import { type } from "arktype";
 import type { Verdict } from "../domain/action.ts";
 
-/** The control plane's answer to `POST /v1/runs/{id}/check-tool` (wire contract 1.3). */
+/** The control plane's answer to `POST /v1/runs/{id}/check-tool`. */
 const answer = type({
   allowed: "boolean",
   "requires_approval?": "boolean",

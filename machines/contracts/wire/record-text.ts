@@ -4,7 +4,7 @@ import type { StepKey, StepRecord } from "../domain/record.ts";
 
 /** A step's record as stores keep it: every part as text, absent or empty when there is none. */
 export type RecordText = Partial<
-  Record<"phase" | "fence" | "job" | "snapshot" | "result" | "path" | "wakeAt", string>
+  Record<"phase" | "fence" | "job" | "snapshot" | "result" | "stateHistory" | "wakeAt", string>
 >;
 
 const phases: readonly StepRecord["phase"][] = ["open", "parked", "recorded", "reported"];
@@ -18,8 +18,9 @@ export function readRecordText(
   text: RecordText,
   journal: readonly string[],
 ): StepRecord {
-  const path = looseJson(text.path);
-  const isPath = Array.isArray(path) && path.every((state) => typeof state === "string");
+  const stateHistory = looseJson(text.stateHistory);
+  const isPath =
+    Array.isArray(stateHistory) && stateHistory.every((state) => typeof state === "string");
   return {
     runId: key.runId,
     stepId: key.stepId,
@@ -29,7 +30,7 @@ export function readRecordText(
     snapshot: looseJson(text.snapshot),
     result: looseJson(text.result),
     journal: journal.map(looseJson),
-    path: isPath ? path : [],
+    stateHistory: isPath ? stateHistory : [],
     wakeAt: number(text.wakeAt),
   };
 }
@@ -55,7 +56,7 @@ export function looseJson(text: string | undefined | null): Json {
 
 function readJob(envelope: string | undefined): Job | null {
   const parsed = envelope ? parseJob({ data: envelope }) : null;
-  return parsed?.sound ? parsed.job : null;
+  return parsed?.valid ? parsed.job : null;
 }
 
 function number(text: string | undefined): number | null {

@@ -9,8 +9,8 @@ const text = type("string | null | undefined").pipe((value) => value ?? null);
 const count = type("number | null | undefined").pipe((value) => value ?? null);
 
 /**
- * RunResponse of the control plane (wire contract 1.3), with extra keys passed over. The last three are our own
- * control plane's; the reference gateway leaves them out.
+ * RunResponse of the control plane, with extra keys passed over. The last three are our own
+ * control plane's; FerrumDeck's gateway leaves them out.
  */
 export const runView = type({
   id: "string",

@@ -22,7 +22,12 @@ export function journalPromises(stage: () => Stage): void {
       const { entryId } = await takeOver(b);
       expect(await b.store.open(entryId, key, hour)).toMatchObject({
         kind: "opened",
-        record: { phase: "recorded", result, path: ["pending", "executing"], journal: [begun] },
+        record: {
+          phase: "recorded",
+          result,
+          stateHistory: ["pending", "executing"],
+          journal: [begun],
+        },
       });
       expect(await b.store.find(key)).toMatchObject({ phase: "recorded", fence: 2 });
     });

@@ -22,12 +22,12 @@ export function letterPromises(stage: () => Stage): void {
     const letter = {
       fields: odd,
       reason: 'it said "no"\n☃',
-      path: ["pending"],
+      stateHistory: ["pending"],
       snapshot: { deep: [{ a: null }] },
       deliveries: 9,
       at: 1_737_900_000_000,
     };
-    const bury = async (): Promise<string> => {
+    const toDeadLetter = async (): Promise<string> => {
       const { a } = stage();
       await a.queue.publish(odd);
       const { entryId } = await readOne(a);
@@ -38,7 +38,7 @@ export function letterPromises(stage: () => Stage): void {
 
     it("are kept whole while the entry goes", async () => {
       const { a, b } = stage();
-      const id = await bury();
+      const id = await toDeadLetter();
       await expectEmpty(a);
       expect(await b.queue.findDeadLetter(id)).toEqual({ id, ...letter });
       expect(await b.queue.deadLetters(10)).toEqual([{ id, ...letter }]);
@@ -46,7 +46,7 @@ export function letterPromises(stage: () => Stage): void {
 
     it("go back on the stream with the very fields they came with, once", async () => {
       const { a, b } = stage();
-      const id = await bury();
+      const id = await toDeadLetter();
       const retries = await Promise.all([a.queue.retryDeadLetter(id), b.queue.retryDeadLetter(id)]);
       expect(retries.sort()).toEqual([false, true]);
       expect(await b.queue.read(10, 0, never)).toMatchObject([{ fields: odd, deliveries: 1 }]);
@@ -57,7 +57,7 @@ export function letterPromises(stage: () => Stage): void {
       const { a, b } = stage();
       const held = await take(a);
       const dead = { fields, reason: "r", snapshot: null, at: 1 };
-      await a.store.settle(held, { path: [], deadLetter: dead });
+      await a.store.settle(held, { stateHistory: [], deadLetter: dead });
       const [kept] = await a.queue.deadLetters(1);
       expect(await a.queue.retryDeadLetter(kept?.id ?? "")).toBe(true);
       const { entryId } = await readOne(b);
@@ -90,8 +90,8 @@ export function letterPromises(stage: () => Stage): void {
 
     it("are listed newest first, dropped by id, and unknown ids are only unknown", async () => {
       const { b } = stage();
-      const first = await bury();
-      const second = await bury();
+      const first = await toDeadLetter();
+      const second = await toDeadLetter();
       expect((await b.queue.deadLetters(10)).map(({ id }) => id)).toEqual([second, first]);
       expect(await b.queue.deadLetters(1)).toHaveLength(1);
       expect(await b.queue.dropDeadLetter(first)).toBe(true);

@@ -42,8 +42,8 @@ export function openPromises(stage: () => Stage): void {
     it("refuses an entry that is not this consumer's", async () => {
       const { a, b } = stage();
       const { entryId } = await publishAndRead(a);
-      expect(await b.store.open(entryId, key, hour)).toEqual({ kind: "lost" });
-      expect(await a.store.open("1-99999", key, hour)).toEqual({ kind: "lost" });
+      expect(await b.store.open(entryId, key, hour)).toEqual({ kind: "lease-lost" });
+      expect(await a.store.open("1-99999", key, hour)).toEqual({ kind: "lease-lost" });
       expect(await a.store.find(key)).toBeNull();
     });
 
@@ -106,7 +106,7 @@ export function openPromises(stage: () => Stage): void {
       expect((await lease(b, entryId, 50)).fence).toBe(2);
       expect(await a.store.append(first, [begun])).toBe("lost");
 
-      await b.queue.handBack([entryId]);
+      await b.queue.release([entryId]);
       await a.queue.publish(fields);
       expect((await lease(a, (await readOne(a)).entryId)).fence).toBe(3);
     });

@@ -34,7 +34,7 @@ export function parkPromises(stage: () => Stage): void {
         snapshot: parking.snapshot,
         result: null,
         journal: [begun],
-        path: parking.path,
+        stateHistory: parking.stateHistory,
         wakeAt,
       });
       expect(await a.store.append(held, [completed])).toBe("lost");
@@ -53,7 +53,7 @@ export function parkPromises(stage: () => Stage): void {
       expect(await b.store.open(woken.entryId, key, hour)).toMatchObject({
         kind: "opened",
         lease: { fence: 2 },
-        record: { phase: "parked", snapshot: parking.snapshot, path: parking.path },
+        record: { phase: "parked", snapshot: parking.snapshot, stateHistory: parking.stateHistory },
       });
       expect(await b.store.find(key)).toMatchObject({
         phase: "open",
@@ -99,7 +99,7 @@ export function parkPromises(stage: () => Stage): void {
       expect(jobs).toHaveLength(count);
     });
 
-    it("wakes at once a step that got news while it was being parked", async () => {
+    it("wakes at once a step that got notice while it was being parked", async () => {
       const { a, b } = stage();
       const held = await take(a);
       const { entryId } = await publishAndRead(b);
@@ -114,7 +114,7 @@ export function parkPromises(stage: () => Stage): void {
       await expectEmpty(a);
     });
 
-    it("loses no news in a race of park and duplicate, whichever is first", async () => {
+    it("loses no notice in a race of park and duplicate, whichever is first", async () => {
       const { a, b } = stage();
       for (let round = 0; round < 20; round += 1) {
         const held = await take(a);

@@ -91,9 +91,16 @@ export function queuePromises(stage: () => Stage): void {
         const rest = [...(await b.queue.read(1, 0, never)), ...(await b.queue.claimStale(hour, 1))];
         expect([...read, ...rest]).toHaveLength(1);
         for (const { entryId } of [...read, ...rest]) {
-          const home = read.length > 0 ? a : b;
-          const letter = { fields, reason: "", path: [], snapshot: null, deliveries: 1, at: 0 };
-          expect(await home.queue.deadLetter(entryId, letter)).toBe(true);
+          const backend = read.length > 0 ? a : b;
+          const letter = {
+            fields,
+            reason: "",
+            stateHistory: [],
+            snapshot: null,
+            deliveries: 1,
+            at: 0,
+          };
+          expect(await backend.queue.deadLetter(entryId, letter)).toBe(true);
         }
       }
     });
@@ -148,7 +155,7 @@ export function queuePromises(stage: () => Stage): void {
     it("hands an entry back to whoever claims next, at once and uncounted", async () => {
       const { a, b } = stage();
       const { entryId } = await take(a);
-      await a.queue.handBack([entryId]);
+      await a.queue.release([entryId]);
       expect(await a.queue.renew([entryId])).toEqual([entryId]);
       expect(await b.queue.claimStale(hour, 10)).toEqual([{ entryId, fields, deliveries: 1 }]);
     });
@@ -157,8 +164,8 @@ export function queuePromises(stage: () => Stage): void {
       const { a, b } = stage();
       const { entryId } = await take(a);
       await takeOver(b);
-      await a.queue.handBack([entryId]);
-      await a.queue.handBack([]);
+      await a.queue.release([entryId]);
+      await a.queue.release([]);
       expect(await b.queue.renew([entryId])).toEqual([]);
       expect(await a.queue.claimStale(hour, 10)).toEqual([]);
     });

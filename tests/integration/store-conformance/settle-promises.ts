@@ -33,7 +33,7 @@ export function settlePromises(stage: () => Stage): void {
         snapshot: null,
         result: null,
         journal: [],
-        path: ending.path,
+        stateHistory: ending.stateHistory,
         wakeAt: null,
       });
       expect(await b.store.wakeDue(hour, 10)).toBe(0);
@@ -47,10 +47,13 @@ export function settlePromises(stage: () => Stage): void {
       const opening = await b.store.open(entryId, key, hour);
       expect(opening).toEqual({ kind: "reported", lease: { ...key, entryId, fence: 1 } });
       if (opening.kind !== "reported") return;
-      const again = { path: ["pending"], deadLetter: null };
+      const again = { stateHistory: ["pending"], deadLetter: null };
       expect(await b.store.settle(opening.lease, again)).toBe("written");
       await expectEmpty(a);
-      expect(await b.store.find(key)).toMatchObject({ phase: "reported", path: ending.path });
+      expect(await b.store.find(key)).toMatchObject({
+        phase: "reported",
+        stateHistory: ending.stateHistory,
+      });
     });
 
     it("is lost for a worker whose reported entry was taken over", async () => {
@@ -68,9 +71,11 @@ export function settlePromises(stage: () => Stage): void {
       const { a, b } = stage();
       const held = await take(a);
       const letter = { fields, reason: "invalid_input: no", snapshot: { s: [1] }, at: 77 };
-      expect(await a.store.settle(held, { path: ["pending"], deadLetter: letter })).toBe("written");
+      expect(await a.store.settle(held, { stateHistory: ["pending"], deadLetter: letter })).toBe(
+        "written",
+      );
       const [kept] = await b.queue.deadLetters(10);
-      expect(kept).toEqual({ id: kept?.id, ...letter, path: ["pending"], deliveries: 1 });
+      expect(kept).toEqual({ id: kept?.id, ...letter, stateHistory: ["pending"], deliveries: 1 });
       expect(await b.queue.stats()).toEqual({ length: 0, pending: 0, deadLetters: 1 });
     });
 
@@ -79,7 +84,7 @@ export function settlePromises(stage: () => Stage): void {
       const held = await take(a);
       await takeOver(b);
       const letter = { fields, reason: "r", snapshot: null, at: 1 };
-      expect(await a.store.settle(held, { path: [], deadLetter: letter })).toBe("lost");
+      expect(await a.store.settle(held, { stateHistory: [], deadLetter: letter })).toBe("lost");
       expect(await b.queue.stats()).toEqual({ length: 1, pending: 1, deadLetters: 0 });
       expect(await b.store.find(key)).toMatchObject({ phase: "open" });
     });

@@ -1,7 +1,7 @@
 import { expect } from "vitest";
 import { type Job, toEnvelope } from "../../../machines/contracts/domain/job.ts";
 import type {
-  Home,
+  StepBackend,
   Delivery,
   Ending,
   Lease,
@@ -11,8 +11,8 @@ import type { StepKey } from "../../../machines/contracts/domain/record.ts";
 
 /** Two workers on one fresh store. */
 export interface Stage {
-  a: Home;
-  b: Home;
+  a: StepBackend;
+  b: StepBackend;
 }
 
 export const key: StepKey = { runId: "run_1", stepId: "stp_1" };
@@ -31,10 +31,13 @@ export const fields = { data: toEnvelope(job) };
 export const parking: Parking = {
   job,
   snapshot: { version: 1, snapshot: { value: "awaiting-approval", context: { n: 1 } } },
-  path: ["pending", "policy-check", "awaiting-approval"],
+  stateHistory: ["pending", "policy-check", "awaiting-approval"],
   wakeAt: null,
 };
-export const ending: Ending = { path: ["pending", "executing", "reported"], deadLetter: null };
+export const ending: Ending = {
+  stateHistory: ["pending", "executing", "reported"],
+  deadLetter: null,
+};
 export const result = { status: "completed", output: { text: "ünï" }, usage: null } as const;
 export const begun = { event: "begun", effect: "tool:1", at: 1 } as const;
 export const completed = {
@@ -46,31 +49,35 @@ export const completed = {
 export const hour = 3_600_000;
 export const never = new AbortController().signal;
 
-export const readOne = async (home: Home): Promise<Delivery> => {
-  const [delivery] = await home.queue.read(1, 2_000, never);
+export const readOne = async (backend: StepBackend): Promise<Delivery> => {
+  const [delivery] = await backend.queue.read(1, 2_000, never);
   if (delivery === undefined) throw new Error("expected a job on the stream");
   return delivery;
 };
-export const lease = async (home: Home, entryId: string, leaseMs = hour): Promise<Lease> => {
-  const opening = await home.store.open(entryId, key, leaseMs);
+export const lease = async (
+  backend: StepBackend,
+  entryId: string,
+  leaseMs = hour,
+): Promise<Lease> => {
+  const opening = await backend.store.open(entryId, key, leaseMs);
   if (opening.kind !== "opened") throw new Error(`expected to open it, but ${opening.kind}`);
   return opening.lease;
 };
 /** A job published, read and opened by `home`. */
-export const take = async (home: Home): Promise<Lease> =>
-  lease(home, (await publishAndRead(home)).entryId);
-export const publishAndRead = async (home: Home): Promise<Delivery> => {
-  await home.queue.publish(fields);
-  return readOne(home);
+export const take = async (backend: StepBackend): Promise<Lease> =>
+  lease(backend, (await publishAndRead(backend)).entryId);
+export const publishAndRead = async (backend: StepBackend): Promise<Delivery> => {
+  await backend.queue.publish(fields);
+  return readOne(backend);
 };
 /** `home` takes over whatever is pending, as if every lease had run out. */
-export const takeOver = async (home: Home): Promise<Delivery> => {
-  const [delivery] = await home.queue.claimStale(0, 10);
+export const takeOver = async (backend: StepBackend): Promise<Delivery> => {
+  const [delivery] = await backend.queue.claimStale(0, 10);
   if (delivery === undefined) throw new Error("expected a stale entry");
   return delivery;
 };
 
 /** Nothing is left on the stream. */
-export const expectEmpty = async ({ queue }: Home): Promise<void> => {
+export const expectEmpty = async ({ queue }: StepBackend): Promise<void> => {
   expect(await queue.stats()).toMatchObject({ length: 0, pending: 0 });
 };

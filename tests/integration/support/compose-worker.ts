@@ -3,10 +3,14 @@ import { createControlPlane } from "../../../adapters/control-plane/client.ts";
 import { watchRuns } from "../../../adapters/control-plane/watch-runs.ts";
 import { createLocalRetriever } from "../../../adapters/retrieval/local.ts";
 import { createArtifactFolder } from "../../../adapters/artifacts/folder.ts";
-import { defaultOptions, type RuntimeOptions, type StepNews } from "../../../actors/options.ts";
+import {
+  defaultOptions,
+  type RuntimeOptions,
+  type StepEventNotice,
+} from "../../../actors/options.ts";
 import type { RuntimePorts } from "../../../actors/ports.ts";
 import { type Runtime, startRuntime, systemClock } from "../../../actors/runtime.ts";
-import type { Home } from "../../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend } from "../../../machines/contracts/ports/step-backend.ts";
 import type { ModelProvider } from "../../../machines/contracts/ports/model-provider.ts";
 import type { ToolHost } from "../../../machines/contracts/ports/tool-host.ts";
 
@@ -27,27 +31,27 @@ const noModels: ModelProvider = {
 export interface TestWorker {
   runtime: Runtime;
   ports: RuntimePorts;
-  news: StepNews[];
+  notice: StepEventNotice[];
   /** Resolves when that step has ended in this worker so often. */
-  ended(stepId: string, times?: number): Promise<StepNews[]>;
+  ended(stepId: string, times?: number): Promise<StepEventNotice[]>;
   close(): Promise<void>;
 }
 
-/** A real worker over a real home and a control plane reached by HTTP. */
+/** A real worker over a real backend and a control plane reached by HTTP. */
 export function composeWorker(made: {
-  home: Home;
+  backend: StepBackend;
   controlPlane: { url: string; apiKey: string };
   artifacts: string;
   options?: Partial<RuntimeOptions>;
   ports?: Partial<RuntimePorts>;
   /** False where memory is measured. */
-  keepsNews?: boolean;
+  keepsNotices?: boolean;
 }): TestWorker {
   const api = createControlPlaneApi({ ...made.controlPlane, timeoutMs: 5_000 });
-  const news: StepNews[] = [];
+  const notice: StepEventNotice[] = [];
   const ports: RuntimePorts = {
-    queue: made.home.queue,
-    store: made.home.store,
+    queue: made.backend.queue,
+    store: made.backend.store,
     controlPlane: createControlPlane(api),
     watchRuns: (onChange, signal) => watchRuns(api, onChange, signal),
     models: noModels,
@@ -64,18 +68,18 @@ export function composeWorker(made: {
     leaseMs: 2_000,
     limits: { ...defaultOptions.limits, baseDelayMs: 20, maxDelayMs: 200 },
     ...made.options,
-    onNews: (item) => {
-      if (made.keepsNews !== false) news.push(item);
-      made.options?.onNews?.(item);
+    onStepEvent: (item) => {
+      if (made.keepsNotices !== false) notice.push(item);
+      made.options?.onStepEvent?.(item);
     },
   });
   return {
     runtime,
     ports,
-    news,
+    notice,
     async ended(stepId, times = 1) {
       for (;;) {
-        const ends = news.filter((item) => item.kind === "ended" && item.stepId === stepId);
+        const ends = notice.filter((item) => item.kind === "ended" && item.stepId === stepId);
         if (ends.length >= times) return ends;
         await new Promise((resolve) => setTimeout(resolve, 5));
       }

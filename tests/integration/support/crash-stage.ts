@@ -7,8 +7,8 @@ import { Redis } from "ioredis";
 import { createControlPlaneApi } from "../../../adapters/control-plane/api.ts";
 import { createControlPlane } from "../../../adapters/control-plane/client.ts";
 import { startEmbeddedControlPlane } from "../../../adapters/control-plane/embedded/start.ts";
-import { createRedisHome } from "../../../adapters/redis/backend.ts";
-import type { Home } from "../../../machines/contracts/ports/step-backend.ts";
+import { createRedisBackend } from "../../../adapters/redis/backend.ts";
+import type { StepBackend } from "../../../machines/contracts/ports/step-backend.ts";
 import type { Outcome } from "../../../machines/contracts/domain/failure.ts";
 import type { Reception } from "../../../machines/contracts/ports/control-plane.ts";
 import type { StepKey } from "../../../machines/contracts/domain/record.ts";
@@ -27,7 +27,7 @@ const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** A Redis room, an embedded control plane over real HTTP, a ledger, and workers in processes of their own. */
 export interface CrashStage {
-  home: Home;
+  backend: StepBackend;
   redis: Redis;
   plane: { url: string; apiKey: string };
   /** The stream's key. */
@@ -51,7 +51,11 @@ export interface CrashStage {
 export async function openCrashStage(redisUrl: string): Promise<CrashStage> {
   const prefix = `room${randomUUID().slice(0, 8)}:`;
   const folder = await mkdtemp(join(tmpdir(), "stateplane-crash-"));
-  const home = await createRedisHome({ url: redisUrl, prefix, consumer: `test-${randomUUID()}` });
+  const backend = await createRedisBackend({
+    url: redisUrl,
+    prefix,
+    consumer: `test-${randomUUID()}`,
+  });
   const redis = new Redis(redisUrl, { maxRetriesPerRequest: null });
   const plane = await startEmbeddedControlPlane({
     path: ":memory:",
@@ -59,7 +63,7 @@ export async function openCrashStage(redisUrl: string): Promise<CrashStage> {
     host: "127.0.0.1",
     apiKey,
     agents: [chaosAgent],
-    publish: (fields) => home.queue.publish(fields),
+    publish: (fields) => backend.queue.publish(fields),
     log: silent,
   });
   const api = createControlPlaneApi({ url: plane.url, apiKey, timeoutMs: 5_000 });
@@ -74,11 +78,11 @@ export async function openCrashStage(redisUrl: string): Promise<CrashStage> {
   };
   const isOver = async (keys: StepKey[]): Promise<boolean> => {
     for (const key of keys) if (!isStepEnded((await step(key)).status)) return false;
-    return (await home.queue.stats()).length === 0;
+    return (await backend.queue.stats()).length === 0;
   };
 
   return {
-    home,
+    backend,
     redis,
     plane: { url: plane.url, apiKey },
     stream: `${prefix}stream:steps`,
@@ -140,7 +144,7 @@ export async function openCrashStage(redisUrl: string): Promise<CrashStage> {
       await Promise.all(children.map((child) => child.end()));
       await api.close();
       await plane.close();
-      await home.close();
+      await backend.close();
       const keys = await redis.keys(`${prefix}*`);
       if (keys.length > 0) await redis.del(...keys);
       redis.disconnect();

@@ -127,6 +127,6 @@ export async function startTestPlane(options: Partial<EmbeddedOptions> = {}): Pr
 /** The stream's entry as a worker reads it. */
 export function soundJob(fields: Record<string, string>): Job {
   const parsed = parseJob(fields);
-  if (!parsed.sound) throw new Error(`published an unsound job: ${parsed.unsound.failure.message}`);
+  if (!parsed.valid) throw new Error(`published an invalid job: ${parsed.invalid.failure.message}`);
   return parsed.job;
 }

@@ -8,7 +8,7 @@ const program = fileURLToPath(
   ),
 );
 
-/** The reference MCP server of files, over one folder. */
+/** FerrumDeck MCP server of files, over one folder. */
 export const fileSystemServer = (folder: string): McpServer => ({
   name: "files",
   command: process.execPath,

@@ -9,12 +9,12 @@ import type { RuntimePorts } from "../../../actors/ports.ts";
 import { systemClock } from "../../../actors/runtime.ts";
 import type { JsonObject } from "../../../machines/contracts/domain/json.ts";
 import type { Clock } from "../../../machines/contracts/ports/clock.ts";
-import type { Home } from "../../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend } from "../../../machines/contracts/ports/step-backend.ts";
 import type { ToolHost } from "../../../machines/contracts/ports/tool-host.ts";
 import type { ApprovalView, StepView } from "../../../machines/contracts/wire/views.ts";
 import { composeWorker, type TestWorker } from "./compose-worker.ts";
 import { agent, apiKey, startTestPlane, type TestPlane } from "./embedded-control-plane.ts";
-import type { HomeFactory } from "./homes.ts";
+import type { BackendFactory } from "./backends.ts";
 import { value } from "./value.ts";
 
 const { signal } = new AbortController();
@@ -22,14 +22,14 @@ const { signal } = new AbortController();
 /** A control plane that asks people, as many workers as the test starts, and a tool that counts its calls. */
 export interface HumanScene {
   plane: TestPlane;
-  home: Home;
+  backend: StepBackend;
   /** What the tools were really called with, in order. */
   calls: { name: string; input: JsonObject }[];
   clock: Clock;
-  /** @param wrap ports to put in place of the worker's own, made over its home */
+  /** @param wrap ports to put in place of the worker's own, made over its backend */
   worker(
     options?: Partial<RuntimeOptions>,
-    wrap?: (own: Home) => Partial<RuntimePorts>,
+    wrap?: (own: StepBackend) => Partial<RuntimePorts>,
   ): Promise<TestWorker>;
   /** A run of these steps; the ids of its steps. */
   run(steps: PlannedStep[]): Promise<{ runId: string; stepIds: string[] }>;
@@ -52,28 +52,28 @@ export const writeStep = (input: JsonObject, more: Partial<PlannedStep> = {}): P
   ...more,
 });
 
-export async function humanScene(homes: HomeFactory): Promise<HumanScene> {
+export async function humanScene(backends: BackendFactory): Promise<HumanScene> {
   const room = `room${randomUUID().slice(0, 8)}`;
   const folder = await mkdtemp(join(tmpdir(), "stateplane-human-"));
-  const home = await homes.home(room);
+  const backend = await backends.backend(room);
   let passed = 0;
   const clock: Clock = { ...systemClock, now: () => Date.now() + passed };
   const plane = await startTestPlane({
-    publish: async (fields) => home.queue.publish(fields),
+    publish: async (fields) => backend.queue.publish(fields),
     now: clock.now,
     agents: [{ ...agent, allowedTools: ["read", "write"], approvalRequiredTools: ["write"] }],
   });
   const calls: HumanScene["calls"] = [];
-  const opened: { home: Home; worker: TestWorker }[] = [];
+  const opened: { backend: StepBackend; worker: TestWorker }[] = [];
   return {
     plane,
-    home,
+    backend,
     calls,
     clock,
     async worker(options = {}, wrap = () => ({})) {
-      const own = await homes.home(room);
+      const own = await backends.backend(room);
       const worker = composeWorker({
-        home: own,
+        backend: own,
         controlPlane: { url: plane.url, apiKey },
         artifacts: folder,
         options: {
@@ -82,7 +82,7 @@ export async function humanScene(homes: HomeFactory): Promise<HumanScene> {
         },
         ports: { tools: countingTools(calls), clock, ...wrap(own) },
       });
-      opened.push({ home: own, worker });
+      opened.push({ backend: own, worker });
       return worker;
     },
     async run(steps) {
@@ -117,19 +117,19 @@ export async function humanScene(homes: HomeFactory): Promise<HumanScene> {
       ),
     idle: () =>
       vi.waitFor(
-        async () => expect(await home.queue.stats()).toMatchObject({ length: 0, pending: 0 }),
+        async () => expect(await backend.queue.stats()).toMatchObject({ length: 0, pending: 0 }),
         { timeout: 10_000, interval: 10 },
       ),
     pass: (ms) => {
       passed += ms;
     },
     async close() {
-      for (const { worker, home: own } of opened) {
+      for (const { worker, backend: own } of opened) {
         await worker.close();
         await own.close();
       }
       await plane.close();
-      await home.close();
+      await backend.close();
       await rm(folder, { recursive: true, force: true });
     },
   };

@@ -60,7 +60,7 @@ interface Known {
 }
 
 /**
- * Answers as the reference gateway does (wire contract 1.2 to 1.5), its faults included: no extensions, statuses
+ * Answers as FerrumDeck's gateway does (wire contract 1.2 to 1.5), its faults included: no extensions, statuses
  * without underscores, later results overwrite earlier ones, a tool that is not allowed blocks the run. Runs
  * `run_…` and steps `stp_…` are known as soon as they are named; other ids are not.
  */
@@ -172,7 +172,7 @@ function gateway(request: SeenRequest, known: Known): GatewayAnswer {
 
 const missingProject = error(400, "BAD_REQUEST", "missing field `project_id`");
 
-/** Nothing in the reference ever creates one. */
+/** Nothing in FerrumDeck ever creates one. */
 const approvals = (method: string, id: string) =>
   method === "GET" && id === ""
     ? ok([])

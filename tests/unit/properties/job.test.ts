@@ -45,7 +45,7 @@ describe("a stream entry, whatever it holds", () => {
   it("is the job it was written from: reading an envelope undoes writing it [job.round-trip]", () => {
     fc.assert(
       fc.property(jobs, (job) => {
-        expect(parseJob({ data: toEnvelope(job) })).toEqual({ sound: true, job });
+        expect(parseJob({ data: toEnvelope(job) })).toEqual({ valid: true, job });
       }),
     );
   });
@@ -67,7 +67,7 @@ describe("a stream entry, whatever it holds", () => {
           span_id: job.spanId,
         };
         for (const [key, value] of Object.entries(scope)) if (value !== null) fields[key] = value;
-        expect(parseJob(fields)).toEqual({ sound: true, job: { ...job, createdAt: null } });
+        expect(parseJob(fields)).toEqual({ valid: true, job: { ...job, createdAt: null } });
       }),
     );
   });
@@ -77,12 +77,12 @@ describe("a stream entry, whatever it holds", () => {
     fc.assert(
       fc.property(garbage, (fields) => {
         const parsed = parseJob(fields);
-        if (parsed.sound) {
+        if (parsed.valid) {
           expect(parsed.job.runId).not.toBe("");
           expect(stepTypes).toContain(parsed.job.stepType);
           return;
         }
-        const { failure, runId, stepId } = parsed.unsound;
+        const { failure, runId, stepId } = parsed.invalid;
         expect(failure).toMatchObject({ kind: "invalid_job", retryable: false });
         expect(failure.message).toMatch(/data|payload|run_id|step_id|step_type|input|context/);
         expect(failure.message.length).toBeLessThan(2_000);
@@ -101,8 +101,8 @@ describe("a stream entry, whatever it holds", () => {
         const envelope = toEnvelope({ ...job, stepType: stepType as never });
         const { runId, stepId } = job;
         expect(parseJob({ data: envelope })).toMatchObject({
-          sound: false,
-          unsound: { runId, stepId },
+          valid: false,
+          invalid: { runId, stepId },
         });
       }),
     );

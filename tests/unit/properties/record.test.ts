@@ -15,7 +15,7 @@ const record: StepRecord = {
   snapshot: null,
   result: null,
   journal: [],
-  path: [],
+  stateHistory: [],
   wakeAt: null,
 };
 const sound = {

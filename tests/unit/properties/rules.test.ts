@@ -24,12 +24,12 @@ describe("a delay before the next try", () => {
     .tuple(fc.integer({ min: 1, max: 10_000 }), fc.integer({ min: 1, max: 100_000 }))
     .map(([baseDelayMs, more]) => ({ baseDelayMs, maxDelayMs: baseDelayMs + more }));
   const attempts = fc.integer({ min: 1, max: 10_000 });
-  const chance = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+  const jitter = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 
   it("is never shorter than asked for, and never longer than the longest unless asked [retry.bounds]", () => {
     const asked = fc.option(fc.nat({ max: 1_000_000 }));
     fc.assert(
-      fc.property(limits, attempts, chance, asked, (limit, attempt, drawn, retryAfterMs) => {
+      fc.property(limits, attempts, jitter, asked, (limit, attempt, drawn, retryAfterMs) => {
         const failure = retryable("unavailable", "away", retryAfterMs ?? undefined);
         const delay = retryDelay(failure, attempt, drawn, limit);
         expect(delay).toBeGreaterThanOrEqual(retryAfterMs ?? 0);
@@ -134,11 +134,11 @@ describe("a digest", () => {
           resolvedBy: null,
         };
         const context = { ...key, job: sampleJob, verdict: null, grants: [grant] };
-        expect(permission(context, action).granted).toBe(true);
+        expect(permission(context, action).allowed).toBe(true);
         const isSame = digestOf(shown) === digestOf(done);
-        expect(permission(context, { ...action, input: done }).granted).toBe(isSame);
+        expect(permission(context, { ...action, input: done }).allowed).toBe(isSame);
         if (stepId !== key.stepId) {
-          expect(permission({ ...context, stepId }, action).granted).toBe(false);
+          expect(permission({ ...context, stepId }, action).allowed).toBe(false);
         }
       }),
     );

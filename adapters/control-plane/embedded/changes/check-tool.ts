@@ -12,7 +12,7 @@ const events = { allow: "policy.allowed", ask: "policy.approval_required", deny:
 
 /**
  * Decides one tool call by the lists of the run's agent version, and keeps the decision: the input only as its
- * SHA-256, since it may hold anything. Unlike the reference's, a denial leaves the run alive.
+ * SHA-256, since it may hold anything. Unlike FerrumDeck's, a denial leaves the run alive.
  *
  * @throws ApiError 404 for an unknown run
  */

@@ -24,7 +24,7 @@ export interface RunRequest {
   version: string | null;
   input: Json;
   config: JsonObject | null;
-  /** Null for the reference's ordinary run of one `llm` step. */
+  /** Null for FerrumDeck's ordinary run of one `llm` step. */
   steps: PlannedStep[] | null;
   trace: { traceId: string; spanId: string } | null;
 }
@@ -86,7 +86,7 @@ function findVersion(store: Store, agentKey: string, versionId: string | null): 
   return version;
 }
 
-/** The reference drops an input that is no object; a plain text is clearly the task. */
+/** FerrumDeck drops an input that is no object; a plain text is clearly the task. */
 function ordinaryStep(input: Json): PlannedStep {
   const object = typeof input === "string" ? { task: input } : input;
   if (!isJsonObject(object)) throw new ApiError(422, "input: expected an object or a text");
@@ -127,7 +127,7 @@ function newStep(run: Run, version: AgentVersion, plan: PlannedStep, number: num
 
 /**
  * The input of a step's job: the caller's own, with the agent version's settings where the step's type has a
- * use for them. The reference lets the caller override all of them; here system prompt, model and tools are the
+ * use for them. FerrumDeck lets the caller override all of them; here system prompt, model and tools are the
  * version's, and the caller's only where the version has none.
  */
 export function jobInput(version: AgentVersion, type: StepType, input: JsonObject): JsonObject {

@@ -49,7 +49,7 @@ export function agentRoutes({ apply, store, now }: Plane): Hono {
       slug: body.slug,
       name: body.name,
       description: body.description ?? null,
-      // The reference leaves it a draft for ever, so that its own list never shows it.
+      // FerrumDeck leaves it a draft for ever, so that its own list never shows it.
       status: "active",
       createdAt: now(),
     };
@@ -108,7 +108,7 @@ function toVersion(body: typeof newVersion.infer, agent: Agent, now: number): Ag
   };
 }
 
-/** The reference's own limits of an agent version, in the words of a budget. */
+/** FerrumDeck's own limits of an agent version, in the words of a budget. */
 function referenceLimits(body: typeof newVersion.infer): Partial<Budget> {
   const { max_tokens, max_tool_calls, max_wall_time_secs, max_cost_cents } = body;
   return {

@@ -54,7 +54,7 @@ export function approvalRoutes({ apply, store }: Plane): Hono {
   return app;
 }
 
-/** ApprovalResponse (wire contract 1.3), with the digest of what was shown. */
+/** ApprovalResponse, with the digest of what was shown. */
 export function approvalResponse(approval: Approval) {
   return {
     id: approval.id,

@@ -40,7 +40,7 @@ export function eventRoutes({ events }: Plane): Hono {
 }
 
 const version = "0.1.0";
-/** What goes beyond the reference; see `Extension` of the control plane's port. `steps`: runs that name their steps. */
+/** What goes beyond FerrumDeck; see `Extension` of the control plane's port. `steps`: runs that name their steps. */
 const extensions = ["idempotent-results", "approvals", "events", "steps"];
 
 /** `/health` and `/ready`, which need no key. */

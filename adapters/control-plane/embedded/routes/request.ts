@@ -6,12 +6,21 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { Json } from "../../../../machines/contracts/domain/json.ts";
 import type { Page } from "../store.ts";
 
+const codes = {
+  400: "BAD_REQUEST",
+  401: "UNAUTHORIZED",
+  404: "NOT_FOUND",
+  409: "CONFLICT",
+  422: "VALIDATION_ERROR",
+  500: "INTERNAL_ERROR",
+} as const satisfies Partial<Record<ContentfulStatusCode, string>>;
+
 /** Thrown by a route or a change: the request is refused, and what the change had written is undone. */
 export class ApiError extends Error {
   readonly status: keyof typeof codes;
   readonly code: string;
 
-  /** @param code the wire's word; by default the one that goes with the status (wire contract 1.2) */
+  /** @param code the wire's word; by default the one that goes with the status */
   constructor(status: keyof typeof codes, message: string, code: string = codes[status]) {
     super(message);
     this.name = "ApiError";
@@ -69,7 +78,7 @@ function readWhole(c: Context, name: string, usual: number, least: number, most:
   throw new ApiError(422, `${name}: expected a whole number from ${least} to ${most}`);
 }
 
-/** Epoch milliseconds as the wire has times (wire contract 1.2). */
+/** Epoch milliseconds as the wire has times. */
 export function rfc3339<T extends number | null>(ms: T): T extends null ? string | null : string;
 export function rfc3339(ms: number | null): string | null {
   return ms === null ? null : new Date(ms).toISOString();
@@ -80,7 +89,7 @@ const maxSize = 2 * 1024 * 1024;
 const mostDrained = 64 * 1024 * 1024;
 const tooLarge = new ApiError(400, `Invalid JSON: length limit exceeded (${maxSize} bytes)`);
 
-/** The reference's limit, two mebibytes, refused in its words (wire contract 1.2). */
+/** FerrumDeck's limit, two mebibytes, refused in its words. */
 export function limitBody(): MiddlewareHandler {
   return bodyLimit({
     maxSize,
@@ -103,7 +112,7 @@ async function drain(body: ReadableStream<Uint8Array> | null): Promise<void> {
 
 const digest = (text: string) => createHash("sha256").update(text).digest();
 
-/** Lets in who brings the key, as `Bearer` or `ApiKey` (wire contract 1.2), compared in constant time. */
+/** Lets in who brings the key, as `Bearer` or `ApiKey`, compared in constant time. */
 export function authorize(apiKey: string): MiddlewareHandler {
   const expected = digest(apiKey);
   return async (c, next) => {
@@ -115,12 +124,3 @@ export function authorize(apiKey: string): MiddlewareHandler {
     await next();
   };
 }
-
-const codes = {
-  400: "BAD_REQUEST",
-  401: "UNAUTHORIZED",
-  404: "NOT_FOUND",
-  409: "CONFLICT",
-  422: "VALIDATION_ERROR",
-  500: "INTERNAL_ERROR",
-} as const satisfies Partial<Record<ContentfulStatusCode, string>>;

@@ -97,7 +97,7 @@ function readStatus(text: string | undefined): RunStatus | null {
 
 const microsPerCent = 10_000;
 
-/** RunResponse (wire contract 1.3), and what the reference leaves out: agent, tenant, reason, error, trace. */
+/** RunResponse, and what FerrumDeck leaves out: agent, tenant, reason, error, trace. */
 export function runResponse(run: Run) {
   return {
     id: run.id,
@@ -109,7 +109,7 @@ export function runResponse(run: Run) {
     input_tokens: run.inputTokens,
     output_tokens: run.outputTokens,
     tool_calls: run.toolCalls,
-    // Rounded up, as the reference does; once for the run, not once a step.
+    // Rounded up, as FerrumDeck does; once for the run, not once a step.
     cost_cents: Math.ceil(run.costMicros / microsPerCent),
     created_at: rfc3339(run.createdAt),
     started_at: rfc3339(run.startedAt),

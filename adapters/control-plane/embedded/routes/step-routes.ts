@@ -76,7 +76,7 @@ function readFence(c: Context): number | null {
   throw new ApiError(400, "X-Stateplane-Fence: expected a whole number");
 }
 
-/** StepResponse (wire contract 1.3), with the step's name and start beside. */
+/** StepResponse, with the step's name and start beside. */
 export function stepResponse(step: Step) {
   return {
     id: step.id,

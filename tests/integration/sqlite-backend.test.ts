@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../actors/runtime.ts";
-import { createSqliteHome } from "../../adapters/sqlite/backend.ts";
+import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import type { Clock } from "../../machines/contracts/ports/clock.ts";
 import {
   ending,
@@ -55,24 +55,24 @@ describe("time", () => {
 
   it("is the clock's alone: leases, memory of reported steps and waits", async () => {
     const { clock, advance, waiting } = stillClock();
-    const home = await createSqliteHome({ path, consumer: "a", clock });
-    const { entryId } = await take(home);
-    expect(await home.queue.claimStale(1_000, 1)).toEqual([]);
+    const backend = await createSqliteBackend({ path, consumer: "a", clock });
+    const { entryId } = await take(backend);
+    expect(await backend.queue.claimStale(1_000, 1)).toEqual([]);
     advance(999);
-    expect(await home.queue.claimStale(1_000, 1)).toEqual([]);
+    expect(await backend.queue.claimStale(1_000, 1)).toEqual([]);
     advance(1);
-    expect(await home.queue.claimStale(1_000, 1)).toMatchObject([{ entryId, deliveries: 2 }]);
-    await home.store.settle(await lease(home, entryId), ending);
+    expect(await backend.queue.claimStale(1_000, 1)).toMatchObject([{ entryId, deliveries: 2 }]);
+    await backend.store.settle(await lease(backend, entryId), ending);
 
     advance(24 * 3_600_000 - 1);
-    expect(await home.store.wakeDue(0, 1)).toBe(0);
-    expect(await home.store.find(key)).toMatchObject({ phase: "reported" });
+    expect(await backend.store.wakeDue(0, 1)).toBe(0);
+    expect(await backend.store.find(key)).toMatchObject({ phase: "reported" });
     advance(1);
-    await home.store.wakeDue(0, 1);
-    expect(await home.store.find(key)).toBeNull();
+    await backend.store.wakeDue(0, 1);
+    expect(await backend.store.find(key)).toBeNull();
 
     let read: unknown = "still waiting";
-    const reading = home.queue.read(1, 500, never).then((deliveries) => (read = deliveries));
+    const reading = backend.queue.read(1, 500, never).then((deliveries) => (read = deliveries));
     advance(499);
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(read).toBe("still waiting");
@@ -81,13 +81,13 @@ describe("time", () => {
     await reading;
     expect(read).toEqual([]);
     expect(waiting()).toBe(0);
-    await home.close();
+    await backend.close();
   });
 
   it("need not pass for a reader to be woken by its own process, by any way back to the stream", async () => {
     const { clock } = stillClock();
-    const a = await createSqliteHome({ path, consumer: "a", clock });
-    const b = await createSqliteHome({ path, consumer: "b", clock });
+    const a = await createSqliteBackend({ path, consumer: "a", clock });
+    const b = await createSqliteBackend({ path, consumer: "b", clock });
     const published = b.queue.read(1, 1_000, never);
     await a.queue.publish(fields);
     const [first] = await published;
@@ -99,7 +99,7 @@ describe("time", () => {
     const letter = { fields, reason: "r", snapshot: null, at: 1 };
     const held = await lease(a, second?.entryId ?? "");
     const retried = b.queue.read(1, 1_000, never);
-    await a.store.settle(held, { path: [], deadLetter: letter });
+    await a.store.settle(held, { stateHistory: [], deadLetter: letter });
     await a.queue.retryDeadLetter((await a.queue.deadLetters(1))[0]?.id ?? "");
     expect(await retried).toHaveLength(1);
     await a.close();
@@ -110,13 +110,13 @@ describe("time", () => {
 describe("a file", () => {
   it("keeps everything over a close, and another process's jobs are seen soon", async () => {
     const path = join(directory, "steps.db");
-    const first = await createSqliteHome({ path, consumer: "a", clock: systemClock });
+    const first = await createSqliteBackend({ path, consumer: "a", clock: systemClock });
     await first.store.park(await take(first), { ...parking, wakeAt: 1 });
     await first.close();
-    const second = await createSqliteHome({ path, consumer: "b", clock: systemClock });
+    const second = await createSqliteBackend({ path, consumer: "b", clock: systemClock });
     expect(second.describe).toBe(`SQLite in ${path}`);
     const reading = second.queue.read(1, 10_000, never);
-    expect(await run(`await home.store.wakeDue(1, 10)`, path)).toBe("");
+    expect(await run(`await backend.store.wakeDue(1, 10)`, path)).toBe("");
     expect((await reading)[0]?.fields).toEqual(fields);
     await second.close();
   });
@@ -124,14 +124,14 @@ describe("a file", () => {
   it("is shared by processes that start at once: every job goes to one of them", async () => {
     const path = join(directory, "steps.db");
     const program = `
-      for (let n = 0; n < 50; n += 1) await home.queue.publish({ data: String(n) });
+      for (let n = 0; n < 50; n += 1) await backend.queue.publish({ data: String(n) });
       for (;;) {
-        const read = await home.queue.read(7, 300, new AbortController().signal);
+        const read = await backend.queue.read(7, 300, new AbortController().signal);
         if (read.length === 0) break;
         for (const { entryId } of read) {
           const step = { runId: "r", stepId: entryId };
-          const { lease } = await home.store.open(entryId, step, 60000);
-          await home.store.settle(lease, { path: [], deadLetter: null });
+          const { lease } = await backend.store.open(entryId, step, 60000);
+          await backend.store.settle(lease, { stateHistory: [], deadLetter: null });
           process.stdout.write(entryId + "\\n");
         }
       }`;
@@ -139,35 +139,35 @@ describe("a file", () => {
     const done = outputs.flatMap((text) => text.trim().split("\n"));
     expect(done).toHaveLength(150);
     expect(new Set(done).size).toBe(150);
-    const home = await createSqliteHome({ path, consumer: "last", clock: systemClock });
-    expect(await home.queue.stats()).toEqual({ length: 0, pending: 0, deadLetters: 0 });
-    await home.close();
+    const backend = await createSqliteBackend({ path, consumer: "last", clock: systemClock });
+    expect(await backend.queue.stats()).toEqual({ length: 0, pending: 0, deadLetters: 0 });
+    await backend.close();
   });
 
   it("loses nothing when a process is killed at work: its steps are taken over", async () => {
     const path = join(directory, "steps.db");
     const program = `
       const never = new AbortController().signal;
-      await home.queue.publish(${JSON.stringify(fields)});
-      const [{ entryId }] = await home.queue.read(1, 0, never);
-      const { lease } = await home.store.open(entryId, ${JSON.stringify(key)}, 60000);
-      await home.store.append(lease, [{ event: "begun", effect: "e", at: 1 }]);
+      await backend.queue.publish(${JSON.stringify(fields)});
+      const [{ entryId }] = await backend.queue.read(1, 0, never);
+      const { lease } = await backend.store.open(entryId, ${JSON.stringify(key)}, 60000);
+      await backend.store.append(lease, [{ event: "begun", effect: "e", at: 1 }]);
       process.kill(process.pid, "SIGKILL");`;
     await run(program, path);
-    const home = await createSqliteHome({ path, consumer: "next", clock: systemClock });
-    const [taken] = await home.queue.claimStale(0, 1);
-    expect(await home.store.open(taken?.entryId ?? "", key, 1)).toMatchObject({
+    const backend = await createSqliteBackend({ path, consumer: "next", clock: systemClock });
+    const [taken] = await backend.queue.claimStale(0, 1);
+    expect(await backend.store.open(taken?.entryId ?? "", key, 1)).toMatchObject({
       kind: "opened",
       lease: { fence: 2 },
       record: { journal: [{ event: "begun", effect: "e", at: 1 }] },
     });
-    await home.close();
+    await backend.close();
   });
 });
 
 it("in memory without a name is nobody else's", async () => {
   const open = (consumer: string) =>
-    createSqliteHome({ path: ":memory:", consumer, clock: systemClock });
+    createSqliteBackend({ path: ":memory:", consumer, clock: systemClock });
   const [a, b] = await Promise.all([open("a"), open("b")]);
   await a.queue.publish(fields);
   expect(await b.queue.read(1, 0, never)).toEqual([]);
@@ -181,12 +181,12 @@ it("in memory without a name is nobody else's", async () => {
 async function run(program: string, path: string): Promise<string> {
   const url = (file: string) => JSON.stringify(new URL(file, import.meta.url).href);
   const source = `
-    const { createSqliteHome } = await import(${url("../../adapters/sqlite/home.ts")});
+    const { createSqliteBackend } = await import(${url("../../adapters/sqlite/backend.ts")});
     const { systemClock: clock } = await import(${url("../../actors/system-clock.ts")});
     const options = { path: ${JSON.stringify(path)}, consumer: "p" + process.pid, clock };
-    const home = await createSqliteHome(options);
+    const backend = await createSqliteBackend(options);
     ${program}
-    await home.close();`;
+    await backend.close();`;
   const child = spawn(process.execPath, ["--input-type=module", "-e", source], {
     stdio: ["ignore", "pipe", "inherit"],
   });

@@ -1,20 +1,20 @@
 import { randomUUID } from "node:crypto";
-import { createRedisHome } from "../../../adapters/redis/backend.ts";
-import { createSqliteHome } from "../../../adapters/sqlite/backend.ts";
+import { createRedisBackend } from "../../../adapters/redis/backend.ts";
+import { createSqliteBackend } from "../../../adapters/sqlite/backend.ts";
 import { systemClock } from "../../../actors/runtime.ts";
-import type { Home } from "../../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend } from "../../../machines/contracts/ports/step-backend.ts";
 import { startTestRedis, type TestRedis } from "./redis.ts";
 
-/** Makes homes that share one store, private to the test: as many workers as the test likes. */
-export interface HomeFactory {
+/** Makes backends that share one store, private to the test: as many workers as the test likes. */
+export interface BackendFactory {
   name: string;
   start(): Promise<void>;
   /** Another worker's view of the same store; `room` keeps tests apart. */
-  home(room: string): Promise<Home>;
+  backend(room: string): Promise<StepBackend>;
   stop(): Promise<void>;
 }
 
-export function redisHomes(): HomeFactory & { server(): TestRedis } {
+export function redisBackends(): BackendFactory & { server(): TestRedis } {
   let redis: TestRedis | undefined;
   const server = () => {
     if (redis === undefined) throw new Error("the test's Redis was not started");
@@ -26,9 +26,9 @@ export function redisHomes(): HomeFactory & { server(): TestRedis } {
     start: async () => {
       redis = await startTestRedis();
     },
-    home: (room) => {
+    backend: (room) => {
       const consumer = `test-${randomUUID()}`;
-      return createRedisHome({ url: server().url, prefix: `${room}:`, consumer });
+      return createRedisBackend({ url: server().url, prefix: `${room}:`, consumer });
     },
     stop: async () => {
       await redis?.stop();
@@ -36,12 +36,12 @@ export function redisHomes(): HomeFactory & { server(): TestRedis } {
   };
 }
 
-export function sqliteHomes(): HomeFactory {
+export function sqliteBackends(): BackendFactory {
   return {
     name: "SQLite",
     start: async () => {},
-    home: (room) =>
-      createSqliteHome({
+    backend: (room) =>
+      createSqliteBackend({
         path: `file:${room}?mode=memory&cache=shared`,
         consumer: `test-${randomUUID()}`,
         clock: systemClock,

@@ -2,12 +2,12 @@ import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { createRedisHome } from "../../adapters/redis/backend.ts";
+import { createRedisBackend } from "../../adapters/redis/backend.ts";
 import { keysOf, bindScript } from "../../adapters/redis/keys.ts";
 import { forgetConsumers } from "../../adapters/redis/queue-scripts.ts";
 import { toEnvelope } from "../../machines/contracts/domain/job.ts";
 import { InvalidSetting, StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
-import type { Home } from "../../machines/contracts/ports/step-backend.ts";
+import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import {
   begun,
   ending,
@@ -28,7 +28,7 @@ const prefix = "fd:queue:";
 const keys = keysOf(prefix);
 let server: TestRedis;
 let redis: Redis;
-let home: Home;
+let backend: StepBackend;
 
 beforeAll(async () => {
   server = await startTestRedis();
@@ -40,28 +40,28 @@ afterAll(async () => {
 });
 beforeEach(async () => {
   await redis.flushall();
-  home = await createRedisHome({ url: server.url, prefix, consumer: "worker-1" });
+  backend = await createRedisBackend({ url: server.url, prefix, consumer: "worker-1" });
 });
 afterEach(async () => {
-  await home.close();
+  await backend.close();
 });
 
 describe("the wire contract", () => {
   it("reads what the gateway publishes: its stream, its group made at `$`, its one field", async () => {
     await redis.xgroup("CREATE", "fd:queue:stream:steps", "steps-workers", "$", "MKSTREAM");
     await redis.xadd("fd:queue:stream:steps", "*", "data", toEnvelope(job));
-    expect((await readOne(home)).fields).toEqual({ data: toEnvelope(job) });
+    expect((await readOne(backend)).fields).toEqual({ data: toEnvelope(job) });
     const pending = await redis.xpending("fd:queue:stream:steps", "steps-workers");
     expect(pending[0]).toBe(1);
   });
 
   it("reads what was published before anyone made the group", async () => {
     await redis.xadd("fd:queue:stream:steps", "*", "data", "early");
-    expect((await readOne(home)).fields).toEqual({ data: "early" });
+    expect((await readOne(backend)).fields).toEqual({ data: "early" });
   });
 
   it("leaves neither entries nor pending rows behind a settled step", async () => {
-    await home.store.settle(await take(home), ending);
+    await backend.store.settle(await take(backend), ending);
     expect(await redis.xlen(keys.stream)).toBe(0);
     expect((await redis.xpending(keys.stream, "steps-workers"))[0]).toBe(0);
     expect((await redis.keys("*")).sort()).toEqual([keys.record(key), keys.stream].sort());
@@ -71,76 +71,76 @@ describe("the wire contract", () => {
 
 describe("a server that lost everything", () => {
   it("is healed by a reader that waits", async () => {
-    const reading = home.queue.read(1, 5_000, never);
+    const reading = backend.queue.read(1, 5_000, never);
     await sleep(50);
     await redis.flushall();
     await sleep(50);
     await redis.xadd(keys.stream, "*", "data", "after");
     const read = await reading;
-    const later = read.length > 0 ? read : await home.queue.read(1, 2_000, never);
+    const later = read.length > 0 ? read : await backend.queue.read(1, 2_000, never);
     expect(later).toMatchObject([{ fields: { data: "after" } }]);
   });
 
   it("is healed by a claim, and every lease from before is lost", async () => {
-    const lease = await take(home);
+    const lease = await take(backend);
     await redis.flushall();
-    expect(await home.queue.renew([lease.entryId])).toEqual([lease.entryId]);
-    expect(await home.store.append(lease, [begun])).toBe("lost");
-    expect(await home.store.open(lease.entryId, key, hour)).toEqual({ kind: "lost" });
-    expect(await home.queue.stats()).toEqual({ length: 0, pending: 0, deadLetters: 0 });
+    expect(await backend.queue.renew([lease.entryId])).toEqual([lease.entryId]);
+    expect(await backend.store.append(lease, [begun])).toBe("lost");
+    expect(await backend.store.open(lease.entryId, key, hour)).toEqual({ kind: "lease-lost" });
+    expect(await backend.queue.stats()).toEqual({ length: 0, pending: 0, deadLetters: 0 });
     await redis.flushall();
-    expect(await home.queue.claimStale(0, 10)).toEqual([]);
+    expect(await backend.queue.claimStale(0, 10)).toEqual([]);
     const groups = await redis.xinfo("GROUPS", keys.stream);
     expect(groups).toHaveLength(1);
   });
 
   it("gets its scripts again when only those were flushed", async () => {
-    const lease = await take(home);
+    const lease = await take(backend);
     await redis.script("FLUSH");
-    const writes = Array.from({ length: 20 }, () => home.store.append(lease, [begun]));
+    const writes = Array.from({ length: 20 }, () => backend.store.append(lease, [begun]));
     expect(new Set(await Promise.all(writes))).toEqual(new Set(["written"]));
-    expect(await home.store.settle(lease, ending)).toBe("written");
+    expect(await backend.store.settle(lease, ending)).toBe("written");
   });
 });
 
 describe("entries that somebody deleted", () => {
   it("are acknowledged away when claimed, and do not come back", async () => {
-    const gone = await take(home);
-    await home.queue.publish(fields);
-    const kept = await readOne(home);
+    const gone = await take(backend);
+    await backend.queue.publish(fields);
+    const kept = await readOne(backend);
     await redis.xdel(keys.stream, gone.entryId);
-    const taken = await home.queue.claimStale(0, 10);
+    const taken = await backend.queue.claimStale(0, 10);
     expect(taken).toEqual([{ ...kept, deliveries: 2 }]);
     expect((await redis.xpending(keys.stream, "steps-workers"))[0]).toBe(1);
   });
 
   it("are lost when their lease is renewed", async () => {
-    const gone = await take(home);
+    const gone = await take(backend);
     await redis.xdel(keys.stream, gone.entryId);
-    expect(await home.queue.renew([gone.entryId])).toEqual([gone.entryId]);
+    expect(await backend.queue.renew([gone.entryId])).toEqual([gone.entryId]);
   });
 });
 
 describe("moves run again because a reply was lost", () => {
   it("append nothing twice, and end a lease once", async () => {
-    const lease = await take(home);
-    await home.store.append(lease, [begun]);
-    await home.store.append(lease, [begun]);
-    expect((await home.store.find(key))?.journal).toEqual([begun]);
-    expect(await home.store.park(lease, parking)).toBe("written");
-    expect(await home.store.park(lease, parking)).toBe("written");
-    const again = await take(home);
-    expect(await home.store.park(lease, parking)).toBe("lost");
-    expect(await home.store.settle(again, ending)).toBe("written");
-    expect(await home.store.settle(again, ending)).toBe("written");
-    expect(await home.queue.stats()).toMatchObject({ length: 0, pending: 0 });
+    const lease = await take(backend);
+    await backend.store.append(lease, [begun]);
+    await backend.store.append(lease, [begun]);
+    expect((await backend.store.find(key))?.journal).toEqual([begun]);
+    expect(await backend.store.park(lease, parking)).toBe("written");
+    expect(await backend.store.park(lease, parking)).toBe("written");
+    const again = await take(backend);
+    expect(await backend.store.park(lease, parking)).toBe("lost");
+    expect(await backend.store.settle(again, ending)).toBe("written");
+    expect(await backend.store.settle(again, ending)).toBe("written");
+    expect(await backend.queue.stats()).toMatchObject({ length: 0, pending: 0 });
   });
 });
 
 describe("a record that someone else wrote in", () => {
   it("comes back as the data it is", async () => {
-    const lease = await take(home);
-    await home.store.append(lease, [begun]);
+    const lease = await take(backend);
+    await backend.store.append(lease, [begun]);
     await redis.rpush(keys.journal(key), "{broken");
     await redis.hset(keys.record(key), {
       snapshot: "not json ☃",
@@ -150,7 +150,7 @@ describe("a record that someone else wrote in", () => {
       phase: "asleep",
       stranger: "x",
     });
-    expect(await home.store.find(key)).toEqual({
+    expect(await backend.store.find(key)).toEqual({
       ...key,
       phase: "open",
       fence: 1,
@@ -171,25 +171,25 @@ const names = async () => {
 
 describe("consumers", () => {
   it("leave the group when they close, unless they still own something", async () => {
-    const other = await createRedisHome({ url: server.url, prefix, consumer: "worker-2" });
-    await home.queue.publish(fields);
+    const other = await createRedisBackend({ url: server.url, prefix, consumer: "worker-2" });
+    await backend.queue.publish(fields);
     await readOne(other);
-    await home.store.settle(await take(home), ending);
+    await backend.store.settle(await take(backend), ending);
     expect(await names()).toEqual(["worker-1", "worker-2"]);
-    await home.close();
+    await backend.close();
     await other.close();
     expect(await names()).toEqual(["worker-2"]);
     expect((await redis.xpending(keys.stream, "steps-workers"))[0]).toBe(1);
   });
 
   it("are forgotten when they died, but not with entries of theirs, nor who was just seen", async () => {
-    const lease = await take(home);
+    const lease = await take(backend);
     for (const name of ["dead", "busy"]) {
       await redis.xgroup("CREATECONSUMER", keys.stream, "steps-workers", name);
     }
     await redis.xclaim(keys.stream, "steps-workers", "busy", 0, lease.entryId);
     await sleep(150);
-    await home.queue.claimStale(hour, 1);
+    await backend.queue.claimStale(hour, 1);
     expect(await names()).toEqual(["busy", "dead", "worker-1"]);
     await redis.xgroup("CREATECONSUMER", keys.stream, "steps-workers", "new");
     // The queue's own bound is a minute at least: the script is asked with a shorter one.
@@ -202,21 +202,21 @@ describe("a connection that fails", () => {
   it("is taken up again after the server's restart, with the moves that waited, and prints nothing", async () => {
     const printed = vi.spyOn(process.stderr, "write");
     const warned = vi.spyOn(console, "warn");
-    const lease = await take(home);
-    const reading = home.queue.read(1, 30_000, never);
+    const lease = await take(backend);
+    const reading = backend.queue.read(1, 30_000, never);
     const started = performance.now();
     const restarting = server.restart();
     await sleep(30);
     const during = Array.from({ length: 50 }, (_, at) =>
-      home.store.append(lease, [{ event: "begun", effect: "e", at }]),
+      backend.store.append(lease, [{ event: "begun", effect: "e", at }]),
     );
     await restarting;
     expect(new Set(await Promise.all(during))).toEqual(new Set(["written"]));
-    expect((await home.store.find(key))?.journal).toHaveLength(50);
+    expect((await backend.store.find(key))?.journal).toHaveLength(50);
     expect(await reading).toEqual([]);
     expect(performance.now() - started).toBeLessThan(10_000);
-    await home.queue.publish({ data: "after" });
-    expect(await readOne(home)).toMatchObject({ fields: { data: "after" } });
+    await backend.queue.publish({ data: "after" });
+    expect(await readOne(backend)).toMatchObject({ fields: { data: "after" } });
     expect(printed).not.toHaveBeenCalled();
     expect(warned).not.toHaveBeenCalled();
     printed.mockRestore();
@@ -224,15 +224,15 @@ describe("a connection that fails", () => {
   });
 
   it("loses and doubles nothing while moves are under way when it breaks", async () => {
-    await home.queue.publish(fields);
-    const lease = await take(home);
+    await backend.queue.publish(fields);
+    const lease = await take(backend);
     const writes: Promise<unknown>[] = [];
     for (let at = 0; at < 400; at += 1) {
-      writes.push(home.store.append(lease, [{ event: "begun", effect: "e", at }]));
+      writes.push(backend.store.append(lease, [{ event: "begun", effect: "e", at }]));
       if (at % 40 === 20) await redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
     }
     expect(new Set(await Promise.all(writes))).toEqual(new Set(["written"]));
-    const journal = (await home.store.find(key))?.journal as { at: number }[];
+    const journal = (await backend.store.find(key))?.journal as { at: number }[];
     expect(journal.map(({ at }) => at).sort((x, y) => x - y)).toEqual(
       Array.from({ length: 400 }, (_, at) => at),
     );
@@ -241,7 +241,7 @@ describe("a connection that fails", () => {
   it("is replaced when a read on it hangs, and the next read works", async () => {
     const proxy = await startTcpProxy(server.port);
     const url = `redis://127.0.0.1:${proxy.port}`;
-    const far = await createRedisHome({ url, prefix, consumer: "far" });
+    const far = await createRedisBackend({ url, prefix, consumer: "far" });
     await far.queue.publish({ data: "1" });
     await readOne(far);
     const made = proxy.connections();
@@ -253,7 +253,7 @@ describe("a connection that fails", () => {
     expect(await reading).toEqual([]);
     expect(performance.now() - started).toBeLessThan(4_000);
 
-    await home.queue.publish({ data: "2" });
+    await backend.queue.publish({ data: "2" });
     const seen: string[] = [];
     for (let tries = 0; tries < 50 && seen.length === 0; tries += 1) {
       for (const { fields: read } of await far.queue.read(1, 200, never)) {
@@ -269,7 +269,7 @@ describe("a connection that fails", () => {
   it("lets a reader go promptly when aborted though the wire is dead", async () => {
     const proxy = await startTcpProxy(server.port);
     const url = `redis://127.0.0.1:${proxy.port}`;
-    const far = await createRedisHome({ url, prefix, consumer: "far" });
+    const far = await createRedisBackend({ url, prefix, consumer: "far" });
     const stop = new AbortController();
     const reading = far.queue.read(1, 60_000, stop.signal);
     await sleep(50);
@@ -283,7 +283,7 @@ describe("a connection that fails", () => {
   });
 });
 
-const open = (url: string) => createRedisHome({ url, prefix, consumer: "w" });
+const open = (url: string) => createRedisBackend({ url, prefix, consumer: "w" });
 
 describe("a start that cannot work", () => {
   it("says which server refused, without its password", async () => {
