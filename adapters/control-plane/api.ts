@@ -90,7 +90,11 @@ export interface ControlPlaneApi {
  * @throws TypeError when the URL is not HTTP or the key could not be sent in a header
  */
 export function createControlPlaneApi(options: HttpOptions): ControlPlaneApi {
-  const http = createHttp(options);
+  return controlPlaneApi(createHttp(options));
+}
+
+/** The same over a transport that the caller made: the simulator's, in virtual time. */
+export function controlPlaneApi(http: ControlPlaneHttp): ControlPlaneApi {
   const get = (path: string, signal: AbortSignal) => http.call({ method: "GET", path }, signal);
   return {
     http,

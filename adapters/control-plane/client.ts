@@ -13,9 +13,14 @@ import type { Answer } from "./http.ts";
 /**
  * The worker's side of the control plane, over its HTTP API. What goes beyond FerrumDeck (report headers,
  * approvals) is used only where it is advertised.
+ *
+ * @param now monotonic milliseconds
  */
-export function createControlPlane(api: ControlPlaneApi): ControlPlane {
-  const extensions = createExtensions(api);
+export function createControlPlane(
+  api: ControlPlaneApi,
+  now: () => number = () => performance.now(),
+): ControlPlane {
+  const extensions = createExtensions(api, now);
 
   const needs = async (extension: Extension, signal: AbortSignal): Promise<Outcome<null>> => {
     const advertised = await extensions(signal);
@@ -103,6 +108,7 @@ type Advertised = Outcome<ReadonlySet<Extension>>;
  */
 export function createExtensions(
   api: Pick<ControlPlaneApi, "health">,
+  now: () => number = () => performance.now(),
 ): (signal: AbortSignal) => Promise<Advertised> {
   let kept: { value: Advertised; until: number } | null = null;
   let asking: Promise<Advertised> | null = null;
@@ -113,12 +119,12 @@ export function createExtensions(
     if (!health.ok && health.failure.kind !== "not_found") return health;
     const said = health.ok ? (health.value.extensions ?? []) : [];
     const value = ok(new Set(known.filter((extension) => said.includes(extension))));
-    kept = { value, until: performance.now() + keptMs };
+    kept = { value, until: now() + keptMs };
     return value;
   };
 
   return async (signal) => {
-    if (kept !== null && performance.now() < kept.until) return kept.value;
+    if (kept !== null && now() < kept.until) return kept.value;
     asking ??= ask();
     return orCalledOff(asking, signal);
   };
