@@ -47,6 +47,13 @@ export const requirements: readonly Requirement[] = [
   },
   { id: "version.read", promise: "what an earlier version parked is read and finished by today's" },
   { id: "drain.released", promise: "a draining worker hands its jobs back, uncounted" },
+  // What comes from outside.
+  {
+    id: "text.well-formed",
+    promise: "text is cut at a character, and holds no half of a pair and no U+0000 when it leaves",
+  },
+  { id: "number.exact", promise: "a number that a double cannot hold is refused, never rounded" },
+  { id: "json.door", promise: "JSON from outside is read whole, or refused with what is wrong" },
   // Policy and people.
   { id: "policy.closed", promise: "policy that can't answer plainly never allows" },
   { id: "policy.deny-default", promise: "a tool that no list names is denied" },
