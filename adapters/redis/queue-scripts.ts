@@ -60,7 +60,7 @@ return lost
  * Returns how many were given back; the rest were not this consumer's
  */
 export const release: Script = {
-  name: "stateplaneHandBack",
+  name: "stateplaneRelease",
   keys: 1,
   lua: `${pendingLua}
 local given = 0

@@ -85,7 +85,7 @@ describe("a server that lost everything", () => {
     const lease = await take(backend);
     await redis.flushall();
     expect(await backend.queue.renew([lease.entryId])).toEqual([lease.entryId]);
-    expect(await backend.store.append(lease, [begun])).toBe("lost");
+    expect(await backend.store.append(lease, [begun])).toBe("lease-lost");
     expect(await backend.store.open(lease.entryId, key, hour)).toEqual({ kind: "lease-lost" });
     expect(await backend.queue.stats()).toEqual({ length: 0, pending: 0, deadLetters: 0 });
     await redis.flushall();
@@ -130,7 +130,7 @@ describe("moves run again because a reply was lost", () => {
     expect(await backend.store.park(lease, parking)).toBe("written");
     expect(await backend.store.park(lease, parking)).toBe("written");
     const again = await take(backend);
-    expect(await backend.store.park(lease, parking)).toBe("lost");
+    expect(await backend.store.park(lease, parking)).toBe("lease-lost");
     expect(await backend.store.settle(again, ending)).toBe("written");
     expect(await backend.store.settle(again, ending)).toBe("written");
     expect(await backend.queue.stats()).toMatchObject({ length: 0, pending: 0 });
@@ -158,7 +158,7 @@ describe("a record that someone else wrote in", () => {
       snapshot: "not json ☃",
       result: null,
       journal: [begun, "{broken"],
-      path: [],
+      stateHistory: [],
       wakeAt: null,
     });
   });

@@ -177,12 +177,12 @@ it("in memory without a name is nobody else's", async () => {
   await b.close();
 });
 
-/** Runs a program with a `home` of its own on the file; resolves to what it printed. */
+/** Runs a program with a `backend` of its own on the file; resolves to what it printed. */
 async function run(program: string, path: string): Promise<string> {
   const url = (file: string) => JSON.stringify(new URL(file, import.meta.url).href);
   const source = `
     const { createSqliteBackend } = await import(${url("../../adapters/sqlite/backend.ts")});
-    const { systemClock: clock } = await import(${url("../../actors/system-clock.ts")});
+    const { systemClock: clock } = await import(${url("../../actors/runtime.ts")});
     const options = { path: ${JSON.stringify(path)}, consumer: "p" + process.pid, clock };
     const backend = await createSqliteBackend(options);
     ${program}

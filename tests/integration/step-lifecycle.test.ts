@@ -134,7 +134,7 @@ describe.each([redisBackends(), sqliteBackends()])(
       const ends = await ended("stp_1", 3);
       expect(ends.at(-1)).toMatchObject({
         how: "settled",
-        path: [
+        stateHistory: [
           "pending",
           "policy-check",
           "awaiting-approval",

@@ -60,10 +60,10 @@ export function openPromises(stage: () => Stage): void {
       });
 
       const before = await b.store.find(key);
-      expect(await a.store.append(first, [completed])).toBe("lost");
-      expect(await a.store.record(first, result, ["x"])).toBe("lost");
-      expect(await a.store.park(first, parking)).toBe("lost");
-      expect(await a.store.settle(first, ending)).toBe("lost");
+      expect(await a.store.append(first, [completed])).toBe("lease-lost");
+      expect(await a.store.record(first, result, ["x"])).toBe("lease-lost");
+      expect(await a.store.park(first, parking)).toBe("lease-lost");
+      expect(await a.store.settle(first, ending)).toBe("lease-lost");
       expect(await b.store.find(key)).toEqual(before);
       expect(await b.queue.stats()).toMatchObject({ length: 1, pending: 1 });
     });
@@ -75,7 +75,7 @@ export function openPromises(stage: () => Stage): void {
       const { entryId } = await takeOver(a);
       const again = await lease(a, entryId);
       expect(again.fence).toBe(2);
-      expect(await a.store.append(first, [begun])).toBe("lost");
+      expect(await a.store.append(first, [begun])).toBe("lease-lost");
       expect(await a.store.append(again, [begun])).toBe("written");
     });
 
@@ -104,7 +104,7 @@ export function openPromises(stage: () => Stage): void {
       const { entryId } = await publishAndRead(b);
       await sleep(60);
       expect((await lease(b, entryId, 50)).fence).toBe(2);
-      expect(await a.store.append(first, [begun])).toBe("lost");
+      expect(await a.store.append(first, [begun])).toBe("lease-lost");
 
       await b.queue.release([entryId]);
       await a.queue.publish(fields);

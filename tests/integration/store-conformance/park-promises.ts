@@ -37,7 +37,7 @@ export function parkPromises(stage: () => Stage): void {
         stateHistory: parking.stateHistory,
         wakeAt,
       });
-      expect(await a.store.append(held, [completed])).toBe("lost");
+      expect(await a.store.append(held, [completed])).toBe("lease-lost");
     });
 
     it("wakes a step whose time has come, on whichever worker; opened, its timer is gone", async () => {

@@ -63,7 +63,7 @@ export function settlePromises(stage: () => Stage): void {
       const opening = await a.store.open(entryId, key, hour);
       await takeOver(b);
       if (opening.kind !== "reported") throw new Error(opening.kind);
-      expect(await a.store.settle(opening.lease, ending)).toBe("lost");
+      expect(await a.store.settle(opening.lease, ending)).toBe("lease-lost");
       expect(await b.queue.renew([entryId])).toEqual([]);
     });
 
@@ -84,7 +84,7 @@ export function settlePromises(stage: () => Stage): void {
       const held = await take(a);
       await takeOver(b);
       const letter = { fields, reason: "r", snapshot: null, at: 1 };
-      expect(await a.store.settle(held, { stateHistory: [], deadLetter: letter })).toBe("lost");
+      expect(await a.store.settle(held, { stateHistory: [], deadLetter: letter })).toBe("lease-lost");
       expect(await b.queue.stats()).toEqual({ length: 1, pending: 1, deadLetters: 0 });
       expect(await b.store.find(key)).toMatchObject({ phase: "open" });
     });
