@@ -84,7 +84,9 @@ export function settlePromises(stage: () => Stage): void {
       const held = await take(a);
       await takeOver(b);
       const letter = { fields, reason: "r", snapshot: null, at: 1 };
-      expect(await a.store.settle(held, { stateHistory: [], deadLetter: letter })).toBe("lease-lost");
+      expect(await a.store.settle(held, { stateHistory: [], deadLetter: letter })).toBe(
+        "lease-lost",
+      );
       expect(await b.queue.stats()).toEqual({ length: 1, pending: 1, deadLetters: 0 });
       expect(await b.store.find(key)).toMatchObject({ phase: "open" });
     });
