@@ -41,6 +41,9 @@ export const requirements: readonly Requirement[] = [
   // Nothing is dropped.
   { id: "job.round-trip", promise: "a job is read as it was written, in both wire forms" },
   { id: "job.garbage", promise: "garbage never throws, and is kept with what is wrong with it" },
+  { id: "job.ids", promise: "an id that a header, path or store refuses names no step" },
+  { id: "job.depth", promise: "a job nested too deep is refused at the door, by name" },
+  { id: "job.human", promise: "FerrumDeck's `human` is an approval step" },
   {
     id: "record.corrupt",
     promise: "a record that can't be read becomes a dead letter, never a fresh start",

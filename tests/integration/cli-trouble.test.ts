@@ -4,17 +4,17 @@ import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { startReferenceGateway, type ReferenceGateway } from "./support/reference-gateway.ts";
+import { startFerrumDeckGateway, type FerrumDeckGateway } from "./support/ferrumdeck-gateway.ts";
 import { type CliResult, runCli } from "./support/run-cli.ts";
 
 let folder: string;
-let gateway: ReferenceGateway;
+let gateway: FerrumDeckGateway;
 let taken: Server;
 let takenPort: number;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "stateplane-cli-"));
-  gateway = await startReferenceGateway({
+  gateway = await startFerrumDeckGateway({
     failing: (request) => {
       const isUnknown = JSON.stringify(request.body ?? "").includes("nobody");
       const error = { code: "NOT_FOUND", message: "Agent nobody not found" };

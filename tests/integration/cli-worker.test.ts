@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Redis } from "ioredis";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { startTestRedis, type TestRedis } from "./support/redis.ts";
-import { type ReferenceGateway, startReferenceGateway } from "./support/reference-gateway.ts";
+import { type FerrumDeckGateway, startFerrumDeckGateway } from "./support/ferrumdeck-gateway.ts";
 import { processGroup, runCli, type RunningCli, startCli } from "./support/run-cli.ts";
 
 const timeout = 120_000;
@@ -13,7 +13,7 @@ const stream = "fd:queue:stream:steps";
 let folder: string;
 let redis: TestRedis;
 let client: Redis;
-let gateway: ReferenceGateway;
+let gateway: FerrumDeckGateway;
 let isAway: boolean;
 let worker: RunningCli | null;
 
@@ -22,7 +22,7 @@ beforeEach(async () => {
   redis = await startTestRedis();
   client = new Redis(redis.url);
   isAway = false;
-  gateway = await startReferenceGateway({
+  gateway = await startFerrumDeckGateway({
     failing: () => (isAway ? { status: 503, body: "" } : null),
   });
   worker = null;

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { type ControlPlaneApi, createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { createControlPlane } from "../../adapters/control-plane/client.ts";
 import { listen } from "./support/listen.ts";
-import { type GatewayOptions, startReferenceGateway } from "./support/reference-gateway.ts";
+import { type GatewayOptions, startFerrumDeckGateway } from "./support/ferrumdeck-gateway.ts";
 
 const { signal } = new AbortController();
 const toClose: (() => Promise<void>)[] = [];
@@ -19,7 +19,7 @@ function connect(url: string, apiKey = "fd_dev_key_abc123", timeoutMs = 5_000): 
 }
 
 async function gatewayThat(failing: GatewayOptions["failing"]) {
-  const gateway = await startReferenceGateway(failing === undefined ? {} : { failing });
+  const gateway = await startFerrumDeckGateway(failing === undefined ? {} : { failing });
   toClose.push(() => gateway.close());
   return { gateway, api: connect(gateway.url) };
 }

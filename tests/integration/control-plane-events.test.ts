@@ -3,7 +3,7 @@ import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { watchRuns } from "../../adapters/control-plane/watch-runs.ts";
 import { apiKey, startTestPlane, type TestPlane } from "./support/embedded-control-plane.ts";
 import { value } from "./support/value.ts";
-import { startReferenceGateway } from "./support/reference-gateway.ts";
+import { startFerrumDeckGateway } from "./support/ferrumdeck-gateway.ts";
 
 const { signal } = new AbortController();
 let plane: TestPlane;
@@ -66,7 +66,7 @@ describe("watching runs", () => {
 
   it("gives up where it is refused for good", async () => {
     const stranger = createControlPlaneApi({ url: plane.url, apiKey: "wrong", timeoutMs: 5_000 });
-    const gateway = await startReferenceGateway();
+    const gateway = await startFerrumDeckGateway();
     const { url } = gateway;
     const reference = createControlPlaneApi({ url, apiKey: gateway.apiKey, timeoutMs: 5_000 });
     try {

@@ -13,7 +13,7 @@ import { corpusJob, corpusStep } from "../corpus/corpus-steps.ts";
 import { putBack } from "../corpus/put-back.ts";
 import { composeWorker, type TestWorker } from "./support/compose-worker.ts";
 import { redisBackends, sqliteBackends } from "./support/backends.ts";
-import { type ReferenceGateway, startReferenceGateway } from "./support/reference-gateway.ts";
+import { type FerrumDeckGateway, startFerrumDeckGateway } from "./support/ferrumdeck-gateway.ts";
 
 const file = join(import.meta.dirname, "../corpus/v1-awaiting-second-answer.json");
 const { record } = JSON.parse(readFileSync(file, "utf8"));
@@ -91,7 +91,7 @@ describe.each(stores)("a kept step that can't be read, on $backends.name", ({ ba
   let room: string;
   let folder: string;
   let backend: StepBackend;
-  let gateway: ReferenceGateway;
+  let gateway: FerrumDeckGateway;
   let worker: TestWorker | undefined;
   const world = { done: [] as string[], isBusy: false, losesAnswers: false };
   const key = { runId: corpusJob.runId, stepId: corpusJob.stepId };
@@ -102,7 +102,7 @@ describe.each(stores)("a kept step that can't be read, on $backends.name", ({ ba
     room = `room${randomUUID().slice(0, 8)}`;
     folder = await mkdtemp(join(tmpdir(), "stateplane-corrupt-"));
     backend = await backends.backend(room);
-    gateway = await startReferenceGateway();
+    gateway = await startFerrumDeckGateway();
     world.done = [];
   });
   afterEach(async () => {

@@ -8,7 +8,7 @@ import { planStep, repeatOf } from "../chaos/plan-step.ts";
 import type { Child } from "../chaos/spawn-child.ts";
 import { composeWorker } from "./support/compose-worker.ts";
 import { type CrashStage, openCrashStage } from "./support/crash-stage.ts";
-import { type ReferenceGateway, startReferenceGateway } from "./support/reference-gateway.ts";
+import { type FerrumDeckGateway, startFerrumDeckGateway } from "./support/ferrumdeck-gateway.ts";
 import { startTestRedis, type TestRedis } from "./support/redis.ts";
 
 const stopAt = (at: Crash["at"]): Crash => ({ deed: "stop", at, count: 1 });
@@ -172,9 +172,9 @@ describe("a worker that misses its heartbeats, with nobody to take over", () => 
 });
 
 describe("the same against FerrumDeck's gateway, which knows no fence", () => {
-  let gateway: ReferenceGateway;
+  let gateway: FerrumDeckGateway;
   beforeEach(async () => {
-    gateway = await startReferenceGateway({ verdicts: { put: "allow", post: "allow" } });
+    gateway = await startFerrumDeckGateway({ verdicts: { put: "allow", post: "allow" } });
   });
   afterEach(() => gateway.close());
 

@@ -11,9 +11,9 @@ import { composeWorker, type TestWorker } from "./support/compose-worker.ts";
 import { redisBackends, sqliteBackends } from "./support/backends.ts";
 import {
   type GatewayOptions,
-  type ReferenceGateway,
-  startReferenceGateway,
-} from "./support/reference-gateway.ts";
+  type FerrumDeckGateway,
+  startFerrumDeckGateway,
+} from "./support/ferrumdeck-gateway.ts";
 
 const documents = [
   { content: "The supervisor spawns one step actor a job." },
@@ -26,7 +26,7 @@ describe.each([redisBackends(), sqliteBackends()])(
     let room: string;
     let folder: string;
     let backend: StepBackend;
-    let gateway: ReferenceGateway;
+    let gateway: FerrumDeckGateway;
     let worker: TestWorker | undefined;
 
     beforeAll(() => backends.start());
@@ -48,7 +48,7 @@ describe.each([redisBackends(), sqliteBackends()])(
       gatewayOptions: GatewayOptions = {},
       options: Partial<RuntimeOptions> = {},
     ) {
-      gateway = await startReferenceGateway(gatewayOptions);
+      gateway = await startFerrumDeckGateway(gatewayOptions);
       worker = composeWorker({ backend, controlPlane: gateway, artifacts: folder, options });
       return worker;
     }
@@ -151,7 +151,7 @@ describe.each([redisBackends(), sqliteBackends()])(
     it.each(["park", "settle"] as const)(
       "knows its own acknowledgement from a lost lease, when a heartbeat passes a slow %s",
       async (write) => {
-        gateway = await startReferenceGateway();
+        gateway = await startFerrumDeckGateway();
         const { store } = backend;
         const slow = async (...given: never[]) => {
           const written = await (store[write] as (...all: never[]) => Promise<unknown>)(...given);

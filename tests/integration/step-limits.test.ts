@@ -14,15 +14,15 @@ import { startTestPlane, type TestPlane } from "./support/embedded-control-plane
 import { sqliteBackends } from "./support/backends.ts";
 import {
   type GatewayOptions,
-  type ReferenceGateway,
-  startReferenceGateway,
-} from "./support/reference-gateway.ts";
+  type FerrumDeckGateway,
+  startFerrumDeckGateway,
+} from "./support/ferrumdeck-gateway.ts";
 
 const backends = sqliteBackends();
 let folder: string;
 let backend: StepBackend;
 let worker: TestWorker | undefined;
-let gateway: ReferenceGateway | undefined;
+let gateway: FerrumDeckGateway | undefined;
 let plane: TestPlane | undefined;
 
 beforeEach(async () => {
@@ -39,7 +39,7 @@ afterEach(async () => {
 });
 
 async function start(options: Partial<RuntimeOptions>, gatewayOptions: GatewayOptions = {}) {
-  gateway = await startReferenceGateway(gatewayOptions);
+  gateway = await startFerrumDeckGateway(gatewayOptions);
   worker = composeWorker({ backend, controlPlane: gateway, artifacts: folder, options });
   return { worker, gateway };
 }
@@ -66,7 +66,7 @@ const stuck: StepHandler = ({ signal }) =>
   });
 
 describe("the four deadlines", () => {
-  const error = (gate: ReferenceGateway) => gate.results().at(-1)?.body["error"];
+  const error = (gate: FerrumDeckGateway) => gate.results().at(-1)?.body["error"];
 
   it("a job that waited too long in the queue is reported failed, its work never begun", async () => {
     const handler = vi.fn(done);

@@ -8,7 +8,7 @@ import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts
 import { composeWorker } from "./support/compose-worker.ts";
 import { sqliteBackends } from "./support/backends.ts";
 import { listen } from "./support/listen.ts";
-import { type ReferenceGateway, startReferenceGateway } from "./support/reference-gateway.ts";
+import { type FerrumDeckGateway, startFerrumDeckGateway } from "./support/ferrumdeck-gateway.ts";
 
 interface Span {
   name: string;
@@ -34,7 +34,7 @@ const collector = createServer((request, response) => {
 const trace = { traceId: "4bf92f3577b34da6a3ce929d0e0e4736", spanId: "00f067aa0ba902b7" };
 const secret = "sk-planted-0123456789abcdef";
 let backend: StepBackend;
-let gateway: ReferenceGateway;
+let gateway: FerrumDeckGateway;
 
 const twoEffects: StepHandler = async ({ effect }) => {
   for (const name of ["look", "leap"]) {
@@ -53,7 +53,7 @@ beforeAll(async () => {
   const port = await listen(collector);
   const tracing = startTracing({ endpoint: `http://127.0.0.1:${port}`, serviceName: "test" });
   backend = await sqliteBackends().backend(`room${randomUUID().slice(0, 8)}`);
-  gateway = await startReferenceGateway();
+  gateway = await startFerrumDeckGateway();
   const options = { handlers: { retrieval: twoEffects } };
   const worker = composeWorker({
     backend,

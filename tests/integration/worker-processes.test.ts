@@ -9,14 +9,14 @@ import { createRedisBackend } from "../../adapters/redis/backend.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { toEnvelope } from "../../machines/contracts/domain/job.ts";
 import { isAlive } from "./support/is-alive.ts";
-import { type ReferenceGateway, startReferenceGateway } from "./support/reference-gateway.ts";
+import { type FerrumDeckGateway, startFerrumDeckGateway } from "./support/ferrumdeck-gateway.ts";
 import { startTestRedis, type TestRedis } from "./support/redis.ts";
 
 const bin = join(import.meta.dirname, "../../cli/bin.ts");
 const patience = { timeout: 20_000, interval: 50 };
 
 let redis: TestRedis;
-let gateway: ReferenceGateway;
+let gateway: FerrumDeckGateway;
 let backend: StepBackend;
 let folder: string;
 let supervisor: ChildProcess;
@@ -50,7 +50,7 @@ async function publish(count: number, name: string): Promise<void> {
 }
 
 beforeEach(async () => {
-  [redis, gateway] = await Promise.all([startTestRedis(), startReferenceGateway()]);
+  [redis, gateway] = await Promise.all([startTestRedis(), startFerrumDeckGateway()]);
   folder = await mkdtemp(join(tmpdir(), "stateplane-test-"));
   backend = await createRedisBackend({ url: redis.url, prefix: "fd:queue:", consumer: "test" });
   const env = {

@@ -1,13 +1,20 @@
 import { type } from "arktype";
 import { type Failure, terminal } from "./failure.ts";
-import { isJsonObject, type JsonObject } from "./json.ts";
+import { cutText } from "./text.ts";
+import { isJsonObject, jsonDepth, type JsonObject, type JsonRead, parseJson } from "./json.ts";
 
-/** The five step types a worker executes. The gateway's own `human` is not among them. */
+/** The five step types a worker executes. */
 export const stepTypes = ["llm", "tool", "retrieval", "sandbox", "approval"] as const;
 export type StepType = (typeof stepTypes)[number];
 
 export function isStepType(text: string): text is StepType {
   return (stepTypes as readonly string[]).includes(text);
+}
+
+/** A step type as the stream spells it: FerrumDeck stores an approval as `human`, and enqueues it so once approved. */
+function readStepType(text: string): StepType | undefined {
+  if (text === "human") return "approval";
+  return isStepType(text) ? text : undefined;
 }
 
 /** A step as it stands on the stream, whichever of the two wire forms it came in. */
@@ -26,7 +33,7 @@ export interface Job {
   createdAt: number | null;
 }
 
-/** A job that can't be run. With both ids it can still be reported; without, only dead-lettered. */
+/** A job that can't be run. With both ids it can still be reported; without, it is only kept as a dead letter. */
 export interface InvalidJob {
   failure: Failure;
   runId: string | null;
@@ -36,7 +43,20 @@ export interface InvalidJob {
 export type ParsedJob = { valid: true; job: Job } | { valid: false; invalid: InvalidJob };
 
 const nullableText = type("string | null | undefined");
-const id = type("0 < string <= 255");
+/**
+ * An id goes into a path, a header, a store's key and a folder's name, so only what all of them take is an id:
+ * 1 to 255 visible ASCII characters, and neither `.` nor `..`, which a path resolves away.
+ */
+const id = type(/^(?!\.{1,2}$)[\x21-\x7e]{1,255}$/).describe(
+  "1 to 255 visible ASCII characters, and neither '.' nor '..'",
+);
+
+/** Whether a text can name a run or a step. */
+export const isId = (text: unknown): text is string => id.allows(text);
+
+/** Deeper than this, recursive code of stores and control planes is at risk; FerrumDeck's parser stops at 128. */
+export const maxJobDepth = 64;
+
 const payload = type({
   run_id: id,
   step_id: id,
@@ -62,40 +82,55 @@ export function parseJob(fields: Readonly<Record<string, string>>): ParsedJob {
 }
 
 function parseEnvelope(data: string): ParsedJob {
-  const envelope = parseJson(data);
-  if (envelope === undefined) return invalid("the entry's `data` field is not JSON");
+  const read = readJson(data);
+  if (!read.ok && read.reason === "syntax") return invalid("the entry's `data` field is not JSON");
+  const envelope = read.ok ? read.value : roughly(data);
   if (!isJsonObject(envelope)) {
     return invalid("the entry's `data` field: expected a JSON object");
   }
   if (!isJsonObject(envelope["payload"])) {
     return invalid("the envelope's `payload`: expected an object");
   }
+  if (!read.ok) return invalid(`the envelope ${read.problem}`, envelope["payload"]);
   const createdAt = envelope["created_at"];
   return parsePayload(envelope["payload"], typeof createdAt === "number" ? createdAt : null);
 }
 
 function parseFlat(fields: Readonly<Record<string, string>>): ParsedJob {
-  const input = fields["input"] === undefined ? {} : parseJson(fields["input"]);
   const { run_id, step_id, step_type, tenant_id, project_id, agent_id, trace_id, span_id } = fields;
   if (run_id === undefined && step_id === undefined) {
     return invalid("the entry has neither a `data` field nor `run_id` and `step_id`");
   }
-  if (input === undefined) {
-    return invalid("the entry's `input` field is not JSON", { run_id, step_id });
-  }
-  const flat = { run_id, step_id, step_type, input };
+  const input = readJson(fields["input"] ?? "{}");
+  if (!input.ok)
+    return invalid(`the entry's \`input\` field ${input.problem}`, { run_id, step_id });
+  const flat = { run_id, step_id, step_type, input: input.value };
   const scope = { tenant_id, project_id, agent_id, trace_id, span_id };
   return parsePayload({ ...flat, context: scope }, null);
+}
+
+/** Depth is looked at where its limit is known: at the input. */
+function readJson(text: string): JsonRead {
+  return parseJson(text, { maxDepth: Number.POSITIVE_INFINITY });
+}
+
+/** The ids of a job that is refused for its numbers: it is reported, not only kept. */
+function roughly(text: string): unknown {
+  return JSON.parse(text);
 }
 
 function parsePayload(raw: Record<string, unknown>, createdAt: number | null): ParsedJob {
   const read = payload(raw);
   if (read instanceof type.errors) return invalid(`the job's ${read.summary}`, raw);
-  if (!isStepType(read.step_type)) {
-    return invalid(`the job's step_type "${read.step_type.slice(0, 64)}" is unknown here`, raw);
+  const stepType = readStepType(read.step_type);
+  if (stepType === undefined) {
+    return invalid(`the job's step_type "${cutText(read.step_type, 64)}" is unknown here`, raw);
   }
   const input = read.input ?? {};
   if (!isJsonObject(input)) return invalid("the job's `input`: expected an object", raw);
+  if (jsonDepth(input, maxJobDepth) > maxJobDepth) {
+    return invalid(`the job's \`input\` is nested deeper than ${maxJobDepth} levels`, raw);
+  }
   const scope = context(read.context ?? {});
   if (scope instanceof type.errors) return invalid(`the job's context: ${scope.summary}`, raw);
   return {
@@ -103,7 +138,7 @@ function parsePayload(raw: Record<string, unknown>, createdAt: number | null): P
     job: {
       runId: read.run_id,
       stepId: read.step_id,
-      stepType: read.step_type,
+      stepType,
       input,
       tenantId: scope.tenant_id ?? null,
       projectId: scope.project_id ?? null,
@@ -116,20 +151,12 @@ function parsePayload(raw: Record<string, unknown>, createdAt: number | null): P
 }
 
 function invalid(problem: string, raw: Record<string, unknown> = {}): ParsedJob {
-  const named = (value: unknown) => (id.allows(value) ? value : null);
-  const failure = terminal("invalid_job", problem);
+  const named = (value: unknown) => (isId(value) ? value : null);
+  const failure = terminal("invalid_job", cutText(problem, 500));
   return {
     valid: false,
     invalid: { failure, runId: named(raw["run_id"]), stepId: named(raw["step_id"]) },
   };
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** The envelope that {@link parseJob} reads, as FerrumDeck's gateway writes it. */

@@ -2,13 +2,30 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   type Job,
+  isId,
+  maxJobDepth,
   parseJob,
   toEnvelope,
   stepTypes,
 } from "../../../machines/contracts/domain/job.ts";
 import { jsonObjects } from "./json-objects.ts";
 
-const id = fc.string({ unit: "grapheme", minLength: 1, maxLength: 60 });
+const visible = fc.integer({ min: 0x21, max: 0x7e }).map((code) => String.fromCharCode(code));
+const id = fc
+  .string({ unit: visible, minLength: 1, maxLength: 255 })
+  .filter((text) => text !== "." && text !== "..");
+/** What a header, a path, a store's key or a folder refuses: one such character anywhere, or the wrong length. */
+const noId = fc.oneof(
+  fc.constantFrom("", ".", "..", "x".repeat(256)),
+  fc
+    .tuple(
+      fc.string({ unit: visible, maxLength: 20 }),
+      fc.integer({ min: 0, max: 0xffff }).filter((code) => code < 0x21 || code > 0x7e),
+      fc.string({ unit: visible, maxLength: 20 }),
+    )
+    .map(([before, code, after]) => before + String.fromCharCode(code) + after),
+  fc.string({ unit: "binary", minLength: 1 }).filter((text) => /[^\x21-\x7e]/.test(text)),
+);
 const nullable = fc.option(fc.string({ unit: "grapheme" }));
 const jobs: fc.Arbitrary<Job> = fc.record({
   runId: id,
@@ -97,13 +114,70 @@ describe("a stream entry, whatever it holds", () => {
   it("that can't be run is still named wherever its ids can be read", () => {
     fc.assert(
       fc.property(jobs, fc.string(), (job, stepType) => {
-        fc.pre(!(stepTypes as readonly string[]).includes(stepType));
+        fc.pre(stepType !== "human" && !(stepTypes as readonly string[]).includes(stepType));
         const envelope = toEnvelope({ ...job, stepType: stepType as never });
         const { runId, stepId } = job;
         expect(parseJob({ data: envelope })).toMatchObject({
           valid: false,
           invalid: { runId, stepId },
         });
+      }),
+    );
+  });
+
+  it("with an id that no header or path takes is not named by it [job.ids]", () => {
+    fc.assert(
+      fc.property(jobs, noId, fc.constantFrom("runId", "stepId"), (job, wrong, which) => {
+        expect(isId(wrong)).toBe(false);
+        const parsed = parseJob({ data: toEnvelope({ ...job, [which]: wrong }) });
+        expect(parsed).toMatchObject({ valid: false, invalid: { [which]: null } });
+        const flat = { run_id: job.runId, step_id: job.stepId, step_type: job.stepType };
+        const key = which === "runId" ? "run_id" : "step_id";
+        expect(parseJob({ ...flat, [key]: wrong })).toMatchObject({ invalid: { [which]: null } });
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  it("is refused by its input's depth alone, however deep, and still named [job.depth]", () => {
+    fc.assert(
+      fc.property(jobs, fc.integer({ min: 1, max: 20_000 }), fc.boolean(), (job, depth, arrays) => {
+        const [open, close] = arrays ? ["[", "]"] : ['{"a":', "}"];
+        const inner = arrays ? "" : "1";
+        // The input itself is the first level.
+        const input = `{"in":${open.repeat(depth - 1)}${depth === 1 ? "1" : inner}${close.repeat(depth - 1)}}`;
+        const { runId, stepId, stepType } = job;
+        const fields = { run_id: runId, step_id: stepId, step_type: stepType, input };
+        const parsed = parseJob(fields);
+        expect(parsed.valid).toBe(depth <= maxJobDepth);
+        if (!parsed.valid) expect(parsed.invalid).toMatchObject({ runId, stepId });
+        const payload = `{"run_id":${JSON.stringify(runId)},"step_id":${JSON.stringify(stepId)},"step_type":"${stepType}","input":${input}}`;
+        expect(parseJob({ data: `{"payload":${payload}}` }).valid).toBe(depth <= maxJobDepth);
+      }),
+    );
+  });
+
+  it("is refused for a number that a double can't hold, and still named [number.exact]", () => {
+    const lost = fc
+      .bigInt({ min: 2n ** 53n, max: 2n ** 70n })
+      .filter((id) => BigInt(Number(id)) !== id);
+    fc.assert(
+      fc.property(jobs, lost, (job, id) => {
+        const envelope = toEnvelope({ ...job, input: { ...job.input, id: "ID" } });
+        const parsed = parseJob({ data: envelope.replace('"id":"ID"', `"id":${id}`) });
+        const { runId, stepId } = job;
+        expect(parsed).toMatchObject({ valid: false, invalid: { runId, stepId } });
+        if (!parsed.valid) expect(parsed.invalid.failure.message).toContain(`input.id`);
+      }),
+    );
+  });
+
+  it("of FerrumDeck's type `human` is an approval step [job.human]", () => {
+    fc.assert(
+      fc.property(jobs, (job) => {
+        const envelope = toEnvelope({ ...job, stepType: "human" as never });
+        const read = parseJob({ data: envelope });
+        expect(read).toEqual({ valid: true, job: { ...job, stepType: "approval" } });
       }),
     );
   });

@@ -6,10 +6,10 @@ import { isJsonObject } from "../../machines/contracts/domain/json.ts";
 import type { ControlPlane } from "../../machines/contracts/ports/control-plane.ts";
 import type { StepResultBody } from "../../machines/contracts/domain/step-result.ts";
 import {
-  type ReferenceGateway,
+  type FerrumDeckGateway,
   type SeenRequest,
-  startReferenceGateway,
-} from "./support/reference-gateway.ts";
+  startFerrumDeckGateway,
+} from "./support/ferrumdeck-gateway.ts";
 
 const { signal } = new AbortController();
 const key = { runId: "run_1", stepId: "stp_1" };
@@ -54,11 +54,11 @@ function strayFrom({ method, path, body, query, headers: sent }: SeenRequest): s
   ];
 }
 
-let gateway: ReferenceGateway;
+let gateway: FerrumDeckGateway;
 let api: ControlPlaneApi;
 let worker: ControlPlane;
 beforeEach(async () => {
-  gateway = await startReferenceGateway({
+  gateway = await startFerrumDeckGateway({
     verdicts: { read: "allow", write: "ask", erase: "deny" },
   });
   api = createControlPlaneApi({ url: gateway.url, apiKey: gateway.apiKey, timeoutMs: 5_000 });

@@ -28,7 +28,7 @@ export interface GatewayOptions {
   failing?: (request: SeenRequest) => GatewayAnswer | null | undefined;
 }
 
-export interface ReferenceGateway {
+export interface FerrumDeckGateway {
   url: string;
   apiKey: string;
   /** Every request in order, refused ones too. */
@@ -64,9 +64,9 @@ interface Known {
  * without underscores, later results overwrite earlier ones, a tool that is not allowed blocks the run. Runs
  * `run_…` and steps `stp_…` are known as soon as they are named; other ids are not.
  */
-export async function startReferenceGateway(
+export async function startFerrumDeckGateway(
   options: GatewayOptions = {},
-): Promise<ReferenceGateway> {
+): Promise<FerrumDeckGateway> {
   const requests: SeenRequest[] = [];
   const known: Known = {
     runs: new Map(),
