@@ -160,11 +160,11 @@ describe("a stream entry, whatever it holds", () => {
   it("is refused for a number that a double can't hold, and still named [number.exact]", () => {
     const lost = fc
       .bigInt({ min: 2n ** 53n, max: 2n ** 70n })
-      .filter((id) => BigInt(Number(id)) !== id);
+      .filter((big) => BigInt(Number(big)) !== big);
     fc.assert(
-      fc.property(jobs, lost, (job, id) => {
+      fc.property(jobs, lost, (job, number) => {
         const envelope = toEnvelope({ ...job, input: { ...job.input, id: "ID" } });
-        const parsed = parseJob({ data: envelope.replace('"id":"ID"', `"id":${id}`) });
+        const parsed = parseJob({ data: envelope.replace('"id":"ID"', `"id":${number}`) });
         const { runId, stepId } = job;
         expect(parsed).toMatchObject({ valid: false, invalid: { runId, stepId } });
         if (!parsed.valid) expect(parsed.invalid.failure.message).toContain(`input.id`);
