@@ -3,35 +3,62 @@ import type { TroubleKind } from "./errors.ts";
 import type { JsonObject } from "./json.ts";
 
 /**
- * What went wrong, in the terms the engine acts on. The kind is decided once, at the adapter,
- * where the facts are; nothing later reads the message to decide anything.
+ * What went wrong, in the terms the engine acts on. The kind is decided once, at the adapter, where the facts
+ * are; nothing later reads the message to decide anything. A line a kind: who makes it; whether it is retried;
+ * what its user does.
  */
 export const failureKinds = [
+  /** The stream entry can't be read. Never retried; mend the publisher, then `stateplane dlq retry`. */
   "invalid_job",
+  /** The step's input or schema can't be used. Never retried; mend the job. */
   "invalid_input",
+  /** What came out breaks its schema or its bounds. A model's answer is sent back a bounded number of times. */
   "invalid_output",
+  /** The worker's lists, the user's policy or the control plane say no. Never retried; change a list. */
   "policy_denied",
+  /** Policy can't be asked at the moment. Waited for; look at the control plane. */
   "policy_unavailable",
+  /** A person said no. Never retried. */
   "approval_rejected",
+  /** Nobody answered in time. Never retried; submit the run again. */
   "approval_expired",
+  /** The next call would break the run's budget. Never retried; raise the budget. */
   "budget_exceeded",
+  /** The run was cancelled, or has ended otherwise. Never retried. */
   "cancelled",
+  /** A deadline of the step passed. Never retried; raise the deadline it names. */
   "timeout",
+  /** An unsafe effect was begun and its outcome is unknown. A person is asked, or the step fails, as configured. */
   "in_doubt",
+  /** A neighbour asked for fewer calls. Retried, not before it said. */
   "rate_limited",
+  /** A neighbour can't be reached, or answers what it should not. Retried. */
   "unavailable",
+  /** A key is refused. The worker waits and takes no jobs until a person mends the key. */
   "unauthorized",
+  /** The key is good, and not for this run or tool. Never retried. */
   "forbidden",
+  /** A disk is full or a folder can't be written. The worker waits until a person mends it. */
   "misconfigured",
+  /** The thing asked for is not there. Never retried. */
   "not_found",
+  /** Another worker has the step, or the name is ambiguous. Never retried here. */
   "conflict",
+  /** Larger than its reader takes. Never retried. */
   "too_large",
+  /** A neighbour understood the request and refuses it. Never retried; the message has its words. */
   "refused",
+  /** A tool ran and says that it failed. Retried only when it is safe to repeat. */
   "tool_failed",
+  /** The code ended badly, or too late. Never retried; its output is in the details. */
   "sandbox_failed",
+  /** A model's provider failed or refused to answer. Retried when the provider says that it may pass. */
   "model_failed",
+  /** Workers died of this job again and again. A dead letter, with the first cause. */
   "delivered_too_often",
+  /** What the store keeps of the step can't be read. A dead letter. */
   "corrupt_record",
+  /** A fault of this program. A dead letter or a failed step; report it. */
   "internal",
 ] as const;
 
