@@ -60,6 +60,10 @@ export const requirements: readonly Requirement[] = [
   // Policy and people.
   { id: "policy.closed", promise: "policy that can't answer plainly never allows" },
   { id: "policy.deny-default", promise: "a tool that no list names is denied" },
+  {
+    id: "policy.resolved",
+    promise: "a tool is judged and called as one pair of server and name, whatever its spelling",
+  },
   { id: "policy.stricter", promise: "of two verdicts the stricter one holds" },
   { id: "policy.denied-never", promise: "what was denied or rejected is never executed" },
   { id: "approval.exact", promise: "a grant is for exactly what was shown" },

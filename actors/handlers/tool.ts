@@ -27,7 +27,7 @@ export function toolHandler({ tools }: Pick<RuntimePorts, "tools">): StepHandler
       repeat: tool.readOnly ? "free" : tool.safeToRepeat ? "safe" : "unsafe",
       ...(permitted.grant === null ? {} : { grant: permitted.grant }),
       run: async (inner, idempotencyKey) => {
-        const result = await tools.call(action.name, action.input, inner, idempotencyKey);
+        const result = await tools.call(tool, action.input, inner, idempotencyKey);
         if (!result.ok) return result;
         return { ok: true, value: { result: result.value.content, server: result.value.server } };
       },

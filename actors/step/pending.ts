@@ -136,7 +136,7 @@ function leftOff(state: (typeof states)[number]): LeftOff {
 function memory(context: typeof snapshotShape.infer.context): Partial<StepContext> {
   const { verdict, asks, grants, attempts, repairs, repairNote, retryAt, costly } = context;
   return {
-    verdict,
+    verdict: verdict as StepContext["verdict"],
     asks: asks as StepContext["asks"],
     grants,
     attempts,

@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+import { stringify } from "safe-stable-stringify";
 import { type Tool, ListToolsResultSchema } from "@modelcontextprotocol/sdk/types.js";
 import type { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import {
@@ -7,37 +9,74 @@ import {
   ok,
   type Outcome,
 } from "../../machines/contracts/domain/failure.ts";
-import type { ServerConnection } from "./server-connection.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { ToolDescription } from "../../machines/contracts/ports/tool-host.ts";
 import { noTimeout } from "./connect.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 
-export interface FoundTool {
-  server: ServerConnection;
+/** What resolving a name needs of a server. */
+export interface ToolSource {
+  readonly name: string;
+  /** True when the last attempt to reach it failed. */
+  readonly down: boolean;
+  /** The names of its tools when it was last asked. */
+  readonly lastTools: ReadonlySet<string>;
+  tools(signal: AbortSignal): Promise<Outcome<Map<string, Tool>>>;
+}
+
+export interface FoundTool<S extends ToolSource> {
+  server: S;
   tool: Tool;
 }
 
 /**
- * The one tool that a name means. `server.tool` asks that server alone. A bare name asks every server, those
- * whose last connect failed only when the others don't have it, so that one dead server slows nobody down;
- * but what such a server had when it was last heard still counts against an ambiguous name.
+ * The configured server that a dotted name speaks of: the longest one that the name begins with. Of servers `a` and
+ * `a.b`, `a.b.c` speaks of `a.b` alone, whatever tools either has.
  */
-export async function findTool(
-  servers: ServerConnection[],
+export function serverOf<S extends Pick<ToolSource, "name">>(
+  servers: readonly S[],
+  name: string,
+): S | null {
+  const named = servers.filter((server) => name.startsWith(`${server.name}.`));
+  return named.reduce<S | null>(
+    (longest, server) =>
+      longest === null || server.name.length > longest.name.length ? server : longest,
+    null,
+  );
+}
+
+/**
+ * Whether a tool's own name makes it look like another server's: `b.c` on server `a` beside a server `b` or `a.b`.
+ * Such a tool is neither listed nor called. Otherwise a server could slip one of its tools past a list that
+ * speaks of the other, only by the name it gives it.
+ */
+export function isShadowed(
+  servers: readonly Pick<ToolSource, "name">[],
+  server: string,
+  tool: string,
+): boolean {
+  const bare = serverOf(servers, tool);
+  const qualified = serverOf(servers, `${server}.${tool}`);
+  return (bare !== null && bare.name !== server) || qualified?.name !== server;
+}
+
+/**
+ * The one tool that a name means. A name that begins with a configured server's ({@link serverOf}) is asked of that
+ * server alone: first the rest of the name, then, for tools that carry their own server's name, the whole. Any
+ * other is asked of every server, those whose last connect failed only when the others don't have it, so that one
+ * dead server slows nobody down; but what such a server had when it was last heard still counts against an
+ * ambiguous name.
+ */
+export async function findTool<S extends ToolSource>(
+  servers: readonly S[],
   name: string,
   signal: AbortSignal,
-): Promise<Outcome<FoundTool>> {
-  const prefixed = servers.filter((server) => name.startsWith(`${server.name}.`));
-  const qualified = await search(prefixed, (server) => name.slice(server.name.length + 1), signal);
-  const [failed] = qualified.failures;
-  if (failed !== undefined) return fail(failed);
-  if (qualified.found.length > 0) return only(name, qualified.found, []);
-
-  const bare = (): string => name;
+): Promise<Outcome<FoundTool<S>>> {
+  const named = serverOf(servers, name);
+  if (named !== null) return findOn(servers, named, name, signal);
   const down = servers.filter((server) => server.down);
   const up = servers.filter((server) => !server.down);
-  const among = await search(up, bare, signal);
+  const among = await search(servers, up, name, signal);
   if (signal.aborted) return fail(among.failures[0] ?? cutShort(name));
   if (among.found.length > 0) {
     const silent = [...down, ...up.filter((server) => server.down)];
@@ -47,23 +86,39 @@ export async function findTool(
       silent.filter((server) => server.lastTools.has(name)),
     );
   }
-  const rest = await search(down, bare, signal);
+  const rest = await search(servers, down, name, signal);
   if (rest.found.length > 0) return only(name, rest.found, []);
   const failure = among.failures[0] ?? rest.failures[0];
   return fail(failure ?? terminal("not_found", `no MCP server has a tool "${name}"`));
 }
 
-interface Findings {
-  found: FoundTool[];
+async function findOn<S extends ToolSource>(
+  servers: readonly S[],
+  server: S,
+  name: string,
+  signal: AbortSignal,
+): Promise<Outcome<FoundTool<S>>> {
+  const tools = await server.tools(signal);
+  if (!tools.ok) return tools;
+  for (const bare of [name.slice(server.name.length + 1), name]) {
+    const tool = tools.value.get(bare);
+    if (tool !== undefined && !isShadowed(servers, server.name, bare)) return ok({ server, tool });
+  }
+  return fail(terminal("not_found", `MCP server "${server.name}" has no tool for "${name}"`));
+}
+
+interface Findings<S extends ToolSource> {
+  found: FoundTool<S>[];
   failures: Failure[];
 }
 
-async function search(
-  servers: ServerConnection[],
-  toolName: (server: ServerConnection) => string,
+async function search<S extends ToolSource>(
+  all: readonly S[],
+  servers: readonly S[],
+  name: string,
   signal: AbortSignal,
-): Promise<Findings> {
-  const findings: Findings = { found: [], failures: [] };
+): Promise<Findings<S>> {
+  const findings: Findings<S> = { found: [], failures: [] };
   await Promise.all(
     servers.map(async (server) => {
       const tools = await server.tools(signal);
@@ -71,14 +126,20 @@ async function search(
         findings.failures.push(tools.failure);
         return;
       }
-      const tool = tools.value.get(toolName(server));
-      if (tool !== undefined) findings.found.push({ server, tool });
+      const tool = tools.value.get(name);
+      if (tool !== undefined && !isShadowed(all, server.name, name)) {
+        findings.found.push({ server, tool });
+      }
     }),
   );
   return findings;
 }
 
-function only(name: string, found: FoundTool[], others: ServerConnection[]): Outcome<FoundTool> {
+function only<S extends ToolSource>(
+  name: string,
+  found: FoundTool<S>[],
+  others: S[],
+): Outcome<FoundTool<S>> {
   const owners = [...found.map(({ server }) => server), ...others].map((server) => server.name);
   const [one] = found;
   if (one !== undefined && owners.length === 1) return ok(one);
@@ -96,11 +157,11 @@ function cutShort(name: string): Failure {
 }
 
 /**
- * The tools of every server that answers, each under a name that means it alone: `server.tool` where two
- * servers have the bare one. A server that doesn't answer is logged, and fails the list only when none does.
+ * The tools of every server that answers, each with an address that means it alone: `server.tool` where two
+ * servers have the bare name. Tools that look like another server's are left out. A server that doesn't answer is logged, and fails the list only when none does.
  */
 export async function listTools(
-  servers: ServerConnection[],
+  servers: readonly ToolSource[],
   log: Log,
   signal: AbortSignal,
 ): Promise<Outcome<ToolDescription[]>> {
@@ -113,21 +174,27 @@ export async function listTools(
   for (const { failure } of failures) {
     log.warn({ problem: failure.message }, "listing tools without one MCP server");
   }
-  const owners = new Map<string, number>();
-  for (const server of servers) {
-    for (const name of server.lastTools) owners.set(name, (owners.get(name) ?? 0) + 1);
+  const tools = listings.flatMap(({ server, listing }) =>
+    listing.ok ? [...listing.value.values()].map((tool) => ({ server, tool })) : [],
+  );
+  const [shadowed, open] = [true, false].map((is) =>
+    tools.filter(({ server, tool }) => isShadowed(servers, server.name, tool.name) === is),
+  );
+  for (const { server, tool } of shadowed ?? []) {
+    const about = { server: server.name, tool: tool.name };
+    log.warn(about, "MCP tool left out: its name reads as a tool of another configured server");
   }
-  const nameOf = (server: string, tool: string): string =>
-    (owners.get(tool) ?? 0) > 1 ? `${server}.${tool}` : tool;
   return ok(
-    listings.flatMap(({ server, listing }) =>
-      listing.ok
-        ? [...listing.value.values()].map((tool) =>
-            describeTool(nameOf(server.name, tool.name), server.name, tool),
-          )
-        : [],
+    (open ?? []).map(({ server, tool }) =>
+      describeTool(addressOf(servers, server.name, tool.name), server.name, tool),
     ),
   );
+}
+
+function addressOf(servers: readonly ToolSource[], server: string, tool: string): string {
+  const owners = servers.filter(({ lastTools }) => lastTools.has(tool));
+  // A bare name that begins with its own server's would be read as `server.tool`.
+  return owners.length > 1 || serverOf(servers, tool) !== null ? `${server}.${tool}` : tool;
 }
 
 /**
@@ -160,11 +227,25 @@ export function isSafeToRepeat(tool: Tool): boolean {
   return tool.annotations?.readOnlyHint === true || tool.annotations?.idempotentHint === true;
 }
 
-/** @param name - the name under which the tool is called: bare, or `server.tool` */
-export function describeTool(name: string, server: string, tool: Tool): ToolDescription {
+const digests = new WeakMap<Tool, string>();
+
+/** Hex SHA-256 of all that decides how a tool is called and judged; what only describes it may change. */
+export function toolDigest(tool: Tool): string {
+  const known = digests.get(tool);
+  if (known !== undefined) return known;
+  const { inputSchema, outputSchema = null, annotations = null } = tool;
+  const canonical = stringify({ inputSchema, outputSchema, annotations }) ?? "";
+  const digest = createHash("sha256").update(canonical).digest("hex");
+  digests.set(tool, digest);
+  return digest;
+}
+
+export function describeTool(address: string, server: string, tool: Tool): ToolDescription {
   return {
-    name,
+    name: tool.name,
     server,
+    digest: toolDigest(tool),
+    address,
     description: tool.description ?? tool.title ?? tool.annotations?.title ?? "",
     inputSchema: tool.inputSchema as JsonObject,
     outputSchema: (tool.outputSchema as JsonObject | undefined) ?? null,

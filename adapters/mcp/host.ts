@@ -2,9 +2,17 @@ import type { CallToolResult, Tool } from "@modelcontextprotocol/sdk/types.js";
 import { terminal, fail, ok, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
-import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
+import type { ToolHost, ToolTarget } from "../../machines/contracts/ports/tool-host.ts";
 import { compileSchema, type Check } from "./compile-schema.ts";
-import { describeTool, isSafeToRepeat, findTool, listTools } from "./catalog.ts";
+import {
+  describeTool,
+  findTool,
+  type FoundTool,
+  isSafeToRepeat,
+  isShadowed,
+  listTools,
+  toolDigest,
+} from "./catalog.ts";
 import type { McpServer } from "./config.ts";
 import { readResult, readText } from "./results.ts";
 import { ServerConnection } from "./server-connection.ts";
@@ -21,8 +29,9 @@ export interface ToolHostOptions {
 }
 
 /**
- * The tools of MCP servers. A tool is called by its bare name, or as `server.tool`; a bare name that two
- * servers have is a `conflict`, so that neither is chosen silently. A call that was sent, brought no answer
+ * The tools of MCP servers. A name is resolved once, by `describe`: bare, or as `server.tool`; a bare name that two
+ * servers have is a `conflict`, so that neither is chosen silently. What was resolved is called by server, bare
+ * name and digest, and nothing else is. A call that was sent, brought no answer
  * and may not be repeated is `in_doubt`, never retryable.
  *
  * @throws when two servers have one name
@@ -67,6 +76,25 @@ export function createToolHost(options: ToolHostOptions): ToolHost {
     return ok(readResult(result));
   }
 
+  /** The tool that was judged, or nothing: not one that has taken its place since. */
+  async function findTarget(
+    { server: owner, name, digest }: ToolTarget,
+    signal: AbortSignal,
+  ): Promise<Outcome<FoundTool<ServerConnection>>> {
+    const server = servers.find((known) => known.name === owner);
+    const what = `tool "${name}" of MCP server "${owner}"`;
+    if (server === undefined || isShadowed(servers, owner, name)) {
+      return fail(terminal("not_found", `there is no ${what} here`));
+    }
+    const tools = await server.tools(signal);
+    if (!tools.ok) return tools;
+    const tool = tools.value.get(name);
+    if (tool === undefined) return fail(terminal("not_found", `there is no ${what} any more`));
+    if (toolDigest(tool) === digest) return ok({ server, tool });
+    const changed = `${what} has another schema or other annotations than the one that was allowed`;
+    return fail(terminal("policy_denied", `${changed}: nothing was sent`));
+  }
+
   return {
     list: (signal) => listTools(servers, log, signal),
     async describe(name, signal) {
@@ -74,13 +102,13 @@ export function createToolHost(options: ToolHostOptions): ToolHost {
       if (!found.ok) return found;
       return ok(describeTool(name, found.value.server.name, found.value.tool));
     },
-    async call(name, input, signal, idempotencyKey) {
-      const found = await findTool(servers, name, signal);
+    async call(target, input, signal, idempotencyKey) {
+      const found = await findTarget(target, signal);
       if (!found.ok) return found;
       const { server, tool } = found.value;
       const problem = checkOf(tool.inputSchema, { server: server.name, tool: tool.name })?.(input);
       if (typeof problem === "string") {
-        return fail(terminal("invalid_input", `input of tool "${name}": ${problem}`));
+        return fail(terminal("invalid_input", `input of tool "${tool.name}": ${problem}`));
       }
       const called = await server.call(
         { name: tool.name, arguments: input, ...meta(idempotencyKey) },

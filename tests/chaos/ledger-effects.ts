@@ -29,6 +29,8 @@ export const asked = ["put-asked", "post-asked"];
 const describe = (name: ToolName): ToolDescription => ({
   name,
   server: "ledger",
+  address: name,
+  digest: `of ${name}`,
   description: `a ${tools[name]} deed`,
   inputSchema: { type: "object" },
   outputSchema: null,
@@ -46,7 +48,7 @@ export function ledgerTools(touch: TouchWorld): ToolHost {
   return {
     list: async () => ({ ok: true, value: Object.keys(tools).filter(isTool).map(describe) }),
     describe: async (name) => (isTool(name) ? { ok: true, value: describe(name) } : unknown(name)),
-    async call(name, input, signal) {
+    async call({ name }, input, signal) {
       if (!isTool(name)) return unknown(name);
       const order = String(input["order"]);
       await touch({ order, effect: name, repeat: tools[name], idempotencyKey: null }, signal);

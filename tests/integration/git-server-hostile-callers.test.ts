@@ -3,6 +3,7 @@ import { appendFile, mkdir, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import { useGitRoom } from "./support/git-room.ts";
+import { callTool } from "./support/call-tool.ts";
 
 const never = new AbortController().signal;
 const { root, workspace, canary, host, git, makeRepository, call, refusal } = useGitRoom();
@@ -79,7 +80,7 @@ describe("a hostile caller", () => {
   )("gives %s as a file, and nothing is written, staged or told", async (file) => {
     const path = file();
     expect(await refusal("git_add", { repo: "project", files: [path] })).not.toContain("root:");
-    const diff = await host.call("git_diff", { repo: "project", file: path }, never);
+    const diff = await callTool(host, "git_diff", { repo: "project", file: path }, never);
     if (diff.ok) expect(diff.value.content).toEqual({ diff: "", truncated: false });
     expect(existsSync(canary)).toBe(false);
     expect(await git(join(workspace, "project"), "diff", "--cached", "--name-only")).toBe("");
@@ -101,7 +102,7 @@ describe("a hostile caller", () => {
   });
 
   test("gives arguments that are none of the tool's, and is refused", async () => {
-    const outcome = await host.call("git_log", { repo: "project", format: "%H" }, never);
+    const outcome = await callTool(host, "git_log", { repo: "project", format: "%H" }, never);
     expect(outcome).toMatchObject({ ok: false, failure: { kind: "invalid_input" } });
   });
 });

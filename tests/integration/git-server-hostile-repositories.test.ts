@@ -16,6 +16,7 @@ import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { useGitRoom } from "./support/git-room.ts";
+import { callTool } from "./support/call-tool.ts";
 
 const run = promisify(execFile);
 const never = new AbortController().signal;
@@ -201,7 +202,7 @@ describe("a hostile repository", () => {
       ["git_status", { repo }],
     ];
     for (const [tool, input] of inputs) {
-      await host.call(tool, input, never);
+      await callTool(host, tool, input, never);
       expect(existsSync(canary), tool).toBe(false);
     }
   });

@@ -7,6 +7,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { useGitRoom } from "./support/git-room.ts";
 import { value } from "./support/value.ts";
+import { callTool } from "./support/call-tool.ts";
 
 const run = promisify(execFile);
 const never = new AbortController().signal;
@@ -147,7 +148,7 @@ describe("the git server", () => {
 
   test("a call that is cut short leaves no lock behind", async () => {
     const abort = new AbortController();
-    const cut = host.call("git_status", { repo: "project" }, abort.signal);
+    const cut = callTool(host, "git_status", { repo: "project" }, abort.signal);
     setTimeout(() => abort.abort(), 5);
     await cut;
     expect(existsSync(join(repository, ".git", "index.lock"))).toBe(false);

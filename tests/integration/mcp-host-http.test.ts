@@ -3,6 +3,7 @@ import { failure } from "./support/failure.ts";
 import { useMcpHosts } from "./support/mcp-hosts.ts";
 import { value } from "./support/value.ts";
 import { serveMcp } from "./support/web-mcp-server.ts";
+import { callTool } from "./support/call-tool.ts";
 
 const never = new AbortController().signal;
 const { hostOf } = useMcpHosts();
@@ -12,13 +13,13 @@ describe("a server over HTTP", () => {
     const first = await serveMcp();
     const headers = { Authorization: "Bearer token" };
     const host = hostOf([{ name: "web", url: first.url, headers }]);
-    expect(value(await host.call("greet", {}, never)).content).toBe("good day");
+    expect(value(await callTool(host, "greet", {}, never)).content).toBe("good day");
     await first.stop();
-    const gone = failure(await host.call("greet", {}, never));
+    const gone = failure(await callTool(host, "greet", {}, never));
     expect(gone).toMatchObject({ kind: "unavailable", retryable: true });
     const second = await serveMcp(first.port);
     await expect
-      .poll(async () => (await host.call("greet", {}, never)).ok, { timeout: 10_000 })
+      .poll(async () => (await callTool(host, "greet", {}, never)).ok, { timeout: 10_000 })
       .toBe(true);
     await host.close();
     await second.stop();
@@ -30,8 +31,8 @@ describe("a server over HTTP", () => {
     const host = hostOf([{ name: "web", url: first.url, headers }]);
     value(await host.list(never));
     first.forget();
-    expect(failure(await host.call("give", {}, never)).kind).toBe("unavailable");
-    expect(value(await host.call("give", {}, never)).content).toBe("good day");
+    expect(failure(await callTool(host, "give", {}, never)).kind).toBe("unavailable");
+    expect(value(await callTool(host, "give", {}, never)).content).toBe("good day");
     await host.close();
     await first.stop();
   });

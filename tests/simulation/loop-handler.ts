@@ -3,6 +3,8 @@ import { llmHandler } from "../../actors/handlers/llm.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
 
+const payTool = { server: "simulated", name: "pay", digest: "of pay" };
+
 /**
  * A user's own handler, as an agent loop would be: a model is asked, then an unsafe tool is called that needs a
  * grant of its own, then the model is asked again. Steps that are no loops get the product's handler.
@@ -37,7 +39,7 @@ export function loopHandler({
       repeat: "unsafe",
       ...(permitted.grant === null ? {} : { grant: permitted.grant }),
       run: async (signal) => {
-        const called = await tools.call("pay", input, signal);
+        const called = await tools.call(payTool, input, signal);
         return called.ok ? { ok: true, value: called.value.content } : called;
       },
     });

@@ -85,6 +85,8 @@ export function simulatedTools(around: Surroundings): ToolHost {
   const describe = (name: string) => ({
     name,
     server: "simulated",
+    address: name,
+    digest: `of ${name}`,
     description: "",
     inputSchema: {},
     outputSchema: null,
@@ -94,7 +96,7 @@ export function simulatedTools(around: Surroundings): ToolHost {
   return {
     list: async () => ok(toolNames.map(describe)),
     describe: async (name) => ok(describe(name)),
-    async call(name, input, signal) {
+    async call({ name }, input, signal) {
       const call = { stepId: String(input["ref"]), name, key: null, isUnsafe: name === "pay" };
       return act(around, { ...call, signal }, { server: "simulated", content: { done: name } });
     },

@@ -6,8 +6,15 @@ export const verdictShape = type({
   kind: "'allow' | 'ask' | 'deny'",
   reason: "string",
   "decisionId?": "string",
+  /** What else the control plane said of its decision (risk, violation, reversibility): kept for log and report. */
+  "details?": "object",
 });
-export type Verdict = typeof verdictShape.infer;
+export interface Verdict {
+  kind: "allow" | "ask" | "deny";
+  reason: string;
+  decisionId?: string;
+  details?: JsonObject;
+}
 
 const allow = (reason: string): Verdict => ({ kind: "allow", reason });
 const ask = (reason: string): Verdict => ({ kind: "ask", reason });
@@ -21,13 +28,19 @@ export const verdict = { allow, ask, deny };
  */
 export const actionShape = type({
   kind: "'tool' | 'model' | 'sandbox' | 'retrieval' | 'approval' | 'repeat'",
-  /** The tool's name, the model's, the sandbox language, ... */
+  /** The tool's bare name, the model's, the sandbox language, ... */
   name: "string",
+  /** Of a tool: the server that the call goes to. Absent where no configured server has the tool. */
+  "server?": "string",
+  /** Of a tool: the hex SHA-256 of its schemas and annotations, as they were when the action was judged. */
+  "schema?": "string",
   input: "object",
 });
 export interface Action {
   kind: "tool" | "model" | "sandbox" | "retrieval" | "approval" | "repeat";
   name: string;
+  server?: string;
+  schema?: string;
   input: JsonObject;
 }
 
@@ -38,8 +51,12 @@ export const askShape = type({
   reason: "string",
   /** Null until the control plane has the question. */
   approvalId: "string | null",
-  /** Epoch milliseconds; null until the control plane has the question, or when it never expires. */
+  /** Epoch milliseconds at which nobody's answer is looked for; null until the control plane has the question. */
   expiresAt: "number | null",
+  /** Where the question was put, and is read for ever. Absent in what version 1 of the chart parked before. */
+  "place?": "'approval' | 'step'",
+  /** Whether the worker ends it at `expiresAt`, since the control plane keeps no expiry of its own. */
+  "expiresHere?": "boolean",
 });
 export interface Ask {
   digest: string;
@@ -47,6 +64,9 @@ export interface Ask {
   reason: string;
   approvalId: string | null;
   expiresAt: number | null;
+  /** `approval`: a request of its own at the control plane. `step`: the status of the step itself. */
+  place?: "approval" | "step";
+  expiresHere?: boolean;
 }
 
 /** A person's yes to one ask. Used once: the journal names the effect that spent it. */

@@ -1,9 +1,18 @@
 import type { Json, JsonObject } from "../domain/json.ts";
 import type { Outcome } from "../domain/failure.ts";
 
-export interface ToolDescription {
-  name: string;
+/** A tool, and the schema with which it was judged: exactly what a call may reach. */
+export interface ToolTarget {
   server: string;
+  /** The bare name, as its server has it. */
+  name: string;
+  /** Hex SHA-256 of the canonical JSON of its input schema, output schema and annotations. */
+  digest: string;
+}
+
+export interface ToolDescription extends ToolTarget {
+  /** The name that means this tool alone: the bare one, or `server.tool` where several servers have that. */
+  address: string;
   description: string;
   inputSchema: JsonObject;
   outputSchema: JsonObject | null;
@@ -21,14 +30,19 @@ export interface ToolResult {
 /** The tools of all configured MCP servers. Connects on first use; respawns a server that went away. */
 export interface ToolHost {
   list(signal: AbortSignal): Promise<Outcome<ToolDescription[]>>;
-  /** `not_found` when no server has the tool; `unavailable` when its server can't be reached. */
+  /**
+   * Resolves a name, bare or `server.tool`, to the one tool that it means. `not_found` when no server has it,
+   * `conflict` when several do, `unavailable` when the server it names can't be reached.
+   */
   describe(name: string, signal: AbortSignal): Promise<Outcome<ToolDescription>>;
   /**
+   * Calls exactly that tool of exactly that server. When the server has no such tool by now, or another schema or
+   * other annotations for it, nothing is sent: `not_found`, or `policy_denied`, since what was allowed is gone.
    * A tool's own error is a `tool_failed` failure, an argument that breaks its schema `invalid_input`. A call that
    * is repeated after a take-over carries the same key, for servers that can tell.
    */
   call(
-    name: string,
+    target: ToolTarget,
     input: JsonObject,
     signal: AbortSignal,
     idempotencyKey?: string,

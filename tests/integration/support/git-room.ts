@@ -10,6 +10,7 @@ import type { ToolHost } from "../../../machines/contracts/ports/tool-host.ts";
 import { failure } from "./failure.ts";
 import { useTemporaryFolder } from "./temporary-folder.ts";
 import { value } from "./value.ts";
+import { callTool } from "./call-tool.ts";
 
 const run = promisify(execFile);
 const never = new AbortController().signal;
@@ -78,9 +79,9 @@ export function useGitRoom(): GitRoom {
       await git(folder, "commit", "--quiet", "--message=first");
       return folder;
     },
-    call: async (tool, input) => value(await host.call(tool, input, never)).content,
+    call: async (tool, input) => value(await callTool(host, tool, input, never)).content,
     async refusal(tool, input) {
-      const refused = failure(await host.call(tool, input, never));
+      const refused = failure(await callTool(host, tool, input, never));
       expect(refused.kind).toBe("tool_failed");
       return refused.message;
     },

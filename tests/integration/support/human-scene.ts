@@ -140,6 +140,8 @@ function countingTools(calls: HumanScene["calls"]): ToolHost {
   const described = {
     name: "write",
     server: "desk",
+    address: "write",
+    digest: "of the first schema",
     description: "Writes.",
     inputSchema: { type: "object" },
     outputSchema: null,
@@ -149,7 +151,7 @@ function countingTools(calls: HumanScene["calls"]): ToolHost {
   return {
     list: async () => ({ ok: true, value: [described] }),
     describe: async () => ({ ok: true, value: described }),
-    call: async (name, input) => {
+    call: async ({ name }, input) => {
       calls.push({ name, input });
       return { ok: true, value: { server: "desk", content: "written" } };
     },

@@ -20,7 +20,7 @@ export function checkTool(
   change: Change,
   runId: string,
   tool: { name: string; input: Json },
-): Required<Verdict> {
+): Verdict & { decisionId: string } {
   const { now, store } = change;
   const run = findRun(store, runId);
   const decided = { ...decide(store, run, tool.name), decisionId: newId("pdc", now) };
