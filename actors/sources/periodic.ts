@@ -76,7 +76,7 @@ const batch = 100;
 export function timers({ ports, track }: WorkerContext) {
   return repeating("timers", everyMs, ports, track, async (signal) => {
     for (;;) {
-      const woken = await ports.store.wakeDue(ports.clock.now(), batch);
+      const woken = await ports.store.wakeDue(batch);
       if (woken < batch || signal.aborted) return;
     }
   });

@@ -121,6 +121,7 @@ export class Journal {
   }
 
   add(entry: JournalEntry): void {
+    if (entry.event === "abandoned") return;
     if (entry.event === "completed") {
       this.#completed.set(entry.effect, entry.result);
       return;

@@ -19,7 +19,9 @@ import { stepMachineVersion } from "../../machines/step/machine.ts";
 export const load: StepActivity = async ({ ports, options, session }) => {
   const { clock, store } = ports;
   const asked = clock.monotonic();
-  const opening = await stored(store.open(session.delivery.entryId, session.key, options.leaseMs));
+  const opening = await stored(
+    store.open(session.delivery.entryId, session.key, options.leaseMs, session.delivery.fields),
+  );
   session.leaseSeen = asked;
   if (opening.kind === "lease-lost") return { type: "lease.lost" };
   if (opening.kind === "duplicate") return { type: "record.duplicate" };

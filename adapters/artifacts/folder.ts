@@ -21,6 +21,16 @@ export function createArtifactFolder({ path }: { path: string }): ArtifactStore 
   const place = (runId: string, id: string) => join(runFolder(runId), id);
 
   return {
+    async check() {
+      return attempt("the artifacts folder can't be written", async () => {
+        await mkdir(path, { recursive: true });
+        const probe = join(path, `.check-${randomUUID()}`);
+        await writeAtomically(probe, "");
+        await unlink(probe);
+        return ok(null);
+      });
+    },
+
     async put(step, { name, kind, content }) {
       if (!isSafeName(step.runId)) return fail(unsafe("run id", step.runId));
       const bytes = typeof content === "string" ? Buffer.from(content) : content;

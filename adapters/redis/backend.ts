@@ -42,6 +42,7 @@ export async function createRedisBackend(options: {
     queue,
     store: createStepStore(commands, entities, keys, consumer),
     describe: `Redis at ${target.shown}`,
+    warnings: [],
     close: async () => {
       await Promise.all([queue.close(), entities.close()]);
       commands.disconnect();

@@ -1,6 +1,10 @@
 import type { Redis } from "ioredis";
 import { parseJob } from "../../machines/contracts/domain/job.ts";
-import type { StepQueue, DeadLetter } from "../../machines/contracts/ports/step-backend.ts";
+import type {
+  StepQueue,
+  DeadLetter,
+  NewDeadLetter,
+} from "../../machines/contracts/ports/step-backend.ts";
 import { group, type Keys, bindScript, fieldsOf } from "./keys.ts";
 import { deadLetter, retryDeadLetter } from "./queue-scripts.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
@@ -56,7 +60,7 @@ function isEntryId(id: string): boolean {
 }
 
 /** A letter as the flat names and values of a stream entry. */
-export function writeLetter(letter: Omit<DeadLetter, "id">): string[] {
+export function writeLetter(letter: NewDeadLetter): string[] {
   return [
     ["fields", JSON.stringify(letter.fields)],
     ["reason", letter.reason],
@@ -76,6 +80,9 @@ export function readLetter(id: string, flat: readonly string[]): DeadLetter {
     id,
     fields: isJsonObject(fields) ? textsOf(fields) : {},
     reason: kept["reason"] ?? "",
+    lastTrouble: null,
+    journal: [],
+    result: null,
     stateHistory: Array.isArray(stateHistory)
       ? stateHistory.filter((state) => typeof state === "string")
       : [],

@@ -72,7 +72,7 @@ export function createStepQueue(
         healing(() => redis.xpending(stream, group), [0]),
         redis.xlen(keys.letters),
       ]);
-      return { length, pending: Number(summary[0]), deadLetters };
+      return { length, pending: Number(summary[0]), deadLetters, droppedLetters: 0 };
     },
     async close() {
       reader.disconnect();

@@ -76,7 +76,8 @@ export function createStepStore(
           : [JSON.stringify(fields), reason ?? "", JSON.stringify(snapshot ?? null), at ?? 0];
       return toWrite(await settle(...own, ...held(lease), ...values, ...letter));
     },
-    async wakeDue(now, limit) {
+    async wakeDue(limit) {
+      const now = Date.now();
       return Number(await wake(stream, timers, now, limit, keys.records));
     },
     async find(key) {

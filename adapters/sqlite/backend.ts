@@ -33,6 +33,7 @@ export async function createSqliteBackend(options: {
     queue,
     store: createStepStore(parts, consumer),
     describe: isFile(path) ? `SQLite in ${path}` : "SQLite in memory",
+    warnings: [],
     close: async () => {
       await queue.close();
       if (database.sql.isOpen) database.sql.close();

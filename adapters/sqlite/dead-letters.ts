@@ -1,5 +1,9 @@
 import { parseJob } from "../../machines/contracts/domain/job.ts";
-import type { DeadLetter, StepQueue } from "../../machines/contracts/ports/step-backend.ts";
+import type {
+  DeadLetter,
+  NewDeadLetter,
+  StepQueue,
+} from "../../machines/contracts/ports/step-backend.ts";
 import { looseJson, recordId } from "../../machines/contracts/wire/record-text.ts";
 import { type Database, fieldsFrom } from "./database.ts";
 import type { Entries } from "./step-queue.ts";
@@ -16,7 +20,7 @@ export function prepareLetters({ sql }: Database) {
   const count = sql.prepare("SELECT count(*) AS letters FROM letters");
 
   return {
-    add({ fields, reason, stateHistory, snapshot, deliveries, at }: Omit<DeadLetter, "id">): void {
+    add({ fields, reason, stateHistory, snapshot, deliveries, at }: NewDeadLetter): void {
       const texts = [JSON.stringify(stateHistory), JSON.stringify(snapshot ?? null)] as const;
       insert.run(JSON.stringify(fields), reason, ...texts, deliveries, at);
     },
@@ -56,6 +60,9 @@ function toLetter(row: Record<string, unknown>): DeadLetter {
     id: text("n"),
     fields: fieldsFrom(text("fields")),
     reason: text("reason"),
+    lastTrouble: null,
+    journal: [],
+    result: null,
     stateHistory: Array.isArray(stateHistory)
       ? stateHistory.filter((state) => typeof state === "string")
       : [],

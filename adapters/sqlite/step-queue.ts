@@ -60,7 +60,7 @@ export function createStepQueue(
       return retried;
     },
     dropDeadLetter: async (id) => letters.remove(id),
-    stats: async () => ({ ...entries.count(), deadLetters: letters.count() }),
+    stats: async () => ({ ...entries.count(), deadLetters: letters.count(), droppedLetters: 0 }),
     async close() {
       closing.abort();
     },

@@ -102,7 +102,8 @@ export function createStepStore(
         entries.remove(lease.entryId);
       });
     },
-    async wakeDue(now, limit) {
+    async wakeDue(limit) {
+      const now = clock.now();
       const jobs = database.alone(() => {
         steps.expire(clock.now());
         const due = steps.wake(now, limit);

@@ -42,12 +42,11 @@ export function wrapPorts(
     },
     store: {
       ...store,
-      open: (entryId, key, leaseMs) =>
-        around("open", () => fenced("open", () => store.open(entryId, key, leaseMs))),
-      async append(lease, entries) {
+      open: (...given) => around("open", () => fenced("open", () => store.open(...given))),
+      async append(lease, entries, durable) {
         const isBegun = entries[0]?.event === "begun";
         reach(isBegun ? "before:begin" : "after:effect");
-        const written = await fenced("append", () => store.append(lease, entries));
+        const written = await fenced("append", () => store.append(lease, entries, durable));
         reach(isBegun ? "after:begin" : "after:complete");
         return written;
       },

@@ -17,7 +17,7 @@ export async function putBack(
   await backend.queue.publish({ data: toEnvelope(job) });
   const [delivery] = await backend.queue.read(1, 1_000, new AbortController().signal);
   if (delivery === undefined) throw new Error("the job was not delivered");
-  const opening = await backend.store.open(delivery.entryId, key, 60_000);
+  const opening = await backend.store.open(delivery.entryId, key, 60_000, delivery.fields);
   if (opening.kind !== "opened") throw new Error(`the step was ${opening.kind}`);
   if (kept.journal.length > 0) {
     await backend.store.append(opening.lease, kept.journal as JournalEntry[]);

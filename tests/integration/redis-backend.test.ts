@@ -86,8 +86,15 @@ describe("a server that lost everything", () => {
     await redis.flushall();
     expect(await backend.queue.renew([lease.entryId])).toEqual([lease.entryId]);
     expect(await backend.store.append(lease, [begun])).toBe("lease-lost");
-    expect(await backend.store.open(lease.entryId, key, hour)).toEqual({ kind: "lease-lost" });
-    expect(await backend.queue.stats()).toEqual({ length: 0, pending: 0, deadLetters: 0 });
+    expect(await backend.store.open(lease.entryId, key, hour, fields)).toEqual({
+      kind: "lease-lost",
+    });
+    expect(await backend.queue.stats()).toEqual({
+      length: 0,
+      pending: 0,
+      deadLetters: 0,
+      droppedLetters: 0,
+    });
     await redis.flushall();
     expect(await backend.queue.claimStale(0, 10)).toEqual([]);
     const groups = await redis.xinfo("GROUPS", keys.stream);
@@ -144,7 +151,7 @@ describe("a record that someone else wrote in", () => {
     await redis.rpush(keys.journal(key), "{broken");
     await redis.hset(keys.record(key), {
       snapshot: "not json ☃",
-      path: '{"no":"list"}',
+      stateHistory: '{"no":"list"}',
       job: "[]",
       wakeAt: "soon",
       phase: "asleep",

@@ -65,10 +65,10 @@ describe("time", () => {
     await backend.store.settle(await lease(backend, entryId), ending);
 
     advance(24 * 3_600_000 - 1);
-    expect(await backend.store.wakeDue(0, 1)).toBe(0);
+    expect(await backend.store.wakeDue(1)).toBe(0);
     expect(await backend.store.find(key)).toMatchObject({ phase: "reported" });
     advance(1);
-    await backend.store.wakeDue(0, 1);
+    await backend.store.wakeDue(1);
     expect(await backend.store.find(key)).toBeNull();
 
     let read: unknown = "still waiting";
@@ -92,8 +92,8 @@ describe("time", () => {
     await a.queue.publish(fields);
     const [first] = await published;
     const woken = a.queue.read(1, 1_000, never);
-    await b.store.park(await lease(b, first?.entryId ?? ""), { ...parking, wakeAt: 5 });
-    await b.store.wakeDue(5, 1);
+    await b.store.park(await lease(b, first?.entryId ?? ""), { ...parking, wakeAt: 0 });
+    await b.store.wakeDue(1);
     const [second] = await woken;
     expect(second?.fields).toEqual(fields);
     const letter = { fields, reason: "r", snapshot: null, at: 1 };
@@ -116,7 +116,7 @@ describe("a file", () => {
     const second = await createSqliteBackend({ path, consumer: "b", clock: systemClock });
     expect(second.describe).toBe(`SQLite in ${path}`);
     const reading = second.queue.read(1, 10_000, never);
-    expect(await run(`await backend.store.wakeDue(1, 10)`, path)).toBe("");
+    expect(await run(`await backend.store.wakeDue(10)`, path)).toBe("");
     expect((await reading)[0]?.fields).toEqual(fields);
     await second.close();
   });
@@ -130,7 +130,7 @@ describe("a file", () => {
         if (read.length === 0) break;
         for (const { entryId } of read) {
           const step = { runId: "r", stepId: entryId };
-          const { lease } = await backend.store.open(entryId, step, 60000);
+          const { lease } = await backend.store.open(entryId, step, 60000, {});
           await backend.store.settle(lease, { stateHistory: [], deadLetter: null });
           process.stdout.write(entryId + "\\n");
         }
@@ -140,7 +140,12 @@ describe("a file", () => {
     expect(done).toHaveLength(150);
     expect(new Set(done).size).toBe(150);
     const backend = await createSqliteBackend({ path, consumer: "last", clock: systemClock });
-    expect(await backend.queue.stats()).toEqual({ length: 0, pending: 0, deadLetters: 0 });
+    expect(await backend.queue.stats()).toEqual({
+      length: 0,
+      pending: 0,
+      deadLetters: 0,
+      droppedLetters: 0,
+    });
     await backend.close();
   });
 
@@ -150,13 +155,13 @@ describe("a file", () => {
       const never = new AbortController().signal;
       await backend.queue.publish(${JSON.stringify(fields)});
       const [{ entryId }] = await backend.queue.read(1, 0, never);
-      const { lease } = await backend.store.open(entryId, ${JSON.stringify(key)}, 60000);
+      const { lease } = await backend.store.open(entryId, ${JSON.stringify(key)}, 60000, {});
       await backend.store.append(lease, [{ event: "begun", effect: "e", at: 1 }]);
       process.kill(process.pid, "SIGKILL");`;
     await run(program, path);
     const backend = await createSqliteBackend({ path, consumer: "next", clock: systemClock });
     const [taken] = await backend.queue.claimStale(0, 1);
-    expect(await backend.store.open(taken?.entryId ?? "", key, 1)).toMatchObject({
+    expect(await backend.store.open(taken?.entryId ?? "", key, 1, fields)).toMatchObject({
       kind: "opened",
       lease: { fence: 2 },
       record: { journal: [{ event: "begun", effect: "e", at: 1 }] },

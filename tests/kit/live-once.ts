@@ -26,6 +26,7 @@ export const noNeighbours: Omit<RuntimePorts, "queue" | "store" | "controlPlane"
     http: null,
   },
   artifacts: {
+    check: async () => ({ ok: true, value: null }),
     put: async () => ({ ok: false, failure: missing }),
     get: async () => ({ ok: false, failure: missing }),
     list: async () => [],

@@ -190,7 +190,7 @@ async function wakeParked(street: StepBackend, clock: VirtualClock, job: Job): P
   const record = await street.store.find(job);
   if (record?.phase !== "parked" || record.wakeAt === null) return false;
   clock.advance(Math.max(record.wakeAt - clock.now(), 0));
-  return (await street.store.wakeDue(clock.now(), 10)) > 0;
+  return (await street.store.wakeDue(10)) > 0;
 }
 
 /** Until every promise that can go on has gone on. */

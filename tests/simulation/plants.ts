@@ -20,8 +20,8 @@ const known = {
     bug: "a worker that lost its lease can still write",
     store: (store: StepStore, leases: Leases): StepStore => ({
       ...store,
-      async open(entryId, key, leaseMs) {
-        const opening = await store.open(entryId, key, leaseMs);
+      async open(entryId, key, leaseMs, fields) {
+        const opening = await store.open(entryId, key, leaseMs, fields);
         if (opening.kind === "opened") leases.set(key.stepId, { lease: opening.lease, store });
         return opening;
       },

@@ -11,8 +11,8 @@ export function witnessedStore(
 ): StepStore {
   return {
     ...store,
-    async open(entryId, key, leaseMs) {
-      const opening = await store.open(entryId, key, leaseMs);
+    async open(entryId, key, leaseMs, fields) {
+      const opening = await store.open(entryId, key, leaseMs, fields);
       if (opening.kind === "opened" || opening.kind === "reported") {
         const opened = { by, fence: opening.lease.fence, at: link.world.elapsed };
         witness.opened(key.stepId, opened, weather.isRough);
@@ -29,10 +29,11 @@ export function witnessedStore(
       if (written === "written") witness.holders.delete(lease.stepId);
       return written;
     },
-    async append(lease, entries) {
-      const written = await store.append(lease, entries);
+    async append(lease, entries, durable) {
+      const written = await store.append(lease, entries, durable);
       if (written === "lease-lost") return written;
       for (const entry of entries) {
+        if (entry.event === "abandoned") continue;
         const effect = `${lease.stepId} ${entry.effect}`;
         if (entry.event === "completed") {
           // A passing failure is known not to have happened: it may be tried again.

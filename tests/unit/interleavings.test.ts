@@ -143,7 +143,7 @@ async function play(scheduler: fc.Scheduler, played: readonly Due[]): Promise<Wa
     hasEnded = record?.phase === "reported" && length === 0;
     if (hasEnded) break;
     clock.advance(Math.max((record?.wakeAt ?? 0) - clock.now(), options.leaseMs + 1));
-    await street.store.wakeDue(clock.now(), 10);
+    await street.store.wakeDue(10);
   }
   for (const backend of backends) await backend.close();
   return { job, seen: world.seen, controlPlane, hasEnded, struck: new Map() };

@@ -34,7 +34,7 @@ beforeEach(async () => {
   if (delivery === undefined) throw new Error("the job was not delivered");
   const span = trace.getTracer("test").startSpan("test");
   session = new StepSession({ key, job: sampleJob, delivery, log, span, leaseSeen: 0 });
-  const opening = await backend.store.open(delivery.entryId, key, 10_000);
+  const opening = await backend.store.open(delivery.entryId, key, 10_000, delivery.fields);
   if (opening.kind !== "opened") throw new Error(`the record was not opened: ${opening.kind}`);
   session.opened(opening.lease);
   artifacts = new Map();
@@ -167,7 +167,7 @@ async function ids() {
   return journalEntryShape
     .array()
     .assert(record?.journal ?? [])
-    .map(({ effect: id }) => id);
+    .flatMap((line) => ("effect" in line ? [line.effect] : []));
 }
 
 describe("an effect that is safe but costs", () => {

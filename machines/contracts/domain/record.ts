@@ -43,13 +43,21 @@ export const journalEntryShape = type({
   at: "number",
   /** Digest of the grant that this effect spends. */
   "grant?": "string",
-}).or({
-  event: "'completed'",
-  effect: "string",
-  at: "number",
-  result: "unknown",
-});
+})
+  .or({
+    event: "'completed'",
+    effect: "string",
+    at: "number",
+    result: "unknown",
+  })
+  .or({
+    event: "'abandoned'",
+    at: "number",
+    message: "string",
+  });
 
 export type JournalEntry =
   | { event: "begun"; effect: string; at: number; grant?: string }
-  | { event: "completed"; effect: string; at: number; result: Json };
+  | { event: "completed"; effect: string; at: number; result: Json }
+  /** An attempt was given up, and why: what a dead letter names as its first cause. */
+  | { event: "abandoned"; at: number; message: string };

@@ -15,6 +15,8 @@ export interface ArtifactRef {
 
 /** Content too large, or too much the user's own, to travel in a message. */
 export interface ArtifactStore {
+  /** Writes something, so that a store that refuses is known before anything is paid for. */
+  check(): Promise<Outcome<null>>;
   put(
     step: StepKey,
     artifact: { name: string; kind: ArtifactRef["kind"]; content: string | Uint8Array },

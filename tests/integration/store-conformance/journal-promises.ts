@@ -1,5 +1,15 @@
 import { describe, expect, it } from "vitest";
-import { key, result, begun, completed, hour, take, takeOver, type Stage } from "./stage.ts";
+import {
+  key,
+  fields,
+  result,
+  begun,
+  completed,
+  hour,
+  take,
+  takeOver,
+  type Stage,
+} from "./stage.ts";
 
 export function journalPromises(stage: () => Stage): void {
   describe("the journal and the outbox", () => {
@@ -20,7 +30,7 @@ export function journalPromises(stage: () => Stage): void {
       await a.store.append(held, [begun]);
       expect(await a.store.record(held, result, ["pending", "executing"])).toBe("written");
       const { entryId } = await takeOver(b);
-      expect(await b.store.open(entryId, key, hour)).toMatchObject({
+      expect(await b.store.open(entryId, key, hour, fields)).toMatchObject({
         kind: "opened",
         record: {
           phase: "recorded",

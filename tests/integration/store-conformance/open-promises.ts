@@ -23,7 +23,7 @@ export function openPromises(stage: () => Stage): void {
     it("gives a step never seen before an empty page and its first fence", async () => {
       const { a, b } = stage();
       const { entryId } = await publishAndRead(a);
-      expect(await a.store.open(entryId, key, hour)).toEqual({
+      expect(await a.store.open(entryId, key, hour, fields)).toEqual({
         kind: "opened",
         lease: { ...key, entryId, fence: 1 },
         record: null,
@@ -35,15 +35,15 @@ export function openPromises(stage: () => Stage): void {
       const { a, b } = stage();
       const { entryId } = await publishAndRead(a);
       await sleep(700);
-      expect(await a.store.open(entryId, key, hour)).toMatchObject({ kind: "opened" });
+      expect(await a.store.open(entryId, key, hour, fields)).toMatchObject({ kind: "opened" });
       expect(await b.queue.claimStale(600, 10)).toEqual([]);
     });
 
     it("refuses an entry that is not this consumer's", async () => {
       const { a, b } = stage();
       const { entryId } = await publishAndRead(a);
-      expect(await b.store.open(entryId, key, hour)).toEqual({ kind: "lease-lost" });
-      expect(await a.store.open("1-99999", key, hour)).toEqual({ kind: "lease-lost" });
+      expect(await b.store.open(entryId, key, hour, fields)).toEqual({ kind: "lease-lost" });
+      expect(await a.store.open("1-99999", key, hour, fields)).toEqual({ kind: "lease-lost" });
       expect(await a.store.find(key)).toBeNull();
     });
 
@@ -52,7 +52,7 @@ export function openPromises(stage: () => Stage): void {
       const first = await take(a);
       expect(await a.store.append(first, [begun])).toBe("written");
       const { entryId } = await takeOver(b);
-      const opening = await b.store.open(entryId, key, hour);
+      const opening = await b.store.open(entryId, key, hour, fields);
       expect(opening).toMatchObject({
         kind: "opened",
         lease: { fence: 2 },
@@ -84,7 +84,7 @@ export function openPromises(stage: () => Stage): void {
       const near: StepKey = { runId: "a/b", stepId: "c" };
       const far: StepKey = { runId: "a", stepId: "b/c" };
       const { entryId } = await publishAndRead(a);
-      await a.store.open(entryId, near, hour);
+      await a.store.open(entryId, near, hour, fields);
       expect(await a.store.find(far)).toBeNull();
       expect(await a.store.find(near)).toMatchObject(near);
     });
@@ -93,7 +93,7 @@ export function openPromises(stage: () => Stage): void {
       const { a, b } = stage();
       const first = await take(a);
       const { entryId } = await publishAndRead(b);
-      expect(await b.store.open(entryId, key, hour)).toEqual({ kind: "duplicate" });
+      expect(await b.store.open(entryId, key, hour, fields)).toEqual({ kind: "duplicate" });
       expect(await a.queue.stats()).toMatchObject({ length: 1, pending: 1 });
       expect(await a.store.append(first, [begun])).toBe("written");
     });

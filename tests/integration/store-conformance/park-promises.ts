@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import {
   key,
@@ -43,14 +44,15 @@ export function parkPromises(stage: () => Stage): void {
     it("wakes a step whose time has come, on whichever worker; opened, its timer is gone", async () => {
       const { a, b } = stage();
       const held = await take(a);
-      await a.store.park(held, { ...parking, wakeAt: 1_000 });
-      expect(await b.store.wakeDue(999, 10)).toBe(0);
-      expect(await b.store.wakeDue(1_000, 10)).toBe(1);
+      await a.store.park(held, { ...parking, wakeAt: Date.now() + 300 });
+      expect(await b.store.wakeDue(10)).toBe(0);
+      await sleep(320);
+      expect(await b.store.wakeDue(10)).toBe(1);
       expect(await b.store.find(key)).toMatchObject({ phase: "parked", wakeAt: null });
 
       const woken = await readOne(b);
       expect(woken.fields).toEqual(fields);
-      expect(await b.store.open(woken.entryId, key, hour)).toMatchObject({
+      expect(await b.store.open(woken.entryId, key, hour, fields)).toMatchObject({
         kind: "opened",
         lease: { fence: 2 },
         record: { phase: "parked", snapshot: parking.snapshot, stateHistory: parking.stateHistory },
@@ -59,7 +61,7 @@ export function parkPromises(stage: () => Stage): void {
         phase: "open",
         snapshot: parking.snapshot,
       });
-      expect(await b.store.wakeDue(hour, 10)).toBe(0);
+      expect(await b.store.wakeDue(10)).toBe(0);
     });
 
     it("calls the timer off when a parked step is opened for another reason", async () => {
@@ -68,13 +70,13 @@ export function parkPromises(stage: () => Stage): void {
       await a.store.park(held, { ...parking, wakeAt: 1_000 });
       await take(b);
       expect(await b.store.find(key)).toMatchObject({ phase: "open", wakeAt: null });
-      expect(await b.store.wakeDue(2_000, 10)).toBe(0);
+      expect(await b.store.wakeDue(10)).toBe(0);
     });
 
     it("never wakes a step that waits for no time", async () => {
       const { a } = stage();
       await a.store.park(await take(a), parking);
-      expect(await a.store.wakeDue(Number.MAX_SAFE_INTEGER, 10)).toBe(0);
+      expect(await a.store.wakeDue(10)).toBe(0);
     });
 
     it("wakes each of many steps exactly once under two concurrent sweepers", async () => {
@@ -84,13 +86,13 @@ export function parkPromises(stage: () => Stage): void {
         await a.queue.publish({ data: "x" });
         const { entryId } = await readOne(a);
         const step = { runId: "run_many", stepId: `stp_${n}` };
-        const opening = await a.store.open(entryId, step, hour);
+        const opening = await a.store.open(entryId, step, hour, fields);
         if (opening.kind !== "opened") throw new Error(opening.kind);
         const own = { ...parking, job: { ...job, ...step }, wakeAt: 1_000 + n };
         await a.store.park(opening.lease, own);
       }
       const sweeps = await Promise.all(
-        Array.from({ length: 20 }, (_, n) => (n % 2 ? a : b).store.wakeDue(5_000, 7)),
+        Array.from({ length: 20 }, (_, n) => (n % 2 ? a : b).store.wakeDue(7)),
       );
       expect(Math.max(...sweeps)).toBeLessThanOrEqual(7);
       expect(sweeps.reduce((sum, woken) => sum + woken, 0)).toBe(count);
@@ -103,10 +105,10 @@ export function parkPromises(stage: () => Stage): void {
       const { a, b } = stage();
       const held = await take(a);
       const { entryId } = await publishAndRead(b);
-      expect(await b.store.open(entryId, key, hour)).toEqual({ kind: "duplicate" });
+      expect(await b.store.open(entryId, key, hour, fields)).toEqual({ kind: "duplicate" });
       expect(await a.store.park(held, { ...parking, wakeAt: 1_000 })).toBe("written");
 
-      expect(await b.store.wakeDue(2_000, 10)).toBe(0);
+      expect(await b.store.wakeDue(10)).toBe(0);
       const woken = await readOne(b);
       expect(woken.fields).toEqual(fields);
       const again = await lease(b, woken.entryId);
@@ -120,7 +122,7 @@ export function parkPromises(stage: () => Stage): void {
         const held = await take(a);
         const { entryId } = await publishAndRead(b);
         const [opening] = await Promise.all([
-          b.store.open(entryId, key, hour),
+          b.store.open(entryId, key, hour, fields),
           a.store.park(held, parking),
         ]);
         if (opening.kind === "opened") {
@@ -141,7 +143,7 @@ export function parkPromises(stage: () => Stage): void {
       const held = await take(a);
       await a.store.record(held, result, []);
       await a.store.park(held, parking);
-      const opening = await b.store.open((await publishAndRead(b)).entryId, key, hour);
+      const opening = await b.store.open((await publishAndRead(b)).entryId, key, hour, fields);
       expect(opening).toMatchObject({ record: { phase: "parked", result } });
       expect(await b.store.find(key)).toMatchObject({ phase: "recorded", result });
     });

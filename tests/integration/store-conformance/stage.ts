@@ -59,7 +59,7 @@ export const lease = async (
   entryId: string,
   leaseMs = hour,
 ): Promise<Lease> => {
-  const opening = await backend.store.open(entryId, key, leaseMs);
+  const opening = await backend.store.open(entryId, key, leaseMs, fields);
   if (opening.kind !== "opened") throw new Error(`expected to open it, but ${opening.kind}`);
   return opening.lease;
 };

@@ -196,7 +196,9 @@ describe("a journal", () => {
         const journal = new Journal(lines);
         for (const name of ["a#1", "b#1", "c#1"]) {
           const last = (event: string) =>
-            lines.findLastIndex((line) => line.event === event && line.effect === name);
+            lines.findLastIndex(
+              (line) => line.event === event && "effect" in line && line.effect === name,
+            );
           expect(journal.isInDoubt(name)).toBe(last("begun") > last("completed"));
           const spent = lines.filter((line) => line.event === "begun" && line.grant === "g1");
           expect(journal.spentBy("g1") === undefined).toBe(spent.length === 0);
