@@ -1,4 +1,11 @@
-import { SpanStatusCode, trace, type Context, ROOT_CONTEXT, TraceFlags } from "@opentelemetry/api";
+import {
+  type Context,
+  defaultTextMapGetter,
+  ROOT_CONTEXT,
+  SpanStatusCode,
+  trace,
+} from "@opentelemetry/api";
+import { W3CTraceContextPropagator } from "@opentelemetry/core";
 import type { Outcome } from "../machines/contracts/domain/failure.ts";
 
 const tracer = trace.getTracer("stateplane");
@@ -19,17 +26,14 @@ export function traced<T>(name: string, work: () => Promise<Outcome<T>>): Promis
   });
 }
 
-const isHex = (text: string, length: number) =>
-  text.length === length && /^[0-9a-f]+$/.test(text) && !/^0+$/.test(text);
+const propagator = new W3CTraceContextPropagator();
 
 /** The trace that enqueued the job, to be continued; the root where the job names none, or names it badly. */
 export function remoteContext(
   job: { traceId: string | null; spanId: string | null } | null,
 ): Context {
-  const { traceId = null, spanId = null } = job ?? {};
-  if (traceId === null || spanId === null || !isHex(traceId, 32) || !isHex(spanId, 16)) {
-    return ROOT_CONTEXT;
-  }
-  const remote = { traceId, spanId, traceFlags: TraceFlags.SAMPLED, isRemote: true };
-  return trace.setSpanContext(ROOT_CONTEXT, remote);
+  if (job === null || job.traceId === null || job.spanId === null) return ROOT_CONTEXT;
+  // The envelope has the two ids apart, and no flags: a trace that somebody names is meant to be seen.
+  const carrier = { traceparent: `00-${job.traceId}-${job.spanId}-01` };
+  return propagator.extract(ROOT_CONTEXT, carrier, defaultTextMapGetter);
 }
