@@ -125,10 +125,16 @@ function stepLog(log: Log, { runId, stepId }: StepKey): Log {
   };
 }
 
-/** The machine's own time. `monotonic` is CLOCK_MONOTONIC: it goes on while the process is stopped. */
+/** What `performance.now()` counts from, on the machine's own clock. */
+const started = Number(process.hrtime.bigint()) / 1e6 - performance.now();
+
+/**
+ * The machine's own time. `monotonic` is CLOCK_MONOTONIC: it goes on while the process is stopped, no setting of the
+ * time moves it, and all processes of a machine count it from the same moment, its start.
+ */
 export const systemClock: Clock = {
   now: () => Date.now(),
-  monotonic: () => performance.now(),
+  monotonic: () => started + performance.now(),
   random: () => Math.random(),
   timer(ms, callback) {
     // Node fires a longer timer at once; nothing here waits that long (24.8 days) in memory.

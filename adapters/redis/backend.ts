@@ -1,31 +1,56 @@
+import type { Redis } from "ioredis";
+import { rejectingWith } from "../../machines/contracts/domain/errors.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { connectRedis, parseRedisUrl } from "./connect.ts";
-import { keysOf } from "./keys.ts";
+import { createDurableAppends } from "./durable-appends.ts";
+import { keysOf, ourConsumers } from "./keys.ts";
+import { examineServer } from "./server-facts.ts";
 import { createStepEntities } from "./step-entities.ts";
 import { createStepQueue } from "./step-queue.ts";
 import { createStepStore } from "./step-store.ts";
+import { toStoreError } from "./trouble.ts";
+
+export interface RedisBackendOptions {
+  url: string;
+  /** Stands before every key: FerrumDeck's `REDIS_QUEUE_PREFIX`, `fd:queue:`. */
+  prefix: string;
+  /** Unique to this process's life. */
+  consumer: string;
+  /** Where the URL came from, for the error that says it is malformed. */
+  source?: string;
+  /**
+   * How long an ended step is remembered, milliseconds: as long as that, a late duplicate of its job is recognised and
+   * not run again. An hour outlasts leases, retries and re-enqueued approvals, and bounds a busy server's memory.
+   */
+  rememberMs?: number;
+  /** How long an entry is left to a consumer that is not ours, milliseconds: it may work without a heartbeat. */
+  foreignLeaseMs?: number;
+  /** Of more dead letters the oldest are dropped. */
+  maxDeadLetters?: number;
+}
+
+const defaults = {
+  rememberMs: 60 * 60 * 1_000,
+  foreignLeaseMs: 15 * 60 * 1_000,
+  maxDeadLetters: 10_000,
+};
 
 /**
  * Queue and store in Redis or Valkey, 6.2 or later.
  *
- * @param options.prefix stands before every key: FerrumDeck's `REDIS_QUEUE_PREFIX`, `fd:queue:`
- * @param options.consumer unique to this process's life
- * @param options.source where the URL came from, for the error that says it is malformed
  * @throws InvalidSetting for a malformed URL, StoreUnreachable when nobody fit answers there
  */
-export async function createRedisBackend(options: {
-  url: string;
-  prefix: string;
-  consumer: string;
-  source?: string;
-}): Promise<StepBackend> {
-  const { prefix, consumer } = options;
+export async function createRedisBackend(given: RedisBackendOptions): Promise<StepBackend> {
+  const options = { ...defaults, ...given };
+  const { prefix } = options;
   const target = parseRedisUrl(options.url, options.source ?? "the environment");
-  const commands = await connectRedis(target, {
-    enableAutoPipelining: true,
-    // No move takes long: a server silent for so long is gone, and its connection is made anew.
-    socketTimeout: 10_000,
-  });
+  const connectForMoves = (): Promise<Redis> =>
+    connectRedis(target, {
+      enableAutoPipelining: true,
+      // No move takes long: a server silent for so long is gone, and its connection is made anew.
+      socketTimeout: 10_000,
+    });
+  const commands = await connectForMoves();
   const reader = await connectRedis(target, {
     // A read that is not answered is over: sent again later, it would take entries for nobody.
     autoResendUnfulfilledCommands: false,
@@ -35,16 +60,22 @@ export async function createRedisBackend(options: {
     commands.disconnect();
     throw error;
   });
+  const { warnings, canWaitForDisk } = await examineServer(commands, prefix);
   const keys = keysOf(prefix);
+  const consumer = ourConsumers + options.consumer;
   const entities = createStepEntities(target, prefix);
-  const queue = createStepQueue(commands, reader, keys, consumer);
+  const durable = canWaitForDisk ? createDurableAppends(connectForMoves) : null;
+  const queue = createStepQueue(commands, reader, keys, consumer, options);
+  const appendDurably = durable?.append ?? null;
+  const store = createStepStore(commands, entities, keys, consumer, { ...options, appendDurably });
   return {
-    queue,
-    store: createStepStore(commands, entities, keys, consumer),
+    queue: rejectingWith(queue, (error) => toStoreError(error, "queue")),
+    store: rejectingWith(store, (error) => toStoreError(error, "step")),
     describe: `Redis at ${target.shown}`,
-    warnings: [],
+    warnings,
     close: async () => {
       await Promise.all([queue.close(), entities.close()]);
+      durable?.close();
       commands.disconnect();
     },
   };

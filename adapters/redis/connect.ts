@@ -1,9 +1,12 @@
 import { Redis, type RedisOptions } from "ioredis";
 import { StoreUnreachable, InvalidSetting } from "../../machines/contracts/domain/errors.ts";
+import { isMendedByReconnecting } from "./trouble.ts";
 
 /** How long a start may take before the store counts as unreachable. */
 const startMs = 5_000;
 const slowestRetryMs = 2_000;
+/** A server that goes on refusing is not asked more often than this whether another has taken its place. */
+const reconnectEveryMs = 500;
 
 type Options = Omit<RedisOptions, "replyMapping">;
 
@@ -16,6 +19,7 @@ type Options = Omit<RedisOptions, "replyMapping">;
 export async function connectRedis(target: RedisTarget, options: Options = {}): Promise<Redis> {
   let started = false;
   let problem = "";
+  let reconnectedAt = Number.NEGATIVE_INFINITY;
   const redis: Redis = new Redis({
     ...addressOptions(target),
     ...(target.username === undefined ? {} : { username: target.username }),
@@ -26,6 +30,14 @@ export async function connectRedis(target: RedisTarget, options: Options = {}): 
     lazyConnect: true,
     connectTimeout: startMs,
     maxRetriesPerRequest: null,
+    // A demoted primary keeps its old connections: behind the same name another server may be the right one now. The
+    // command that was refused is not sent again: whoever made it waits longer than a connection takes.
+    reconnectOnError: (error) => {
+      const now = performance.now();
+      if (!isMendedByReconnecting(error) || now - reconnectedAt < reconnectEveryMs) return false;
+      reconnectedAt = now;
+      return 1;
+    },
     retryStrategy: (times) => (started ? Math.min(20 * 2 ** times, slowestRetryMs) : null),
     ...options,
   });

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { Redis } from "ioredis";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
 import { recordId } from "../../machines/contracts/wire/record-text.ts";
@@ -5,8 +6,14 @@ import { recordId } from "../../machines/contracts/wire/record-text.ts";
 /** The gateway's group for the stream `steps`. */
 export const group = "steps-workers";
 
+/**
+ * How the names of our consumers begin. Any other consumer of the group, such as FerrumDeck's Python worker, may send
+ * no heartbeat while it works.
+ */
+export const ourConsumers = "stateplane:";
+
 /** Who owns an entry that was handed back: nobody; it waits to be claimed, with an ancient delivery time. */
-export const releasedConsumer = "released";
+export const releasedConsumer = `${ourConsumers}released`;
 
 /**
  * The names of everything kept under one prefix. The stream's is the gateway's, and `stream:dlq` is the name
@@ -16,17 +23,37 @@ export function keysOf(prefix: string) {
   return {
     stream: `${prefix}stream:steps`,
     letters: `${prefix}stream:dlq`,
+    /** How many dead letters were dropped because there were too many. */
+    droppedLetters: `${prefix}dlq:dropped`,
+    /** How far the group has read, so that it can be made again there. */
+    position: `${prefix}position`,
     /** Sorted set: a step's id, scored by the time at which it wakes. */
     timers: `${prefix}timers`,
     /** What stands before the id in a step's record (a hash). */
     records: `${prefix}step:`,
     record: (key: StepKey) => `${prefix}step:${recordId(key)}`,
+    /** What is left of an ended step: its fence. Finished steps are many, so the name is short. */
+    ended: (key: StepKey) => `${prefix}ended:${digest(recordId(key))}`,
     /** List, only ever appended to. */
     journal: (key: StepKey) => `${prefix}journal:${recordId(key)}`,
   };
 }
 
 export type Keys = ReturnType<typeof keysOf>;
+
+/** 128 bits: two steps do not share one. */
+function digest(text: string): string {
+  return createHash("sha256").update(text).digest().subarray(0, 16).toString("base64url");
+}
+
+/**
+ * A job as a record keeps it: as the envelope it came in, or else as its fields, a list of names and values.
+ */
+export function keptJob(fields: Record<string, string>): ["job" | "fields", string] {
+  const { data, ...others } = fields;
+  if (data !== undefined && Object.keys(others).length === 0) return ["job", data];
+  return ["fields", JSON.stringify(Object.entries(fields).flat())];
+}
 
 /** Redis's flat list of names and values as a record; a name that comes twice keeps its last value. */
 export function fieldsOf(flat: readonly string[] | null): Record<string, string> {

@@ -75,6 +75,8 @@ function settings(directory: string, address: Address): string {
     ...listening(address),
     `dir ${JSON.stringify(directory)}`,
     "appendonly yes",
+    // A write that was answered is on the disk: what was begun must not be forgotten, even in a power cut.
+    "appendfsync always",
     // The append-only file has everything; a dump beside it would only cost.
     'save ""',
     "daemonize no",

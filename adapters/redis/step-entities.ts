@@ -17,16 +17,21 @@ export function createStepEntities(target: RedisTarget, prefix: string): StepEnt
   let connected: ReturnType<typeof connect> | null = null;
   return {
     async find(key) {
-      connected ??= connect(target, prefix);
-      const { repository } = await connected;
-      const entity = await repository.fetch(recordId(key));
+      const current = (connected ??= connect(target, prefix));
+      const fetching = current.then(({ repository }) => repository.fetch(recordId(key)));
+      const entity = await fetching.catch(async (error: unknown) => {
+        // Whatever was wrong with this connection, the next look makes a new one.
+        if (connected === current) connected = null;
+        await current.then(({ client }) => client.disconnect()).catch(() => {});
+        throw error;
+      });
       // A missing key comes back as an empty entity.
       return entity.phase === undefined ? null : entity;
     },
     async close() {
       const closing = connected;
       connected = null;
-      if (closing !== null) await (await closing).client.disconnect();
+      await closing?.then(({ client }) => client.disconnect()).catch(() => {});
     },
   };
 }

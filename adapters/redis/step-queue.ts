@@ -2,8 +2,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import type { Delivery, StepQueue } from "../../machines/contracts/ports/step-backend.ts";
 import { createDeadLetters } from "./dead-letters.ts";
-import { fieldsOf, group, releasedConsumer, type Keys, bindScript } from "./keys.ts";
-import { claimStale, forgetConsumers, release, leaveGroup, renewLeases } from "./queue-scripts.ts";
+import { fieldsOf, group, ourConsumers, releasedConsumer, type Keys, bindScript } from "./keys.ts";
+import {
+  claimStale,
+  forgetConsumers,
+  release,
+  leaveGroup,
+  makeGroup,
+  renewLeases,
+} from "./queue-scripts.ts";
 import { createStreamReader } from "./stream-reader.ts";
 
 /** A consumer without entries that was not seen for this many leases, and this many ms at least, has died. */
@@ -18,13 +25,17 @@ export function createStepQueue(
   reader: Redis,
   keys: Keys,
   consumer: string,
+  options: { foreignLeaseMs: number; maxDeadLetters: number; rememberMs: number },
 ): StepQueue {
-  const { stream } = keys;
+  const { stream, position } = keys;
+  const { foreignLeaseMs } = options;
   const claim = bindScript(redis, claimStale);
   const forget = bindScript(redis, forgetConsumers);
   const give = bindScript(redis, release);
   const leave = bindScript(redis, leaveGroup);
   const renew = bindScript(redis, renewLeases);
+  const make = bindScript(redis, makeGroup);
+  const createGroup = () => make(stream, position, group);
 
   const giveBack = async (entryIds: string[]) => {
     if (entryIds.length > 0) await give(stream, group, consumer, releasedConsumer, ...entryIds);
@@ -36,7 +47,7 @@ export function createStepQueue(
       return await move();
     } catch (error) {
       if (!isGroupGone(error)) throw error;
-      await createGroup(redis, stream);
+      await createGroup();
       return otherwise;
     }
   }
@@ -47,13 +58,16 @@ export function createStepQueue(
       const entryId = await redis.xadd(stream, "*", ...Object.entries(fields).flat());
       return entryId ?? "";
     },
-    read: createStreamReader(reader, redis, stream, { consumer, release: giveBack }),
+    read: createStreamReader(reader, redis, stream, { consumer, createGroup, release: giveBack }),
     async claimStale(leaseMs, count) {
       const bound = Math.max(deadAfter.leases * leaseMs, deadAfter.atLeastMs);
       const [taken] = await healing(
         async () =>
           (await Promise.all([
-            claim(stream, group, consumer, leaseMs, count),
+            claim(
+              ...[stream, position, group, consumer, Math.ceil(leaseMs), count],
+              ...[Math.max(foreignLeaseMs, leaseMs), ourConsumers],
+            ),
             forget(stream, group, consumer, bound),
           ])) as [Taken[], number],
         [[], 0],
@@ -65,14 +79,16 @@ export function createStepQueue(
       return (await renew(stream, group, consumer, ...entryIds)) as string[];
     },
     release: giveBack,
-    ...createDeadLetters(redis, keys, consumer),
+    ...createDeadLetters(redis, keys, consumer, options),
     async stats() {
-      const [length, summary, deadLetters] = await Promise.all([
+      const [length, summary, deadLetters, dropped] = await Promise.all([
         redis.xlen(stream),
         healing(() => redis.xpending(stream, group), [0]),
         redis.xlen(keys.letters),
+        redis.get(keys.droppedLetters),
       ]);
-      return { length, pending: Number(summary[0]), deadLetters, droppedLetters: 0 };
+      const droppedLetters = Number(dropped ?? 0);
+      return { length, pending: Number(summary[0]), deadLetters, droppedLetters };
     },
     async close() {
       reader.disconnect();
@@ -87,15 +103,6 @@ type Taken = [entryId: string, deliveries: number, flat: string[]];
 
 function toDelivery([entryId, deliveries, flat]: Taken): Delivery {
   return { entryId, fields: fieldsOf(flat), deliveries };
-}
-
-/** Creates the stream and its group, from the stream's beginning, where they are missing. */
-export async function createGroup(redis: Redis, stream: string): Promise<void> {
-  try {
-    await redis.xgroup("CREATE", stream, group, "0", "MKSTREAM");
-  } catch (error) {
-    if (!says(error, "BUSYGROUP")) throw error;
-  }
 }
 
 /**

@@ -1,5 +1,37 @@
 import type { Script } from "./keys.ts";
 
+/*
+ * The protocol of a step's record.
+ *
+ * A step's job is an entry of the stream. Its record is a hash, its journal a list, and a name in the timers (a
+ * sorted set) says when a sweep looks at it. `phase` tells where it stands:
+ *
+ *   (none)    never seen, or forgotten
+ *   open      a worker has it: `entry` is the stream's entry that its lease hangs on, `fence` its number
+ *   recorded  as open, and the result is in the outbox: what is left is to report it
+ *   parked    waiting as data: no entry, no worker; `wakeAt` is its timer
+ *   ended     not a record any more: only the key `ended:DIGEST` with the last fence is left, for a while
+ *
+ *   move         from                      to                who may
+ *   open         any but ended             open, recorded    the owner of a pending entry, unless another entry of
+ *                                                            the step is leased (then that entry is dropped and
+ *                                                            `wakePending` set); raises the fence
+ *   open         ended                     ended             the owner of a pending entry; prolongs the memory
+ *   append       open, recorded            the same          the lease
+ *   record       open, recorded            recorded          the lease
+ *   park         open, recorded            parked            the lease; puts the job back at once on `wakePending`
+ *   settle       open, recorded, ended     ended             the lease
+ *   dead-letter  any                       the same, fading  the owner of the pending entry, record or no record
+ *   wake         parked                    parked            anybody, when the timer is due: the job is on the stream
+ *   wake         open, recorded            the same          anybody, when the lease could be over: the job is put
+ *                                                            back on the stream if its entry vanished from there
+ *   retry        ended, (none)             open, recorded    anybody who has the dead letter; any other record stays
+ *
+ * "The lease" is checked in the same move: the entry is pending for this consumer, and the record's fence is the
+ * lease's. Times are the server's own. Any move may be run twice, since its first reply may be lost: it then finds
+ * its own traces and answers as it did.
+ */
+
 /**
  * What the scripts share: KEYS[1] is the stream, ARGV[1] the group, ARGV[2] the consumer that asks.
  * `pending` gives an entry's row in the group's pending list (id, consumer, idle milliseconds, deliveries),
@@ -19,6 +51,41 @@ end
 `;
 
 /**
+ * `now` is the server's time in epoch milliseconds. `publish` puts a job on the stream that was kept as `kind` "job"
+ * (an envelope) or "fields" (a JSON list of names and values), and lets the sweep look after its entry.
+ */
+export const publishLua = `
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function publish(kind, text)
+  if kind == 'job' then return redis.call('XADD', KEYS[1], '*', 'data', text) end
+  return redis.call('XADD', KEYS[1], '*', unpack(cjson.decode(text)))
+end
+local function republish(record, timers, id, kind, text, lease)
+  local entry = publish(kind, text)
+  redis.call('HSET', record, 'entry', entry)
+  redis.call('ZADD', timers, now() + lease, id)
+  return entry
+end
+`;
+
+/**
+ * `bury` keeps a dead letter: its own names and values, and what the step's journal and record had. Of more letters
+ * than \`most\` the oldest are dropped, and counted.
+ */
+export const letterLua = `
+local function bury(letters, dropped, most, letter, journal)
+  letter[#letter + 1] = 'journal'
+  letter[#letter + 1] = #journal == 0 and '[]' or cjson.encode(journal)
+  redis.call('XADD', letters, '*', unpack(letter))
+  local gone = redis.call('XTRIM', letters, 'MAXLEN', most)
+  if gone > 0 then redis.call('INCRBY', dropped, gone) end
+end
+`;
+
+/**
  * The check that stands before every write of a step: KEYS[2] is its record, ARGV[3] the lease's entry and
  * ARGV[4] its fence. `lease` gives the entry's pending row while the lease holds, else nil.
  */
@@ -29,38 +96,37 @@ local function lease()
   if row and row[2] == ARGV[2] and fenced() then return row end
   return nil
 end
--- A move that ends the lease, run again because its first reply was lost: the fence is still ours, the
--- entry is gone, and the record already says what we came to write. Any opening would have raised the fence.
-local function done(phase)
-  return fenced() and not pending(ARGV[3]) and redis.call('HGET', KEYS[2], 'phase') == phase
-end
 `;
 
 /**
- * Takes a step: renews its lease, raises its fence and returns what was kept of it.
+ * Takes a step: renews its lease, raises its fence, keeps its job and returns what was kept of it. The job that the
+ * record has already stays: a step's first entry is its fullest.
  *
- * KEYS  1 stream, 2 record, 3 journal, 4 timers
- * ARGV  1 group, 2 consumer, 3 entry, 4 lease (ms), 5 the step's id in the timers, 6 TTL of a reported step (s)
+ * KEYS  1 stream, 2 record, 3 journal, 4 timers, 5 what is left of an ended step
+ * ARGV  1 group, 2 consumer, 3 entry, 4 lease (ms), 5 the step's id in the timers, 6 memory of an ended step (ms),
+ *       7 how the job is kept ("job" or "fields"), 8 the job
  * Returns one of
  *   {"opened", fence, record, journal}  record: flat fields as found before, empty for a step never seen
  *   {"reported", fence}                 the step has ended; the entry only wants acknowledging
  *   {"duplicate"}                       another entry of the step is leased: this one is gone, `wakePending` is set
- *   {"lost"}                            the entry is not pending for this consumer; nothing was written
+ *   {"lease-lost"}                      the entry is not pending for this consumer, or vanished from the stream: then
+ *                                       its job was published again
  */
 export const openStep: Script = {
   name: "stateplaneOpenStep",
-  keys: 4,
-  lua: `${pendingLua}
+  keys: 5,
+  lua: `${pendingLua}${publishLua}
 local entry = ARGV[3]
 local mine = pending(entry)
 if not mine or mine[2] ~= ARGV[2] then return {'lease-lost'} end
 
-local kept = redis.call('HMGET', KEYS[2], 'phase', 'fence', 'entry')
-local phase, other = kept[1], kept[3]
-if phase == 'reported' then
-  redis.call('EXPIRE', KEYS[2], ARGV[6])
-  return {'reported', kept[2]}
+local ended = redis.call('GET', KEYS[5])
+if ended then
+  redis.call('PEXPIRE', KEYS[5], ARGV[6])
+  return {'reported', ended}
 end
+local kept = redis.call('HMGET', KEYS[2], 'phase', 'entry', 'job', 'fields')
+local phase, other = kept[1], kept[2]
 if other and other ~= entry then
   local held = pending(other)
   if held and held[3] < tonumber(ARGV[4]) then
@@ -70,40 +136,42 @@ if other and other ~= entry then
   end
 end
 
-redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, entry, 'JUSTID')
-local record, journal = {}, {}
+if not redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, entry, 'JUSTID')[1] then
+  -- Somebody trimmed the stream since it was read. A record looks after its own job.
+  if not phase then publish(ARGV[7], ARGV[8]) end
+  return {'lease-lost'}
+end
+local record, journal = {}, redis.call('LRANGE', KEYS[3], 0, -1)
 if phase then
   record = redis.call('HGETALL', KEYS[2])
-  journal = redis.call('LRANGE', KEYS[3], 0, -1)
-  redis.call('ZREM', KEYS[4], ARGV[5])
   redis.call('HDEL', KEYS[2], 'wakeAt')
+  redis.call('PERSIST', KEYS[2])
 end
-local now = redis.call('HEXISTS', KEYS[2], 'result') == 1 and 'recorded' or 'open'
+if #journal > 0 then redis.call('PERSIST', KEYS[3]) end
+local next = redis.call('HEXISTS', KEYS[2], 'result') == 1 and 'recorded' or 'open'
 local fence = redis.call('HINCRBY', KEYS[2], 'fence', 1)
-redis.call('HSET', KEYS[2], 'phase', now, 'entry', entry, 'consumer', ARGV[2])
+redis.call('HSET', KEYS[2], 'phase', next, 'entry', entry, 'consumer', ARGV[2], 'leaseMs', ARGV[4])
+if not kept[3] and not kept[4] then redis.call('HSET', KEYS[2], ARGV[7], ARGV[8]) end
+redis.call('ZADD', KEYS[4], now() + ARGV[4], ARGV[5])
 return {'opened', tostring(fence), record, journal}
 `,
 };
 
 /**
- * Appends to a step's journal. Run again, it finds its entries at the journal's end and adds nothing.
+ * Appends to a step's journal. Each line begins with an identity of its own, so that one that is written already is
+ * found wherever in the journal it stands: of several appends under way whose replies are lost, any may come again.
  *
  * KEYS  1 stream, 2 record, 3 journal
- * ARGV  1 group, 2 consumer, 3 entry, 4 fence, 5.. the journal entries, JSON
- * Returns "written" or "lost"
+ * ARGV  1 group, 2 consumer, 3 entry, 4 fence, 5.. the lines: identity, space, JSON
+ * Returns "written" or "lease-lost"
  */
 export const appendJournal: Script = {
   name: "stateplaneAppendJournal",
   keys: 3,
   lua: `${leaseLua}
 if not lease() then return 'lease-lost' end
-local count = #ARGV - 4
-if count == 0 then return 'written' end
-local tail = redis.call('LRANGE', KEYS[3], -count, -1)
-local same = #tail == count
-for i = 1, count do same = same and tail[i] == ARGV[4 + i] end
-if not same then
-  for i = 1, count do redis.call('RPUSH', KEYS[3], ARGV[4 + i]) end
+for i = 5, #ARGV do
+  if not redis.call('LPOS', KEYS[3], ARGV[i], 'RANK', -1) then redis.call('RPUSH', KEYS[3], ARGV[i]) end
 end
 return 'written'
 `,
@@ -114,7 +182,7 @@ return 'written'
  *
  * KEYS  1 stream, 2 record
  * ARGV  1 group, 2 consumer, 3 entry, 4 fence, 5 result (JSON), 6 stateHistory (JSON)
- * Returns "written" or "lost"
+ * Returns "written" or "lease-lost"
  */
 export const recordResult: Script = {
   name: "stateplaneRecordResult",
@@ -133,19 +201,23 @@ return 'written'
  * KEYS  1 stream, 2 record, 3 timers
  * ARGV  1 group, 2 consumer, 3 entry, 4 fence, 5 the step's id in the timers, 6 job (envelope),
  *       7 snapshot (JSON), 8 stateHistory (JSON), 9 time to wake (epoch ms, empty for never)
- * Returns "written" or "lost"
+ * Returns "written" or "lease-lost"
  */
 export const parkStep: Script = {
   name: "stateplaneParkStep",
   keys: 3,
-  lua: `${leaseLua}
-if not lease() then return done('parked') and 'written' or 'lease-lost' end
-local wakePending = redis.call('HGET', KEYS[2], 'wakePending')
+  lua: `${leaseLua}${publishLua}
+if not lease() then
+  -- Run again: the fence is still ours, the entry is gone, and any opening since would have raised the fence.
+  local done = fenced() and not pending(ARGV[3]) and redis.call('HGET', KEYS[2], 'phase') == 'parked'
+  return done and 'written' or 'lease-lost'
+end
+local kept = redis.call('HMGET', KEYS[2], 'wakePending', 'leaseMs')
 redis.call('HSET', KEYS[2], 'phase', 'parked', 'job', ARGV[6], 'snapshot', ARGV[7], 'stateHistory', ARGV[8])
-redis.call('HDEL', KEYS[2], 'entry', 'consumer', 'wakePending', 'wakeAt')
+redis.call('HDEL', KEYS[2], 'entry', 'consumer', 'wakePending', 'wakeAt', 'fields')
 redis.call('ZREM', KEYS[3], ARGV[5])
-if wakePending then
-  redis.call('XADD', KEYS[1], '*', 'data', ARGV[6])
+if kept[1] then
+  republish(KEYS[2], KEYS[3], ARGV[5], 'job', ARGV[6], tonumber(kept[2]))
 elseif ARGV[9] ~= '' then
   redis.call('HSET', KEYS[2], 'wakeAt', ARGV[9])
   redis.call('ZADD', KEYS[3], ARGV[9], ARGV[5])
@@ -156,30 +228,33 @@ return 'written'
 };
 
 /**
- * Ends a step: what it needed is dropped, that it was reported is remembered, and its entry is gone. A step
- * already reported only has its entry acknowledged.
+ * Ends a step: what it needed is dropped, that it has ended is remembered, and its entry is gone. A step
+ * that has ended already only has its entry acknowledged. A dead letter takes the journal and the result along.
  *
- * KEYS  1 stream, 2 record, 3 journal, 4 timers, 5 dead letters
- * ARGV  1 group, 2 consumer, 3 entry, 4 fence, 5 the step's id in the timers, 6 stateHistory (JSON),
- *       7 TTL of a reported step (s), and for a dead letter 8 fields (JSON), 9 reason, 10 snapshot (JSON),
- *       11 at (epoch ms)
- * Returns "written" or "lost"
+ * KEYS  1 stream, 2 record, 3 journal, 4 timers, 5 what is left of an ended step, 6 dead letters, 7 their dropped count
+ * ARGV  1 group, 2 consumer, 3 entry, 4 fence, 5 the step's id in the timers, 6 memory of an ended step (ms),
+ *       and for a dead letter 7 most letters kept, 8 result (JSON, empty for the record's), 9.. its names and values
+ * Returns "written" or "lease-lost"
  */
 export const settleStep: Script = {
   name: "stateplaneSettleStep",
-  keys: 5,
-  lua: `${leaseLua}
-local row = lease()
-if not row then return done('reported') and 'written' or 'lease-lost' end
-if redis.call('HGET', KEYS[2], 'phase') ~= 'reported' then
-  redis.call('DEL', KEYS[2], KEYS[3])
-  redis.call('HSET', KEYS[2], 'phase', 'reported', 'fence', ARGV[4], 'stateHistory', ARGV[6])
-  redis.call('EXPIRE', KEYS[2], ARGV[7])
-  redis.call('ZREM', KEYS[4], ARGV[5])
-  if ARGV[8] then
-    redis.call('XADD', KEYS[5], '*', 'fields', ARGV[8], 'reason', ARGV[9], 'snapshot', ARGV[10],
-      'at', ARGV[11], 'stateHistory', ARGV[6], 'deliveries', row[4])
+  keys: 7,
+  lua: `${pendingLua}${letterLua}
+local row = pending(ARGV[3])
+local ended = redis.call('GET', KEYS[5])
+local fence = ended or redis.call('HGET', KEYS[2], 'fence')
+if fence ~= ARGV[4] then return 'lease-lost' end
+if not row then return ended and 'written' or 'lease-lost' end
+if row[2] ~= ARGV[2] then return 'lease-lost' end
+if not ended then
+  if ARGV[7] then
+    local result = ARGV[8] ~= '' and ARGV[8] or redis.call('HGET', KEYS[2], 'result') or ''
+    local letter = {'deliveries', row[4], 'fence', fence, 'result', result, 'entry', ARGV[3], unpack(ARGV, 9)}
+    bury(KEYS[6], KEYS[7], ARGV[7], letter, redis.call('LRANGE', KEYS[3], 0, -1))
   end
+  redis.call('DEL', KEYS[2], KEYS[3])
+  redis.call('ZREM', KEYS[4], ARGV[5])
+  redis.call('SET', KEYS[5], fence, 'PX', ARGV[6])
 end
 drop(ARGV[3])
 return 'written'
@@ -187,28 +262,52 @@ return 'written'
 };
 
 /**
- * Puts parked steps whose time has come back on the stream. Timer and job change places in one move, so
- * that of all the workers that sweep exactly one wakes a step, and none that dies here forgets one. A woken
- * step stays parked until it is opened.
+ * Puts back on the stream: parked steps whose time has come, and jobs whose entry is neither pending nor still to be
+ * read, because somebody trimmed the stream, lost its last writes or made the group anew. Timer and job change places
+ * in one move, so that of all the workers that sweep exactly one wakes a step, and none that dies here forgets one. A
+ * woken step stays parked until it is opened, and its new entry is looked after in the same way.
  *
  * KEYS  1 stream, 2 timers
- * ARGV  1 now (epoch ms), 2 limit, 3 what stands before an id in a record's key
- * Returns how many were woken
+ * ARGV  1 group, 2 most to wake, 3 what stands before an id in a record's key, 4 lease of one that has none (ms),
+ *       5 most to look at
+ * Returns how many were put back
  */
 export const wakeDue: Script = {
   name: "stateplaneWakeDue",
   keys: 2,
-  lua: `
-local woken = 0
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])) do
+  lua: `${pendingLua}${publishLua}
+local function groupReadsUpTo()
+  local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
+  for _, flat in ipairs(groups.err and {} or groups) do
+    local found = {}
+    for i = 1, #flat, 2 do found[flat[i]] = flat[i + 1] end
+    if found.name == ARGV[1] then return found['last-delivered-id'] end
+  end
+  return nil
+end
+local function isThere(entry)
+  if not redis.call('XRANGE', KEYS[1], entry, entry)[1] then return false end
+  if pending(entry) then return true end
+  -- Not read yet, or passed over when the group was made anew. Without a group everything is still to be read.
+  local last = groupReadsUpTo()
+  return not last or not redis.call('XRANGE', KEYS[1], entry, last, 'COUNT', 1)[1]
+end
+local woken, most = 0, tonumber(ARGV[2])
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now(), 'LIMIT', 0, ARGV[5])) do
   local record = ARGV[3] .. id
-  local kept = redis.call('HMGET', record, 'phase', 'job')
-  if kept[1] == 'parked' and kept[2] then
-    redis.call('XADD', KEYS[1], '*', 'data', kept[2])
+  local kept = redis.pcall('HMGET', record, 'phase', 'entry', 'job', 'fields', 'leaseMs')
+  if woken == most then return woken end
+  local lease = not kept.err and tonumber(kept[5]) or tonumber(ARGV[4])
+  if kept.err or not kept[1] or not (kept[3] or kept[4]) then
+    redis.call('ZREM', KEYS[2], id)
+  elseif kept[2] and isThere(kept[2]) then
+    redis.call('ZADD', KEYS[2], now() + lease, id)
+  else
+    if kept[2] then drop(kept[2]) end
+    republish(record, KEYS[2], id, kept[3] and 'job' or 'fields', kept[3] or kept[4], lease)
     redis.call('HDEL', record, 'wakeAt')
     woken = woken + 1
   end
-  redis.call('ZREM', KEYS[2], id)
 end
 return woken
 `,

@@ -1,5 +1,7 @@
+import { randomBytes } from "node:crypto";
 import type { Redis } from "ioredis";
 import { toEnvelope } from "../../machines/contracts/domain/job.ts";
+import type { JournalEntry, StepRecord } from "../../machines/contracts/domain/record.ts";
 import type {
   Lease,
   Opening,
@@ -11,7 +13,7 @@ import {
   recordId,
   type RecordText,
 } from "../../machines/contracts/wire/record-text.ts";
-import { fieldsOf, group, type Keys, bindScript } from "./keys.ts";
+import { fieldsOf, group, type BoundScript, type Keys, bindScript, keptJob } from "./keys.ts";
 import {
   appendJournal,
   openStep,
@@ -22,40 +24,42 @@ import {
 } from "./step-scripts.ts";
 import type { StepEntities } from "./step-entities.ts";
 
-/**
- * How long a reported step is remembered, in seconds: as long as that, a late duplicate of its job is
- * recognised and not run again. A day outlasts every lease, retry and re-enqueued approval, and keeps a busy
- * server's memory bounded.
- */
-const rememberedSeconds = 24 * 60 * 60;
+/** The lease of a record that has none of its own, parked by an earlier version: how soon it is looked at again. */
+export const usualLeaseMs = 30_000;
+/** Names that one sweep looks at: a busy server must not stand still for it. */
+const mostLookedAt = 1_000;
 
-/** Records as hashes, journals as lists, timers in a sorted set; every write is one script. */
+/** Records as hashes, journals as lists, timers in a sorted set; every write is one script. See step-scripts.ts. */
 export function createStepStore(
   redis: Redis,
   entities: StepEntities,
   keys: Keys,
   consumer: string,
+  options: { rememberMs: number; maxDeadLetters: number; appendDurably: BoundScript | null },
 ): StepStore {
-  const { stream, timers, letters } = keys;
+  const { stream, timers, letters, droppedLetters } = keys;
+  const { rememberMs, maxDeadLetters } = options;
   const open = bindScript(redis, openStep);
   const append = bindScript(redis, appendJournal);
   const record = bindScript(redis, recordResult);
   const park = bindScript(redis, parkStep);
   const settle = bindScript(redis, settleStep);
   const wake = bindScript(redis, wakeDue);
+  const toLine = lineWriter();
   const held = (lease: Lease) => [group, consumer, lease.entryId, lease.fence] as const;
 
   return {
-    async open(entryId, key, leaseMs) {
-      const own = [stream, keys.record(key), keys.journal(key), timers];
-      const lookups = [group, consumer, entryId, leaseMs, recordId(key), rememberedSeconds];
-      const reply = (await open(...own, ...lookups)) as OpenReply;
+    async open(entryId, key, leaseMs, fields) {
+      const own = [stream, keys.record(key), keys.journal(key), timers, keys.ended(key)];
+      const lookups = [group, consumer, entryId, Math.ceil(leaseMs), recordId(key), rememberMs];
+      const reply = (await open(...own, ...lookups, ...keptJob(fields))) as OpenReply;
       return toOpening(reply, entryId, key);
     },
-    async append(lease, entries) {
-      const lines = entries.map((entry) => JSON.stringify(entry));
+    async append(lease, entries, durable = false) {
       const own = [stream, keys.record(lease), keys.journal(lease)];
-      return toWrite(await append(...own, ...held(lease), ...lines));
+      const inputs = [...own, ...held(lease), ...entries.map(toLine)];
+      const write = durable ? (options.appendDurably ?? append) : append;
+      return toWrite(await write(...inputs));
     },
     async record(lease, result, stateHistory) {
       const values = [JSON.stringify(result), JSON.stringify(stateHistory)];
@@ -67,27 +71,56 @@ export function createStepStore(
       return toWrite(await park(...own, ...held(lease), recordId(lease), ...values, wakeAt ?? ""));
     },
     async settle(lease, { stateHistory, deadLetter }) {
-      const own = [stream, keys.record(lease), keys.journal(lease), timers, letters];
-      const values = [recordId(lease), JSON.stringify(stateHistory), rememberedSeconds];
-      const { fields, reason, snapshot, at } = deadLetter ?? {};
+      const record = [keys.record(lease), keys.journal(lease), timers, keys.ended(lease)];
+      const own = [stream, ...record, letters, droppedLetters];
+      const values = [recordId(lease), rememberMs];
       const letter =
         deadLetter === null
           ? []
-          : [JSON.stringify(fields), reason ?? "", JSON.stringify(snapshot ?? null), at ?? 0];
+          : [
+              maxDeadLetters,
+              deadLetter.result === undefined ? "" : JSON.stringify(deadLetter.result),
+              ...["fields", JSON.stringify(deadLetter.fields)],
+              ...["reason", deadLetter.reason],
+              ...["snapshot", JSON.stringify(deadLetter.snapshot ?? null)],
+              ...["at", deadLetter.at],
+              ...["stateHistory", JSON.stringify(stateHistory)],
+            ];
       return toWrite(await settle(...own, ...held(lease), ...values, ...letter));
     },
     async wakeDue(limit) {
-      const now = Date.now();
-      return Number(await wake(stream, timers, now, limit, keys.records));
+      const inputs = [group, limit, keys.records, usualLeaseMs, mostLookedAt];
+      return Number(await wake(stream, timers, ...inputs));
     },
     async find(key) {
-      const [text, journal] = await Promise.all([
+      const [text, journal, ended] = await Promise.all([
         entities.find(key),
         redis.lrange(keys.journal(key), 0, -1),
+        redis.get(keys.ended(key)),
       ]);
-      return text === null ? null : readRecordText(key, text, journal);
+      if (text !== null) return readRecordText(key, text, journal);
+      return ended === null ? null : endedRecord(key, ended);
     },
   };
+}
+
+/**
+ * A journal's lines: an identity that is the entry object's own, and its JSON. So an entry that is appended again, since
+ * nobody knows whether it was written, is known for the same, and one that only looks the same is another.
+ */
+function lineWriter(): (entry: JournalEntry) => string {
+  const writer = randomBytes(6).toString("base64url");
+  const identities = new WeakMap<JournalEntry, string>();
+  let count = 0;
+  return (entry) => {
+    const identity = identities.get(entry) ?? `${writer}.${(count += 1).toString(36)}`;
+    identities.set(entry, identity);
+    return `${identity} ${JSON.stringify(entry)}`;
+  };
+}
+
+function endedRecord(key: { runId: string; stepId: string }, fence: string): StepRecord {
+  return readRecordText(key, { phase: "reported", fence }, []);
 }
 
 type OpenReply = [Opening["kind"], string?, string[]?, string[]?];
@@ -101,7 +134,8 @@ function toOpening(
   const lease = { runId, stepId, entryId, fence: Number(fence) };
   if (kind === "reported") return { kind, lease };
   const text: RecordText = { ...fieldsOf(flat), fence: String(lease.fence) };
-  return { kind, lease, record: flat.length === 0 ? null : readRecordText(lease, text, journal) };
+  const isNew = flat.length === 0 && journal.length === 0;
+  return { kind, lease, record: isNew ? null : readRecordText(lease, text, journal) };
 }
 
 function toWrite(reply: unknown): Write {

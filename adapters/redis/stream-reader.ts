@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import type { Delivery, StepQueue } from "../../machines/contracts/ports/step-backend.ts";
-import { createGroup, isGroupGone } from "./step-queue.ts";
+import { isGroupGone } from "./step-queue.ts";
 import { fieldsOf, group } from "./keys.ts";
 
 /** How much longer than its BLOCK a read may take before its connection counts as hung. */
@@ -22,7 +22,7 @@ export function createStreamReader(
   reader: Redis,
   commands: Redis,
   stream: string,
-  queue: Pick<StepQueue, "consumer" | "release">,
+  queue: Pick<StepQueue, "consumer" | "release"> & { createGroup: () => Promise<unknown> },
 ): StepQueue["read"] {
   async function request(count: number, blockMs: number): Promise<Delivery[]> {
     const deadline = performance.now() + blockMs;
@@ -35,7 +35,7 @@ export function createStreamReader(
         return deliveries(await reader.call("XREADGROUP", [...start, "STREAMS", stream, ">"]));
       } catch (error) {
         if (isGroupGone(error)) {
-          await createGroup(commands, stream);
+          await queue.createGroup();
         } else if (error instanceof Error && error.name === "ReplyError") {
           throw error;
         } else {

@@ -1,73 +1,102 @@
 import { parseJob } from "../../machines/contracts/domain/job.ts";
-import type {
-  DeadLetter,
-  NewDeadLetter,
-  StepQueue,
-} from "../../machines/contracts/ports/step-backend.ts";
-import { looseJson, recordId } from "../../machines/contracts/wire/record-text.ts";
+import type { StepKey } from "../../machines/contracts/domain/record.ts";
+import type { DeadLetter, NewDeadLetter } from "../../machines/contracts/ports/step-backend.ts";
+import {
+  causesOf,
+  looseJson,
+  readJournalLine,
+  whatRetryKeeps,
+} from "../../machines/contracts/wire/record-text.ts";
 import { type Database, fieldsFrom } from "./database.ts";
-import type { Entries } from "./step-queue.ts";
 
 export type Letters = ReturnType<typeof prepareLetters>;
 
-/** The dead letters, newest first; a letter's id is its row's number. */
-export function prepareLetters({ sql }: Database) {
+/** What a letter keeps of its step; texts as the step's own tables have them. */
+export interface KeptOfStep {
+  fence: number;
+  result: string | null;
+  journal: string[];
+}
+
+/** The dead letters, newest first; a letter's id is its row's number. Of more than `most` the oldest are dropped. */
+export function prepareLetters({ sql }: Database, most: number) {
   const insert = sql.prepare(`
-    INSERT INTO letters (fields, reason, state_history, snapshot, deliveries, at) VALUES (?, ?, ?, ?, ?, ?)`);
+    INSERT INTO letters (entry, fields, reason, state_history, snapshot, deliveries, at, fence, result, journal)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
   const list = sql.prepare("SELECT * FROM letters ORDER BY n DESC LIMIT ?");
   const find = sql.prepare("SELECT * FROM letters WHERE n = ?");
+  const findByEntry = sql.prepare("SELECT n FROM letters WHERE entry = ? ORDER BY n DESC");
   const remove = sql.prepare("DELETE FROM letters WHERE n = ?");
   const count = sql.prepare("SELECT count(*) AS letters FROM letters");
+  const trim = sql.prepare(
+    "DELETE FROM letters WHERE n <= (SELECT n FROM letters ORDER BY n DESC LIMIT 1 OFFSET ?)",
+  );
+  const addDropped = sql.prepare(`
+    INSERT INTO counts (name, value) VALUES ('dropped letters', :dropped)
+    ON CONFLICT (name) DO UPDATE SET value = value + :dropped`);
+  const dropped = sql.prepare("SELECT value FROM counts WHERE name = 'dropped letters'");
 
   return {
-    add({ fields, reason, stateHistory, snapshot, deliveries, at }: NewDeadLetter): void {
+    add(entryId: string, letter: NewDeadLetter, kept: KeptOfStep): void {
+      const { fields, reason, stateHistory, snapshot, deliveries, at } = letter;
       const texts = [JSON.stringify(stateHistory), JSON.stringify(snapshot ?? null)] as const;
-      insert.run(JSON.stringify(fields), reason, ...texts, deliveries, at);
+      const { fence, result, journal } = kept;
+      insert.run(
+        ...[entryId, JSON.stringify(fields), reason, ...texts, deliveries, at],
+        ...[fence, result, JSON.stringify(journal)],
+      );
+      const gone = Number(trim.run(most).changes);
+      if (gone > 0) addDropped.run({ dropped: gone });
     },
     list: (limit: number): DeadLetter[] => list.all(limit).map(toLetter),
     find(id: string): DeadLetter | null {
       const row = find.get(id);
       return row === undefined ? null : toLetter(row);
     },
+    /** What a retry puts back of the step; see {@link whatRetryKeeps}. */
+    retried(id: string): KeptOfStep {
+      const row = find.get(id) ?? {};
+      const { result, lines } = whatRetryKeeps(
+        String(row["result"] ?? ""),
+        linesOf(row["journal"]),
+      );
+      return { fence: Number(row["fence"]), result: result || null, journal: lines };
+    },
+    /** Whether the entry has become a letter. */
+    hasEntry: (entryId: string) => findByEntry.get(entryId) !== undefined,
     remove: (id: string) => remove.run(id).changes === 1,
     count: () => Number(count.get()?.["letters"]),
+    dropped: () => Number(dropped.get()?.["value"] ?? 0),
   };
 }
 
-/** Puts a letter's job back on the stream, and forgets its step where that was reported. */
-export function prepareRetry(
-  { sql, alone }: Database,
-  letters: Letters,
-  entries: Entries,
-): (id: string, now: number) => ReturnType<StepQueue["retryDeadLetter"]> {
-  const forget = sql.prepare("DELETE FROM steps WHERE id = ? AND phase = 'reported'");
-  return async (id, now) =>
-    alone(() => {
-      const letter = letters.find(id);
-      if (letter === null || !letters.remove(id)) return false;
-      entries.add(letter.fields, now);
-      const parsed = parseJob(letter.fields);
-      const { runId, stepId } = parsed.valid ? parsed.job : parsed.invalid;
-      if (runId !== null && stepId !== null) forget.run(recordId({ runId, stepId }));
-      return true;
-    });
+/** The step that a job is about; null where it does not say so readably. */
+export function stepOf(fields: Record<string, string>): StepKey | null {
+  const parsed = parseJob(fields);
+  const { runId, stepId } = parsed.valid ? parsed.job : parsed.invalid;
+  return runId === null || stepId === null ? null : { runId, stepId };
 }
 
 function toLetter(row: Record<string, unknown>): DeadLetter {
   const text = (name: string) => String(row[name]);
   const stateHistory = looseJson(text("state_history"));
+  const journal = linesOf(row["journal"]).map(readJournalLine);
   return {
     id: text("n"),
     fields: fieldsFrom(text("fields")),
-    reason: text("reason"),
-    lastTrouble: null,
-    journal: [],
-    result: null,
+    ...causesOf(text("reason"), journal),
     stateHistory: Array.isArray(stateHistory)
       ? stateHistory.filter((state) => typeof state === "string")
       : [],
     snapshot: looseJson(text("snapshot")),
+    journal,
+    result: row["result"] === null ? null : looseJson(text("result")),
     deliveries: Number(row["deliveries"]),
     at: Number(row["at"]),
   };
+}
+
+function linesOf(text: unknown): string[] {
+  const lines = looseJson(String(text ?? ""));
+  return Array.isArray(lines) ? lines.filter((line) => typeof line === "string") : [];
 }

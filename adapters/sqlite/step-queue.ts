@@ -2,21 +2,29 @@ import { resolve } from "node:path";
 import type { Clock } from "../../machines/contracts/ports/clock.ts";
 import type { StepQueue, Delivery } from "../../machines/contracts/ports/step-backend.ts";
 import { type Database, fieldsFrom, isFile } from "./database.ts";
-import { type Letters, prepareRetry } from "./dead-letters.ts";
+import { type Letters, stepOf } from "./dead-letters.ts";
+import type { StepRows } from "./step-store.ts";
 
-/** The stream and its group as a table. Each of its moves is one statement or one transaction. */
+/** The stream and its group as a table. Each of its moves is one transaction, and reads the clock inside it. */
 export function createStepQueue(
-  parts: { database: Database; entries: Entries; letters: Letters; waiters: Waiters; clock: Clock },
+  parts: {
+    database: Database;
+    entries: Entries;
+    steps: StepRows;
+    letters: Letters;
+    waiters: Waiters;
+    clock: Clock;
+    rememberMs: number;
+  },
   consumer: string,
 ): StepQueue {
-  const { database, entries, letters, waiters, clock } = parts;
-  const retry = prepareRetry(database, letters, entries);
+  const { database, entries, steps, letters, waiters, clock } = parts;
   const closing = new AbortController();
 
   return {
     consumer,
     async publish(fields) {
-      const entryId = entries.add(fields, clock.now());
+      const entryId = await database.alone(() => entries.add(fields, clock.now()));
       waiters.wake();
       return entryId;
     },
@@ -24,7 +32,9 @@ export function createStepQueue(
       const given = AbortSignal.any([signal, closing.signal]);
       const deadline = clock.monotonic() + blockMs;
       while (!given.aborted) {
-        const taken = entries.takeNew(consumer, clock.now(), count);
+        const taken = await database.alone(() =>
+          entries.takeNew(consumer, clock.monotonic(), count),
+        );
         const left = deadline - clock.monotonic();
         if (taken.length > 0 || left <= 0) return taken;
         await waiters.wait(left, given);
@@ -32,35 +42,68 @@ export function createStepQueue(
       return [];
     },
     async claimStale(leaseMs, count) {
-      const now = clock.now();
-      return entries.takeStale(consumer, now, now - leaseMs, count);
+      return database.alone(() => entries.takeStale(consumer, clock.monotonic(), leaseMs, count));
     },
     async renew(entryIds) {
-      const now = clock.now();
-      return database.alone(() => entryIds.filter((id) => !entries.renew(id, consumer, now)));
+      if (entryIds.length === 0) return [];
+      return database.alone(() => {
+        const now = clock.monotonic();
+        return entryIds.filter((id) => !entries.renew(id, consumer, now));
+      });
     },
     async release(entryIds) {
-      database.alone(() => {
+      if (entryIds.length === 0) return;
+      await database.alone(() => {
         for (const id of entryIds) entries.giveBack(id, consumer);
       });
     },
     async deadLetter(entryId, letter) {
       return database.alone(() => {
-        if (entries.pending(entryId)?.owner !== consumer) return false;
-        letters.add(letter);
+        const owner = entries.pending(entryId)?.owner;
+        // Run again after its first answer was lost: the letter is there.
+        if (owner === undefined) return letters.hasEntry(entryId);
+        if (owner !== consumer) return false;
+        const step = stepOf(letter.fields);
+        const kept = step === null ? undefined : steps.find(step);
+        const journal = step === null ? [] : steps.journal(step);
+        letters.add(entryId, letter, {
+          fence: kept?.fence ?? 0,
+          result: kept?.result ?? null,
+          journal,
+        });
+        // The record stays for a while: the same job published anew goes on from it.
+        if (step !== null) steps.fade(step, clock.now() + parts.rememberMs);
         entries.remove(entryId);
         return true;
       });
     },
-    deadLetters: async (limit) => letters.list(limit),
-    findDeadLetter: async (id) => letters.find(id),
+    deadLetters: (limit) => database.look(() => letters.list(limit)),
+    findDeadLetter: (id) => database.look(() => letters.find(id)),
     async retryDeadLetter(id) {
-      const retried = await retry(id, clock.now());
+      const retried = await database.alone(() => {
+        const letter = letters.find(id);
+        if (letter === null) return false;
+        const kept = letters.retried(id);
+        letters.remove(id);
+        const entry = entries.add(letter.fields, clock.now());
+        const step = stepOf(letter.fields);
+        if (step !== null) {
+          steps.expire(clock.now());
+          steps.retry(step, letter, kept);
+          steps.watch(step, entry, clock.now());
+        }
+        return true;
+      });
       if (retried) waiters.wake();
       return retried;
     },
-    dropDeadLetter: async (id) => letters.remove(id),
-    stats: async () => ({ ...entries.count(), deadLetters: letters.count(), droppedLetters: 0 }),
+    dropDeadLetter: (id) => database.alone(() => letters.remove(id)),
+    stats: () =>
+      database.look(() => ({
+        ...entries.count(),
+        deadLetters: letters.count(),
+        droppedLetters: letters.dropped(),
+      })),
     async close() {
       closing.abort();
     },
@@ -69,6 +112,18 @@ export function createStepQueue(
 
 /** Who owns an entry that was handed back: nobody; it waits to be claimed. */
 export const releasedConsumer = "released";
+
+/**
+ * A delivery's time is monotonic: milliseconds since the machine started, the same for all its processes. Setting the
+ * wall clock neither ends a lease nor prolongs it. A delivery that lies in the future was made before a restart of the
+ * machine, so its worker is dead. The moment that is allowed for is more than processes' clocks lie apart.
+ */
+const clockDriftMs = 1_000;
+
+/** Whether a lease on a delivery has run out; see {@link clockDriftMs}. */
+export function isLeaseOver(deliveredAt: number, now: number, leaseMs: number): boolean {
+  return deliveredAt <= now - leaseMs || deliveredAt > now + clockDriftMs;
+}
 
 export interface PendingEntry {
   owner: string;
@@ -89,7 +144,8 @@ export function prepareEntries({ sql }: Database) {
     UPDATE entries SET owner = ?, delivered_at = ?, deliveries = deliveries + 1
     WHERE n IN (
       SELECT n FROM entries
-      WHERE owner = '${releasedConsumer}' OR (owner IS NOT NULL AND delivered_at <= ?)
+      WHERE owner = '${releasedConsumer}'
+        OR (owner IS NOT NULL AND (delivered_at <= ? OR delivered_at > ?))
       ORDER BY n LIMIT ?)
     RETURNING n, at, fields, deliveries`);
   const find = sql.prepare(`
@@ -99,6 +155,7 @@ export function prepareEntries({ sql }: Database) {
   const giveBack = sql.prepare(`
     UPDATE entries SET owner = '${releasedConsumer}', deliveries = deliveries - 1
     WHERE n = ? AND owner = ?`);
+  const exists = sql.prepare("SELECT 1 FROM entries WHERE n = ?");
   const remove = sql.prepare("DELETE FROM entries WHERE n = ?");
   const count = sql.prepare("SELECT count(*) AS length, count(owner) AS pending FROM entries");
 
@@ -107,18 +164,21 @@ export function prepareEntries({ sql }: Database) {
       return idOf(insert.get(now, JSON.stringify(fields)) as unknown as EntryRow);
     },
     takeNew(owner: string, now: number, limit: number): Delivery[] {
-      return deliveriesOf(takeNew.all(owner, now, limit));
+      return deliveriesOf(takeNew.all(owner, Math.floor(now), limit));
     },
-    /** Those delivered before `before`, and those handed back whenever. */
-    takeStale(owner: string, now: number, before: number, limit: number): Delivery[] {
-      return deliveriesOf(takeStale.all(owner, now, before, limit));
+    /** Those whose lease is over, and those handed back whenever. */
+    takeStale(owner: string, now: number, leaseMs: number, limit: number): Delivery[] {
+      const bounds = [Math.floor(now - leaseMs), Math.floor(now + clockDriftMs)] as const;
+      return deliveriesOf(takeStale.all(owner, Math.floor(now), ...bounds, limit));
     },
+    /** Whether it is on the stream, pending or not. */
+    exists: (entryId: string) => exists.get(numberOf(entryId)) !== undefined,
     /** The entry while it is pending, for whomever. */
     pending(entryId: string): PendingEntry | undefined {
       return find.get(numberOf(entryId)) as PendingEntry | undefined;
     },
     renew: (entryId: string, owner: string, now: number) =>
-      renew.run(now, numberOf(entryId), owner).changes === 1,
+      renew.run(Math.floor(now), numberOf(entryId), owner).changes === 1,
     giveBack: (entryId: string, owner: string) => void giveBack.run(numberOf(entryId), owner),
     remove: (entryId: string) => void remove.run(numberOf(entryId)),
     count: () => count.get() as { length: number; pending: number },

@@ -1,20 +1,33 @@
+import { randomBytes } from "node:crypto";
 import { toEnvelope } from "../../machines/contracts/domain/job.ts";
+import type { JournalEntry, StepKey } from "../../machines/contracts/domain/record.ts";
 import type { Clock } from "../../machines/contracts/ports/clock.ts";
-import type { Lease, StepStore, Write } from "../../machines/contracts/ports/step-backend.ts";
+import type {
+  DeadLetter,
+  Lease,
+  StepStore,
+  Write,
+} from "../../machines/contracts/ports/step-backend.ts";
 import {
   readRecordText,
   recordId,
   type RecordText,
 } from "../../machines/contracts/wire/record-text.ts";
-import type { Database } from "./database.ts";
-import type { Letters } from "./dead-letters.ts";
-import { type Entries, releasedConsumer, type PendingEntry, type Waiters } from "./step-queue.ts";
-import type { StepKey } from "../../machines/contracts/domain/record.ts";
+import { type Database, fieldsFrom } from "./database.ts";
+import type { KeptOfStep, Letters } from "./dead-letters.ts";
+import {
+  type Entries,
+  isLeaseOver,
+  releasedConsumer,
+  type PendingEntry,
+  type Waiters,
+} from "./step-queue.ts";
 
-/** How long a reported step is remembered, so that a late duplicate of its job is not run again. */
-const rememberedMs = 24 * 60 * 60 * 1000;
-
-/** Records, journals and timers as tables; every write is one transaction that looks at the lease first. */
+/**
+ * Records, journals and timers as tables; every write is one transaction that looks at the lease first. A record's
+ * phases, and who may move it from which to which, are those of the Redis store, at the head of
+ * adapters/redis/step-scripts.ts; only an ended step stays a row here, `reported`, until it is forgotten.
+ */
 export function createStepStore(
   parts: {
     database: Database;
@@ -23,29 +36,38 @@ export function createStepStore(
     letters: Letters;
     waiters: Waiters;
     clock: Clock;
+    rememberMs: number;
   },
   consumer: string,
 ): StepStore {
-  const { database, entries, steps, letters, waiters, clock } = parts;
+  const { database, entries, steps, letters, waiters, clock, rememberMs } = parts;
+  const identify = identities();
 
-  function leased(lease: Lease, write: (entry: PendingEntry) => void): Write {
+  function leased(
+    lease: Lease,
+    write: (entry: PendingEntry) => void,
+    options: { isDone?: (row: StepRow) => boolean; durable?: boolean } = {},
+  ): Promise<Write> {
     return database.alone(() => {
+      const row = steps.find(lease);
+      if (row?.fence !== lease.fence) return "lease-lost";
       const entry = entries.pending(lease.entryId);
-      if (entry?.owner !== consumer || steps.find(lease)?.fence !== lease.fence)
-        return "lease-lost";
+      // Run again after its first answer was lost: the fence is still ours, and the record says what we came to write.
+      if (entry === undefined && options.isDone?.(row) === true) return "written";
+      if (entry?.owner !== consumer) return "lease-lost";
       write(entry);
       return "written";
-    });
+    }, options.durable);
   }
 
   function isLeased(entryId: string, leaseMs: number): boolean {
     const entry = entries.pending(entryId);
     if (entry === undefined || entry.owner === releasedConsumer) return false;
-    return clock.now() - entry.deliveredAt < leaseMs;
+    return !isLeaseOver(entry.deliveredAt, clock.monotonic(), leaseMs);
   }
 
   return {
-    async open(entryId, { runId, stepId }, leaseMs) {
+    async open(entryId, { runId, stepId }, leaseMs, fields) {
       const key = { runId, stepId };
       return database.alone(() => {
         const now = clock.now();
@@ -53,7 +75,7 @@ export function createStepStore(
         steps.expire(now);
         const kept = steps.find(key);
         if (kept?.phase === "reported") {
-          steps.remember(key, now + rememberedMs);
+          steps.remember(key, now + rememberMs);
           return { kind: "reported", lease: { ...key, entryId, fence: kept.fence } };
         }
         const other = kept?.entry ?? entryId;
@@ -62,64 +84,94 @@ export function createStepStore(
           entries.remove(entryId);
           return { kind: "duplicate" };
         }
-        entries.renew(entryId, consumer, now);
-        const fence = steps.open(key, entryId);
+        entries.renew(entryId, consumer, clock.monotonic());
+        const lookAt = Math.ceil(now + leaseMs);
+        const fence = steps.open(key, { entryId, leaseMs, lookAt, job: JSON.stringify(fields) });
+        const journal = steps.journal(key);
         const record =
-          kept === undefined
+          kept === undefined && journal.length === 0
             ? null
-            : readRecordText(key, toRecordText({ ...kept, fence }), steps.journal(key));
+            : readRecordText(key, toRecordText({ ...(kept ?? noRow), fence }), journal);
         return { kind: "opened", lease: { ...key, entryId, fence }, record };
       });
     },
-    async append(lease, journal) {
-      const lines = journal.map((entry) => JSON.stringify(entry));
-      return leased(lease, () => steps.append(lease, lines));
+    async append(lease, journal, durable = false) {
+      const lines = journal.map((entry) => [identify(entry), JSON.stringify(entry)] as const);
+      return leased(lease, () => steps.append(lease, lines), { durable });
     },
     async record(lease, result, stateHistory) {
       const texts = [JSON.stringify(result), JSON.stringify(stateHistory)] as const;
       return leased(lease, () => steps.record(lease, ...texts));
     },
     async park(lease, parking) {
-      const job = toEnvelope(parking.job);
+      const job = { data: toEnvelope(parking.job) };
       const snapshot = JSON.stringify(parking.snapshot);
       const stateHistory = JSON.stringify(parking.stateHistory);
-      const write = leased(lease, () => {
+      const park = () => {
         const awake = steps.find(lease)?.wake_pending === 1;
         const wakeAt = awake ? null : parking.wakeAt;
-        steps.park(lease, { job, snapshot, stateHistory, wakeAt });
+        steps.park(lease, { job: JSON.stringify(job), snapshot, stateHistory, wakeAt });
         entries.remove(lease.entryId);
-        if (awake) entries.add({ data: job }, clock.now());
-      });
+        if (awake) steps.watch(lease, entries.add(job, clock.now()), clock.now());
+      };
+      const write = await leased(lease, park, { isDone: ({ phase }) => phase === "parked" });
       waiters.wake();
       return write;
     },
     async settle(lease, { stateHistory, deadLetter }) {
-      return leased(lease, ({ deliveries }) => {
-        if (steps.find(lease)?.phase !== "reported") {
-          steps.settle(lease, JSON.stringify(stateHistory), clock.now() + rememberedMs);
-          if (deadLetter !== null) letters.add({ ...deadLetter, stateHistory, deliveries });
+      const given = deadLetter?.result === undefined ? null : JSON.stringify(deadLetter.result);
+      const settle = ({ deliveries }: PendingEntry) => {
+        const row = steps.find(lease);
+        if (row !== undefined && row.phase !== "reported") {
+          if (deadLetter !== null) {
+            const { fence, result } = row;
+            const kept = { fence, result: given ?? result, journal: steps.journal(lease) };
+            letters.add(lease.entryId, { ...deadLetter, stateHistory, deliveries }, kept);
+          }
+          steps.settle(lease, clock.now() + rememberMs);
         }
         entries.remove(lease.entryId);
-      });
+      };
+      return leased(lease, settle, { isDone: ({ phase }) => phase === "reported" });
     },
     async wakeDue(limit) {
-      const now = clock.now();
-      const jobs = database.alone(() => {
-        steps.expire(clock.now());
-        const due = steps.wake(now, limit);
-        for (const job of due) entries.add({ data: job }, clock.now());
-        return due;
+      const woken = await database.alone(() => {
+        const now = clock.now();
+        steps.expire(now);
+        let count = 0;
+        for (const { id, entry, job, lease_ms: leaseMs } of steps.due(now)) {
+          if (count === limit) break;
+          if (entry !== null && entries.exists(entry)) {
+            steps.lookAgain(id, now + leaseMs);
+          } else {
+            steps.watchById(id, entries.add(fieldsFrom(job), now), now);
+            count += 1;
+          }
+        }
+        return count;
       });
-      if (jobs.length > 0) waiters.wake();
-      return jobs.length;
+      if (woken > 0) waiters.wake();
+      return woken;
     },
-    async find({ runId, stepId }) {
-      const row = steps.find({ runId, stepId });
-      const journal = row === undefined ? [] : steps.journal({ runId, stepId });
-      return row === undefined
-        ? null
-        : readRecordText({ runId, stepId }, toRecordText(row), journal);
-    },
+    find: ({ runId, stepId }) =>
+      database.look(() => {
+        const key = { runId, stepId };
+        const row = steps.find(key);
+        if (row === undefined) return null;
+        return readRecordText(key, toRecordText(row), steps.journal(key));
+      }),
+  };
+}
+
+/** An identity for each entry object: one that is appended again is known for the same, whatever it looks like. */
+function identities(): (entry: JournalEntry) => string {
+  const writer = randomBytes(6).toString("base64url");
+  const known = new WeakMap<JournalEntry, string>();
+  let count = 0;
+  return (entry) => {
+    const identity = known.get(entry) ?? `${writer}.${(count += 1)}`;
+    known.set(entry, identity);
+    return identity;
   };
 }
 
@@ -134,7 +186,27 @@ export interface StepRow {
   wake_at: number | null;
   wake_pending: number;
   expires_at: number | null;
+  look_at: number | null;
+  lease_ms: number;
 }
+
+const noRow: StepRow = {
+  phase: "open",
+  fence: 0,
+  entry: null,
+  job: null,
+  snapshot: null,
+  result: null,
+  state_history: null,
+  wake_at: null,
+  wake_pending: 0,
+  expires_at: null,
+  look_at: null,
+  lease_ms: 0,
+};
+
+/** Names that one sweep looks at. */
+const mostLookedAt = 1_000;
 
 export type StepRows = ReturnType<typeof prepareSteps>;
 
@@ -143,62 +215,123 @@ export function prepareSteps({ sql }: Database) {
   const find = sql.prepare("SELECT * FROM steps WHERE id = ?");
   const lines = sql.prepare("SELECT entry FROM journal WHERE step = ? ORDER BY position");
   const open = sql.prepare(`
-    INSERT INTO steps (id, phase, fence, entry) VALUES (:id, 'open', 1, :entry)
+    INSERT INTO steps (id, phase, fence, entry, job, lease_ms, look_at)
+    VALUES (:id, 'open', 1, :entryId, :job, :leaseMs, :lookAt)
     ON CONFLICT (id) DO UPDATE SET
-      phase = iif(result IS NULL, 'open', 'recorded'),
-      fence = fence + 1, entry = :entry, wake_at = NULL
+      phase = iif(result IS NULL, 'open', 'recorded'), fence = fence + 1, entry = :entryId,
+      job = coalesce(job, :job), lease_ms = :leaseMs, look_at = :lookAt, wake_at = NULL, expires_at = NULL
     RETURNING fence`);
   const markWakePending = sql.prepare("UPDATE steps SET wake_pending = 1 WHERE id = ?");
   const remember = sql.prepare("UPDATE steps SET expires_at = ? WHERE id = ?");
+  const fade = sql.prepare(
+    "UPDATE steps SET expires_at = ?, look_at = NULL, entry = NULL WHERE id = ?",
+  );
   const append = sql.prepare(`
-    INSERT INTO journal (step, position, entry)
-    VALUES (:step, (SELECT coalesce(max(position), 0) + 1 FROM journal WHERE step = :step), :entry)`);
+    INSERT INTO journal (step, position, identity, entry)
+    VALUES (:step, (SELECT coalesce(max(position), 0) + 1 FROM journal WHERE step = :step), :identity, :entry)
+    ON CONFLICT (step, identity) DO NOTHING`);
   const record = sql.prepare(
     "UPDATE steps SET phase = 'recorded', result = ?, state_history = ? WHERE id = ?",
   );
   const park = sql.prepare(`
     UPDATE steps SET phase = 'parked', job = :job, snapshot = :snapshot, state_history = :stateHistory,
-      wake_at = :wakeAt, entry = NULL, wake_pending = 0
+      wake_at = :wakeAt, look_at = :wakeAt, entry = NULL, wake_pending = 0
     WHERE id = :id`);
   const settle = sql.prepare(`
-    UPDATE steps SET phase = 'reported', state_history = :stateHistory, expires_at = :expiresAt,
-      entry = NULL, job = NULL, snapshot = NULL, result = NULL, wake_at = NULL, wake_pending = 0
+    UPDATE steps SET phase = 'reported', expires_at = :expiresAt, state_history = NULL, entry = NULL, job = NULL,
+      snapshot = NULL, result = NULL, wake_at = NULL, look_at = NULL, wake_pending = 0
     WHERE id = :id`);
   const forgetJournal = sql.prepare("DELETE FROM journal WHERE step = ?");
-  const wake = sql.prepare(`
-    UPDATE steps SET wake_at = NULL
-    WHERE id IN (
-      SELECT id FROM steps WHERE wake_at <= ? AND phase = 'parked' ORDER BY wake_at LIMIT ?)
-    RETURNING job`);
+  const due = sql.prepare(`
+    SELECT id, entry, job, lease_ms FROM steps WHERE look_at <= ? AND job IS NOT NULL
+    ORDER BY look_at LIMIT ${mostLookedAt}`);
+  const watch = sql.prepare(
+    "UPDATE steps SET entry = ?, look_at = ? + lease_ms, wake_at = NULL WHERE id = ?",
+  );
+  const lookAgain = sql.prepare("UPDATE steps SET look_at = ? WHERE id = ?");
+  const forgetOrphans = sql.prepare(`
+    DELETE FROM journal WHERE step IN (SELECT id FROM steps WHERE expires_at <= ?)`);
   const expire = sql.prepare("DELETE FROM steps WHERE expires_at <= ?");
+  const retry = sql.prepare(`
+    INSERT INTO steps (id, phase, fence, job, result, state_history)
+    VALUES (:id, :phase, :fence, :job, :result, :stateHistory)
+    ON CONFLICT (id) DO UPDATE SET
+      phase = :phase, fence = max(fence, :fence), job = :job, result = :result, state_history = :stateHistory,
+      expires_at = NULL
+    WHERE phase = 'reported'`);
+  const revive = sql.prepare("UPDATE steps SET expires_at = NULL WHERE id = ?");
 
+  const watchById = (id: string, entry: string, now: number) => void watch.run(entry, now, id);
+  const appendTo = (step: string, lines: readonly (readonly [string | null, string])[]) => {
+    for (const [identity, entry] of lines) append.run({ step, identity, entry });
+  };
   return {
     find: (key: StepKey) => find.get(recordId(key)) as StepRow | undefined,
     journal: (key: StepKey) => lines.all(recordId(key)).map((row) => String(row["entry"])),
-    /** Raises the fence, calls the timer off, and returns the fence. */
-    open: (key: StepKey, entry: string) =>
-      Number(open.get({ id: recordId(key), entry })?.["fence"]),
+    /** Raises the fence, sets the timer to the lease's end, and returns the fence. The job that is kept stays. */
+    open(
+      key: StepKey,
+      {
+        entryId,
+        leaseMs,
+        lookAt,
+        job,
+      }: { entryId: string; leaseMs: number; lookAt: number; job: string },
+    ): number {
+      const row = open.get({
+        id: recordId(key),
+        entryId,
+        leaseMs: Math.ceil(leaseMs),
+        lookAt,
+        job,
+      });
+      return Number(row?.["fence"]);
+    },
     markWakePending: (key: StepKey) => void markWakePending.run(recordId(key)),
     /** Until then a late duplicate is recognised. */
     remember: (key: StepKey, expiresAt: number) => void remember.run(expiresAt, recordId(key)),
-    append(key: StepKey, entries: string[]) {
-      for (const entry of entries) append.run({ step: recordId(key), entry });
-    },
+    /** Lets go of the entry and the timer; the rest is forgotten then, unless it is opened before. */
+    fade: (key: StepKey, expiresAt: number) => void fade.run(expiresAt, recordId(key)),
+    append: (key: StepKey, journal: readonly (readonly [string, string])[]) =>
+      appendTo(recordId(key), journal),
     record: (key: StepKey, result: string, stateHistory: string) =>
       void record.run(result, stateHistory, recordId(key)),
     park(
       key: StepKey,
-      parts: { job: string; snapshot: string; stateHistory: string; wakeAt: number | null },
+      kept: { job: string; snapshot: string; stateHistory: string; wakeAt: number | null },
     ) {
-      park.run({ id: recordId(key), ...parts });
+      park.run({ id: recordId(key), ...kept });
     },
-    settle(key: StepKey, stateHistory: string, expiresAt: number) {
-      settle.run({ id: recordId(key), stateHistory, expiresAt });
+    settle(key: StepKey, expiresAt: number) {
+      settle.run({ id: recordId(key), expiresAt });
       forgetJournal.run(recordId(key));
     },
-    /** The envelopes of parked steps whose timers were due; each timer is gone with it. */
-    wake: (now: number, limit: number) => wake.all(now, limit).map((row) => String(row["job"])),
-    expire: (now: number) => void expire.run(now),
+    /** Those whose timer is due, the first due first. */
+    due: (now: number) => due.all(now) as unknown as (StepRow & { id: string })[],
+    /** The step's job is on the stream as this entry, which the sweep looks after. */
+    watch: (key: StepKey, entry: string, now: number) => watchById(recordId(key), entry, now),
+    watchById,
+    lookAgain: (id: string, at: number) => void lookAgain.run(at, id),
+    /** Puts back what a dead letter kept, unless the record itself is still there. */
+    retry(key: StepKey, letter: DeadLetter, { fence, result, journal }: KeptOfStep) {
+      const id = recordId(key);
+      const phase = result === null ? "open" : "recorded";
+      const job = JSON.stringify(letter.fields);
+      const stateHistory = JSON.stringify(letter.stateHistory);
+      const restored = retry.run({ id, phase, fence, job, result, stateHistory }).changes === 1;
+      if (restored) {
+        forgetJournal.run(id);
+        appendTo(
+          id,
+          journal.map((line) => [null, line] as const),
+        );
+      }
+      revive.run(id);
+    },
+    expire(now: number) {
+      forgetOrphans.run(now);
+      expire.run(now);
+    },
   };
 }
 
@@ -208,7 +341,7 @@ export function toRecordText(row: StepRow): RecordText {
   return {
     phase,
     fence: String(fence),
-    job: job ?? "",
+    job: fieldsFrom(job)["data"] ?? "",
     snapshot: snapshot ?? "",
     result: result ?? "",
     stateHistory: stateHistory ?? "",

@@ -64,8 +64,8 @@ describe("the wire contract", () => {
     await backend.store.settle(await take(backend), ending);
     expect(await redis.xlen(keys.stream)).toBe(0);
     expect((await redis.xpending(keys.stream, "steps-workers"))[0]).toBe(0);
-    expect((await redis.keys("*")).sort()).toEqual([keys.record(key), keys.stream].sort());
-    expect(await redis.ttl(keys.record(key))).toBeGreaterThan(23 * 3600);
+    expect((await redis.keys("*")).sort()).toEqual([keys.ended(key), keys.stream].sort());
+    expect(await redis.ttl(keys.ended(key))).toBeGreaterThan(3590);
   });
 });
 
@@ -182,10 +182,10 @@ describe("consumers", () => {
     await backend.queue.publish(fields);
     await readOne(other);
     await backend.store.settle(await take(backend), ending);
-    expect(await names()).toEqual(["worker-1", "worker-2"]);
+    expect(await names()).toEqual(["stateplane:worker-1", "stateplane:worker-2"]);
     await backend.close();
     await other.close();
-    expect(await names()).toEqual(["worker-2"]);
+    expect(await names()).toEqual(["stateplane:worker-2"]);
     expect((await redis.xpending(keys.stream, "steps-workers"))[0]).toBe(1);
   });
 
@@ -197,11 +197,11 @@ describe("consumers", () => {
     await redis.xclaim(keys.stream, "steps-workers", "busy", 0, lease.entryId);
     await sleep(150);
     await backend.queue.claimStale(hour, 1);
-    expect(await names()).toEqual(["busy", "dead", "worker-1"]);
+    expect(await names()).toEqual(["busy", "dead", "stateplane:worker-1"]);
     await redis.xgroup("CREATECONSUMER", keys.stream, "steps-workers", "new");
     // The queue's own bound is a minute at least: the script is asked with a shorter one.
-    await bindScript(redis, forgetConsumers)(keys.stream, "steps-workers", "worker-1", 100);
-    expect(await names()).toEqual(["busy", "new", "worker-1"]);
+    await bindScript(redis, forgetConsumers)(keys.stream, "steps-workers", "stateplane:worker-1", 100);
+    expect(await names()).toEqual(["busy", "new", "stateplane:worker-1"]);
   });
 });
 

@@ -38,7 +38,7 @@ export class StoreUnreachable extends Error {
  */
 export type TroubleKind = "passing" | "ours" | "step";
 
-/** What a store's verb rejects with, classified once, at the adapter. */
+/** What a store's verb rejects with, classified once, at the adapter: see {@link rejectingWith}. */
 export class StoreError extends Error {
   override readonly name = "StoreError";
   readonly trouble: TroubleKind;
@@ -47,4 +47,23 @@ export class StoreError extends Error {
     super(message, { cause });
     this.trouble = trouble;
   }
+}
+
+/** The same verbs, which reject only with what `classify` makes of whatever they rejected with. */
+export function rejectingWith<Port extends object>(
+  port: Port,
+  classify: (error: unknown) => StoreError,
+): Port {
+  const wrapped = Object.entries(port).map(([name, value]) => {
+    if (typeof value !== "function") return [name, value];
+    const verb = async (...given: unknown[]): Promise<unknown> => {
+      try {
+        return await Reflect.apply(value, port, given);
+      } catch (error) {
+        throw error instanceof StoreError ? error : classify(error);
+      }
+    };
+    return [name, verb];
+  });
+  return Object.fromEntries(wrapped) as Port;
 }

@@ -1,5 +1,5 @@
 import { type Job, parseJob } from "../domain/job.ts";
-import type { Json } from "../domain/json.ts";
+import { isJsonObject, type Json } from "../domain/json.ts";
 import type { StepKey, StepRecord } from "../domain/record.ts";
 
 /** A step's record as stores keep it: every part as text, absent or empty when there is none. */
@@ -29,10 +29,15 @@ export function readRecordText(
     job: readJob(text.job),
     snapshot: looseJson(text.snapshot),
     result: looseJson(text.result),
-    journal: journal.map(looseJson),
+    journal: journal.map(readJournalLine),
     stateHistory: isPath ? stateHistory : [],
     wakeAt: number(text.wakeAt),
   };
+}
+
+/** A journal's line: JSON, behind an identity and a space where the store gave it one. */
+export function readJournalLine(line: string): Json {
+  return looseJson(/^[\w-]+\.\w+ (.*)$/s.exec(line)?.[1] ?? line);
 }
 
 /** `{runId}/{stepId}`, escaped so that no two steps share one whatever their ids contain. */
@@ -52,6 +57,39 @@ export function looseJson(text: string | undefined | null): Json {
   } catch {
     return text;
   }
+}
+
+/**
+ * Why a job is a dead letter: the first cause is why its first attempt was abandoned, as the journal says; what ended
+ * it stands beside that, where it is something else.
+ */
+export function causesOf(
+  reason: string,
+  journal: readonly Json[],
+): { reason: string; lastTrouble: string | null } {
+  const first = journal.find(isAbandoned)?.["message"];
+  if (typeof first !== "string" || first === reason) return { reason, lastTrouble: null };
+  return { reason: first, lastTrouble: reason };
+}
+
+/**
+ * What a dead letter's retry puts back. A completed result, as JSON, to be reported again, else nothing: what a failed
+ * one rests on is in the journal. Of the journal all but the attempts that were given up: a person begins anew.
+ */
+export function whatRetryKeeps(
+  result: string | undefined,
+  lines: readonly string[],
+): { result: string; lines: string[] } {
+  const kept = looseJson(result);
+  const isCompleted = isJsonObject(kept) && kept["status"] === "completed";
+  return {
+    result: isCompleted ? (result ?? "") : "",
+    lines: lines.filter((line) => !isAbandoned(readJournalLine(line))),
+  };
+}
+
+function isAbandoned(line: Json): line is { event: "abandoned"; message: Json } {
+  return isJsonObject(line) && line["event"] === "abandoned";
 }
 
 function readJob(envelope: string | undefined): Job | null {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
   key,
+  job,
   fields,
   begun,
   hour,
@@ -63,7 +64,8 @@ export function letterPromises(stage: () => Stage): void {
       const { entryId } = await readOne(b);
       expect(await b.store.open(entryId, key, hour, fields)).toMatchObject({
         kind: "opened",
-        record: null,
+        lease: { fence: 2 },
+        record: { phase: "open", job, journal: [], result: null },
       });
     });
 

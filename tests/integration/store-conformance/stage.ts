@@ -19,7 +19,7 @@ export const key: StepKey = { runId: "run_1", stepId: "stp_1" };
 export const job: Job = {
   ...key,
   stepType: "tool",
-  input: { tool_name: "écho", nested: { list: [1, null, "\u0000 \"'\\ 🦆"] } },
+  input: { tool_name: "écho", nested: { list: [1, null, "\u0001 \"'\\ 🦆"] } },
   tenantId: "ten_1",
   projectId: null,
   agentId: null,
