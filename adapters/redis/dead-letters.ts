@@ -6,10 +6,9 @@ import type {
   DeadLetter,
   NewDeadLetter,
 } from "../../machines/contracts/ports/step-backend.ts";
-import { group, type Keys, bindScript, fieldsOf, keptJob } from "./keys.ts";
+import { group, type Keys, bindScript, fieldsOf, keptJob, usualLeaseMs } from "./keys.ts";
 import { deadLetter, retryDeadLetter } from "./queue-scripts.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
-import { usualLeaseMs } from "./step-store.ts";
 import {
   causesOf,
   looseJson,
@@ -88,15 +87,17 @@ function isEntryId(id: string): boolean {
   return /^\d{1,19}-\d{1,19}$/.test(id);
 }
 
-/** A letter as the flat names and values of a stream entry. */
-export function writeLetter(letter: NewDeadLetter): string[] {
+/** A letter as the flat names and values of a stream entry. A settled step's deliveries are known to the script. */
+export function writeLetter(
+  letter: Omit<NewDeadLetter, "deliveries"> & { deliveries?: number },
+): string[] {
   return [
     ["fields", JSON.stringify(letter.fields)],
     ["reason", letter.reason],
     ["snapshot", JSON.stringify(letter.snapshot ?? null)],
     ["at", String(letter.at)],
     ["stateHistory", JSON.stringify(letter.stateHistory)],
-    ["deliveries", String(letter.deliveries)],
+    ...(letter.deliveries === undefined ? [] : [["deliveries", String(letter.deliveries)]]),
   ].flat();
 }
 

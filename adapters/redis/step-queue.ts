@@ -65,8 +65,14 @@ export function createStepQueue(
         async () =>
           (await Promise.all([
             claim(
-              ...[stream, position, group, consumer, Math.ceil(leaseMs), count],
-              ...[Math.max(foreignLeaseMs, leaseMs), ourConsumers],
+              stream,
+              position,
+              group,
+              consumer,
+              Math.ceil(leaseMs),
+              count,
+              Math.max(foreignLeaseMs, leaseMs),
+              ourConsumers,
             ),
             forget(stream, group, consumer, bound),
           ])) as [Taken[], number],

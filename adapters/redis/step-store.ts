@@ -13,7 +13,16 @@ import {
   recordId,
   type RecordText,
 } from "../../machines/contracts/wire/record-text.ts";
-import { fieldsOf, group, type BoundScript, type Keys, bindScript, keptJob } from "./keys.ts";
+import { writeLetter } from "./dead-letters.ts";
+import {
+  fieldsOf,
+  group,
+  type BoundScript,
+  type Keys,
+  bindScript,
+  keptJob,
+  usualLeaseMs,
+} from "./keys.ts";
 import {
   appendJournal,
   openStep,
@@ -24,8 +33,6 @@ import {
 } from "./step-scripts.ts";
 import type { StepEntities } from "./step-entities.ts";
 
-/** The lease of a record that has none of its own, parked by an earlier version: how soon it is looked at again. */
-export const usualLeaseMs = 30_000;
 /** Names that one sweep looks at: a busy server must not stand still for it. */
 const mostLookedAt = 1_000;
 
@@ -71,8 +78,8 @@ export function createStepStore(
       return toWrite(await park(...own, ...held(lease), recordId(lease), ...values, wakeAt ?? ""));
     },
     async settle(lease, { stateHistory, deadLetter }) {
-      const record = [keys.record(lease), keys.journal(lease), timers, keys.ended(lease)];
-      const own = [stream, ...record, letters, droppedLetters];
+      const step = [keys.record(lease), keys.journal(lease), timers, keys.ended(lease)];
+      const own = [stream, ...step, letters, droppedLetters];
       const values = [recordId(lease), rememberMs];
       const letter =
         deadLetter === null
@@ -80,11 +87,7 @@ export function createStepStore(
           : [
               maxDeadLetters,
               deadLetter.result === undefined ? "" : JSON.stringify(deadLetter.result),
-              ...["fields", JSON.stringify(deadLetter.fields)],
-              ...["reason", deadLetter.reason],
-              ...["snapshot", JSON.stringify(deadLetter.snapshot ?? null)],
-              ...["at", deadLetter.at],
-              ...["stateHistory", JSON.stringify(stateHistory)],
+              ...writeLetter({ ...deadLetter, stateHistory }),
             ];
       return toWrite(await settle(...own, ...held(lease), ...values, ...letter));
     },

@@ -94,12 +94,10 @@ async function waiting<T>(work: () => T): Promise<T> {
 
 /** SQLite's primary result codes (https://www.sqlite.org/rescode.html), as far as they say whose trouble it is. */
 const busyCodes = new Set([5, 6]);
-const ourCodes = new Set([
-  ...[3, 8, 23], // PERM, READONLY, AUTH
-  ...[10, 13, 14], // IOERR, FULL, CANTOPEN
-  ...[11, 26], // CORRUPT, NOTADB
-]);
-const stepCodes = new Set([1, 18, 19, 20]); // ERROR (malformed JSON), TOOBIG, CONSTRAINT, MISMATCH
+// PERM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, AUTH, NOTADB
+const ourCodes = new Set([3, 8, 10, 11, 13, 14, 23, 26]);
+// ERROR (malformed JSON), TOOBIG, CONSTRAINT, MISMATCH
+const stepCodes = new Set([1, 18, 19, 20]);
 
 /**
  * Makes a {@link StoreError} of whatever a verb threw.

@@ -39,12 +39,10 @@ export function prepareLetters({ sql }: Database, most: number) {
   return {
     add(entryId: string, letter: NewDeadLetter, kept: KeptOfStep): void {
       const { fields, reason, stateHistory, snapshot, deliveries, at } = letter;
-      const texts = [JSON.stringify(stateHistory), JSON.stringify(snapshot ?? null)] as const;
-      const { fence, result, journal } = kept;
-      insert.run(
-        ...[entryId, JSON.stringify(fields), reason, ...texts, deliveries, at],
-        ...[fence, result, JSON.stringify(journal)],
-      );
+      const job = [entryId, JSON.stringify(fields), reason];
+      const texts = [JSON.stringify(stateHistory), JSON.stringify(snapshot ?? null)];
+      const step = [kept.fence, kept.result, JSON.stringify(kept.journal)];
+      insert.run(...job, ...texts, deliveries, at, ...step);
       const gone = Number(trim.run(most).changes);
       if (gone > 0) addDropped.run({ dropped: gone });
     },

@@ -213,7 +213,7 @@ export type StepRows = ReturnType<typeof prepareSteps>;
 /** The statements over step records and their journals. None checks a lease: that is the store's. */
 export function prepareSteps({ sql }: Database) {
   const find = sql.prepare("SELECT * FROM steps WHERE id = ?");
-  const lines = sql.prepare("SELECT entry FROM journal WHERE step = ? ORDER BY position");
+  const readJournal = sql.prepare("SELECT entry FROM journal WHERE step = ? ORDER BY position");
   const open = sql.prepare(`
     INSERT INTO steps (id, phase, fence, entry, job, lease_ms, look_at)
     VALUES (:id, 'open', 1, :entryId, :job, :leaseMs, :lookAt)
@@ -267,7 +267,7 @@ export function prepareSteps({ sql }: Database) {
   };
   return {
     find: (key: StepKey) => find.get(recordId(key)) as StepRow | undefined,
-    journal: (key: StepKey) => lines.all(recordId(key)).map((row) => String(row["entry"])),
+    journal: (key: StepKey) => readJournal.all(recordId(key)).map((row) => String(row["entry"])),
     /** Raises the fence, sets the timer to the lease's end, and returns the fence. The job that is kept stays. */
     open(
       key: StepKey,

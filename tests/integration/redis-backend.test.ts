@@ -200,7 +200,12 @@ describe("consumers", () => {
     expect(await names()).toEqual(["busy", "dead", "stateplane:worker-1"]);
     await redis.xgroup("CREATECONSUMER", keys.stream, "steps-workers", "new");
     // The queue's own bound is a minute at least: the script is asked with a shorter one.
-    await bindScript(redis, forgetConsumers)(keys.stream, "steps-workers", "stateplane:worker-1", 100);
+    await bindScript(redis, forgetConsumers)(
+      keys.stream,
+      "steps-workers",
+      "stateplane:worker-1",
+      100,
+    );
     expect(await names()).toEqual(["busy", "new", "stateplane:worker-1"]);
   });
 });

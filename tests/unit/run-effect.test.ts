@@ -33,7 +33,14 @@ beforeEach(async () => {
   const [delivery] = await backend.queue.read(1, 0, new AbortController().signal);
   if (delivery === undefined) throw new Error("the job was not delivered");
   const span = trace.getTracer("test").startSpan("test");
-  session = new StepSession({ key, job: sampleJob, delivery, log, span, leaseSeen: systemClock.monotonic() });
+  session = new StepSession({
+    key,
+    job: sampleJob,
+    delivery,
+    log,
+    span,
+    leaseSeen: systemClock.monotonic(),
+  });
   const opening = await backend.store.open(delivery.entryId, key, 10_000, delivery.fields);
   if (opening.kind !== "opened") throw new Error(`the record was not opened: ${opening.kind}`);
   session.opened(opening.lease);
