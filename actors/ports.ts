@@ -1,3 +1,4 @@
+import type { Outcome } from "../machines/contracts/domain/failure.ts";
 import type { ArtifactStore } from "../machines/contracts/ports/artifact-store.ts";
 import type { Clock, Log } from "../machines/contracts/ports/clock.ts";
 import type { ControlPlane } from "../machines/contracts/ports/control-plane.ts";
@@ -17,6 +18,11 @@ export interface RuntimePorts {
     onChange: (runId: string, status: string) => void,
     signal: AbortSignal,
   ) => Promise<unknown>;
+  /**
+   * Hints that one run may have changed, from a gateway that has a channel a run and does not advertise it. Resolves ok
+   * when aborted, with `not_found` where there is no such channel: then the run is looked at in turn.
+   */
+  watchRun?: (runId: string, onHint: () => void, signal: AbortSignal) => Promise<Outcome<null>>;
   models: ModelProvider;
   tools: ToolHost;
   sandbox: Sandbox | { missing: string };

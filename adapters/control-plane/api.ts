@@ -1,7 +1,14 @@
 import { type } from "arktype";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
-import type { Outcome } from "../../machines/contracts/domain/failure.ts";
-import type { StepType } from "../../machines/contracts/domain/job.ts";
+import {
+  fail,
+  ok,
+  type Outcome,
+  retryable,
+  terminal,
+} from "../../machines/contracts/domain/failure.ts";
+import { isId, type StepType } from "../../machines/contracts/domain/job.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
 import {
   type ApprovalView,
   approvalView,
@@ -10,8 +17,8 @@ import {
   type StepView,
   stepView,
 } from "../../machines/contracts/wire/views.ts";
-import { checked } from "./client.ts";
-import { type ControlPlaneHttp, createHttp, type HttpOptions } from "./http.ts";
+import { type Answer, checked } from "./answer.ts";
+import { type ApiRequest, type ControlPlaneHttp, createHttp, type HttpOptions } from "./http.ts";
 
 /** An agent as `GET /v1/registry/agents` lists it, extra keys passed over. */
 export const agentView = type({
@@ -29,7 +36,8 @@ export const agentView = type({
 });
 export type AgentView = typeof agentView.infer;
 
-const healthView = type({ status: "string", "version?": "string", "extensions?": "string[]" });
+/** FerrumDeck's gateway says its status and version; many a proxy's own health page says a status too. */
+const healthView = type({ status: "string", version: "string", "extensions?": "string[]" });
 export type HealthView = typeof healthView.infer;
 
 const runPage = type({ runs: runView.array(), total: "number" });
@@ -59,6 +67,8 @@ export interface NewRun {
 /** The control plane as people use it. Never retries; every failure says whether one may. */
 export interface ControlPlaneApi {
   readonly http: ControlPlaneHttp;
+  /** Any call, its 403 told apart: the key's trouble or the call's own. */
+  call(request: ApiRequest, signal: AbortSignal): Promise<Outcome<Answer>>;
   createRun(run: NewRun, signal: AbortSignal): Promise<Outcome<RunView>>;
   run(runId: string, signal: AbortSignal): Promise<Outcome<RunView>>;
   /** Newest first. `limit` 1 to 100. */
@@ -95,9 +105,11 @@ export function createControlPlaneApi(options: HttpOptions): ControlPlaneApi {
 
 /** The same over a transport that the caller made: the simulator's, in virtual time. */
 export function controlPlaneApi(http: ControlPlaneHttp): ControlPlaneApi {
-  const get = (path: string, signal: AbortSignal) => http.call({ method: "GET", path }, signal);
+  const call = tellForbidden(http);
+  const get = (path: string, signal: AbortSignal) => call({ method: "GET", path }, signal);
   return {
     http,
+    call,
     async createRun({ agentId, input, config, steps }, signal) {
       const body = {
         agent_id: agentId,
@@ -105,11 +117,16 @@ export function controlPlaneApi(http: ControlPlaneHttp): ControlPlaneApi {
         ...(config === undefined ? {} : { config }),
         ...(steps === undefined ? {} : { steps }),
       };
-      const answer = await http.call({ method: "POST", path: "/v1/runs", body }, signal);
-      return checked(answer, runView, "run");
+      return checked(
+        await call({ method: "POST", path: "/v1/runs", body }, signal),
+        runView,
+        "run",
+      );
     },
     async run(runId, signal) {
-      return checked(await get(runPath(runId), signal), runView, "run");
+      const path = pathTo`/v1/runs/${runId}`;
+      if (!path.ok) return path;
+      return checked(await get(path.value, signal), runView, "run", { id: runId });
     },
     async runs(projectId, limit, offset, signal) {
       const query = new URLSearchParams({
@@ -120,34 +137,80 @@ export function controlPlaneApi(http: ControlPlaneHttp): ControlPlaneApi {
       return checked(await get(`/v1/runs?${query}`, signal), runPage, "list of runs");
     },
     async cancel(runId, signal) {
-      const path = `${runPath(runId)}/cancel`;
-      return checked(await http.call({ method: "POST", path }, signal), runView, "run");
+      const path = pathTo`/v1/runs/${runId}/cancel`;
+      if (!path.ok) return path;
+      const answer = await call({ method: "POST", path: path.value }, signal);
+      return checked(answer, runView, "run", { id: runId });
     },
     async steps(runId, signal) {
-      return checked(await get(`${runPath(runId)}/steps`, signal), stepList, "list of steps");
+      const path = pathTo`/v1/runs/${runId}/steps`;
+      if (!path.ok) return path;
+      const wanted = { run_id: runId };
+      return checked(await get(path.value, signal), stepList, "list of steps", wanted);
     },
     async approvals(limit, signal) {
       const answer = await get(`/v1/approvals?limit=${limit}`, signal);
       return checked(answer, approvalList, "list of approvals");
     },
     async resolveApproval(id, approved, note, signal) {
-      const path = `/v1/approvals/${encodeURIComponent(id)}`;
+      const path = pathTo`/v1/approvals/${id}`;
+      if (!path.ok) return path;
       const body = note === null ? { approved } : { approved, note };
-      return checked(
-        await http.call({ method: "PUT", path, body }, signal),
-        approvalView,
-        "approval",
-      );
+      const answer = await call({ method: "PUT", path: path.value, body }, signal);
+      return checked(answer, approvalView, "approval", { id });
     },
     async agents(projectId, signal) {
       const query = new URLSearchParams({ project_id: projectId });
-      return checked(await get(`/v1/registry/agents?${query}`, signal), agentList, "agent list");
+      return checked(
+        await get(`/v1/registry/agents?${query}`, signal),
+        agentList,
+        "list of agents",
+      );
     },
     async health(signal) {
-      return checked(await get("/health", signal), healthView, "health");
+      return checked(await get("/health", signal), healthView, "health page of the control plane");
     },
     close: () => http.close(),
   };
 }
 
-const runPath = (runId: string) => `/v1/runs/${encodeURIComponent(runId)}`;
+/**
+ * A path with ids in their places.
+ *
+ * @returns a failure when a part is no id: it would lead the path elsewhere, or could not be sent
+ */
+export function pathTo(parts: TemplateStringsArray, ...ids: string[]): Outcome<string> {
+  const odd = ids.find((id) => !isId(id));
+  if (odd !== undefined) {
+    const said = JSON.stringify(cutText(odd, 60));
+    const message = `${said} can't name anything at the control plane: expected 1 to 255 visible ASCII characters, and neither "." nor ".."`;
+    return fail(terminal("refused", message));
+  }
+  return ok(String.raw(parts, ...ids.map(encodeURIComponent)));
+}
+
+/** Needs a key and no id, and every valid key may. */
+const allowedToAll = "/v1/approvals?limit=1";
+
+/**
+ * A 403 may mean this run or this key. Where the control plane answers a call that every valid key may make with 403
+ * too, it is the key's; where it takes that call, it is this call's own; where it gives no answer, nobody can tell.
+ */
+function tellForbidden(http: ControlPlaneHttp): ControlPlaneApi["call"] {
+  return async (request, signal) => {
+    const answer = await http.call(request, signal);
+    if (answer.ok || answer.failure.kind !== "forbidden") return answer;
+    const { failure } = answer;
+    // POLICY_BLOCKED and BUDGET_EXCEEDED say it themselves.
+    if (failure.details?.["code"] !== "FORBIDDEN") return answer;
+    const keys = { ...failure, kind: "unauthorized" } as const;
+    if (request.path === allowedToAll) return fail(keys);
+    const probe = await http.call({ method: "GET", path: allowedToAll }, signal);
+    if (probe.ok) return answer;
+    const { kind, message, retryAfterMs } = probe.failure;
+    if (kind === "forbidden" || kind === "unauthorized") return fail(keys);
+    if (kind === "cancelled") return probe;
+    const unclear = `${failure.message}; whether it is the key's or this call's can't be told: ${message}`;
+    return fail(retryable("unavailable", unclear, retryAfterMs));
+  };
+}

@@ -1,14 +1,49 @@
-import { type } from "arktype";
-import { terminal, fail, ok, type Outcome } from "../../machines/contracts/domain/failure.ts";
-import { readCheckToolAnswer } from "../../machines/contracts/wire/check-tool.ts";
+/*
+ * What counts as an answer of the control plane.
+ *
+ * Between a worker and its control plane stand ingresses, load balancers and gateways, and each of them answers in its
+ * place now and then: a login page with 200, an empty 204, a redirect, a 404 while routes are reloaded, its own health
+ * page. To take such an answer for the control plane's word would lose a paid result for ever, let a denied tool run,
+ * or end a healthy job. So its word is only what it alone writes:
+ *
+ *   a report is accepted    by a 2xx with the step's own view: the same id and run, and the status that was reported
+ *   any other 2xx           by the view that was asked for, naming the run, step or approval that was asked about
+ *   a refusal               by `{"error": {"code"}}`: 400, 413, 422 refused; 404 not found; 409 conflict (FENCED: the
+ *                           lease was lost; CONFLICT: the step has ended otherwise); 403 forbidden
+ *   401                     is the key's trouble, whoever says it: waiting for a person harms no job
+ *   403 FORBIDDEN           is the run's trouble, unless a call that every valid key may make is answered so too
+ *   429, 408, 425, 5xx      passing trouble, whoever says it; `Retry-After` is obeyed within a minute
+ *   everything else         passing trouble: any 3xx, a 2xx out of shape, a 4xx without a code. It is never a yes, and
+ *                           never "not there"; the message says what answered and how it began
+ *
+ * What `/health` advertises only grows while this process lives. An unreadable `/health` takes nothing away; where
+ * nothing is known yet, it is passing trouble too, for a report without its key could be booked twice. FerrumDeck's
+ * gateway is known by its own words: a status, a version, and no extensions.
+ */
+import { createHash } from "node:crypto";
+import { context, defaultTextMapSetter } from "@opentelemetry/api";
+import {
+  CompositePropagator,
+  W3CBaggagePropagator,
+  W3CTraceContextPropagator,
+} from "@opentelemetry/core";
+import {
+  fail,
+  ok,
+  type Outcome,
+  retryable,
+  terminal,
+} from "../../machines/contracts/domain/failure.ts";
 import type {
   ControlPlane,
   Extension,
+  Reception,
   Report,
 } from "../../machines/contracts/ports/control-plane.ts";
-import { approvalView } from "../../machines/contracts/wire/views.ts";
-import type { ControlPlaneApi } from "./api.ts";
-import type { Answer } from "./http.ts";
+import { readCheckToolAnswer } from "../../machines/contracts/wire/check-tool.ts";
+import { approvalView, type StepView, stepView } from "../../machines/contracts/wire/views.ts";
+import { type Answer, checked, unreadable } from "./answer.ts";
+import { type ControlPlaneApi, pathTo } from "./api.ts";
 
 /**
  * The worker's side of the control plane, over its HTTP API. What goes beyond FerrumDeck (report headers,
@@ -22,52 +57,53 @@ export function createControlPlane(
 ): ControlPlane {
   const extensions = createExtensions(api, now);
 
-  const needs = async (extension: Extension, signal: AbortSignal): Promise<Outcome<null>> => {
-    const advertised = await extensions(signal);
-    if (!advertised.ok) return advertised;
-    if (advertised.value.has(extension)) return ok(null);
-    const message = `the control plane at ${api.http.url} does not advertise "${extension}"`;
-    return fail(terminal("refused", message));
-  };
-
   return {
     async ping(signal) {
-      const answer = await api.http.call({ method: "GET", path: "/health" }, signal);
-      return answer.ok ? ok(null) : answer;
+      const health = await api.health(signal);
+      if (health.ok) return ok(null);
+      // Where something else serves /health, a call of the API tells whether the control plane is there.
+      const listed = await api.approvals(1, signal);
+      return listed.ok ? ok(null) : listed;
     },
     extensions,
     run: (runId, signal) => api.run(runId, signal),
     steps: (runId, signal) => api.steps(runId, signal),
-    async checkTool({ runId, toolName, toolInput, estimatedCostCents }, signal) {
-      const cost =
-        estimatedCostCents === undefined ? {} : { estimated_cost_cents: estimatedCostCents };
-      const body = { tool_name: toolName, tool_input: toolInput, ...cost };
-      const path = `/v1/runs/${encodeURIComponent(runId)}/check-tool`;
-      const answer = await api.http.call({ method: "POST", path, body }, signal);
+    async checkTool({ runId, toolName, server, toolInput, estimatedCostCents }, signal) {
+      const path = pathTo`/v1/runs/${runId}/check-tool`;
+      if (!path.ok) return path;
+      const trace = traceContext();
+      const body = {
+        tool_name: toolName,
+        ...(server === undefined ? {} : { server }),
+        tool_input: toolInput,
+        ...(estimatedCostCents === undefined ? {} : { estimated_cost_cents: estimatedCostCents }),
+        ...(trace === null ? {} : { _meta: trace }),
+      };
+      const answer = await api.call({ method: "POST", path: path.value, body }, signal);
       if (!answer.ok) return answer;
       const read = readCheckToolAnswer(answer.value.body);
-      return typeof read === "string" ? fail(terminal("refused", read)) : ok(read);
+      return typeof read === "string" ? fail(unreadable(answer.value, read)) : ok(read);
     },
     async report(report, signal) {
+      const path = pathTo`/v1/runs/${report.runId}/steps/${report.stepId}`;
+      if (!path.ok) return path;
       const advertised = await extensions(signal);
       if (!advertised.ok) return advertised;
-      const path = `/v1/runs/${encodeURIComponent(report.runId)}/steps/${encodeURIComponent(report.stepId)}`;
-      const headers = advertised.value.has("idempotent-results") ? idempotency(report) : {};
-      const answer = await api.http.call(
-        { method: "POST", path, body: report.body, headers },
-        signal,
-      );
-      if (answer.ok) {
-        const replayed = answer.value.headers["idempotency-replayed"] === "true";
-        return ok(replayed ? "repeated" : "accepted");
-      }
+      const headers = advertised.value.has("idempotent-results") ? reportHeaders(report) : {};
+      const { body } = report;
+      const answer = await api.call({ method: "POST", path: path.value, body, headers }, signal);
+      if (answer.ok) return reception(answer.value, report);
       const { kind, details } = answer.failure;
       const ended = kind === "conflict" && details?.["code"] === "CONFLICT";
       return ended ? ok("ended") : answer;
     },
     async requestApproval({ runId, stepId }, ask, signal) {
-      const able = await needs("approvals", signal);
-      if (!able.ok) return able;
+      const advertised = await extensions(signal);
+      if (!advertised.ok) return advertised;
+      if (!advertised.value.has("approvals")) {
+        const message = `the control plane at ${api.http.url} does not advertise "approvals"`;
+        return fail(terminal("refused", message));
+      }
       const body = {
         run_id: runId,
         step_id: stepId,
@@ -76,61 +112,102 @@ export function createControlPlane(
         digest: ask.digest,
         reason: ask.reason,
       };
-      const answer = await api.http.call({ method: "POST", path: "/v1/approvals", body }, signal);
-      return checked(answer, approvalView, "approval");
+      const answer = await api.call({ method: "POST", path: "/v1/approvals", body }, signal);
+      const wanted = { run_id: runId, step_id: stepId, digest: ask.digest };
+      return checked(answer, approvalView, "approval", wanted);
     },
+    // Whatever is advertised by now: the question was put to somebody who gave it this id.
     async findApproval(id, signal) {
-      const able = await needs("approvals", signal);
-      if (!able.ok) return able;
-      const path = `/v1/approvals/${encodeURIComponent(id)}`;
-      return checked(
-        await api.http.call({ method: "GET", path }, signal),
-        approvalView,
-        "approval",
-      );
+      const path = pathTo`/v1/approvals/${id}`;
+      if (!path.ok) return path;
+      const answer = await api.call({ method: "GET", path: path.value }, signal);
+      return checked(answer, approvalView, "approval", { id });
     },
   };
 }
 
-const idempotency = (report: Report) => ({
-  "Idempotency-Key": report.idempotencyKey,
-  "X-Stateplane-Fence": String(report.fence),
+/** A report's key on the wire names its run, step and purpose, and is a digest: no id meets a header. */
+function reportHeaders({ runId, stepId, idempotencyKey, fence }: Report): Record<string, string> {
+  const named = JSON.stringify([runId, stepId, idempotencyKey]);
+  return {
+    "Idempotency-Key": createHash("sha256").update(named).digest("hex"),
+    "X-Stateplane-Fence": String(fence),
+  };
+}
+
+/** Whether a 2xx answer to a report is the step's own view. */
+function reception(answer: Answer, report: Report): Outcome<Reception> {
+  const wanted = { id: report.stepId, run_id: report.runId };
+  const read = checked(ok(answer), stepView, "step", wanted);
+  if (!read.ok) return read;
+  const isReplay = answer.headers["idempotency-replayed"] === "true";
+  if (!agrees(read.value, report, isReplay)) {
+    const expected = `expected step ${report.stepId} to be ${report.body.status} now, and it is ${read.value.status}`;
+    return fail(unreadable(answer, expected));
+  }
+  return ok(isReplay ? "repeated" : "accepted");
+}
+
+/** A person may be quicker than the word that a step waits for one: then it runs, or has even ended, by now. */
+function agrees({ status }: StepView, { body }: Report, isReplay: boolean): boolean {
+  if (status === body.status) return true;
+  return body.status === "waiting_approval" && (status === "running" || isReplay);
+}
+
+const propagator = new CompositePropagator({
+  propagators: [new W3CTraceContextPropagator(), new W3CBaggagePropagator()],
 });
+
+/** `traceparent`, `tracestate` and `baggage` of the span at work, as FerrumDeck reads them from `_meta`; null without one. */
+function traceContext(): Record<string, string> | null {
+  const carrier: Record<string, string> = {};
+  propagator.inject(context.active(), carrier, defaultTextMapSetter);
+  return carrier["traceparent"] === undefined ? null : carrier;
+}
 
 const known: readonly Extension[] = ["idempotent-results", "approvals", "events"];
 const keptMs = 60_000;
+/** After an unreadable `/health`, while what is known goes on to hold. */
+const againMs = 5_000;
 
 type Advertised = Outcome<ReadonlySet<Extension>>;
 
 /**
- * Asks `GET /health` what the control plane can do beyond FerrumDeck, at most once a minute however
- * many steps ask at a time. A failure is not kept. A gateway without `/health` advertises nothing.
+ * Asks `GET /health` what the control plane can do beyond FerrumDeck, at most once a minute however many steps ask at a
+ * time. What was advertised once holds for the life of this process.
  */
 export function createExtensions(
   api: Pick<ControlPlaneApi, "health">,
   now: () => number = () => performance.now(),
 ): (signal: AbortSignal) => Promise<Advertised> {
-  let kept: { value: Advertised; until: number } | null = null;
+  let kept: { value: ReadonlySet<Extension>; until: number } | null = null;
   let asking: Promise<Advertised> | null = null;
 
   const ask = async (): Promise<Advertised> => {
-    // Many wait for this one answer, so no single caller may call it off; the request's deadline bounds it.
+    // Many wait for this one answer, so no single caller may cancel it; the request's deadline bounds it.
     const health = await api.health(new AbortController().signal).finally(() => (asking = null));
-    if (!health.ok && health.failure.kind !== "not_found") return health;
-    const said = health.ok ? (health.value.extensions ?? []) : [];
-    const value = ok(new Set(known.filter((extension) => said.includes(extension))));
-    kept = { value, until: now() + keptMs };
-    return value;
+    if (!health.ok) {
+      if (kept === null) return fail(passing(health.failure.message));
+      kept = { ...kept, until: now() + againMs };
+      return ok(kept.value);
+    }
+    const said = health.value.extensions ?? [];
+    const advertised = known.filter((extension) => said.includes(extension));
+    kept = { value: new Set([...(kept?.value ?? []), ...advertised]), until: now() + keptMs };
+    return ok(kept.value);
   };
 
   return async (signal) => {
-    if (kept !== null && now() < kept.until) return kept.value;
+    if (kept !== null && now() < kept.until) return ok(kept.value);
     asking ??= ask();
-    return orCalledOff(asking, signal);
+    return unlessCancelled(asking, signal);
   };
 }
 
-function orCalledOff(answer: Promise<Advertised>, signal: AbortSignal): Promise<Advertised> {
+const passing = (why: string) =>
+  retryable("unavailable", `what the control plane can do is not known yet: ${why}`);
+
+function unlessCancelled(answer: Promise<Advertised>, signal: AbortSignal): Promise<Advertised> {
   const cancelled = fail(terminal("cancelled", "GET /health: cancelled"));
   if (signal.aborted) return Promise.resolve(cancelled);
   return new Promise((resolve, reject) => {
@@ -138,19 +215,4 @@ function orCalledOff(answer: Promise<Advertised>, signal: AbortSignal): Promise<
     signal.addEventListener("abort", onAbort, { once: true });
     answer.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
   });
-}
-
-/** The answer's body in the shape of the contract, or a `refused` failure that says what was expected. */
-export function checked<T>(
-  answer: Outcome<Answer>,
-  shape: (body: unknown) => T | type.errors,
-  what: string,
-): Outcome<T> {
-  if (!answer.ok) return answer;
-  const read = shape(answer.value.body);
-  if (read instanceof type.errors) {
-    const problem = read.summary.slice(0, 500);
-    return fail(terminal("refused", `the control plane's ${what} is out of contract: ${problem}`));
-  }
-  return ok(read);
 }

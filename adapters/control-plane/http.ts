@@ -1,3 +1,4 @@
+import { parse as parseLossless, isSafeNumber } from "lossless-json";
 import { type Dispatcher, errors, Pool } from "undici";
 import {
   type Failure,
@@ -6,15 +7,16 @@ import {
   fail,
   ok,
   type Outcome,
-  type FailureKind,
 } from "../../machines/contracts/domain/failure.ts";
-import { readRetryAfter } from "../../machines/contracts/wire/retry-after.ts";
+import { parseJson } from "../../machines/contracts/domain/json.ts";
+import { wellFormed } from "../../machines/contracts/domain/text.ts";
+import { type Answer, toFailure, unreadable } from "./answer.ts";
 
 export interface ApiRequest {
   method: "GET" | "POST" | "PUT";
   /** Path and query, from the control plane's root. */
   path: string;
-  /** Sent as JSON. */
+  /** Sent as JSON, well-formed whatever its texts hold. */
   body?: unknown;
   headers?: Record<string, string>;
 }
@@ -23,9 +25,9 @@ export interface ApiRequest {
 export interface ControlPlaneHttp {
   /** The control plane's address, without anything secret in it. */
   readonly url: string;
-  /** A 2xx answer, or a failure. Never retries. */
+  /** A 2xx answer, or a failure. Never retries, never follows a redirect, never outlives its deadline. */
   call(request: ApiRequest, signal: AbortSignal): Promise<Outcome<Answer>>;
-  /** A body that goes on; given up when nothing came for `silenceMs`. Reading it may throw. */
+  /** A `text/event-stream` that goes on; given up when nothing came for `silenceMs`. Reading it may throw. */
   stream(
     path: string,
     silenceMs: number,
@@ -44,7 +46,9 @@ export interface HttpOptions {
 
 /** As many calls at a time; more wait for a connection, within their deadline. */
 const connections = 128;
-const largestAnswer = 64 * 1024 * 1024;
+export const largestAnswer = 64 * 1024 * 1024;
+/** A call still open so long after its abort has lost its connection for good. */
+const hungMs = 1_000;
 
 /** @throws TypeError when the URL is not HTTP or the key could not be sent in a header */
 export function createHttp(options: HttpOptions): ControlPlaneHttp {
@@ -52,65 +56,148 @@ export function createHttp(options: HttpOptions): ControlPlaneHttp {
   const authorization = bearer(options.apiKey);
   const prefix = base.pathname.replace(/\/$/, "");
   const url = base.origin + prefix;
-  const pool = new Pool(base.origin, { connections, maxResponseSize: largestAnswer });
+  const calls = createPool(base.origin, options.timeoutMs);
+  // Apart from the calls: streams that stay open must not use up their connections.
+  const streams = createPool(base.origin, options.timeoutMs);
 
-  const send = (request: ApiRequest, signal: AbortSignal, bodyTimeout: number) =>
-    pool.request({
+  /** Sends, and hands the response to `read`. Rejects no later than the deadline does. */
+  const exchange = <T>(
+    pool: ReplaceablePool,
+    request: ApiRequest,
+    deadline: Deadline,
+    bodyTimeout: number,
+    read: (response: Dispatcher.ResponseData) => Promise<T>,
+  ): Promise<T> => {
+    const headers = {
+      ...authorization,
+      accept: "application/json",
+      ...(request.body === undefined ? {} : { "content-type": "application/json" }),
+      ...request.headers,
+    };
+    const path = prefix + request.path;
+    const odd = unsendable(path, headers);
+    if (odd !== null) throw new Unsendable(odd);
+    const dispatch = {
       method: request.method,
-      path: prefix + request.path,
-      headers: {
-        ...authorization,
-        accept: "application/json",
-        ...(request.body === undefined ? {} : { "content-type": "application/json" }),
-        ...request.headers,
-      },
-      body: request.body === undefined ? null : JSON.stringify(request.body),
-      signal,
+      path,
+      headers,
+      body: toText(request.body),
+      signal: deadline.signal,
       headersTimeout: options.timeoutMs,
       bodyTimeout,
-    });
+    };
+    return pool.use(deadline, (open) => open.request(dispatch).then(read));
+  };
 
-  const refusal = (answer: Answer, request: ApiRequest): Failure => {
-    const failure = toFailure(answer, nameOf(request), Date.now());
-    // A server that echoes our key in its message must not bring it into our logs.
-    return options.apiKey === ""
+  // A server that echoes our key in its message must not bring it into our logs.
+  const hideKey = (failure: Failure): Failure =>
+    options.apiKey === ""
       ? failure
       : { ...failure, message: failure.message.replaceAll(options.apiKey, "[key]") };
-  };
 
   return {
     url,
     async call(request, signal) {
+      const name = nameOf(request);
       const deadline = createDeadline(signal, options.timeoutMs);
       try {
-        const response = await send(request, deadline.signal, options.timeoutMs);
-        const answer = await readAnswer(response);
-        return isGood(answer) ? ok(answer) : fail(refusal(answer, request));
+        const answer = await exchange(calls, request, deadline, options.timeoutMs, (response) =>
+          readAnswer(name, response),
+        );
+        return isGood(answer) ? ok(answer) : fail(hideKey(toFailure(answer, Date.now())));
       } catch (error) {
-        return fail(transportFailure(error, `${nameOf(request)} at ${url}`, deadline, options));
+        return fail(callFailure(error, `${name} at ${url}`, deadline, options));
       } finally {
         deadline.clear();
       }
     },
     async stream(path, silenceMs, signal) {
       const request: ApiRequest = { method: "GET", path, headers: { accept: "text/event-stream" } };
+      const name = nameOf(request);
       const deadline = createDeadline(signal, options.timeoutMs);
       try {
-        const response = await send(request, deadline.signal, silenceMs);
-        if (response.statusCode === 200) {
+        const opened = await exchange(streams, request, deadline, silenceMs, async (response) =>
+          isEventStream(response) ? response.body : readAnswer(name, response),
+        );
+        if (!("status" in opened)) {
           deadline.disarm();
-          return ok(released(response.body, deadline));
+          return ok(released(opened, deadline));
         }
-        const answer = await readAnswer(response);
         deadline.clear();
-        return fail(refusal(answer, request));
+        const expected = "expected a text/event-stream";
+        return fail(
+          hideKey(isGood(opened) ? unreadable(opened, expected) : toFailure(opened, Date.now())),
+        );
       } catch (error) {
         deadline.clear();
-        return fail(transportFailure(error, `${nameOf(request)} at ${url}`, deadline, options));
+        return fail(callFailure(error, `${name} at ${url}`, deadline, options));
       }
+    },
+    async close() {
+      await Promise.all([calls.close(), streams.close()]);
+    },
+  };
+}
+
+interface ReplaceablePool {
+  /** Works with the pool; rejects when the deadline aborts, whether or not the work ends then. */
+  use<T>(deadline: Deadline, work: (pool: Pool) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+/**
+ * Undici loses a connection of its pool for ever when it refuses an argument, and 128 of those leave every later call
+ * waiting. We refuse what we know before it does; a pool that refused all the same, or that keeps a call after its end,
+ * is replaced, and what still runs over the old one may finish.
+ */
+function createPool(origin: string, timeoutMs: number): ReplaceablePool {
+  const open = () => new Pool(origin, { connections, maxResponseSize: largestAnswer });
+  let pool = open();
+  const replace = (bad: Pool) => {
+    if (pool !== bad) return;
+    pool = open();
+    setTimeout(() => void bad.destroy(), timeoutMs).unref();
+  };
+  return {
+    async use(deadline, work) {
+      const used = pool;
+      let isSettled = false;
+      const working = work(used).finally(() => (isSettled = true));
+      working.catch((error: unknown) => {
+        if (error instanceof errors.InvalidArgumentError) replace(used);
+      });
+      return Promise.race([
+        working,
+        deadline.aborted.then(() => {
+          setTimeout(() => isSettled || replace(used), hungMs).unref();
+          throw new errors.RequestAbortedError();
+        }),
+      ]);
     },
     close: () => pool.destroy(),
   };
+}
+
+/** Something that HTTP can't carry; nothing was sent. */
+class Unsendable extends Error {}
+
+/** What of a request HTTP can't carry, without its value; null when all can be sent. */
+function unsendable(path: string, headers: Record<string, string>): string | null {
+  if (!/^\/[\x21-\x7e]*$/.test(path)) return "its path holds other than visible ASCII characters";
+  const odd = Object.entries(headers).find(([, value]) => !/^[\x20-\x7e]*$/.test(value));
+  return odd === undefined
+    ? null
+    : `its header ${odd[0]} holds other than visible ASCII characters`;
+}
+
+function toText(body: unknown): string | null {
+  if (body === undefined) return null;
+  try {
+    return JSON.stringify(wellFormed(body));
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new Unsendable("its body is nested too deep, or too long, to be written as JSON");
+  }
 }
 
 function readBase(url: string): URL {
@@ -134,9 +221,14 @@ const nameOf = (request: ApiRequest) => `${request.method} ${request.path.split(
 
 const isGood = (answer: Answer) => answer.status >= 200 && answer.status < 300;
 
-async function readAnswer(response: Dispatcher.ResponseData): Promise<Answer> {
-  const text = await response.body.text();
-  return { status: response.statusCode, headers: response.headers, body: parse(text) };
+function isEventStream({ statusCode, headers }: Dispatcher.ResponseData): boolean {
+  const type = headers["content-type"];
+  return statusCode === 200 && typeof type === "string" && type.startsWith("text/event-stream");
+}
+
+async function readAnswer(call: string, response: Dispatcher.ResponseData): Promise<Answer> {
+  const body = parse(await response.body.text());
+  return { call, status: response.statusCode, headers: response.headers, body };
 }
 
 /** Lets go of the caller's signal when the reader is done. */
@@ -148,28 +240,37 @@ async function* released(body: AsyncIterable<Uint8Array>, deadline: Deadline) {
   }
 }
 
+/** JSON, or the text where it is none. A number that no double holds is kept as the text of its digits. */
 function parse(text: string): unknown {
+  const read = parseJson(text, { maxDepth: Number.POSITIVE_INFINITY });
+  if (read.ok) return read.value;
+  if (read.reason === "syntax") return text;
   try {
-    return JSON.parse(text);
+    const toNumber = (digits: string) => (isSafeNumber(digits) ? Number(digits) : digits);
+    return wellFormed(parseLossless(text, null, toNumber));
   } catch {
     return text;
   }
 }
 
-function transportFailure(
+function callFailure(
   error: unknown,
   call: string,
   deadline: Deadline,
   options: HttpOptions,
 ): Failure {
+  if (error instanceof Unsendable)
+    return terminal("refused", `${call}: not sent: ${error.message}`);
   if (deadline.timedOut()) {
     return retryable("unavailable", `${call}: no answer within ${options.timeoutMs} ms`);
   }
   if (deadline.signal.aborted) return terminal("cancelled", `${call}: cancelled`);
   if (error instanceof errors.ResponseExceededMaxSizeError) {
-    return terminal("too_large", `${call}: the answer is over ${largestAnswer} bytes`);
+    return retryable("unavailable", `${call}: the answer is over ${largestAnswer} bytes`);
   }
-  if (error instanceof errors.InvalidArgumentError) throw error;
+  if (error instanceof errors.InvalidArgumentError) {
+    return terminal("refused", `${call}: not sent: the HTTP client refuses it`);
+  }
   return retryable("unavailable", `${call}: ${codeOf(error)}`);
 }
 
@@ -179,81 +280,11 @@ function codeOf(error: unknown): string {
   return "code" in error && typeof error.code === "string" ? error.code : error.name;
 }
 
-/** What the control plane answered; `body` is parsed JSON, or the text where it was none. */
-export interface Answer {
-  status: number;
-  headers: Readonly<Record<string, string | string[] | undefined>>;
-  body: unknown;
-}
-
-/** Axum's words for a body over its limit, which FerrumDeck wraps in a 400. */
-const overLimit = /length limit exceeded/i;
-
-/**
- * Decides, here and nowhere else, what an error answer means to us. `details` carry the HTTP status and
- * the control plane's own code.
- *
- * @param call the request as a person would name it, `POST /v1/runs`
- * @param now epoch milliseconds
- */
-export function toFailure(answer: Answer, call: string, now: number): Failure {
-  const { code, message } = readError(answer.body);
-  const text = [`${call}: ${answer.status}`, code, message].filter(Boolean).join(" ");
-  const kind = kindOf(answer.status, message);
-  const details = code === "" ? { status: answer.status } : { status: answer.status, code };
-  if (kind !== "unavailable" && kind !== "rate_limited") return terminal(kind, text, details);
-  const retryAfterMs =
-    readRetryAfter(answer.headers["retry-after"], now) ??
-    readRetryAfter(askedInBody(answer.body), now);
-  const wait = retryAfterMs === undefined ? {} : { retryAfterMs };
-  return { kind, message: text, retryable: true, ...wait, details };
-}
-
-function kindOf(status: number, message: string): FailureKind {
-  if (status >= 500 || status === 408) return "unavailable";
-  switch (status) {
-    case 429:
-      return "rate_limited";
-    case 401:
-    case 403:
-      return "unauthorized";
-    case 404:
-      return "not_found";
-    case 409:
-      return "conflict";
-    case 413:
-      return "too_large";
-    case 400:
-      return overLimit.test(message) ? "too_large" : "refused";
-    default:
-      return "refused";
-  }
-}
-
-/** `retry_after` of the body, in seconds as a header would have it: FerrumDeck's 429 carries it there. */
-function askedInBody(body: unknown): string | undefined {
-  if (typeof body !== "object" || body === null) return undefined;
-  const inner = "error" in body ? askedInBody(body.error) : undefined;
-  if (inner !== undefined) return inner;
-  const value = "retry_after" in body ? body.retry_after : undefined;
-  return typeof value === "number" ? String(Math.ceil(value)) : undefined;
-}
-
-/** Reads `{error: {code, message}}`, the flat form of the OpenAPI file, or plain text. */
-function readError(body: unknown): { code: string; message: string } {
-  if (typeof body === "string") return { code: "", message: clip(body) };
-  if (typeof body !== "object" || body === null) return { code: "", message: "" };
-  if ("error" in body && typeof body.error === "object") return readError(body.error);
-  const code = "code" in body && typeof body.code === "string" ? body.code.slice(0, 64) : "";
-  const message = "message" in body && typeof body.message === "string" ? clip(body.message) : "";
-  return { code, message };
-}
-
-const clip = (text: string) => text.replaceAll(/\s+/g, " ").trim().slice(0, 500);
-
 /** One signal out of two: the caller's, and a time limit that knows it was the cause. */
 export interface Deadline {
   readonly signal: AbortSignal;
+  /** Resolves when the signal aborts, for either cause. */
+  readonly aborted: Promise<void>;
   timedOut(): boolean;
   /** Drops the time limit; the caller's signal still counts. */
   disarm(): void;
@@ -264,6 +295,8 @@ export interface Deadline {
 /** @param ms milliseconds from now */
 export function createDeadline(caller: AbortSignal, ms: number): Deadline {
   const controller = new AbortController();
+  const aborted = Promise.withResolvers<void>();
+  controller.signal.addEventListener("abort", () => aborted.resolve(), { once: true });
   let late = false;
   const abort = () => controller.abort();
   const timer = setTimeout(() => {
@@ -274,6 +307,7 @@ export function createDeadline(caller: AbortSignal, ms: number): Deadline {
   else caller.addEventListener("abort", abort, { once: true });
   return {
     signal: controller.signal,
+    aborted: aborted.promise,
     timedOut: () => late,
     disarm: () => clearTimeout(timer),
     clear() {

@@ -1,109 +1,115 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { ok, type Outcome } from "../../machines/contracts/domain/failure.ts";
+import { createParser, type EventSourceMessage } from "eventsource-parser";
+import { type Failure, fail, ok, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import { readRunStatus, type RunStatus } from "../../machines/contracts/domain/status.ts";
-import { isJsonObject } from "../../machines/contracts/domain/json.ts";
-import type { ControlPlaneApi } from "./api.ts";
+import { isJsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
+import { type ControlPlaneApi, pathTo } from "./api.ts";
 
 /** The server's heartbeats come every 15 s: three missed, and the connection is dead. */
 const silenceMs = 45_000;
 const firstPauseMs = 250;
 const longestPauseMs = 10_000;
+/** No event of either control plane is near this long; a stream that goes on without ending one is cut off. */
+const longestEvent = 1024 * 1024;
 
 /**
  * Follows `GET /v1/events`, telling each change of a run's status, and connects again with growing pauses
  * until aborted. Changes made while disconnected are not told: whoever must know asks for the run as well.
  * Only where `events` is advertised.
  *
- * @returns ok when aborted; a failure when the control plane refuses for good
+ * @returns ok when aborted; a failure when the control plane refuses for good, `not_found` when it has no such stream
  */
-export async function watchRuns(
+export function watchRuns(
   api: Pick<ControlPlaneApi, "http">,
   onChange: (runId: string, status: RunStatus) => void,
   signal: AbortSignal,
 ): Promise<Outcome<null>> {
+  const onEvent = ({ event, data }: EventSourceMessage) => {
+    const change = event === "run" ? readChange(data) : null;
+    if (change !== null) onChange(change.runId, change.status);
+  };
+  return follow(api, "/v1/events", onEvent, signal);
+}
+
+/**
+ * Follows one run's channel, `GET /v1/events/run:ID`, which FerrumDeck's gateway has from 0.8 on and does not advertise.
+ * Its events are of many kinds, and some are lost when it says so: each one, and each connection made, is only a hint
+ * to look at the run.
+ *
+ * @returns ok when aborted; a failure when it is refused for good, `not_found` where the gateway has no such channel
+ */
+export async function watchRun(
+  api: Pick<ControlPlaneApi, "http">,
+  runId: string,
+  onHint: () => void,
+  signal: AbortSignal,
+): Promise<Outcome<null>> {
+  const path = pathTo`/v1/events/run:${runId}`;
+  if (!path.ok) return path;
+  return follow(api, path.value, onHint, signal);
+}
+
+/** Connects again and again; what is not there, or refused, ends it. */
+async function follow(
+  api: Pick<ControlPlaneApi, "http">,
+  path: string,
+  onEvent: (event: EventSourceMessage) => void,
+  signal: AbortSignal,
+): Promise<Outcome<null>> {
   let pauseMs = firstPauseMs;
   while (!signal.aborted) {
-    const stream = await api.http.stream("/v1/events", silenceMs, signal);
+    const stream = await api.http.stream(path, silenceMs, signal);
     if (stream.ok) {
       const connectedAt = performance.now();
-      await follow(stream.value, onChange);
+      await read(stream.value, onEvent);
       // A server that takes us and drops us at once is no better than one that is away.
       if (performance.now() - connectedAt > longestPauseMs) pauseMs = firstPauseMs;
-    } else if (!stream.failure.retryable && !signal.aborted) return stream;
+    } else if (signal.aborted) break;
+    else if (isMissing(stream.failure)) return fail({ ...stream.failure, kind: "not_found" });
+    else if (!stream.failure.retryable) return stream;
+    const askedMs = stream.ok ? 0 : (stream.failure.retryAfterMs ?? 0);
     // Half of the pause is chance, so that many workers do not come back at once.
-    await pause(pauseMs * (0.5 + Math.random() / 2), signal);
+    await pause(Math.max(askedMs, pauseMs * (0.5 + Math.random() / 2)), signal);
     pauseMs = Math.min(pauseMs * 2, longestPauseMs);
   }
   return ok(null);
 }
 
+/**
+ * No such route: an unadvertised one is probed for, and a gateway without it says so in a router's words, not in its own.
+ * Whoever asks falls back to looking, and may ask again later.
+ */
+const isMissing = ({ details }: Failure) =>
+  details?.["status"] === 404 || details?.["status"] === 405;
+
 /** Ends when the stream does, in whatever way: the loop above connects again. */
-async function follow(
+async function read(
   body: AsyncIterable<Uint8Array>,
-  onChange: (runId: string, status: RunStatus) => void,
+  onEvent: (event: EventSourceMessage) => void,
 ): Promise<void> {
-  const events = readEvents(body);
+  let isOver = false;
+  const parser = createParser({
+    onEvent,
+    maxBufferSize: longestEvent,
+    onError: ({ type }) => (isOver ||= type === "max-buffer-size-exceeded"),
+  });
+  const decoder = new TextDecoder();
   try {
-    while (true) {
-      const next = await events.next().catch(() => null);
-      if (next === null || next.done === true) return;
-      const change = next.value.event === "run" ? readChange(next.value.data) : null;
-      if (change !== null) onChange(change.runId, change.status);
+    for await (const chunk of body) {
+      parser.feed(decoder.decode(chunk, { stream: true }));
+      if (isOver) return;
     }
-  } finally {
-    await events.return(undefined).catch(() => {});
+  } catch {
+    // The connection broke.
   }
 }
 
 function readChange(data: string): { runId: string; status: RunStatus } | null {
-  let read: unknown;
-  try {
-    read = JSON.parse(data);
-  } catch {
-    return null;
-  }
-  if (!isJsonObject(read)) return null;
-  const { run_id: runId, status: spelled } = read;
+  const read = parseJson(data);
+  if (!read.ok || !isJsonObject(read.value)) return null;
+  const { run_id: runId, status: spelled } = read.value;
   const status = typeof spelled === "string" ? readRunStatus(spelled) : undefined;
   return typeof runId === "string" && status !== undefined ? { runId, status } : null;
 }
 
 const pause = (ms: number, signal: AbortSignal) => sleep(ms, undefined, { signal }).catch(() => {});
-
-export interface ServerSentEvent {
-  event: string;
-  data: string;
-}
-
-/** No event of ours is near this long; a stream without line ends is cut off. */
-const longestLine = 1024 * 1024;
-
-/**
- * Cuts a `text/event-stream` body into events (WHATWG HTML, 9.2.6). Comments, ids and retry hints are passed
- * over.
- *
- * @throws RangeError when a line grows beyond one mebibyte
- */
-export async function* readEvents(
-  body: AsyncIterable<Uint8Array>,
-): AsyncGenerator<ServerSentEvent> {
-  const decoder = new TextDecoder();
-  let rest = "";
-  let event = "message";
-  let data: string[] = [];
-  for await (const chunk of body) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split(/\r\n|\n|\r(?!$)/);
-    rest = lines.pop() ?? "";
-    if (rest.length > longestLine) throw new RangeError("a line of the event stream is too long");
-    for (const line of lines) {
-      if (line === "") {
-        if (data.length > 0) yield { event, data: data.join("\n") };
-        event = "message";
-        data = [];
-      } else if (line.startsWith("event:")) event = fieldValue(line);
-      else if (line.startsWith("data:")) data.push(fieldValue(line));
-    }
-  }
-}
-
-const fieldValue = (line: string) => line.slice(line.indexOf(":") + 1).replace(/^ /, "");

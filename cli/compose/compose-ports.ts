@@ -3,7 +3,7 @@ import type { RuntimePorts } from "../../actors/ports.ts";
 import { systemClock } from "../../actors/runtime.ts";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { createControlPlane } from "../../adapters/control-plane/client.ts";
-import { watchRuns } from "../../adapters/control-plane/watch-runs.ts";
+import { watchRun, watchRuns } from "../../adapters/control-plane/watch-runs.ts";
 import { createArtifactFolder } from "../../adapters/artifacts/folder.ts";
 import { createModels, type ModelsOptions } from "../../adapters/llm/models.ts";
 import { createToolHost } from "../../adapters/mcp/host.ts";
@@ -58,6 +58,7 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
       const watched = await watchRuns(api, onChange, signal);
       if (!watched.ok) log.warn({ failure: watched.failure }, "run changes can't be followed");
     },
+    watchRun: (runId, onHint, signal) => watchRun(api, runId, onHint, signal),
     models: createModels(await modelsOptions(config)),
     tools,
     sandbox: "sandbox" in found ? found.sandbox : found,

@@ -34,7 +34,11 @@ const contract: [call: RegExp, body: string[], query: string[]][] = [
     ["status", "output", "error", "input_tokens", "output_tokens"],
     [],
   ],
-  [/^POST \/v1\/runs\/[^/]+\/check-tool$/, ["tool_name", "tool_input", "estimated_cost_cents"], []],
+  [
+    /^POST \/v1\/runs\/[^/]+\/check-tool$/,
+    ["tool_name", "tool_input", "estimated_cost_cents", "server", "_meta"],
+    [],
+  ],
   [/^GET \/v1\/approvals$/, [], ["limit"]],
   [/^PUT \/v1\/approvals\/[^/]+$/, ["approved", "note"], []],
   [/^GET \/v1\/registry\/agents$/, [], ["project_id", "limit", "offset"]],
@@ -83,7 +87,6 @@ describe("against FerrumDeck's gateway", () => {
     await report({ status: "failed", error: { kind: "internal" } });
     await report({ status: "completed", output: 1, input_tokens: 1, output_tokens: 2 });
     await worker.requestApproval(key, ask, signal);
-    await worker.findApproval("apr_1", signal);
     await worker.run(key.runId, signal);
     await worker.steps(key.runId, signal);
     await api.createRun({ agentId: "a", input: {}, config: {} }, signal);
@@ -112,7 +115,6 @@ describe("against FerrumDeck's gateway", () => {
       },
     };
     expect(await worker.requestApproval(key, ask, signal)).toMatchObject(refused);
-    expect(await worker.findApproval("apr_1", signal)).toMatchObject(refused);
   });
 
   it("reads its verdicts: allow, ask, deny, and deny for what it does not know", async () => {
@@ -144,7 +146,9 @@ describe("against FerrumDeck's gateway", () => {
       failure: { kind: "refused", details: { status: 422 } },
     });
     const big: StepResultBody = { status: "completed", output: "x".repeat(3 * 1024 * 1024) };
-    expect(await report(big)).toMatchObject({ failure: { kind: "too_large" } });
+    expect(await report(big)).toMatchObject({
+      failure: { kind: "refused", retryable: false, details: { status: 400 } },
+    });
     expect(await worker.run("other", signal)).toMatchObject({ failure: { kind: "not_found" } });
     expect(gateway.results()).toEqual([]);
   });

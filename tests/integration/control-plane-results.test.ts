@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { startTestPlane, type TestPlane } from "./support/embedded-control-plane.ts";
 import { value } from "./support/value.ts";
@@ -38,8 +39,9 @@ describe("a step's result", () => {
     expect(await plane.report(key, body)).toEqual({ ok: true, value: "repeated" });
     expect(await plane.report(key, body, { fence: 2 })).toEqual({ ok: true, value: "repeated" });
     expect(value(await plane.api.run(key.runId, signal)).input_tokens).toBe(10);
-    const headers = { "idempotency-key": "k1" };
     const path = `/v1/runs/${key.runId}/steps/${key.stepId}`;
+    const named = JSON.stringify([key.runId, key.stepId, "k1"]);
+    const headers = { "idempotency-key": createHash("sha256").update(named).digest("hex") };
     const again = await plane.fetch("POST", path, body, headers);
     expect(again).toMatchObject({ status: 200, body: { id: key.stepId, status: "completed" } });
     expect(again.headers.get("idempotency-replayed")).toBe("true");
@@ -94,7 +96,7 @@ describe("a step's result", () => {
     expect((await fetch("POST", stepPath(one.runId, one.stepId), done, fenced)).status).toBe(400);
   });
 
-  it("over two mebibytes is too large, in FerrumDeck's words, and the connection sessions on", async () => {
+  it("over two mebibytes is too large, in FerrumDeck's words, and the connection goes on", async () => {
     const key = await plane.createRun();
     const big = await plane.report(key, {
       status: "completed",
@@ -102,7 +104,7 @@ describe("a step's result", () => {
     });
     expect(big).toMatchObject({
       ok: false,
-      failure: { kind: "too_large", retryable: false, details: { status: 400 } },
+      failure: { kind: "refused", retryable: false, details: { status: 400 } },
     });
     expect(
       await plane.report(key, { status: "completed", output: "x".repeat(1024 * 1024) }),

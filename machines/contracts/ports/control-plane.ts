@@ -16,13 +16,17 @@ export type Extension = "idempotent-results" | "approvals" | "events";
 
 export interface ToolCheck {
   runId: string;
+  /** Bare, without its server. */
   toolName: string;
+  /** The MCP server that the name was resolved to; absent for a tool of our own. */
+  server?: string;
   toolInput: JsonObject;
   estimatedCostCents?: number;
 }
 
 export interface Report extends StepKey {
   fence: number;
+  /** What of this step is reported, the same whenever the same is reported again. Any text: it is sent as a digest. */
   idempotencyKey: string;
   body: StepResultBody;
 }
@@ -33,16 +37,23 @@ export interface Report extends StepKey {
  */
 export type Reception = "accepted" | "repeated" | "ended";
 
-/** The worker's side of the control plane's HTTP API. Never retries; a failure says whether one may. */
+/**
+ * The worker's side of the control plane's HTTP API. Never retries; a failure says whether one may. What answers in
+ * place of the control plane, whatever its status, is an `unavailable` failure: never a yes, never "not there".
+ */
 export interface ControlPlane {
   /** Whether it answers at all, now: never from a cache. */
   ping(signal: AbortSignal): Promise<Outcome<null>>;
-  /** Cached for a while; a control plane that can't be reached is an `unavailable` failure. */
+  /**
+   * Cached for a while, and never fewer than before in this process. `unavailable` only while nothing is known: then
+   * the control plane can't be reached, or its `/health` can't be read.
+   */
   extensions(signal: AbortSignal): Promise<Outcome<ReadonlySet<Extension>>>;
   checkTool(check: ToolCheck, signal: AbortSignal): Promise<Outcome<Verdict>>;
   report(report: Report, signal: AbortSignal): Promise<Outcome<Reception>>;
   /** Idempotent by step and digest. Only where `approvals` is advertised. */
   requestApproval(step: StepKey, ask: Ask, signal: AbortSignal): Promise<Outcome<ApprovalView>>;
+  /** Whatever is advertised by now. */
   findApproval(id: string, signal: AbortSignal): Promise<Outcome<ApprovalView>>;
   run(runId: string, signal: AbortSignal): Promise<Outcome<RunView>>;
   steps(runId: string, signal: AbortSignal): Promise<Outcome<StepView[]>>;

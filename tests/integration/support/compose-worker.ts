@@ -1,6 +1,6 @@
 import { createControlPlaneApi } from "../../../adapters/control-plane/api.ts";
 import { createControlPlane } from "../../../adapters/control-plane/client.ts";
-import { watchRuns } from "../../../adapters/control-plane/watch-runs.ts";
+import { watchRun, watchRuns } from "../../../adapters/control-plane/watch-runs.ts";
 import { createLocalRetriever } from "../../../adapters/retrieval/local.ts";
 import { createArtifactFolder } from "../../../adapters/artifacts/folder.ts";
 import {
@@ -54,6 +54,7 @@ export function composeWorker(made: {
     store: made.backend.store,
     controlPlane: createControlPlane(api),
     watchRuns: (onChange, signal) => watchRuns(api, onChange, signal),
+    watchRun: (runId, onHint, signal) => watchRun(api, runId, onHint, signal),
     models: noModels,
     tools: noTools,
     sandbox: { missing: "no sandbox in this test" },
