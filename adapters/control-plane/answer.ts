@@ -54,11 +54,11 @@ export function unreadable(answer: Answer, expected: string): Failure {
 
 /** Status, content type and first words. */
 function describe({ status, headers, body }: Answer): string {
-  const type = headers["content-type"];
+  const contentType = headers["content-type"];
   const text = typeof body === "string" ? body : JSON.stringify(body);
   const words =
     text.trim() === "" ? "and no body" : `beginning ${JSON.stringify(oneLine(text, 80))}`;
-  return `answered ${status} ${typeof type === "string" ? cutText(type, 60) : "without a content type"}, ${words}`;
+  return `answered ${status} ${typeof contentType === "string" ? cutText(contentType, 60) : "without a content type"}, ${words}`;
 }
 
 /**

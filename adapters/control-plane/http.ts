@@ -1,4 +1,4 @@
-import { parse as parseLossless, isSafeNumber } from "lossless-json";
+import { parse as parseWithNumbers, isSafeNumber } from "lossless-json";
 import { type Dispatcher, errors, Pool } from "undici";
 import {
   type Failure,
@@ -247,7 +247,7 @@ function parse(text: string): unknown {
   if (read.reason === "syntax") return text;
   try {
     const toNumber = (digits: string) => (isSafeNumber(digits) ? Number(digits) : digits);
-    return wellFormed(parseLossless(text, null, toNumber));
+    return wellFormed(parseWithNumbers(text, null, toNumber));
   } catch {
     return text;
   }

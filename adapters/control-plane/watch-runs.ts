@@ -61,7 +61,7 @@ async function follow(
     const stream = await api.http.stream(path, silenceMs, signal);
     if (stream.ok) {
       const connectedAt = performance.now();
-      await read(stream.value, onEvent);
+      await readEvents(stream.value, onEvent);
       // A server that takes us and drops us at once is no better than one that is away.
       if (performance.now() - connectedAt > longestPauseMs) pauseMs = firstPauseMs;
     } else if (signal.aborted) break;
@@ -83,7 +83,7 @@ const isMissing = ({ details }: Failure) =>
   details?.["status"] === 404 || details?.["status"] === 405;
 
 /** Ends when the stream does, in whatever way: the loop above connects again. */
-async function read(
+async function readEvents(
   body: AsyncIterable<Uint8Array>,
   onEvent: (event: EventSourceMessage) => void,
 ): Promise<void> {

@@ -15,14 +15,16 @@ const sayEvery = 15;
  * @throws InvalidSetting when the key is refused
  */
 export async function awaitControlPlane(
-  api: Pick<ControlPlaneApi, "approvals" | "http">,
+  api: Pick<ControlPlaneApi, "approvals" | "health" | "http">,
   keySource: string,
   log: Log,
   signal: AbortSignal,
 ): Promise<boolean> {
   for (let tries = 0; !signal.aborted; tries += 1) {
     // Needs a key and no id, and every valid key may.
-    const answer = await api.approvals(1, signal);
+    const listed = await api.approvals(1, signal);
+    // What it can do must be known before the first report: a page of something else at /health is found now.
+    const answer = listed.ok ? await api.health(signal) : listed;
     if (!answer.ok && answer.failure.kind === "unauthorized") {
       const expected = `a key that the control plane at ${api.http.url} takes; it refused this one`;
       throw new InvalidSetting("FD_API_KEY", keySource, expected);

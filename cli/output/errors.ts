@@ -27,9 +27,6 @@ export function failureError({ kind, message }: Failure): CliError {
     return new CliError(2, `the control plane refuses the key in FD_API_KEY (${message})`);
   }
   if (away.has(kind)) return new CliError(3, `the control plane can't be reached: ${message}`);
-  if (kind === "too_large") {
-    return new CliError(2, `over the control plane's limit of 2 MiB for one request (${message})`);
-  }
   return new CliError(2, message);
 }
 
