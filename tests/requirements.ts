@@ -31,6 +31,11 @@ export const requirements: readonly Requirement[] = [
     id: "journal.fold",
     promise: "the journal is an event log, and what is known is a fold over it",
   },
+  { id: "journal.once", promise: "an entry is journalled once, however often its reply is lost" },
+  {
+    id: "letter.keeps",
+    promise: "a dead letter keeps journal and result, and a retry resends or asks",
+  },
   // A waiting step costs nothing.
   { id: "park.any-worker", promise: "any worker takes up a parked step" },
   {
@@ -39,6 +44,19 @@ export const requirements: readonly Requirement[] = [
   },
   { id: "park.deadline", promise: "deadlines are absolute times, swept by every worker" },
   // Nothing is dropped.
+  {
+    id: "job.vanished",
+    promise: "a job whose entry vanishes from the stream is published again, once",
+  },
+  {
+    id: "store.trouble",
+    promise: "a store's rejection says whose trouble it is, by its code",
+  },
+  {
+    id: "store.failover",
+    promise: "a demoted primary is left for whoever has its name now, without a restart",
+  },
+  { id: "time.jumps", promise: "a jump of the wall clock neither steals a lease nor keeps one" },
   { id: "job.round-trip", promise: "a job is read as it was written, in both wire forms" },
   { id: "job.garbage", promise: "garbage never throws, and is kept with what is wrong with it" },
   { id: "job.ids", promise: "an id that a header, path or store refuses names no step" },

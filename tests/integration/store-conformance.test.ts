@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect } from "vitest";
 import { systemClock } from "../../actors/runtime.ts";
 import { createRedisBackend } from "../../adapters/redis/backend.ts";
 import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
+import { maxDeadLetters } from "./store-conformance/stage.ts";
 import { storeConformance } from "./store-conformance.ts";
 import { startTestRedis, type TestRedis } from "./support/redis.ts";
 
@@ -23,7 +24,7 @@ storeConformance("Redis [store.conformance]", async () => {
   rooms += 1;
   const prefix = `room${rooms}:`;
   return {
-    open: (consumer) => createRedisBackend({ url: server.url, prefix, consumer }),
+    open: (consumer) => createRedisBackend({ url: server.url, prefix, consumer, maxDeadLetters }),
     clean: async () => {
       const redis = new Redis(server.url);
       // A closed backend leaves the server no connection of its own.
@@ -42,7 +43,7 @@ storeConformance("SQLite in a file", async () => {
   const directory = await mkdtemp(join(tmpdir(), "stateplane-sqlite-"));
   const path = join(directory, "deep", "steps.db");
   return {
-    open: (consumer) => createSqliteBackend({ path, consumer, clock: systemClock }),
+    open: (consumer) => createSqliteBackend({ path, consumer, clock: systemClock, maxDeadLetters }),
     clean: async () => {
       const left = await readdir(join(directory, "deep"));
       await rm(directory, { recursive: true, force: true });
@@ -55,7 +56,7 @@ storeConformance("SQLite in memory", async () => {
   rooms += 1;
   const path = `file:room${rooms}?mode=memory&cache=shared`;
   return {
-    open: (consumer) => createSqliteBackend({ path, consumer, clock: systemClock }),
+    open: (consumer) => createSqliteBackend({ path, consumer, clock: systemClock, maxDeadLetters }),
     clean: async () => {},
   };
 });

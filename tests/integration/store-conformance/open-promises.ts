@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
+import { toEnvelope } from "../../../machines/contracts/domain/job.ts";
 import type { StepKey } from "../../../machines/contracts/domain/record.ts";
 import {
   key,
+  job,
   fields,
   parking,
   ending,
@@ -87,6 +89,17 @@ export function openPromises(stage: () => Stage): void {
       await a.store.open(entryId, near, hour, fields);
       expect(await a.store.find(far)).toBeNull();
       expect(await a.store.find(near)).toMatchObject(near);
+    });
+
+    it("keeps the job from the opening on, as it came first", async () => {
+      const { a, b } = stage();
+      await take(a);
+      expect(await b.store.find(key)).toMatchObject({ phase: "open", job });
+      await a.queue.publish({ data: toEnvelope({ ...job, input: {} }) });
+      await sleep(60);
+      const { entryId, fields: poorer } = await readOne(b);
+      const opening = await b.store.open(entryId, key, 50, poorer);
+      expect(opening).toMatchObject({ kind: "opened", record: { job } });
     });
 
     it("drops a duplicate of a step that another entry is being worked on for", async () => {

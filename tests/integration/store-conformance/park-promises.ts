@@ -79,6 +79,40 @@ export function parkPromises(stage: () => Stage): void {
       expect(await a.store.wakeDue(10)).toBe(0);
     });
 
+    it.each(["a timer that is due", "a wake that came early"])(
+      "wakes a reader that waits, by %s",
+      async (way) => {
+        const { a, b } = stage();
+        const held = await take(a);
+        if (way === "a wake that came early") {
+          expect(await b.store.open((await publishAndRead(b)).entryId, key, hour, fields)).toEqual({
+            kind: "duplicate",
+          });
+        }
+        const started = performance.now();
+        const reading = b.queue.read(1, 20_000, never);
+        await sleep(50);
+        await a.store.park(held, { ...parking, wakeAt: 1 });
+        if (way === "a timer that is due") expect(await a.store.wakeDue(1)).toBe(1);
+        expect(await reading).toHaveLength(1);
+        expect(performance.now() - started).toBeLessThan(5_000);
+      },
+    );
+
+    it("wakes no more than asked for, and the rest with the next sweep", async () => {
+      const { a, b } = stage();
+      for (const stepId of ["1", "2", "3"]) {
+        await a.queue.publish(fields);
+        const { entryId } = await readOne(a);
+        const opening = await a.store.open(entryId, { runId: "r", stepId }, hour, fields);
+        if (opening.kind !== "opened") throw new Error(opening.kind);
+        await a.store.park(opening.lease, { ...parking, wakeAt: 1 });
+      }
+      expect(await b.store.wakeDue(2)).toBe(2);
+      expect(await b.store.wakeDue(2)).toBe(1);
+      expect(await b.store.wakeDue(2)).toBe(0);
+    });
+
     it("wakes each of many steps exactly once under two concurrent sweepers", async () => {
       const { a, b } = stage();
       const count = 60;

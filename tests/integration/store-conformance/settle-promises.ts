@@ -53,6 +53,17 @@ export function settlePromises(stage: () => Stage): void {
       expect(await b.store.find(key)).toMatchObject({ phase: "reported", fence: 1 });
     });
 
+    it("answers a settling that is run again as it did the first time", async () => {
+      const { a } = stage();
+      const held = await take(a);
+      const letter = { fields, reason: "r", snapshot: null, at: 1 };
+      for (let turn = 0; turn < 3; turn += 1) {
+        const ended = { stateHistory: [], deadLetter: letter };
+        expect(await a.store.settle(held, ended)).toBe("written");
+      }
+      expect(await a.queue.stats()).toMatchObject({ length: 0, deadLetters: 1 });
+    });
+
     it("is lost for a worker whose reported entry was taken over", async () => {
       const { a, b } = stage();
       await a.store.settle(await take(a), ending);

@@ -46,6 +46,8 @@ export const completed = {
   at: 2,
   result: { ok: true },
 } as const;
+/** How many dead letters the backends under test keep. */
+export const maxDeadLetters = 5;
 export const hour = 3_600_000;
 export const never = new AbortController().signal;
 

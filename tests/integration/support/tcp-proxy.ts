@@ -6,6 +6,8 @@ export interface TcpProxy {
   port: number;
   /** From now on nothing passes on the connections there are; new ones work. */
   freeze(): void;
+  /** New connections lead to this port from now on; those there are stay where they lead. */
+  leadTo(port: number): void;
   /** How many connections were made. */
   connections(): number;
   stop(): Promise<void>;
@@ -14,10 +16,11 @@ export interface TcpProxy {
 /** A wire to a local port that can go dead without closing, as networks do. */
 export async function startTcpProxy(target: number): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
+  let current = target;
   let made = 0;
   const server = createServer((near) => {
     made += 1;
-    const far = createConnection(target, "127.0.0.1");
+    const far = createConnection(current, "127.0.0.1");
     for (const [from, to] of [
       [near, far],
       [far, near],
@@ -36,6 +39,7 @@ export async function startTcpProxy(target: number): Promise<TcpProxy> {
     freeze: () => {
       for (const socket of sockets) socket.pause().removeAllListeners("data");
     },
+    leadTo: (port) => (current = port),
     connections: () => made,
     stop: async () => {
       for (const socket of sockets) socket.destroy();
