@@ -1,15 +1,24 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { DatabaseSync } from "node:sqlite";
+import { setTimeout as sleep } from "node:timers/promises";
+import * as fc from "fast-check";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../actors/runtime.ts";
 import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
+import { toStoreError } from "../../adapters/sqlite/database.ts";
+import { StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
+import { toEnvelope } from "../../machines/contracts/domain/job.ts";
 import type { Clock } from "../../machines/contracts/ports/clock.ts";
 import {
+  begun,
   ending,
   fields,
+  job,
+  publishAndRead,
   key,
   lease,
   never,
@@ -27,12 +36,13 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-/** Time that stands still until it is told to move. */
+/** Time that stands still until it is told to move; its wall clock can be set as well. */
 function stillClock() {
   let now = 0;
+  let jumped = 0;
   const timers = new Set<{ at: number; callback: () => void }>();
   const clock: Clock = {
-    now: () => now,
+    now: () => now + jumped,
     monotonic: () => now,
     random: () => 0.5,
     timer(ms, callback) {
@@ -47,7 +57,8 @@ function stillClock() {
       if (timer.at <= now && timers.delete(timer)) timer.callback();
     }
   };
-  return { clock, advance, waiting: () => timers.size };
+  const jump = (ms: number) => (jumped += ms);
+  return { clock, advance, jump, waiting: () => timers.size };
 }
 
 describe("time", () => {
@@ -84,6 +95,50 @@ describe("time", () => {
     await backend.close();
   });
 
+  it("that is set neither steals a live lease nor keeps a dead worker's [time.jumps]", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.integer({ min: -7_200_000, max: 7_200_000 }), { minLength: 1, maxLength: 4 }),
+        fc.uuid(),
+        async (jumps, room) => {
+          const { clock, advance, jump } = stillClock();
+          advance(10_000_000);
+          const own = `file:${room}?mode=memory&cache=shared`;
+          const a = await createSqliteBackend({ path: own, consumer: "a", clock });
+          const b = await createSqliteBackend({ path: own, consumer: "b", clock });
+          const { entryId } = await take(a);
+          for (const ms of jumps) {
+            jump(ms);
+            expect(await b.queue.claimStale(1_000, 1)).toEqual([]);
+          }
+          advance(999);
+          expect(await b.queue.claimStale(1_000, 1)).toEqual([]);
+          advance(1);
+          expect(await b.queue.claimStale(1_000, 1)).toMatchObject([{ entryId }]);
+          await a.close();
+          await b.close();
+        },
+      ),
+      { numRuns: 30 },
+    );
+  });
+
+  it("of a machine that was started anew ends every lease from before", async () => {
+    const { clock, advance } = stillClock();
+    const file = join(directory, "steps.db");
+    advance(500_000);
+    const before = await createSqliteBackend({ path: file, consumer: "a", clock });
+    const { entryId } = await take(before);
+    await before.close();
+    const later = await createSqliteBackend({
+      path: file,
+      consumer: "b",
+      clock: { ...clock, monotonic: () => 2_000 },
+    });
+    expect(await later.queue.claimStale(30_000, 1)).toMatchObject([{ entryId }]);
+    await later.close();
+  });
+
   it("need not pass for a reader to be woken by its own process, by any way back to the stream", async () => {
     const { clock } = stillClock();
     const a = await createSqliteBackend({ path, consumer: "a", clock });
@@ -91,15 +146,24 @@ describe("time", () => {
     const published = b.queue.read(1, 1_000, never);
     await a.queue.publish(fields);
     const [first] = await published;
-    const woken = a.queue.read(1, 1_000, never);
     await b.store.park(await lease(b, first?.entryId ?? ""), { ...parking, wakeAt: 0 });
+    const woken = a.queue.read(1, 1_000, never);
     await b.store.wakeDue(1);
     const [second] = await woken;
     expect(second?.fields).toEqual(fields);
+    const busy = await lease(a, second?.entryId ?? "");
+    await a.queue.publish(fields);
+    const duplicate = await readOne(b);
+    expect(await b.store.open(duplicate.entryId, key, 1_000, fields)).toEqual({
+      kind: "duplicate",
+    });
+    const early = b.queue.read(1, 1_000, never);
+    await a.store.park(busy, { ...parking, wakeAt: null });
+    const [third] = await early;
     const letter = { fields, reason: "r", snapshot: null, at: 1 };
-    const held = await lease(a, second?.entryId ?? "");
+    const held = await lease(b, third?.entryId ?? "");
     const retried = b.queue.read(1, 1_000, never);
-    await a.store.settle(held, { stateHistory: [], deadLetter: letter });
+    await b.store.settle(held, { stateHistory: [], deadLetter: letter });
     await a.queue.retryDeadLetter((await a.queue.deadLetters(1))[0]?.id ?? "");
     expect(await retried).toHaveLength(1);
     await a.close();
@@ -146,6 +210,139 @@ describe("a file", () => {
       deadLetters: 0,
       droppedLetters: 0,
     });
+    await backend.close();
+  });
+
+  it("that another program holds does not stop the event loop, and is waited for", async () => {
+    const path = join(directory, "steps.db");
+    const backend = await createSqliteBackend({ path, consumer: "a", clock: systemClock });
+    const holder = new DatabaseSync(path);
+    holder.exec("BEGIN IMMEDIATE");
+    let longest = 0;
+    let last = performance.now();
+    const ticking = setInterval(() => {
+      longest = Math.max(longest, performance.now() - last);
+      last = performance.now();
+    }, 5);
+    const publishing = Promise.all([1, 2, 3].map(() => backend.queue.publish(fields)));
+    await sleep(1_000);
+    holder.exec("COMMIT");
+    holder.close();
+    expect(await publishing).toHaveLength(3);
+    clearInterval(ticking);
+    expect(longest).toBeLessThan(400);
+    await backend.close();
+  });
+
+  it("that stays held is passing trouble; one that may not be written is ours [store.trouble]", async () => {
+    const path = join(directory, "steps.db");
+    const backend = await createSqliteBackend({ path, consumer: "a", clock: systemClock });
+    const holder = new DatabaseSync(path);
+    holder.exec("BEGIN IMMEDIATE");
+    const published = backend.queue.publish(fields);
+    await expect(published).rejects.toMatchObject({ name: "StoreError", trouble: "passing" });
+    holder.close();
+    await backend.close();
+    for (const [code, trouble] of Object.entries({
+      5: "passing",
+      6: "passing",
+      8: "ours",
+      10: "ours",
+      13: "ours",
+      14: "ours",
+      1: "step",
+      18: "step",
+      4: "passing",
+    })) {
+      // The low byte is the primary code, whatever stands above it.
+      for (const errcode of [Number(code), Number(code) | 0x300]) {
+        const error = Object.assign(new Error("any text"), { errcode });
+        expect(toStoreError(error, "step").trouble).toBe(trouble);
+      }
+    }
+  }, 20_000);
+
+  it.each(["news and path", "wake_pending and state_history"])(
+    "of the first layout, with columns %s, is brought to today's",
+    async (columns) => {
+      const path = join(directory, "steps.db");
+      const isOld = columns === "news and path";
+      const [wakes, states] = isOld ? ["news", "path"] : ["wake_pending", "state_history"];
+      const old = new DatabaseSync(path);
+      old.exec(`
+        CREATE TABLE entries (n INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, fields TEXT NOT NULL,
+          owner TEXT, delivered_at INTEGER, deliveries INTEGER NOT NULL DEFAULT 0) STRICT;
+        CREATE TABLE steps (id TEXT PRIMARY KEY, phase TEXT NOT NULL, fence INTEGER NOT NULL, entry TEXT, job TEXT,
+          snapshot TEXT, result TEXT, ${states} TEXT, wake_at INTEGER, ${wakes} INTEGER NOT NULL DEFAULT 0,
+          expires_at INTEGER) STRICT;
+        CREATE INDEX steps_by_time ON steps (wake_at) WHERE wake_at IS NOT NULL;
+        CREATE TABLE journal (step TEXT NOT NULL, position INTEGER NOT NULL, entry TEXT NOT NULL,
+          PRIMARY KEY (step, position)) STRICT, WITHOUT ROWID;
+        CREATE TABLE letters (n INTEGER PRIMARY KEY AUTOINCREMENT, fields TEXT NOT NULL, reason TEXT NOT NULL,
+          ${states} TEXT NOT NULL, snapshot TEXT NOT NULL, deliveries INTEGER NOT NULL, at INTEGER NOT NULL) STRICT;`);
+      old
+        .prepare(
+          `INSERT INTO steps (id, phase, fence, job, ${states}, wake_at) VALUES (?, 'parked', 3, ?, '["pending"]', 5)`,
+        )
+        .run("run_1/stp_1", toEnvelope(job));
+      old.prepare("INSERT INTO journal VALUES (?, 1, ?)").run("run_1/stp_1", JSON.stringify(begun));
+      old
+        .prepare(
+          `INSERT INTO letters (fields, reason, ${states}, snapshot, deliveries, at) VALUES (?, 'r', '[]', 'null', 2, 7)`,
+        )
+        .run(JSON.stringify({ data: "x" }));
+      old.close();
+
+      const backend = await createSqliteBackend({ path, consumer: "a", clock: systemClock });
+      expect(await backend.store.find(key)).toMatchObject({
+        phase: "parked",
+        job,
+        stateHistory: ["pending"],
+        journal: [begun],
+      });
+      expect(await backend.queue.deadLetters(1)).toMatchObject([{ reason: "r", journal: [] }]);
+      expect(await backend.store.wakeDue(10)).toBe(1);
+      const { entryId, fields: read } = await readOne(backend);
+      expect(read).toEqual(fields);
+      expect(await lease(backend, entryId)).toMatchObject({ fence: 4 });
+      await backend.close();
+    },
+  );
+
+  it("of a newer version is refused, with what to do", async () => {
+    const path = join(directory, "steps.db");
+    const newer = new DatabaseSync(path);
+    newer.exec("PRAGMA user_version = 99");
+    newer.close();
+    const opened = createSqliteBackend({ path, consumer: "a", clock: systemClock });
+    await expect(opened).rejects.toThrow(
+      /it has layout 99, .* update stateplane, or move the file/,
+    );
+    await expect(opened).rejects.toBeInstanceOf(StoreUnreachable);
+  });
+
+  it("that is no database is refused by its name", async () => {
+    const path = join(directory, "steps.db");
+    await writeFile(path, "x".repeat(5_000));
+    const opened = createSqliteBackend({ path, consumer: "a", clock: systemClock });
+    await expect(opened).rejects.toThrow(path);
+    await expect(opened).rejects.toBeInstanceOf(StoreUnreachable);
+  });
+
+  it("has a job whose entry vanished published again, once [job.vanished]", async () => {
+    const path = join(directory, "steps.db");
+    const backend = await createSqliteBackend({ path, consumer: "a", clock: systemClock });
+    const { entryId } = await publishAndRead(backend);
+    await backend.store.open(entryId, key, 50, fields);
+    await sleep(60);
+    expect(await backend.store.wakeDue(10)).toBe(0);
+    const other = new DatabaseSync(path);
+    other.exec("DELETE FROM entries");
+    other.close();
+    await sleep(60);
+    expect(await backend.store.wakeDue(10)).toBe(1);
+    expect(await readOne(backend)).toMatchObject({ fields });
+    expect(await backend.store.wakeDue(10)).toBe(0);
     await backend.close();
   });
 

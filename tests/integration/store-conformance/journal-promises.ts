@@ -54,9 +54,8 @@ export function journalPromises(stage: () => Stage): void {
           async (appends) => {
             const writes = appends.map((batch) => a.store.append(held, batch));
             expect(new Set(await Promise.all(writes)).has("lease-lost")).toBe(false);
-            const ats = ((await b.store.find(key))?.journal as { at: number }[]).map(
-              ({ at }) => at,
-            );
+            const lines = ((await b.store.find(key))?.journal ?? []) as { at: number }[];
+            const ats = lines.map(({ at }) => at);
             expect(new Set(ats).size).toBe(ats.length);
           },
         ),
