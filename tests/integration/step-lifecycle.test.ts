@@ -180,7 +180,7 @@ describe.each([redisBackends(), sqliteBackends()])(
       await backend.queue.publish({ data: "not json" });
       await backend.queue.publish({ data: JSON.stringify({ payload: { run_id: "run_1" } }) });
       await backend.queue.publish({ nonsense: "yes" });
-      await backend.queue.publish(envelope("stp_human", "human", {}));
+      await backend.queue.publish(envelope("stp_robot", "robot", {}));
       await backend.queue.publish({
         data: JSON.stringify({
           payload: {
@@ -193,18 +193,18 @@ describe.each([redisBackends(), sqliteBackends()])(
         }),
       });
       await backend.queue.publish(envelope("stp_ok", "retrieval", { query: "x", documents }));
-      await Promise.all([ended("stp_human"), ended("stp_ok"), ended("stp_null")]);
+      await Promise.all([ended("stp_robot"), ended("stp_ok"), ended("stp_null")]);
       const letters = await backend.queue.deadLetters(10);
       expect(letters.map(({ reason }) => reason)).toEqual(
         expect.arrayContaining([
           expect.stringContaining("not JSON"),
           expect.stringContaining("step_id"),
           expect.stringContaining("neither"),
-          expect.stringContaining('"human" is unknown'),
+          expect.stringContaining('"robot" is unknown'),
         ]),
       );
       const byStep = new Map(gateway.results().map(({ stepId, body }) => [stepId, body]));
-      expect(byStep.get("stp_human")).toMatchObject({
+      expect(byStep.get("stp_robot")).toMatchObject({
         status: "failed",
         error: { kind: "invalid_job" },
       });
