@@ -1,10 +1,10 @@
-import { help } from "./help.ts";
 import { printError } from "./output/errors.ts";
-import { parseCommand } from "./program.ts";
 import manifest from "../package.json" with { type: "json" };
 
 /** Of this package. */
 export const version: string = manifest.version;
+
+const versionWords = new Set(["--version", "-v", "version"]);
 
 /**
  * Runs one command line in this process.
@@ -13,13 +13,16 @@ export const version: string = manifest.version;
  *   130 cancelled by a signal
  */
 export async function main(argv: readonly string[]): Promise<number> {
-  const parsed = parseCommand(argv);
+  // What each answer needs is loaded when it is known which one is wanted.
+  const isVersion = argv.length === 1 && versionWords.has(argv[0] ?? "");
+  const { parseCommand } = isVersion ? { parseCommand: null } : await import("./program.ts");
+  const parsed = parseCommand?.(argv, terminalColumns() ?? 80) ?? { kind: "version" };
   switch (parsed.kind) {
     case "version":
       process.stdout.write(`stateplane ${version}\n`);
       return 0;
     case "help":
-      process.stdout.write(`${help(parsed.of)}\n`);
+      process.stdout.write(`${parsed.text}\n`);
       return 0;
     case "usage": {
       const see = `stateplane ${parsed.of === null ? "" : `${parsed.of} `}--help`;
@@ -27,9 +30,15 @@ export async function main(argv: readonly string[]): Promise<number> {
       return 2;
     }
     case "run": {
-      // Only now: help and usage answer at once, without loading what works.
       const { run } = await import("./run.ts");
       return run(parsed.invocation);
     }
   }
+}
+
+/** The width of the terminal, or what COLUMNS says where there is none; null where neither does. */
+export function terminalColumns(): number | null {
+  if (process.stdout.isTTY) return process.stdout.columns || null;
+  const said = Number(process.env["COLUMNS"] ?? "");
+  return Number.isInteger(said) && said >= 20 ? said : null;
 }

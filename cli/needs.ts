@@ -1,4 +1,5 @@
-import { findProgram } from "./find-program.ts";
+import { delimiter } from "node:path";
+import which from "which";
 
 /** A program of the machine that Stateplane, or its tests, make use of. */
 export interface Need {
@@ -61,4 +62,16 @@ export function installCommand(missing: readonly Need[], manager: PackageManager
   const known = manager ?? "apt-get";
   const names = missing.map(({ packages }) => packages[known]).filter((name) => name !== "");
   return `${known} install ${names.join(" ")}`;
+}
+
+/** The first of these programs on the PATH, as a file's path; null when there is none. */
+export function findProgram(names: readonly string[], path: string | undefined): string | null {
+  // An empty entry means the working directory, where nobody's program should be started from by accident.
+  const folders = (path ?? "").split(delimiter).filter((entry) => entry !== "");
+  if (folders.length === 0) return null;
+  for (const name of names) {
+    const found = which.sync(name, { nothrow: true, path: folders.join(delimiter) });
+    if (found !== null) return found;
+  }
+  return null;
 }

@@ -1,7 +1,8 @@
-import { parseArgs, type ParseArgsConfig } from "node:util";
+import { Command, CommanderError, Help } from "commander";
 import { settingSources } from "./config/setting-sources.ts";
-import { type CommandName, type CommandSpec, type FlagSpec, specs } from "./specs.ts";
+import { type CommandName, type CommandSpec, type FlagSpec, groups, specs } from "./specs.ts";
 
+/** What a command line asks for, read and not yet done. */
 export interface Invocation {
   command: CommandName;
   /** As many as the command names. */
@@ -18,154 +19,219 @@ export interface Invocation {
 
 export type Parsed =
   | { kind: "run"; invocation: Invocation }
-  /** `of` is a command, a group such as `runs`, or null for the program. */
-  | { kind: "help"; of: string | null }
+  | { kind: "help"; text: string }
   | { kind: "version" }
+  /** `of` is the command that was meant, or null for the program. */
   | { kind: "usage"; problem: string; of: string | null };
 
-/** Flags that every command takes. */
-export const commonFlags: Readonly<Record<string, FlagSpec>> = {
-  config: { type: "text", value: "FILE", help: "in place of stateplane.config.{ts,js,json,yaml}" },
+/** Flags that every command takes, before or after its name. */
+const commonFlags: Readonly<Record<string, FlagSpec>> = {
+  config: { type: "text", value: "file", help: "use this file, not stateplane.config.*" },
   json: { type: "switch", help: "answer in JSON" },
   debug: { type: "switch", help: "show the stack of an error" },
-  help: { type: "switch", help: "show this help" },
 };
 
-const names = Object.keys(specs) as CommandName[];
-const groups = new Set(names.filter((name) => name.includes(" ")).map(groupOf));
-
-/** What a command line asks for. Pure: nothing is read and nothing is done. */
-export function parseCommand(argv: readonly string[]): Parsed {
-  const [first, second] = argv;
-  if (first === undefined) return { kind: "usage", problem: "no command was given", of: null };
-  if (first === "--version" || first === "version") return { kind: "version" };
-  if (first === "--help" || first === "-h") return { kind: "help", of: null };
-  if (first === "help") return helpOf(argv.slice(1).join(" "));
-  if (groups.has(first)) {
-    if (second === undefined || second === "--help" || second === "-h") {
-      if (second !== undefined) return { kind: "help", of: first };
-      return { kind: "usage", problem: `${first}: expected ${verbs(first)}`, of: first };
-    }
-    const name = find(`${first} ${second}`);
-    if (name === null) {
-      const problem = `unknown command "${first} ${second}": expected ${first} ${verbs(first)}`;
-      return { kind: "usage", problem, of: first };
-    }
-    return parseFlags(name, argv.slice(2));
+/**
+ * What a command line asks for. Pure: nothing is read and nothing is done.
+ *
+ * @param columns the width that help is wrapped to
+ */
+export function parseCommand(argv: readonly string[], columns = 80): Parsed {
+  if (argv.length === 0) return { kind: "usage", problem: "no command was given", of: null };
+  let invocation: Invocation | null = null;
+  let help = "";
+  const program = buildProgram(columns, {
+    print: (text) => (help += text),
+    run: (found) => (invocation = found),
+  });
+  try {
+    program.parse(spelledOut(argv), { from: "user" });
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    const { code, message } = error.error;
+    if (code === "commander.version") return { kind: "version" };
+    if (code === "commander.helpDisplayed") return { kind: "help", text: help.trimEnd() };
+    return { kind: "usage", problem: problem(error.command, code, message), of: error.command };
   }
-  const name = find(first);
-  if (name !== null) return parseFlags(name, argv.slice(1));
-  const known = [...new Set(names.map(groupOf))].join(", ");
-  const what = first.startsWith("-") ? "flag before a command" : "command";
-  return { kind: "usage", problem: `unknown ${what} "${first}": expected ${known}`, of: null };
+  if (invocation === null) throw new Error("the command line was neither run nor refused");
+  return { kind: "run", invocation };
 }
 
-function helpOf(words: string): Parsed {
-  if (words === "") return { kind: "help", of: null };
-  if (groups.has(words) || find(words) !== null) return { kind: "help", of: words };
-  return { kind: "usage", problem: `no help for "${words}": no such command`, of: null };
+/** `help runs get` is `runs get --help`; `version` is `--version`. */
+function spelledOut(argv: readonly string[]): string[] {
+  const [first, ...rest] = argv;
+  if (first === "version") return ["--version"];
+  if (first !== "help") return [...argv];
+  const [word = ""] = rest;
+  const isKnown = word === "" || Object.hasOwn(groups, word) || Object.hasOwn(specs, word);
+  return isKnown ? [...rest, "--help"] : rest;
 }
 
-function groupOf(name: string): string {
-  return name.split(" ")[0] ?? name;
+/** Commander's refusal, and the command that refused. */
+class UsageError extends Error {
+  override readonly name = "UsageError";
+  readonly command: string | null;
+  readonly error: CommanderError;
+
+  constructor(command: string | null, error: CommanderError) {
+    super(error.message);
+    this.command = command;
+    this.error = error;
+  }
+}
+
+/** One line, in lower case, its suggestion included. */
+function problem(command: string | null, code: string, message: string): string {
+  const start = command === null ? "" : `${command}: `;
+  if (code === "commander.help") return `${start}expected ${verbs(command ?? "")}`;
+  const said = message
+    .replace(/^error: /u, "")
+    .replace(/\s*\n\(Did you mean (.*)\?\)$/su, "; did you mean $1?");
+  const hint = code === "commander.excessArguments" ? " Quote a text that has spaces." : "";
+  return `${start}${said}${hint}`;
 }
 
 /** `list, get, watch or cancel`. */
 function verbs(group: string): string {
-  const all = names
+  return Object.keys(specs)
     .filter((name) => name.startsWith(`${group} `))
-    .map((name) => name.split(" ")[1]);
-  return all.join(", ").replace(/, (?=[^,]*$)/, " or ");
+    .map((name) => name.split(" ")[1])
+    .join(", ")
+    .replace(/, (?=[^,]*$)/u, " or ");
 }
 
-function find(words: string): CommandName | null {
-  return names.find((name) => name === words) ?? null;
+interface Hooks {
+  print(text: string): void;
+  run(invocation: Invocation): void;
 }
 
-/** Every flag that a command takes, by name, in the order of its help. */
+function buildProgram(columns: number, { print, run }: Hooks): Command {
+  const program = named(new Command("stateplane"), null)
+    .usage("[options] <command>")
+    .description(
+      "Stateplane runs the steps of AI agents: each a state machine, each reported once.",
+    )
+    .configureOutput({
+      writeOut: print,
+      writeErr: () => {},
+      getOutHelpWidth: () => columns,
+      getErrHelpWidth: () => columns,
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    })
+    .configureHelp({ minWidthToWrap: 16, showGlobalOptions: true })
+    .helpOption("-h, --help", "show help")
+    .helpCommand(false)
+    // Only its flag is used: what the version is, is for whoever prints it to know.
+    .version("", "-v, --version", "show the version")
+    .addHelpText("after", () => startHere(columns));
+  for (const [name, spec] of Object.entries(commonFlags)) addFlag(program, name, spec);
+  for (const name of Object.keys(specs) as CommandName[]) {
+    addCommand(program, name, columns).action(function act(this: Command) {
+      run(invocationOf(name, this));
+    });
+  }
+  return program;
+}
+
+function named(command: Command, name: string | null): Command {
+  return command.exitOverride((error) => {
+    throw new UsageError(name, error);
+  });
+}
+
+function addCommand(program: Command, name: CommandName, columns: number): Command {
+  const spec: CommandSpec = specs[name];
+  const [first = "", second] = name.split(" ");
+  const parent = second === undefined ? program : groupOf(program, first);
+  const command = named(parent.command(second ?? first), name)
+    .summary(spec.summary)
+    .description([`${sentence(spec.summary)}`, ...(spec.notes ?? [])].join("\n"))
+    .addHelpText("after", () => `\nExamples:\n${examples(spec.example, columns)}`);
+  for (const arg of spec.args) command.argument(`<${arg}>`);
+  for (const [flag, flagSpec] of Object.entries(flagsOf(name))) addFlag(command, flag, flagSpec);
+  return command;
+}
+
+/** The group's own command, made when its first verb is. */
+function groupOf(program: Command, group: string): Command {
+  const made = program.commands.find((command) => command.name() === group);
+  if (made !== undefined) return made;
+  const summary = groups[group] ?? "";
+  return named(program.command(group), group).summary(summary).description(sentence(summary));
+}
+
+const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+
+function addFlag(command: Command, name: string, { type, value, help }: FlagSpec): void {
+  command.option(type === "switch" ? `--${name}` : `--${name} <${value ?? "value"}>`, help);
+}
+
+/** The flags of a command: its own, then the settings it takes, in the order of its help. */
 export function flagsOf(name: CommandName): Readonly<Record<string, FlagSpec>> {
   const spec: CommandSpec = specs[name];
   const settings = spec.settings.map((key): [string, FlagSpec] => {
-    const { flag = key, env = [], fallback = null, help = "" } = settingSources[key];
-    const origin = [env[0], fallback].filter((part) => part != null && part !== "");
-    const text = `${help} (${origin.join(", else ")})`;
-    return [flag, { type: "text", value: "VALUE", help: text }];
+    const source = settingSources[key];
+    const { flag = key, env = [], fallback = null, shownFallback, help = "", mask } = source;
+    const value = source.isPath ? "path" : mask === "url" ? "url" : "value";
+    const standard = shownFallback ?? fallback;
+    const origin = [env[0], standard === null ? undefined : `default ${standard}`];
+    const text = `${help} (${origin.filter((part) => part !== undefined).join(", ")})`;
+    return [flag, { type: "text", value: typeof fallback === "number" ? "n" : value, help: text }];
   });
-  return { ...spec.flags, ...Object.fromEntries(settings), ...commonFlags };
+  return { ...spec.flags, ...Object.fromEntries(settings) };
 }
 
-function parseFlags(command: CommandName, argv: readonly string[]): Parsed {
-  const spec: CommandSpec = specs[command];
-  const known = flagsOf(command);
-  const usage = (problem: string): Parsed => ({ kind: "usage", problem, of: command });
-  const options: ParseArgsConfig["options"] = { help: { type: "boolean", short: "h" } };
-  for (const [name, { type }] of Object.entries(known)) {
-    options[name] ??= { type: type === "switch" ? "boolean" : "string" };
-  }
-  // Not strict: the messages are ours, and name what would have been right.
-  const { tokens } = parseArgs({
-    args: [...argv],
-    options,
-    strict: false,
-    tokens: true,
-    allowPositionals: true,
-  });
-  const args: string[] = [];
-  const given: Record<string, string | true> = {};
-  for (const token of tokens) {
-    if (token.kind === "positional") args.push(token.value);
-    if (token.kind !== "option") continue;
-    const flag = Object.hasOwn(known, token.name) ? known[token.name] : undefined;
-    if (flag === undefined) {
-      const all = Object.keys(known).map((name) => `--${name}`);
-      return usage(`${command}: unknown flag ${token.rawName}; it takes ${all.join(", ")}`);
-    }
-    const { value } = token;
-    if (flag.type === "switch" && value !== undefined) {
-      return usage(`${command}: ${token.rawName} takes no value`);
-    }
-    if (flag.type === "text" && (value === undefined || isSwallowed(value, token.inlineValue))) {
-      return usage(`${command}: ${token.rawName} needs a value: ${token.rawName} ${flag.value}`);
-    }
-    given[token.name] = value ?? true;
-  }
-  if (given["help"] === true) return { kind: "help", of: command };
-  const [extra] = args.slice(spec.args.length);
-  if (extra !== undefined) {
-    const quote = spec.args.length > 0 ? "; quote a text that has spaces" : "";
-    return usage(`${command}: unexpected "${extra}"${quote}`);
-  }
-  const missing = spec.args[args.length];
-  if (missing !== undefined) return usage(`${command}: ${missing} is missing`);
-  return { kind: "run", invocation: invocation(command, args, given) };
-}
-
-/** A flag where a value should be: `--task --json` has no task. */
-function isSwallowed(value: string, isInline: boolean | undefined): boolean {
-  return isInline !== true && /^--[a-z]/.test(value);
-}
-
-function invocation(
-  command: CommandName,
-  args: string[],
-  given: Record<string, string | true>,
-): Invocation {
-  const own: Record<string, string | true> = {};
+function invocationOf(name: CommandName, command: Command): Invocation {
+  const spec: CommandSpec = specs[name];
+  const { config, json, debug, ...given } = command.optsWithGlobals<Record<string, unknown>>();
+  const flags: Record<string, string | true> = {};
   const settings: Record<string, string> = {};
-  const spec: CommandSpec = specs[command];
-  for (const [name, value] of Object.entries(given)) {
-    if (Object.hasOwn(commonFlags, name)) continue;
-    if (spec.flags !== undefined && Object.hasOwn(spec.flags, name)) own[name] = value;
-    else if (value !== true) settings[name] = value;
+  for (const option of command.options) {
+    const value = given[option.attributeName()];
+    const flag = option.long?.slice(2) ?? "";
+    if (value === undefined) continue;
+    if (spec.flags !== undefined && Object.hasOwn(spec.flags, flag)) {
+      flags[flag] = value === true ? true : String(value);
+    } else settings[flag] = String(value);
   }
-  const { config } = given;
   return {
-    command,
-    args,
-    flags: own,
+    command: name,
+    args: command.args,
+    flags,
     settings,
-    isJson: given["json"] === true,
-    isDebug: given["debug"] === true,
+    isJson: json === true,
+    isDebug: debug === true,
     configFile: typeof config === "string" ? config : null,
   };
+}
+
+function startHere(columns: number): string {
+  const first = [
+    "stateplane doctor",
+    "stateplane dev",
+    'stateplane submit assistant --task "Say hello" --watch',
+  ];
+  const codes =
+    "Exit codes: 0 done; 1 the run failed; 2 bad usage or configuration; 3 a service can't be reached.";
+  return `\nStart here:\n${examples(first, columns)}\n\n${new Help().boxWrap(codes, columns)}`;
+}
+
+/** Command lines, indented, and continued by a backslash where one is wider than the terminal. */
+function examples(lines: readonly string[], columns: number): string {
+  return lines.flatMap((line) => continued(line, columns)).join("\n");
+}
+
+function continued(line: string, columns: number): string[] {
+  const words = line.match(/(?:[^\s"']|"[^"]*"|'[^']*')+/gu) ?? [];
+  const lines: string[] = [];
+  let current = " ";
+  for (const word of words) {
+    if (current.trim() !== "" && current.length + word.length + 3 > columns) {
+      lines.push(`${current} \\`);
+      current = "   ";
+    }
+    current += ` ${word}`;
+  }
+  return [...lines, current];
 }

@@ -1,17 +1,47 @@
-import { commands } from "./commands/commands.ts";
+import type { Command } from "./command.ts";
 import { loadConfig } from "./config/load-config.ts";
+import { terminalColumns } from "./main.ts";
 import { createOutput } from "./output/output.ts";
-import { printError } from "./output/errors.ts";
-import { toCliError } from "./output/errors.ts";
+import { printError, toCliError } from "./output/errors.ts";
 import type { Invocation } from "./program.ts";
+import type { CommandName } from "./specs.ts";
 import { listenForStop } from "./stopping.ts";
+
+/** What each command does, loaded when it is asked for: a look at the runs needs no worker. */
+const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
+  dev: async () => (await import("./commands/dev.ts")).dev,
+  worker: async () => (await import("./commands/worker.ts")).work,
+  submit: async () => (await import("./commands/submit.ts")).submit,
+  "runs list": async () => (await import("./commands/runs.ts")).listRuns,
+  "runs get": async () => (await import("./commands/runs.ts")).getRun,
+  "runs watch": async () => (await import("./commands/runs.ts")).watchRunCommand,
+  "runs cancel": async () => (await import("./commands/runs.ts")).cancelRun,
+  "steps show": async () => (await import("./commands/steps.ts")).showStep,
+  "agents list": async () => (await import("./commands/runs.ts")).listAgents,
+  "approvals list": async () => (await import("./commands/approvals.ts")).listApprovals,
+  "approvals approve": async () => (await import("./commands/approvals.ts")).resolve(true),
+  "approvals reject": async () => (await import("./commands/approvals.ts")).resolve(false),
+  "dlq list": async () => (await import("./commands/dlq.ts")).listLetters,
+  "dlq show": async () => (await import("./commands/dlq.ts")).showLetter,
+  "dlq retry": async () => (await import("./commands/dlq.ts")).changeLetter("retry"),
+  "dlq drop": async () => (await import("./commands/dlq.ts")).changeLetter("drop"),
+  chart: async () => (await import("./commands/look.ts")).chart,
+  config: async () => (await import("./commands/look.ts")).showConfig,
+  doctor: async () => (await import("./commands/doctor.ts")).doctor,
+};
 
 /** Runs one command with this process's folder, environment and streams; returns the exit code. */
 export async function run(invocation: Invocation): Promise<number> {
   const { env } = process;
   const folder = process.cwd();
   const { isJson, isDebug } = invocation;
-  const output = createOutput({ out: process.stdout, remarks: process.stderr, isJson, env });
+  const output = createOutput({
+    out: process.stdout,
+    remarks: process.stderr,
+    isJson,
+    env,
+    columns: terminalColumns(),
+  });
   const stopping = listenForStop();
   try {
     const file = invocation.configFile;

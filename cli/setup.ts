@@ -1,6 +1,11 @@
 import { spawnSync } from "node:child_process";
-import { findProgram } from "./find-program.ts";
-import { findPackageManager, installCommand, missingNeeds, type Need } from "./needs.ts";
+import {
+  findPackageManager,
+  findProgram,
+  installCommand,
+  missingNeeds,
+  type Need,
+} from "./needs.ts";
 
 /** `npm run setup`: installs what the tests need and this machine lacks. Asks nothing. */
 const { PATH: path } = process.env;

@@ -3,19 +3,19 @@ import type { SettingKey } from "./config/settings.ts";
 
 export interface FlagSpec {
   type: "text" | "switch";
-  /** What stands for its value in help. */
+  /** What stands for its value in help: `file`, `n`. */
   value?: string;
   help: string;
 }
 
 export interface CommandSpec {
-  /** Names of what is expected, in order; all are required. */
+  /** Names of the arguments, in order; all are required. */
   args: readonly string[];
   summary: string;
   flags?: Readonly<Record<string, FlagSpec>>;
   /** Settings that may be given as flags, after the command's own. */
   settings: readonly SettingKey[];
-  /** What a reader of the help should know beyond the flags. */
+  /** What a reader of the help should know beyond the flags; a paragraph each. */
   notes?: readonly string[];
   example: readonly string[];
 }
@@ -32,56 +32,67 @@ const work = [
   "modelScript",
   "logLevel",
 ] as const satisfies SettingKey[];
-const note: FlagSpec = { type: "text", value: "TEXT", help: "kept with the decision" };
-const limit: FlagSpec = { type: "text", value: "N", help: "at most so many, 1 to 100 (20)" };
+const note: FlagSpec = { type: "text", value: "text", help: "a note, kept with the decision" };
+const limit: FlagSpec = {
+  type: "text",
+  value: "n",
+  help: "at most n, from 1 to 100 (default 20)",
+};
+
+/** Commands of two words, by the first: what such a group is about. */
+export const groups: Readonly<Record<string, string>> = {
+  runs: "list, show, follow and cancel runs",
+  steps: "show what the store keeps of a step",
+  agents: "list the agents",
+  approvals: "list, approve and reject actions that wait for a person",
+  dlq: "list, show, retry and drop dead letters",
+};
 
 /** Every command: what it takes and how its help reads. What it does is in `commands/`. */
 export const specs = {
   dev: {
     args: [],
-    summary: "run everything on this machine: control plane, store and worker, in one process",
+    summary: "run the control plane, the store and a worker in one process",
     settings: ["port", ...work],
     notes: [
-      "Keeps its state in .stateplane/. Runs until Ctrl-C, which lets steps finish; a second one hands them back now.",
-      "Other commands run in this folder find it by themselves.",
+      "State is kept in .stateplane/. The first Ctrl-C lets steps finish; the second hands them back at once. Other commands that run in the same folder find it by themselves.",
     ],
     example: ["stateplane dev --port 8080"],
   },
   worker: {
     args: [],
-    summary: "take step jobs from a control plane's stream, and report each one once",
+    summary: "take step jobs from a control plane's stream and report each one once",
     flags: {
       processes: {
         type: "text",
-        value: "N",
-        help: "so many of them, supervised and drained as one",
+        value: "n",
+        help: "run n worker processes, from 1 to 64, supervised as one (default 1)",
       },
     },
     settings: ["controlPlaneUrl", ...work],
     notes: [
-      "Needs REDIS_URL (or --store), CONTROL_PLANE_URL and FD_API_KEY.",
-      "SIGTERM and SIGINT let steps finish for WORKER_DRAIN_MS and hand back the rest; a second signal hands back now.",
+      "Needs REDIS_URL (or --store), CONTROL_PLANE_URL and FD_API_KEY. While the control plane can't be reached, it waits and takes no jobs.",
+      "SIGTERM, SIGINT and SIGHUP let steps finish for WORKER_DRAIN_MS and then hand back the rest; a second signal hands them back at once.",
     ],
     example: [
-      "REDIS_URL=redis://localhost:6379 CONTROL_PLANE_URL=http://localhost:8080 \\",
-      "  FD_API_KEY=fd_dev_key_abc123 stateplane worker --concurrency 8",
+      "REDIS_URL=redis://localhost:6379 CONTROL_PLANE_URL=http://localhost:8080 FD_API_KEY=fd_dev_key_abc123 stateplane worker --concurrency 8",
     ],
   },
   submit: {
-    args: ["AGENT"],
+    args: ["agent"],
     summary: "start a run of an agent",
     flags: {
-      task: { type: "text", value: "TEXT", help: "what the agent is to do" },
-      input: { type: "text", value: "JSON", help: "the run's whole input" },
+      task: { type: "text", value: "text", help: "what the agent should do" },
+      input: { type: "text", value: "json", help: "the whole input of the run" },
       file: {
         type: "text",
-        value: "FILE",
-        help: "the input from a JSON or YAML file; - for stdin",
+        value: "file",
+        help: "read the input from a JSON or YAML file; - is standard input",
       },
       steps: {
         type: "text",
-        value: "FILE",
-        help: "the steps of the run, where the control plane takes them: JSON or YAML; - for stdin",
+        value: "file",
+        help: "read the steps of the run from a JSON or YAML file, if the control plane accepts planned steps; - is standard input",
       },
       watch: { type: "switch", help: "follow the run; exit 1 if it does not complete" },
     },
@@ -90,54 +101,67 @@ export const specs = {
   },
   "runs list": {
     args: [],
-    summary: "the newest runs",
+    summary: "list the newest runs",
     flags: {
-      status: { type: "text", value: "STATUS", help: "only these, among the 100 newest" },
+      status: {
+        type: "text",
+        value: "status",
+        help: "only runs with this status, among the 100 newest",
+      },
       limit,
     },
     settings: [...client, "projectId"],
     example: ["stateplane runs list --status waiting_approval"],
   },
   "runs get": {
-    args: ["RUN"],
-    summary: "one run and its steps",
+    args: ["run"],
+    summary: "show one run and its steps",
     settings: [...client],
     example: ["stateplane runs get run_01JFVX0000000000000000000A --json"],
   },
   "runs watch": {
-    args: ["RUN"],
+    args: ["run"],
     summary: "follow a run until it ends; exit 1 if it does not complete",
     settings: [...client],
     example: ["stateplane runs watch run_01JFVX0000000000000000000A"],
   },
   "runs cancel": {
-    args: ["RUN"],
-    summary: "call a run off",
+    args: ["run"],
+    summary: "cancel a run",
     settings: [...client],
     example: ["stateplane runs cancel run_01JFVX0000000000000000000A"],
   },
+  "steps show": {
+    args: ["run", "step"],
+    summary: "show a step's record: phase, fence, states, journal and wake time",
+    settings: [...store],
+    notes: ["Reads the store that REDIS_URL names, or that of a `stateplane dev` in this folder."],
+    example: [
+      "stateplane steps show run_01JFVX0000000000000000000A stp_01JFVX0000000000000000000B",
+    ],
+  },
   "agents list": {
     args: [],
-    summary: "the agents that can be asked for a run",
+    summary: "list the agents that a run can be submitted to",
     settings: [...client, "projectId"],
     example: ["stateplane agents list --json"],
   },
   "approvals list": {
     args: [],
-    summary: "the actions that wait for a person",
+    summary: "list the actions that wait for a person",
     flags: { limit },
     settings: [...client],
     example: ["stateplane approvals list"],
   },
   "approvals approve": {
-    args: ["APPROVAL"],
+    args: ["approval"],
     summary: "let the action happen, once",
     flags: { note },
     settings: [...client],
     example: ["stateplane approvals approve apr_01JFVX0000000000000000000A --note checked"],
   },
   "approvals reject": {
-    args: ["APPROVAL"],
+    args: ["approval"],
     summary: "refuse the action",
     flags: { note },
     settings: [...client],
@@ -145,40 +169,42 @@ export const specs = {
   },
   "dlq list": {
     args: [],
-    summary: "the jobs that no retry will mend",
+    summary: "list the jobs that no retry will mend",
     flags: { limit },
     settings: [...store],
     example: ["stateplane dlq list"],
   },
   "dlq show": {
-    args: ["LETTER"],
-    summary: "one dead letter: its job, path, snapshot and reason",
+    args: ["letter"],
+    summary: "show one dead letter: its job, states, snapshot, journal and cause",
     settings: [...store],
     example: ["stateplane dlq show 1737900000000-0"],
   },
   "dlq retry": {
-    args: ["LETTER"],
+    args: ["letter"],
     summary: "put the job back on the stream",
     settings: [...store],
     example: ["stateplane dlq retry 1737900000000-0"],
   },
   "dlq drop": {
-    args: ["LETTER"],
-    summary: "throw the letter away",
+    args: ["letter"],
+    summary: "delete the letter",
     settings: [...store],
     example: ["stateplane dlq drop 1737900000000-0"],
   },
   chart: {
     args: [],
-    summary: "what may happen to a step: the machine's states and arrows",
-    flags: { machine: { type: "text", value: "NAME", help: "step or supervisor (step)" } },
+    summary: "draw a machine's states and transitions",
+    flags: {
+      machine: { type: "text", value: "name", help: "step or supervisor (default step)" },
+    },
     settings: [],
-    notes: ["With --json the machine's definition, which Stately's tools read."],
+    notes: ["With --json it prints the machine's definition, which Stately's tools read."],
     example: ["stateplane chart", "stateplane chart --machine supervisor --json"],
   },
   config: {
     args: [],
-    summary: "every setting, its value (secrets masked) and where it came from",
+    summary: "show every setting, secrets masked, and where its value comes from",
     settings: (Object.keys(settingSources) as SettingKey[]).filter(
       (key) => settingSources[key].flag !== undefined,
     ),
@@ -186,7 +212,7 @@ export const specs = {
   },
   doctor: {
     args: [],
-    summary: "what is here, what is missing, and how to get it; exit 1 if something required is",
+    summary: "check this machine and its configuration; exit 1 if something required is missing",
     settings: [...store, "controlPlaneUrl", "mcpConfigPath"],
     example: ["stateplane doctor"],
   },

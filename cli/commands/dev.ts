@@ -3,12 +3,12 @@ import type { Command, Context } from "../command.ts";
 import { type Dev, startDev } from "../compose/start-dev.ts";
 import { maskSecret } from "../config/load-config.ts";
 import { readDevNote, removeDevNote, writeDevNote } from "../dev-note.ts";
-import { type Output, plain, table } from "../output/output.ts";
+import type { Output } from "../output/output.ts";
+import { plain } from "../output/plain.ts";
 import { CliError } from "../output/errors.ts";
 import { version } from "../main.ts";
-import { configuredModels } from "./configured-models.ts";
-import { openLog } from "./open-log.ts";
-import { workUntilStopped } from "./work-until-stopped.ts";
+import { configuredModels } from "../compose/compose-ports.ts";
+import { openLog, workUntilStopped } from "./long-running.ts";
 
 /** `dev`: a whole data plane until Ctrl-C. */
 export const dev: Command = async (context) => {
@@ -53,8 +53,8 @@ function introduce(running: Dev, { config, output }: Context, noteFile: string):
     output.json({ kind: "ready", ...about, mcpServers: servers, agents: slugs });
     return;
   }
-  const { colors } = output;
-  const rows = [
+  output.line(output.colors.bold(`Stateplane ${version}`));
+  output.pairs([
     ["control plane", url],
     ["API key", `${maskSecret(apiKey)} (${keyFrom})`],
     ["store", store.describe],
@@ -62,12 +62,8 @@ function introduce(running: Dev, { config, output }: Context, noteFile: string):
     ["models", configuredModels(settings)],
     ["MCP servers", servers.length === 0 ? tools.describe : servers.join(", ")],
     ["agents", slugs.join(", ")],
-    ["worker", `${settings.concurrency} steps at once`],
-  ].map(([what = "", value = ""]) => [`  ${what}`, plain(value)]);
-  const paint = (cell: string, _row: number, column: number) =>
-    column === 0 ? colors.dim(cell) : cell;
-  output.line(colors.bold(`Stateplane ${version}`));
-  table(rows, paint).forEach(output.line);
+    ["worker", `runs up to ${settings.concurrency} steps at once`],
+  ]);
   output.line("");
   output.line("In another terminal, in this folder:");
   output.line(`  stateplane submit ${slugs[0] ?? "AGENT"} --task "Say hello" --watch`);

@@ -1,10 +1,7 @@
-import { existsSync } from "node:fs";
-import type { DeadLetter, StepQueue } from "../../machines/contracts/ports/step-backend.ts";
+import type { DeadLetter } from "../../machines/contracts/ports/step-backend.ts";
 import { parseJob } from "../../machines/contracts/domain/job.ts";
-import type { Command, Context } from "../command.ts";
-import { chooseStore } from "../compose/choose-store.ts";
-import { consumerName } from "../supervise-processes.ts";
-import { readDevNote } from "../dev-note.ts";
+import type { Command } from "../command.ts";
+import { withBackend } from "../compose/choose-store.ts";
 import { CliError } from "../output/errors.ts";
 import { readLimit } from "./with-control-plane.ts";
 
@@ -12,7 +9,7 @@ import { readLimit } from "./with-control-plane.ts";
 export const listLetters: Command = (context) => {
   const { output, invocation } = context;
   const limit = readLimit(invocation);
-  return withQueue(context, async (queue) => {
+  return withBackend(context.config, "dlq", async ({ queue }) => {
     const letters = await queue.deadLetters(limit);
     if (output.isJson) {
       output.json(letters);
@@ -32,7 +29,7 @@ export const listLetters: Command = (context) => {
 
 /** `dlq show`. */
 export const showLetter: Command = (context) =>
-  withQueue(context, async (queue) => {
+  withBackend(context.config, "dlq", async ({ queue }) => {
     const { output, invocation } = context;
     const id = invocation.args[0] ?? "";
     const letter = await queue.findDeadLetter(id);
@@ -46,38 +43,17 @@ export const showLetter: Command = (context) =>
 export const changeLetter =
   (verb: "retry" | "drop"): Command =>
   (context) =>
-    withQueue(context, async (queue) => {
+    withBackend(context.config, "dlq", async ({ queue }) => {
       const { output, invocation } = context;
       const id = invocation.args[0] ?? "";
       const isDone =
         verb === "retry" ? await queue.retryDeadLetter(id) : await queue.dropDeadLetter(id);
       if (!isDone) throw unknown(id);
-      const done = verb === "retry" ? "is back on the stream" : "is thrown away";
+      const done = verb === "retry" ? "is back on the stream" : "is deleted";
       if (output.isJson) output.json({ id, [verb === "retry" ? "retried" : "dropped"]: true });
       else output.line(`${id} ${done}`);
       return 0;
     });
-
-/** The queue of the configuration, or that of the `stateplane dev` which runs in this folder. */
-async function withQueue(
-  { config }: Context,
-  work: (queue: StepQueue) => Promise<number>,
-): Promise<number> {
-  const { settings, sources } = config;
-  const note = settings.redisUrl === null ? await readDevNote(settings.dataDir) : null;
-  if (settings.redisUrl === null && note === null && !existsSync(settings.dataDir)) {
-    throw new CliError(2, `no store: REDIS_URL is not set, and there is no ${settings.dataDir}`);
-  }
-  const isDefault = sources.store === "default";
-  const store = note?.store === "sqlite" && isDefault ? "sqlite" : settings.store;
-  const here = { settings: { ...settings, store }, sources };
-  const chosen = await chooseStore(here, consumerName(`${settings.workerName}-dlq`));
-  try {
-    return await work(chosen.backend.queue);
-  } finally {
-    await chosen.close();
-  }
-}
 
 const unknown = (id: string) =>
   new CliError(2, `there is no dead letter ${id}; see: stateplane dlq list`);

@@ -9,12 +9,11 @@ import { chooseTools } from "../compose/choose-tools.ts";
 import { consumerName } from "../supervise-processes.ts";
 import { maskUrl } from "../config/load-config.ts";
 import { readDevNote } from "../dev-note.ts";
-import { findProgram } from "../find-program.ts";
-import { findPackageManager, installCommand, type Need, needs } from "../needs.ts";
+import { findPackageManager, findProgram, installCommand, type Need, needs } from "../needs.ts";
 import { toCliError } from "../output/errors.ts";
 import { version } from "../main.ts";
 import { priceTableVersion } from "../../adapters/llm/prices.ts";
-import { configuredModels } from "./configured-models.ts";
+import { configuredModels } from "../compose/compose-ports.ts";
 import { openApi } from "./with-control-plane.ts";
 
 interface Finding {

@@ -5,7 +5,8 @@ import { readLimit, withControlPlane } from "./with-control-plane.ts";
 import { watchRun } from "./watch-run.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
 import type { RunView, StepView } from "../../machines/contracts/wire/views.ts";
-import { type Output, plain } from "../output/output.ts";
+import type { Output } from "../output/output.ts";
+import { plain } from "../output/plain.ts";
 
 const mostInAPage = 100;
 
@@ -70,6 +71,26 @@ export const cancelRun: Command = (context) =>
     const run = await value(api.cancel(invocation.args[0] ?? "", signal));
     if (output.isJson) output.json(run);
     else output.line(`run ${run.id} is ${paintStatus(run.status, output.colors)}`);
+    return 0;
+  });
+
+/** `agents list`. */
+export const listAgents: Command = (context) =>
+  withControlPlane(context, async ({ api, signal, value }) => {
+    const { output, config } = context;
+    const agents = await value(api.agents(config.settings.projectId, signal));
+    if (output.isJson) {
+      output.json(agents);
+      return 0;
+    }
+    const rows = agents.map(({ slug, id, latest_version: latest }) => [
+      slug,
+      id,
+      latest?.version ?? "none",
+      latest?.model ?? "",
+      latest?.allowed_tools?.join(", ") ?? "",
+    ]);
+    output.table(["AGENT", "ID", "VERSION", "MODEL", "TOOLS"], rows);
     return 0;
   });
 

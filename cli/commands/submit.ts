@@ -52,10 +52,21 @@ async function readSteps({ invocation, folder }: Context): Promise<PlannedStep[]
   const steps = await readDocument(file, folder, "steps");
   if (!Array.isArray(steps)) throw new CliError(2, `--steps: ${file}: expected a list of steps`);
   return steps.map((step, at) => {
-    const { type, input = {}, name, on_error: onError } = isJsonObject(step) ? step : {};
+    const { type, input = {}, name, on_error: onError, ...others } = isJsonObject(step) ? step : {};
     if (typeof type !== "string" || !isStepType(type) || !isJsonObject(input)) {
       const expected = `{type: ${stepTypes.join("|")}, input: {…}}`;
       throw new CliError(2, `--steps: ${file}: step ${at + 1}: expected ${expected}`);
+    }
+    const [unknown] = Object.keys(others);
+    if (unknown !== undefined) {
+      const expected = "type, input, name or on_error";
+      throw new CliError(2, `--steps: ${file}: step ${at + 1}: ${unknown}: expected ${expected}`);
+    }
+    if (onError !== undefined && onError !== "continue" && onError !== "fail") {
+      throw new CliError(
+        2,
+        `--steps: ${file}: step ${at + 1}: on_error: expected continue or fail`,
+      );
     }
     return {
       type,

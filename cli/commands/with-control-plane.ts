@@ -86,5 +86,5 @@ export function readLimit({ flags }: Pick<Invocation, "flags">): number {
   if (typeof given !== "string") return standard;
   const limit = /^\d+$/.test(given) ? Number(given) : Number.NaN;
   if (limit >= 1 && limit <= most) return limit;
-  throw new CliError(2, `--limit: expected a whole number, 1 to ${most}`);
+  throw new CliError(2, `--limit: expected a whole number from 1 to ${most}`);
 }

@@ -4,8 +4,7 @@ import type { Command, Context } from "../command.ts";
 import { maskUrl } from "../config/load-config.ts";
 import { CliError } from "../output/errors.ts";
 import { openApi } from "./with-control-plane.ts";
-import { openLog } from "./open-log.ts";
-import { workUntilStopped } from "./work-until-stopped.ts";
+import { openLog, workUntilStopped } from "./long-running.ts";
 import { superviseProcesses } from "../supervise-processes.ts";
 
 /** `worker`: takes jobs until it is told to stop. */

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { mkdir, writeFile } from "node:fs/promises";
 import { findRedisServer } from "../../adapters/redis/redis-process.ts";
@@ -8,6 +9,9 @@ import { systemClock } from "../../actors/runtime.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import type { Config } from "../config/load-config.ts";
+import { readDevNote } from "../dev-note.ts";
+import { CliError } from "../output/errors.ts";
+import { consumerName } from "../supervise-processes.ts";
 
 export interface ChosenStore {
   backend: StepBackend;
@@ -84,4 +88,31 @@ async function openPrivate(
 export async function makeDataDir(dataDir: string): Promise<void> {
   const made = await mkdir(dataDir, { recursive: true, mode: 0o700 });
   if (made !== undefined) await writeFile(join(dataDir, ".gitignore"), "*\n");
+}
+
+/**
+ * Lends the store of the configuration, or that of a `stateplane dev` which runs with the same data folder, to a
+ * command that looks into it.
+ *
+ * @param purpose part of the consumer's name
+ * @throws CliError when there is none
+ */
+export async function withBackend<T>(
+  { settings, sources }: Pick<Config, "settings" | "sources">,
+  purpose: string,
+  work: (backend: StepBackend) => Promise<T>,
+): Promise<T> {
+  const note = settings.redisUrl === null ? await readDevNote(settings.dataDir) : null;
+  if (settings.redisUrl === null && note === null && !existsSync(settings.dataDir)) {
+    throw new CliError(2, `no store: REDIS_URL is not set, and there is no ${settings.dataDir}`);
+  }
+  const isDefault = sources.store === "default";
+  const store = note?.store === "sqlite" && isDefault ? "sqlite" : settings.store;
+  const here = { settings: { ...settings, store }, sources };
+  const chosen = await chooseStore(here, consumerName(`${settings.workerName}-${purpose}`));
+  try {
+    return await work(chosen.backend);
+  } finally {
+    await chosen.close();
+  }
 }

@@ -1,4 +1,6 @@
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { parse } from "yaml";
 import type { RuntimePorts } from "../../actors/ports.ts";
 import { systemClock } from "../../actors/runtime.ts";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
@@ -7,16 +9,18 @@ import { watchRun, watchRuns } from "../../adapters/control-plane/watch-runs.ts"
 import { createArtifactFolder } from "../../adapters/artifacts/folder.ts";
 import { createModels, type ModelsOptions } from "../../adapters/llm/models.ts";
 import { createToolHost } from "../../adapters/mcp/host.ts";
+import { type ModelScript, readModelScript } from "../../adapters/llm/scripted.ts";
 import { createHttpRetriever } from "../../adapters/retrieval/http.ts";
 import { createLocalRetriever } from "../../adapters/retrieval/local.ts";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
+import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Config } from "../config/load-config.ts";
+import type { Settings } from "../config/settings.ts";
 import { version } from "../main.ts";
 import type { ChosenTools } from "./choose-tools.ts";
 import type { Closing } from "./start-worker.ts";
-import { readScript } from "./read-script.ts";
 
 interface Neighbours {
   config: Pick<Config, "settings" | "sources">;
@@ -87,4 +91,38 @@ async function modelsOptions({ settings, sources }: Neighbours["config"]): Promi
     ...(modelScript === null ? {} : { script: await readScript(modelScript, sources.modelScript) }),
     timeoutMs: settings.modelTimeoutMs,
   };
+}
+
+/**
+ * What `scripted/…` models answer, from a JSON or YAML file.
+ *
+ * @param source where the file's name came from
+ * @throws InvalidSetting
+ */
+async function readScript(file: string, source: string): Promise<ModelScript> {
+  const problem = (expected: string) => new InvalidSetting("modelScript", source, expected);
+  const content = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
+    throw problem(`a readable file; ${file}: ${error.code}`);
+  });
+  let parsed: unknown;
+  try {
+    // YAML reads JSON too.
+    parsed = parse(content);
+  } catch {
+    throw problem(`JSON or YAML in ${file}`);
+  }
+  const script = readModelScript(parsed);
+  if (typeof script === "string") throw problem(`a script in ${file}; ${script}`);
+  return script;
+}
+
+/** Which models can be asked, and what to set where none can. */
+export function configuredModels(settings: Settings): string {
+  const { anthropicApiKey, openaiApiKey, modelScript } = settings;
+  const known = [
+    ...(anthropicApiKey === null ? [] : ["Anthropic (ANTHROPIC_API_KEY)"]),
+    ...(openaiApiKey === null ? [] : ["OpenAI (OPENAI_API_KEY)"]),
+    ...(modelScript === null ? [] : [`scripted (${modelScript})`]),
+  ];
+  return known.join(", ") || "none (set ANTHROPIC_API_KEY or OPENAI_API_KEY, or --model-script)";
 }

@@ -1,14 +1,16 @@
-import type { RuntimeOptions } from "../../actors/options.ts";
+import type { StepHandler } from "../../actors/handlers/handler.ts";
+import { type Allowlist, defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
 import { type Runtime, startRuntime } from "../../actors/runtime.ts";
 import { startTracing } from "../../adapters/telemetry/tracing.ts";
+import type { StepType } from "../../machines/contracts/domain/job.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Config } from "../config/load-config.ts";
+import type { Settings } from "../config/settings.ts";
 import { chooseStore, type ChosenStore } from "./choose-store.ts";
 import { type ChosenTools, chooseTools } from "./choose-tools.ts";
 import { composePorts } from "./compose-ports.ts";
 import { consumerName } from "../supervise-processes.ts";
-import { runtimeOptions } from "./runtime-options.ts";
 
 /** What a program of its own may add to what the configuration says. */
 export interface WorkerHooks {
@@ -81,6 +83,37 @@ export async function startWorker(
     await closing.close();
     throw error;
   }
+}
+
+/** The worker's options as its settings say. */
+export function runtimeOptions(settings: Settings, allowlist: Allowlist): RuntimeOptions {
+  const { limits, deadlines } = defaultOptions;
+  const { policy, handlers } = settings;
+  return {
+    ...defaultOptions,
+    capacity: settings.concurrency,
+    bulkheads: { ...settings.bulkheads },
+    leaseMs: settings.leaseMs,
+    maxDeliveries: settings.maxDeliveries,
+    limits: {
+      ...limits,
+      maxAttempts: settings.maxRetries + 1,
+      baseDelayMs: settings.retryDelayMs,
+      maxDelayMs: Math.max(limits.maxDelayMs, settings.retryDelayMs),
+    },
+    deadlines: { ...deadlines, ...settings.deadlines },
+    allowlist,
+    inDoubt: settings.inDoubt,
+    defaultModel: settings.defaultModel,
+    ...(policy ? { policy } : {}),
+    ...(handlers ? { handlers: given(handlers) } : {}),
+  };
+}
+
+function given(
+  handlers: NonNullable<Settings["handlers"]>,
+): Partial<Record<StepType, StepHandler>> {
+  return Object.fromEntries(Object.entries(handlers).filter(([, handler]) => handler !== null));
 }
 
 /** What steps may take to abort their work and be handed back, once told to. */

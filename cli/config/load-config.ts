@@ -3,6 +3,7 @@ import { type } from "arktype";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import { type ConfigFile, readConfigFile } from "./config-file.ts";
 import { type SettingKey, type Settings, settingsShape } from "./settings.ts";
+import { nearest } from "./values.ts";
 import { settingSources } from "./setting-sources.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
 
@@ -74,11 +75,45 @@ function fromFile(key: SettingKey, file: ConfigFile | null): Given | null {
   return file === null || value === undefined ? null : { value, source: file.path };
 }
 
+/** Any key that is not known, at any depth; a list of what is known where nothing resembles it. */
 function refuseUnknown(file: ConfigFile | null): void {
   if (file === null) return;
-  const stranger = Object.keys(file.values).find((key) => !Object.hasOwn(settingSources, key));
-  if (stranger !== undefined) {
-    throw new InvalidSetting(stranger, file.path, `a known setting: ${keys.join(", ")}`);
+  const stranger = findUnknown(file.values, []);
+  if (stranger === null) return;
+  const { path, known } = stranger;
+  const meant = nearest(path.at(-1) ?? "", known);
+  const expected =
+    meant === null ? `one of ${known.join(", ")}` : `a known setting; did you mean ${meant}?`;
+  throw new InvalidSetting(path.join("."), file.path, expected);
+}
+
+function findUnknown(
+  values: Readonly<Record<string, unknown>>,
+  above: readonly string[],
+): { path: string[]; known: readonly string[] } | null {
+  const known = knownKeys(above);
+  for (const [key, item] of Object.entries(values)) {
+    const path = [...above, key];
+    if (known !== null && !known.includes(key)) return { path, known };
+    if (known === null && above.at(-1) !== "agents") continue;
+    const below = isJsonObject(item) ? findUnknown(item, path) : null;
+    if (below !== null) return below;
+  }
+  return null;
+}
+
+/** The keys that the settings' shape names at a path; null where any may stand. */
+function knownKeys(path: readonly string[]): readonly string[] | null {
+  if (path.length === 0) return keys;
+  if (path.length === 1 && path[0] === "agents") return null;
+  try {
+    const here = settingsShape.get(...(path as ["bulkheads"]));
+    const object = here.exclude("undefined | null");
+    const named = object.props.map(({ key }) => String(key));
+    return named.length === 0 ? null : named;
+  } catch {
+    // Not an object of the shape's: whatever it is, its own check says so.
+    return null;
   }
 }
 
@@ -86,9 +121,11 @@ function problem(errors: type.errors, given: ReadonlyMap<SettingKey, Given>): In
   const [first] = errors;
   const key = String(first?.path[0] ?? "configuration") as SettingKey;
   const source = given.get(key)?.source ?? "the configuration";
-  // arktype says of a key that should not be there that it must be "removed".
-  const expected = first?.expected === "removed" ? "no such key here" : first?.expected;
-  return new InvalidSetting(first?.path.stringify() ?? key, source, expected ?? "another value");
+  return new InvalidSetting(
+    first?.path.stringify() ?? key,
+    source,
+    first?.expected ?? "another value",
+  );
 }
 
 function placed(

@@ -10,6 +10,8 @@ interface SettingSource {
   help?: string;
   /** Absent where the setting has no default. */
   fallback?: string | number | null;
+  /** In help, where the default differs from machine to machine. */
+  shownFallback?: string;
   /** How it is shown: `secret` to its last characters, `url` without what a URL may hide. */
   mask?: "secret" | "url";
   /** Relative to where it was said: the working directory, or the folder of the file. */
@@ -17,14 +19,14 @@ interface SettingSource {
 }
 
 /**
- * Where each setting may come from besides the configuration file. The environment's names are FerrumDeck's
- *, those it documents and never reads included, and ours where it has none.
+ * Where each setting may come from besides the configuration file. The environment's names are FerrumDeck's, with
+ * those that it documents and never reads, and ours where it has none.
  */
 export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
   redisUrl: {
     env: ["REDIS_URL"],
     flag: "redis-url",
-    help: "the Redis or Valkey of the control plane",
+    help: "the Redis or Valkey that carries the jobs",
     fallback: null,
     mask: "url",
   },
@@ -38,14 +40,14 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
   dataDir: {
     env: ["STATEPLANE_DATA_DIR"],
     flag: "data-dir",
-    help: "where a store of our own is kept",
+    help: "the folder of Stateplane's own files",
     fallback: ".stateplane",
     isPath: true,
   },
   controlPlaneUrl: {
     env: ["CONTROL_PLANE_URL", "FD_CONTROL_PLANE_URL", "GATEWAY_URL"],
     flag: "control-plane",
-    help: "address of the control plane",
+    help: "the control plane's address",
     fallback: null,
     mask: "url",
   },
@@ -56,11 +58,12 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
     flag: "name",
     help: "the worker's name",
     fallback: `worker-${hostname()}`,
+    shownFallback: "worker-HOSTNAME",
   },
   concurrency: {
     env: ["WORKER_CONCURRENCY"],
     flag: "concurrency",
-    help: "steps at once",
+    help: "how many steps run at once",
     fallback: 4,
   },
   leaseMs: { env: ["WORKER_LEASE_MS"], fallback: 30_000 },
@@ -71,14 +74,14 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
   drainMs: {
     env: ["WORKER_DRAIN_MS"],
     flag: "drain-ms",
-    help: "how long steps may finish after a signal",
+    help: "milliseconds that steps may take to finish after a signal",
     fallback: 25_000,
   },
   requestTimeoutMs: { env: ["CONTROL_PLANE_TIMEOUT_MS"], fallback: 30_000 },
   mcpConfigPath: {
     env: ["MCP_CONFIG_PATH"],
     flag: "mcp",
-    help: "file of MCP servers and the tools' allowlist",
+    help: "a file with MCP servers and the tools' allowlist",
     fallback: null,
     isPath: true,
   },
@@ -88,14 +91,14 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
   defaultModel: {
     env: ["DEFAULT_MODEL"],
     flag: "model",
-    help: "for steps that name none",
+    help: "the model for steps that name none",
     fallback: "claude-sonnet-4-20250514",
   },
   modelTimeoutMs: { env: ["STATEPLANE_MODEL_TIMEOUT_MS"], fallback: 600_000 },
   modelScript: {
     env: ["STATEPLANE_MODEL_SCRIPT"],
     flag: "model-script",
-    help: "what scripted/… models answer, JSON or YAML",
+    help: "a JSON or YAML file with the answers of scripted/… models",
     fallback: null,
     isPath: true,
   },
@@ -115,13 +118,14 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
   port: {
     env: ["STATEPLANE_PORT"],
     flag: "port",
-    help: "any free one where not given",
+    help: "the control plane's port",
     fallback: null,
+    shownFallback: "any free port",
   },
   projectId: {
     env: ["STATEPLANE_PROJECT_ID"],
     flag: "project",
-    help: "whose runs and agents are listed",
+    help: "the project whose runs and agents are listed",
     // The project of FerrumDeck's development seed, ours too.
     fallback: "prj_01JFVX0000000000000000001",
   },

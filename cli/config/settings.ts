@@ -1,8 +1,8 @@
 import { type } from "arktype";
 import type { RuntimeOptions } from "../../actors/options.ts";
 import type { StepHandler } from "../../actors/handlers/handler.ts";
-import { agentSettings } from "./agent-settings.ts";
 import {
+  type Bounds,
   oneOf,
   optionalFunction,
   optionalRedisUrl,
@@ -14,36 +14,96 @@ import {
 } from "./values.ts";
 
 const dayMs = 24 * 60 * 60 * 1_000;
-const place = "number.integer > 0";
-const ms = "number.integer > 0";
+const milliseconds = "a whole number of milliseconds";
+const ofOneType = { least: 1, most: 10_000, what: "a whole number of steps" };
+const budgeted = { least: 0, most: Number.MAX_SAFE_INTEGER, what: "a whole number" };
+/** A year: a person may be on holiday. */
+const deadline = { least: 1, most: 365 * dayMs, what: milliseconds };
+
+/** The bounds of every number, by its path; `*` is any agent. Both ends are allowed. */
+export const numbers = {
+  concurrency: { least: 1, most: 10_000, what: "a whole number of steps" },
+  leaseMs: { least: 1_000, most: dayMs, what: milliseconds },
+  maxRetries: { least: 0, most: 1_000, what: "a whole number of retries" },
+  retryDelayMs: { least: 0, most: dayMs, what: milliseconds },
+  maxDeliveries: { least: 1, most: 10_000, what: "a whole number of deliveries" },
+  drainMs: { least: 0, most: dayMs, what: milliseconds },
+  requestTimeoutMs: { least: 1, most: dayMs, what: milliseconds },
+  mcpTimeoutMs: { least: 1, most: dayMs, what: milliseconds },
+  modelTimeoutMs: { least: 1, most: dayMs, what: milliseconds },
+  port: { least: 0, most: 65_535, what: "a port number" },
+  "bulkheads.llm": ofOneType,
+  "bulkheads.tool": ofOneType,
+  "bulkheads.retrieval": ofOneType,
+  "bulkheads.sandbox": ofOneType,
+  "bulkheads.approval": ofOneType,
+  "deadlines.queueMs": deadline,
+  "deadlines.approvalMs": deadline,
+  "deadlines.executingMs": deadline,
+  "deadlines.totalMs": deadline,
+  "agents.*.approvalExpiresInMs": deadline,
+  "agents.*.budget.max_input_tokens": budgeted,
+  "agents.*.budget.max_output_tokens": budgeted,
+  "agents.*.budget.max_total_tokens": budgeted,
+  "agents.*.budget.max_tool_calls": budgeted,
+  "agents.*.budget.max_wall_time_ms": budgeted,
+  "agents.*.budget.max_cost_cents": budgeted,
+} as const satisfies Record<string, Bounds>;
+
+const number = (path: keyof typeof numbers) => whole(numbers[path]);
+const numberOrNull = (path: keyof typeof numbers) => optionalWhole(numbers[path]);
 const handler = optionalFunction<StepHandler>();
+
+const tools = type("string[]");
+
+/** One agent as `stateplane dev` registers it; its slug is the key it stands under. */
+const agentSettings = type({
+  "name?": "string > 0",
+  "model?": "string > 0",
+  "systemPrompt?": "string",
+  "modelParams?": "object",
+  "allowedTools?": tools,
+  "approvalRequiredTools?": tools,
+  "deniedTools?": tools,
+  /** In the wire's words. */
+  "budget?": {
+    "max_input_tokens?": number("agents.*.budget.max_input_tokens"),
+    "max_output_tokens?": number("agents.*.budget.max_output_tokens"),
+    "max_total_tokens?": number("agents.*.budget.max_total_tokens"),
+    "max_tool_calls?": number("agents.*.budget.max_tool_calls"),
+    "max_wall_time_ms?": number("agents.*.budget.max_wall_time_ms"),
+    "max_cost_cents?": number("agents.*.budget.max_cost_cents"),
+  },
+  /** Milliseconds. */
+  "approvalExpiresInMs?": number("agents.*.approvalExpiresInMs"),
+});
 
 /** Every setting, whichever source it comes from. */
 export const settingsShape = type({
   redisUrl: optionalRedisUrl,
   /** Stands before every key in Redis. */
-  queuePrefix: text("a text"),
+  queuePrefix: text("a prefix, such as fd:queue:"),
   store: oneOf(["auto", "redis", "sqlite"]),
   dataDir: text("a folder"),
   controlPlaneUrl: optionalUrl,
   apiKey: optionalText("the control plane's API key"),
   /** Part of the consumer's name. */
   workerName: text("a name"),
-  concurrency: whole(1, 10_000, "steps"),
-  leaseMs: whole(1_000, dayMs, "milliseconds"),
+  concurrency: number("concurrency"),
+  leaseMs: number("leaseMs"),
   /** Tries after the first; 0 for none. */
-  maxRetries: whole(0, 1_000, "retries"),
-  retryDelayMs: whole(0, dayMs, "milliseconds"),
-  maxDeliveries: whole(1, 10_000, "deliveries"),
-  drainMs: whole(0, dayMs, "milliseconds"),
-  requestTimeoutMs: whole(1, dayMs, "milliseconds"),
+  maxRetries: number("maxRetries"),
+  retryDelayMs: number("retryDelayMs"),
+  maxDeliveries: number("maxDeliveries"),
+  drainMs: number("drainMs"),
+  requestTimeoutMs: number("requestTimeoutMs"),
   mcpConfigPath: optionalText("a file"),
-  mcpTimeoutMs: whole(1, dayMs, "milliseconds"),
+  mcpTimeoutMs: number("mcpTimeoutMs"),
   /** Null for `artifacts` in the data folder. */
   artifactsPath: optionalText("a folder"),
   retrievalEndpoint: optionalUrl,
   defaultModel: text("a model's name"),
-  modelTimeoutMs: whole(1, dayMs, "milliseconds"),
+  modelTimeoutMs: number("modelTimeoutMs"),
   /** What `scripted/…` models answer: a JSON or YAML file. */
   modelScript: optionalText("a file"),
   anthropicApiKey: optionalText("a key"),
@@ -61,28 +121,25 @@ export const settingsShape = type({
   /** `auto`: for people on a terminal, else JSON. */
   logFormat: oneOf(["auto", "pretty", "json"]),
   /** Of `stateplane dev`; null for any free one. */
-  port: optionalWhole(0, 65_535, "a port"),
+  port: numberOrNull("port"),
   /** Of the control plane: whose runs and agents are listed. */
   projectId: text("a project's id"),
   inDoubt: oneOf(["ask", "fail"]),
   "bulkheads?": {
-    "+": "reject",
-    "llm?": place,
-    "tool?": place,
-    "retrieval?": place,
-    "sandbox?": place,
-    "approval?": place,
+    "llm?": number("bulkheads.llm"),
+    "tool?": number("bulkheads.tool"),
+    "retrieval?": number("bulkheads.retrieval"),
+    "sandbox?": number("bulkheads.sandbox"),
+    "approval?": number("bulkheads.approval"),
   },
   "deadlines?": {
-    "+": "reject",
-    "queueMs?": type(ms).or("null"),
-    "approvalMs?": ms,
-    "executingMs?": ms,
-    "totalMs?": type(ms).or("null"),
+    "queueMs?": numberOrNull("deadlines.queueMs"),
+    "approvalMs?": number("deadlines.approvalMs"),
+    "executingMs?": number("deadlines.executingMs"),
+    "totalMs?": numberOrNull("deadlines.totalMs"),
   },
   /** Which tools this worker may call at all; in place of the MCP file's own list. */
   "allowlist?": {
-    "+": "reject",
     "allowed?": "string[]",
     "approvalRequired?": "string[]",
     "denied?": "string[]",
@@ -91,7 +148,6 @@ export const settingsShape = type({
   /** The worker's own say before the control plane's. */
   "policy?": optionalFunction<NonNullable<RuntimeOptions["policy"]>>(),
   "handlers?": {
-    "+": "reject",
     "llm?": handler,
     "tool?": handler,
     "retrieval?": handler,

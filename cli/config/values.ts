@@ -20,20 +20,27 @@ const readText = (given: unknown) =>
 export const text = (expected: string) => value(expected, readText);
 export const optionalText = (expected: string) => optional(expected, readText);
 
-const readWhole = (least: number, most: number) => (given: unknown) => {
-  const number = typeof given === "string" && /^\d+$/.test(given.trim()) ? Number(given) : given;
-  return Number.isSafeInteger(number) && Number(number) >= least && Number(number) <= most
-    ? Number(number)
-    : undefined;
-};
+/** Both ends are allowed; `what` stands before them in the message. */
+export interface Bounds {
+  least: number;
+  most: number;
+  what: string;
+}
 
-/** A whole number within bounds; `unit` stands behind it in the message. */
-export function whole(least: number, most: number, unit: string) {
-  return value(`a whole number of ${unit}, ${least} to ${most}`, readWhole(least, most));
-}
-export function optionalWhole(least: number, most: number, unit: string) {
-  return optional(`a whole number of ${unit}, ${least} to ${most}`, readWhole(least, most));
-}
+const readWhole =
+  ({ least, most }: Bounds) =>
+  (given: unknown) => {
+    const number = typeof given === "string" && /^\d+$/.test(given.trim()) ? Number(given) : given;
+    return Number.isSafeInteger(number) && Number(number) >= least && Number(number) <= most
+      ? Number(number)
+      : undefined;
+  };
+
+const within = ({ least, most, what }: Bounds) => `${what} from ${least} to ${most}`;
+
+/** A whole number within its bounds. */
+export const whole = (bounds: Bounds) => value(within(bounds), readWhole(bounds));
+export const optionalWhole = (bounds: Bounds) => optional(within(bounds), readWhole(bounds));
 
 /** One of a few words, in any case; `aliases` are other words for the same. */
 export function oneOf<const W extends string>(
@@ -69,4 +76,27 @@ export function optionalFunction<F extends (...args: never[]) => unknown>() {
   return optional<F>("a function (from a .ts or .js file)", (given) =>
     typeof given === "function" ? (given as F) : undefined,
   );
+}
+
+/** The known word that was probably meant: at most a third of its letters away. Null for none. */
+export function nearest(word: string, known: readonly string[]): string | null {
+  const [best] = known
+    .map((candidate) => ({ candidate, far: distance(word.toLowerCase(), candidate.toLowerCase()) }))
+    .filter(({ candidate, far }) => far <= Math.ceil(candidate.length / 3))
+    .sort((a, b) => a.far - b.far);
+  return best?.candidate ?? null;
+}
+
+/** Letters to insert, leave out or change, the Levenshtein distance, row by row of its table. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, at) => at);
+  for (const [at, letter] of [...a].entries()) {
+    const next = [at + 1];
+    for (let to = 1; to <= b.length; to += 1) {
+      const change = (row[to - 1] ?? 0) + (letter === b[to - 1] ? 0 : 1);
+      next.push(Math.min(change, (row[to] ?? 0) + 1, (next[to - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
 }

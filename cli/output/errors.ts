@@ -1,6 +1,6 @@
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import { InvalidSetting, StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
-import { plain } from "./output.ts";
+import { plain } from "./plain.ts";
 
 /** The exit code of everything we know to expect; null for what nobody expected. */
 export function toCliError(error: unknown): CliError | null {

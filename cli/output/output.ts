@@ -1,4 +1,6 @@
 import { createColors } from "picocolors";
+import { plain, safeJson } from "./plain.ts";
+import { layOut } from "./table.ts";
 
 type Colors = ReturnType<typeof createColors>;
 
@@ -13,8 +15,10 @@ export interface Output {
   json(value: unknown): void;
   /** A value from outside as a person reads JSON. */
   document(value: unknown): void;
-  /** Headings and rows; cells come from outside and are made safe. */
+  /** Headings and rows, fitted to the terminal; cells come from outside and are made safe. */
   table(headings: readonly string[], rows: readonly (readonly string[])[]): void;
+  /** Names and values, a pair a line, fitted likewise. */
+  pairs(pairs: readonly (readonly [string, string])[]): void;
   /** For a person who waits; never part of the answer. */
   remark(text: string): void;
 }
@@ -31,8 +35,10 @@ export function createOutput(made: {
   remarks: Sink;
   isJson: boolean;
   env: Readonly<Record<string, string | undefined>>;
+  /** The width to fit tables to; null or left out to wrap nothing. */
+  columns?: number | null;
 }): Output {
-  const { out, remarks, isJson, env } = made;
+  const { out, remarks, isJson, env, columns = null } = made;
   const isPlain = Boolean(env["NO_COLOR"]) || env["TERM"] === "dumb" || isJson;
   const colors = createColors(out.isTTY === true && !isPlain);
   const line = (text: string) => void out.write(`${text}\n`);
@@ -45,51 +51,14 @@ export function createOutput(made: {
     table(headings, rows) {
       const safe = [headings, ...rows.map((row) => row.map(plain))];
       const bold = (cell: string, row: number) => (row === 0 ? colors.bold(cell) : cell);
-      table(safe, bold).forEach(line);
+      layOut(safe, columns, bold).forEach(line);
+    },
+    pairs(pairs) {
+      const dim = (cell: string, _row: number, column: number) =>
+        column === 0 ? colors.dim(cell) : cell;
+      const safe = pairs.map(([name, value]) => [name, plain(value)]);
+      layOut(safe, columns, dim).forEach(line);
     },
     remark: (text) => void remarks.write(`${plain(text)}\n`),
   };
-}
-
-/** Text from elsewhere as one line that can do nothing to a terminal: no control characters, no escapes. */
-export function plain(text: string): string {
-  return text.replaceAll(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]+/gu, " ");
-}
-
-/**
- * JSON that can do nothing to a terminal: the control characters that `JSON.stringify` leaves as they are, and
- * those that turn the direction of text, are written as escapes.
- */
-export function safeJson(value: unknown, indent?: number): string {
-  return JSON.stringify(value, null, indent).replaceAll(
-    /[\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
-}
-
-/**
- * Columns of one width, two spaces apart. The last column is as long as it is.
- *
- * @param paint for a cell, after its width is known
- */
-export function table(
-  rows: readonly (readonly string[])[],
-  paint: (cell: string, row: number, column: number) => string = (cell) => cell,
-): string[] {
-  const widths: number[] = [];
-  for (const row of rows) {
-    row.forEach((cell, column) => {
-      widths[column] = Math.max(widths[column] ?? 0, cell.length);
-    });
-  }
-  return rows.map((cells, row) =>
-    cells
-      .map((cell, column) => {
-        const isLast = column === cells.length - 1;
-        const padding = isLast ? "" : " ".repeat((widths[column] ?? 0) - cell.length);
-        return paint(cell, row, column) + padding;
-      })
-      .join("  ")
-      .trimEnd(),
-  );
 }

@@ -53,8 +53,9 @@ function expectTrouble(result: CliResult, code: number, text: string | RegExp) {
 describe.concurrent("trouble is one line and an exit code", () => {
   const worker = { REDIS_URL: "redis://127.0.0.1:1" };
   const cases: [string, string[], () => Parameters<typeof runCli>[1], number, RegExp][] = [
-    ["an unknown command", ["frob"], at, 2, /unknown command "frob"/],
-    ["an unknown flag", ["submit", "a", "--frob"], at, 2, /unknown flag --frob; it takes --task/],
+    ["an unknown command", ["frob"], at, 2, /unknown command 'frob'/],
+    ["a misspelt command", ["submitt"], at, 2, /did you mean submit\?/],
+    ["an unknown flag", ["submit", "a", "--frob"], at, 2, /submit: unknown option '--frob'/],
     ["no control plane", ["runs", "list"], () => ({ cwd: folder }), 2, /CONTROL_PLANE_URL is not/],
     [
       "no key",
@@ -163,7 +164,7 @@ describe.concurrent("what is shown", () => {
   it("help on standard output, exit 0", { timeout: 120_000 }, async () => {
     const { code, stdout, stderr } = await runCli(["submit", "--help"], at());
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    expect(stdout).toContain("For example:");
+    expect(stdout).toContain("Examples:");
   });
 
   it(

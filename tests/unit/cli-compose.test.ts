@@ -4,8 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { chooseStore } from "../../cli/compose/choose-store.ts";
 import { chooseTools } from "../../cli/compose/choose-tools.ts";
-import { Closing } from "../../cli/compose/start-worker.ts";
-import { runtimeOptions } from "../../cli/compose/runtime-options.ts";
+import { Closing, runtimeOptions } from "../../cli/compose/start-worker.ts";
 import { type ConfigRequest, loadConfig } from "../../cli/config/load-config.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 

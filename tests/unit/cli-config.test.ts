@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -10,6 +10,7 @@ import {
   maskSecret,
   maskUrl,
 } from "../../cli/config/load-config.ts";
+import { numbers, settingsShape } from "../../cli/config/settings.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -105,10 +106,11 @@ describe("where settings come from", () => {
   });
 
   it("takes paths as relative to where they were said", async () => {
-    write("elsewhere.yaml", "mcpConfigPath: mcp.json\n");
+    mkdirSync(join(folder, "elsewhere"));
+    write("elsewhere/own.yaml", "mcpConfigPath: mcp.json\n");
     const env = { FD_ARTIFACTS_PATH: "out" };
-    const { settings } = await load({ file: join(folder, "elsewhere.yaml"), env });
-    expect(settings.mcpConfigPath).toBe(join(folder, "mcp.json"));
+    const { settings } = await load({ file: join("elsewhere", "own.yaml"), env });
+    expect(settings.mcpConfigPath).toBe(join(folder, "elsewhere", "mcp.json"));
     expect(settings.artifactsPath).toBe(join(folder, "out"));
     expect(settings.dataDir).toBe(join(folder, ".stateplane"));
   });
@@ -125,7 +127,7 @@ describe("settings that can't be used", () => {
 
   it("are named with their key, their source and what was expected", async () => {
     expect(await problem({ flags: { concurrency: "0" } })).toBe(
-      "InvalidSetting: concurrency (from flag --concurrency): expected a whole number of steps, 1 to 10000",
+      "InvalidSetting: concurrency (from flag --concurrency): expected a whole number of steps from 1 to 10000",
     );
     expect(await problem({ env: { WORKER_LEASE_MS: "30s" } })).toContain(
       "leaseMs (from environment variable WORKER_LEASE_MS): expected a whole number",
@@ -136,12 +138,58 @@ describe("settings that can't be used", () => {
     );
   });
 
-  it("are refused with a list of the known ones when misspelt", async () => {
-    write("stateplane.config.json", '{"concurency": 3}');
-    expect(await problem({})).toContain("concurency (from ");
-    expect(await problem({})).toContain("expected a known setting: redisUrl, queuePrefix");
-    write("stateplane.config.json", '{"bulkheads": {"lmm": 3}}');
-    expect(await problem({})).toContain("bulkheads.lmm (from ");
+  it.each([
+    ['{"concurency": 3}', "concurency", "concurrency"],
+    ['{"bulkheads": {"lmm": 3}}', "bulkheads.lmm", "llm"],
+    ['{"deadlines": {"aprovalMs": 3}}', "deadlines.aprovalMs", "approvalMs"],
+    ['{"allowlist": {"deneid": ["x"]}}', "allowlist.deneid", "denied"],
+    ['{"handlers": {"sandbx": null}}', "handlers.sandbx", "sandbox"],
+    ['{"agents": {"a": {"modle": "x"}}}', "agents.a.modle", "model"],
+    [
+      '{"agents": {"a": {"budget": {"max_tool_cals": 1}}}}',
+      "agents.a.budget.max_tool_cals",
+      "max_tool_calls",
+    ],
+  ])("are refused when misspelt, with what was meant: %s", async (content, path, meant) => {
+    write("stateplane.config.json", content);
+    expect(await problem({})).toContain(`${path} (from `);
+    expect(await problem({})).toContain(`did you mean ${meant}?`);
+  });
+
+  it("are refused with the known ones when nothing is like them", async () => {
+    write("stateplane.config.json", '{"zzz": 3}');
+    expect(await problem({})).toContain("expected one of redisUrl, queuePrefix");
+  });
+
+  it("may be named as one likes where names are the user's: agents, and a model's own parameters", async () => {
+    write("stateplane.config.json", '{"agents": {"modle": {"modelParams": {"top_q": {"x": 1}}}}}');
+    expect(await problem({})).toBe("no error");
+  });
+
+  describe.each(Object.entries(numbers))("%s", (path, { least, most, what }) => {
+    const at = (value: unknown) => {
+      const keys = path.replace("*", "helper").split(".");
+      const nested = keys.reduceRight<unknown>((inner, key) => ({ [key]: inner }), value);
+      write("stateplane.config.json", JSON.stringify(nested));
+      return problem({});
+    };
+
+    it("takes both ends of its bounds, and nothing beyond them", async () => {
+      expect(await at(least)).toBe("no error");
+      expect(await at(most)).toBe("no error");
+      const expected = `expected ${what} from ${least} to ${most}`;
+      const beyond = [least - 1, most + 1, least + 0.5, "many", true, [], { a: 1 }];
+      for (const value of beyond) expect(await at(value)).toContain(expected);
+    });
+  });
+
+  it("have bounds wherever they are numbers", async () => {
+    const { settings } = await load();
+    const unbounded = Object.entries(settings).filter(
+      ([key, value]) => typeof value === "number" && !Object.hasOwn(numbers, key),
+    );
+    expect(unbounded).toEqual([]);
+    expect(settingsShape.expression).not.toMatch(/number(?! )/);
   });
 
   it("are never shown: they may be secrets", async () => {

@@ -1,4 +1,7 @@
 import { describe, expect, it } from "vitest";
+import fc from "fast-check";
+import stringWidth from "string-width";
+import { layOut } from "../../cli/output/table.ts";
 import { createOutput } from "../../cli/output/output.ts";
 import { failureError } from "../../cli/output/errors.ts";
 import { terminal, retryable } from "../../machines/contracts/domain/failure.ts";
@@ -21,6 +24,60 @@ describe("what is printed", () => {
       ],
     );
     expect(written.join("")).toBe("RUN     STATUS\nrun_1   completed\nrun_22  failed\n");
+  });
+
+  it("aligns characters of East Asian scripts, which take two columns each", () => {
+    const rows = [
+      ["名前", "STATUS"],
+      ["日本語", "ok"],
+      ["a", "failed"],
+    ];
+    expect(layOut(rows, null)).toEqual(["名前    STATUS", "日本語  ok", "a       failed"]);
+  });
+
+  it("wraps between words where the terminal is narrow, and never breaks an id", () => {
+    const id = "run_01JFVX0000000000000000000A";
+    const reason = "the tool is not on the worker's allowlist";
+    const wrapped = layOut(
+      [
+        ["ID", "REASON"],
+        [id, reason],
+      ],
+      60,
+    );
+    expect(wrapped[1]).toMatch(/^run_01JFVX0000000000000000000A {2}the tool/);
+    const listed = layOut(
+      [
+        ["RUN", "STEP", "WHY"],
+        [id, id, reason],
+      ],
+      60,
+    );
+    expect(listed).toEqual([`RUN   ${id}`, `STEP  ${id}`, `WHY   ${reason}`]);
+  });
+
+  it("fits the terminal and loses no word, whatever the cells hold", () => {
+    const cell = fc.oneof(
+      fc.string({ unit: fc.constantFrom("a", "b", " ", "日", "é", "👍", "_") }),
+      fc.constantFrom("run_01JFVX0000000000000000000A", "", "a b c d e f"),
+    );
+    const grid = fc.integer({ min: 1, max: 6 }).chain((width) =>
+      fc.array(fc.array(cell, { minLength: width, maxLength: width }), {
+        minLength: 2,
+        maxLength: 5,
+      }),
+    );
+    fc.assert(
+      fc.property(grid, fc.integer({ min: 60, max: 200 }), (rows, columns) => {
+        const headed = [(rows[0] ?? []).map((_, at) => `HEAD ${at}`), ...rows];
+        const lines = layOut(headed, columns);
+        for (const line of lines) expect(stringWidth(line)).toBeLessThanOrEqual(columns);
+        const letters = (texts: readonly string[]) =>
+          [...texts.join("").replaceAll(" ", "")].sort();
+        const shown = letters(lines);
+        for (const letter of new Set(letters(rows.flat()))) expect(shown).toContain(letter);
+      }),
+    );
   });
 
   it("has colours on a terminal only, and not where NO_COLOR or TERM forbid them", () => {

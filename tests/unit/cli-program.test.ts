@@ -1,11 +1,17 @@
 import { describe, expect, it } from "vitest";
-import { help } from "../../cli/help.ts";
+import fc from "fast-check";
+import stringWidth from "string-width";
 import { parseCommand } from "../../cli/program.ts";
-import { specs } from "../../cli/specs.ts";
+import { groups, specs } from "../../cli/specs.ts";
 
 const problem = (...argv: string[]) => {
   const parsed = parseCommand(argv);
   return parsed.kind === "usage" ? parsed.problem : `not a usage error: ${parsed.kind}`;
+};
+
+const help = (...argv: string[]) => {
+  const parsed = parseCommand(argv);
+  return parsed.kind === "help" ? parsed.text : `not help: ${parsed.kind}`;
 };
 
 describe("parsing a command line", () => {
@@ -38,43 +44,82 @@ describe("parsing a command line", () => {
     expect(parsed).toMatchObject({ kind: "run", invocation: { args: ["--odd-id"] } });
   });
 
-  it("answers help for the program, a group and a command, in every usual spelling", () => {
-    expect(parseCommand(["--help"])).toEqual({ kind: "help", of: null });
-    expect(parseCommand(["help", "runs", "get"])).toEqual({ kind: "help", of: "runs get" });
-    expect(parseCommand(["runs", "--help"])).toEqual({ kind: "help", of: "runs" });
-    expect(parseCommand(["runs", "get", "-h"])).toEqual({ kind: "help", of: "runs get" });
-    expect(parseCommand(["submit", "--help"])).toEqual({ kind: "help", of: "submit" });
-    expect(parseCommand(["--version"])).toEqual({ kind: "version" });
+  it("takes the flags of every command before its name, after it and at the end", () => {
+    const wanted = { command: "runs get", args: ["run_1"], isJson: true, configFile: "a.yaml" };
+    const places = [
+      ["--json", "--config", "a.yaml", "runs", "get", "run_1"],
+      ["runs", "--json", "get", "--config=a.yaml", "run_1"],
+      ["runs", "get", "run_1", "--json", "--config", "a.yaml"],
+    ];
+    for (const argv of places) {
+      expect(parseCommand(argv)).toMatchObject({ kind: "run", invocation: wanted });
+    }
   });
 
-  it("names what was wrong and what would have been right", () => {
+  it("answers help for the program, a group and a command, in every usual spelling", () => {
+    expect(help("--help")).toContain("Usage: stateplane [options] <command>");
+    expect(help("help")).toBe(help("--help"));
+    expect(help("help", "runs", "get")).toContain("Usage: stateplane runs get [options] <run>");
+    expect(help("runs", "--help")).toContain("cancel [options] <run>");
+    expect(help("runs", "get", "-h")).toBe(help("help", "runs", "get"));
+    expect(help("submit", "--help")).toContain("--task <text>");
+    for (const version of ["--version", "-v", "version"]) {
+      expect(parseCommand([version])).toEqual({ kind: "version" });
+    }
+  });
+
+  it("names what was wrong, and what would have been right", () => {
     expect(problem()).toBe("no command was given");
-    expect(problem("frob")).toContain('unknown command "frob": expected dev, worker, submit');
+    expect(problem("submitt")).toBe("unknown command 'submitt'; did you mean submit?");
+    expect(problem("help", "submitt")).toContain("did you mean submit?");
+    expect(problem("runs", "lst")).toBe("runs: unknown command 'lst'; did you mean list?");
     expect(problem("runs")).toBe("runs: expected list, get, watch or cancel");
-    expect(problem("agents", "frob")).toContain("expected agents list");
-    expect(problem("submit")).toBe("submit: AGENT is missing");
-    expect(problem("submit", "a", "b")).toContain('unexpected "b"');
-    expect(problem("submit", "a", "--frob")).toContain("unknown flag --frob; it takes --task");
-    expect(problem("submit", "a", "--task")).toBe("submit: --task needs a value: --task TEXT");
-    expect(problem("submit", "a", "--task", "--json")).toContain("--task needs a value");
-    expect(problem("submit", "a", "--watch=yes")).toBe("submit: --watch takes no value");
+    expect(problem("submit")).toBe("submit: missing required argument 'agent'");
+    expect(problem("submit", "a", "b")).toContain("Quote a text that has spaces.");
+    expect(problem("submit", "a", "--wach")).toBe(
+      "submit: unknown option '--wach'; did you mean --watch?",
+    );
+    expect(problem("submit", "a", "--task")).toContain("'--task <text>' argument missing");
+    expect(problem("submit", "a", "--watch=yes")).toContain("unknown option '--watch=yes'");
   });
 
   it("refuses a setting that the command would pass over in silence", () => {
     expect(problem("submit", "a", "--task", "t", "--concurrency", "3")).toContain(
-      "unknown flag --concurrency",
+      "unknown option '--concurrency'",
     );
   });
 
-  it("survives flags named after what every object has", () => {
-    expect(problem("config", "--constructor")).toContain("unknown flag --constructor");
-    expect(problem("toString")).toContain('unknown command "toString"');
+  it("survives flags and commands named after what every object has", () => {
+    expect(problem("config", "--constructor")).toContain("unknown option '--constructor'");
+    expect(problem("toString")).toContain("unknown command 'toString'");
+    expect(problem("help", "toString")).toContain("unknown command 'toString'");
   });
 
-  it("has help with an example for every command", () => {
-    for (const name of Object.keys(specs)) {
-      expect(help(name)).toMatch(/For example:\n {2}.*stateplane|For example:\n {2}REDIS_URL=/);
-      expect(help(null)).toContain(`stateplane ${name}`);
+  it("answers any words with a value, never by throwing", () => {
+    const word = fc.oneof(
+      fc.constantFrom(...Object.keys(specs).flatMap((name) => name.split(" "))),
+      fc.constantFrom("--", "-", "--json", "--help", "--config", "-v", "help", "--task", "=", ""),
+      fc.string(),
+    );
+    fc.assert(
+      fc.property(fc.array(word, { maxLength: 6 }), (argv) => {
+        expect(["run", "help", "version", "usage"]).toContain(parseCommand(argv).kind);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it.each([60, 80, 140])("has help for every command that fits %i columns", (columns) => {
+    const all = [[], ...Object.keys(groups).map((name) => [name])].concat(
+      Object.keys(specs).map((name) => name.split(" ")),
+    );
+    for (const words of all) {
+      const parsed = parseCommand([...words, "--help"], columns);
+      if (parsed.kind !== "help") throw new Error(`${words.join(" ")}: ${parsed.kind}`);
+      const wide = parsed.text.split("\n").filter((line) => stringWidth(line) > columns);
+      expect(wide).toEqual([]);
+      const isCommand = words.length > 0 && Object.hasOwn(specs, words.join(" "));
+      if (isCommand) expect(parsed.text).toMatch(/\nExamples:\n {2}.*(?:stateplane|REDIS_URL)/);
     }
   });
 });
