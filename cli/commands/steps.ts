@@ -37,7 +37,6 @@ function show(record: StepRecord, output: Output): void {
     ["states", record.stateHistory.join(" ▶ ") || "none yet"],
     ["state", stateOf(record.snapshot)],
     ["wakes", record.wakeAt === null ? "never by itself" : iso(record.wakeAt)],
-    ["effects", String(effectRows(record.journal).length)],
   ]);
   const rows = effectRows(record.journal);
   if (rows.length > 0) {
@@ -57,6 +56,10 @@ function effectRows(journal: readonly unknown[]): string[][] {
     const entry = journalEntryShape(line);
     if (entry instanceof type.errors) {
       rows.set(`(entry ${rows.size + 1} can't be read)`, { begun: "", completed: "" });
+      continue;
+    }
+    if (entry.event === "abandoned") {
+      rows.set(`(attempt abandoned: ${entry.message})`, { begun: iso(entry.at), completed: "" });
       continue;
     }
     const row = rows.get(entry.effect) ?? { begun: "", completed: "no" };
