@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import stringWidth from "string-width";
 import { layOut } from "../../cli/output/table.ts";
 import { createOutput } from "../../cli/output/output.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import stringWidth from "string-width";
 import { parseCommand } from "../../cli/program.ts";
 import { groups, specs } from "../../cli/specs.ts";
