@@ -75,6 +75,16 @@ export const requirements: readonly Requirement[] = [
   },
   { id: "number.exact", promise: "a number that a double cannot hold is refused, never rounded" },
   { id: "json.door", promise: "JSON from outside is read whole, or refused with what is wrong" },
+  // What answers.
+  { id: "answer.report", promise: "a report is accepted by the step's own view alone" },
+  { id: "answer.plain", promise: "what can't be read is passing trouble, to every call" },
+  { id: "answer.forbidden", promise: "a 403 on a run is not a refused key" },
+  { id: "health.memory", promise: "what was advertised is never forgotten downwards" },
+  { id: "health.unknown", promise: "what a control plane can do is read from its own words only" },
+  { id: "http.ids", promise: "an id that is none is refused before anything is sent" },
+  { id: "http.pool", promise: "a call that can't be sent takes no connection with it" },
+  { id: "http.bound", promise: "an answer, and an event, has a bound" },
+  { id: "trace.check-tool", promise: "a check of a tool carries the trace it belongs to" },
   // Policy and people.
   { id: "policy.closed", promise: "policy that can't answer plainly never allows" },
   { id: "policy.deny-default", promise: "a tool that no list names is denied" },
