@@ -6,7 +6,7 @@ export class Crew {
   readonly alive = new Map<number, Worker>();
   readonly #stage: Stage;
   readonly #lives = new Map<number, number>();
-  /** Homes of all lives, to be closed at the end. */
+  /** The stores of all that ever ran, to be closed at the end. */
   readonly #backends: Worker["backend"][] = [];
 
   constructor(stage: Stage) {
@@ -33,7 +33,7 @@ export class Crew {
     const worker = this.alive.get(fault.worker);
     if (worker === undefined || !worker.gate.isOpen) return;
     if (fault.kind === "drain") this.#drain(worker, fault);
-    else if (fault.on !== null) this.#stage.weather.arm(fault);
+    else if (fault.on !== null) this.#stage.faults.arm(fault);
     else this.#fell(worker, fault);
   }
 
@@ -49,24 +49,26 @@ export class Crew {
 
   #strike(worker: Worker, call: string, side: Strike["side"]): void {
     if (!worker.gate.isOpen) return;
-    const fault = this.#stage.weather.strike(worker.slot, call, side);
+    const fault = this.#stage.faults.strike(worker.slot, call, side);
     if (fault !== undefined) this.#fell(worker, fault, ` ${side} ${call}`);
   }
 
   #fell(worker: Worker, fault: Extract<FaultPlan, { kind: "crash" | "pause" }>, when = ""): void {
-    const { world, weather, plan } = this.#stage;
+    const { world, faults, plan, witness } = this.#stage;
+    witness.disturb(worker.name, world.elapsed, fault.kind);
     if (fault.kind === "pause") {
-      weather.count(fault.forMs > plan.leaseMs ? "pause-past-lease" : "pause");
+      faults.count(fault.forMs > plan.leaseMs ? "pause-past-lease" : "pause");
       world.note(worker.name, `pauses for ${fault.forMs} ms${when}`);
       worker.gate.pause();
       world.schedule(fault.forMs, () => {
         if (worker.gate.isOpen || worker.gate.isShut) return;
         world.note(worker.name, "goes on");
+        witness.disturb(worker.name, world.elapsed, "went on");
         worker.gate.resume();
       });
       return;
     }
-    weather.count("crash");
+    faults.count("crash");
     world.note(worker.name, `crashes${when}`);
     worker.gate.shut();
     this.alive.delete(worker.slot);
@@ -76,8 +78,9 @@ export class Crew {
   }
 
   #drain(worker: Worker, fault: Extract<FaultPlan, { kind: "drain" }>): void {
-    const { world, weather } = this.#stage;
-    weather.count("drain");
+    const { world, faults, witness } = this.#stage;
+    witness.disturb(worker.name, world.elapsed, "drain");
+    faults.count("drain");
     world.note(worker.name, `drains within ${fault.graceMs} ms`);
     worker.drainsBy = world.elapsed + fault.graceMs;
     void worker.runtime.drain(fault.graceMs).then(async () => {

@@ -1,11 +1,13 @@
 import { type Job, toEnvelope, type StepType } from "../../machines/contracts/domain/job.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import { firstToolbox } from "./neighbours.ts";
 import type { StepKind, StepPlan } from "./plan.ts";
 
 const types: Record<StepKind, StepType> = {
   pay: "tool",
   put: "tool",
   look: "tool",
+  stray: "tool",
   model: "llm",
   loop: "llm",
   sandbox: "sandbox",
@@ -16,12 +18,18 @@ const types: Record<StepKind, StepType> = {
 };
 
 /** What a tool or a loop step is given: `ref` says whose effect it is. */
-function inputOf({ kind, stepId }: StepPlan): JsonObject {
+function inputOf({ kind, stepId, spelling }: StepPlan): JsonObject {
+  const tool = (name: string) => ({
+    tool_name: spelling === "full" ? `${firstToolbox.server}.${name}` : name,
+    tool_input: { ref: stepId },
+  });
   switch (kind) {
     case "pay":
     case "put":
     case "look":
-      return { tool_name: kind, tool_input: { ref: stepId } };
+      return tool(kind);
+    case "stray":
+      return tool("vault.look");
     case "model":
     case "loop":
       return { prompt: stepId, loop: kind === "loop" };
@@ -35,7 +43,11 @@ function inputOf({ kind, stepId }: StepPlan): JsonObject {
 }
 
 /** The stream fields of a planned step's job. */
-export function fieldsOf(step: StepPlan, createdAt: number): Record<string, string> {
+export function fieldsOf(
+  step: StepPlan,
+  createdAt: number,
+  isHuman: boolean,
+): Record<string, string> {
   if (step.kind === "nameless") return { data: "neither JSON nor a name" };
   const job: Job = {
     runId: step.runId,
@@ -49,5 +61,9 @@ export function fieldsOf(step: StepPlan, createdAt: number): Record<string, stri
     spanId: null,
     createdAt,
   };
-  return { data: toEnvelope(job) };
+  const envelope = toEnvelope(job);
+  // FerrumDeck's own word for an approval step, in which it puts an approved one back.
+  return {
+    data: isHuman ? envelope.replace('"step_type":"approval"', '"step_type":"human"') : envelope,
+  };
 }

@@ -4,6 +4,9 @@ import type { Gate } from "./gate.ts";
 import type { Strike } from "./plan.ts";
 import type { World } from "./world.ts";
 
+/** What a neighbour throws where it should have answered a value. */
+export const plantedError = "a neighbour threw this";
+
 /** Calls that are made all the time and tell nothing. */
 const idle =
   /^(queue\.(read|claimStale|renew|stats)|store\.(wakeDue|find)|plane\.(run|ping|extensions))$/;
@@ -20,6 +23,9 @@ export class Link {
   askedAt = 0;
   readonly #seed: number;
   readonly #onCall: (call: string, side: Strike["side"]) => void;
+  readonly #throws: (call: string) => boolean;
+  /** How far this machine's wall clock is from everybody's. */
+  readonly #clockAhead: number;
   #draws = 0;
 
   constructor(made: {
@@ -27,13 +33,17 @@ export class Link {
     seed: number;
     world: World;
     gate: Gate;
+    clockAhead: number;
     onCall: (call: string, side: Strike["side"]) => void;
+    throws: (call: string) => boolean;
   }) {
     this.name = made.name;
     this.world = made.world;
     this.gate = made.gate;
     this.#seed = made.seed;
     this.#onCall = made.onCall;
+    this.#throws = made.throws;
+    this.#clockAhead = made.clockAhead;
   }
 
   /** The next number of this worker's own, for latencies and for its dice. */
@@ -43,6 +53,11 @@ export class Link {
   }
 
   clock(): Clock {
+    return { ...this.storeClock(), now: () => this.world.now() + this.#clockAhead };
+  }
+
+  /** The store's own time, which is the same for all; waits still end with this process. */
+  storeClock(): Clock {
     return {
       now: () => this.world.now(),
       monotonic: () => this.world.elapsed,
@@ -58,8 +73,14 @@ export class Link {
         const value: unknown = Reflect.get(target, method);
         if (typeof value !== "function" || typeof method !== "string") return value;
         const call = `${neighbour}.${method}`;
-        return (...args: unknown[]) =>
-          this.#cross(call, args, () => value.apply(target, args) as Promise<unknown>);
+        return (...args: unknown[]) => {
+          if (!this.#throws(call)) {
+            return this.#cross(call, args, () => value.apply(target, args) as Promise<unknown>);
+          }
+          // Some throw at once, others reject.
+          if (this.draw() < 0.5) throw new Error(plantedError);
+          return this.#cross(call, args, () => Promise.reject(new Error(plantedError)));
+        };
       },
     });
   }

@@ -3,8 +3,6 @@ import { llmHandler } from "../../actors/handlers/llm.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
 
-const payTool = { server: "simulated", name: "pay", digest: "of pay" };
-
 /**
  * A user's own handler, as an agent loop would be: a model is asked, then an unsafe tool is called that needs a
  * grant of its own, then the model is asked again. Steps that are no loops get the product's handler.
@@ -15,22 +13,25 @@ export function loopHandler({
 }: Pick<RuntimePorts, "models" | "tools">): StepHandler {
   const plain = llmHandler({ models }, "simulated");
   return async (scope) => {
-    const { job, effect, permission } = scope;
+    const { job, signal, effect, permission } = scope;
     if (job.input["loop"] !== true) return plain(scope);
     const ask = (turn: number) =>
       effect<JsonObject>({
         name: "model",
         input: { turn },
         repeat: "safe",
-        run: async (signal, idempotencyKey) => {
+        run: async (inner, idempotencyKey) => {
           const request = { model: "simulated", messages: [], maxTokens: 1, idempotencyKey };
-          const reply = await models.complete(request, signal);
+          const reply = await models.complete(request, inner);
           return reply.ok ? { ok: true, value: { said: reply.value.content } } : reply;
         },
       });
     const first = await ask(1);
     if (!first.ok) return first.result;
     const input = { ref: job.stepId };
+    const described = await tools.describe("pay", signal);
+    if (!described.ok) return { kind: "failed", failure: described.failure };
+    const tool = described.value;
     const permitted = permission({ kind: "tool", name: "pay", input });
     if (!permitted.allowed) return permitted.result;
     const paid = await effect<Json>({
@@ -38,8 +39,8 @@ export function loopHandler({
       input,
       repeat: "unsafe",
       ...(permitted.grant === null ? {} : { grant: permitted.grant }),
-      run: async (signal) => {
-        const called = await tools.call(payTool, input, signal);
+      run: async (inner) => {
+        const called = await tools.call(tool, input, inner);
         return called.ok ? { ok: true, value: called.value.content } : called;
       },
     });

@@ -5,32 +5,40 @@ import {
   ok,
   type Outcome,
 } from "../../machines/contracts/domain/failure.ts";
-import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
 import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
 import type { Retriever } from "../../machines/contracts/ports/retriever.ts";
 import type { Sandbox } from "../../machines/contracts/ports/sandbox.ts";
-import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
+import type { ToolDescription, ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import type { Link } from "./link.ts";
 import type { StepPlan } from "./plan.ts";
-import type { Weather } from "./weather.ts";
-import type { Witness } from "./witness.ts";
+import type { ActiveFaults } from "./faults.ts";
+import type { EffectCall, Witness } from "./witness.ts";
 
 export interface Surroundings {
   link: Link;
-  weather: Weather;
+  faults: ActiveFaults;
   witness: Witness;
   steps: ReadonlyMap<string, StepPlan>;
   /** Calls so far by step and effect, over all workers. */
   calls: Map<string, number>;
+  /** The tools as they are now, the same for all workers. */
+  tools: Toolbox;
   /** False once faults have stopped: then every call is answered. */
   isFaulty: () => boolean;
 }
 
-const toolNames = ["pay", "put", "look"] as const;
+/** Where the tools are, and which arguments they take: both change when a person changes a server. */
+export interface Toolbox {
+  server: string;
+  schema: number;
+}
+
+export const firstToolbox: Toolbox = { server: "io.bank", schema: 1 };
+export const toolNames = ["pay", "put", "look", "vault.look"] as const;
 
 /** Does one effect as the plan says, and writes it down at the moment it was asked for. */
 function act<T>(
-  { link, weather, witness, steps, calls, isFaulty }: Surroundings,
+  { link, faults, witness, steps, calls, isFaulty, tools }: Surroundings,
   call: {
     stepId: string;
     name: string;
@@ -38,7 +46,7 @@ function act<T>(
     isUnsafe: boolean;
     signal: AbortSignal;
   },
-  value: T,
+  make: (token: string) => T,
 ): Promise<Outcome<T>> {
   const { stepId, name, key, isUnsafe, signal } = call;
   const step = steps.get(stepId);
@@ -46,9 +54,10 @@ function act<T>(
   calls.set(`${stepId} ${name}`, nth + 1);
   const planned = isFaulty() ? step?.calls[nth] : undefined;
   const { how, takesMs } = planned ?? { how: "ok" as const, takesMs: 20 };
-  if (how !== "ok") weather.count(`${name === "model" ? "model" : "tool"}-${how}`);
-  if (takesMs >= 1_000) weather.count("slow-call");
-  witness.effects.push({
+  if (how !== "ok") faults.count(`${name === "model" ? "model" : "tool"}-${how}`);
+  if (takesMs >= 1_000) faults.count("slow-call");
+  const token = `${name}-${nth + 1}-of-${stepId}`;
+  const made: EffectCall = {
     stepId,
     kind: step?.kind ?? "nameless",
     name,
@@ -56,13 +65,25 @@ function act<T>(
     at: link.world.elapsed,
     isUnsafe,
     mayHaveRun: how !== "unavailable",
+    how,
+    token,
+    answeredAt: null,
     askedAt: link.askedAt,
     isStale: witness.isStale(stepId, link.name, link.askedAt),
     key,
-  });
+    tools: { ...tools },
+  };
+  witness.effects.push(made);
   const { promise, resolve } = Promise.withResolvers<Outcome<T>>();
-  link.world.schedule(takesMs, () => resolve(come(how, isUnsafe, value)));
-  signal.addEventListener("abort", () => resolve(fail(terminal("cancelled", "given up"))));
+  let isAborted = false;
+  link.world.schedule(takesMs, () => {
+    if (!isAborted && link.gate.isOpen) made.answeredAt = link.world.elapsed;
+    resolve(come(how, isUnsafe, make(token)));
+  });
+  signal.addEventListener("abort", () => {
+    isAborted = true;
+    resolve(fail(terminal("cancelled", "given up")));
+  });
   return promise;
 }
 
@@ -81,24 +102,42 @@ function come<T>(how: StepPlan["calls"][number]["how"], isUnsafe: boolean, value
   }
 }
 
+/** A text of the length that the step's results have, which begins with what tells it from every other. */
+function textOf({ steps }: Surroundings, stepId: string, token: string): string {
+  return token.padEnd(steps.get(stepId)?.length ?? 0, ".");
+}
+
 export function simulatedTools(around: Surroundings): ToolHost {
-  const describe = (name: string) => ({
+  const { tools } = around;
+  const find = (name: string) =>
+    toolNames.find((tool) => name === tool || name === `${tools.server}.${tool}`);
+  const describe = (name: string): ToolDescription => ({
     name,
-    server: "simulated",
     address: name,
-    digest: `of ${name}`,
+    server: tools.server,
+    digest: `${name} ${tools.schema}`,
     description: "",
-    inputSchema: {},
+    inputSchema: { type: "object", $comment: `version ${tools.schema}` },
     outputSchema: null,
-    readOnly: name === "look",
+    readOnly: name.endsWith("look"),
     safeToRepeat: name !== "pay",
   });
+  const unknown = (name: string) => fail(terminal("not_found", `no server has ${name}`));
   return {
     list: async () => ok(toolNames.map(describe)),
-    describe: async (name) => ok(describe(name)),
-    async call({ name }, input, signal) {
-      const call = { stepId: String(input["ref"]), name, key: null, isUnsafe: name === "pay" };
-      return act(around, { ...call, signal }, { server: "simulated", content: { done: name } });
+    async describe(name) {
+      const found = find(name);
+      return found === undefined ? unknown(name) : ok(describe(found));
+    },
+    async call(target, input, signal) {
+      const { name, server } = target;
+      if (find(name) === undefined || server !== tools.server) return unknown(`${server}.${name}`);
+      if (target.digest !== describe(name).digest) {
+        return fail(terminal("policy_denied", `${name} has another schema by now`));
+      }
+      const stepId = String(input["ref"]);
+      const call = { stepId, name, key: null, isUnsafe: name === "pay", signal };
+      return act(around, call, (token) => ({ server, content: textOf(around, stepId, token) }));
     },
     close: async () => {},
   };
@@ -109,9 +148,15 @@ export function simulatedModels(around: Surroundings): ModelProvider {
     async complete({ model, idempotencyKey: key }, signal) {
       const stepId = key.split("/")[1] ?? "";
       const usage = { inputTokens: 10, outputTokens: 10 };
-      const reply = { provider: "simulated", model, content: "yes", toolCalls: [], usage };
       const call = { stepId, name: "model", key, isUnsafe: false, signal };
-      return act(around, call, { ...reply, finishReason: "stop" as const });
+      return act(around, call, (token) => ({
+        provider: "simulated",
+        model,
+        content: textOf(around, stepId, token),
+        toolCalls: [],
+        usage,
+        finishReason: "stop" as const,
+      }));
     },
   };
 }
@@ -120,9 +165,9 @@ export function simulatedSandbox(around: Surroundings): Sandbox {
   return {
     driver: "simulated",
     async run({ code: stepId }, signal) {
-      const run = { exitCode: 0, timedOut: false, stdout: "", stderr: "", truncated: false };
+      const run = { exitCode: 0, timedOut: false, stderr: "", truncated: false, durationMs: 1 };
       const call = { stepId, name: "sandbox", key: null, isUnsafe: false, signal };
-      return act(around, call, { ...run, durationMs: 1 });
+      return act(around, call, (stdout) => ({ ...run, stdout }));
     },
   };
 }
@@ -131,16 +176,7 @@ export function simulatedRetriever(around: Surroundings): Retriever {
   return {
     async retrieve({ query: stepId }, signal) {
       const call = { stepId, name: "retrieve", key: null, isUnsafe: false, signal };
-      return act(around, call, { documents: [], totalFound: 0 });
+      return act(around, call, () => ({ documents: [], totalFound: 0 }));
     },
   };
 }
-
-/** No result of a simulated step is large enough to need one. */
-export const noArtifacts: ArtifactStore = {
-  check: async () => ok(null),
-  put: async () => fail(terminal("internal", "no artifacts here")),
-  get: async () => fail(terminal("not_found", "no artifacts here")),
-  list: async () => [],
-  delete: async () => false,
-};

@@ -12,6 +12,8 @@ export type StepKind =
   | "pay"
   | "put"
   | "look"
+  /** A tool whose own name ends as an allowed tool's does: no list allows it. */
+  | "stray"
   | "model"
   | "sandbox"
   | "retrieval"
@@ -30,6 +32,12 @@ export interface StepPlan {
   at: number;
   /** What the control plane's policy says of its tool. */
   verdict: "allow" | "ask" | "deny";
+  /** From when on the control plane's policy denies it; null for never. */
+  deniedAt: number | null;
+  /** Whether the job names its tool alone, or with its server before it. */
+  spelling: "bare" | "full";
+  /** How long its results are, in characters: some need the artifacts. */
+  length: number;
   calls: CallPlan[];
   person: PersonPlan;
   /** What is answered when asked whether an effect in doubt may run again. */
@@ -58,14 +66,30 @@ export const strikable = [
   "tools.call",
   "models.complete",
 ] as const;
+/** The control plane's calls, as requests are told apart on their way to it. */
 export const planeCalls = [
   "report",
   "checkTool",
   "requestApproval",
   "findApproval",
   "run",
+  "steps",
+  "approvals",
+  "health",
 ] as const;
 export type PlaneCall = (typeof planeCalls)[number];
+
+/** Calls whose neighbour can throw where it should answer a value. */
+export const throwing = [
+  "plane.report",
+  "plane.run",
+  "plane.checkTool",
+  "plane.requestApproval",
+  "plane.extensions",
+  "tools.call",
+  "models.complete",
+  "artifacts.put",
+] as const;
 
 /** At the worker's first such call: before it is made, or when it was made and is not yet answered. */
 export interface Strike {
@@ -73,25 +97,66 @@ export interface Strike {
   side: "before" | "after";
 }
 
+/** How something that is not the control plane answers in its place. */
+export const misanswers = [
+  "200 page",
+  "200 other JSON",
+  "204 empty",
+  "302 elsewhere",
+  "400 page",
+  "404 page",
+  "404 plain",
+  "502 page",
+] as const;
+export type Misanswer = (typeof misanswers)[number];
+
 /** Everything that goes wrong from outside, each with the moment it begins or is armed. */
 export type FaultPlan = { at: number } & (
   | { kind: "crash"; worker: number; on: Strike | null; backAfterMs: number }
   | { kind: "pause"; worker: number; on: Strike | null; forMs: number }
   | { kind: "drain"; worker: number; graceMs: number; backAfterMs: number }
   | { kind: "control-plane-away"; forMs: number }
+  /** Every call is refused for want of a valid key. */
+  | { kind: "key-refused"; forMs: number }
+  /** Something else answers every call for a while, or one call; `reached`: the control plane had it first. */
+  | { kind: "proxy-answers"; forMs: number; how: Misanswer }
+  | { kind: "misanswered"; call: PlaneCall; how: Misanswer; reached: boolean }
+  | { kind: "health-slow"; forMs: number; byMs: number }
+  /** The control plane refuses this step's completed results. */
+  | { kind: "result-refused"; stepId: string }
   | { kind: "store-away"; worker: number | null; forMs: number }
+  /** Nothing can be added; what is there can be read, renewed and removed. */
+  | { kind: "store-full"; forMs: number }
+  | { kind: "store-read-only"; worker: number | null; forMs: number }
+  /** It refuses our password. */
+  | { kind: "store-refusing"; worker: number | null; forMs: number }
   | { kind: "store-answer-lost"; worker: number }
+  /** What is kept of this step can't be read or written, whatever is tried. */
+  | { kind: "record-unusable"; stepId: string }
+  | { kind: "entry-vanished"; stepId: string }
+  /** The store goes back to what it was so long before. */
+  | { kind: "writes-lost"; byMs: number }
+  | { kind: "artifacts-refusing"; trouble: "passing" | "ours"; forMs: number }
   | { kind: "request-lost" | "answer-lost"; call: PlaneCall }
   | { kind: "request-late" | "answer-late"; call: PlaneCall; byMs: number }
   | { kind: "throttled"; call: PlaneCall; retryAfterMs: number }
+  | { kind: "neighbour-throws"; call: (typeof throwing)[number] }
   | { kind: "duplicate"; stepId: string }
   | { kind: "cancel"; runId: string }
+  /** The run of a step is cancelled once the step was asked about, or right after a person's yes. */
+  | { kind: "cancel-parked"; stepId: string; after: "asked" | "approved"; byMs: number }
+  /** Tools move to another server, or change their arguments. */
+  | { kind: "tools-changed"; what: "server" | "schema" }
+  /** A person puts every dead letter back on the stream. */
+  | { kind: "letters-retried" }
   | { kind: "clock-jump"; byMs: number }
 );
 
 /** One random history, as data: what a seed draws, and what shrinking takes apart. */
 export interface Plan {
   seed: number;
+  /** Whose rules the control plane follows: ours, or FerrumDeck's, which guards and advertises nothing. */
+  rules: "embedded" | "ferrumdeck";
   workers: number;
   capacity: number;
   leaseMs: number;
@@ -102,6 +167,12 @@ export interface Plan {
   events: boolean;
   /** Whether a process that goes on after a pause sees its timers before its answers. */
   timersFirst: boolean;
+  /** How far each worker's wall clock is from the control plane's, milliseconds. */
+  clocks: number[];
+  /** Workers that start from then on deny a tool, which their list names alone or with its server. */
+  denied: { tool: "pay" | "put"; from: number; spelling: "bare" | "full" } | null;
+  /** What the worker's own policy function answers about `put`; null where there is none. */
+  ownPolicy: "unknown word" | "throws" | null;
   steps: StepPlan[];
   faults: FaultPlan[];
   /** When faults stop and everything comes back. */

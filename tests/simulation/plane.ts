@@ -1,15 +1,5 @@
-import {
-  type Failure,
-  terminal,
-  fail,
-  ok,
-  type Outcome,
-} from "../../machines/contracts/domain/failure.ts";
-import { type Ask, type Verdict, verdict } from "../../machines/contracts/domain/action.ts";
-import type { Reception, Report } from "../../machines/contracts/ports/control-plane.ts";
-import type { StepKey } from "../../machines/contracts/domain/record.ts";
-import type { StepStatus } from "../../machines/contracts/domain/status.ts";
-import type { ApprovalView, RunView, StepView } from "../../machines/contracts/wire/views.ts";
+import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
+import { isRunEnded, readRunStatus } from "../../machines/contracts/domain/status.ts";
 import type { Plan, StepPlan } from "./plan.ts";
 import type { World } from "./world.ts";
 
@@ -17,10 +7,13 @@ export interface PlaneApproval {
   id: string;
   stepId: string;
   runId: string;
-  ask: Ask;
-  status: ApprovalView["status"];
+  /** What a person was shown. FerrumDeck is told only the kind and the name. */
+  action: { kind: string; name: string; input?: JsonObject; [more: string]: Json | undefined };
+  digest: string;
+  status: "pending" | "approved" | "rejected" | "expired";
+  /** History time. */
   askedAt: number;
-  /** Wall time; null for never. */
+  /** Epoch milliseconds of the control plane's clock; null for never. */
   expiresAt: number | null;
   /** History time of the answer. */
   answeredAt: number | null;
@@ -28,33 +21,65 @@ export interface PlaneApproval {
 
 interface PlaneStep {
   plan: StepPlan;
-  status: StepStatus;
+  status: "pending" | "running" | "waiting_approval" | "completed" | "failed";
   fence: number;
   keys: Map<string, string>;
   /** Terminal reports taken. More than one is a broken promise, which this plane does not prevent. */
   taken: number;
+  /** The text of every report taken. */
+  results: string[];
+  /** History times at which it was put on the stream, and last heard of. */
+  enqueuedAt: number;
+  heardAt: number;
 }
 
+interface PlaneRun {
+  status: string;
+  /** What it was when it first ended, and when. */
+  ended: { as: string; at: number } | null;
+  /** Every other status that it took after its end. */
+  changes: string[];
+}
+
+export type PlaneAnswer = { ok: unknown; repeated?: boolean } | { status: number; code: string };
+
+/** What the world outside does to the control plane. */
+interface Hooks {
+  /** Puts the step's job on the stream; `isHuman`: as FerrumDeck spells an approved step. */
+  enqueue: (step: StepPlan, isHuman: boolean) => void;
+  asked: (step: StepPlan) => void;
+  approved: (step: StepPlan) => void;
+  isResultRefused: (stepId: string) => boolean;
+}
+
+/** How long the embedded control plane waits for a word of what it enqueued. */
+const redriveMs = 60_000;
+
 /**
- * A control plane in memory that behaves as the embedded one does, but for one thing: it recognises a report by
- * its idempotency key alone, so that a second one under another key shows.
+ * A control plane in memory. By our rules it behaves as the embedded one does, but for one thing: it recognises
+ * a report by its idempotency key alone, so that a second one under another key shows. By FerrumDeck's it
+ * advertises nothing, guards nothing, and keeps quiet about a rejection or an expiry.
  */
 export class Plane {
   readonly steps = new Map<string, PlaneStep>();
+  readonly runs = new Map<string, PlaneRun>();
   readonly approvals: PlaneApproval[] = [];
-  readonly cancelled = new Set<string>();
+  /** Runs that a person cancelled, with when (history time). */
+  readonly cancelled = new Map<string, number>();
   /** Answers that people will give, and jobs that are on their way to the stream. */
   underWay = 0;
   /** Steps whose tool policy allowed. */
   readonly allowed = new Set<string>();
-  /** Told of every run that ended. */
+  /** Told of every run that was cancelled. */
   readonly listeners = new Set<(runId: string, status: string) => void>();
+  readonly #plan: Plan;
   readonly #world: World;
-  readonly #enqueue: (step: StepPlan) => void;
+  readonly #hooks: Hooks;
 
-  constructor(plan: Plan, world: World, enqueue: (step: StepPlan) => void) {
+  constructor(plan: Plan, world: World, hooks: Hooks) {
+    this.#plan = plan;
     this.#world = world;
-    this.#enqueue = (step) => this.#later(5, () => enqueue(step));
+    this.#hooks = hooks;
     for (const step of plan.steps) {
       const made: PlaneStep = {
         plan: step,
@@ -62,97 +87,167 @@ export class Plane {
         fence: 0,
         keys: new Map(),
         taken: 0,
+        results: [],
+        enqueuedAt: 0,
+        heardAt: -1,
       };
       this.steps.set(step.stepId, made);
+      this.runs.set(step.runId, { status: "queued", ended: null, changes: [] });
     }
+    if (this.#isOurs) this.#world.schedule(redriveMs, () => this.#redrive());
   }
 
-  checkTool(runId: string, stepId: string): Outcome<Verdict> {
-    if (this.cancelled.has(runId)) return ok(verdict.deny("the run has ended"));
-    const kind = this.steps.get(stepId)?.plan.verdict ?? "deny";
-    if (kind === "allow") this.allowed.add(stepId);
-    return ok(verdict[kind](`the plan says ${kind}`));
+  get #isOurs(): boolean {
+    return this.#plan.rules === "embedded";
   }
 
-  report(report: Report): Outcome<Reception> {
-    const step = this.steps.get(report.stepId);
-    if (step === undefined) return fail(terminal("not_found", "no such step"));
-    const body = JSON.stringify(report.body);
-    const known = step.keys.get(report.idempotencyKey);
-    if (known !== undefined) return ok(known === body ? "repeated" : "ended");
-    if (this.cancelled.has(report.runId)) return ok("ended");
-    if (report.fence < step.fence) return fail(fenced(report, step.fence));
-    step.fence = report.fence;
-    const { status } = report.body;
+  /** Puts a step's job on the stream for the first time. */
+  publish(step: StepPlan): void {
+    const known = this.steps.get(step.stepId);
+    if (known !== undefined) known.enqueuedAt = this.#world.elapsed;
+    this.#hooks.enqueue(step, false);
+  }
+
+  hasEnded(runId: string): boolean {
+    return this.runs.get(runId)?.ended != null;
+  }
+
+  health(): JsonObject {
+    if (!this.#isOurs) return { status: "healthy", version: "0.1.0" };
+    const events = this.#plan.events ? ["events"] : [];
+    const extensions = ["idempotent-results", "approvals", ...events];
+    return { status: "healthy", version: "0.1.0", extensions };
+  }
+
+  checkTool(runId: string, { tool_input }: JsonObject): PlaneAnswer {
+    const stepId = String((tool_input as JsonObject | undefined)?.["ref"]);
+    const step = this.steps.get(stepId);
+    const isDenied = step?.plan.deniedAt != null && this.#world.elapsed >= step.plan.deniedAt;
+    const isOver = this.#isOurs && this.cancelled.has(runId);
+    const verdict = isDenied || isOver ? "deny" : (step?.plan.verdict ?? "deny");
+    if (verdict === "allow") this.allowed.add(stepId);
+    if (verdict !== "allow" && !this.#isOurs) this.#setRun(runId, "policy_blocked");
+    return {
+      ok: {
+        allowed: verdict === "allow",
+        requires_approval: verdict === "ask",
+        decision_id: "pdc_1",
+        reason: `the plan says ${verdict}`,
+      },
+    };
+  }
+
+  report(
+    runId: string,
+    stepId: string,
+    body: JsonObject,
+    headers: Record<string, string>,
+  ): PlaneAnswer {
+    const step = this.steps.get(stepId);
+    if (step === undefined) return { status: 404, code: "NOT_FOUND" };
+    const status = String(body["status"]) as PlaneStep["status"];
+    if (status === "completed" && this.#hooks.isResultRefused(stepId)) {
+      return { status: 422, code: "VALIDATION_ERROR" };
+    }
+    step.heardAt = this.#world.elapsed;
+    const text = JSON.stringify(body);
+    return this.#isOurs
+      ? this.#takeGuarded(step, runId, status, text, headers)
+      : this.#takeAnything(step, runId, status, text, body);
+  }
+
+  #takeGuarded(
+    step: PlaneStep,
+    runId: string,
+    status: PlaneStep["status"],
+    text: string,
+    headers: Record<string, string>,
+  ): PlaneAnswer {
+    const sent = new Headers(headers);
+    const key = sent.get("idempotency-key") ?? `none ${step.keys.size}`;
+    const fence = Number(sent.get("x-stateplane-fence") ?? 0);
+    const known = step.keys.get(key);
+    if (known === text) return { ok: viewOf(step), repeated: true };
+    if (known !== undefined || this.cancelled.has(runId)) return { status: 409, code: "CONFLICT" };
+    if (fence < step.fence) return { status: 409, code: "FENCED" };
+    step.fence = fence;
     if (status === "waiting_approval") {
-      if (isOver(step)) return ok("ended");
-      step.status = this.#isAnswered(report.stepId) ? "running" : status;
+      if (isOver(step)) return { status: 409, code: "CONFLICT" };
+      step.status = this.#isAnswered(step.plan.stepId) ? "running" : status;
     } else {
       step.taken += 1;
       step.status = status;
-      for (const approval of this.approvals) {
-        if (approval.stepId === report.stepId) this.#close(approval, "expired");
-      }
+      step.results.push(text);
+      this.#closeApprovals(({ stepId }) => stepId === step.plan.stepId);
     }
-    step.keys.set(report.idempotencyKey, body);
-    return ok("accepted");
+    step.keys.set(key, text);
+    return { ok: viewOf(step) };
   }
 
-  requestApproval({ runId, stepId }: StepKey, ask: Ask): Outcome<ApprovalView> {
+  /** Later reports overwrite earlier ones, and the run's status with it, whatever it was. */
+  #takeAnything(
+    step: PlaneStep,
+    runId: string,
+    status: PlaneStep["status"],
+    text: string,
+    body: JsonObject,
+  ): PlaneAnswer {
+    step.status = status;
+    this.#setRun(runId, status);
+    if (status === "waiting_approval") {
+      const asks = ((body["output"] as JsonObject | undefined)?.["asks"] ?? []) as JsonObject[];
+      const action = (asks[0]?.["action"] ?? { kind: "tool", name: "" }) as PlaneApproval["action"];
+      this.#ask(step, action, "");
+    } else {
+      step.taken += 1;
+      step.results.push(text);
+    }
+    return { ok: { ...viewOf(step), status: status.replaceAll("_", "") } };
+  }
+
+  requestApproval(body: JsonObject): PlaneAnswer {
+    const step = this.steps.get(String(body["step_id"]));
+    if (step === undefined) return { status: 404, code: "NOT_FOUND" };
+    const digest = String(body["digest"]);
     const known = this.approvals.find(
-      (approval) => approval.stepId === stepId && approval.ask.digest === ask.digest,
+      (approval) => approval.stepId === step.plan.stepId && approval.digest === digest,
     );
-    if (known !== undefined) return ok(this.#view(known));
-    const step = this.steps.get(stepId);
-    if (step === undefined) return fail(terminal("not_found", "no such step"));
-    if (this.cancelled.has(runId)) return fail(terminal("conflict", "the run has ended"));
-    if (isOver(step)) return fail(terminal("conflict", "the step has ended"));
-    const { expiresMs } = step.plan;
-    const approval: PlaneApproval = {
-      id: `approval-${this.approvals.length + 1}`,
-      stepId,
-      runId,
-      ask,
-      status: "pending",
-      askedAt: this.#world.elapsed,
-      expiresAt: expiresMs === null ? null : this.#world.now() + expiresMs,
-      answeredAt: null,
-    };
-    this.approvals.push(approval);
+    if (known !== undefined) return { ok: this.#view(known) };
+    if (this.cancelled.has(step.plan.runId) || isOver(step)) {
+      return { status: 409, code: "CONFLICT" };
+    }
+    const approval = this.#ask(step, body["action_details"] as PlaneApproval["action"], digest);
     step.status = "waiting_approval";
-    this.#askPerson(approval, step.plan);
-    return ok(this.#view(approval));
+    return { ok: this.#view(approval) };
   }
 
-  findApproval(id: string): Outcome<ApprovalView> {
+  findApproval(id: string): PlaneAnswer {
     const approval = this.approvals.find((known) => known.id === id);
-    if (approval === undefined) return fail(terminal("not_found", `no approval ${id}`));
-    return ok(this.#view(approval));
+    if (approval === undefined || !this.#isOurs) return { status: 404, code: "NOT_FOUND" };
+    return { ok: this.#view(approval) };
   }
 
-  run(runId: string): Outcome<RunView> {
-    const status = this.cancelled.has(runId) ? "cancelled" : "running";
-    return ok({ id: runId, status } as RunView);
+  run(runId: string): JsonObject {
+    const status = this.runs.get(runId)?.status ?? "queued";
+    return { id: runId, status: this.#isOurs ? status : status.replaceAll("_", "") };
   }
 
-  stepsOf(runId: string): Outcome<StepView[]> {
-    const views = [...this.steps.values()]
-      .filter(({ plan }) => plan.runId === runId)
-      .map(({ plan, status }) => ({ id: plan.stepId, run_id: runId, step_type: "tool", status }));
-    return ok(views as StepView[]);
+  stepsOf(runId: string): JsonObject[] {
+    return [...this.steps.values()].filter(({ plan }) => plan.runId === runId).map(viewOf);
   }
 
   cancel(runId: string): void {
-    if (this.cancelled.has(runId)) return;
+    const run = this.runs.get(runId);
+    if (run === undefined || isRunEnded(readRunStatus(run.status) ?? "queued")) return;
     this.#world.note("plane", `${runId} is cancelled`);
-    this.cancelled.add(runId);
-    for (const approval of this.approvals) {
-      if (approval.runId === runId) this.#close(approval, "expired");
-    }
+    this.cancelled.set(runId, this.#world.elapsed);
+    this.#setRun(runId, "cancelled");
+    if (!this.#isOurs) return;
+    this.#closeApprovals((approval) => approval.runId === runId);
     for (const step of this.steps.values()) {
       if (step.plan.runId !== runId || step.status !== "waiting_approval") continue;
       step.status = "running";
-      this.#enqueue(step.plan);
+      this.#enqueue(step);
     }
     for (const tell of this.listeners) tell(runId, "cancelled");
   }
@@ -162,9 +257,45 @@ export class Plane {
     return approval.status === "pending";
   }
 
-  #askPerson(approval: PlaneApproval, plan: StepPlan): void {
-    const { answer, afterMs } =
-      approval.ask.action.kind === "repeat" ? plan.repeatPerson : plan.person;
+  #setRun(runId: string, status: string): void {
+    const run = this.runs.get(runId);
+    if (run === undefined || run.status === status) return;
+    run.status = status;
+    if (run.ended !== null) run.changes.push(status);
+    // FerrumDeck calls a run blocked that only waits for a person: that is no end yet.
+    const ends = ["completed", "failed", "cancelled"].includes(status);
+    if (ends && run.ended === null) run.ended = { as: status, at: this.#world.elapsed };
+  }
+
+  /** FerrumDeck lets a person's yes open a run again, whatever it was: it is then no run that has ended. */
+  #reopenRun(runId: string): void {
+    const run = this.runs.get(runId);
+    if (run !== undefined) Object.assign(run, { status: "running", ended: null, changes: [] });
+    this.cancelled.delete(runId);
+  }
+
+  #ask(step: PlaneStep, action: PlaneApproval["action"], digest: string): PlaneApproval {
+    const { stepId, runId, expiresMs } = step.plan;
+    const approval: PlaneApproval = {
+      id: `approval-${this.approvals.length + 1}`,
+      stepId,
+      runId,
+      action,
+      digest,
+      status: "pending",
+      askedAt: this.#world.elapsed,
+      expiresAt: expiresMs === null ? null : this.#world.now() + expiresMs,
+      answeredAt: null,
+    };
+    this.approvals.push(approval);
+    this.#hooks.asked(step.plan);
+    this.#askPerson(approval, step);
+    return approval;
+  }
+
+  #askPerson(approval: PlaneApproval, step: PlaneStep): void {
+    const { person, repeatPerson } = step.plan;
+    const { answer, afterMs } = approval.action.kind === "repeat" ? repeatPerson : person;
     if (answer === "ignore") return;
     this.#later(afterMs, () => {
       this.#expire(approval);
@@ -172,13 +303,39 @@ export class Plane {
       approval.status = answer === "grant" ? "approved" : "rejected";
       approval.answeredAt = this.#world.elapsed;
       this.#world.note("person", `${approval.status} ${approval.id} of ${approval.stepId}`);
-      const step = this.steps.get(approval.stepId);
-      if (step === undefined) return;
-      if (step.status === "waiting_approval" && this.#isAnswered(approval.stepId)) {
+      if (this.#isOurs) {
+        const isAnswered = step.status === "waiting_approval" && this.#isAnswered(approval.stepId);
+        if (isAnswered) step.status = "running";
+      } else if (answer === "grant") {
         step.status = "running";
+        this.#reopenRun(approval.runId);
+      } else {
+        step.status = "failed";
+        this.#setRun(approval.runId, "failed");
+        return;
       }
-      this.#enqueue(step.plan);
+      this.#enqueue(step);
+      if (answer === "grant") this.#hooks.approved(step.plan);
     });
+  }
+
+  #enqueue(step: PlaneStep): void {
+    const { plan } = step;
+    this.#later(5, () => {
+      step.enqueuedAt = this.#world.elapsed;
+      this.#hooks.enqueue(plan, !this.#isOurs && plan.kind === "approval");
+    });
+  }
+
+  /** What was enqueued and never heard of is enqueued again: a store may have lost it. */
+  #redrive(): void {
+    for (const step of this.steps.values()) {
+      const isWaiting = step.status === "waiting_approval" && !this.#isAnswered(step.plan.stepId);
+      const isSilent = step.heardAt <= step.enqueuedAt && step.enqueuedAt > 0;
+      const isOld = this.#world.elapsed - step.enqueuedAt >= redriveMs;
+      if (isSilent && isOld && !isOver(step) && !isWaiting) this.#enqueue(step);
+    }
+    this.#world.schedule(redriveMs / 4, () => this.#redrive());
   }
 
   #later(ms: number, what: () => void): void {
@@ -196,30 +353,37 @@ export class Plane {
 
   #expire(approval: PlaneApproval): void {
     const isDue = approval.expiresAt !== null && approval.expiresAt <= this.#world.now();
-    if (isDue) this.#close(approval, "expired");
+    if (!isDue || approval.status !== "pending") return;
+    approval.status = "expired";
+    if (!this.#isOurs) this.#setRun(approval.runId, "failed");
   }
 
-  #close(approval: PlaneApproval, status: "expired"): void {
-    if (approval.status === "pending") approval.status = status;
+  #closeApprovals(which: (approval: PlaneApproval) => boolean): void {
+    for (const approval of this.approvals) {
+      if (which(approval) && approval.status === "pending") approval.status = "expired";
+    }
   }
 
-  #view(approval: PlaneApproval): ApprovalView {
+  #view(approval: PlaneApproval): JsonObject {
     this.#expire(approval);
-    const { id, runId, stepId, status, ask, expiresAt } = approval;
+    const { id, runId, stepId, status, digest, expiresAt } = approval;
     return {
       id,
       run_id: runId,
       step_id: stepId,
       status,
-      digest: ask.digest,
+      digest,
       expires_at: expiresAt === null ? null : new Date(expiresAt).toISOString(),
       resolved_by: status === "approved" ? "a person" : null,
-    } as ApprovalView;
+    };
   }
 }
 
 const isOver = ({ status }: PlaneStep) => status === "completed" || status === "failed";
 
-function fenced({ stepId, fence }: Report, known: number): Failure {
-  return terminal("conflict", `fence ${fence} of ${stepId} is behind ${known}`, { code: "FENCED" });
-}
+const viewOf = ({ plan, status }: PlaneStep): JsonObject => ({
+  id: plan.stepId,
+  run_id: plan.runId,
+  step_type: plan.kind === "model" || plan.kind === "loop" ? "llm" : "tool",
+  status,
+});

@@ -1,14 +1,18 @@
 import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import { Crew } from "./crew.ts";
+import { SharedDatabase } from "./database.ts";
+import { ActiveFaults } from "./faults.ts";
+import { type Scene, schedule } from "./happen.ts";
 import { fieldsOf } from "./jobs.ts";
-import type { FaultPlan, Plan, StepPlan } from "./plan.ts";
+import { firstToolbox } from "./neighbours.ts";
+import type { Plan, StepPlan } from "./plan.ts";
 import { Plane } from "./plane.ts";
-import type { PlantName } from "./plants.ts";
-import { type Broken, brokenPromises, isQuiet } from "./promises.ts";
-import { Weather } from "./weather.ts";
+import { type PlantName, plants } from "./plants.ts";
+import { type Broken, brokenPromises } from "./promises.ts";
+import { isQuiet } from "./rest.ts";
 import { Witness } from "./witness.ts";
 import type { Stage } from "./worker.ts";
-import { World } from "./world.ts";
+import { settled, World } from "./world.ts";
 
 export interface Simulation {
   broken: Broken[];
@@ -22,15 +26,14 @@ export interface Simulation {
 }
 
 /** How long after the faults a history may take to come to rest. */
-const restWithinMs = 240_000;
+const restWithinMs = 300_000;
 const stopWithinMs = 20_000;
 let histories = 0;
 
 /** Plays one history to its end, and says which promises it broke. */
 export async function simulate(plan: Plan, plant: PlantName | null = null): Promise<Simulation> {
   const world = new World();
-  const weather = new Weather();
-  const witness = new Witness();
+  const faults = new ActiveFaults();
   histories += 1;
   const path = `file:simulation-${histories}?mode=memory&cache=shared`;
   const backend = await createSqliteBackend({
@@ -38,74 +41,64 @@ export async function simulate(plan: Plan, plant: PlantName | null = null): Prom
     consumer: "control-plane",
     clock: world.clock(),
   });
-  const publish = (step: StepPlan) => {
+  const database = new SharedDatabase(path);
+  const enqueue = (step: StepPlan, isHuman: boolean) => {
     world.note("plane", `publishes ${step.stepId} (${step.kind})`);
-    void backend.queue.publish(fieldsOf(step, world.now()));
+    void backend.queue.publish(fieldsOf(step, world.now(), isHuman));
   };
-  const plane = new Plane(plan, world, publish);
+  /** The run of a step that waits for a person is cancelled, where a fault says so. */
+  const cancelSoon = (after: "asked" | "approved") => (step: StepPlan) => {
+    const byMs = faults.cancelsParked(step.stepId, after);
+    if (byMs !== null) world.schedule(byMs, () => plane.cancel(step.runId));
+  };
+  const plane = new Plane(plan, world, {
+    enqueue,
+    asked: cancelSoon("asked"),
+    approved: cancelSoon("approved"),
+    isResultRefused(stepId) {
+      const isRefused = faults.refused.has(stepId);
+      if (isRefused) faults.count("result-refused");
+      return isRefused;
+    },
+  });
   const steps = new Map(plan.steps.map((step) => [step.stepId, step]));
-  const isFaulty = () => world.elapsed < plan.healAt;
-  const shared = { plan, path, world, weather, witness, plane, steps, plant, isFaulty };
-  const stage: Stage = { ...shared, calls: new Map(), leases: new Map() };
+  const stage: Stage = {
+    plan,
+    path,
+    world,
+    faults,
+    witness: new Witness(),
+    plane,
+    steps,
+    plant: plant === null ? null : plants[plant],
+    database,
+    isFaulty: () => world.elapsed < plan.healAt,
+    calls: new Map(),
+    leases: new Map(),
+    artifacts: new Map(),
+    tools: { ...firstToolbox },
+  };
   const crew = new Crew(stage);
+  const publish = (step: StepPlan) => enqueue(step, false);
+  const scene: Scene = { stage, crew, database, queue: backend.queue, publish };
   let isHealed = false;
 
-  for (const step of plan.steps) world.schedule(step.at, () => publish(step));
-  for (const fault of plan.faults) world.schedule(fault.at, () => befall(fault));
+  for (const step of plan.steps) world.schedule(step.at, () => plane.publish(step));
+  for (const fault of plan.faults) schedule(scene, fault);
   world.schedule(plan.healAt, () => {
     world.note("world", "faults stop");
-    weather.calm();
+    faults.calm();
     void crew.heal(plan.workers).then(() => {
       isHealed = true;
     });
   });
   for (let slot = 0; slot < plan.workers; slot += 1) await crew.start(slot);
 
-  function befall(fault: FaultPlan): void {
-    switch (fault.kind) {
-      case "crash":
-      case "pause":
-      case "drain":
-        return crew.do(fault);
-      case "control-plane-away": {
-        weather.count(fault.kind);
-        world.note("world", `the control plane is away for ${fault.forMs} ms`);
-        weather.isPlaneAway = true;
-        return void world.schedule(fault.forMs, () => (weather.isPlaneAway = false));
-      }
-      case "store-away": {
-        weather.count(fault.kind);
-        const all = Array.from({ length: plan.workers }, (_, slot) => slot);
-        const slots = fault.worker === null ? all : [fault.worker];
-        world.note("world", `the store is away for ${slots.join(", ")}, ${fault.forMs} ms`);
-        for (const slot of slots) weather.storeAway.add(slot);
-        return void world.schedule(fault.forMs, () => {
-          for (const slot of slots) weather.storeAway.delete(slot);
-        });
-      }
-      case "duplicate": {
-        const step = steps.get(fault.stepId);
-        if (step === undefined || step.at > world.elapsed) return;
-        weather.count(fault.kind);
-        return publish(step);
-      }
-      case "cancel":
-        weather.count(fault.kind);
-        return plane.cancel(fault.runId);
-      case "clock-jump":
-        weather.count(fault.kind);
-        world.note("world", `wall clocks jump ${fault.byMs} ms ahead`);
-        witness.jumps.push(world.elapsed);
-        world.jumped += fault.byMs;
-        return;
-      default:
-        return weather.arm(fault);
-    }
-  }
-
   /** Lets the world go on until something is so; false when it is not in time. */
   async function until(isSo: () => Promise<boolean> | boolean, withinMs: number): Promise<boolean> {
     const deadline = world.elapsed + withinMs;
+    // What was just asked for comes to where it waits, before time goes on.
+    await settled();
     let lookAt = 0;
     while (world.elapsed < deadline) {
       if (world.elapsed >= lookAt) {
@@ -115,18 +108,19 @@ export async function simulate(plan: Plan, plant: PlantName | null = null): Prom
       if (!(await world.step())) return await isSo();
       watchCapacity();
     }
-    return false;
+    return isSo();
   }
   function watchCapacity(): void {
     for (const { name, runtime } of crew.alive.values()) {
       const held = runtime.steps().length;
-      if (held > plan.capacity) witness.overfull.push(`${name} holds ${held} steps`);
+      if (held > plan.capacity) stage.witness.overfull.push(`${name} holds ${held} steps`);
     }
   }
 
+  const lastAt = Math.max(plan.healAt, ...plan.faults.map(({ at }) => at));
   const cameToRest = await until(
-    async () => isHealed && (await isQuiet(stage, backend, crew)),
-    plan.healAt + restWithinMs,
+    async () => isHealed && world.elapsed > lastAt && (await isQuiet(stage, backend, crew)),
+    lastAt + restWithinMs,
   );
   const left = [...crew.alive.values()];
   const late = left.flatMap(({ name, drainsBy }) => (drainsBy === null ? [] : [name]));
@@ -135,11 +129,12 @@ export async function simulate(plan: Plan, plant: PlantName | null = null): Prom
   const didStop = await until(() => stopped === left.length, stopWithinMs);
   const broken = await brokenPromises(stage, backend, { cameToRest, didStop, late });
   await crew.close();
+  database.close();
   await backend.close();
   return {
     broken,
     history: world.history,
-    faults: weather.counts,
+    faults: faults.counts,
     steps: plan.steps.length,
     reports: [...plane.steps.values()].reduce((sum, { taken }) => sum + taken, 0),
   };

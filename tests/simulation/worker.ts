@@ -1,25 +1,31 @@
-import { defaultOptions } from "../../actors/options.ts";
+import { defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
+import type { RuntimePorts } from "../../actors/ports.ts";
 import { type Runtime, startRuntime } from "../../actors/runtime.ts";
+import { controlPlaneApi } from "../../adapters/control-plane/api.ts";
+import { createControlPlane } from "../../adapters/control-plane/client.ts";
 import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
-import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
+import { type Verdict, verdict } from "../../machines/contracts/domain/action.ts";
+import type { StepBackend, StepStore } from "../../machines/contracts/ports/step-backend.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
+import { type Artifacts, simulatedArtifacts } from "./artifacts.ts";
+import type { SharedDatabase } from "./database.ts";
+import type { ActiveFaults } from "./faults.ts";
 import { Gate } from "./gate.ts";
-import { Link } from "./link.ts";
+import { Link, plantedError } from "./link.ts";
 import { loopHandler } from "./loop-handler.ts";
 import {
-  noArtifacts,
   simulatedModels,
   simulatedRetriever,
   simulatedSandbox,
   simulatedTools,
   type Surroundings,
+  type Toolbox,
 } from "./neighbours.ts";
+import { pushedRuns, simulatedHttp } from "./network.ts";
 import type { Plan, StepPlan, Strike } from "./plan.ts";
 import type { Plane } from "./plane.ts";
-import { planePort, pushedRuns } from "./plane-port.ts";
-import { type Leases, type PlantName, plants } from "./plants.ts";
-import { weatheredStore, witnessedStore } from "./store-ports.ts";
-import type { Weather } from "./weather.ts";
+import { type Leases, type Plant } from "./plants.ts";
+import { faultyStore, witnessedStore } from "./store-ports.ts";
 import type { Witness } from "./witness.ts";
 import type { World } from "./world.ts";
 
@@ -28,13 +34,16 @@ export interface Stage {
   plan: Plan;
   path: string;
   world: World;
-  weather: Weather;
+  faults: ActiveFaults;
   witness: Witness;
   plane: Plane;
   steps: ReadonlyMap<string, StepPlan>;
   calls: Map<string, number>;
   leases: Leases;
-  plant: PlantName | null;
+  artifacts: Artifacts;
+  tools: Toolbox;
+  plant: Plant | null;
+  database: SharedDatabase;
   isFaulty: () => boolean;
 }
 
@@ -55,7 +64,7 @@ export async function startWorker(
   life: number,
   onCall: (worker: Worker, call: string, side: Strike["side"]) => void,
 ): Promise<Worker> {
-  const { plan, world, weather, witness, plane } = stage;
+  const { plan, world, faults, witness, plane } = stage;
   const name = `w${slot}.${life}`;
   const gate = new Gate(world, plan.timersFirst);
   let worker: Worker | null = null;
@@ -64,33 +73,42 @@ export async function startWorker(
     seed: plan.seed,
     world,
     gate,
+    clockAhead: plan.clocks[slot] ?? 0,
     onCall: (call, side) => worker !== null && onCall(worker, call, side),
+    throws: (call) => {
+      const isStruck = faults.throws(call);
+      if (isStruck) witness.disturb(name, world.elapsed, "neighbour-throws");
+      return isStruck;
+    },
   });
   const clock = link.clock();
-  const backend = await createSqliteBackend({ path: stage.path, consumer: name, clock });
-  const plant = stage.plant === null ? null : plants[stage.plant];
-  const seen = witnessedStore(backend.store, name, { link, weather, witness });
-  const store = plant?.store?.(seen, stage.leases) ?? seen;
-  const extensions = new Set(["idempotent-results", "approvals"] as const);
-  const port = planePort(
-    plane,
-    { link, weather, witness },
-    plan.events ? extensions.union(new Set(["events"] as const)) : extensions,
-  );
-  const around: Surroundings = {
-    link,
-    weather,
-    witness,
-    steps: stage.steps,
-    calls: stage.calls,
-    isFaulty: stage.isFaulty,
+  const backend = await createSqliteBackend({
+    path: stage.path,
+    consumer: name,
+    clock: link.storeClock(),
+  });
+  const plant: Partial<Plant> = stage.plant ?? {};
+  const seen = witnessedStore(backend.store, name, { link, witness });
+  const planted = plant.store?.(seen, stage.leases) ?? seen;
+  const store: StepStore = {
+    ...planted,
+    async open(...args) {
+      const opening = await planted.open(...args);
+      plant.meddle?.(stage.database, "opened", args[1]);
+      return opening;
+    },
   };
-  const controlPlane = link.reach("plane", port);
-  const ports = {
-    queue: link.reach("queue", weatheredStore(backend.queue, { link, weather, slot })),
-    store: link.reach("store", weatheredStore(store, { link, weather, slot })),
-    controlPlane: plant?.controlPlane?.(controlPlane) ?? controlPlane,
-    ...(plan.events ? { watchRuns: pushedRuns(plane, { link, weather }) } : {}),
+  const around: Surroundings = { ...stage, link };
+  const http = simulatedHttp(plane, { link, faults, witness });
+  const plain = link.reach(
+    "plane",
+    createControlPlane(controlPlaneApi(plant.http?.(http) ?? http), () => world.elapsed),
+  );
+  const ports: RuntimePorts = {
+    queue: link.reach("queue", faultyStore(backend.queue, { link, faults, slot })),
+    store: link.reach("store", faultyStore(store, { link, faults, slot })),
+    controlPlane: plant.controlPlane?.(plain) ?? plain,
+    ...(plan.events ? { watchRuns: pushedRuns(plane, { link, faults }) } : {}),
     models: link.reach("models", simulatedModels(around)),
     tools: link.reach("tools", simulatedTools(around)),
     sandbox: link.reach("sandbox", simulatedSandbox(around)),
@@ -98,11 +116,13 @@ export async function startWorker(
       local: link.reach("retriever", simulatedRetriever(around)),
       http: link.reach("retriever", simulatedRetriever(around)),
     },
-    artifacts: noArtifacts,
+    artifacts: link.reach("artifacts", simulatedArtifacts(stage.artifacts, faults)),
     clock,
-    log: listeningLog(name, witness),
+    log: listeningLog(name, stage),
   };
-  const runtime = startRuntime(ports, {
+  const denied = deniedNow(stage);
+  witness.denied.set(name, denied === null ? null : (plan.denied?.tool ?? null));
+  const options: RuntimeOptions = {
     ...defaultOptions,
     capacity: plan.capacity,
     leaseMs: plan.leaseMs,
@@ -115,25 +135,73 @@ export async function startWorker(
       maxDelayMs: 2_000,
       parkAfterMs: 3_000,
     },
-    deadlines: { queueMs: null, approvalMs: 3_600_000, executingMs: 8_000, totalMs: plan.totalMs },
-    allowlist: { allowed: ["pay", "put", "look"], approvalRequired: [], denied: [] },
+    deadlines: {
+      queueMs: null,
+      // FerrumDeck says nothing of a question that nobody answered: the worker's own deadline ends it.
+      approvalMs: plan.rules === "embedded" ? 3_600_000 : 30_000,
+      executingMs: 8_000,
+      totalMs: plan.totalMs,
+    },
+    allowlist: {
+      allowed: ["pay", "put", "look"],
+      approvalRequired: [],
+      denied: denied === null ? [] : [denied],
+    },
+    maxReportBytes: 512 * 1024,
     handlers: { llm: loopHandler(ports) },
-  });
+    ...(plan.ownPolicy === null ? {} : { policy: ownPolicy(plan.ownPolicy) }),
+    onStepEvent: (notice) => {
+      if (notice.kind !== "ended") return;
+      const { stepId, how, stateHistory } = notice;
+      const states = stateHistory.length;
+      witness.ends.push({ by: name, at: world.elapsed, stepId, how, states });
+    },
+  };
+  const wired = plant.worker?.(ports, options) ?? { ports, options };
+  const runtime = startRuntime(wired.ports, wired.options);
   worker = { name, slot, gate, runtime, backend, drainsBy: null };
   return worker;
 }
 
-/** Workers log errors only for what nobody expected. */
-function listeningLog(name: string, witness: Witness): Log {
-  const silent = () => {};
+/** What a worker that starts now denies, as its list spells it. */
+function deniedNow({ plan, world, tools }: Stage): string | null {
+  const { denied } = plan;
+  if (denied === null || world.elapsed < denied.from) return null;
+  return denied.spelling === "full" ? `${tools.server}.${denied.tool}` : denied.tool;
+}
+
+/** A user's policy function that has a fault: for one tool it does not answer as it should. */
+function ownPolicy(how: NonNullable<Plan["ownPolicy"]>): NonNullable<RuntimeOptions["policy"]> {
+  return ({ name }) => {
+    if (name !== "put" && !name.endsWith(".put")) return verdict.allow("the user's policy");
+    if (how === "throws") throw new Error(plantedError);
+    return { kind: "denied", reason: "the user's policy" } as unknown as Verdict;
+  };
+}
+
+/** Keeps what a person would see, and the errors that nobody planted. */
+function listeningLog(by: string, { witness, world, faults }: Stage): Log {
+  const keep = (fields: object, message: string) => {
+    const { stepId } = fields as { stepId?: unknown };
+    const named = typeof stepId === "string" ? stepId : null;
+    witness.lines.push({ by, at: world.elapsed, stepId: named, message });
+  };
   return {
-    debug: silent,
-    info: silent,
-    warn: silent,
+    debug: () => {},
+    info: keep,
+    warn: keep,
     error(fields, message) {
+      keep(fields, message);
       const cause: unknown = Reflect.get(fields, "err");
+      const isExpected =
+        cause instanceof Error
+          ? cause.name === "StoreError" || cause.message === plantedError
+          : ours.some((kind) => (faults.counts[kind] ?? 0) > 0);
       const why = cause instanceof Error ? `: ${cause.stack ?? cause.message}` : "";
-      witness.unexpected.push(`${name} logged "${message}"${why}`);
+      if (!isExpected) witness.unexpected.push(`${by} logged "${message}"${why}`);
     },
   };
 }
+
+/** Trouble that only a person can mend, which a worker says at the top of its voice. */
+const ours = ["key-refused", "store-refusing", "artifacts-refusing"];

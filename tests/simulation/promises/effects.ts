@@ -1,0 +1,75 @@
+import { type History, isFree, type Promises, when } from "./history.ts";
+
+/** Every call of an unsafe effect beyond the first that no person had granted by then. */
+function unaskedRepeats({ witness, plane }: History, stepId: string): string[] {
+  const calls = witness.effects.filter(
+    (call) => call.stepId === stepId && call.isUnsafe && call.mayHaveRun,
+  );
+  return calls.slice(1).flatMap((call, index) => {
+    const grants = plane.approvals.filter(
+      (approval) =>
+        approval.stepId === stepId &&
+        approval.action.kind === "repeat" &&
+        approval.answeredAt !== null &&
+        approval.answeredAt <= call.at &&
+        approval.status !== "rejected",
+    );
+    const how = `${stepId} ran ${index + 2} times with ${grants.length} grants: ${when(call)}`;
+    return grants.length > index ? [] : [how];
+  });
+}
+
+/** What touches the outside world. A store that forgot a step's writes can't keep these for it. */
+export const effects: Promises = {
+  "an unsafe effect runs again only after a person granted the repeat": (of) =>
+    of.plan.steps.flatMap(({ stepId }) =>
+      of.witness.isForgotten(stepId) ? [] : unaskedRepeats(of, stepId),
+    ),
+
+  "a dead letter that is put back repeats no unsafe effect unasked": (of) =>
+    [...of.witness.retried.keys()].flatMap((stepId) =>
+      of.witness.isForgotten(stepId) ? [] : unaskedRepeats(of, stepId),
+    ),
+
+  "a grant is used once": ({ witness }) =>
+    [...witness.spent]
+      .filter(([grant]) => !witness.isForgotten(grant.split(" ")[0] ?? ""))
+      .filter(([, spenders]) => spenders.size > 1)
+      .map(([grant, spenders]) => `${grant} by ${[...spenders].join(" and ")}`),
+
+  "a worker that lost its lease does nothing more that costs": ({ witness }) =>
+    witness.effects
+      .filter((call) => call.isStale && !isFree(call))
+      .filter(({ stepId, by, at }) => !witness.isJumped(stepId, by, at))
+      .map((call) => `${call.name} of ${call.stepId} by ${when(call)}`),
+
+  "a worker that lost its lease reports nothing": ({ witness }) =>
+    witness.reports
+      .filter(({ isStale }) => isStale)
+      .filter(({ stepId, by, at }) => !witness.isJumped(stepId, by, at))
+      .map((report) => `${report.stepId} ${report.status} by ${when(report)}`),
+
+  "a completed effect is never repeated": ({ witness }) =>
+    witness.effects.flatMap((call) => {
+      const { stepId, name, key, askedAt } = call;
+      if (isFree(call) || witness.isForgotten(stepId)) return [];
+      const effect =
+        key === null
+          ? [...witness.completed].find(([of]) =>
+              of.startsWith(name === "sandbox" ? `${stepId} sandbox#` : `${stepId} tool:`),
+            )?.[1]
+          : witness.completed.get(`${stepId} ${key.split("/").slice(2).join("/")}`);
+      return effect !== undefined && effect < askedAt
+        ? [`${name} of ${stepId} by ${when(call)}`]
+        : [];
+    }),
+
+  "what is reported completed was done": ({ witness }) =>
+    witness.reports
+      .filter(({ status, reception }) => status === "completed" && reception === "accepted")
+      .flatMap(({ stepId }) => {
+        const isDone = witness.effects.some((call) => call.stepId === stepId && call.mayHaveRun);
+        const isApproval = !witness.effects.some((call) => call.stepId === stepId);
+        return isDone || isApproval ? [] : [stepId];
+      }),
+};
