@@ -75,6 +75,15 @@ export const requirements: readonly Requirement[] = [
   },
   { id: "number.exact", promise: "a number that a double cannot hold is refused, never rounded" },
   { id: "json.door", promise: "JSON from outside is read whole, or refused with what is wrong" },
+  // The embedded control plane.
+  { id: "plane.bodies", promise: "no JSON body makes the embedded control plane fail" },
+  { id: "plane.silent", promise: "what was enqueued and never heard of is enqueued again" },
+  {
+    id: "approval.told",
+    promise: "a no and an expiry are told to the worker, never shown as a yes",
+  },
+  { id: "budget.before", promise: "a budget denies the call that would break it" },
+  { id: "budget.null", promise: "null takes a limit away" },
   // What answers.
   { id: "answer.report", promise: "a report is accepted by the step's own view alone" },
   { id: "answer.plain", promise: "what can't be read is passing trouble, to every call" },

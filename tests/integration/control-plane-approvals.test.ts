@@ -63,6 +63,24 @@ describe("a question to people", () => {
     expect((await plane.fetch("POST", "/v1/approvals", body)).status).toBe(200);
   });
 
+  it("is refused for a step that has ended, which stays as it ended", async () => {
+    const steps = ["a", "b"].map((name) => ({
+      type: "tool" as const,
+      name,
+      input: { tool_name: "read" },
+    }));
+    const { id: runId } = value(
+      await plane.api.createRun({ agentId: "helper", input: {}, steps }, signal),
+    );
+    const key = await plane.job(1);
+    await plane.report(key, { status: "completed", output: 1 });
+    expect(await plane.worker.requestApproval(key, ask("d1"), signal)).toMatchObject({
+      ok: false,
+      failure: { kind: "conflict", details: { status: 409 } },
+    });
+    expect((await plane.statuses(runId)).steps).toEqual(["completed", "pending"]);
+  });
+
   it("is refused for a run that has ended", async () => {
     const key = await plane.createRun();
     value(await plane.api.cancel(key.runId, signal));
@@ -89,7 +107,9 @@ describe("an answer", () => {
     });
     expect(await plane.job(2)).toEqual(key);
     expect(plane.jobs[1]).toEqual(plane.jobs[0]);
-    expect(await plane.statuses(key.runId)).toEqual({ run: "running", steps: ["running"] });
+    // Never `running` without a yes: who reads only the step would take it for one.
+    const shown = approved ? "running" : "waiting_approval";
+    expect(await plane.statuses(key.runId)).toEqual({ run: shown, steps: [shown] });
     const second = await resolve(id, !approved);
     expect(second).toMatchObject({
       ok: false,
@@ -116,6 +136,17 @@ describe("an answer", () => {
     expect(value(await plane.api.run(key.runId, signal)).tool_calls).toBe(2);
   });
 
+  it("of no that is quicker than the worker's word that it waits is not shown as running", async () => {
+    const key = await plane.createRun();
+    const { id } = await request(key);
+    value(await resolve(id, false));
+    await plane.report(key, { status: "waiting_approval" }, { idempotencyKey: "w" });
+    expect(await plane.statuses(key.runId)).toEqual({
+      run: "waiting_approval",
+      steps: ["waiting_approval"],
+    });
+  });
+
   it("that is quicker than the worker's word that it waits leaves nothing waiting", async () => {
     const key = await plane.createRun();
     const { id } = await request(key);
@@ -139,7 +170,7 @@ describe("an answer", () => {
 });
 
 describe("a question nobody answers", () => {
-  it("expires after a day, takes no answer, and leaves the ending to the worker", async () => {
+  it("expires after a day, takes no answer, and is told to the worker, which ends the step [approval.told]", async () => {
     const key = await plane.createRun();
     const { id } = await request(key);
     plane.clock.now += dayMs;
@@ -150,7 +181,11 @@ describe("a question nobody answers", () => {
     });
     expect(await find(id)).toMatchObject({ status: "expired", resolved_by: null });
     expect(value(await plane.api.approvals(50, signal))).toEqual([]);
-    expect((await plane.statuses(key.runId)).run).toBe("running");
+    expect(await plane.statuses(key.runId)).toEqual({
+      run: "waiting_approval",
+      steps: ["waiting_approval"],
+    });
+    expect(await plane.job(2)).toEqual(key);
     const ended = await plane.report(key, {
       status: "failed",
       error: { kind: "approval_expired" },

@@ -37,6 +37,57 @@ describe("a tool check", () => {
     expect(JSON.stringify(body)).not.toContain("s3cret");
   });
 
+  it("denies the call that would break the budget, before it is made [budget.before]", async () => {
+    for (const limit of [0, 1, 3]) {
+      const { runId } = await plane.createRun({ task: "t" }, { budget: { max_tool_calls: limit } });
+      const kinds = [];
+      for (let call = 0; call <= limit; call++) {
+        const check = { runId, toolName: "read", toolInput: {} };
+        kinds.push(value(await plane.worker.checkTool(check, signal)));
+      }
+      expect(kinds.map(({ kind }) => kind)).toEqual([
+        ...Array.from({ length: limit }, () => "allow"),
+        "deny",
+      ]);
+      expect(kinds.at(-1)?.reason).toBe(`budget exceeded: tool calls ${limit + 1} of ${limit}`);
+      expect(value(await plane.api.run(runId, signal)).tool_calls).toBe(limit);
+    }
+  });
+
+  it("counts a call that a person let through once, and looks at it again without counting", async () => {
+    const key = await plane.createRun({ task: "t" }, { budget: { max_tool_calls: 1 } });
+    const check = async (toolName: string) =>
+      value(await plane.worker.checkTool({ runId: key.runId, toolName, toolInput: {} }, signal))
+        .kind;
+    expect(await check("write")).toBe("ask");
+    const action = { kind: "tool", name: "write", input: {} } as const;
+    const ask = { digest: "d", action, reason: "r", approvalId: null, expiresAt: null };
+    const { id } = value(await plane.worker.requestApproval(key, ask, signal));
+    value(await plane.api.resolveApproval(id, true, null, signal));
+    expect(await check("write")).toBe("ask");
+    expect(await check("read")).toBe("deny");
+  });
+
+  it("judges the server and the tool that a name was resolved to", async () => {
+    const lists = { allowedTools: ["write_file"], deniedTools: ["prod.write_file"] };
+    const other = await startTestPlane({ agents: [{ slug: "helper", ...lists }] });
+    try {
+      const { runId } = await other.createRun();
+      const check = async (server?: string) => {
+        const named = server === undefined ? {} : { server };
+        const asked = { runId, toolName: "write_file", toolInput: {}, ...named };
+        return value(await other.worker.checkTool(asked, signal)).kind;
+      };
+      expect([await check("dev"), await check("prod"), await check()]).toEqual([
+        "allow",
+        "deny",
+        "deny",
+      ]);
+    } finally {
+      await other.close();
+    }
+  });
+
   it("denies everything to a run that has ended", async () => {
     const { runId } = await plane.createRun();
     value(await plane.api.cancel(runId, signal));

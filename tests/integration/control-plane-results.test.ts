@@ -82,6 +82,28 @@ describe("a step's result", () => {
     });
   });
 
+  it("without a fence, or under a lower one, lowers no fence", async () => {
+    const key = await plane.createRun();
+    await plane.report(key, { status: "waiting_approval" }, { fence: 3, idempotencyKey: "w" });
+    const path = stepPath(key.runId, key.stepId);
+    const bare = await plane.fetch("POST", path, { status: "waiting_approval" });
+    expect(bare.status).toBe(200);
+    const late = await plane.report(key, { status: "completed", output: 1 }, { fence: 2 });
+    expect(late).toMatchObject({ failure: { details: { code: "FENCED" } } });
+  });
+
+  it("that a step gives twice counts its tokens once: the later total replaces the earlier", async () => {
+    const key = await plane.createRun();
+    const waiting = { status: "waiting_approval", input_tokens: 100, output_tokens: 10 } as const;
+    await plane.report(key, waiting, { idempotencyKey: "w" });
+    const done = { status: "completed", output: 1, input_tokens: 130, output_tokens: 15 } as const;
+    await plane.report(key, done);
+    expect(value(await plane.api.run(key.runId, signal))).toMatchObject({
+      input_tokens: 130,
+      output_tokens: 15,
+    });
+  });
+
   it("of another status, another run or no known step is refused", async () => {
     const [one, two] = [await plane.createRun(), await plane.createRun()];
     const done = { status: "completed" };

@@ -62,6 +62,21 @@ describe("creating a run", () => {
     );
   });
 
+  it("refuses another agent's version, with whose tools and prompt it would run", async () => {
+    const post = (path: string, body: object) => plane.fetch("POST", path, body);
+    await post("/v1/registry/agents", { name: "Other", slug: "other" });
+    const made = await post("/v1/registry/agents/other/versions", {
+      version: "1",
+      allowed_tools: ["erase"],
+    });
+    const version = made.body["id"];
+    expect(typeof version).toBe("string");
+    const run = (agent_id: string) =>
+      post("/v1/runs", { agent_id, agent_version: version, input: {} });
+    expect(await run("helper")).toMatchObject({ status: 404 });
+    expect(await run("other")).toMatchObject({ status: 201 });
+  });
+
   it("can be listed newest first, by status and in pages", async () => {
     const first = await plane.createRun();
     const second = await plane.createRun();

@@ -89,14 +89,54 @@ describe("the embedded control plane", () => {
   it("undoes a refused change alone, however many are made at a time", async () => {
     const plane = await startTestPlane({ path });
     try {
-      const agents = Array.from({ length: 40 }, (_, at) => (at % 2 === 0 ? "helper" : "nobody"));
+      const good = { type: "tool" as const, input: { tool_name: "read" } };
+      // Run and first step are written before the second is found to be unusable.
+      const bad = { type: "tool" as const, input: {} };
       const made = await Promise.all(
-        agents.map((agentId) => plane.api.createRun({ agentId, input: {} }, signal)),
+        Array.from({ length: 40 }, (_, at) => {
+          const steps = at % 2 === 0 ? [good] : [good, bad];
+          return plane.api.createRun({ agentId: "helper", input: {}, steps }, signal);
+        }),
       );
-      expect(made.map((run) => run.ok)).toEqual(agents.map((agentId) => agentId === "helper"));
+      expect(made.map((run) => run.ok)).toEqual(made.map((_, at) => at % 2 === 0));
       const listed = value(await plane.api.runs("prj_01JFVX0000000000000000001", 100, 0, signal));
       expect(listed.total).toBe(20);
       await plane.job(20);
+    } finally {
+      await plane.close();
+    }
+  });
+
+  it("enqueues again what nobody was heard of for long, and nothing that is waited for [plane.silent]", async () => {
+    const plane = await startTestPlane();
+    const minutes = async (count: number) => {
+      plane.clock.now += count * 60_000;
+      await plane.fetch("GET", "/v1/runs");
+      // The outbox is emptied beside the calls.
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      return plane.jobs.length;
+    };
+    try {
+      const budget = { max_wall_time_ms: null };
+      const lost = await plane.createRun({ task: "t" }, { budget });
+      const done = await plane.createRun();
+      await plane.report(done, { status: "completed", output: 1 });
+      const cancelled = await plane.createRun();
+      value(await plane.api.cancel(cancelled.runId, signal));
+      expect(await minutes(9)).toBe(3);
+      expect(await minutes(2)).toBe(4);
+      expect(plane.jobs.at(-1)).toMatchObject(lost);
+      expect(await minutes(5)).toBe(4);
+      const action = { kind: "tool", name: "write", input: {} } as const;
+      const ask = { digest: "d", action, reason: "r", approvalId: null, expiresAt: null };
+      const { id } = value(await plane.worker.requestApproval(lost, ask, signal));
+      expect(await minutes(60)).toBe(4);
+      value(await plane.api.resolveApproval(id, false, null, signal));
+      expect(await minutes(1)).toBe(5);
+      expect(await minutes(11)).toBe(6);
+      expect(plane.jobs.at(-1)).toMatchObject(lost);
+      await plane.report(lost, { status: "failed" });
+      expect(await minutes(60)).toBe(6);
     } finally {
       await plane.close();
     }

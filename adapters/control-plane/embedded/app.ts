@@ -3,6 +3,7 @@ import { requestId } from "hono/request-id";
 import type { Log } from "../../../machines/contracts/ports/clock.ts";
 import { ApiError, authorize, limitBody } from "./routes/request.ts";
 import { expireDue } from "./changes/approvals.ts";
+import { enqueueSilent, silentMs } from "./changes/run-state.ts";
 import { newId } from "./documents.ts";
 import type { Plane } from "./changes/change.ts";
 import { agentRoutes } from "./routes/agent-routes.ts";
@@ -12,6 +13,14 @@ import { runRoutes } from "./routes/run-routes.ts";
 import { stepRoutes } from "./routes/step-routes.ts";
 import { toolRoutes } from "./routes/tool-routes.ts";
 
+/** What the passing of time brings: questions expire, silent steps are enqueued again. */
+export async function keepTime({ store, apply, outbox, now }: Plane): Promise<void> {
+  if (store.approvals.due(now()).length > 0) await apply(expireDue);
+  // While the stream is away nothing can be heard of anybody.
+  if (outbox.failing() || store.steps.silentSince(now() - silentMs).length === 0) return;
+  await apply(enqueueSilent);
+}
+
 /** The HTTP API of the embedded control plane. */
 export function createApp(plane: Plane, apiKey: string, log: Log): Hono {
   const app = new Hono();
@@ -19,7 +28,7 @@ export function createApp(plane: Plane, apiKey: string, log: Log): Hono {
   app.use(limitBody());
   app.use("/v1/*", authorize(apiKey));
   app.use("/v1/*", async (_, next) => {
-    if (plane.store.approvals.due(plane.now()).length > 0) await plane.apply(expireDue);
+    await keepTime(plane);
     await next();
   });
   app.route("/", healthRoutes(plane));

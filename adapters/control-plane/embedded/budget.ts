@@ -1,17 +1,17 @@
 import { type } from "arktype";
 import type { JsonObject } from "../../../machines/contracts/domain/json.ts";
 
-/** A run's limits, in the words of the wire (the OpenAPI file's `Budget`, `config.budget` of a run). */
+/** A run's limits, in the words of the wire (the OpenAPI file's `Budget`, `config.budget` of a run); null for no limit. */
 export interface Budget {
-  max_input_tokens: number;
-  max_output_tokens: number;
-  max_total_tokens: number;
-  max_tool_calls: number;
-  max_wall_time_ms: number;
-  max_cost_cents: number;
+  max_input_tokens: number | null;
+  max_output_tokens: number | null;
+  max_total_tokens: number | null;
+  max_tool_calls: number | null;
+  max_wall_time_ms: number | null;
+  max_cost_cents: number | null;
 }
 
-const limit = "number.integer >= 0";
+const limit = "number.integer >= 0 | null";
 export const budgetShape = type({
   "max_input_tokens?": limit,
   "max_output_tokens?": limit,
@@ -50,7 +50,7 @@ const microsPerCent = 10_000;
 /** The first limit that was passed (strictly), as one line for a person; null when all hold. */
 export function brokenLimit(budget: Budget, spent: Spent): string | null {
   const total = spent.inputTokens + spent.outputTokens;
-  const measures: [string, number, number, string][] = [
+  const measures: [string, number, number | null, string][] = [
     ["input tokens", spent.inputTokens, budget.max_input_tokens, ""],
     ["output tokens", spent.outputTokens, budget.max_output_tokens, ""],
     ["tokens", total, budget.max_total_tokens, ""],
@@ -58,7 +58,7 @@ export function brokenLimit(budget: Budget, spent: Spent): string | null {
     ["wall time", spent.wallTimeMs, budget.max_wall_time_ms, " ms"],
     ["cost", spent.costMicros / microsPerCent, budget.max_cost_cents, " cents"],
   ];
-  const broken = measures.find(([, used, most]) => used > most);
+  const broken = measures.find(([, used, most]) => most !== null && used > most);
   if (broken === undefined) return null;
   const [what, used, most, unit] = broken;
   return `budget exceeded: ${what} ${Math.ceil(used)}${unit} of ${most}${unit}`;

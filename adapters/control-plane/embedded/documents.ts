@@ -58,8 +58,10 @@ export interface Step {
   /** Null where no price is known. */
   costMicros: number | null;
   createdAt: number;
-  /** Null until its job was put in the outbox. */
+  /** Null until its job was put in the outbox; the first time. */
   enqueuedAt: number | null;
+  /** The last time, or when a worker was last heard of about it; absent in documents of earlier versions. */
+  heardAt?: number | null;
   startedAt: number | null;
   completedAt: number | null;
   /** The highest fence that reported. */

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import type { Log } from "../../../machines/contracts/ports/clock.ts";
-import { createApp } from "./app.ts";
+import { createApp, keepTime } from "./app.ts";
 import { createApply } from "./changes/change.ts";
 import { type AgentSeed, registerAgent } from "./changes/register-agent.ts";
 import type { CostMicros } from "./changes/submit-result.ts";
@@ -34,6 +34,8 @@ export interface EmbeddedControlPlane {
   close(): Promise<void>;
 }
 
+/** How often time is looked at while nobody calls. */
+const everyMs = 15_000;
 /** How long open requests may take to end when we close. */
 const graceMs = 1_000;
 
@@ -52,7 +54,8 @@ export async function startEmbeddedControlPlane(
   const outbox = createOutbox(store, options.publish, log);
   const apply = createApply({ store, outbox, events, now });
   const costMicros = options.costMicros ?? (() => null);
-  const app = createApp({ store, apply, events, outbox, now, costMicros }, options.apiKey, log);
+  const plane = { store, apply, events, outbox, now, costMicros };
+  const app = createApp(plane, options.apiKey, log);
   const server = createServer(getRequestListener(app.fetch));
   let port: number;
   try {
@@ -63,11 +66,17 @@ export async function startEmbeddedControlPlane(
     throw error;
   }
   outbox.kick();
+  const clock = setInterval(() => {
+    keepTime(plane).catch((error: unknown) => {
+      log.error({ err: error }, "due questions and silent steps could not be looked at");
+    });
+  }, everyMs).unref();
   let closed: Promise<void> | undefined;
   return {
     url: `http://${reachable(options.host)}:${port}`,
     port,
     close: () => {
+      clearInterval(clock);
       closed ??= closeServer(server, () => events.close()).then(() => closeStore(outbox, store));
       return closed;
     },

@@ -34,6 +34,12 @@ CREATE INDEX audit_by_run ON audit (run);
 CREATE TABLE outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, data TEXT NOT NULL);
 `;
 
+/** Made at each opening: an index is no part of what an earlier version reads. */
+const indexes = `
+CREATE INDEX IF NOT EXISTS steps_out ON steps (coalesce(doc ->> 'heardAt', doc ->> 'enqueuedAt'))
+  WHERE doc ->> 'status' IN ('pending', 'running', 'waiting_approval') AND doc ->> 'enqueuedAt' IS NOT NULL;
+`;
+
 export interface Page {
   limit: number;
   offset: number;
@@ -74,6 +80,10 @@ export function openStore(path: string) {
 
   const steps = collection<Step>("steps");
   const stepsOfRun = steps.query("WHERE run = ? ORDER BY number");
+  const silentSteps = steps.query(
+    `WHERE doc ->> 'status' IN ('pending', 'running', 'waiting_approval') AND doc ->> 'enqueuedAt' IS NOT NULL
+      AND coalesce(doc ->> 'heardAt', doc ->> 'enqueuedAt') <= ? ORDER BY coalesce(doc ->> 'heardAt', doc ->> 'enqueuedAt') LIMIT 100`,
+  );
 
   const approvals = collection<Approval>("approvals");
   const pendingApprovals = approvals.query("WHERE status = 'pending' ORDER BY rowid LIMIT ?");
@@ -131,7 +141,13 @@ export function openStore(path: string) {
       count: (projectId: string, status: RunStatus | null) =>
         Number(countRuns.get(projectId, status)?.["n"]),
     },
-    steps: { find: steps.find, put: steps.put, ofRun: (runId: string) => stepsOfRun(runId) },
+    steps: {
+      find: steps.find,
+      put: steps.put,
+      ofRun: (runId: string) => stepsOfRun(runId),
+      /** Enqueued, not ended, and not heard of since then; a hundred at most, the longest silent first. */
+      silentSince: (time: number) => silentSteps(time),
+    },
     approvals: {
       find: approvals.find,
       put: approvals.put,
@@ -229,5 +245,6 @@ function migrate(db: DatabaseSync, path: string): void {
     );
   }
   if (version === 0) db.exec(`${schema} PRAGMA user_version = ${schemaVersion}`);
+  db.exec(indexes);
   db.exec("COMMIT");
 }

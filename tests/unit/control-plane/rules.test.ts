@@ -38,11 +38,32 @@ const version: AgentVersion = {
 
 describe("a tool decision", () => {
   it("is denied over approval required over allowed over denied by default", () => {
-    expect(decideTool(version, "erase").kind).toBe("deny");
-    expect(decideTool(version, "write").kind).toBe("ask");
-    expect(decideTool(version, "send").kind).toBe("ask");
-    expect(decideTool(version, "read").kind).toBe("allow");
-    expect(decideTool(version, "unheard-of").kind).toBe("deny");
+    const kind = (name: string) => decideTool(version, { server: null, name }).kind;
+    expect(["erase", "write", "send", "read", "unheard-of"].map(kind)).toEqual([
+      "deny",
+      "ask",
+      "ask",
+      "allow",
+      "deny",
+    ]);
+  });
+
+  it("is by server and name, as the worker's is, and closed where the server is not said", () => {
+    const lists = {
+      allowedTools: ["write_file", "secrets.read"],
+      approvalRequiredTools: ["mail.send"],
+      deniedTools: ["prod.write_file"],
+    };
+    const kind = (server: string | null, name: string) => decideTool(lists, { server, name }).kind;
+    expect(kind("dev", "write_file")).toBe("allow");
+    expect(kind("prod", "write_file")).toBe("deny");
+    expect(kind(null, "write_file")).toBe("deny");
+    expect(kind("secrets", "read")).toBe("allow");
+    expect(kind("other", "read")).toBe("deny");
+    expect(kind("mail", "send")).toBe("ask");
+    expect(kind(null, "send")).toBe("ask");
+    expect(kind("other", "secrets.read")).toBe("allow");
+    expect(kind("a.prod", "write_file")).toBe("allow");
   });
 
   it("never allows a tool that is on the denied list, whatever else lists it", () => {
@@ -55,7 +76,7 @@ describe("a tool decision", () => {
         fc.constantFrom("a", "b", "c"),
         (allowed, ask, denied, tool) => {
           const lists = { allowedTools: allowed, approvalRequiredTools: ask, deniedTools: denied };
-          const { kind } = decideTool(lists, tool);
+          const { kind } = decideTool(lists, { server: null, name: tool });
           if (denied.includes(tool)) expect(kind).toBe("deny");
           else if (ask.includes(tool)) expect(kind).toBe("ask");
           else expect(kind).toBe(allowed.includes(tool) ? "allow" : "deny");
@@ -138,6 +159,33 @@ describe("a budget", () => {
     expect(() => readBudget({ budget: { max_tool_calls: "many" } })).toThrow(/config\.budget/);
     expect(() => readBudget({ budget: { max_tool_calls: -1 } })).toThrow(TypeError);
     expect(readBudget(null)).toEqual({});
+  });
+
+  it("takes a limit away where it is null, and only that one [budget.null]", () => {
+    const keys = [
+      "max_input_tokens",
+      "max_output_tokens",
+      "max_total_tokens",
+      "max_tool_calls",
+      "max_wall_time_ms",
+      "max_cost_cents",
+    ] as const;
+    const amounts = fc.record({
+      inputTokens: fc.nat(),
+      outputTokens: fc.nat(),
+      toolCalls: fc.nat(),
+      wallTimeMs: fc.nat(),
+      costMicros: fc.nat(),
+    });
+    fc.assert(
+      fc.property(fc.subarray([...keys]), amounts, (unlimited, used) => {
+        const asked = Object.fromEntries(unlimited.map((key) => [key, null]));
+        const budget = resolveBudget(readBudget({ budget: asked }), {});
+        const huge = Object.fromEntries(unlimited.map((key) => [key, Number.MAX_SAFE_INTEGER]));
+        expect(brokenLimit(budget, used)).toBe(brokenLimit({ ...budget, ...huge }, used));
+        if (unlimited.length === keys.length) expect(brokenLimit(budget, used)).toBeNull();
+      }),
+    );
   });
 
   it("does not count the time spent waiting for people", () => {

@@ -83,7 +83,7 @@ export function resolveApproval(
     resolvedBy: seedIds.key,
   };
   store.approvals.put(resolved);
-  stopWaiting(change, approval.runId, approval.stepId);
+  if (answer.approved) stopWaiting(change, approval.runId, approval.stepId);
   const { run, step } = findStep(store, approval.runId, approval.stepId);
   change.enqueue(run, step);
   if (answer.approved && approval.actionType === "tool") {
@@ -93,20 +93,25 @@ export function resolveApproval(
   return resolved;
 }
 
-/** Approvals whose time has come. Their steps are ended by the worker, whose own timer wakes them. */
+/**
+ * Approvals whose time has come. Their steps go on showing `waiting_approval`, for nobody said yes, and are enqueued
+ * again, so that a worker reads what became of the question and ends them.
+ */
 export function expireDue(change: Change): void {
-  for (const approval of change.store.approvals.due(change.now)) {
+  const { store } = change;
+  for (const approval of store.approvals.due(change.now)) {
     closeApproval(change, approval, "expired");
-    stopWaiting(change, approval.runId, approval.stepId);
+    const { run, step } = findStep(store, approval.runId, approval.stepId);
+    if (step.status === "waiting_approval") change.enqueue(run, step);
   }
 }
 
-/** A question of the step is answered or expired: with none left open, step and run show `running` again. */
-export function stopWaiting(change: Change, runId: string, stepId: string): void {
+/** A question of the step got its yes: when all have theirs, step and run show `running` again. */
+function stopWaiting(change: Change, runId: string, stepId: string): void {
   const { store } = change;
-  const open = store.approvals.pendingOfRun(runId).some((approval) => approval.stepId === stepId);
+  const missing = store.approvals.ofStep(stepId).some(({ status }) => status !== "approved");
   const step = store.steps.find(stepId);
-  if (open || step?.status !== "waiting_approval") return;
+  if (missing || step?.status !== "waiting_approval") return;
   store.steps.put({ ...step, status: "running" });
   const run = store.runs.find(runId);
   const others = store.steps.ofRun(runId).some((other) => other.status === "waiting_approval");

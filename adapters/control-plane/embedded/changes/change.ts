@@ -83,7 +83,7 @@ function openChange(store: Store, now: number) {
       return saved;
     },
     enqueue(run, step) {
-      store.steps.put({ ...step, enqueuedAt: step.enqueuedAt ?? now });
+      store.steps.put({ ...step, enqueuedAt: step.enqueuedAt ?? now, heardAt: now });
       store.outbox.add(envelope(run, step, now));
       jobs++;
     },

@@ -5,13 +5,20 @@ import { type Verdict, verdict } from "../../../../machines/contracts/domain/act
 import { type Run, newId } from "../documents.ts";
 import type { Store } from "../store.ts";
 import type { Change } from "./change.ts";
-import { findRun } from "./submit-result.ts";
+import { brokenLimit, resolveBudget, readBudget } from "../budget.ts";
+import { findRun, spent } from "./submit-result.ts";
 import { markStarted } from "./run-state.ts";
+import {
+  couldMean,
+  isListed,
+  toolLabel,
+  type ToolPair,
+} from "../../../../machines/contracts/domain/tool-lists.ts";
 
 const events = { allow: "policy.allowed", ask: "policy.approval_required", deny: "policy.denied" };
 
 /**
- * Decides one tool call by the lists of the run's agent version, and keeps the decision: the input only as its
+ * Decides one tool call by the run's budget and the lists of its agent version, and keeps the decision: the input only as its
  * SHA-256, since it may hold anything. Unlike FerrumDeck's, a denial leaves the run alive.
  *
  * @throws ApiError 404 for an unknown run
@@ -19,11 +26,11 @@ const events = { allow: "policy.allowed", ask: "policy.approval_required", deny:
 export function checkTool(
   change: Change,
   runId: string,
-  tool: { name: string; input: Json },
+  tool: ToolPair & { input: Json },
 ): Verdict & { decisionId: string } {
   const { now, store } = change;
   const run = findRun(store, runId);
-  const decided = { ...decide(store, run, tool.name), decisionId: newId("pdc", now) };
+  const decided = { ...decide(change, run, tool), decisionId: newId("pdc", now) };
   if (!isRunEnded(run.status)) {
     const current = store.steps.ofRun(run.id).find((step) => !isStepEnded(step.status));
     const started = markStarted(change, run, current);
@@ -34,18 +41,35 @@ export function checkTool(
   change.audit(run.id, events[decided.kind], {
     decision_id: decided.decisionId,
     tool_name: tool.name,
+    server: tool.server,
     tool_input_sha256: createHash("sha256").update(JSON.stringify(tool.input)).digest("hex"),
     reason: decided.reason,
   });
   return decided;
 }
 
-function decide(store: Store, run: Run, tool: string): Verdict {
+function decide(change: Change, run: Run, tool: ToolPair): Verdict {
+  const { store } = change;
   if (isRunEnded(run.status)) return verdict.deny(`the run is already ${run.status}`);
   const version = store.versions.find(run.agentVersionId);
-  return version === undefined
-    ? verdict.deny("the run's agent version is gone")
-    : decideTool(version, tool);
+  if (version === undefined) return verdict.deny("the run's agent version is gone");
+  const listed = decideTool(version, tool);
+  if (listed.kind === "deny") return listed;
+  // Before the call that would break it. A call that a person let through was counted then.
+  const isCounted = listed.kind === "ask" && hasApproval(store, run);
+  const after = spent(run, change.now);
+  if (!isCounted) after.toolCalls += 1;
+  const broken = brokenLimit(resolveBudget(readBudget(run.config), version.budget), after);
+  return broken === null ? listed : verdict.deny(broken);
+}
+
+function hasApproval(store: Store, run: Run): boolean {
+  const open = store.steps.ofRun(run.id).filter((step) => !isStepEnded(step.status));
+  return open.some((step) =>
+    store.approvals
+      .ofStep(step.id)
+      .some(({ actionType, status }) => actionType === "tool" && status === "approved"),
+  );
 }
 
 export interface ToolLists {
@@ -54,13 +78,19 @@ export interface ToolLists {
   deniedTools: readonly string[];
 }
 
-/** What an agent version's own lists say of a tool: denied over approval required over allowed over deny. */
-export function decideTool(lists: ToolLists, tool: string): Verdict {
-  const named = `tool "${tool}"`;
-  if (lists.deniedTools.includes(tool)) return verdict.deny(`${named} is denied to this agent`);
-  if (lists.approvalRequiredTools.includes(tool)) {
+/**
+ * What an agent version's own lists say of a tool: denied over approval required over allowed over deny. Of a name that
+ * the caller has not resolved to a server, whatever it could mean is denied or asked about.
+ */
+export function decideTool(lists: ToolLists, tool: ToolPair): Verdict {
+  const named = `tool "${toolLabel(tool)}"`;
+  const mayBeOn = (list: readonly string[]) =>
+    isListed(list, tool) ||
+    (tool.server === null && list.some((entry) => couldMean(entry, tool.name)));
+  if (mayBeOn(lists.deniedTools)) return verdict.deny(`${named} is denied to this agent`);
+  if (mayBeOn(lists.approvalRequiredTools))
     return verdict.ask(`${named} needs a person's approval`);
-  }
-  if (lists.allowedTools?.includes(tool)) return verdict.allow(`${named} is allowed to this agent`);
-  return verdict.deny(`${named} is not on this agent's lists`);
+  return isListed(lists.allowedTools ?? [], tool)
+    ? verdict.allow(`${named} is allowed to this agent`)
+    : verdict.deny(`${named} is not on this agent's lists`);
 }

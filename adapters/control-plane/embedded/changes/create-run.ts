@@ -1,10 +1,11 @@
 import {
   isJsonObject,
+  jsonDepth,
   type Json,
   type JsonObject,
 } from "../../../../machines/contracts/domain/json.ts";
 import { stepInputProblem } from "../../../../machines/contracts/domain/step-input.ts";
-import type { StepType } from "../../../../machines/contracts/domain/job.ts";
+import { maxJobDepth, type StepType } from "../../../../machines/contracts/domain/job.ts";
 import { ApiError } from "../routes/request.ts";
 import { type AgentVersion, type Run, type Step, newId, seedIds } from "../documents.ts";
 import type { Store } from "../store.ts";
@@ -95,6 +96,12 @@ function ordinaryStep(input: Json): PlannedStep {
 
 function newStep(run: Run, version: AgentVersion, plan: PlannedStep, number: number, now: number) {
   const input = jobInput(version, plan.type, plan.input);
+  if (jsonDepth(input, maxJobDepth) > maxJobDepth) {
+    throw new ApiError(
+      422,
+      `step ${number}: the input is nested deeper than ${maxJobDepth} levels`,
+    );
+  }
   const problem = stepInputProblem(plan.type, input);
   if (problem !== null) throw new ApiError(422, `step ${number}: ${problem.message}`);
   const { tool_name: toolName, model } = input;

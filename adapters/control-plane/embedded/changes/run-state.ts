@@ -11,8 +11,10 @@ import { findRun } from "./submit-result.ts";
 
 /** A worker was heard of: the run and its step show `running`, with the time it was first known. */
 export function markStarted(change: Change, run: Run, step: Step | undefined): Run {
-  if (step?.status === "pending") {
-    change.store.steps.put({ ...step, status: "running", startedAt: step.startedAt ?? change.now });
+  if (step !== undefined) {
+    const status = step.status === "pending" ? "running" : step.status;
+    const startedAt = step.startedAt ?? change.now;
+    change.store.steps.put({ ...step, status, startedAt, heardAt: change.now });
   }
   const fresh = run.status === "created" || run.status === "queued";
   if (!fresh && run.startedAt !== null) return run;
@@ -96,12 +98,36 @@ export function endRun(change: Change, run: Run, ending: RunEnding): Run {
   for (const step of store.steps.ofRun(run.id)) {
     if (isStepEnded(step.status)) continue;
     if (step.enqueuedAt === null) store.steps.put({ ...step, status: "skipped", completedAt: now });
-    else if (step.status === "waiting_approval")
-      change.enqueue(run, { ...step, status: "running" });
+    else if (step.status === "waiting_approval") change.enqueue(run, step);
   }
   const { status, reason, output = null, error = null } = ending;
   change.audit(run.id, `run.${status}`, { reason });
   return change.saveRun({ ...run, status, statusReason: reason, output, error, completedAt: now });
+}
+
+/** So long a step may be silent: longer than nearly all that work, and soon enough for one that nobody has. */
+export const silentMs = 10 * 60_000;
+
+/**
+ * Enqueues again what was enqueued and never heard of since: a stream that lost its last entries, or was trimmed, must
+ * not leave a run queued for ever. Where a worker has the step all the same, its store knows the second entry for a
+ * duplicate and drops it.
+ */
+export function enqueueSilent(change: Change): void {
+  const { now, store } = change;
+  for (const step of store.steps.silentSince(now - silentMs)) {
+    const run = store.runs.find(step.runId);
+    // A question that is open is waited for; one that is answered, and nobody came, is not.
+    const isAsked = store.approvals
+      .pendingOfRun(step.runId)
+      .some((approval) => approval.stepId === step.id);
+    if (run === undefined || isRunEnded(run.status) || isAsked) {
+      store.steps.put({ ...step, heardAt: now });
+      continue;
+    }
+    change.enqueue(run, step);
+    change.audit(run.id, "step.enqueued_again", { step_id: step.id });
+  }
 }
 
 /** Nobody needs the answer any more. */

@@ -105,6 +105,7 @@ function keepStep(
     startedAt: step.startedAt ?? now,
     completedAt: isStepEnded(status) ? now : null,
     fence: Math.max(step.fence, fence ?? 0),
+    heardAt: now,
     reportKey: key,
     reportDigest: digest,
   };
@@ -112,10 +113,10 @@ function keepStep(
   return reported;
 }
 
-/** A person may be quicker than the worker's word that it waits: then nothing is left to wait for. */
+/** A person may be quicker than the worker's word that it waits: after a yes to all, nothing is left to wait for. */
 function isAnswered(store: Change["store"], stepId: string): boolean {
   const asked = store.approvals.ofStep(stepId);
-  return asked.length > 0 && asked.every((approval) => approval.status !== "pending");
+  return asked.length > 0 && asked.every((approval) => approval.status === "approved");
 }
 
 /** A step's numbers are its totals: a later report of it replaces what an earlier one counted. */
@@ -149,7 +150,7 @@ function settle(change: Change, run: Run, step: Step): void {
     change.saveRun({ ...run, status: step.status === "running" ? "running" : "waiting_approval" });
 }
 
-function spent(run: Run, now: number): Spent {
+export function spent(run: Run, now: number): Spent {
   const waited = run.waitedMs + (run.waitingSince === null ? 0 : now - run.waitingSince);
   const { inputTokens, outputTokens, toolCalls, costMicros } = run;
   return {

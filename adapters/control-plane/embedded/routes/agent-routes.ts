@@ -108,14 +108,16 @@ function toVersion(body: typeof newVersion.infer, agent: Agent, now: number): Ag
   };
 }
 
-/** FerrumDeck's own limits of an agent version, in the words of a budget. */
+/** FerrumDeck's own limits of an agent version, in the words of a budget; null for none, as in its contracts. */
 function referenceLimits(body: typeof newVersion.infer): Partial<Budget> {
   const { max_tokens, max_tool_calls, max_wall_time_secs, max_cost_cents } = body;
   return {
-    ...(typeof max_tokens === "number" && { max_total_tokens: max_tokens }),
-    ...(typeof max_tool_calls === "number" && { max_tool_calls }),
-    ...(typeof max_wall_time_secs === "number" && { max_wall_time_ms: max_wall_time_secs * 1000 }),
-    ...(typeof max_cost_cents === "number" && { max_cost_cents }),
+    ...(max_tokens !== undefined && { max_total_tokens: max_tokens }),
+    ...(max_tool_calls !== undefined && { max_tool_calls }),
+    ...(max_wall_time_secs !== undefined && {
+      max_wall_time_ms: max_wall_time_secs === null ? null : max_wall_time_secs * 1000,
+    }),
+    ...(max_cost_cents !== undefined && { max_cost_cents }),
   };
 }
 

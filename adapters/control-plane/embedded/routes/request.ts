@@ -3,7 +3,8 @@ import { type } from "arktype";
 import type { Context, MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import type { Json } from "../../../../machines/contracts/domain/json.ts";
+import { type Json, parseJson } from "../../../../machines/contracts/domain/json.ts";
+import { cutText } from "../../../../machines/contracts/domain/text.ts";
 import type { Page } from "../store.ts";
 
 const codes = {
@@ -36,23 +37,25 @@ export class ApiError extends Error {
 /**
  * The request's JSON body in the given shape.
  *
- * @throws ApiError 400 when it is not JSON, 422 when it is out of shape
+ * @throws ApiError 400 when it is not JSON, 422 when it is out of shape, nested deeper than we can keep, or holds a
+ * number that we could not keep exactly
  */
 export async function readBody<T>(
   c: Context,
   shape: (body: unknown) => T | type.errors,
 ): Promise<T> {
   const read = shape(parse(await c.req.text()));
-  if (read instanceof type.errors) throw new ApiError(422, read.summary.slice(0, 1000));
+  if (read instanceof type.errors) throw new ApiError(422, cutText(read.summary, 1000));
   return read;
 }
 
 function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
+  const read = parseJson(text);
+  if (read.ok) return read.value;
+  if (read.reason === "syntax") {
     throw new ApiError(400, "Invalid JSON: the body could not be parsed");
   }
+  throw new ApiError(422, `the body ${read.problem}`);
 }
 
 /** What a shape calls `unknown` in a parsed body is JSON; absent is null. */

@@ -15,6 +15,7 @@ const result = type({
 });
 const toolCheck = type({
   tool_name: "0 < string <= 255",
+  "server?": "0 < string <= 255 | null",
   "tool_input?": "unknown",
   "estimated_cost_cents?": "number.integer >= 0 | null",
 });
@@ -46,7 +47,11 @@ export function stepRoutes({ apply, store, costMicros }: Plane): Hono {
   });
   app.post("/:id/check-tool", async (c) => {
     const body = await readBody(c, toolCheck);
-    const tool = { name: body.tool_name, input: asJson(body.tool_input) };
+    const tool = {
+      server: body.server ?? null,
+      name: body.tool_name,
+      input: asJson(body.tool_input),
+    };
     const verdict = await apply((change) => checkTool(change, c.req.param("id"), tool));
     return c.json({
       allowed: verdict.kind === "allow",
