@@ -1,15 +1,29 @@
 import { once } from "node:events";
 import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
 import { pipeline } from "node:stream/promises";
+import { misanswer, refuseKey } from "./misanswers.ts";
+
+export interface ProxyCounts {
+  calls: number;
+  /** Failed before they reached the target. */
+  refused: number;
+  /** Whose answer was lost. */
+  unanswered: number;
+  /** Answered by something that is not the target, which never heard of them. */
+  misanswered: number;
+  /** Told that the key is not valid. */
+  keyRefused: number;
+}
 
 export interface FaultProxy {
   url: string;
   /** From now on every call fails, and those under way too, for so many milliseconds. */
   goAway(ms: number): void;
+  /** From now on every call is told that its key is not valid, for so many milliseconds. */
+  refuseKeys(ms: number): void;
   /** No more faults from now on. */
   mend(): void;
-  /** Calls so far; those failed before they reached the target; those whose answer was lost. */
-  counts(): { calls: number; refused: number; unanswered: number };
+  counts(): ProxyCounts;
   close(): Promise<void>;
 }
 
@@ -18,7 +32,7 @@ const isStream = (incoming: IncomingMessage) => incoming.url?.startsWith("/v1/ev
 
 /**
  * Passes HTTP on to `target`, failing a share of the calls: half of those before the target hears of them, half
- * after it has done what was asked, its answer lost.
+ * after it has done what was asked, its answer lost. Another share is answered by something else altogether.
  */
 export async function startFaultProxy(
   target: string,
@@ -27,8 +41,15 @@ export async function startFaultProxy(
 ): Promise<FaultProxy> {
   const { hostname, port } = new URL(target);
   const agent = new Agent({ keepAlive: true });
-  const counts = { calls: 0, refused: 0, unanswered: 0 };
+  const counts: ProxyCounts = {
+    calls: 0,
+    refused: 0,
+    unanswered: 0,
+    misanswered: 0,
+    keyRefused: 0,
+  };
   let awayUntil = 0;
+  let keysRefusedUntil = 0;
   let failing = share;
 
   const isAway = () => Date.now() < awayUntil;
@@ -44,6 +65,15 @@ export async function startFaultProxy(
       return;
     }
     const { method = "GET", url: path = "/", headers } = incoming;
+    if (Date.now() < keysRefusedUntil && path !== "/health") {
+      counts.keyRefused += 1;
+      return refuseKey(response);
+    }
+    // Of as many calls again, half are answered by something else.
+    if (drawn >= failing && drawn < failing * 1.5) {
+      counts.misanswered += 1;
+      return misanswer(response, path, random());
+    }
     const outgoing = request({ hostname, port, method, path, headers, agent });
     response.on("close", () => outgoing.destroy());
     const [answer] = (await Promise.all([
@@ -72,6 +102,9 @@ export async function startFaultProxy(
     goAway(ms) {
       awayUntil = Date.now() + ms;
       server.closeAllConnections();
+    },
+    refuseKeys(ms) {
+      keysRefusedUntil = Date.now() + ms;
     },
     mend() {
       failing = 0;

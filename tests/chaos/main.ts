@@ -4,7 +4,8 @@ import { type ChaosReport, runChaos } from "./run-chaos.ts";
 const usage = `npm run chaos -- [--steps 10000] [--workers 3] [--seed S] [--limit SECONDS] [--json]
 
 Runs steps through real workers on a real Redis while workers are killed and paused at random, Redis is
-restarted, and the control plane fails a tenth of its calls and is away once. Exits 1 if any step's report was
+restarted and demoted once, and the control plane fails a tenth of its calls, is away once, and has a proxy before
+it that answers some in its place. Exits 1 if any step's report was
 applied twice or never, or an unsafe effect was repeated without a person's yes.
 `;
 
@@ -78,11 +79,14 @@ function summary(report: ChaosReport): string {
     ["workers paused past their lease", report.pauses],
     ["workers that ended by themselves", report.fell],
     ["Redis restarted", report.restarts],
+    ["Redis demoted to a replica", report.demotions],
     ["jobs taken over", report.takeOvers],
     ["writes refused by the fence", report.refusedWrites],
     ["calls to the control plane", calls.calls],
     ["failed before reaching it", calls.refused],
     ["answers lost", calls.unanswered],
+    ["answered by something else", calls.misanswered],
+    ["told that their key is not valid", calls.keyRefused],
     ["seconds it was away", report.awayMs / 1_000],
     ["dead letters", report.deadLetters],
     ["jobs left on the stream", report.left],

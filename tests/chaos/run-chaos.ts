@@ -9,8 +9,8 @@ import { createRedisBackend } from "../../adapters/redis/backend.ts";
 import type { Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { ChaosPlaneOptions } from "./control-plane.ts";
 import { countResults, type Results } from "./count-results.ts";
-import { startDurableRedis } from "./durable-redis.ts";
-import { startFaultProxy } from "./fault-proxy.ts";
+import { startRedisPair } from "./redis-pair.ts";
+import { type ProxyCounts, startFaultProxy } from "./fault-proxy.ts";
 import { Ledger } from "./ledger.ts";
 import { planStep, type StepKind } from "./plan-step.ts";
 import { seeded } from "./random.ts";
@@ -41,8 +41,10 @@ export interface ChaosReport extends Results {
   fell: number;
   /** Of Redis. */
   restarts: number;
+  /** How often the primary became a replica. */
+  demotions: number;
   awayMs: number;
-  calls: { calls: number; refused: number; unanswered: number };
+  calls: ProxyCounts;
   /** Jobs taken over from another worker whose lease had run out. */
   takeOvers: number;
   /** Writes that the store refused a worker whose lease was lost. */
@@ -77,7 +79,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   await using closing = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), "stateplane-chaos-"));
   closing.defer(() => rm(folder, { recursive: true, force: true }));
-  const redis = await startDurableRedis(join(folder, "redis"));
+  const redis = await startRedisPair(join(folder, "redis"));
   closing.defer(() => redis.stop());
   const apiKey = randomBytes(16).toString("hex");
   const path = join(folder, "control-plane.sqlite");
@@ -114,6 +116,8 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
 
   const runs = Math.ceil(options.steps / stepsOfRun);
   let restarts = 0;
+  let demotions = 0;
+  let isKeyRefused = false;
   let isSentAway = false;
   let begun = 0;
   let ended = 0;
@@ -136,6 +140,16 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
       restarts += 1;
       onProgress("Redis is killed and started again");
       await redis.restart(500);
+    }
+    if (share > 0.6 && !isKeyRefused) {
+      isKeyRefused = true;
+      onProgress("the control plane refuses the key for a second");
+      proxy.refuseKeys(1_000);
+    }
+    if (share > 0.75 && demotions === 0) {
+      demotions += 1;
+      onProgress("Redis becomes a replica, and its replica the primary");
+      await redis.demote();
     }
     if (seconds() - shownAt >= 2) {
       shownAt = seconds();
@@ -163,6 +177,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     workers: options.workers,
     ...blows,
     restarts,
+    demotions,
     awayMs: isSentAway ? options.awayMs : 0,
     calls: proxy.counts(),
     takeOvers: lines.reduce((sum, line) => sum + (line.kind === "taken-over" ? line.jobs : 0), 0),

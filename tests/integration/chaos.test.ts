@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { runChaos } from "../chaos/run-chaos.ts";
 
-it("loses nothing and does nothing twice, though workers die and Redis and the control plane go away", async () => {
+it("loses nothing and does nothing twice, though workers die and Redis and the control plane go away, are demoted, and others answer in their place", async () => {
   const progress: string[] = [];
   const report = await runChaos({
     steps: 200,
@@ -23,6 +23,7 @@ it("loses nothing and does nothing twice, though workers die and Redis and the c
     unpermitted: 0,
     failed: 0,
     restarts: 1,
+    demotions: 1,
     awayMs: 2_000,
     deadLetters: 0,
     left: 0,
@@ -30,4 +31,5 @@ it("loses nothing and does nothing twice, though workers die and Redis and the c
   // Otherwise nothing was proved.
   expect(report.kills + report.pauses).toBeGreaterThan(2);
   expect(report.calls.unanswered).toBeGreaterThan(5);
+  expect(report.calls.misanswered).toBeGreaterThan(5);
 });
