@@ -153,7 +153,10 @@ export class Journal {
 /** What became of an effect, as the journal keeps it: a terminal failure is a result too. */
 export type KeptOutcome = { value: Json } | { failure: Failure };
 
-/** A longer result goes to an artifact, and the journal names it by digest. Bytes of JSON. */
+/**
+ * A longer result goes to an artifact, and the journal names it by digest, where whoever takes the step over can read
+ * it there. Bytes of JSON.
+ */
 const maxInlineBytes = 256 * 1024;
 
 /**
@@ -167,7 +170,9 @@ export async function offload(
   outcome: KeptOutcome,
 ): Promise<JsonObject> {
   const content = JSON.stringify(outcome);
-  if (Buffer.byteLength(content) <= maxInlineBytes) return outcome as unknown as JsonObject;
+  if (!artifacts.isShared || Buffer.byteLength(content) <= maxInlineBytes) {
+    return outcome as unknown as JsonObject;
+  }
   const kept = await artifacts.put(step, { name: "effect.json", kind: "output", content });
   if (!kept.ok) throw new StoreFailure(kept.failure.message);
   return { artifact: { id: kept.value.id, sha256: kept.value.sha256 } };

@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -36,7 +36,7 @@ export interface Database {
  */
 export async function openDatabase(path: string): Promise<Database> {
   try {
-    if (isFile(path)) mkdirSync(dirname(path), { recursive: true });
+    if (isFile(path)) makeFolder(dirname(path));
     const sql = new DatabaseSync(path, { timeout: busyMs });
     try {
       await waiting(() => {
@@ -65,6 +65,18 @@ export async function openDatabase(path: string): Promise<Database> {
   } catch (error) {
     if (error instanceof StoreUnreachable) throw error;
     throw new StoreUnreachable(path, error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** Node's own way (`recursive`) never ends where a system answers ENOENT for a folder whose parent is there. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  if (dirname(path) !== path) makeFolder(dirname(path));
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    // Another process may have been faster.
+    if (!existsSync(path)) throw error;
   }
 }
 

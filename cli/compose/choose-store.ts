@@ -33,21 +33,22 @@ export async function chooseStore(
   { settings, sources }: Pick<Config, "settings" | "sources">,
   consumer: string,
 ): Promise<ChosenStore> {
-  const { redisUrl: url, queuePrefix: prefix, dataDir, store } = settings;
+  const { redisUrl: url, queuePrefix: prefix, dataDir, store, rememberMs } = settings;
+  const kept = { prefix, consumer, rememberMs };
   if (store !== "sqlite" && url !== null) {
-    const backend = await createRedisBackend({ url, prefix, consumer, source: sources.redisUrl });
+    const backend = await createRedisBackend({ ...kept, url, source: sources.redisUrl });
     return { backend, kind: "redis", describe: backend.describe, close: () => backend.close() };
   }
   await makeDataDir(dataDir);
   if (store !== "sqlite" && findRedisServer(process.env["PATH"] ?? "") !== null) {
-    return openPrivate(join(dataDir, "redis"), prefix, consumer);
+    return openPrivate(join(dataDir, "redis"), kept);
   }
   if (store === "redis") {
     const expected = "REDIS_URL to be set, or redis-server or valkey-server on the PATH";
     throw new InvalidSetting("store", sources.store, expected);
   }
   const path = join(dataDir, "steps.sqlite");
-  const backend = await createSqliteBackend({ path, consumer, clock: systemClock });
+  const backend = await createSqliteBackend({ ...kept, path, clock: systemClock });
   const why = store === "sqlite" ? "" : " (no REDIS_URL, and no redis-server on the PATH)";
   return {
     backend,
@@ -59,13 +60,12 @@ export async function chooseStore(
 
 async function openPrivate(
   directory: string,
-  prefix: string,
-  consumer: string,
+  kept: { prefix: string; consumer: string; rememberMs: number },
 ): Promise<ChosenStore> {
   const server = await startPrivateRedis({ directory });
   try {
     const source = `the private server in ${directory}`;
-    const backend = await createRedisBackend({ url: server.url, prefix, consumer, source });
+    const backend = await createRedisBackend({ ...kept, url: server.url, source });
     return {
       backend,
       kind: "private-redis",

@@ -7,6 +7,8 @@ import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { createControlPlane } from "../../adapters/control-plane/client.ts";
 import { watchRun, watchRuns } from "../../adapters/control-plane/watch-runs.ts";
 import { createArtifactFolder } from "../../adapters/artifacts/folder.ts";
+import { createS3Artifacts } from "../../adapters/artifacts/s3.ts";
+import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
 import { createModels, type ModelsOptions } from "../../adapters/llm/models.ts";
 import { createToolHost } from "../../adapters/mcp/host.ts";
 import { type ModelScript, readModelScript } from "../../adapters/llm/scripted.ts";
@@ -73,12 +75,33 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
           ? null
           : createHttpRetriever({ endpoint, timeoutMs: settings.requestTimeoutMs }),
     },
-    artifacts: createArtifactFolder({
-      path: settings.artifactsPath ?? join(settings.dataDir, "artifacts"),
-    }),
+    artifacts: artifactsOf(config),
     clock: systemClock,
     log,
   };
+}
+
+/** S3-compatible storage where it is set, else a folder, which only a store of this machine's own goes with. */
+function artifactsOf({ settings, sources }: Neighbours["config"]): ArtifactStore {
+  const { artifactsUrl: url, awsSessionToken } = settings;
+  if (url === null) {
+    return createArtifactFolder({
+      path: settings.artifactsPath ?? join(settings.dataDir, "artifacts"),
+      isShared: settings.redisUrl === null,
+    });
+  }
+  const keyFor = (key: "awsAccessKeyId" | "awsSecretAccessKey"): string => {
+    const value = settings[key];
+    if (value !== null) return value;
+    throw new InvalidSetting(key, sources[key], "a key, because artifactsUrl is set");
+  };
+  return createS3Artifacts({
+    url,
+    accessKeyId: keyFor("awsAccessKeyId"),
+    secretAccessKey: keyFor("awsSecretAccessKey"),
+    ...(awsSessionToken === null ? {} : { sessionToken: awsSessionToken }),
+    region: settings.awsRegion,
+  });
 }
 
 async function modelsOptions({ settings, sources }: Neighbours["config"]): Promise<ModelsOptions> {

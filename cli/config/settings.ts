@@ -24,6 +24,7 @@ const deadline = { least: 1, most: 365 * dayMs, what: milliseconds };
 export const numbers = {
   concurrency: { least: 1, most: 10_000, what: "a whole number of steps" },
   leaseMs: { least: 1_000, most: dayMs, what: milliseconds },
+  rememberMs: { least: 1_000, most: 30 * dayMs, what: milliseconds },
   maxRetries: { least: 0, most: 1_000, what: "a whole number of retries" },
   retryDelayMs: { least: 0, most: dayMs, what: milliseconds },
   maxDeliveries: { least: 1, most: 10_000, what: "a whole number of deliveries" },
@@ -91,6 +92,8 @@ export const settingsShape = type({
   workerName: text("a name"),
   concurrency: number("concurrency"),
   leaseMs: number("leaseMs"),
+  /** How long a late duplicate of an ended step is recognised. */
+  rememberMs: number("rememberMs"),
   /** Tries after the first; 0 for none. */
   maxRetries: number("maxRetries"),
   retryDelayMs: number("retryDelayMs"),
@@ -101,6 +104,12 @@ export const settingsShape = type({
   mcpTimeoutMs: number("mcpTimeoutMs"),
   /** Null for `artifacts` in the data folder. */
   artifactsPath: optionalText("a folder"),
+  /** An S3-compatible bucket, path-style, and what stands before every key; in place of a folder. */
+  artifactsUrl: optionalUrl,
+  awsAccessKeyId: optionalText("a key's id"),
+  awsSecretAccessKey: optionalText("a key"),
+  awsSessionToken: optionalText("a token"),
+  awsRegion: text("a region"),
   retrievalEndpoint: optionalUrl,
   defaultModel: text("a model's name"),
   modelTimeoutMs: number("modelTimeoutMs"),

@@ -75,7 +75,7 @@ export async function startLedgerWorker(
     tools: ledgerTools(touch),
     sandbox: { missing: "no sandbox here" },
     retrievers: { local: ledgerRetriever(touch), http: null },
-    artifacts: createArtifactFolder({ path: options.artifacts }),
+    artifacts: createArtifactFolder({ path: options.artifacts, isShared: true }),
     clock: systemClock,
     log: logToStderr,
   };

@@ -180,8 +180,8 @@ describe("a result that is longer than the control plane takes", () => {
       status: "completed",
       output: { artifact: { size: expect.any(Number) }, note: expect.stringContaining("artifact") },
     });
-    const [ref] = await w.ports.artifacts.list("run_1");
-    const kept = await w.ports.artifacts.get("run_1", ref?.id ?? "");
+    const note = result?.body["output"] as { artifact: { id: string } } | undefined;
+    const kept = await w.ports.artifacts.get("run_1", note?.artifact.id ?? "");
     expect(kept.ok && JSON.parse(new TextDecoder().decode(kept.value.content))).toMatchObject({
       output,
     });

@@ -26,11 +26,10 @@ export const noNeighbours: Omit<RuntimePorts, "queue" | "store" | "controlPlane"
     http: null,
   },
   artifacts: {
+    isShared: true,
     check: async () => ({ ok: true, value: null }),
     put: async () => ({ ok: false, failure: missing }),
     get: async () => ({ ok: false, failure: missing }),
-    list: async () => [],
-    delete: async () => false,
   },
   log: silent,
 };

@@ -14,6 +14,7 @@ export function simulatedArtifacts(kept: Artifacts, faults: ActiveFaults): Artif
       : fail(terminal("misconfigured", "the artifacts' folder is not writable"));
   };
   return {
+    isShared: true,
     check: async () => refusal() ?? ok(null),
     async put({ runId, stepId }, { name, kind, content }) {
       const refused = refusal();
@@ -28,8 +29,5 @@ export function simulatedArtifacts(kept: Artifacts, faults: ActiveFaults): Artif
       const found = kept.get(`${runId} ${id}`);
       return found === undefined ? fail(terminal("not_found", `no artifact ${id}`)) : ok(found);
     },
-    list: async (runId) =>
-      [...kept.values()].map(({ ref }) => ref).filter((ref) => ref.runId === runId),
-    delete: async (runId, id) => kept.delete(`${runId} ${id}`),
   };
 }

@@ -50,6 +50,7 @@ afterEach(() => backend.close());
 
 function runner(over: { signal?: AbortSignal; inDoubt?: "ask" | "fail" } = {}) {
   const store = {
+    isShared: true,
     put: async (_: unknown, { content }: { content: string }) => {
       artifacts.set("art", content);
       return { ok: true, value: { id: "art", sha256: "sum", size: content.length } };

@@ -13,16 +13,24 @@ export interface ArtifactRef {
   size: number;
 }
 
-/** Content too large, or too much the user's own, to travel in a message. */
+/**
+ * Content too large, or too much the user's own, to travel in a message. A store that refuses us or is full is a
+ * `misconfigured` failure, ours to mend; one that can't be reached is `unavailable`; a step that can't be named is
+ * `invalid_input`.
+ */
 export interface ArtifactStore {
+  /**
+   * Whether every worker that may take a step over can read what is put here. What a step needs to go on is kept here
+   * only then, else with its journal.
+   */
+  readonly isShared: boolean;
   /** Writes something, so that a store that refuses is known before anything is paid for. */
   check(): Promise<Outcome<null>>;
+  /** What is put twice, byte for byte, is kept once. */
   put(
     step: StepKey,
     artifact: { name: string; kind: ArtifactRef["kind"]; content: string | Uint8Array },
   ): Promise<Outcome<ArtifactRef>>;
   /** `not_found` when absent, `corrupt_record` when the content no longer matches its checksum. */
   get(runId: string, id: string): Promise<Outcome<{ ref: ArtifactRef; content: Uint8Array }>>;
-  list(runId: string): Promise<ArtifactRef[]>;
-  delete(runId: string, id: string): Promise<boolean>;
 }

@@ -59,7 +59,7 @@ export function composeWorker(made: {
     tools: noTools,
     sandbox: { missing: "no sandbox in this test" },
     retrievers: { local: createLocalRetriever(), http: null },
-    artifacts: createArtifactFolder({ path: made.artifacts }),
+    artifacts: createArtifactFolder({ path: made.artifacts, isShared: true }),
     clock: systemClock,
     log: { debug: silent, info: silent, warn: silent, error: silent },
     ...made.ports,
