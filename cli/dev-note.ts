@@ -1,9 +1,9 @@
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type } from "arktype";
+import { isAlive, noteProcess, processNote } from "../adapters/redis/living-process.ts";
 
-const shape = type({
-  pid: "number.integer > 0",
+const shape = processNote.and({
   url: "string",
   apiKey: "string",
   store: "'redis' | 'private-redis' | 'sqlite'",
@@ -14,7 +14,11 @@ export type DevNote = typeof shape.infer;
 const fileIn = (dataDir: string) => join(dataDir, "dev.json");
 
 /** Writes the note for this user alone: it holds the key. */
-export async function writeDevNote(dataDir: string, note: DevNote): Promise<string> {
+export async function writeDevNote(
+  dataDir: string,
+  about: Omit<DevNote, "pid" | "started">,
+): Promise<string> {
+  const note: DevNote = { ...noteProcess(process.pid), ...about };
   const file = fileIn(dataDir);
   const fresh = `${file}.${note.pid}`;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
@@ -35,21 +39,11 @@ export async function readDevNote(dataDir: string): Promise<DevNote | null> {
     return null;
   }
   const note = shape(parsed);
-  return note instanceof type.errors || !isAlive(note.pid) ? null : note;
+  return note instanceof type.errors || !isAlive(note) ? null : note;
 }
 
 /** Takes the note away, if it is still this program's. */
-export async function removeDevNote(dataDir: string, pid: number): Promise<void> {
+export async function removeDevNote(dataDir: string): Promise<void> {
   const note = await readDevNote(dataDir);
-  if (note?.pid === pid) await rm(fileIn(dataDir), { force: true });
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    // Somebody else's program is alive too.
-    return error instanceof Error && "code" in error && error.code === "EPERM";
-  }
+  if (note?.pid === process.pid) await rm(fileIn(dataDir), { force: true });
 }

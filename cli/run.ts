@@ -4,6 +4,7 @@ import { terminalColumns } from "./main.ts";
 import { createOutput } from "./output/output.ts";
 import { printError, toCliError } from "./output/errors.ts";
 import type { Invocation } from "./program.ts";
+import { learnSecrets, secrets } from "./secrets.ts";
 import type { CommandName } from "./specs.ts";
 import { listenForStop } from "./stopping.ts";
 
@@ -43,18 +44,37 @@ export async function run(invocation: Invocation): Promise<number> {
     columns: terminalColumns(),
   });
   const stopping = listenForStop();
-  try {
-    const file = invocation.configFile;
-    const config = await loadConfig({ flags: invocation.settings, env, folder, file });
-    const command = await commands[invocation.command]();
-    return await command({ invocation, config, env, folder, output, stopping });
-  } catch (error) {
-    if (stopping.signal.aborted) return 130;
-    const cliError = toCliError(error);
-    printError(cliError?.message ?? `unexpected: ${String(error)}; --debug shows where`);
-    if (isDebug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
-    return cliError?.exitCode ?? 1;
-  } finally {
-    stopping.release();
+  let broken: string | null = null;
+  // The listener stays: whatever is still written fails too.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (broken === null) stopping.ask();
+    broken ??= error.code ?? error.message;
+  });
+  const code = await runCommand();
+  if (broken === null) return code;
+  // A reader that has seen enough (`| head`) is no error, unless the program was meant to go on.
+  if (broken === "EPIPE" && !isLongRunning(invocation)) return 0;
+  printError(`standard output can't be written to (${broken})`);
+  return 1;
+
+  async function runCommand(): Promise<number> {
+    try {
+      const file = invocation.configFile;
+      const config = await loadConfig({ flags: invocation.settings, env, folder, file });
+      learnSecrets(config.settings, env);
+      const command = await commands[invocation.command]();
+      return await command({ invocation, config, env, folder, output, stopping });
+    } catch (error) {
+      if (stopping.signal.aborted) return 130;
+      const cliError = toCliError(error);
+      printError(cliError?.message ?? `unexpected: ${String(error)}; --debug shows where`);
+      if (isDebug && error instanceof Error)
+        process.stderr.write(`${secrets.redact(error.stack ?? "")}\n`);
+      return cliError?.exitCode ?? 1;
+    } finally {
+      stopping.release();
+    }
   }
 }
+
+const isLongRunning = ({ command }: Invocation) => command === "dev" || command === "worker";

@@ -6,6 +6,8 @@ export interface Stopping {
   readonly signal: AbortSignal;
   /** Aborted at the second. */
   readonly now: AbortSignal;
+  /** As a signal does. */
+  ask(): void;
   /** Lets go of the process's signals. */
   release(): void;
 }
@@ -25,6 +27,7 @@ export function listenForStop(): Stopping {
   return {
     signal: asked.signal,
     now: urged.signal,
+    ask: onSignal,
     release: () => {
       for (const name of signals) process.off(name, onSignal);
       process.off("disconnect", onSignal);

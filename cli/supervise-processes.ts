@@ -9,6 +9,9 @@ const maxDelayMs = 10_000;
 /** Exit codes that starting again would only repeat: bad usage or configuration, a service out of reach. */
 const lasting = new Set([2, 3]);
 
+/** SIGHUP: the terminal is gone. */
+const signals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+
 interface Place {
   child: ChildProcess | null;
   failures: number;
@@ -38,14 +41,14 @@ export function superviseProcesses(
 
   const settle = () => {
     if (!isDraining || places.some(({ child }) => child !== null)) return;
-    process.off("SIGTERM", drain).off("SIGINT", drain);
+    for (const name of signals) process.off(name, drain);
     resolve(exitCode);
   };
-  const drain = (signal: NodeJS.Signals) => {
+  const drain = () => {
     isDraining = true;
     for (const place of places) {
       if (place.timer !== null) clearTimeout(place.timer);
-      place.child?.kill(signal === "SIGINT" ? "SIGTERM" : signal);
+      place.child?.kill("SIGTERM");
     }
     settle();
   };
@@ -70,7 +73,7 @@ export function superviseProcesses(
       if (code !== null && lasting.has(code)) {
         log.error({ index, code }, "a worker process can't run here: all are stopped");
         exitCode = code;
-        drain("SIGTERM");
+        drain();
         return;
       }
       place.failures = performance.now() - begun > healthyMs ? 1 : place.failures + 1;
@@ -84,7 +87,7 @@ export function superviseProcesses(
       onEnd(2, null);
     });
   };
-  process.on("SIGTERM", drain).on("SIGINT", drain);
+  for (const name of signals) process.on(name, drain);
   places.forEach(raise);
   return promise;
 }

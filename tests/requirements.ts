@@ -127,6 +127,27 @@ export const requirements: readonly Requirement[] = [
   { id: "bulkhead.limit", promise: "no more steps of a type execute at once than its limit" },
   { id: "status.spelling", promise: "statuses are read in either spelling" },
   { id: "store.conformance", promise: "both backends keep the same promises" },
+  // The process.
+  {
+    id: "net.descriptors",
+    promise: "no child gets a descriptor that whoever started the program left open",
+  },
+  {
+    id: "net.fall",
+    promise: "what nobody caught is said in one line and ends the process cleanly",
+  },
+  {
+    id: "net.stalled-loop",
+    promise: "an event loop that stands still for longer than a lease ends its process",
+  },
+  { id: "net.stale-note", promise: "a killed `dev` is never taken for a running one" },
+  { id: "net.closed-output", promise: "a closed standard output drains and leaves nothing behind" },
+  { id: "tracing.exit", promise: "a silent collector delays an exit by no more than its bound" },
+  {
+    id: "secrets.by-value",
+    promise: "a secret that the process holds is in no log line, failure, span or printed error",
+  },
+  { id: "secrets.by-name", promise: "what stands under a secret's name in a text is hidden" },
   // The public kit.
   { id: "kit.sound", promise: "the kit finds no fault in a sound handler" },
   { id: "kit.finds", promise: "the kit finds a planted bug, and prints how to see it again" },

@@ -6,6 +6,7 @@ import { pathToFileURL } from "node:url";
 import { DatabaseSync } from "node:sqlite";
 import { type } from "arktype";
 import { StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
+import { isAlive, noteProcess, processNote, type ProcessNote } from "./living-process.ts";
 import {
   type Address,
   ask,
@@ -58,7 +59,7 @@ async function joinRunning(directory: string): Promise<PrivateRedis | null> {
   if (note === null || !(await answers(note.address, directory))) return null;
   const url = urlOf(note.address);
   if (isAlive(note.owner)) return { url, stop: async () => {} };
-  await writeServerNote(directory, { ...note, owner: process.pid });
+  await writeServerNote(directory, { ...note, owner: noteProcess(process.pid) });
   // It is not our child; the reply to SHUTDOWN is the end of the connection.
   const shutDown = () => ask(note.address, "SHUTDOWN NOSAVE", patienceMs).catch(() => "");
   return { url, stop: () => stopAlone(directory, shutDown) };
@@ -67,7 +68,7 @@ async function joinRunning(directory: string): Promise<PrivateRedis | null> {
 async function start(binary: string, directory: string): Promise<PrivateRedis> {
   const address = await chooseAddress(directory);
   // Before the start: a server whose starter dies here is still found by the next.
-  await writeServerNote(directory, { owner: process.pid, address });
+  await writeServerNote(directory, { owner: noteProcess(process.pid), address });
   const server = await startRedisProcess(binary, directory, address);
   return { url: urlOf(address), stop: () => stopAlone(directory, server.stop) };
 }
@@ -109,25 +110,15 @@ function urlOf(address: Address): string {
   return `redis://:${address.password ?? ""}@${address.host}:${address.port}`;
 }
 
-/** True also for a process of another user, and for one that got a dead one's number. */
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
-}
-
 const note = type({
   /** The process that will stop the server. */
-  owner: "number.integer > 0",
+  owner: processNote,
   address: type({ path: "string" }).or({ host: "string", port: "number", password: "string" }),
 });
 
 /** What a private server's directory says of it: who stops it, and where it listens. */
 export interface ServerNote {
-  owner: number;
+  owner: ProcessNote;
   address: Address;
 }
 

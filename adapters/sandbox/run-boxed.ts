@@ -1,8 +1,10 @@
 import { spawn } from "node:child_process";
-import type { Readable } from "node:stream";
+import { closeSync, openSync } from "node:fs";
+import type { Readable, Writable } from "node:stream";
 import { readFile, readdir } from "node:fs/promises";
 import { fail, ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { SandboxRun } from "../../machines/contracts/ports/sandbox.ts";
+import { replaceInherited } from "./descriptors.ts";
 import { baseEnv } from "./host-view.ts";
 import { limits } from "./program.ts";
 
@@ -26,17 +28,16 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
   if (signal.aborted) return cancelled;
   const began = performance.now();
   const [command = "", ...args] = box.command;
-  const child = spawn(command, args, {
-    cwd: "/",
-    // None of our own environment: a process inside could read it in /proc/1/environ.
-    env: { ...baseEnv },
-    detached: true,
-    stdio: ["pipe", "pipe", "pipe", "pipe"],
-  });
-  const [stdin, out, err, words] = child.stdio;
+  const child = startBox(command, args);
+  const [stdin, out, err, words] = child.stdio as unknown as [
+    Writable,
+    Readable,
+    Readable,
+    Readable,
+  ];
   const stdout = captureOutput(out);
   const stderr = captureOutput(err);
-  const said = captureOutput(words as Readable);
+  const said = captureOutput(words);
   stdin.on("error", () => {});
   stdin.end(box.program);
 
@@ -76,6 +77,21 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
     truncated: stdout.truncated() || stderr.truncated(),
     durationMs: Math.round(performance.now() - began),
   });
+}
+
+function startBox(command: string, args: readonly string[]) {
+  const empty = openSync("/dev/null", "r");
+  try {
+    return spawn(command, args, {
+      cwd: "/",
+      // None of our own environment: a process inside could read it in /proc/1/environ.
+      env: { ...baseEnv },
+      detached: true,
+      stdio: ["pipe", "pipe", "pipe", "pipe", ...replaceInherited(4, empty)],
+    });
+  } finally {
+    closeSync(empty);
+  }
 }
 
 const memoryNote = `\nkilled: the run held more than ${limits.residentBytes / 1024 / 1024} MiB of memory\n`;

@@ -9,6 +9,8 @@ export interface LogOptions {
   name: string;
   /** Standard error when left out: standard output belongs to the commands' answers. */
   destination?: DestinationStream;
+  /** Takes this process's own secrets out of every text; see `createRedactor`. */
+  hide?: (text: string) => string;
   /** Lines for a person instead of JSON. */
   pretty?: boolean;
 }
@@ -17,7 +19,7 @@ export interface LogOptions {
  * A pino logger that lets no secret through: fields, messages and errors are redacted. Only the port is handed
  * out, because a child's bindings would go past the redaction.
  */
-export function createLog({ level, name, destination, pretty }: LogOptions): Log {
+export function createLog({ level, name, destination, pretty, hide }: LogOptions): Log {
   return pino(
     {
       level,
@@ -31,15 +33,24 @@ export function createLog({ level, name, destination, pretty }: LogOptions): Log
       hooks: {
         logMethod(args, method) {
           const [first, ...rest] = args as unknown[];
-          const safe = [first instanceof Error ? { err: first } : first, ...rest].map(redact);
-          if (first instanceof Error && rest.length === 0) safe.push(redact(first.message));
+          const safe = [first instanceof Error ? { err: first } : first, ...rest].map((value) =>
+            redact(value, hide),
+          );
+          if (first instanceof Error && rest.length === 0) safe.push(redact(first.message, hide));
           method.apply(this, safe as Parameters<typeof method>);
         },
         ...(pretty === true ? { streamWrite: prettyLine } : {}),
       },
     },
-    destination ?? pino.destination({ dest: 2, sync: true }),
+    destination ?? standardError(),
   );
+}
+
+function standardError(): DestinationStream {
+  const destination = pino.destination({ dest: 2, sync: true });
+  // A full disk or a closed pipe costs lines, never the process.
+  destination.on("error", () => {});
+  return destination;
 }
 
 const paint: Record<string, (text: string) => string> = {

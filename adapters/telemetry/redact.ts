@@ -6,26 +6,38 @@ const longest = 10_000;
 /**
  * A copy without secrets, for a log: what stands under a secret's name is replaced whole, every text goes through
  * {@link redactText}, errors become plain objects. Counts stay: `tokens: 12` is no secret, nor is `token: null`.
+ *
+ * @param hide sees every text first: a {@link Redactor}'s, which knows this process's own secrets
  */
-export function redact(value: unknown): unknown {
-  return copy(value, 0, []);
+export function redact(value: unknown, hide: (text: string) => string = (text) => text): unknown {
+  return copyOf(value, (text) => redactText(cut(hide(text))));
 }
 
-function copy(value: unknown, depth: number, above: readonly object[]): unknown {
-  if (typeof value === "string") return redactText(cut(value));
+function copyOf(value: unknown, safe: (text: string) => string): unknown {
+  return copy(value, 0, [], safe);
+}
+
+function copy(
+  value: unknown,
+  depth: number,
+  above: readonly object[],
+  safe: (text: string) => string,
+): unknown {
+  if (typeof value === "string") return safe(value);
   if (typeof value !== "object" || value === null) return value;
   if (above.includes(value)) return "[circular]";
   if (depth >= deepest) return "[too deep]";
   const inside = [...above, value];
-  if (Array.isArray(value)) return value.map((item) => copy(item, depth + 1, inside));
-  if (value instanceof Error) return copy(plainError(value), depth, inside);
+  if (Array.isArray(value)) return value.map((item) => copy(item, depth + 1, inside, safe));
+  if (value instanceof Error) return copy(plainError(value), depth, inside, safe);
   if ("toJSON" in value && typeof value.toJSON === "function") {
-    return copy(value.toJSON(), depth + 1, inside);
+    return copy(value.toJSON(), depth + 1, inside, safe);
   }
-  if (value instanceof Map || value instanceof Set) return copy([...value], depth + 1, inside);
+  if (value instanceof Map || value instanceof Set)
+    return copy([...value], depth + 1, inside, safe);
   const entries = Object.entries(value).map(([key, item]): [string, unknown] => [
-    redactText(key),
-    hides(key, item) ? redacted : copy(item, depth + 1, inside),
+    safe(key),
+    hides(key, item) ? redacted : copy(item, depth + 1, inside, safe),
   ]);
   return Object.fromEntries(entries);
 }
@@ -61,6 +73,8 @@ const patterns: readonly [RegExp, string][] = [
   // Authorization: Basic …
   [/\b(authorization["']?\s*[:=]\s*["']?(?:[a-z]+\s+)?)[^\s"',;]{6,}/giu, `$1${redacted}`],
   [/\b(bearer\s+)[\w.~+/=-]{6,}/giu, `$1${redacted}`],
+  // Cookie: a=b; c=d
+  [/\b((?:set-)?cookie\s*:\s*)[^\r\n"'\\]+/giu, `$1${redacted}`],
   // JSON Web Tokens
   [/\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?/gu, redacted],
   // OpenAI, Anthropic and others; a digit tells a key from hyphenated words
@@ -70,13 +84,52 @@ const patterns: readonly [RegExp, string][] = [
   // GitHub, Slack
   [/\b(?:gh[opsru]_|github_pat_)\w{20,}/gu, redacted],
   [/\bxox[abeoprs]-[\w-]{10,}/gu, redacted],
+  [/\bxapp-[\w-]{10,}/gu, redacted],
+  [/(hooks\.slack\.com\/services\/)[\w/]{8,}/gu, `$1${redacted}`],
+  // Stripe
+  [/\b(?:[rsp]k_(?:live|test)_|whsec_)\w{8,}/gu, redacted],
+  // Google: API keys, access tokens, client secrets
+  [/\bAIza[\w-]{30,}/gu, redacted],
+  [/\bya29\.[\w-]{8,}/gu, redacted],
+  [/\bGOCSPX-[\w-]{8,}/gu, redacted],
+  // GitLab, npm, Hugging Face, SendGrid, PyPI, DigitalOcean, Shopify, Groq, xAI
+  [/\bgl(?:pat|dt|rt|cbt|ptt|soat|ft|imt|agent)-[\w-]{16,}/gu, redacted],
+  [/\bnpm_[A-Za-z0-9]{20,}/gu, redacted],
+  [/\bhf_[A-Za-z0-9]{20,}/gu, redacted],
+  [/\bSG\.[\w-]{12,}\.[\w-]{12,}/gu, redacted],
+  [/\bpypi-[\w-]{16,}/gu, redacted],
+  [/\bdo[opr]_v1_[a-f0-9]{20,}/gu, redacted],
+  [/\bshp(?:at|ca|pa|ss)_[a-fA-F0-9]{16,}/gu, redacted],
+  [/\b(?:gsk_|xai-)[A-Za-z0-9]{20,}/gu, redacted],
   // FerrumDeck API keys
   [/\bfd_(?:\w+_)?key_\w{4,}/gu, redacted],
 ];
 
 /** The text with everything that looks like a secret replaced. */
 export function redactText(text: string): string {
-  return patterns.reduce((left, [pattern, rest]) => left.replaceAll(pattern, rest), text);
+  const known = patterns.reduce((left, [pattern, rest]) => left.replaceAll(pattern, rest), text);
+  return redactNamed(known);
+}
+
+/**
+ * `name = value`, `name: value` and `"name": "value"`, also in JSON that stands in a JSON string, its quotes escaped.
+ * The value is a quoted text, or what stands up to the next space or delimiter.
+ */
+const named =
+  /(?<![\w.-])([A-Za-z][\w.-]{0,63})((?:\\{0,3}["'])?[ \t]{0,4}[:=][ \t]{0,4})(\\{0,3}"(?:[^"\\]|\\[^"])*\\{0,3}"|'[^'\r\n]*'|[^\s"'\\,;&#{}[\]()]+)/gu;
+
+/** What is plainly no secret, whatever it is called: counts, `null`, the scheme of a header. */
+const harmless = /^(?:basic|bearer|digest|token|-?\d+(?:\.\d+)?|null|true|false|undefined|none)$/iu;
+const wordOfSentence = /^[a-z']+[.!?]?$/u;
+
+function redactNamed(text: string): string {
+  return text.replaceAll(named, (whole, name: string, between: string, value: string) => {
+    if (!isSecretKey(name) || value.includes("[redacted") || harmless.test(value)) return whole;
+    if (/: $/u.test(between) && wordOfSentence.test(value)) return whole;
+    const quote = /^\\{0,3}["']/u.exec(value)?.[0] ?? "";
+    if (quote !== "" && value.length <= 2 * quote.length) return whole;
+    return `${name}${between}${quote}${redacted}${quote}`;
+  });
 }
 
 const secretWords = new Set([
@@ -97,7 +150,20 @@ const secretWords = new Set([
 ]);
 
 /** Words that make a secret of the `key` after them. */
-const keyKinds = new Set(["access", "api", "encryption", "private", "signing"]);
+const keyKinds = new Set([
+  "access",
+  "account",
+  "api",
+  "auth",
+  "client",
+  "encryption",
+  "master",
+  "private",
+  "secret",
+  "shared",
+  "signing",
+  "storage",
+]);
 
 /**
  * True for the name of something secret, compared by whole words of camelCase, snake_case or kebab-case:

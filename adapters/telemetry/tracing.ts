@@ -19,17 +19,26 @@ export interface TracingOptions {
   /** Sent with every export; may hold the collector's key. */
   headers?: Record<string, string>;
   log?: Log;
+  /** Sees every text of a span before it leaves. */
+  hide?: (text: string) => string;
 }
 
 export interface Tracing {
-  /** Sends what is left, for three seconds at most, and takes tracing down. Never rejects. */
+  /**
+   * Sends what is left, for three seconds at most, and takes tracing down. Never rejects, and leaves nothing behind
+   * that keeps the process.
+   */
   shutdown(): Promise<void>;
   /** Spans lost so far. */
   dropped(): number;
 }
 
-const exportTimeoutMs = 5000;
 const shutdownTimeoutMs = 3000;
+/**
+ * Of one export, its retries included. Less than the shutdown's: the exporter's socket and timers keep the process for
+ * as long as it tries, and can't be taken from it.
+ */
+const exportTimeoutMs = 2500;
 
 /**
  * Makes `@opentelemetry/api` of this process record spans and send them as OTLP over HTTP. A process calls this
@@ -37,11 +46,17 @@ const shutdownTimeoutMs = 3000;
  *
  * @throws TypeError when the endpoint is not an http or https URL
  */
-export function startTracing({ endpoint, serviceName, headers, log }: TracingOptions): Tracing {
+export function startTracing(options: TracingOptions): Tracing {
+  const { endpoint, serviceName, headers, log, hide } = options;
   const { url, note } = tracesUrl(endpoint);
   if (note !== null) log?.warn({}, note);
   const processor = new CountingProcessor(
-    new OTLPTraceExporter({ url, headers: headers ?? {}, timeoutMillis: exportTimeoutMs }),
+    new OTLPTraceExporter({
+      url,
+      headers: headers ?? {},
+      timeoutMillis: exportTimeoutMs,
+    }),
+    hide,
   );
   const provider = new TracerProvider({
     resource: defaultResource().merge(resourceFromAttributes({ "service.name": serviceName })),
@@ -76,8 +91,9 @@ const queueSize = 8192;
 export class CountingProcessor extends BatchSpanProcessor {
   #queued = 0;
   #dropped = 0;
+  readonly #hide: ((text: string) => string) | undefined;
 
-  constructor(exporter: SpanExporter) {
+  constructor(exporter: SpanExporter, hide?: (text: string) => string) {
     const { maxQueueSize, maxExportBatchSize } = {
       maxQueueSize: queueSize,
       maxExportBatchSize: 512,
@@ -93,6 +109,7 @@ export class CountingProcessor extends BatchSpanProcessor {
       shutdown: () => exporter.shutdown(),
     };
     super({ exporter: watched, maxQueueSize, maxExportBatchSize, scheduledDelayMillis: 1000 });
+    this.#hide = hide;
   }
 
   override onEnd(span: ReadableSpan): void {
@@ -102,6 +119,7 @@ export class CountingProcessor extends BatchSpanProcessor {
       return;
     }
     this.#queued += 1;
+    if (this.#hide !== undefined) hideInSpan(span, this.#hide);
     super.onEnd(span);
   }
 
@@ -109,6 +127,17 @@ export class CountingProcessor extends BatchSpanProcessor {
   dropped(): number {
     return this.#dropped;
   }
+}
+
+/** An ended span is this processor's own: nobody reads it before the exporter does. */
+function hideInSpan(span: ReadableSpan, hide: (text: string) => string): void {
+  const all = [span.attributes, ...span.events.map(({ attributes }) => attributes ?? {})];
+  for (const attributes of all) {
+    for (const [key, value] of Object.entries(attributes)) {
+      if (typeof value === "string") attributes[key] = hide(value);
+    }
+  }
+  if (span.status.message !== undefined) span.status.message = hide(span.status.message);
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { StepEventNotice } from "../../actors/options.ts";
+import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import type { Command, Context } from "../command.ts";
 import { type Dev, startDev } from "../compose/start-dev.ts";
 import { maskSecret } from "../config/load-config.ts";
@@ -27,15 +28,15 @@ export const dev: Command = async (context) => {
   });
   try {
     const { url, apiKey, store } = running;
-    const note = { pid: process.pid, url, apiKey, store: store.kind };
+    const note = { url, apiKey, store: store.kind };
     const file = await writeDevNote(dataDir, note);
     introduce(running, context, file);
-    await workUntilStopped(running, stopping, () =>
+    await workUntilStopped(running, { stopping, leaseMs: config.settings.leaseMs }, () =>
       output.remark("stopping: steps may finish; Ctrl-C again hands them back now"),
     );
   } finally {
     await running.close();
-    await removeDevNote(dataDir, process.pid);
+    await removeDevNote(dataDir);
   }
   return 0;
 };
@@ -71,19 +72,36 @@ function introduce(running: Dev, { config, output }: Context, noteFile: string):
   output.line("");
 }
 
-/** A step's life as it happens, a line a state. */
+/** A step's states as it enters them, and how its session here ended: of a failed one with the reason. */
 function tell(notice: StepEventNotice, output: Output): void {
   const { runId, stepId, stepType, kind } = notice;
-  const what =
-    kind === "entered"
-      ? { state: notice.state }
-      : { how: notice.how, stateHistory: notice.stateHistory };
   if (output.isJson) {
+    const what =
+      kind === "entered"
+        ? { state: notice.state }
+        : { how: notice.how, stateHistory: notice.stateHistory, ...outcomeOf(notice) };
     output.json({ kind: "step", runId, stepId, stepType, ...what });
     return;
   }
   const time = output.colors.dim(new Date().toISOString().slice(11, 19));
   const about = `${plain(stepId)}  ${(stepType ?? "unknown").padEnd(9)}`;
-  const said = kind === "entered" ? notice.state : output.colors.dim(`(${notice.how})`);
+  const said = kind === "entered" ? notice.state : ending(notice, output);
   output.line(`${time}  ${about}  ${said}`);
+}
+
+type Ended = Extract<StepEventNotice, { kind: "ended" }>;
+
+function outcomeOf({ how, snapshot }: Ended): { status?: string; failure?: Failure } {
+  const result = how === "settled" ? (snapshot?.context.result ?? null) : null;
+  if (result === null) return {};
+  if (result.status === "completed") return { status: result.status };
+  return { status: result.status, failure: result.failure };
+}
+
+function ending(notice: Ended, { colors }: Output): string {
+  const { status, failure } = outcomeOf(notice);
+  if (failure !== undefined)
+    return colors.red(plain(`failed  ${failure.kind}: ${failure.message}`));
+  if (status !== undefined) return colors.green(status);
+  return colors.dim(`(${notice.how})`);
 }

@@ -4,6 +4,8 @@ import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Context } from "../command.ts";
 import type { Worker } from "../compose/start-worker.ts";
 import { CliError } from "../output/errors.ts";
+import { releaseOnFall, watchLoop } from "../nets.ts";
+import { secrets } from "../secrets.ts";
 import type { Stopping } from "../stopping.ts";
 
 /**
@@ -21,6 +23,7 @@ export function openLog(
   return createLog({
     level: sources.logLevel === "default" ? standard : settings.logLevel,
     name: settings.workerName,
+    hide: secrets.hide,
     pretty: logFormat === "pretty" || (logFormat === "auto" && isPerson),
   });
 }
@@ -28,20 +31,29 @@ export function openLog(
 /**
  * Lets the worker work until the first signal, then lets its steps finish; at the second they are handed back.
  *
+ * @param leaseMs an event loop that stands still for longer ends the process
  * @throws CliError when the worker gave up by itself
  */
 export async function workUntilStopped(
   worker: Pick<Worker, "runtime" | "close" | "hurry">,
-  stopping: Stopping,
+  { stopping, leaseMs }: { stopping: Stopping; leaseMs: number },
   onStopping: () => void,
 ): Promise<void> {
   const { signal, now } = stopping;
+  const unwatch = watchLoop(leaseMs);
+  const release = async () => {
+    await worker.runtime.stop();
+    await worker.close();
+  };
+  const keep = releaseOnFall(release);
   const asked = signal.aborted ? Promise.resolve(null) : once(signal, "abort").then(() => null);
   const ended = await Promise.race([asked, worker.runtime.ended]);
   if (ended === null) onStopping();
   if (now.aborted) worker.hurry();
   now.addEventListener("abort", () => worker.hurry(), { once: true });
   await worker.close();
+  keep();
+  unwatch();
   const fault = ended?.fault ?? null;
   if (fault !== null) throw new CliError(3, `the worker gave up: ${fault}`);
 }

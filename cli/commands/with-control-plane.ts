@@ -5,6 +5,7 @@ import type { Context } from "../command.ts";
 import { type DevNote, readDevNote } from "../dev-note.ts";
 import { failureError, CliError } from "../output/errors.ts";
 import type { Invocation } from "../program.ts";
+import { secrets } from "../secrets.ts";
 
 /** A client whose failures end the command, each in one line. */
 export interface Client {
@@ -26,6 +27,7 @@ export async function withControlPlane<T>(
 ): Promise<T> {
   const { settings } = config;
   const target = await findTarget(config);
+  secrets.add([target.apiKey]);
   const timeoutMs = settings.requestTimeoutMs;
   const { signal } = stopping;
   const api = openApi({ url: target.url, apiKey: target.apiKey, timeoutMs }, config);

@@ -44,8 +44,8 @@ export const work: Command = async (context) => {
     },
     "the worker takes jobs",
   );
-  const { drainMs } = config.settings;
-  await workUntilStopped(worker, stopping, () =>
+  const { drainMs, leaseMs } = config.settings;
+  await workUntilStopped(worker, { stopping, leaseMs }, () =>
     log.info({ drainMs }, "stopping: no more jobs are taken, steps may finish"),
   );
   log.info({}, "the worker has stopped");

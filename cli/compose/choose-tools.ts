@@ -2,6 +2,7 @@ import type { Allowlist } from "../../actors/options.ts";
 import { type McpServer, readConfig } from "../../adapters/mcp/config.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import type { Config } from "../config/load-config.ts";
+import { learnServers } from "../secrets.ts";
 
 export interface ChosenTools {
   servers: McpServer[];
@@ -47,24 +48,38 @@ export async function chooseTools(
   const chosen = own && { allowed: [], approvalRequired: [], denied: [], ...own };
   if (file === null) {
     const servers = referenceServers(env);
+    learnServers(servers, []);
     const describe =
       servers.length === 0
         ? "none (MCP_CONFIG_PATH is not set)"
         : "by GITHUB_TOKEN, WORKSPACE_PATH";
     return { servers, allowlist: chosen ?? referenceAllowlist, describe };
   }
-  const read = await readConfig(file, { ...env });
+  const expanded = new Set<string>();
+  const read = await readConfig(file, noting({ ...env }, expanded));
   if (!read.ok) {
     const expected = `a usable MCP configuration file: ${read.problem}`;
     throw new InvalidSetting("mcpConfigPath", sources.mcpConfigPath, expected);
   }
   const { servers, allowlist } = read.value;
+  learnServers(servers, expanded);
   const listed = {
     allowed: allowlist?.allowedTools ?? [],
     approvalRequired: allowlist?.approvalRequired ?? [],
     denied: allowlist?.deniedTools ?? [],
   };
   return { servers, allowlist: chosen ?? listed, describe: `by ${file}` };
+}
+
+/** The environment, noting what is read of it: what a configuration expands may be a secret. */
+function noting(env: Record<string, string | undefined>, read: Set<string>): typeof env {
+  return new Proxy(env, {
+    get(target, name) {
+      const value = typeof name === "string" ? target[name] : undefined;
+      if (value !== undefined) read.add(value);
+      return value;
+    },
+  });
 }
 
 function referenceServers(env: Env): McpServer[] {

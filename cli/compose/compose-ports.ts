@@ -21,6 +21,7 @@ import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Config } from "../config/load-config.ts";
 import type { Settings } from "../config/settings.ts";
 import { version } from "../main.ts";
+import { hideSecrets } from "../secrets.ts";
 import type { ChosenTools } from "./choose-tools.ts";
 import type { Closing } from "./start-worker.ts";
 
@@ -56,7 +57,7 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
   closing.add("MCP servers", () => tools.close());
   const found = await findSandbox({ log });
   const { retrievalEndpoint: endpoint } = settings;
-  return {
+  return hideSecrets({
     queue: backend.queue,
     store: backend.store,
     controlPlane: createControlPlane(api),
@@ -78,7 +79,7 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
     artifacts: artifactsOf(config),
     clock: systemClock,
     log,
-  };
+  });
 }
 
 /** S3-compatible storage where it is set, else a folder, which only a store of this machine's own goes with. */

@@ -7,6 +7,7 @@ import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Config } from "../config/load-config.ts";
 import type { Settings } from "../config/settings.ts";
 import { CliError } from "../output/errors.ts";
+import { secrets } from "../secrets.ts";
 import type { ChosenTools } from "./choose-tools.ts";
 import { makeDataDir } from "./choose-store.ts";
 import { startWorker, type Worker, type WorkerHooks } from "./start-worker.ts";
@@ -32,6 +33,7 @@ export async function startDev(
 ): Promise<Dev> {
   const { settings } = config;
   const apiKey = settings.apiKey ?? `fd_dev_${randomBytes(16).toString("hex")}`;
+  secrets.add([apiKey]);
   const host = "127.0.0.1";
   let served = { url: "", port: 0 };
   let agents: AgentSeed[] = [];

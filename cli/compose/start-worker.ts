@@ -10,6 +10,7 @@ import type { Settings } from "../config/settings.ts";
 import { chooseStore, type ChosenStore } from "./choose-store.ts";
 import { type ChosenTools, chooseTools } from "./choose-tools.ts";
 import { composePorts } from "./compose-ports.ts";
+import { learnSecrets, secrets } from "../secrets.ts";
 import { consumerName } from "../supervise-processes.ts";
 
 /** What a program of its own may add to what the configuration says. */
@@ -49,11 +50,17 @@ export async function startWorker(
   ) => Promise<{ url: string; apiKey: string }>,
 ): Promise<Worker> {
   const { settings } = config;
+  learnSecrets(settings, hooks.env);
   const closing = new Closing(hooks.log);
   try {
     const { otlpEndpoint: endpoint, serviceName } = settings;
     if (endpoint !== null) {
-      const tracing = startTracing({ endpoint, serviceName, log: hooks.log });
+      const tracing = startTracing({
+        endpoint,
+        serviceName,
+        log: hooks.log,
+        hide: secrets.redact,
+      });
       closing.add("tracing", () => tracing.shutdown());
     }
     const tools = await chooseTools(config, hooks.env);

@@ -1,5 +1,6 @@
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import { InvalidSetting, StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
+import { secrets } from "../secrets.ts";
 import { plain } from "./plain.ts";
 
 /** The exit code of everything we know to expect; null for what nobody expected. */
@@ -46,7 +47,7 @@ export class CliError extends Error {
 /** 1: the run failed, or something required is missing. 2: bad usage or configuration. 3: a service can't be reached. */
 export type ExitCode = 1 | 2 | 3;
 
-/** One line on standard error. */
+/** One line on standard error, without any secret. */
 export function printError(problem: string): void {
-  process.stderr.write(`stateplane: ${plain(problem)}\n`);
+  process.stderr.write(`stateplane: ${plain(secrets.redact(problem))}\n`);
 }

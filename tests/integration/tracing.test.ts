@@ -1,3 +1,6 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
 import { createServer, type IncomingMessage, type RequestListener } from "node:http";
 import { context, propagation, trace } from "@opentelemetry/api";
 import { expect, test } from "vitest";
@@ -121,6 +124,46 @@ test("a collector that never answers does not hold the shutdown up", async () =>
   await tracing.shutdown();
   expect(performance.now() - began).toBeLessThan(4000);
   close();
+});
+
+test("a collector that never answers holds the process for no longer than the shutdown's bound [tracing.exit]", async () => {
+  const { endpoint, close } = await collector(() => {});
+  const tracingFile = join(import.meta.dirname, "../../adapters/telemetry/tracing.ts");
+  const program = `
+    import { trace } from "@opentelemetry/api";
+    import { startTracing } from ${JSON.stringify(tracingFile)};
+    const tracing = startTracing({ endpoint: ${JSON.stringify(endpoint)}, serviceName: "hung" });
+    trace.getTracer("test").startSpan("lost").end();
+    console.log("closing");
+    await tracing.shutdown();
+    console.log("closed");`;
+  const args = ["--input-type=module-typescript", "-e", program];
+  const root = join(import.meta.dirname, "../..");
+  const child = spawn(process.execPath, args, { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
+  let text = "";
+  let began = 0;
+  child.stdout.on("data", (chunk: Buffer) => {
+    text += chunk.toString();
+    if (text.includes("closing")) began ||= performance.now();
+  });
+  const [code] = await once(child, "exit");
+  expect({ code, text }).toEqual({ code: 0, text: "closing\nclosed\n" });
+  expect(performance.now() - began).toBeLessThan(4000);
+  close();
+});
+
+test("no text of a span has a secret that is to be hidden", async () => {
+  const { exports, endpoint, close } = await collector();
+  const hide = (text: string) => text.replaceAll("hunter22", "[redacted]");
+  const tracing = startTracing({ endpoint, serviceName: "hiding", hide });
+  const span = trace.getTracer("test").startSpan("call", { attributes: { url: "x?k=hunter22" } });
+  span.recordException(new Error("refused hunter22"));
+  span.setStatus({ code: 2, message: "no hunter22" });
+  span.end();
+  await tracing.shutdown();
+  close();
+  expect(JSON.stringify(exports.map(({ body }) => body))).toContain("[redacted]");
+  expect(JSON.stringify(exports.map(({ body }) => body))).not.toContain("hunter22");
 });
 
 test("after the shutdown the API is inert again", async () => {

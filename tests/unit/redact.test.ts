@@ -2,6 +2,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createLog } from "../../adapters/telemetry/log.ts";
 import { redact, redactText, isSecretKey } from "../../adapters/telemetry/redact.ts";
+import { createRedactor } from "../../adapters/telemetry/redactor.ts";
 import { tracesUrl } from "../../adapters/telemetry/tracing.ts";
 
 test.each([
@@ -43,6 +44,21 @@ test.each([
   expect(isSecretKey(key)).toBe(false);
 });
 
+/** Made of parts, so that nobody's scanner takes them for found ones. */
+const shapes = [
+  ["sk", "live", "4eC39HqLyjWDarjtT1zdp7dc"].join("_"),
+  ["rk", "test", "4eC39HqLyjWDarjtT1zdp7dc"].join("_"),
+  ["whsec", "4eC39HqLyjWDarjtT1zdp7dc"].join("_"),
+  ["AIza", "SyD-9tSrke72PouQMnMX-a7eZSW0jkFMBWY"].join(""),
+  ["GOCSPX", "abcdEFGH1234-ijkl"].join("-"),
+  ["glpat", "AbCdEfGhIjKlMnOpQrSt"].join("-"),
+  ["npm", "abcdefghijklmnopqrstuvwxyz0123456789"].join("_"),
+  ["hf", "abcdefghijklmnopqrstuvwxyzABCDEFGH"].join("_"),
+  ["SG", "abcdefghijklmnopqrstuv", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"].join("."),
+  ["xapp", "1-A0123-456-abcdef0123456789"].join("-"),
+  ["gsk", "abcdefghijklmnopqrstuvwxyz"].join("_"),
+];
+
 const secrets = [
   "sk-ant-api03-AbCdEf123456-xyz_789",
   "sk-proj-abcdef1234567890",
@@ -51,6 +67,7 @@ const secrets = [
   "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
   "xoxb-123456789012-abcdefghijkl",
   "fd_dev_key_abc123",
+  ...shapes,
   "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\n-----END RSA PRIVATE KEY-----",
 ];
 
@@ -70,6 +87,17 @@ describe("a text", () => {
     ["authorization: Basic dXNlcjpwYXNz", "authorization: Basic [redacted]"],
     ["got bearer abc.def-ghi", "got bearer [redacted]"],
     ["GET /x?api_key=12345&page=2", "GET /x?api_key=[redacted]&page=2"],
+    ["DB_PASSWORD=hunter2", "DB_PASSWORD=[redacted]"],
+    ['api_key = "abc def"', 'api_key = "[redacted]"'],
+    ["client_secret:abc123", "client_secret:[redacted]"],
+    ["password: hunter2!", "password: [redacted]"],
+    ['{"password":"x y","user":"me"}', '{"password":"[redacted]","user":"me"}'],
+    [
+      String.raw`{"body":"{\"password\":\"hunter2\",\"n\":1}"}`,
+      String.raw`{"body":"{\"password\":\"[redacted]\",\"n\":1}"}`,
+    ],
+    ["Cookie: sid=abc; theme=dark", "Cookie: [redacted]"],
+    ["AccountKey=abc123==;EndpointSuffix=x", "AccountKey=[redacted];EndpointSuffix=x"],
     ["-----BEGIN PRIVATE KEY-----\\nMIIE and then nothing", "[redacted]"],
   ])("%j becomes %j", (text, expected) => {
     expect(redactText(text)).toBe(expected);
@@ -82,6 +110,10 @@ describe("a text", () => {
     "task-list sk-learn risk-averse",
     "run_01J9 step_02 input_tokens=512",
     "author: someone",
+    "password: expected at least 8 characters",
+    "token: 12, token=null",
+    "the secret of success: patience",
+    "input_tokens=512; secretary: Ms Smith",
   ])("%j stays as it is", (text) => {
     expect(redactText(text)).toBe(text);
   });
@@ -94,11 +126,94 @@ describe("a text", () => {
       "http://",
       "Bearer ",
       "-----BEGIN PRIVATE KEY-----",
+      "password",
+      "a=",
+      "token=\\",
+      'token="',
+      "cookie:",
     ]) {
       const began = performance.now();
       redact(part.repeat(200_000));
       expect(performance.now() - began).toBeLessThan(1000);
     }
+  });
+});
+
+describe("the secrets of this process", () => {
+  /** What people and generators make: at least six characters, no end of space. */
+  const secret = fc
+    .oneof(
+      fc.string({ minLength: 6, maxLength: 40, unit: "grapheme" }),
+      fc.string({ minLength: 6, maxLength: 40 }),
+      fc.base64String({ minLength: 8, maxLength: 40 }),
+    )
+    .map((text) => text.trim())
+    // "redacted" itself can't be taken out of what it is replaced by.
+    .filter((text) => text.length >= 6 && !"[redacted]".includes(text.toLowerCase()));
+  const wrappings: readonly ((value: string) => string)[] = [
+    (value) => value,
+    (value) => `it said: ${value}, twice ${value}`,
+    (value) => `https://host/?k=${encodeURIComponent(value.toWellFormed())}&x=1`,
+    (value) => JSON.stringify({ a: [value] }),
+    (value) => Buffer.from(value).toString("base64"),
+    (value) => `Basic ${Buffer.from(`user:${value}`).toString("base64")}`,
+    (value) => `Basic ${Buffer.from(`me:${value}:x`).toString("base64url")}`,
+  ];
+
+  test("are taken out literally, as they are and in every usual encoding [secrets.by-value]", () => {
+    fc.assert(
+      fc.property(fc.array(secret, { minLength: 1, maxLength: 4 }), fc.nat(), (held, at) => {
+        const { hide } = createRedactor(held);
+        const wrap = wrappings[at % wrappings.length] ?? String;
+        for (const value of held) {
+          const text = hide(wrap(value));
+          expect(text).toContain("[redacted]");
+          if (at % wrappings.length < 2) expect(text).not.toContain(value);
+        }
+      }),
+    );
+  });
+
+  test("are in no line of a log, whatever they are under [secrets.by-value]", () => {
+    const value = "correct horse battery";
+    const lines: string[] = [];
+    const { hide } = createRedactor([value]);
+    const destination = { write: (line: string) => void lines.push(line) };
+    const log = createLog({ level: "debug", name: "test", destination, hide });
+    log.info({ a: { [value]: [value] } }, `said ${value}`);
+    log.error({ err: new Error(`no ${value}`, { cause: value }) }, "failed");
+    log.warn({ long: "x".repeat(9_995) + value }, "cut through the middle");
+    expect(lines.join("")).not.toContain("correct");
+    expect(lines.join("")).not.toContain("battery");
+  });
+
+  test("that are too short to tell from words are left alone, and nothing else is touched", () => {
+    const { hide } = createRedactor(["true", "dev", "", null, undefined, "  "]);
+    expect(hide("it is true in dev")).toBe("it is true in dev");
+    expect(createRedactor().hide("anything")).toBe("anything");
+  });
+});
+
+describe("named secrets in a text", () => {
+  test("are hidden for every secret's name and every way of writing a value [secrets.by-name]", () => {
+    const name = fc.constantFrom("password", "apiKey", "DB_PASSWORD", "client-secret", "x-api-key");
+    const value = fc.stringMatching(/^[A-Z][A-Za-z0-9+/_-]{7,30}$/);
+    const ways: readonly ((key: string, held: string) => string)[] = [
+      (key, held) => `${key}=${held}`,
+      (key, held) => `${key} = "${held}"`,
+      (key, held) => `${key}: '${held}'`,
+      (key, held) => `${key}: ${held}`,
+      (key, held) => JSON.stringify({ [key]: held }),
+      (key, held) => JSON.stringify({ body: JSON.stringify({ [key]: held, n: 1 }) }),
+      (key, held) => `export ${key}=${held}; run`,
+    ];
+    fc.assert(
+      fc.property(name, value, fc.nat(ways.length - 1), (key, held, way) => {
+        const text = ways[way]?.(key, held) ?? "";
+        expect(redactText(text)).not.toContain(held);
+        expect(redactText(redactText(text))).toBe(redactText(text));
+      }),
+    );
   });
 });
 

@@ -1,0 +1,117 @@
+import { isSecretKey } from "../adapters/telemetry/redact.ts";
+import { createRedactor } from "../adapters/telemetry/redactor.ts";
+import type { McpServer } from "../adapters/mcp/config.ts";
+import type { RuntimePorts } from "../actors/ports.ts";
+import type { Failure, Outcome } from "../machines/contracts/domain/failure.ts";
+import type { JsonObject } from "../machines/contracts/domain/json.ts";
+import type { Settings } from "./config/settings.ts";
+import { settingSources } from "./config/setting-sources.ts";
+
+/**
+ * The secrets that this process holds. Neighbours give them back: a provider's refusal quotes the key, a tool server
+ * prints its environment. So they are taken out, literally, wherever a text leaves: log lines, failures (and so
+ * reports and records), spans, printed errors.
+ */
+export const secrets = createRedactor();
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+/** Keys, and the passwords and queries of addresses, of the settings; variables whose name says that they are secret. */
+export function learnSecrets(settings: Settings, env: Env): void {
+  for (const [key, { mask }] of Object.entries(settingSources)) {
+    const value = settings[key as keyof Settings];
+    if (typeof value !== "string") continue;
+    if (mask === "secret") secrets.add([value]);
+    if (mask === "url") secrets.add(secretsOfUrl(value));
+  }
+  for (const [name, value] of Object.entries(env)) {
+    if (value !== undefined && isSecretKey(name) && isTelling(value)) secrets.add([value]);
+  }
+  // `name=value,name=value`, of the OpenTelemetry specification.
+  for (const header of (env["OTEL_EXPORTER_OTLP_HEADERS"] ?? "").split(",")) {
+    secrets.add([header.slice(header.indexOf("=") + 1)]);
+  }
+}
+
+/**
+ * What MCP servers are given: the variables that their configuration expands, headers, addresses.
+ *
+ * @param expanded the values of the variables
+ */
+export function learnServers(servers: readonly McpServer[], expanded: Iterable<string>): void {
+  secrets.add([...expanded].filter(isTelling));
+  for (const { env = {}, headers = {}, url } of servers) {
+    const named = Object.entries(env).filter(([name]) => isSecretKey(name));
+    secrets.add(named.map(([, value]) => value).filter(isTelling));
+    for (const value of Object.values(headers).filter(isTelling)) {
+      // `Bearer abc`: the second word by itself too.
+      secrets.add([value, ...value.split(/\s+/u).slice(1)]);
+    }
+    if (url !== undefined) secrets.add(secretsOfUrl(url));
+  }
+}
+
+/** A path, a number or one plain word is in many texts, and is hardly a secret. */
+function isTelling(value: string): boolean {
+  return value.length >= 8 && !/^(?:[~.]?\/|[a-z]+$|[\d.:]+$|[a-z]+\/[\w.+-]+$)/u.test(value);
+}
+
+function secretsOfUrl(text: string): string[] {
+  const url = URL.parse(text);
+  if (url === null) return [];
+  const { password } = url;
+  return [password, decoded(password), ...url.searchParams.values()].filter((part) => part !== "");
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** The same neighbours, whose failures tell no secret of ours. */
+export function hideSecrets(ports: RuntimePorts): RuntimePorts {
+  const { models, tools, sandbox, retrievers } = ports;
+  const { http } = retrievers;
+  return {
+    ...ports,
+    models: { complete: (...args) => models.complete(...args).then(hidden) },
+    tools: {
+      ...tools,
+      list: (...args) => tools.list(...args).then(hidden),
+      describe: (...args) => tools.describe(...args).then(hidden),
+      call: (...args) => tools.call(...args).then(hidden),
+    },
+    sandbox:
+      "missing" in sandbox
+        ? sandbox
+        : { ...sandbox, run: (...args) => sandbox.run(...args).then(hidden) },
+    retrievers: {
+      ...retrievers,
+      http: http === null ? null : { retrieve: (...args) => http.retrieve(...args).then(hidden) },
+    },
+  };
+}
+
+function hidden<T>(outcome: Outcome<T>): Outcome<T> {
+  return outcome.ok ? outcome : { ok: false, failure: hideInFailure(outcome.failure) };
+}
+
+function hideInFailure(failure: Failure): Failure {
+  const message = secrets.redact(failure.message);
+  const { details } = failure;
+  if (details === undefined) return { ...failure, message };
+  return { ...failure, message, details: hideIn(details) as JsonObject };
+}
+
+/** Every text and every key of a JSON value. */
+function hideIn(value: unknown): unknown {
+  if (typeof value === "string") return secrets.redact(value);
+  if (Array.isArray(value)) return value.map(hideIn);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [secrets.hide(key), hideIn(item)]),
+  );
+}
