@@ -94,7 +94,7 @@ it("is taken over, and then ended, by the next program when its starter was kill
   const backend = await open(next.url);
   expect(await backend.queue.stats()).toMatchObject({ length: 0 });
   const note = JSON.parse(await readFile(join(directory, "server.json"), "utf8"));
-  expect(note.owner).toBe(process.pid);
+  expect(note.owner).toMatchObject({ pid: process.pid });
   await next.stop();
   await expect(open(next.url)).rejects.toThrow(/REDIS_URL/);
 });
