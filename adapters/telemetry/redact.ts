@@ -125,7 +125,7 @@ const wordOfSentence = /^[a-z']+[.!?]?$/u;
 function redactNamed(text: string): string {
   return text.replaceAll(named, (whole, name: string, between: string, value: string) => {
     if (!isSecretKey(name) || value.includes("[redacted") || harmless.test(value)) return whole;
-    if (/: $/u.test(between) && wordOfSentence.test(value)) return whole;
+    if (between.endsWith(": ") && wordOfSentence.test(value)) return whole;
     const quote = /^\\{0,3}["']/u.exec(value)?.[0] ?? "";
     if (quote !== "" && value.length <= 2 * quote.length) return whole;
     return `${name}${between}${quote}${redacted}${quote}`;
