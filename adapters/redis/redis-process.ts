@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createConnection, createServer } from "node:net";
-import { accessSync, constants } from "node:fs";
+import { accessSync, closeSync, constants, openSync, readdirSync, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
 
@@ -27,18 +27,20 @@ export async function startRedisProcess(
   directory: string,
   address: Address,
 ): Promise<RedisProcess> {
+  const blank = openSync("/dev/null", "r+");
   const child = spawn(binary, ["-"], {
     cwd: directory,
     detached: true,
-    stdio: ["pipe", "ignore", "ignore"],
+    stdio: ["pipe", "ignore", "ignore", ...blanked(blank)],
   });
+  closeSync(blank);
   const ended = once(child, "exit").then(
     ([code, signal]) => `it ended with ${signal ?? `code ${code}`}; see ${directory}/redis.log`,
     (error: Error) => error.message,
   );
   // A child that could not start, or ended at once, breaks the pipe; `ended` says so.
-  child.stdin.on("error", () => {});
-  child.stdin.end(settings(directory, address));
+  child.stdin?.on("error", () => {});
+  child.stdin?.end(settings(directory, address));
   child.unref();
 
   const problem = await Promise.race([ended, answer(address)]);
@@ -47,6 +49,43 @@ export async function startRedisProcess(
     throw new StoreUnreachable(`${binary} in ${directory}`, problem);
   }
   return { pid: child.pid ?? 0, stop: () => end(child) };
+}
+
+/**
+ * What stands in a child's descriptors from 3 on: for each one that it would inherit from whoever started us (a lock, a
+ * file with a secret), the null device. Node's own are closed in a child, and "ignore" leaves such a one open. Where
+ * there is no /proc they can't be listed.
+ */
+function blanked(blank: number): ("ignore" | number)[] {
+  const inherited = listDescriptors().filter(
+    (descriptor) => descriptor > 2 && isInherited(descriptor),
+  );
+  const slots: ("ignore" | number)[] = [];
+  for (const descriptor of inherited.sort((a, b) => a - b)) {
+    while (slots.length < descriptor - 3) slots.push("ignore");
+    slots.push(blank);
+  }
+  return slots;
+}
+
+function listDescriptors(): number[] {
+  try {
+    return readdirSync("/proc/self/fd").map(Number);
+  } catch {
+    return [];
+  }
+}
+
+const closeOnExec = 0o2000000;
+
+function isInherited(descriptor: number): boolean {
+  try {
+    const flags = /flags:\s*(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${descriptor}`, "utf8"));
+    return (Number.parseInt(flags?.[1] ?? "0", 8) & closeOnExec) === 0;
+  } catch {
+    // Closed since it was listed.
+    return false;
+  }
 }
 
 async function answer(address: Address): Promise<string | null> {

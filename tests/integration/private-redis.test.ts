@@ -1,8 +1,9 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Redis } from "ioredis";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { findRedisServer } from "../../adapters/redis/redis-process.ts";
 import { createRedisBackend } from "../../adapters/redis/backend.ts";
@@ -44,6 +45,49 @@ it("keeps what it was given over a stop and a start, on a socket only its user m
   const second = await startPrivateRedis({ directory });
   expect(await (await open(second.url)).store.find(key)).toMatchObject({ fence: 1 });
   await second.stop();
+});
+
+it("has what it answered on the disk, and nothing to warn of", async () => {
+  const server = await startPrivateRedis({ directory: join(root, "redis") });
+  const backend = await open(server.url);
+  expect(backend.warnings).toEqual([]);
+  const redis = new Redis(new URL(server.url).pathname);
+  expect(await redis.config("GET", "appendfsync")).toEqual(["appendfsync", "always"]);
+  redis.disconnect();
+  await server.stop();
+});
+
+it("does not see what the program that starts it inherited", async () => {
+  const secret = join(root, "secret.txt");
+  await writeFile(secret, "a secret");
+  const module = JSON.stringify(
+    new URL("../../adapters/redis/redis-process.ts", import.meta.url).href,
+  );
+  const program = `
+    const { startRedisProcess, findRedisServer } = await import(${module});
+    const { readdirSync, readlinkSync } = await import("node:fs");
+    const directory = ${JSON.stringify(root)};
+    const binary = findRedisServer(process.env.PATH);
+    const server = await startRedisProcess(binary, directory, { path: directory + "/s.sock" });
+    const folder = "/proc/" + server.pid + "/fd/";
+    for (const name of readdirSync(folder)) console.log(readlinkSync(folder + name));
+    await server.stop();`;
+  const child = spawn(
+    "bash",
+    [
+      "-c",
+      `exec 40<"$0" 187<"$0"; exec "$1" --input-type=module -e "$2"`,
+      secret,
+      process.execPath,
+      program,
+    ],
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
+  let printed = "";
+  child.stdout.on("data", (chunk) => (printed += chunk));
+  expect(await once(child, "close")).toEqual([0, null]);
+  expect(printed).toContain("socket:");
+  expect(printed).not.toContain("secret.txt");
 });
 
 it("falls back to a loopback port with a password where a socket's path would be too long", async () => {

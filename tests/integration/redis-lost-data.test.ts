@@ -191,7 +191,7 @@ describe("the memory of an ended step", () => {
       url: server.url,
       prefix,
       consumer: "worker-2",
-      rememberMs: 600,
+      rememberMs: 60_000,
     });
     const long = {
       runId: "run_01JGXM5QJ8ZK3R7W9T2V4B6N8P",
@@ -204,13 +204,14 @@ describe("the memory of an ended step", () => {
     expect(await redis.memory("USAGE", keys.ended(long))).toBeLessThanOrEqual(120);
     expect(await redis.exists(keys.record(long), keys.journal(long))).toBe(0);
 
-    await sleep(350);
+    expect(await redis.pttl(keys.ended(long))).toBeGreaterThan(50_000);
+    await redis.pexpire(keys.ended(long), 5_000);
     await brief.queue.publish(fields);
     const late = await brief.store.open((await readOne(brief)).entryId, long, hour, fields);
     expect(late).toMatchObject({ kind: "reported" });
-    await sleep(350);
+    expect(await redis.pttl(keys.ended(long))).toBeGreaterThan(50_000);
     expect(await brief.store.find(long)).toMatchObject({ phase: "reported", fence: 1 });
-    await sleep(350);
+    await redis.del(keys.ended(long));
     expect(await brief.store.find(long)).toBeNull();
     await brief.close();
   });

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as fc from "fast-check";
@@ -10,14 +10,10 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../actors/runtime.ts";
 import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import { toStoreError } from "../../adapters/sqlite/database.ts";
-import { StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
-import { toEnvelope } from "../../machines/contracts/domain/job.ts";
 import type { Clock } from "../../machines/contracts/ports/clock.ts";
 import {
-  begun,
   ending,
   fields,
-  job,
   publishAndRead,
   key,
   lease,
@@ -75,6 +71,12 @@ describe("time", () => {
     expect(await backend.queue.claimStale(1_000, 1)).toMatchObject([{ entryId, deliveries: 2 }]);
     await backend.store.settle(await lease(backend, entryId), ending);
 
+    // A late duplicate prolongs the memory.
+    advance(3_000_000);
+    const late = await publishAndRead(backend);
+    const opening = await backend.store.open(late.entryId, key, 1_000, fields);
+    expect(opening).toMatchObject({ kind: "reported" });
+    if (opening.kind === "reported") await backend.store.settle(opening.lease, ending);
     advance(3_600_000 - 1);
     expect(await backend.store.wakeDue(1)).toBe(0);
     expect(await backend.store.find(key)).toMatchObject({ phase: "reported" });
@@ -261,73 +263,6 @@ describe("a file", () => {
       }
     }
   }, 20_000);
-
-  it.each(["news and path", "wake_pending and state_history"])(
-    "of the first layout, with columns %s, is brought to today's",
-    async (columns) => {
-      const path = join(directory, "steps.db");
-      const isOld = columns === "news and path";
-      const [wakes, states] = isOld ? ["news", "path"] : ["wake_pending", "state_history"];
-      const old = new DatabaseSync(path);
-      old.exec(`
-        CREATE TABLE entries (n INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, fields TEXT NOT NULL,
-          owner TEXT, delivered_at INTEGER, deliveries INTEGER NOT NULL DEFAULT 0) STRICT;
-        CREATE TABLE steps (id TEXT PRIMARY KEY, phase TEXT NOT NULL, fence INTEGER NOT NULL, entry TEXT, job TEXT,
-          snapshot TEXT, result TEXT, ${states} TEXT, wake_at INTEGER, ${wakes} INTEGER NOT NULL DEFAULT 0,
-          expires_at INTEGER) STRICT;
-        CREATE INDEX steps_by_time ON steps (wake_at) WHERE wake_at IS NOT NULL;
-        CREATE TABLE journal (step TEXT NOT NULL, position INTEGER NOT NULL, entry TEXT NOT NULL,
-          PRIMARY KEY (step, position)) STRICT, WITHOUT ROWID;
-        CREATE TABLE letters (n INTEGER PRIMARY KEY AUTOINCREMENT, fields TEXT NOT NULL, reason TEXT NOT NULL,
-          ${states} TEXT NOT NULL, snapshot TEXT NOT NULL, deliveries INTEGER NOT NULL, at INTEGER NOT NULL) STRICT;`);
-      old
-        .prepare(
-          `INSERT INTO steps (id, phase, fence, job, ${states}, wake_at) VALUES (?, 'parked', 3, ?, '["pending"]', 5)`,
-        )
-        .run("run_1/stp_1", toEnvelope(job));
-      old.prepare("INSERT INTO journal VALUES (?, 1, ?)").run("run_1/stp_1", JSON.stringify(begun));
-      old
-        .prepare(
-          `INSERT INTO letters (fields, reason, ${states}, snapshot, deliveries, at) VALUES (?, 'r', '[]', 'null', 2, 7)`,
-        )
-        .run(JSON.stringify({ data: "x" }));
-      old.close();
-
-      const backend = await createSqliteBackend({ path, consumer: "a", clock: systemClock });
-      expect(await backend.store.find(key)).toMatchObject({
-        phase: "parked",
-        job,
-        stateHistory: ["pending"],
-        journal: [begun],
-      });
-      expect(await backend.queue.deadLetters(1)).toMatchObject([{ reason: "r", journal: [] }]);
-      expect(await backend.store.wakeDue(10)).toBe(1);
-      const { entryId, fields: read } = await readOne(backend);
-      expect(read).toEqual(fields);
-      expect(await lease(backend, entryId)).toMatchObject({ fence: 4 });
-      await backend.close();
-    },
-  );
-
-  it("of a newer version is refused, with what to do", async () => {
-    const path = join(directory, "steps.db");
-    const newer = new DatabaseSync(path);
-    newer.exec("PRAGMA user_version = 99");
-    newer.close();
-    const opened = createSqliteBackend({ path, consumer: "a", clock: systemClock });
-    await expect(opened).rejects.toThrow(
-      /it has layout 99, .* update stateplane, or move the file/,
-    );
-    await expect(opened).rejects.toBeInstanceOf(StoreUnreachable);
-  });
-
-  it("that is no database is refused by its name", async () => {
-    const path = join(directory, "steps.db");
-    await writeFile(path, "x".repeat(5_000));
-    const opened = createSqliteBackend({ path, consumer: "a", clock: systemClock });
-    await expect(opened).rejects.toThrow(path);
-    await expect(opened).rejects.toBeInstanceOf(StoreUnreachable);
-  });
 
   it("has a job whose entry vanished published again, once [job.vanished]", async () => {
     const path = join(directory, "steps.db");
