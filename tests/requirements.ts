@@ -101,6 +101,11 @@ export const requirements: readonly Requirement[] = [
     id: "policy.resolved",
     promise: "a tool is judged and called as one pair of server and name, whatever its spelling",
   },
+  {
+    id: "policy.holds",
+    promise:
+      "a permission is used where it holds: it is looked at again before every later execution",
+  },
   { id: "policy.stricter", promise: "of two verdicts the stricter one holds" },
   { id: "policy.denied-never", promise: "what was denied or rejected is never executed" },
   { id: "approval.exact", promise: "a grant is for exactly what was shown" },

@@ -12,7 +12,7 @@ export function approvalAction(job: Job): Action {
 
 /** An approval step is done when a person said yes to exactly what it shows, and never before. */
 export const approvalHandler: StepHandler = async ({ job, permission }) => {
-  const permitted = permission(approvalAction(job));
+  const permitted = await permission(approvalAction(job));
   if (!permitted.allowed) return permitted.result;
   return {
     kind: "done",

@@ -23,6 +23,8 @@ export interface Effect<T extends Json> {
   repeat: "free" | "safe" | "unsafe";
   /** The grant this effect spends. */
   grant?: Grant;
+  /** Of a tool: what exactly is called, for people who are asked whether it may be repeated. */
+  target?: Pick<Action, "server" | "schema">;
   /**
    * Does it. For an unsafe effect a retryable failure says that nothing happened, and `in_doubt` that it can't
    * be known whether anything did.
@@ -31,8 +33,9 @@ export interface Effect<T extends Json> {
 }
 
 export type Permission =
-  | { allowed: true; grant: Grant | null }
-  /** Nobody has said yes to exactly this action; the work that asks for it. */
+  /** `action` is what was allowed: a tool's name in it is resolved to its server and schema. */
+  | { allowed: true; grant: Grant | null; action: Action }
+  /** Nobody has said yes to exactly this action: what asks for it, or says why it is denied. */
   | { allowed: false; result: HandlerResult };
 
 /** All a handler may see and do. */
@@ -43,8 +46,11 @@ export interface StepScope {
   /** What validation found wrong with the last output, or null. */
   repairNote: string | null;
   log: Log;
-  /** Whether policy allowed, or a person granted, exactly this action in this step. */
-  permission(action: Action): Permission;
+  /**
+   * Whether exactly this action may be done now. The step's own was judged before; any other is judged as it is asked
+   * about: a tool by the worker's lists, the user's policy and the control plane, anything else by a person.
+   */
+  permission(action: Action): Promise<Permission>;
   /** Runs an effect, or reads its result from the journal. On `ok: false` return `work` from the handler. */
   effect<T extends Json>(
     effect: Effect<T>,

@@ -11,28 +11,31 @@ export function toolAction(job: Job): Action {
   return { kind: "tool", name: input.tool_name, input: (input.tool_input ?? {}) as JsonObject };
 }
 
-/** Calls one tool, with exactly the arguments that were allowed or granted. */
+/** Calls one tool, with exactly the arguments that were allowed or granted, on exactly the server. */
 export function toolHandler({ tools }: Pick<RuntimePorts, "tools">): StepHandler {
   return async ({ job, signal, permission, effect }) => {
-    const action = toolAction(job);
-    const permitted = permission(action);
-    if (!permitted.allowed) return permitted.result;
+    const { name, input } = toolAction(job);
     // Connects before the intent is journalled: a server that is down leaves nothing in doubt.
-    const described = await tools.describe(action.name, signal);
+    const described = await tools.describe(name, signal);
     if (!described.ok) return { kind: "failed", failure: described.failure };
     const tool = described.value;
+    const { server, digest: schema } = tool;
+    const permitted = await permission({ kind: "tool", name: tool.name, server, schema, input });
+    if (!permitted.allowed) return permitted.result;
     const called = await effect({
-      name: `tool:${action.name}`,
-      input: action.input,
+      // By the name in the job, which is the same in every session whatever it is resolved to.
+      name: `tool:${name}`,
+      input,
       repeat: tool.readOnly ? "free" : tool.safeToRepeat ? "safe" : "unsafe",
+      target: { server, schema },
       ...(permitted.grant === null ? {} : { grant: permitted.grant }),
       run: async (inner, idempotencyKey) => {
-        const result = await tools.call(tool, action.input, inner, idempotencyKey);
+        const result = await tools.call(tool, input, inner, idempotencyKey);
         if (!result.ok) return result;
         return { ok: true, value: { result: result.value.content, server: result.value.server } };
       },
     });
     if (!called.ok) return called.result;
-    return { kind: "done", output: { ...called.value, tool: action.name } };
+    return { kind: "done", output: { ...called.value, tool: name } };
   };
 }

@@ -1,27 +1,42 @@
 import type { Ask, Grant } from "../../machines/contracts/domain/action.ts";
 import { type Failure, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
 import { confirmLease, retryStamp, type StepActivity, type ActivityScope } from "./session.ts";
-import { isStepEnded } from "../../machines/contracts/domain/status.ts";
+import { isRunEnded } from "../../machines/contracts/domain/status.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
+
+/*
+ * A question is read where it was put, for ever, whatever the control plane advertises later.
+ *
+ *   place       put by                      a yes is                                      who ends it in time
+ *   approval    a request of its own        `approved`, with the digest that was shown    the control plane's clock
+ *   step        the step's own status       `running`, after `waiting_approval` was       this worker, at `expiresAt`
+ *               (FerrumDeck)                taken from us
+ *
+ * Whatever is not plainly a yes is none: a step or run that has ended, a status that is out of place, another digest.
+ */
 
 /** Puts every open question to the control plane, and says there that the step waits. */
 export const requestApproval: StepActivity = async (scope) => {
   const { ports, options, session, context, signal } = scope;
-  const failed = (failure: Failure) =>
-    ({ type: "activity.failed", failure, costly: context.costly, ...retryStamp(ports) }) as const;
   const extensions = await ports.controlPlane.extensions(signal);
-  if (!extensions.ok) return failed(extensions.failure);
+  if (!extensions.ok) return failed(scope, extensions.failure);
 
   const latest = ports.clock.now() + options.deadlines.approvalMs;
   const asks: Ask[] = [];
+  let isAnswered = false;
   for (const ask of context.asks) {
-    const asked = extensions.value.has("approvals")
-      ? await putQuestion(scope, ask, latest)
-      : // FerrumDeck keeps no question: its step's own status is the decision.
-        { ok: true as const, value: { ...ask, approvalId: session.key.stepId, expiresAt: latest } };
-    if (!asked.ok) return failed(asked.failure);
-    asks.push(asked.value);
+    const isOfStep = ask.approvalId === null && !extensions.value.has("approvals");
+    if (isOfStep || placeOf(ask, session.key.stepId) === "step") {
+      asks.push(onStep(ask, session.key.stepId, latest));
+      continue;
+    }
+    const put = await putQuestion(scope, ask, latest);
+    if (!put.ok) return failed(scope, put.failure);
+    asks.push(put.value.ask);
+    isAnswered ||= put.value.isAnswered;
   }
+  // Somebody has decided already: the step need not be shown as waiting for that.
+  if (isAnswered) return { type: "approval.requested", asks, isAnswered };
   await confirmLease(scope);
   const waiting = await ports.controlPlane.report(
     {
@@ -32,9 +47,14 @@ export const requestApproval: StepActivity = async (scope) => {
         status: "waiting_approval",
         output: {
           requires_approval: true,
-          asks: asks.map(({ action, reason, approvalId }) => ({
-            action: { kind: action.kind, name: action.name },
+          asks: asks.map(({ action, reason, digest, approvalId }) => ({
+            action: {
+              kind: action.kind,
+              name: action.name,
+              ...(action.server === undefined ? {} : { server: action.server }),
+            },
             reason,
+            digest,
             approval_id: approvalId,
           })),
         },
@@ -42,20 +62,40 @@ export const requestApproval: StepActivity = async (scope) => {
     },
     signal,
   );
-  if (!waiting.ok) return failed(waiting.failure);
+  if (!waiting.ok) return failed(scope, waiting.failure);
   if (waiting.value === "ended")
     return { type: "cancel.requested", reason: "the run has already ended" };
   return { type: "approval.requested", asks };
 };
 
-async function putQuestion(scope: ActivityScope, ask: Ask, latest: number): Promise<Outcome<Ask>> {
+/** FerrumDeck keeps no question: its step's own status is the decision, and only we know when it is too late. */
+const onStep = (ask: Ask, stepId: string, latest: number): Ask => ({
+  ...ask,
+  approvalId: stepId,
+  expiresAt: ask.expiresAt ?? latest,
+  place: "step",
+  expiresHere: true,
+});
+
+/** Where a question was put; in what version 1 parked, the id alone tells. */
+const placeOf = ({ place, approvalId }: Ask, stepId: string): "approval" | "step" =>
+  place ?? (approvalId === stepId ? "step" : "approval");
+
+async function putQuestion(
+  scope: ActivityScope,
+  ask: Ask,
+  latest: number,
+): Promise<Outcome<{ ask: Ask; isAnswered: boolean }>> {
   const { ports, session, signal } = scope;
   await confirmLease(scope);
   const put = await ports.controlPlane.requestApproval(session.key, ask, signal);
   if (!put.ok) return put;
-  const expiry = put.value.expires_at == null ? latest : Date.parse(put.value.expires_at);
-  const expiresAt = Number.isNaN(expiry) ? latest : Math.min(expiry, latest);
-  return { ok: true, value: { ...ask, approvalId: put.value.id, expiresAt } };
+  const { id, status, expires_at: until } = put.value;
+  const expiry = until == null ? Number.NaN : Date.parse(until);
+  const expiresHere = Number.isNaN(expiry);
+  const expiresAt = expiresHere ? latest : expiry;
+  const placed: Ask = { ...ask, approvalId: id, expiresAt, place: "approval", expiresHere };
+  return { ok: true, value: { ask: placed, isAnswered: status !== "pending" } };
 }
 
 type Decision =
@@ -63,24 +103,43 @@ type Decision =
   | { kind: "pending" }
   | { kind: "rejected"; why: string }
   | { kind: "expired"; failure: Failure }
+  | { kind: "ended"; reason: string }
   | { kind: "failed"; failure: Failure };
 
-/** Reads what people decided. A grant counts only for the digest that was shown, and only in time. */
+/** Reads what people decided. A yes counts only for the digest that was shown, and only in time. */
 export const readDecision: StepActivity = async (scope) => {
-  const { ports, context, signal } = scope;
-  const extensions = await ports.controlPlane.extensions(signal);
-  if (!extensions.ok) return failed(scope, extensions.failure);
-  const read = extensions.value.has("approvals") ? readApproval : readReferenceStep;
   const decisions: Decision[] = [];
-  for (const ask of context.asks) decisions.push(await read(scope, ask));
-  return decide(scope, decisions);
+  const { asks } = scope.context;
+  for (const ask of asks) {
+    const isOfStep = placeOf(ask, scope.session.key.stepId) === "step";
+    decisions.push(await (isOfStep ? readStep(scope, ask) : readApproval(scope, ask)));
+  }
+  // Open longer than it should be: perhaps since nobody closed it when its run ended.
+  const isLate = asks.some((ask, at) => decisions[at]?.kind === "pending" && isPast(scope, ask));
+  const ended = isLate ? await readRun(scope) : null;
+  return decide(scope, ended === null ? decisions : [ended]);
 };
+
+const isPast = ({ ports }: ActivityScope, { expiresAt }: Ask): boolean =>
+  expiresAt !== null && ports.clock.now() >= expiresAt;
+
+/** That the run has ended, or why that can't be seen; null while it goes on. */
+async function readRun({ ports, session, signal }: ActivityScope): Promise<Decision | null> {
+  const run = await ports.controlPlane.run(session.key.runId, signal);
+  if (!run.ok) return { kind: "failed", failure: run.failure };
+  if (!isRunEnded(run.value.status)) return null;
+  return { kind: "ended", reason: `the run has already ended: ${run.value.status}` };
+}
+
+/** How long after the time that the control plane gave the question is looked at again, when it is still open then. */
+const lookAgainMs = 60_000;
 
 function decide(scope: ActivityScope, decisions: Decision[]): StepEvent {
   const grants: Grant[] = [];
   let isPending = false;
   for (const decision of decisions) {
     if (decision.kind === "failed") return failed(scope, decision.failure);
+    if (decision.kind === "ended") return { type: "cancel.requested", reason: decision.reason };
     if (decision.kind === "rejected") {
       return { type: "approval.rejected", failure: terminal("approval_rejected", decision.why) };
     }
@@ -90,9 +149,19 @@ function decide(scope: ActivityScope, decisions: Decision[]): StepEvent {
   }
   if (!isPending) return { type: "approval.granted", grants };
   const now = scope.ports.clock.now();
-  const expired = scope.context.asks.find((ask) => ask.expiresAt !== null && now >= ask.expiresAt);
-  if (expired === undefined) return { type: "approval.pending" };
-  return { type: "approval.expired", failure: expiry(expired) };
+  const { stepId } = scope.session.key;
+  const expired = scope.context.asks.find(
+    (ask, at) =>
+      decisions[at]?.kind === "pending" &&
+      isPast(scope, ask) &&
+      (ask.expiresHere ?? placeOf(ask, stepId) === "step"),
+  );
+  if (expired !== undefined) return { type: "approval.expired", failure: expiry(expired) };
+  // Open at the control plane past its time, by our clock: then ours is ahead, and its word counts.
+  const asks = scope.context.asks.map((ask) =>
+    isPast(scope, ask) ? { ...ask, expiresAt: now + lookAgainMs } : ask,
+  );
+  return { type: "approval.pending", asks };
 }
 
 async function readApproval(scope: ActivityScope, ask: Ask): Promise<Decision> {
@@ -119,25 +188,24 @@ async function readApproval(scope: ActivityScope, ask: Ask): Promise<Decision> {
 }
 
 /**
- * FerrumDeck puts an approved step back on the stream without a marker, its status `running`; the parked
- * record is the grant. A mere second delivery finds it still waiting.
+ * FerrumDeck puts an approved step back on the stream without a marker, its status `running`; that it was
+ * `waiting_approval` before is known, since no question is parked before that report was taken. A rejected step is
+ * failed there, of an expired question only the run.
  */
-async function readReferenceStep(
-  { ports, session, signal }: ActivityScope,
-  ask: Ask,
-): Promise<Decision> {
-  const steps = await ports.controlPlane.steps(session.key.runId, signal);
+async function readStep(scope: ActivityScope, ask: Ask): Promise<Decision> {
+  const { ports, session, signal } = scope;
+  const { runId, stepId } = session.key;
+  const ended = await readRun(scope);
+  if (ended !== null) return ended;
+  const steps = await ports.controlPlane.steps(runId, signal);
   if (!steps.ok) return { kind: "failed", failure: steps.failure };
-  const step = steps.value.find(({ id }) => id === session.key.stepId);
-  if (step === undefined || isStepEnded(step.status)) {
-    return {
-      kind: "rejected",
-      why: `the control plane ended the step: ${step?.status ?? "unknown"}`,
-    };
+  const status = steps.value.find(({ id }) => id === stepId)?.status;
+  if (status === "waiting_approval") return { kind: "pending" };
+  if (status !== "running") {
+    const why = `the control plane shows the step as ${status ?? "unknown"}, which is no approval`;
+    return { kind: "rejected", why };
   }
-  if (step.status !== "running") return { kind: "pending" };
-  const grant = { digest: ask.digest, approvalId: session.key.stepId, resolvedBy: null };
-  return { kind: "granted", grant };
+  return { kind: "granted", grant: { digest: ask.digest, approvalId: stepId, resolvedBy: null } };
 }
 
 const expiry = (ask: Ask): Failure =>

@@ -1,33 +1,19 @@
 import { createHash } from "node:crypto";
 import { stringify } from "safe-stable-stringify";
-import type { Action, Ask } from "../../machines/contracts/domain/action.ts";
+import type { Action, Ask, Grant } from "../../machines/contracts/domain/action.ts";
 import type { StepContext } from "../../machines/step/context.ts";
-import type { Permission } from "../handlers/handler.ts";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import { approvalAction } from "../handlers/approval.ts";
 import { toolAction } from "../handlers/tool.ts";
 
-/**
- * Whether exactly this action may be done now: policy allowed the step's own action, or a person granted
- * this digest. Anything else is asked.
- */
-export function permission(
-  context: Pick<StepContext, "runId" | "stepId" | "job" | "verdict" | "grants">,
+/** The yes that a person gave to exactly this action in this step; null when there is none. */
+export function coveringGrant(
+  context: Pick<StepContext, "runId" | "stepId" | "grants">,
   action: Action,
-): Permission {
+): Grant | null {
   const wanted = actionDigest(context, action);
-  const grant = context.grants.find(({ digest }) => digest === wanted);
-  if (grant !== undefined) return { allowed: true, grant };
-  if (context.verdict?.kind === "allow" && isOwnAction(context.job, action)) {
-    return { allowed: true, grant: null };
-  }
-  const reason = context.verdict?.reason ?? "nobody has allowed this action";
-  return { allowed: false, result: { kind: "asked", asks: [toAsk(context, action, reason)] } };
-}
-
-function isOwnAction(job: StepContext["job"], action: Action): boolean {
-  return job !== null && digestOf(stepAction(job)) === digestOf(action);
+  return context.grants.find(({ digest }) => digest === wanted) ?? null;
 }
 
 /** The digest a grant is bound to: this action, in this step, and nothing else. */

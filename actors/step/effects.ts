@@ -95,7 +95,13 @@ function settleDoubt(
   const input = { may_have_run: true, effect: effect.name, input: effect.input } as JsonObject;
   // Each doubt is a question of its own: the grant that answered the last one is spent.
   for (let doubt = 1; ; doubt += 1) {
-    const action: Action = { kind: "repeat", name: effect.name, input: { ...input, doubt } };
+    const { target = {} } = effect;
+    const action: Action = {
+      kind: "repeat",
+      name: effect.name,
+      ...target,
+      input: { ...input, doubt },
+    };
     const wanted = actionDigest(session.key, action);
     if (session.journal.spentBy(wanted) !== undefined) continue;
     const grant = context.grants.find((given) => given.digest === wanted);

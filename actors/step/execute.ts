@@ -2,11 +2,11 @@ import type { Job, StepType } from "../../machines/contracts/domain/job.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import type { StepHandler, HandlerResult } from "../handlers/handler.ts";
 import { due } from "./pending.ts";
-import { permission } from "./approvals.ts";
+import { confirmPermission, permission } from "./policy.ts";
 import { effectRunner } from "./effects.ts";
 import { retryStamp, type StepActivity, type ActivityScope } from "./session.ts";
 
-/** Runs the step type's handler within its bulkhead and its deadline. */
+/** Runs the step type's handler within its bulkhead and its deadline, if it may still be done when its turn comes. */
 export function execute(
   handlers: Record<StepType, StepHandler>,
   bulkheads: Bulkheads,
@@ -16,6 +16,8 @@ export function execute(
     if (job === null) throw new Error("a job without content reached executing");
     const leave = await bulkheads.enter(job.stepType, scope.signal);
     try {
+      const refused = await confirmPermission(scope, job);
+      if (refused !== null) return refused;
       return await withinDeadline(scope, () => handle(scope, job, handlers[job.stepType]));
     } finally {
       leave();
@@ -26,13 +28,14 @@ export function execute(
 async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Promise<StepEvent> {
   const { context, session, signal } = scope;
   const run = effectRunner(scope);
+  const occurrences = new Map<string, number>();
   let costly = context.costly;
   const result = await handler({
     job,
     signal,
     repairNote: context.repairNote,
     log: session.log,
-    permission: (action) => permission(context, action),
+    permission: (action) => permission(scope, job, action, occurrences),
     effect: (effect) => {
       costly ||= effect.repeat !== "free";
       return run(effect);

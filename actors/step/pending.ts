@@ -72,6 +72,8 @@ const snapshotShape = type({
     asks: askShape.array(),
     grants: grantShape.array(),
     attempts: "number.integer >= 0",
+    /** Absent in what was parked before a look at policy had a count of its own. */
+    "checks?": "number.integer >= 0",
     repairs: "number.integer >= 0",
     repairNote: "string | null",
     retryAt: "number | null",
@@ -130,18 +132,28 @@ function problem(part: string, what: string): ReadRecord {
 }
 
 function leftOff(state: (typeof states)[number]): LeftOff {
-  if (state === "awaiting-approval") return "awaiting-approval";
-  return state === "executing" || state === "validating" ? "executing" : "policy-check";
+  return state === "awaiting-approval" ? "awaiting-approval" : "policy-check";
 }
 
 /** Only what a later state reads; limits are today's, the job is the delivery's. */
 function memory(context: typeof snapshotShape.infer.context): Partial<StepContext> {
-  const { verdict, asks, grants, attempts, repairs, repairNote, retryAt, costly } = context;
+  const {
+    verdict,
+    asks,
+    grants,
+    attempts,
+    checks = 0,
+    repairs,
+    repairNote,
+    retryAt,
+    costly,
+  } = context;
   return {
     verdict: verdict as StepContext["verdict"],
     asks: asks as StepContext["asks"],
     grants,
     attempts,
+    checks,
     repairs,
     repairNote,
     retryAt,

@@ -1,17 +1,60 @@
-import { type Failure, retryable } from "../../machines/contracts/domain/failure.ts";
+import {
+  type Failure,
+  ok,
+  type Outcome,
+  retryable,
+} from "../../machines/contracts/domain/failure.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import { stepInputProblem } from "../../machines/contracts/domain/step-input.ts";
 import { isRunEnded } from "../../machines/contracts/domain/status.ts";
-import { type Verdict, verdict } from "../../machines/contracts/domain/action.ts";
-import { stepAction, toAsk } from "./approvals.ts";
+import {
+  type Action,
+  deniedBy,
+  type Verdict,
+  verdict,
+  verdictShape,
+} from "../../machines/contracts/domain/action.ts";
+import {
+  couldMean,
+  isListed,
+  toolLabel,
+  type ToolPair,
+} from "../../machines/contracts/domain/tool-lists.ts";
+import { coveringGrant, digestOf, stepAction, toAsk } from "./approvals.ts";
 import { traced } from "../tracing.ts";
-import { retryStamp, type StepActivity, type ActivityScope } from "./session.ts";
-import type { Allowlist } from "../options.ts";
+import { type ActivityScope, retryStamp, type StepActivity } from "./session.ts";
+import type { StepEvent } from "../../machines/step/events.ts";
+import type { Permission } from "../handlers/handler.ts";
+import type { Allowlist, RuntimeOptions } from "../options.ts";
+import { type } from "arktype";
 
-/**
- * The worker's own policy first, which costs no round trip to deny; then the control plane's. Closed when
- * either can't answer: a failure is retried, and at last reported, but never passes as a yes.
+/*
+ * A permission is used where it holds, not where it was given. Every action is judged here, by one function, in this
+ * order, and the strictest answer stands:
+ *
+ *   1. its name is resolved to one tool of one server, with the digest of its schema; what is judged, shown to people
+ *      and called is that, never a spelling
+ *   2. the worker's own lists, which cost no round trip to deny, and the agent's, which only narrow them
+ *   3. the user's policy function; an answer out of shape denies
+ *   4. the run: nothing is done for one that has ended
+ *   5. the control plane's check-tool
+ *
+ * The step's own action is judged in policy-check, which every session passes before it executes: after a yes, a wake,
+ * a take-over, and from the dead letters. A verdict is good for a moment (`verdictGoodMs`); what begins later, because
+ * it backed off or waited for its turn, is judged again. What a handler does beyond the step's own action is judged
+ * when it is done. An approval answers `ask`, and never `deny`.
  */
+
+/** How old a verdict may be when the work that it allows begins, milliseconds. */
+const verdictGoodMs = 5_000;
+
+/** What came of judging an action: it may be done, people must be asked, or why not. */
+export type Judgement =
+  | { kind: "allow" | "ask" | "deny"; verdict: Verdict; action: Action }
+  | { kind: "failed"; failure: Failure }
+  | { kind: "ended"; reason: string };
+
+/** Judges the step's own action. Closed when it can't be judged: a failure never passes as a yes. */
 export const checkPolicy: StepActivity = async (scope) => {
   const { ports, session, context } = scope;
   const { job } = context;
@@ -20,94 +63,290 @@ export const checkPolicy: StepActivity = async (scope) => {
   if (problem !== null) {
     return { type: "activity.failed", failure: problem, costly: false, ...retryStamp(ports) };
   }
-  const action = stepAction(job);
-  const worker = ownVerdict(scope, job);
-  const own = stricter(worker, scope.options.policy?.(action, job) ?? worker);
-  const answer =
-    own.kind === "deny" ? { verdict: own } : await controlPlaneVerdict(scope, job, own);
-  if ("cancelled" in answer) return { type: "cancel.requested", reason: answer.cancelled };
-  if ("failure" in answer) {
-    return {
-      type: "activity.failed",
-      failure: answer.failure,
-      costly: false,
-      ...retryStamp(ports),
-    };
-  }
-  session.log.info(
-    { verdict: answer.verdict.kind, reason: answer.verdict.reason, action: action.name },
-    "policy gave its verdict",
-  );
-  switch (answer.verdict.kind) {
+  const judged = await judge(scope, job, stepAction(job));
+  if (judged.kind === "failed" || judged.kind === "ended") return toEvent(scope, judged);
+  noteOwn(scope, judged);
+  switch (judged.kind) {
     case "allow":
-      return { type: "policy.allowed", verdict: answer.verdict };
+      return { type: "policy.allowed", verdict: judged.verdict };
     case "deny":
-      return { type: "policy.denied", verdict: answer.verdict };
+      return { type: "policy.denied", verdict: judged.verdict };
     case "ask": {
-      const asks = [toAsk(session.key, action, answer.verdict.reason)];
-      return { type: "policy.asked", verdict: answer.verdict, asks };
+      // A person has said yes to exactly this: that answers the question, and nothing else.
+      if (coveringGrant(context, judged.action) !== null) {
+        return { type: "policy.allowed", verdict: judged.verdict };
+      }
+      const asks = [toAsk(session.key, judged.action, judged.verdict.reason)];
+      return { type: "policy.asked", verdict: judged.verdict, asks };
     }
   }
 };
 
-function ownVerdict({ options }: ActivityScope, job: Job): Verdict {
-  if (job.stepType === "approval") return verdict.ask("an approval step asks a person");
-  if (job.stepType !== "tool") return verdict.allow(`${job.stepType} steps run on this worker`);
-  const tools = job.input["allowed_tools"];
-  const agentTools = Array.isArray(tools) ? tools.filter((tool) => typeof tool === "string") : null;
-  return localVerdict(stepAction(job).name, options.allowlist, agentTools);
-}
-
-type Answer = { verdict: Verdict } | { failure: Failure } | { cancelled: string };
-
-async function controlPlaneVerdict(scope: ActivityScope, job: Job, own: Verdict): Promise<Answer> {
-  const { controlPlane } = scope.ports;
-  if (job.stepType === "tool") {
-    const { name, input } = stepAction(job);
-    const check = { runId: job.runId, toolName: name, toolInput: input };
-    const checked = await traced("check-tool", () => controlPlane.checkTool(check, scope.signal));
-    return checked.ok ? { verdict: stricter(own, checked.value) } : closed(checked.failure);
-  }
-  // Where nothing is asked of policy, a run that has ended must still not be paid for.
-  if (job.stepType === "llm" || job.stepType === "sandbox") {
-    const run = await controlPlane.run(job.runId, scope.signal);
-    if (!run.ok) return closed(run.failure);
-    if (isRunEnded(run.value.status)) {
-      return { cancelled: `the run has already ended: ${run.value.status}` };
-    }
-  }
-  return { verdict: own };
-}
-
-function closed(failure: Failure): Answer {
-  if (!failure.retryable) return { failure };
-  const message = `policy can't be asked: ${failure.message}`;
-  return { failure: retryable("policy_unavailable", message, failure.retryAfterMs) };
+/**
+ * Whether the step's own work may begin now: null when it may. The verdict of policy-check is taken when it is fresh;
+ * else the action is judged again.
+ */
+export async function confirmPermission(scope: ActivityScope, job: Job): Promise<StepEvent | null> {
+  const { ports, session, context } = scope;
+  const own = session.judged;
+  if (own !== null && ports.clock.monotonic() - own.at <= verdictGoodMs) return null;
+  const judged = await judge(scope, job, stepAction(job));
+  if (judged.kind === "failed" || judged.kind === "ended") return toEvent(scope, judged);
+  noteOwn(scope, judged);
+  if (judged.kind === "deny") return { type: "policy.denied", verdict: judged.verdict };
+  if (judged.kind === "allow" || coveringGrant(context, judged.action) !== null) return null;
+  const asks = [toAsk(session.key, judged.action, judged.verdict.reason)];
+  return { type: "approval.needed", asks };
 }
 
 /**
- * The worker's own say on a tool: denied, then asked for, then allowed; anything else is denied. A tool may be
- * addressed as `server.tool`; the lists speak of it by either name.
+ * Whether exactly this action may be done now: a fresh verdict of policy-check on the step's own action, or a verdict
+ * given now on any other, or a person's yes to a question that policy asks.
+ */
+export async function permission(
+  scope: ActivityScope,
+  job: Job,
+  asked: Action,
+  occurrences: Map<string, number>,
+): Promise<Permission> {
+  const { session, context, ports, options } = scope;
+  if (asked.kind === "tool" && asked.server === undefined) {
+    const hopeless = spelledVerdict(asked.name, options.allowlist, agentToolsOf(job));
+    if (hopeless !== null) return refused(deniedBy(hopeless));
+  }
+  const resolved = await resolve(scope, asked);
+  if (!resolved.ok) return refused(resolved.failure);
+  const action = resolved.value;
+  const grant = coveringGrant(context, action);
+  const digest = digestOf(action);
+  const occurrence = (occurrences.get(digest) ?? 0) + 1;
+  occurrences.set(digest, occurrence);
+  const own = session.judged;
+  const isOwn = own !== null && own.digest === digest && occurrence === 1;
+  const isFresh = isOwn && ports.clock.monotonic() - own.at <= verdictGoodMs;
+  const judged = isFresh
+    ? { kind: own.verdict.kind, verdict: own.verdict, action }
+    : await judge(scope, job, action, occurrence);
+  switch (judged.kind) {
+    case "failed":
+      return refused(judged.failure);
+    case "ended":
+      return refused({ kind: "cancelled", message: judged.reason, retryable: false });
+    case "deny":
+      return refused(deniedBy(judged.verdict));
+    case "allow":
+      return { allowed: true, grant, action };
+    case "ask": {
+      if (grant !== null) return { allowed: true, grant, action };
+      const asks = [toAsk(session.key, action, judged.verdict.reason)];
+      return { allowed: false, result: { kind: "asked", asks } };
+    }
+  }
+}
+
+const refused = (failure: Failure): Permission => ({
+  allowed: false,
+  result: { kind: "failed", failure },
+});
+
+/** The verdict that the work of this session goes by, and when it was given. */
+function noteOwn(
+  { ports, session }: ActivityScope,
+  { verdict: said, action }: Extract<Judgement, { verdict: Verdict }>,
+): void {
+  const { kind, reason, decisionId, details } = said;
+  session.judged = { digest: digestOf(action), verdict: said, at: ports.clock.monotonic() };
+  const what = action.server === undefined ? action.name : `${action.server}.${action.name}`;
+  session.log.info(
+    { verdict: kind, reason, action: what, decisionId, ...details },
+    "policy gave its verdict",
+  );
+  session.span.setAttributes({
+    "ferrumdeck.decision": kind,
+    "ferrumdeck.decision.reason": reason,
+    ...(details === undefined ? {} : { "ferrumdeck.decision.details": JSON.stringify(details) }),
+  });
+}
+
+function toEvent(
+  { ports, context }: ActivityScope,
+  judged: Extract<Judgement, { kind: "failed" | "ended" }>,
+): StepEvent {
+  if (judged.kind === "ended") return { type: "cancel.requested", reason: judged.reason };
+  const { failure } = judged;
+  return { type: "activity.failed", failure, costly: context.costly, ...retryStamp(ports) };
+}
+
+/** @param occurrence which of the same calls in one walk through the handler, from 1: each counts in a budget */
+async function judge(
+  scope: ActivityScope,
+  job: Job,
+  asked: Action,
+  occurrence = 1,
+): Promise<Judgement> {
+  const { options } = scope;
+  const agentTools = agentToolsOf(job);
+  if (asked.kind === "tool" && asked.server === undefined) {
+    const hopeless = spelledVerdict(asked.name, options.allowlist, agentTools);
+    if (hopeless !== null) return { kind: "deny", verdict: hopeless, action: asked };
+  }
+  const resolved = await resolve(scope, asked);
+  if (!resolved.ok) return { kind: "failed", failure: resolved.failure };
+  const action = resolved.value;
+  const worker = workerVerdict(options, job, action, agentTools);
+  const own = stricter(worker, usersVerdict(options.policy, action, job) ?? worker);
+  if (own.kind === "deny") return { kind: "deny", verdict: own, action };
+  const run = await lookAtRun(scope, job, action);
+  if (run !== null) return run;
+  if (action.kind !== "tool") return { kind: own.kind, verdict: own, action };
+  const check = {
+    runId: job.runId,
+    callId: `${job.stepId}/${digestOf(action).slice(0, 16)}#${occurrence}`,
+    toolName: action.name,
+    ...(action.server === undefined ? {} : { server: action.server }),
+    toolInput: action.input,
+  };
+  const checked = await traced("check-tool", () =>
+    scope.ports.controlPlane.checkTool(check, scope.signal),
+  );
+  if (!checked.ok) return { kind: "failed", failure: closed(checked.failure) };
+  const said = stricter(own, checked.value);
+  return { kind: said.kind, verdict: said, action };
+}
+
+/**
+ * A tool's name resolved to the tool that it means. What no server has keeps its name: it is a user's own, done by a
+ * handler of theirs, or nobody's, which our own handler finds.
+ */
+async function resolve({ ports, signal }: ActivityScope, action: Action): Promise<Outcome<Action>> {
+  if (action.kind !== "tool" || action.server !== undefined) return ok(action);
+  const described = await ports.tools.describe(action.name, signal);
+  if (described.ok) {
+    const { server, name, digest } = described.value;
+    return ok({ ...action, server, name, schema: digest });
+  }
+  return described.failure.kind === "not_found" ? ok(action) : described;
+}
+
+function workerVerdict(
+  { allowlist }: Pick<RuntimeOptions, "allowlist">,
+  job: Job,
+  action: Action,
+  agentTools: readonly string[] | null,
+): Verdict {
+  if (action.kind === "tool") {
+    return localVerdict(
+      { server: action.server ?? null, name: action.name },
+      allowlist,
+      agentTools,
+    );
+  }
+  const isOwn = digestOf(stepAction(job)) === digestOf(action);
+  if (isOwn && job.stepType !== "approval") {
+    return verdict.allow(`${job.stepType} steps run on this worker`);
+  }
+  return verdict.ask(isOwn ? "an approval step asks a person" : "nobody has allowed this action");
+}
+
+function agentToolsOf(job: Job): readonly string[] | null {
+  const tools = job.input["allowed_tools"];
+  return Array.isArray(tools) ? tools.filter((tool) => typeof tool === "string") : null;
+}
+
+/**
+ * Nothing is done for a run that has ended. Where results are recognised by their key, the control plane guards ended
+ * runs, and its check-tool denies their tools: one call says both.
+ */
+async function lookAtRun(
+  { ports, signal }: ActivityScope,
+  { runId }: Job,
+  action: Action,
+): Promise<Judgement | null> {
+  if (action.kind === "tool") {
+    const extensions = await ports.controlPlane.extensions(signal);
+    if (!extensions.ok) return { kind: "failed", failure: closed(extensions.failure) };
+    if (extensions.value.has("idempotent-results")) return null;
+  }
+  const run = await ports.controlPlane.run(runId, signal);
+  if (!run.ok) return { kind: "failed", failure: closed(run.failure) };
+  const { status } = run.value;
+  // FerrumDeck shows a run as policy_blocked while its own check-tool asks for an approval.
+  if (!isRunEnded(status) || (action.kind === "tool" && status === "policy_blocked")) return null;
+  return { kind: "ended", reason: `the run has already ended: ${status}` };
+}
+
+function closed(failure: Failure): Failure {
+  if (!failure.retryable) return failure;
+  const message = `policy can't be asked: ${failure.message}`;
+  return retryable("policy_unavailable", message, failure.retryAfterMs);
+}
+
+/**
+ * The worker's own say on a tool, by its lists: denied, then asked for, then allowed; anything else is denied.
  *
  * @param agentTools the tools of the job's agent, where the job names them: they narrow, never widen
  */
 export function localVerdict(
-  tool: string,
+  tool: ToolPair,
   allowlist: Allowlist,
   agentTools: readonly string[] | null,
 ): Verdict {
-  const names = [tool, tool.slice(tool.indexOf(".") + 1)];
-  const isOn = (list: readonly string[]) => names.some((name) => list.includes(name));
-  if (isOn(allowlist.denied)) return verdict.deny(`tool '${tool}' is denied on this worker`);
-  if (!isOn(allowlist.allowed) && !isOn(allowlist.approvalRequired)) {
-    return verdict.deny(`tool '${tool}' is not on this worker's allowlist`);
+  const label = `tool '${toolLabel(tool)}'`;
+  if (isListed(allowlist.denied, tool)) return verdict.deny(`${label} is denied on this worker`);
+  if (!isListed(allowlist.allowed, tool) && !isListed(allowlist.approvalRequired, tool)) {
+    return verdict.deny(`${label} is not on this worker's allowlist`);
   }
-  if (agentTools !== null && !isOn(agentTools)) {
-    return verdict.deny(`tool '${tool}' is not among the agent's allowed tools`);
+  if (agentTools !== null && !isListed(agentTools, tool)) {
+    return verdict.deny(`${label} is not among the agent's allowed tools`);
   }
-  return isOn(allowlist.approvalRequired)
-    ? verdict.ask(`tool '${tool}' needs approval on this worker`)
-    : verdict.allow(`tool '${tool}' is on this worker's allowlist`);
+  return isListed(allowlist.approvalRequired, tool)
+    ? verdict.ask(`${label} needs approval on this worker`)
+    : verdict.allow(`${label} is on this worker's allowlist`);
+}
+
+/** The denial that a name gets whatever it is resolved to, so that no server is asked about it; null when it may pass. */
+export function spelledVerdict(
+  spelled: string,
+  allowlist: Allowlist,
+  agentTools: readonly string[] | null,
+): Verdict | null {
+  const label = `tool '${spelled}'`;
+  if (allowlist.denied.includes(spelled)) return verdict.deny(`${label} is denied on this worker`);
+  const mayBe = (list: readonly string[]) => list.some((entry) => couldMean(entry, spelled));
+  if (!mayBe([...allowlist.allowed, ...allowlist.approvalRequired])) {
+    return verdict.deny(`${label} is not on this worker's allowlist`);
+  }
+  if (agentTools !== null && !mayBe(agentTools)) {
+    return verdict.deny(`${label} is not among the agent's allowed tools`);
+  }
+  return null;
+}
+
+/** What the user's policy function says; null without one. Whatever is not a verdict is a denial that names it. */
+export function usersVerdict(
+  policy: RuntimeOptions["policy"],
+  action: Action,
+  job: Job,
+): Verdict | null {
+  if (policy === undefined) return null;
+  const named = `the policy function ${policy.name === "" ? "of this worker" : `"${policy.name}"`}`;
+  try {
+    const said: unknown = policy(action, job);
+    if (said instanceof Promise) {
+      // It is refused either way, and must not end the process when it rejects.
+      said.catch(() => {});
+      return verdict.deny(`${named} returned a promise: a verdict is needed at once`);
+    }
+    const read = verdictShape(said);
+    if (read instanceof type.errors) {
+      return verdict.deny(`${named} answered out of shape: ${read.summary}`);
+    }
+    const { kind, reason, decisionId } = read;
+    return decisionId === undefined ? { kind, reason } : { kind, reason, decisionId };
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    return verdict.deny(`${named} threw: ${message}`);
+  }
 }
 
 const strictness = { allow: 0, ask: 1, deny: 2 };

@@ -1,4 +1,5 @@
 import type { Span } from "@opentelemetry/api";
+import type { Verdict } from "../../machines/contracts/domain/action.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { Log, Clock } from "../../machines/contracts/ports/clock.ts";
 import type { Delivery, Lease } from "../../machines/contracts/ports/step-backend.ts";
@@ -49,6 +50,8 @@ export class StepSession {
   stateHistory: string[] = [];
   /** Monotonic milliseconds of the last moment the lease was known to be ours with all its time before it. */
   leaseSeen: number;
+  /** What policy said of the step's own action in this session, and when, in monotonic milliseconds. */
+  judged: { digest: string; verdict: Verdict; at: number } | null = null;
   /** Whether the record was found with a session before this one. */
   isResumed: boolean;
   #lease: Lease | null = null;

@@ -68,13 +68,14 @@ export function createControlPlane(
     extensions,
     run: (runId, signal) => api.run(runId, signal),
     steps: (runId, signal) => api.steps(runId, signal),
-    async checkTool({ runId, toolName, server, toolInput, estimatedCostCents }, signal) {
+    async checkTool({ runId, callId, toolName, server, toolInput, estimatedCostCents }, signal) {
       const path = pathTo`/v1/runs/${runId}/check-tool`;
       if (!path.ok) return path;
       const trace = traceContext();
       const body = {
         tool_name: toolName,
         ...(server === undefined ? {} : { server }),
+        ...(callId === undefined ? {} : { call_id: callId }),
         tool_input: toolInput,
         ...(estimatedCostCents === undefined ? {} : { estimated_cost_cents: estimatedCostCents }),
         ...(trace === null ? {} : { _meta: trace }),

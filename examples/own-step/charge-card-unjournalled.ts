@@ -8,7 +8,7 @@ import { type Cards, chargeAction } from "./cards.ts";
 export function chargeCardUnjournalled(cards: Cards): StepHandler {
   return async ({ job, permission }) => {
     const { card, cents } = job.input["tool_input"] as { card: string; cents: number };
-    const permitted = permission(chargeAction(card, cents));
+    const permitted = await permission(chargeAction(card, cents));
     if (!permitted.allowed) return permitted.result;
 
     const charged = await cards.charge(card, cents);

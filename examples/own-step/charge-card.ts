@@ -5,7 +5,7 @@ import { type Cards, chargeAction } from "./cards.ts";
 export function chargeCard(cards: Cards): StepHandler {
   return async ({ job, permission, effect }) => {
     const { card, cents } = job.input["tool_input"] as { card: string; cents: number };
-    const permitted = permission(chargeAction(card, cents));
+    const permitted = await permission(chargeAction(card, cents));
     if (!permitted.allowed) return permitted.result;
 
     const converted = await effect({

@@ -41,8 +41,10 @@ export interface StepContext {
   /** The questions this step waits on; every one must be granted before it goes on. */
   asks: Ask[];
   grants: Grant[];
-  /** Failed attempts at the present state's work. */
+  /** Failed attempts at the step's own work. */
   attempts: number;
+  /** Failed attempts to hear of policy or people; nothing once they have answered. */
+  checks: number;
   repairs: number;
   /** What validation found wrong last time, for the next attempt to mend. */
   repairNote: string | null;
@@ -69,6 +71,7 @@ export function initialContext(input: StepInput): StepContext {
     asks: [],
     grants: [],
     attempts: 0,
+    checks: 0,
     repairs: 0,
     repairNote: null,
     deliveryAttempts: 0,

@@ -5,7 +5,7 @@ import type { StepResult, Usage } from "../contracts/domain/step-result.ts";
 import type { StepContext } from "./context.ts";
 
 /** The states a parked or interrupted step can be taken up in. */
-export type LeftOff = "policy-check" | "awaiting-approval" | "executing";
+export type LeftOff = "policy-check" | "awaiting-approval";
 
 /** When it happened and a number in [0, 1) drawn for it: the chart has neither clock nor dice. */
 export interface RetryStamp {
@@ -27,8 +27,10 @@ export type PolicyEvent =
   | { type: "policy.allowed"; verdict: Verdict }
   | { type: "policy.asked"; verdict: Verdict; asks: Ask[] }
   | { type: "policy.denied"; verdict: Verdict }
-  | { type: "approval.requested"; asks: Ask[] }
-  | { type: "approval.pending" }
+  /** `isAnswered` when a question was put before, and the answer is there to read. */
+  | { type: "approval.requested"; asks: Ask[]; isAnswered?: boolean }
+  /** `asks` with the time of the next look. */
+  | { type: "approval.pending"; asks: Ask[] }
   | { type: "approval.granted"; grants: Grant[] }
   | { type: "approval.rejected"; failure: Failure }
   | { type: "approval.expired"; failure: Failure };

@@ -47,9 +47,11 @@ export const stepMachine = setup({
     keepAsks: assign(updates.keepAsks),
     keepGrants: assign(updates.keepGrants),
     startOver: assign(updates.startOver),
+    checked: assign(updates.checked),
     rememberCancel: assign(updates.rememberCancel),
     keepOutput: assign(updates.keepOutput),
     countAttempt: assign(updates.countAttempt),
+    countCheck: assign(updates.countCheck),
     countDelivery: assign(updates.countDelivery),
     countRepair: assign(updates.countRepair),
     startDraining: assign({ draining: true }),
@@ -90,8 +92,11 @@ export const stepMachine = setup({
             target: "awaiting-approval.deciding",
             actions: "resumeFromRecord",
           },
-          { guard: "leftExecuting", target: "executing", actions: "resumeFromRecord" },
-          { target: "policy-check", actions: "resumeFromRecord" },
+          {
+            target: "policy-check",
+            actions: "resumeFromRecord",
+            description: "Wherever it was left: what was allowed then is looked at again now.",
+          },
         ],
         "record.recorded": { target: "reported.delivering", actions: "takeResult" },
         "record.reported": "reported.delivered",
@@ -115,16 +120,16 @@ export const stepMachine = setup({
           on: {
             "policy.allowed": {
               target: "#step.executing",
-              actions: ["keepVerdict", "startOver"],
+              actions: ["keepVerdict", "checked"],
             },
             "policy.asked": {
               guard: "hasAsks",
               target: "#step.awaiting-approval",
-              actions: ["keepVerdict", "keepAsks", "startOver"],
+              actions: ["keepVerdict", "keepAsks", "checked"],
             },
             "policy.denied": { target: "#step.reported", actions: ["keepVerdict", "fail"] },
             "activity.failed": [
-              { guard: "mayRetry", target: "backing-off", actions: "countAttempt" },
+              { guard: "mayCheckAgain", target: "backing-off", actions: "countCheck" },
               { target: "#step.reported", actions: "fail" },
             ],
             "resume.requested": { target: "checking", reenter: true },
@@ -149,9 +154,17 @@ export const stepMachine = setup({
           entry: "requestApproval",
           exit: "abort",
           on: {
-            "approval.requested": { target: "parking", actions: "keepAsks" },
+            "approval.requested": [
+              {
+                guard: "isAnswered",
+                target: "deciding",
+                actions: "keepAsks",
+                description: "It was put before, and somebody answered.",
+              },
+              { target: "parking", actions: "keepAsks" },
+            ],
             "activity.failed": [
-              { guard: "mayRetry", target: "backing-off", actions: "countAttempt" },
+              { guard: "mayCheckAgain", target: "backing-off", actions: "countCheck" },
               { target: "#step.reported", actions: "fail" },
             ],
             "resume.requested": { target: "requesting", reenter: true },
@@ -162,16 +175,18 @@ export const stepMachine = setup({
           exit: "abort",
           on: {
             "approval.granted": {
-              target: "#step.executing",
-              actions: ["keepGrants", "startOver"],
+              target: "#step.policy-check",
+              actions: ["keepGrants", "checked"],
+              description:
+                "A yes answers what policy asked; whether policy still asks is seen there.",
             },
             "approval.rejected": { target: "#step.reported", actions: "fail" },
             "approval.expired": { target: "#step.reported", actions: "fail" },
-            "approval.pending": { target: "parking", actions: "startOver" },
+            "approval.pending": { target: "parking", actions: ["keepAsks", "checked"] },
             "activity.failed": [
-              { guard: "mayRetry", target: "backing-off", actions: "countAttempt" },
+              { guard: "mayCheckAgain", target: "backing-off", actions: "countCheck" },
               // The question stands: an outage of the control plane must not answer it.
-              { target: "parking", actions: "countAttempt" },
+              { target: "parking", actions: "countCheck" },
             ],
             "resume.requested": { target: "deciding", reenter: true },
           },
@@ -205,6 +220,7 @@ export const stepMachine = setup({
           exit: "abort",
           on: {
             "execution.completed": { target: "#step.validating", actions: "keepOutput" },
+            "policy.denied": { target: "#step.reported", actions: ["keepVerdict", "fail"] },
             "approval.needed": {
               guard: "hasAsks",
               target: "#step.awaiting-approval",

@@ -32,15 +32,21 @@ const isCancelled = ({ context }: ActionArgs): boolean => context.cancelReason !
 const leftAwaiting = ({ event }: ActionArgs): boolean =>
   event.type === "record.kept" && event.left === "awaiting-approval";
 
-const leftExecuting = ({ event }: ActionArgs): boolean =>
-  event.type === "record.kept" && event.left === "executing";
-
 /** Whether the control plane already has every question. */
 const isAsked = ({ context }: ActionArgs): boolean =>
   context.asks.every((ask) => ask.approvalId !== null);
 
 /** An ask without a question would wait for ever. */
 const hasAsks = ({ event }: ActionArgs): boolean => "asks" in event && event.asks.length > 0;
+
+/** Whether somebody has already answered one of the questions that were just put. */
+const isAnswered = ({ event }: ActionArgs): boolean =>
+  event.type === "approval.requested" && event.isAnswered === true;
+
+const mayCheckAgain = ({ context, event }: ActionArgs): boolean =>
+  event.type === "activity.failed" &&
+  event.failure.retryable &&
+  context.checks + 1 < context.limits.maxAttempts;
 
 const mayRetry = ({ context, event }: ActionArgs): boolean =>
   event.type === "activity.failed" &&
@@ -67,9 +73,10 @@ export const rules = {
   isInvalid,
   isCancelled,
   leftAwaiting,
-  leftExecuting,
   isAsked,
   hasAsks,
+  isAnswered,
+  mayCheckAgain,
   mayRetry,
   mayRetryLater,
   mayRepair,

@@ -1,4 +1,5 @@
 import type { Usage, StepResult } from "../contracts/domain/step-result.ts";
+import { deniedBy } from "../contracts/domain/action.ts";
 import { type Failure, terminal } from "../contracts/domain/failure.ts";
 import type { StepContext } from "./context.ts";
 import type { StepEvent } from "./events.ts";
@@ -62,7 +63,10 @@ const keepGrants = ({ context, event }: ActionArgs): Change =>
 const rememberCancel = ({ event }: ActionArgs): Change =>
   event.type === "cancel.requested" ? { cancelReason: event.reason } : {};
 
-const startOver = (): Change => ({ attempts: 0, retryAt: null });
+const startOver = (): Change => ({ attempts: 0, checks: 0, retryAt: null });
+
+/** Policy or people have answered. What was tried in executing before stays counted: a look is no new start. */
+const checked = (): Change => ({ checks: 0, retryAt: null });
 
 function keepOutput({ context, event }: ActionArgs): Change {
   if (event.type === "output.valid") return { output: event.output };
@@ -76,6 +80,15 @@ function countAttempt({ context, event }: ActionArgs): Change {
   const attempts = context.attempts + 1;
   const delay = retryDelay(event.failure, attempts, event.jitter, context.limits);
   return { attempts, retryAt: event.at + delay };
+}
+
+function countCheck({ context, event }: ActionArgs): Change {
+  if (event.type !== "activity.failed") return {};
+  const checks = context.checks + 1;
+  return {
+    checks,
+    retryAt: event.at + retryDelay(event.failure, checks, event.jitter, context.limits),
+  };
 }
 
 function countDelivery({ context, event }: ActionArgs): Change {
@@ -119,7 +132,7 @@ function fail({ context, event }: ActionArgs): Change {
     case "approval.expired":
       return { result: failedWith(context, event.failure) };
     case "policy.denied":
-      return { result: failedWith(context, terminal("policy_denied", event.verdict.reason)) };
+      return { result: failedWith(context, deniedBy(event.verdict)) };
     case "record.fresh":
     case "record.kept":
       return {
@@ -142,9 +155,11 @@ export const updates = {
   keepAsks,
   keepGrants,
   startOver,
+  checked,
   rememberCancel,
   keepOutput,
   countAttempt,
+  countCheck,
   countDelivery,
   countRepair,
   complete,

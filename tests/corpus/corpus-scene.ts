@@ -50,7 +50,8 @@ export async function corpusScene(asksAtOnce: boolean): Promise<CorpusScene> {
       await backend.queue.publish({ data: toEnvelope(corpusJob) });
       const [delivery] = await backend.queue.read(1, 0, new AbortController().signal);
       if (delivery === undefined) throw new Error("nothing was delivered");
-      const options = { ...defaultOptions, handlers };
+      const allowlist = { allowed: [], approvalRequired: ["write"], denied: [] };
+      const options = { ...defaultOptions, allowlist, handlers };
       return liveOnce(ports, options, { job: corpusJob, delivery }).ended;
     },
     close: () => backend.close(),

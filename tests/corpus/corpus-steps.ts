@@ -42,14 +42,14 @@ export function corpusStep(world: CorpusWorld, asksAtOnce: boolean): StepHandler
       return { kind: "failed", failure: retryable("rate_limited", "come back later", 600_000) };
     }
     if (asksAtOnce) {
-      const asks = [1, 2].flatMap((line) => {
-        const permitted = permission(write(line));
-        return !permitted.allowed && permitted.result.kind === "asked" ? permitted.result.asks : [];
-      });
+      const permitted = await Promise.all([1, 2].map((line) => permission(write(line))));
+      const asks = permitted.flatMap((one) =>
+        !one.allowed && one.result.kind === "asked" ? one.result.asks : [],
+      );
       if (asks.length > 0) return { kind: "asked", asks };
     }
     for (const line of [1, 2]) {
-      const permitted = permission(write(line));
+      const permitted = await permission(write(line));
       if (!permitted.allowed) return permitted.result;
       const written = await effect({
         name: "tool:write",

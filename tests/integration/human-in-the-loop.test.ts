@@ -26,7 +26,7 @@ describe.each([redisBackends(), sqliteBackends()])("people in the loop, on $name
     { permission, effect }: Parameters<StepHandler>[0],
     action: Action,
   ): Promise<{ ok: true } | { ok: false; result: Awaited<ReturnType<StepHandler>> }> => {
-    const permitted = permission(action);
+    const permitted = await permission(action);
     if (!permitted.allowed) return { ok: false, result: permitted.result };
     const { name, input } = action;
     const run = async () => {
@@ -109,10 +109,10 @@ describe.each([redisBackends(), sqliteBackends()])("people in the loop, on $name
 
   it("two calls asked for at once: nothing runs until both are answered, then each once [approval.parallel] (langgraph#6208: a node re-executes after one of its two interrupts is resumed; mastra#16468: the second of two same-tool suspends always fails)", async () => {
     const both: StepHandler = async (scope) => {
-      const asks = [1, 2].flatMap((n) => {
-        const permitted = scope.permission(write(n));
-        return !permitted.allowed && permitted.result.kind === "asked" ? permitted.result.asks : [];
-      });
+      const permitted = await Promise.all([1, 2].map((n) => scope.permission(write(n))));
+      const asks = permitted.flatMap((one) =>
+        !one.allowed && one.result.kind === "asked" ? one.result.asks : [],
+      );
       if (asks.length > 0) return { kind: "asked", asks };
       for (const n of [1, 2]) {
         const done = await doOnce(scope, write(n));

@@ -73,7 +73,7 @@ describe("names", () => {
       [{ ...staging, digest: "0".repeat(64) }, "policy_denied"],
       [{ ...staging, server: "nobody" }, "not_found"],
       [{ ...staging, name: "staging.environment" }, "not_found"],
-      [{ ...staging, server: "prod", name: "meta" }, "policy_denied"],
+      [{ ...staging, server: "prod", name: "strict" }, "policy_denied"],
     ] as const;
     for (const [target, kind] of others) {
       expect(failure(await host.call(target, {}, never))).toMatchObject({ kind, retryable: false });

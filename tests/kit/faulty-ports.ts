@@ -1,8 +1,9 @@
 import type { RuntimePorts } from "../../actors/ports.ts";
 import { type Failure, retryable, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { Clock } from "../../machines/contracts/ports/clock.ts";
-import type { ControlPlane } from "../../machines/contracts/ports/control-plane.ts";
+import type { ControlPlane, ToolCheck } from "../../machines/contracts/ports/control-plane.ts";
 import type { StepBackend, StepStore } from "../../machines/contracts/ports/step-backend.ts";
+import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import type { Verdict } from "../../machines/contracts/domain/action.ts";
 import { type Life, type LifecycleWorld, StoreAway } from "./lifecycle-world.ts";
 import { noNeighbours } from "./live-once.ts";
@@ -22,7 +23,7 @@ export function faultyPorts(scene: {
   world: LifecycleWorld;
   people: People;
   session: Life;
-  judged: { heard: (said: Verdict | null) => void };
+  judged: { heard: (check: ToolCheck, said: Verdict | null) => void };
 }): RuntimePorts {
   const { backend, controlPlane, clock, world, people, session, judged } = scene;
   const stored = <T>(name: string, call: () => Promise<T>): Promise<T> =>
@@ -42,6 +43,7 @@ export function faultyPorts(scene: {
   return {
     ...noNeighbours,
     clock,
+    tools: everyTool(() => world.schema),
     store,
     queue: {
       ...backend.queue,
@@ -52,7 +54,7 @@ export function faultyPorts(scene: {
       extensions: (signal) => controlPlane.extensions(signal),
       async checkTool(check, signal) {
         const said = await asked("checkTool", () => controlPlane.checkTool(check, signal));
-        judged.heard(said.ok ? said.value : null);
+        judged.heard(check, said.ok ? said.value : null);
         return said;
       },
       report: (report, signal) =>
@@ -71,6 +73,19 @@ export function faultyPorts(scene: {
         asked("findApproval", () => controlPlane.findApproval(id, signal)),
       run: (runId, signal) => asked("run", () => controlPlane.run(runId, signal)),
       steps: (runId, signal) => asked("steps", () => controlPlane.steps(runId, signal)),
+    },
+  };
+}
+
+/** One server that has a tool by any name; what a tool does is the handler's, which touches the world. */
+function everyTool(schema: () => string): ToolHost {
+  return {
+    ...noNeighbours.tools,
+    async describe(name) {
+      const plain = { description: "", inputSchema: {}, outputSchema: null };
+      const digest = schema();
+      const tool = { name, server: "kit", digest, address: name, ...plain };
+      return { ok: true, value: { ...tool, safeToRepeat: false, readOnly: false } };
     },
   };
 }

@@ -18,6 +18,10 @@ const faults = [
   "run is cancelled",
   "worker drains",
   "job comes twice",
+  // What nobody tells the step: it is seen only by looking again.
+  "run ends unseen",
+  "tools are denied from the next session on",
+  "tools change their schemas",
 ] as const;
 
 export type PolicyAnswer = (typeof verdicts)[number];

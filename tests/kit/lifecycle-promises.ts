@@ -1,5 +1,6 @@
 import { digestOf, stepAction, actionDigest } from "../../actors/step/approvals.ts";
 import type { Action } from "../../machines/contracts/domain/action.ts";
+import type { Fault } from "./lifecycle-history.ts";
 import type { Seen } from "./lifecycle-world.ts";
 import type { Walk } from "./walk-lifecycle.ts";
 
@@ -16,6 +17,18 @@ type Touch = Extract<Seen, { what: "touched" }>;
 
 const isTouch = (seen: Seen): seen is Touch => seen.what === "touched";
 const touchesOf = ({ seen }: Walk): Touch[] => seen.filter(isTouch);
+/** An action as its handler writes it, before its name is resolved. */
+export const plain = ({ kind, name, input }: Action) => ({ kind, name, input });
+export const isSame = (one: Action, other: Action): boolean =>
+  digestOf(plain(one)) === digestOf(plain(other));
+
+/** Whether a person said yes to this action, whatever it was resolved to, with the digest of what they were shown. */
+const isGrantOf = (item: Seen, action: Action, { job }: Walk): boolean =>
+  item.what === "decided" &&
+  item.status === "approved" &&
+  item.digest === actionDigest(job, item.action) &&
+  isSame(item.action, action);
+
 const nameOf = (action: Action): string => `${action.kind} ${action.name}`;
 
 function countByAction(touches: readonly Touch[]): Map<string, { action: Action; count: number }> {
@@ -109,7 +122,10 @@ export const lifecyclePromises: readonly LifecyclePromise[] = [
         const before = seen.slice(0, seen.indexOf(touch));
         const isDenied = before.some(
           (item) =>
-            item.what === "judged" && item.session === touch.session && item.kind === "deny",
+            item.what === "judged" &&
+            item.session === touch.session &&
+            item.kind === "deny" &&
+            (item.isOwn || isSame(item.action, touch.action)),
         );
         return isDenied || (!touch.isLate && isRefused(before, touch.session));
       });
@@ -117,16 +133,52 @@ export const lifecyclePromises: readonly LifecyclePromise[] = [
     },
   },
   {
+    id: "policy.holds",
+    promise: "a permission is used where it holds, not where it was given",
+    broken({ seen, job }) {
+      const touches = seen.filter(isTouch).filter(({ isLate }) => !isLate);
+      const since = (kind: Fault) =>
+        seen.find((item) => item.what === "fault" && item.name.startsWith(`${kind}:`));
+      const later = (kind: Fault, is: (touch: Touch) => boolean) => {
+        const fault = since(kind);
+        if (fault === undefined || !("session" in fault)) return undefined;
+        return touches.find((touch) => touch.session > fault.session && is(touch));
+      };
+      const ended = later("run ends unseen", () => true);
+      if (ended !== undefined) return `${nameOf(ended.action)} was done for a run that had ended`;
+      const denied = later(
+        "tools are denied from the next session on",
+        ({ action }) => action.kind === "tool" || job.stepType === "tool",
+      );
+      if (denied !== undefined) return `${nameOf(denied.action)} was done, denied by then`;
+      const stale = touches.find((touch) => {
+        const before = seen.slice(0, seen.indexOf(touch));
+        const change = before.findLast(({ what }) => what === "changed");
+        if (change?.what !== "changed" || touch.session <= change.session) return false;
+        const isJudged = before.some(
+          (item) =>
+            item.what === "judged" && item.kind === "allow" && item.session === touch.session,
+        );
+        const isGranted = before.some(
+          (item) =>
+            item.what === "decided" &&
+            item.status === "approved" &&
+            isSame(item.action, touch.action) &&
+            item.action.schema === change.schema,
+        );
+        return touch.action.kind === "tool" && !isJudged && !isGranted;
+      });
+      if (stale === undefined) return null;
+      return `${nameOf(stale.action)} was done on a yes for another schema of the tool`;
+    },
+  },
+  {
     id: "approval.used-once",
     promise: "a granted approval is used once",
     broken(walk) {
-      const granted = new Set(
-        walk.seen.flatMap((item) =>
-          item.what === "decided" && item.status === "approved" ? [item.digest] : [],
-        ),
-      );
       const spent = touchesOf(walk).filter(
-        ({ action, repeat }) => repeat === "unsafe" && granted.has(actionDigest(walk.job, action)),
+        ({ action, repeat }) =>
+          repeat === "unsafe" && walk.seen.some((item) => isGrantOf(item, action, walk)),
       );
       const over = [...countByAction(spent).values()].find(
         ({ count }) => count > 1 + repeatsGranted(walk),
@@ -178,22 +230,19 @@ function isRefused(before: readonly Seen[], session: number): boolean {
 }
 
 /** Judged by what was said before the touch: by the policies in any session, or by people, of this very action. */
-function isPermitted({ seen, job }: Walk, touch: Touch): boolean {
+function isPermitted(walk: Walk, touch: Touch): boolean {
+  const { seen, job } = walk;
   const before = seen.slice(0, seen.indexOf(touch));
-  const isGranted = (action: Action) =>
-    before.some(
-      (item) =>
-        item.what === "decided" &&
-        item.status === "approved" &&
-        item.digest === actionDigest(job, action),
-    );
+  const isGranted = (action: Action) => before.some((item) => isGrantOf(item, action, walk));
   if (isGranted(touch.action)) return true;
   const own = stepAction(job);
-  const isAllowed = before.some((item) => item.what === "judged" && item.kind === "allow");
-  const isOwn = digestOf(own) === digestOf(touch.action);
+  const isAllowed = (action: Action) =>
+    before.some(
+      (item) => item.what === "judged" && item.kind === "allow" && isSame(item.action, action),
+    );
   const needsExactly = touch.action.kind === "tool" || touch.repeat === "unsafe";
-  if (needsExactly) return isOwn && isAllowed;
-  return isAllowed || isGranted(own);
+  if (needsExactly) return isAllowed(touch.action);
+  return isAllowed(own) || isGranted(own);
 }
 
 /** Every promise that a walk breaks, as sentences; empty when it keeps them all. */

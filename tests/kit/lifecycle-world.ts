@@ -24,8 +24,16 @@ export type Seen =
       isLate: boolean;
     }
   | { what: "called" | "answered" | "ended" | "fault"; session: number; name: string }
-  /** The strictest verdict of all that were asked about the step's own action. */
-  | { what: "judged"; session: number; kind: Verdict["kind"] | "away" }
+  /** The strictest verdict of all that were asked about an action; `isOwn` when it is the step's own. */
+  | {
+      what: "judged";
+      session: number;
+      kind: Verdict["kind"] | "away";
+      action: Pick<Action, "kind" | "name" | "input">;
+      isOwn: boolean;
+    }
+  /** From here on every tool has this schema. */
+  | { what: "changed"; schema: string; session: number }
   | { what: "asked"; session: number; digest: string; name: string }
   /** `digest` is the one the answer was given for. */
   | {
@@ -65,19 +73,25 @@ export class LifecycleWorld {
   readonly struck = new Map<Fault, number>();
   /** Calls of overtaken sessions, held until somebody else has worked. */
   readonly held: (() => void)[] = [];
+  /** Whether the worker's lists deny every tool by now. */
+  areToolsDenied = false;
+  /** The digest of every tool's schema. */
+  schema = "schema 1";
   readonly #faults: History["faults"];
   #next = 0;
   #since = 0;
   readonly #pause: () => void;
   readonly #publishAgain: () => Promise<void>;
+  readonly #endRun: () => void;
 
   constructor(
     history: History,
-    neighbours: { pause: () => void; publishAgain: () => Promise<void> },
+    neighbours: { pause: () => void; publishAgain: () => Promise<void>; endRun?: () => void },
   ) {
     this.#faults = history.faults;
     this.#pause = neighbours.pause;
     this.#publishAgain = neighbours.publishAgain;
+    this.#endRun = neighbours.endRun ?? (() => {});
   }
 
   /** The world as one session's handler sees it. */
@@ -147,6 +161,16 @@ export class LifecycleWorld {
         return call();
       case "job comes twice":
         await this.#publishAgain();
+        return call();
+      case "run ends unseen":
+        this.#endRun();
+        return call();
+      case "tools are denied from the next session on":
+        this.areToolsDenied = true;
+        return call();
+      case "tools change their schemas":
+        this.schema = `${this.schema}+`;
+        this.seen.push({ what: "changed", schema: this.schema, session: session.number });
         return call();
       case null:
         return call();

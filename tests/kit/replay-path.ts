@@ -22,7 +22,7 @@ export function sendAll(held: HeldStep, events: readonly StepEvent[], history: A
 }
 
 /** Walks a live actor along a generated path, and looks at every step whether it is where the graph says. */
-export function replayPath(path: StepPath, input: StepInput = sampleInput): Replay {
+export function replayPath(path: StepPath, input: StepInput = inputOf(path)): Replay {
   const held = holdStep(input);
   const history: ActionArgs[] = [moment(held, { type: "xstate.init" }, 0)];
   let strayed: string | null = null;
@@ -36,6 +36,12 @@ export function replayPath(path: StepPath, input: StepInput = sampleInput): Repl
   }
   return { held, history, strayed };
 }
+
+/** The sample step with the limits that the path was generated with. */
+const inputOf = ({ steps }: StepPath): StepInput => ({
+  ...sampleInput,
+  limits: steps[0]?.state.context.limits ?? sampleInput.limits,
+});
 
 function moment(held: HeldStep, event: ActionArgs["event"], askedBefore: number): ActionArgs {
   const { value, status, context } = held.actor.getSnapshot();

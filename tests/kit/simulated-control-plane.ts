@@ -78,6 +78,7 @@ export function simulatedControlPlane(
     ping: async () => ok(null),
     extensions: async () => ok(new Set<Extension>(["idempotent-results", "approvals"])),
     async checkTool() {
+      if (isCancelled) return ok<Verdict>({ kind: "deny", reason: "the run has ended" });
       const answer = nextAnswer();
       if (answer === "away") return { ok: false, failure: away };
       return ok<Verdict>({ kind: answer, reason: `policy says ${answer}` });

@@ -59,7 +59,11 @@ export const stepEvents: readonly StepEvent[] = [
   { type: "record.fresh" },
   { type: "record.kept", left: "policy-check", kept: {} },
   { type: "record.kept", left: "awaiting-approval", kept: { verdict: ask, asks: [asked] } },
-  { type: "record.kept", left: "executing", kept: { verdict: allow, attempts: 1, retryAt: 900 } },
+  {
+    type: "record.kept",
+    left: "policy-check",
+    kept: { verdict: allow, retryAt: 900 },
+  },
   {
     type: "record.recorded",
     result: { status: "completed", output: { made: "before" }, usage: null },
@@ -71,7 +75,8 @@ export const stepEvents: readonly StepEvent[] = [
   { type: "policy.asked", verdict: ask, asks: [sampleAsk] },
   { type: "policy.denied", verdict: deny },
   { type: "approval.requested", asks: [asked] },
-  { type: "approval.pending" },
+  { type: "approval.requested", asks: [asked], isAnswered: true },
+  { type: "approval.pending", asks: [asked] },
   { type: "approval.granted", grants: [grant] },
   { type: "approval.rejected", failure: terminal("approval_rejected", "not today") },
   { type: "approval.expired", failure: terminal("approval_expired", "nobody came") },

@@ -8,6 +8,8 @@ export function tellStory({ seen, hasEnded, controlPlane }: Walk): string {
         return `  session ${item.session}: TOUCHED ${item.action.kind} ${item.action.name} (${item.repeat})`;
       case "judged":
         return `  session ${item.session}: policy says ${item.kind}`;
+      case "changed":
+        return `  session ${item.session}: every tool has ${item.schema}`;
       case "asked":
         return `  session ${item.session}: asked about ${item.name}`;
       case "decided":

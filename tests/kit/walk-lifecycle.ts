@@ -1,16 +1,18 @@
 import { randomUUID } from "node:crypto";
 import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
-import { defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
+import { type Allowlist, defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
 import { localVerdict, stricter } from "../../actors/step/policy.ts";
 import { stepAction } from "../../actors/step/approvals.ts";
 import { type Job, toEnvelope } from "../../machines/contracts/domain/job.ts";
 import type { StepBackend, Delivery } from "../../machines/contracts/ports/step-backend.ts";
-import { type Verdict, verdict } from "../../machines/contracts/domain/action.ts";
+import { type Action, type Verdict, verdict } from "../../machines/contracts/domain/action.ts";
+import type { ToolCheck } from "../../machines/contracts/ports/control-plane.ts";
 import { faultyPorts } from "./faulty-ports.ts";
 import type { Fault, History } from "./lifecycle-history.ts";
 import type { LifecycleSubject } from "./lifecycle-subject.ts";
 import { type Life, LifecycleWorld, type Seen } from "./lifecycle-world.ts";
 import { liveOnce } from "./live-once.ts";
+import { isSame, plain } from "./lifecycle-promises.ts";
 import { People } from "./people.ts";
 import { type SimulatedControlPlane, simulatedControlPlane } from "./simulated-control-plane.ts";
 import { type VirtualClock, virtualClock } from "./virtual-clock.ts";
@@ -53,6 +55,7 @@ export async function walkLifecycle(subject: LifecycleSubject, history: History)
   const world = new LifecycleWorld(history, {
     pause: () => clock.advance(settings.leaseMs + 1),
     publishAgain: async () => void (await publish()),
+    endRun: () => controlPlane.cancelRun(),
   });
   const people = new People(history.decisions, { controlPlane, publish, clock, world });
   await publish();
@@ -72,10 +75,13 @@ export async function walkLifecycle(subject: LifecycleSubject, history: History)
         cancel: () => {},
         drain: () => {},
       };
-      const judged = judgeFor(subject, settings, job, controlPlane, world, session);
+      const { allowlist } = settings;
+      const lists = world.areToolsDenied ? denying(allowlist) : allowlist;
+      const judged = judgeFor(subject, lists, job, controlPlane, world, session);
       const ports = faultyPorts({ backend, controlPlane, clock, world, people, session, judged });
       const options: RuntimeOptions = {
         ...settings,
+        allowlist: lists,
         policy: judged.policy,
         handlers: { [job.stepType]: subject.handler(world.of(session)) },
       };
@@ -111,39 +117,58 @@ function settingsFor({ options }: LifecycleSubject, job: Job): RuntimeOptions {
   return { ...defaultOptions, allowlist, maxDeliveries: 50, ...options };
 }
 
-/** What all policies together say of the step's own action, noted as it is said. */
+/** The same lists, with every tool that they let through denied. */
+const denying = ({ allowed, approvalRequired, denied }: Allowlist): Allowlist => ({
+  allowed,
+  approvalRequired,
+  denied: [...denied, ...allowed, ...approvalRequired],
+});
+
+/** What all policies together say of an action, noted as it is said. */
 function judgeFor(
   subject: LifecycleSubject,
-  settings: RuntimeOptions,
+  allowlist: Allowlist,
   job: Job,
   controlPlane: SimulatedControlPlane,
   world: LifecycleWorld,
   session: Life,
 ) {
-  const isTool = job.stepType === "tool";
-  const action = stepAction(job);
-  const own = (): Verdict => {
-    const users = subject.policy?.(action, job) ?? verdict.allow("no policy of the user's");
-    if (isTool) return stricter(localVerdict(action.name, settings.allowlist, null), users);
-    return job.stepType === "approval" ? stricter(verdict.ask("an approval step"), users) : users;
+  const step = stepAction(job);
+  const users = (action: Action): Verdict =>
+    subject.policy?.(action, job) ?? verdict.allow("no policy of the user's");
+  const own = (action: Action): Verdict => {
+    if (action.kind === "tool") {
+      const tool = { server: "kit", name: action.name };
+      const tools = job.input["allowed_tools"];
+      const listed = Array.isArray(tools) ? tools.map(String) : null;
+      return stricter(localVerdict(tool, allowlist, listed), users(action));
+    }
+    const isPlain = isSame(action, step) && job.stepType !== "approval";
+    const said = isPlain ? verdict.allow("a plain step") : verdict.ask("nobody has allowed it");
+    return stricter(said, users(action));
   };
-  const note = (kind: Verdict["kind"] | "away") =>
-    world.seen.push({ what: "judged", session: session.number, kind });
+  const note = (given: Action, kind: Verdict["kind"] | "away") => {
+    const action = plain(given);
+    const isOwn = isSame(action, step);
+    world.seen.push({ what: "judged", session: session.number, kind, action, isOwn });
+  };
   return {
     /** The user's policy; where the control plane is not asked about tools, the history speaks here too. */
-    policy: (given: typeof action, of: Job): Verdict => {
-      const users = subject.policy?.(given, of) ?? verdict.allow("no policy of the user's");
-      if (isTool) {
-        if (own().kind === "deny") note("deny");
-        return users;
+    policy: (given: Action): Verdict => {
+      if (given.kind === "tool") {
+        if (own(given).kind === "deny") note(given, "deny");
+        return users(given);
       }
       const drawn = controlPlane.nextAnswer();
       const said: Verdict = drawn === "away" ? verdict.allow("") : { kind: drawn, reason: drawn };
-      note(stricter(own(), said).kind);
-      return stricter(users, said);
+      note(given, stricter(own(given), said).kind);
+      return stricter(users(given), said);
     },
     /** What the control plane said of a tool. */
-    heard: (said: Verdict | null) => note(said === null ? "away" : stricter(own(), said).kind),
+    heard: ({ toolName: name, toolInput: input }: ToolCheck, said: Verdict | null) => {
+      const action = { kind: "tool", name, input } as const;
+      note(action, said === null ? "away" : stricter(own(action), said).kind);
+    },
   };
 }
 

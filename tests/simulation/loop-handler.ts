@@ -32,7 +32,7 @@ export function loopHandler({
     const described = await tools.describe("pay", signal);
     if (!described.ok) return { kind: "failed", failure: described.failure };
     const tool = described.value;
-    const permitted = permission({ kind: "tool", name: "pay", input });
+    const permitted = await permission({ kind: "tool", name: "pay", input });
     if (!permitted.allowed) return permitted.result;
     const paid = await effect<Json>({
       name: "tool:pay",

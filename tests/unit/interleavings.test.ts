@@ -89,7 +89,8 @@ async function play(scheduler: fc.Scheduler, played: readonly Due[]): Promise<Wa
     const number = sessions.length + 1;
     const session: Life = { number, isDead: false, isOvertaken: false, cancel() {}, drain() {} };
     const heard = () => {
-      world.seen.push({ what: "judged", session: number, kind: "ask" });
+      const action = chargeAction(tool_input.card, tool_input.cents);
+      world.seen.push({ what: "judged", session: number, kind: "ask", action, isOwn: true });
     };
     const given = {
       backend,

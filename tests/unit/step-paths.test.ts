@@ -14,9 +14,9 @@ const ways = new Map<string, (typeof paths)[number]["steps"]>();
 for (const { steps } of paths) {
   for (let length = 1; length <= steps.length; length += 1) {
     const state = steps[length - 1]?.state;
-    const { attempts, repairs, asks } = state?.context ?? {};
+    const { attempts, checks, repairs, asks, limits } = state?.context ?? {};
     const asked = asks?.map(({ approvalId }) => approvalId);
-    const name = JSON.stringify([state?.value, attempts, repairs, asked]);
+    const name = JSON.stringify([state?.value, attempts, checks, repairs, asked, limits]);
     const known = ways.get(name);
     if (known === undefined || known.length > length) ways.set(name, steps.slice(0, length));
   }

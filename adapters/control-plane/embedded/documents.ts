@@ -25,6 +25,8 @@ export interface Run {
   outputTokens: number;
   /** Tool calls that policy or a person let through. */
   toolCalls: number;
+  /** The calls among them that a worker named, so that one which is checked again counts once; absent for none. */
+  countedCalls?: string[];
   costMicros: number;
   /** W3C trace and span of whoever created the run. */
   traceId: string | null;

@@ -1,4 +1,5 @@
 import { type } from "arktype";
+import { type Failure, terminal } from "./failure.ts";
 import type { JsonObject } from "./json.ts";
 
 /** What policy says of one action, always with its reason. */
@@ -21,6 +22,10 @@ const ask = (reason: string): Verdict => ({ kind: "ask", reason });
 const deny = (reason: string): Verdict => ({ kind: "deny", reason });
 
 export const verdict = { allow, ask, deny };
+
+/** The failure of a step that policy denied; what the control plane said beside its no goes with it. */
+export const deniedBy = ({ reason, details }: Verdict): Failure =>
+  terminal("policy_denied", reason, details);
 
 /**
  * One thing a step wants to do to the outside world, as policy and people see it. Its digest is the

@@ -16,6 +16,8 @@ export type Extension = "idempotent-results" | "approvals" | "events";
 
 export interface ToolCheck {
   runId: string;
+  /** Names the call within its run: one that is looked at again after a wait has the same, and counts once. */
+  callId?: string;
   /** Bare, without its server. */
   toolName: string;
   /** The MCP server that the name was resolved to; absent for a tool of our own. */

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { digestOf, permission, actionDigest } from "../../../actors/step/approvals.ts";
-import { localVerdict, stricter } from "../../../actors/step/policy.ts";
+import { actionDigest, coveringGrant, digestOf } from "../../../actors/step/approvals.ts";
+import { localVerdict, stricter, usersVerdict } from "../../../actors/step/policy.ts";
 import { Journal } from "../../../actors/step/effects.ts";
 import type { Json } from "../../../machines/contracts/domain/json.ts";
 import type { JournalEntry } from "../../../machines/contracts/domain/record.ts";
@@ -15,8 +15,12 @@ const verdicts: fc.Arbitrary<Verdict> = fc.record({
   kind: fc.constantFrom("allow", "ask", "deny"),
   reason: fc.string(),
 });
-const tools = fc.constantFrom("read", "write", "erase", "git.read", "git.write", "");
-const lists = fc.subarray(["read", "write", "erase", "git.read"]);
+const names = ["read", "write", "erase", "git.read", "read.git", ""];
+const tools = fc.record({
+  server: fc.constantFrom(null, "git", "git.read", "read"),
+  name: fc.constantFrom(...names),
+});
+const lists = fc.subarray([...names, "git.write", "git.git.read", "read.read", "git.read.read"]);
 const allowlists = fc.record({ allowed: lists, approvalRequired: lists, denied: lists });
 
 describe("a delay before the next try", () => {
@@ -68,7 +72,12 @@ describe("verdicts", () => {
         expect(order.indexOf(kind(stricter(one, two)))).toBe(
           Math.max(order.indexOf(kind(one)), order.indexOf(kind(two))),
         );
-        expect([one, two]).toContain(stricter(one, two));
+        // Of two alike, the second has the last word.
+        const alike = { ...two, kind: one.kind };
+        expect(stricter(one, alike)).toBe(alike);
+        expect(stricter(one, two)).toBe(
+          order.indexOf(one.kind) > order.indexOf(two.kind) ? one : two,
+        );
       }),
     );
   });
@@ -78,17 +87,75 @@ describe("verdicts", () => {
     fc.assert(
       fc.property(tools, allowlists, agents, (tool, allowlist, agentTools) => {
         const said = localVerdict(tool, allowlist, agentTools);
-        const names = [tool, tool.replace(/^git\./, "")];
-        const isOn = (list: string[]) => names.some((name) => list.includes(name));
+        const { server, name } = tool;
+        const isOn = (list: string[]) =>
+          list.some(
+            (entry) => entry === name || (server !== null && entry === `${server}.${name}`),
+          );
         if (isOn(allowlist.denied)) expect(said.kind).toBe("deny");
         if (said.kind === "allow") expect(isOn(allowlist.allowed)).toBe(true);
         if (said.kind === "ask") expect(isOn(allowlist.approvalRequired)).toBe(true);
         expect(
           localVerdict(tool, { allowed: [], approvalRequired: [], denied: [] }, null).kind,
         ).toBe("deny");
-        // The agent's own list narrows, never widens.
+        // The agent's own list narrows: what it does not name is denied, and nothing is loosened.
         const without = localVerdict(tool, allowlist, null);
-        expect(stricter(said, without).kind).toBe(said.kind);
+        const narrows = agentTools !== null && !isOn(agentTools);
+        expect(said.kind).toBe(narrows ? "deny" : without.kind);
+      }),
+    );
+  });
+});
+
+describe("a user's policy function", () => {
+  const action = { kind: "tool", name: "write", input: {} } as const;
+  const saying = (said: unknown) => () => said as Verdict;
+
+  it("denies, and is named, when it answers anything but a verdict [policy.closed]", () => {
+    const almost = fc.record(
+      {
+        kind: fc.oneof(fc.constantFrom("allow", "denied", "ALLOW"), fc.string()),
+        reason: jsonValues,
+      },
+      { requiredKeys: [] },
+    );
+    fc.assert(
+      fc.property(fc.oneof(fc.anything(), almost), (said) => {
+        const is = said as Partial<Verdict> | null;
+        const isKind = ["allow", "ask", "deny"].includes(String(is?.kind));
+        fc.pre(!(isKind && typeof is?.kind === "string" && typeof is.reason === "string"));
+        const policy = saying(said);
+        const read = usersVerdict(policy, action, sampleJob);
+        expect(read?.kind).toBe("deny");
+        expect(read?.reason).toContain("the policy function");
+      }),
+    );
+  });
+
+  it("denies when it throws or returns a promise, and no rejection is left behind [policy.closed]", () => {
+    function budgetPolicy(): Verdict {
+      throw new Error("no table of budgets");
+    }
+    expect(usersVerdict(budgetPolicy, action, sampleJob)).toEqual({
+      kind: "deny",
+      reason: 'the policy function "budgetPolicy" threw: no table of budgets',
+    });
+    const late = async () => ({ kind: "allow", reason: "in a while" });
+    const broken = async () => Promise.reject(new Error("later"));
+    for (const policy of [late, broken]) {
+      expect(usersVerdict(policy as never, action, sampleJob)?.reason).toContain("promise");
+    }
+  });
+
+  it("passes a verdict on as it is, and never widens what the lists say [policy.stricter]", () => {
+    fc.assert(
+      fc.property(verdicts, tools, allowlists, (said, tool, allowlist) => {
+        const users = usersVerdict(saying(said), action, sampleJob);
+        expect(users).toEqual(said);
+        const worker = localVerdict(tool, allowlist, null);
+        const order = ["allow", "ask", "deny"];
+        const both = stricter(worker, users ?? worker).kind;
+        expect(order.indexOf(both)).toBeGreaterThanOrEqual(order.indexOf(worker.kind));
       }),
     );
   });
@@ -133,12 +200,15 @@ describe("a digest", () => {
           approvalId: "apr_1",
           resolvedBy: null,
         };
-        const context = { ...key, job: sampleJob, verdict: null, grants: [grant] };
-        expect(permission(context, action).allowed).toBe(true);
+        const context = { ...key, grants: [grant] };
+        expect(coveringGrant(context, action)).toBe(grant);
         const isSame = digestOf(shown) === digestOf(done);
-        expect(permission(context, { ...action, input: done }).allowed).toBe(isSame);
+        expect(coveringGrant(context, { ...action, input: done })).toBe(isSame ? grant : null);
+        for (const other of [{ server: "prod" }, { schema: "another" }, { name: "others" }]) {
+          expect(coveringGrant(context, { ...action, ...other })).toBe(null);
+        }
         if (stepId !== key.stepId) {
-          expect(permission({ ...context, stepId }, action).allowed).toBe(false);
+          expect(coveringGrant({ ...context, stepId }, action)).toBe(null);
         }
       }),
     );

@@ -26,7 +26,7 @@ const events = { allow: "policy.allowed", ask: "policy.approval_required", deny:
 export function checkTool(
   change: Change,
   runId: string,
-  tool: ToolPair & { input: Json },
+  tool: ToolPair & { input: Json; callId: string | null },
 ): Verdict & { decisionId: string } {
   const { now, store } = change;
   const run = findRun(store, runId);
@@ -35,7 +35,7 @@ export function checkTool(
     const current = store.steps.ofRun(run.id).find((step) => !isStepEnded(step.status));
     const started = markStarted(change, run, current);
     if (decided.kind === "allow") {
-      change.saveRun({ ...started, toolCalls: started.toolCalls + 1 });
+      change.saveRun(counting(started, tool.callId));
     }
   }
   change.audit(run.id, events[decided.kind], {
@@ -56,11 +56,22 @@ function decide(change: Change, run: Run, tool: ToolPair): Verdict {
   const listed = decideTool(version, tool);
   if (listed.kind === "deny") return listed;
   // Before the call that would break it. A call that a person let through was counted then.
-  const isCounted = listed.kind === "ask" && hasApproval(store, run);
+  const isCounted = isKnown(run, tool.callId) || (listed.kind === "ask" && hasApproval(store, run));
   const after = spent(run, change.now);
   if (!isCounted) after.toolCalls += 1;
   const broken = brokenLimit(resolveBudget(readBudget(run.config), version.budget), after);
   return broken === null ? listed : verdict.deny(broken);
+}
+
+const isKnown = ({ countedCalls = [] }: Run, callId: string | null): boolean =>
+  callId !== null && countedCalls.includes(callId);
+
+/** The run with one call more, unless it is one that was counted when it was looked at before. */
+function counting(run: Run, callId: string | null): Run {
+  if (isKnown(run, callId)) return run;
+  const toolCalls = run.toolCalls + 1;
+  if (callId === null) return { ...run, toolCalls };
+  return { ...run, toolCalls, countedCalls: [...(run.countedCalls ?? []), callId] };
 }
 
 function hasApproval(store: Store, run: Run): boolean {

@@ -16,6 +16,7 @@ const result = type({
 const toolCheck = type({
   tool_name: "0 < string <= 255",
   "server?": "0 < string <= 255 | null",
+  "call_id?": "0 < string <= 512 | null",
   "tool_input?": "unknown",
   "estimated_cost_cents?": "number.integer >= 0 | null",
 });
@@ -50,6 +51,7 @@ export function stepRoutes({ apply, store, costMicros }: Plane): Hono {
     const tool = {
       server: body.server ?? null,
       name: body.tool_name,
+      callId: body.call_id ?? null,
       input: asJson(body.tool_input),
     };
     const verdict = await apply((change) => checkTool(change, c.req.param("id"), tool));
