@@ -48,7 +48,9 @@ export function checkTool(
   return decided;
 }
 
-function decide(change: Change, run: Run, tool: ToolPair): Verdict {
+type Call = ToolPair & { callId: string | null };
+
+function decide(change: Change, run: Run, tool: Call): Verdict {
   const { store } = change;
   if (isRunEnded(run.status)) return verdict.deny(`the run is already ${run.status}`);
   const version = store.versions.find(run.agentVersionId);
