@@ -50,14 +50,14 @@ describe("a tool's name, with dots wherever MCP and people put them", () => {
     await fc.assert(
       fc.asyncProperty(sources, lists, lists, async (world, allowed, denied) => {
         const servers = toSources(world);
-        const lists = { allowed, approvalRequired: [], denied };
+        const allowlist = { allowed, approvalRequired: [], denied };
         for (const spelled of spellings(world)) {
-          if (spelledVerdict(spelled, lists, null) !== null) continue;
+          if (spelledVerdict(spelled, allowlist, null) !== null) continue;
           const found = await findTool(servers, spelled, never);
           if (!found.ok) continue;
           const { server, tool } = found.value;
           const pair = { server: server.name, name: tool.name };
-          if (localVerdict(pair, lists, null).kind !== "allow") continue;
+          if (localVerdict(pair, allowlist, null).kind !== "allow") continue;
           ran += 1;
           const both = [tool.name, `${server.name}.${tool.name}`];
           expect(denied.filter((entry) => both.includes(entry))).toEqual([]);
@@ -81,13 +81,13 @@ describe("a tool's name, with dots wherever MCP and people put them", () => {
   it("the denial by spelling alone is never wrong: no resolution would have let it through", async () => {
     await fc.assert(
       fc.asyncProperty(sources, lists, lists, lists, async (world, allowed, asked, denied) => {
-        const lists = { allowed, approvalRequired: asked, denied };
+        const allowlist = { allowed, approvalRequired: asked, denied };
         for (const spelled of spellings(world)) {
-          if (spelledVerdict(spelled, lists, null) === null) continue;
+          if (spelledVerdict(spelled, allowlist, null) === null) continue;
           const found = await findTool(toSources(world), spelled, never);
           if (!found.ok) continue;
           const pair = { server: found.value.server.name, name: found.value.tool.name };
-          expect(localVerdict(pair, lists, null).kind).toBe("deny");
+          expect(localVerdict(pair, allowlist, null).kind).toBe("deny");
         }
       }),
       { numRuns: 500 },
