@@ -108,8 +108,10 @@ export class Plane {
     this.#hooks.enqueue(step, false);
   }
 
+  /** FerrumDeck ends a run too when policy wants a person asked. */
   hasEnded(runId: string): boolean {
-    return this.runs.get(runId)?.ended != null;
+    const run = this.runs.get(runId);
+    return run?.ended != null || run?.status === "policy_blocked";
   }
 
   health(): JsonObject {

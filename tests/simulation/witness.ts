@@ -130,7 +130,8 @@ export class Witness {
 
   opened(stepId: string, opening: Opening): void {
     const holder = this.holders.get(stepId);
-    if (holder !== undefined && !this.isDisturbed(holder, 0, opening.at)) {
+    const isOther = holder !== undefined && holder !== opening.by;
+    if (isOther && !this.isDisturbed(holder, 0, opening.at)) {
       this.robbed.push(`${stepId} from ${holder} by ${opening.by}`);
     }
     this.holders.set(stepId, opening.by);
@@ -141,7 +142,8 @@ export class Witness {
 
   /** Whether another worker had opened the step after this one did. */
   isStale(stepId: string, by: string, at: number): boolean {
-    return this.openings.get(stepId)?.findLast((opening) => opening.at <= at)?.by !== by;
+    const last = this.openings.get(stepId)?.findLast((opening) => opening.at <= at);
+    return last !== undefined && last.by !== by;
   }
 
   /** Whether wall clocks jumped since this worker opened the step: leases run out unseen then. */

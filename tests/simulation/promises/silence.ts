@@ -1,17 +1,28 @@
 import { type History, type Promises, when } from "./history.ts";
 
-const withinMs = 5_000;
+const soonMs = 5_000;
 
-/** Whether this worker's log named the step at info or above, soon enough; one that was struck may not have come to it. */
-function isSaid(
-  { witness }: History,
-  { stepId, by, at }: { stepId: string; by: string; at: number },
-): boolean {
+interface Told {
+  stepId: string;
+  by: string;
+  at: number;
+}
+
+/** Whether this worker's log named the step at info or above from then on; one that was struck may not have come to it. */
+function isSaid({ witness }: History, { stepId, by, at }: Told, withinMs: number): boolean {
   const isLine = witness.lines.some(
     (line) =>
       line.by === by && line.stepId === stepId && line.at >= at - 100 && line.at <= at + withinMs,
   );
-  return isLine || witness.isDisturbed(by, at - withinMs, at + withinMs);
+  return isLine || witness.isDisturbed(by, at - soonMs, at + Math.min(withinMs, 60_000));
+}
+
+/** Only the first of several in a row: the others are the same news. */
+function firsts<T extends Told>(told: readonly T[]): T[] {
+  return told.filter(
+    (one, index) =>
+      told.findIndex(({ stepId, by }) => stepId === one.stepId && by === one.by) === index,
+  );
 }
 
 /** Nothing is silent. */
@@ -25,13 +36,13 @@ export const silence: Promises = {
     );
     return [
       ...ended
-        .filter((report) => !isSaid(of, report))
+        .filter((report) => !isSaid(of, report, Number.POSITIVE_INFINITY))
         .map((report) => `${report.stepId} ${report.status} by ${when(report)}`),
-      ...of.witness.delayed
-        .filter((report) => !isSaid(of, report))
+      ...firsts(of.witness.delayed)
+        .filter((report) => !isSaid(of, report, soonMs))
         .map((report) => `${report.stepId}: a report that failed, by ${when(report)}`),
       ...abandoned
-        .filter((end) => !isSaid(of, end))
+        .filter((end) => !isSaid(of, end, soonMs))
         .map((end) => `${end.stepId} abandoned by ${when(end)}`),
     ];
   },

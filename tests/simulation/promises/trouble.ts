@@ -46,9 +46,9 @@ function isExplained(of: History, stepId: string, failure: string): boolean {
 function lastPaid({ witness }: History, stepId: string): EffectCall | undefined {
   const done = [...witness.completed.keys()].filter((effect) => effect.startsWith(`${stepId} `));
   const calls = witness.effects.filter((call) => call.stepId === stepId && !isFree(call));
-  const last = calls.findLast(({ how }) => how === "ok");
+  const last = calls.at(-1);
   const wanted = last?.kind === "loop" ? 3 : 1;
-  return done.length >= wanted ? last : undefined;
+  return last?.how === "ok" && done.length >= wanted ? last : undefined;
 }
 
 /** Steps whose end may rightly leave a result behind. */
