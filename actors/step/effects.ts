@@ -75,7 +75,9 @@ const begun = (scope: ActivityScope, effect: string, grant: Grant | undefined): 
 });
 
 async function append({ ports, session }: ActivityScope, entry: JournalEntry): Promise<void> {
-  const written = await stored(ports.store.append(session.lease, [entry]));
+  // What was begun must be known even after a power cut; a result that is lost only leaves its effect in doubt.
+  const isDurable = entry.event === "begun";
+  const written = await stored(ports.store.append(session.lease, [entry], isDurable));
   if (written === "lease-lost")
     throw new LeaseLost("the journal refused a write: the fence has moved on");
   session.journal.add(entry);

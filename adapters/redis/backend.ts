@@ -64,6 +64,8 @@ export async function createRedisBackend(given: RedisBackendOptions): Promise<St
   const keys = keysOf(prefix);
   const consumer = ourConsumers + options.consumer;
   const entities = createStepEntities(target, prefix);
+  // Where the commands' connection is made anew, another server may be the right one: a demoted one answers reads still.
+  commands.on("close", () => void entities.close());
   const durable = canWaitForDisk ? createDurableAppends(connectForMoves) : null;
   const queue = createStepQueue(commands, reader, keys, consumer, options);
   const appendDurably = durable?.append ?? null;

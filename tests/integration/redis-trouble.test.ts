@@ -134,6 +134,7 @@ describe("a primary that was demoted behind its name", () => {
     const worker = await createRedisBackend({ url: pair.url, prefix, consumer: "worker-1" });
     await worker.queue.publish(fields);
     await readOne(worker);
+    expect(await worker.store.find(key)).toBeNull();
     const [old, other] = [new Redis(pair.one.url), new Redis(pair.two.url)];
     pair.switchOver();
     await old.replicaof("127.0.0.1", pair.two.port);
@@ -168,6 +169,8 @@ describe("a primary that was demoted behind its name", () => {
     );
     expect(read.sort()).toEqual(["at the new one", "written"]);
     expect(await other.xlen(keys.stream)).toBe(2);
+    await other.hset(keys.record(key), { phase: "parked", fence: "7" });
+    expect(await worker.store.find(key)).toMatchObject({ phase: "parked", fence: 7 });
     for (const error of refused) {
       expect(error).toMatchObject({ name: "StoreError", trouble: "passing" });
     }
