@@ -4,6 +4,8 @@ import type { JsonObject } from "../../../machines/contracts/domain/json.ts";
 import {
   apiKey,
   approve,
+  cancel,
+  republish,
   enqueue,
   expire,
   gateway,
@@ -68,6 +70,11 @@ export interface FerrumDeckGateway {
   expire(runId: string): void;
   /** Makes the run and the step known, and enqueues the step's job. */
   enqueue(job: QueuedJob): void;
+  /** The same after somebody has cancelled the run: the job is left on the stream. */
+  cancelAndEnqueue(job: QueuedJob): void;
+  /** The job once more, as a stream that is read again from its start has it. */
+  republish(job: QueuedJob): void;
+  cancel(runId: string): void;
   run(runId: string): JsonObject | undefined;
   steps(runId: string): JsonObject[];
   /** Every status that the run took, in order. */
@@ -140,6 +147,13 @@ export async function startFerrumDeckGateway(
     reject: (runId, stepId) => reject(runId, stepId, known),
     expire: (runId) => expire(runId, known),
     enqueue: (job) => enqueue(job, known),
+    cancelAndEnqueue: (job) => {
+      enqueue(job, { ...known, publish: () => {} });
+      cancel(job.runId, known);
+      republish(job, known);
+    },
+    republish: (job) => republish(job, known),
+    cancel: (runId) => cancel(runId, known),
     run: (runId) => known.runs.get(runId),
     steps: (runId) => [...known.steps.values()].filter((step) => step["run_id"] === runId),
     history: (runId) => known.history.get(runId) ?? [],

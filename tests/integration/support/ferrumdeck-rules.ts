@@ -80,6 +80,8 @@ export function enqueue(job: QueuedJob, known: Known): void {
   known.publish(envelope(job));
 }
 
+export const republish = (job: QueuedJob, known: Known): void => known.publish(envelope(job));
+
 export interface QueuedJob {
   runId: string;
   stepId: string;
@@ -143,7 +145,7 @@ export function gateway(request: SeenRequest, known: Known): GatewayAnswer {
     case "GET ":
       return ok(run);
     case "POST cancel":
-      return cancel(run, known);
+      return cancel(id, known);
     case "GET steps":
       return ok([...known.steps.values()].filter((step) => step["run_id"] === id));
     case "POST check-tool":
@@ -233,7 +235,9 @@ function findStep(id: string, runId: string, known: Known): JsonObject | undefin
   return step;
 }
 
-function cancel(run: JsonObject, known: Known): GatewayAnswer {
+export function cancel(id: string, known: Known): GatewayAnswer {
+  const run = findRun(id, known);
+  if (run === undefined) return notFound(`Run ${id}`);
   if (ended.has(String(run["status"]))) return error(400, "BAD_REQUEST", "Run is already terminal");
   setRun(run, { status: "cancelled", completed_at: new Date().toISOString() }, known);
   return ok(run);
