@@ -100,7 +100,8 @@ export function planRun(number: number, room: string): PlannedRun {
               ? { query: "what", documents }
               : { tool_name: type === "tool" ? "read" : "erase", tool_input: input },
         fate,
-        mayEnd: [isCancelled ? "cancelled" : end],
+        // The gateway blocks the run, and the step's own report then fails it.
+        mayEnd: isCancelled ? ["cancelled"] : type === "denied" ? [end, "failed"] : [end],
         effects:
           isCancelled || type === "denied" ? never : type === "llm" ? once : { least: 0, most: 3 },
       };

@@ -212,7 +212,10 @@ async function follow(
     if (fate === "cancelled-parked") gateway.cancel(runId);
   }
   const hung = await until(`expected ${run.mayEnd.join(" or ")}`, isEnded);
-  if (hung !== null) return `${hung}; its history is ${gateway.history(runId).join(", ")}`;
+  if (hung !== null) {
+    const said = JSON.stringify(gateway.steps(runId)[0]?.["error"])?.slice(0, 200);
+    return `${hung}; its history is ${gateway.history(runId).join(", ")}; its step says ${said}`;
+  }
   if (fate === "redelivered") {
     gateway.republish(job);
     await sleep(100);
