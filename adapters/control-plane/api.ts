@@ -43,7 +43,8 @@ export type HealthView = typeof healthView.infer;
 const runPage = type({ runs: runView.array(), total: "number" });
 export type RunPage = typeof runPage.infer;
 
-const stepList = stepView.array();
+/** Every run has a step from its making on: an empty list is somebody else's. */
+const stepList = stepView.array().atLeastLength(1);
 const approvalList = approvalView.array();
 const agentList = agentView.array();
 

@@ -146,9 +146,10 @@ describe("what answers in place of the control plane", () => {
       }),
       { numRuns: 700 },
     );
-    // An empty list is a list: anything else is none.
-    server.answer(() => json("{}"));
-    expect(await worker.steps("run_1", signal)).toSatisfy(isPassing);
+    for (const none of ["{}", "[]"]) {
+      server.answer(() => json(none));
+      expect(await worker.steps("run_1", signal)).toSatisfy(isPassing);
+    }
     server.answer(() => json([{ ...step, run_id: "run_2" }]));
     expect(await worker.steps("run_1", signal)).toSatisfy(isPassing);
     server.answer(() => ({ status: 200, text: html }));
