@@ -94,6 +94,11 @@ export const requirements: readonly Requirement[] = [
   { id: "http.pool", promise: "a call that can't be sent takes no connection with it" },
   { id: "http.bound", promise: "an answer, and an event, has a bound" },
   { id: "trace.check-tool", promise: "a check of a tool carries the trace it belongs to" },
+  {
+    id: "schema.bounded",
+    promise: "no foreign schema makes a check throw, wait, or work beyond its bound",
+  },
+  { id: "schema.drafts", promise: "schemas are read by the rules of the draft that they name" },
   // Policy and people.
   { id: "policy.closed", promise: "policy that can't answer plainly never allows" },
   { id: "policy.deny-default", promise: "a tool that no list names is denied" },
