@@ -3,7 +3,7 @@ import { _, Ajv, type CodeOptions, type Format, type Options } from "ajv";
 import { Ajv2019 } from "ajv/dist/2019.js";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { RE2JS } from "re2js";
-import stringify from "safe-stable-stringify";
+import { stringify } from "safe-stable-stringify";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import { costKeyword, type Dialect } from "./prepare.ts";
 
