@@ -21,14 +21,14 @@ export const permission: Promises = {
   "nothing executes without an allowing verdict or a grant for exactly that": (of) =>
     of.witness.effects.flatMap((call) => {
       if (!isTool(call)) return [];
-      if (call.kind !== "loop" && of.plane.allowed.has(call.stepId)) return [];
+      if (of.plane.allowed.has(call.stepId)) return [];
       return approvalsOf(of, call).length > 0 ? [] : [told(call)];
     }),
 
   "a denied step, or one whose question was refused, does nothing": ({ witness, plane, steps }) =>
     witness.effects.flatMap((call) => {
       if (call.name === "model") return [];
-      const isDenied = call.kind !== "loop" && steps.get(call.stepId)?.verdict === "deny";
+      const isDenied = steps.get(call.stepId)?.verdict === "deny";
       const refused = plane.approvals.find(
         ({ stepId, status }) => stepId === call.stepId && status === "rejected",
       );
@@ -47,7 +47,7 @@ export const permission: Promises = {
         name === "vault.look" ||
         (of.plan.ownPolicy !== null && name === "put") ||
         of.witness.denied.get(by) === name ||
-        (call.kind !== "loop" && deniedAt !== null && openedBefore(of, call) > deniedAt);
+        (deniedAt !== null && openedBefore(of, call) > deniedAt);
       return isDenied ? [told(call)] : [];
     }),
 
@@ -65,7 +65,7 @@ export const permission: Promises = {
 
   "nothing runs under an approval for something else": (of) =>
     of.witness.effects.flatMap((call) => {
-      if (!isTool(call) || (call.kind !== "loop" && of.plane.allowed.has(call.stepId))) return [];
+      if (!isTool(call) || of.plane.allowed.has(call.stepId)) return [];
       const openedAt = openedBefore(of, call);
       const grants = approvalsOf(of, call);
       // What was shown is what the tools were when it was asked.

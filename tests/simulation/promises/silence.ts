@@ -36,7 +36,9 @@ export const silence: Promises = {
     );
     return [
       ...ended
-        .filter((report) => !isSaid(of, report, Number.POSITIVE_INFINITY))
+        .filter(
+          (report) => !isSaid(of, { ...report, at: report.askedAt }, Number.POSITIVE_INFINITY),
+        )
         .map((report) => `${report.stepId} ${report.status} by ${when(report)}`),
       ...firsts(of.witness.delayed)
         .filter((report) => !isSaid(of, report, soonMs))

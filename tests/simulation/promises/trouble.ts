@@ -18,7 +18,7 @@ function isExplained(of: History, stepId: string, failure: string): boolean {
     case "internal":
       return isStruck("neighbour-throws");
     case "refused":
-      return isStruck("result-refused");
+      return isStruck("result-refused") || faults.unusable.has(stepId);
     case "corrupt_record":
       return faults.unusable.has(stepId);
     case "not_found":
