@@ -2,7 +2,7 @@ import { isSecretKey } from "../adapters/telemetry/redact.ts";
 import { createRedactor } from "../adapters/telemetry/redactor.ts";
 import type { McpServer } from "../adapters/mcp/config.ts";
 import type { RuntimePorts } from "../actors/ports.ts";
-import type { Failure, Outcome } from "../machines/contracts/domain/failure.ts";
+import type { Failure } from "../machines/contracts/domain/failure.ts";
 import type { JsonObject } from "../machines/contracts/domain/json.ts";
 import type { Settings } from "./config/settings.ts";
 import { settingSources } from "./config/setting-sources.ts";
@@ -73,30 +73,45 @@ function decoded(text: string): string {
 
 /** The same neighbours, whose failures tell no secret of ours. */
 export function hideSecrets(ports: RuntimePorts): RuntimePorts {
-  const { models, tools, sandbox, retrievers } = ports;
-  const { http } = retrievers;
+  const { models, tools, sandbox, retrievers, artifacts, controlPlane } = ports;
+  const { local, http } = retrievers;
   return {
     ...ports,
-    models: { complete: (...args) => models.complete(...args).then(hidden) },
-    tools: {
-      ...tools,
-      list: (...args) => tools.list(...args).then(hidden),
-      describe: (...args) => tools.describe(...args).then(hidden),
-      call: (...args) => tools.call(...args).then(hidden),
-    },
-    sandbox:
-      "missing" in sandbox
-        ? sandbox
-        : { ...sandbox, run: (...args) => sandbox.run(...args).then(hidden) },
-    retrievers: {
-      ...retrievers,
-      http: http === null ? null : { retrieve: (...args) => http.retrieve(...args).then(hidden) },
-    },
+    controlPlane: hiding(controlPlane),
+    models: hiding(models),
+    tools: hiding(tools),
+    sandbox: "missing" in sandbox ? sandbox : hiding(sandbox),
+    retrievers: { local, http: http === null ? null : hiding(http) },
+    artifacts: hiding(artifacts),
   };
 }
 
-function hidden<T>(outcome: Outcome<T>): Outcome<T> {
-  return outcome.ok ? outcome : { ok: false, failure: hideInFailure(outcome.failure) };
+/** A port of promised outcomes; other members pass as they are. */
+function hiding<T extends object>(port: T): T {
+  return new Proxy(port, {
+    get(target, name) {
+      const member: unknown = Reflect.get(target, name);
+      if (typeof member !== "function") return member;
+      return (...args: unknown[]): unknown => {
+        const answer: unknown = member.apply(target, args);
+        return answer instanceof Promise ? answer.then(hidden) : answer;
+      };
+    },
+  });
+}
+
+function hidden(answer: unknown): unknown {
+  return isFailed(answer) ? { ok: false, failure: hideInFailure(answer.failure) } : answer;
+}
+
+function isFailed(answer: unknown): answer is { ok: false; failure: Failure } {
+  return (
+    typeof answer === "object" &&
+    answer !== null &&
+    "ok" in answer &&
+    answer.ok === false &&
+    "failure" in answer
+  );
 }
 
 function hideInFailure(failure: Failure): Failure {

@@ -63,8 +63,8 @@ export const redacted = "[redacted]";
 const patterns: readonly [RegExp, string][] = [
   // PEM private keys, whole or cut short; line ends may be escaped.
   [/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/gu, redacted],
-  // user:password@host
-  [/\b([a-z][a-z0-9+.-]{0,30}:\/\/[^\s:/?#@"']*):[^\s/?#"']*@/giu, `$1:${redacted}@`],
+  // user:password@host; what is masked already stays
+  [/\b([a-z][a-z0-9+.-]{0,30}:\/\/[^\s:/?#@"']*):(?!\*\*\*@)[^\s/?#"']*@/giu, `$1:${redacted}@`],
   // ?api_key=…, &token=…
   [
     /([?&](?:api[_-]?key|(?:access_)?token|secret|password|signature)=)[^&\s"'#]+/giu,

@@ -21,8 +21,9 @@ export const listLetters: Command = (context) => {
       step(letter),
       String(letter.deliveries),
       letter.reason,
+      letter.lastTrouble ?? "",
     ]);
-    output.table(["LETTER", "SINCE", "STEP", "DELIVERIES", "REASON"], rows);
+    output.table(["LETTER", "SINCE", "STEP", "DELIVERIES", "FIRST CAUSE", "LAST TROUBLE"], rows);
     return 0;
   });
 };

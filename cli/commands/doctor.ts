@@ -1,5 +1,8 @@
 import { execFile } from "node:child_process";
+import { accessSync, constants, existsSync, statfsSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
+import type { HealthView } from "../../adapters/control-plane/api.ts";
 import { createRedisBackend } from "../../adapters/redis/backend.ts";
 import { createToolHost } from "../../adapters/mcp/host.ts";
 import type { McpServer } from "../../adapters/mcp/config.ts";
@@ -13,19 +16,28 @@ import { findPackageManager, findProgram, installCommand, type Need, needs } fro
 import { toCliError } from "../output/errors.ts";
 import { version } from "../main.ts";
 import { priceTableVersion } from "../../adapters/llm/prices.ts";
-import { configuredModels } from "../compose/compose-ports.ts";
+import { artifactsOf, configuredModels, sharingWarnings } from "../compose/compose-ports.ts";
 import { openApi } from "./with-control-plane.ts";
 
 interface Finding {
   what: string;
-  /** `missing` is optional and not here; `broken` is required, or configured, and does not work. */
-  state: "ok" | "missing" | "broken";
+  /**
+   * `missing` is optional and not here; `warning` works, and endangers what is promised; `broken` is required, or
+   * configured, and does not work.
+   */
+  state: "ok" | "missing" | "warning" | "broken";
   detail: string;
   /** The command, or the sentence, that mends it. */
   fix: string | null;
 }
 
 const ok = (what: string, detail: string): Finding => ({ what, state: "ok", detail, fix: null });
+const warning = (what: string, detail: string): Finding => ({
+  what,
+  state: "warning",
+  detail,
+  fix: null,
+});
 const run = promisify(execFile);
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -41,6 +53,7 @@ export const doctor: Command = async (context) => {
       ...needs.map((need) => program(need)),
       sandbox(),
       mcpServers(context),
+      artifacts(context),
       models(context),
       ok("tracing", tracing(context)),
     ])
@@ -69,12 +82,12 @@ function node(): Finding {
   return { what: "node", state: "broken", detail, fix: "install Node 22.18 or later" };
 }
 
-async function redis({ config }: Context): Promise<Finding> {
+async function redis({ config }: Context): Promise<Finding[]> {
   const { redisUrl: url, queuePrefix: prefix } = config.settings;
   const what = "store";
   if (url === null) {
     const server = findProgram(["redis-server", "valkey-server"], process.env["PATH"]);
-    return ok(what, `REDIS_URL is not set: ${server ?? "SQLite"} would be used by \`dev\``);
+    return [ok(what, `REDIS_URL is not set: ${server ?? "SQLite"} would be used by \`dev\``)];
   }
   try {
     const source = config.sources.redisUrl;
@@ -87,41 +100,84 @@ async function redis({ config }: Context): Promise<Finding> {
     const { length, pending, deadLetters } = await backend.queue.stats();
     await backend.close();
     const load = `${length} jobs, ${pending} being worked on, ${deadLetters} dead letters`;
-    return ok(what, `${backend.describe}: ${load}`);
+    const warnings = backend.warnings.map((detail) => warning(what, detail));
+    return [ok(what, `${backend.describe}: ${load}`), ...warnings];
   } catch (error) {
     const detail = toCliError(error)?.message ?? String(error);
-    return { what, state: "broken", detail, fix: "check REDIS_URL, and that the server runs" };
+    return [{ what, state: "broken", detail, fix: "check REDIS_URL and that the server runs" }];
   }
 }
 
-async function controlPlane({ config, stopping }: Context): Promise<Finding> {
+async function controlPlane({ config, stopping }: Context): Promise<Finding[]> {
   const { controlPlaneUrl, apiKey, dataDir, requestTimeoutMs } = config.settings;
   const what = "control plane";
   const note = await readDevNote(dataDir);
   const url = controlPlaneUrl ?? note?.url ?? null;
   if (url === null) {
     const detail = "CONTROL_PLANE_URL is not set, and no `stateplane dev` runs in this folder";
-    return { what, state: "missing", detail, fix: "run `stateplane dev`" };
+    return [{ what, state: "missing", detail, fix: "run `stateplane dev`" }];
   }
   const key = apiKey ?? (note?.url === url ? note.apiKey : "");
   const api = openApi({ url, apiKey: key, timeoutMs: Math.min(requestTimeoutMs, 5_000) }, config);
   try {
     const health = await api.health(stopping.signal);
-    const broken = (detail: string, fix: string): Finding => ({
-      what,
-      state: "broken",
-      detail,
-      fix,
-    });
+    const broken = (detail: string, fix: string): Finding[] => [
+      { what, state: "broken", detail, fix },
+    ];
     if (!health.ok) return broken(health.failure.message, "check CONTROL_PLANE_URL");
     const allowed = await api.approvals(1, stopping.signal);
     if (!allowed.ok) return broken(allowed.failure.message, "check FD_API_KEY");
     const able = health.value.extensions?.join(", ") ?? "FerrumDeck's contract";
-    return ok(what, `${maskUrl(url)}: ${able}`);
+    return [ok(what, `${maskUrl(url)}: ${able}`), ...gatewayWarnings(what, health.value)];
   } finally {
     await api.close();
   }
 }
+
+/** From this version on, FerrumDeck's gateway decides about tools by the agent's lists. */
+const leastGateway = [0, 6] as const;
+
+function gatewayWarnings(what: string, { version: said, extensions }: HealthView): Finding[] {
+  const [major = 0, minor = 0] = said.split(".").map(Number);
+  const isOld = major === leastGateway[0] && minor < leastGateway[1];
+  if (extensions !== undefined || !isOld) return [];
+  const detail = `its version is ${said}: FerrumDeck's gateway before 0.6 denies every tool, so tool steps end with policy_denied`;
+  return [warning(what, detail)];
+}
+
+async function artifacts({ config }: Context): Promise<Finding[]> {
+  const what = "artifacts";
+  const { artifactsUrl: url, artifactsPath, dataDir } = config.settings;
+  const folder = artifactsPath ?? join(dataDir, "artifacts");
+  const store = artifactsOf(config);
+  const warnings = sharingWarnings(config, store).map((detail) => warning(what, detail));
+  const broken = (detail: string): Finding[] => {
+    const fix = "check FD_ARTIFACTS_PATH or STATEPLANE_ARTIFACTS_URL, and who may write there";
+    return [{ what, state: "broken", detail, fix }, ...warnings];
+  };
+  // Nothing is made here: whether it could be is asked of what is there.
+  if (url === null && !existsSync(folder)) {
+    if (!isWritable(folder)) return broken(`${folder} can't be made`);
+    return [ok(what, `${folder} will be made when it is needed`), ...warnings];
+  }
+  const checked = await store.check();
+  if (!checked.ok) return broken(checked.failure.message);
+  return [ok(what, `${url === null ? folder : maskUrl(url)} can be written to`), ...warnings];
+}
+
+/** Whether a path, or the nearest folder above it that is there, may be written to. */
+function isWritable(path: string): boolean {
+  if (!existsSync(path)) return path !== dirname(path) && isWritable(dirname(path));
+  try {
+    accessSync(path, constants.W_OK);
+    return statfsSync(path).type !== procFs;
+  } catch {
+    return false;
+  }
+}
+
+/** PROC_SUPER_MAGIC of linux/magic.h: root may write there, and make nothing. */
+const procFs = 0x9fa0;
 
 async function program(need: Need): Promise<Finding> {
   const { programs, what: use, platform = process.platform } = need;

@@ -31,11 +31,11 @@ function show(record: StepRecord, output: Output): void {
   output.pairs([
     ["run", record.runId],
     ["step", record.stepId],
-    ["type", record.job?.stepType ?? "not kept"],
+    ["type", record.job?.stepType ?? notKept(record, "unknown")],
     ["phase", phases[record.phase]],
     ["fence", String(record.fence)],
-    ["states", record.stateHistory.join(" ▶ ") || "none yet"],
-    ["state", stateOf(record.snapshot)],
+    ["states", record.stateHistory.join(" ▶ ") || notKept(record, "none yet")],
+    ["state", stateOf(record) ?? notKept(record, "no snapshot yet")],
     ["wakes", record.wakeAt === null ? "never by itself" : iso(record.wakeAt)],
   ]);
   const rows = effectRows(record.journal);
@@ -48,6 +48,10 @@ function show(record: StepRecord, output: Output): void {
     output.document(record.result);
   }
 }
+
+/** Of a step that has ended only that much is remembered. */
+const notKept = ({ phase }: StepRecord, before: string) =>
+  phase === "reported" ? "no longer kept" : before;
 
 /** The journal, a line an effect. */
 function effectRows(journal: readonly unknown[]): string[][] {
@@ -69,10 +73,10 @@ function effectRows(journal: readonly unknown[]): string[][] {
 }
 
 /** The state in a kept snapshot; a snapshot is data from outside. */
-function stateOf(kept: unknown): string {
+function stateOf({ snapshot: kept }: StepRecord): string | null {
   const snapshot = isJsonObject(kept) ? kept["snapshot"] : null;
   const value = isJsonObject(snapshot) ? snapshot["value"] : undefined;
-  if (value === undefined) return "no snapshot is kept";
+  if (value === undefined) return null;
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 

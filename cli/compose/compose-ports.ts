@@ -83,7 +83,7 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
 }
 
 /** S3-compatible storage where it is set, else a folder, which only a store of this machine's own goes with. */
-function artifactsOf({ settings, sources }: Neighbours["config"]): ArtifactStore {
+export function artifactsOf({ settings, sources }: Neighbours["config"]): ArtifactStore {
   const { artifactsUrl: url, awsSessionToken } = settings;
   if (url === null) {
     return createArtifactFolder({
@@ -103,6 +103,35 @@ function artifactsOf({ settings, sources }: Neighbours["config"]): ArtifactStore
     ...(awsSessionToken === null ? {} : { sessionToken: awsSessionToken }),
     region: settings.awsRegion,
   });
+}
+
+/** What about the place of artifacts endangers results too long to travel: a whole sentence each. */
+export function sharingWarnings(
+  { settings }: Pick<Config, "settings">,
+  { isShared }: Pick<ArtifactStore, "isShared">,
+): string[] {
+  if (isShared || isOnThisMachine(settings)) return [];
+  return [
+    "Artifacts are kept in a folder of this machine, while REDIS_URL may be shared with other machines: " +
+      "long results can be read here alone. Set STATEPLANE_ARTIFACTS_URL to S3-compatible storage.",
+  ];
+}
+
+/** Those, and whether anything can be stored there. */
+export async function artifactWarnings(
+  config: Pick<Config, "settings">,
+  { artifacts }: Pick<RuntimePorts, "artifacts">,
+): Promise<string[]> {
+  const checked = await artifacts.check();
+  const refused = checked.ok ? [] : [`Artifacts can't be stored: ${checked.failure.message}.`];
+  return [...refused, ...sharingWarnings(config, artifacts)];
+}
+
+function isOnThisMachine({ redisUrl }: Settings): boolean {
+  if (redisUrl === null) return true;
+  const url = URL.parse(redisUrl);
+  const host = url?.hostname ?? "";
+  return url?.protocol === "unix:" || /^(?:localhost|127\.[\d.]+|\[::1\])$/u.test(host);
 }
 
 async function modelsOptions({ settings, sources }: Neighbours["config"]): Promise<ModelsOptions> {

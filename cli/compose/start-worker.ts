@@ -9,7 +9,7 @@ import type { Config } from "../config/load-config.ts";
 import type { Settings } from "../config/settings.ts";
 import { chooseStore, type ChosenStore } from "./choose-store.ts";
 import { type ChosenTools, chooseTools } from "./choose-tools.ts";
-import { composePorts } from "./compose-ports.ts";
+import { artifactWarnings, composePorts } from "./compose-ports.ts";
 import { learnSecrets, secrets } from "../secrets.ts";
 import { consumerName } from "../supervise-processes.ts";
 
@@ -76,6 +76,9 @@ export async function startWorker(
       closing,
     };
     const ports = { ...(await composePorts(composed)), ...hooks.ports };
+    for (const warning of [...store.backend.warnings, ...(await artifactWarnings(config, ports))]) {
+      hooks.log.warn({}, warning);
+    }
     const runtime = startRuntime(ports, {
       ...runtimeOptions(settings, tools.allowlist),
       ...(hooks.onStepEvent ? { onStepEvent: hooks.onStepEvent } : {}),

@@ -203,6 +203,54 @@ describe("stateplane dev", () => {
     },
   );
 
+  it(
+    "shows a failed step with its reason, and what the store keeps of it",
+    { timeout },
+    async () => {
+      const dev = await startDev("--store", "sqlite");
+      const denied = { tool_name: "no_such_tool", tool_input: {} };
+      await writeFile(
+        join(folder, "steps.json"),
+        JSON.stringify([{ type: "tool", input: denied }]),
+      );
+      const submitted = await run("submit", "helper", "--steps", "steps.json", "--watch", "--json");
+      expect(submitted.code).toBe(1);
+      await dev.says(/tool +failed {2}\w+: .*no_such_tool/);
+      expect(dev.said().stdout).not.toContain("(settled)");
+      const [, stepId = "", runId = ""] =
+        /"id":"(stp_\w+)","run_id":"(run_\w+)"/.exec(submitted.stdout) ?? [];
+      const shown = await run("steps", "show", runId, stepId);
+      expect(shown).toMatchObject({ code: 0, stderr: "" });
+      expect(shown.stdout).toMatch(/phase +reported/);
+      expect(shown.stdout).toMatch(/fence +1/);
+      const json = await run("steps", "show", runId, stepId, "--json");
+      expect(JSON.parse(json.stdout)).toMatchObject({ phase: "reported", fence: 1 });
+
+      const path = join(folder, "files", "never.txt");
+      const asks = { tool_name: "write_file", tool_input: { path, content: "x" } };
+      await writeFile(join(folder, "steps.json"), JSON.stringify([{ type: "tool", input: asks }]));
+      const asking = await run("submit", "helper", "--steps", "steps.json", "--json");
+      const { id } = JSON.parse(asking.stdout) as { id: string };
+      await dev.says("(parked)");
+      const steps = await run("runs", "get", id, "--json");
+      const [, parked = ""] = /"id":"(stp_\w+)"/.exec(steps.stdout) ?? [];
+      const waiting = await run("steps", "show", id, parked);
+      expect(waiting.stdout).toMatch(/phase +parked/);
+      expect(waiting.stdout).toMatch(/states +pending ▶ policy-check ▶ awaiting-approval/);
+      expect(waiting.stdout).toMatch(/wakes +\d{4}-\d\d-\d\dT/);
+
+      const unknown = await run("steps", "show", "run_1", "stp_1");
+      expect(unknown).toMatchObject({ code: 2, stdout: "" });
+      expect(unknown.stderr).toContain("nothing is kept of step stp_1 of run run_1");
+      const narrow = { cwd: folder, env: { COLUMNS: "60" } };
+      const { stdout } = await runCli(["runs", "list"], narrow);
+      expect(stdout).toContain(runId);
+      expect(Math.max(...stdout.split("\n").map((line) => line.length))).toBeLessThanOrEqual(60);
+      dev.kill("SIGTERM");
+      expect((await dev.ended).code).toBe(0);
+    },
+  );
+
   it("hands a step that will not end back at the second Ctrl-C", { timeout }, async () => {
     const dev = await startDev("--store", "sqlite");
     const step = {

@@ -84,7 +84,13 @@ describe.concurrent("trouble is one line and an exit code", () => {
     ["no task", ["submit", "a"], at, 2, /expected one of --task/],
     ["bad JSON", ["submit", "a", "--input", "{bad"], at, 2, /--input: expected JSON.*column 2/],
     ["no such file", ["submit", "a", "--file", "no.json"], at, 2, /no\.json: no such file/],
-    ["a body over the limit", ["submit", "a", "--file", "large.json"], at, 2, /limit of 2 MiB/],
+    [
+      "a body over the limit",
+      ["submit", "a", "--file", "large.json"],
+      at,
+      2,
+      /length limit exceeded/,
+    ],
     [
       "steps for a control plane that plans its own",
       ["submit", "a", "--steps", "-"],
@@ -195,8 +201,18 @@ describe.concurrent("what is shown", () => {
       const { findings } = JSON.parse(fine.stdout) as {
         findings: { what: string; state: string }[];
       };
-      const states = Object.fromEntries(findings.map(({ what, state }) => [what, state]));
+      const states = Object.fromEntries(
+        findings.toReversed().map(({ what, state }) => [what, state]),
+      );
       expect(states).toMatchObject({ node: "ok", "control plane": "ok", "MCP servers": "missing" });
+      const warned = await runCli(
+        ["doctor"],
+        at({ REDIS_URL: "redis://redis.invalid:1", FD_ARTIFACTS_PATH: "/proc/nope" }),
+      );
+      expect(warned.code).toBe(1);
+      expect(warned.stdout).toMatch(/control plane +warning +its version is 0\.1\.0/);
+      expect(warned.stdout).toMatch(/artifacts +warning +.*STATEPLANE_ARTIFACTS_URL/);
+      expect(warned.stdout).toMatch(/artifacts +broken +\/proc\/nope can't be made/);
       const broken = await runCli(["doctor"], at({ REDIS_URL: "redis://127.0.0.1:1" }));
       expect(broken.code).toBe(1);
       expect(broken.stdout).toMatch(/store +broken +.*ECONNREFUSED/);

@@ -64,6 +64,8 @@ describe("the secrets of a configured process", () => {
       tools: { list: failing, describe: failing, call: failing, close: async () => {} },
       sandbox: { driver: "x", run: failing },
       retrievers: { local: { retrieve: failing }, http: { retrieve: failing } },
+      artifacts: { isShared: true, check: failing },
+      controlPlane: { run: failing },
     } as unknown as RuntimePorts);
     const never = new AbortController().signal;
     const any = {} as never;
@@ -75,7 +77,10 @@ describe("the secrets of a configured process", () => {
       ports.tools.call(any, {}, never),
       sandbox.run(any, never),
       ports.retrievers.http?.retrieve(any, never),
+      ports.artifacts.check(),
+      ports.controlPlane.run("x", never),
     ]);
+    expect(ports.artifacts.isShared).toBe(true);
     for (const outcome of outcomes) {
       expect(outcome).toMatchObject({ ok: false });
       expect(JSON.stringify(outcome)).toContain("[redacted]");
