@@ -36,7 +36,7 @@ const contract: [call: RegExp, body: string[], query: string[]][] = [
   ],
   [
     /^POST \/v1\/runs\/[^/]+\/check-tool$/,
-    ["tool_name", "tool_input", "estimated_cost_cents", "server", "_meta"],
+    ["tool_name", "tool_input", "estimated_cost_cents", "server", "call_id", "_meta"],
     [],
   ],
   [/^GET \/v1\/approvals$/, [], ["limit"]],

@@ -49,18 +49,34 @@ export function toResultBody(result: StepResult): StepResultBody {
   return {
     status: "failed",
     error: { kind, message, ...(details === undefined ? {} : { details }) },
-    output: { error: message, ...marker(kind), ...partial(result.output) },
+    output: { error: message, ...marker(result.failure), ...partial(result.output) },
     ...tokens,
   };
 }
 
 /** Keys that readers of FerrumDeck's output look for. */
-function marker(kind: Failure["kind"]): JsonObject {
-  if (kind === "policy_denied") return { policy_denied: true };
+function marker({ kind, details = {} }: Failure): JsonObject {
+  if (kind === "policy_denied") {
+    return {
+      policy_denied: true,
+      ...(details["blocked_by_airlock"] === true ? airlock(details) : {}),
+    };
+  }
   if (kind === "approval_rejected" || kind === "approval_expired") {
     return { requires_approval: true };
   }
   return {};
+}
+
+/** What FerrumDeck's dashboard shows of a call that its Airlock blocked. */
+function airlock({
+  risk_score = null,
+  risk_level = null,
+  violation_type = null,
+  violation_details = null,
+}: JsonObject): JsonObject {
+  const airlock_violation = { risk_score, risk_level, violation_type, violation_details };
+  return { airlock_blocked: true, airlock_violation };
 }
 
 function partial(output: Json): JsonObject {

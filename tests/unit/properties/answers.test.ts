@@ -1,5 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { deniedBy } from "../../../machines/contracts/domain/action.ts";
 import { readCheckToolAnswer } from "../../../machines/contracts/wire/check-tool.ts";
 import { type Failure, failureKinds } from "../../../machines/contracts/domain/failure.ts";
 import {
@@ -76,6 +77,44 @@ describe("an answer of policy", () => {
       }),
       { numRuns: 2_000 },
     );
+  });
+});
+
+describe("what FerrumDeck says beside its verdict", () => {
+  const violation = {
+    risk_score: 95,
+    risk_level: "critical",
+    violation_type: "rcepattern",
+    violation_details: "odd characters",
+  };
+
+  it("reaches the report of a call that its Airlock blocked, in the keys that its dashboard reads [report.body]", () => {
+    const read = readCheckToolAnswer({ allowed: false, blocked_by_airlock: true, ...violation });
+    if (typeof read === "string") throw new Error(read);
+    const failure = deniedBy(read);
+    const body = toResultBody({ status: "failed", failure, output: null, usage: null });
+    expect(body.output).toEqual({
+      error: "rcepattern: odd characters",
+      policy_denied: true,
+      airlock_blocked: true,
+      airlock_violation: violation,
+    });
+    const plain = deniedBy({ kind: "deny", reason: "not on a list" });
+    const other = toResultBody({ status: "failed", failure: plain, output: null, usage: null });
+    expect(other.output).toEqual({ error: "not on a list", policy_denied: true });
+  });
+
+  it("is kept for log and span, and a violation without details has no `undefined` in its reason", () => {
+    const later = {
+      response_level: "L2",
+      reversibility: "irreversible",
+      decision_trace: { matched: ["r1"], winning_kind: "deny" },
+    };
+    expect(
+      readCheckToolAnswer({ allowed: true, reason: "listed", risk_score: 0, ...later }),
+    ).toEqual({ kind: "allow", reason: "listed", details: later });
+    const bare = readCheckToolAnswer({ allowed: false, violation_type: "odd_hours" });
+    expect(bare).toMatchObject({ kind: "deny", reason: "odd_hours" });
   });
 });
 
