@@ -114,6 +114,18 @@ export const requirements: readonly Requirement[] = [
   { id: "policy.stricter", promise: "of two verdicts the stricter one holds" },
   { id: "policy.denied-never", promise: "what was denied or rejected is never executed" },
   { id: "approval.exact", promise: "a grant is for exactly what was shown" },
+  {
+    id: "policy.inner",
+    promise: "what a handler does beyond the step's own action is judged by the same lists",
+  },
+  {
+    id: "approval.answered",
+    promise: "a question that was answered before it is put again is read at once",
+  },
+  {
+    id: "approval.clock",
+    promise: "the control plane's clock alone ends a question that it holds",
+  },
   { id: "approval.used-once", promise: "a grant is used once" },
   { id: "approval.expired", promise: "a question that nobody answers in time ends its step" },
   { id: "approval.parallel", promise: "of several questions at once, each needs its own yes" },

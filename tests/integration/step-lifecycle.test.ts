@@ -53,7 +53,7 @@ describe.each([redisBackends(), sqliteBackends()])(
       return worker;
     }
 
-    function envelope(stepId: string, stepType: string, input: JsonObject) {
+    function envelope(stepId: string, stepType: string, input: JsonObject, runId = "run_1") {
       const scope = {
         tenantId: "ten_1",
         projectId: "prj_1",
@@ -61,7 +61,7 @@ describe.each([redisBackends(), sqliteBackends()])(
         traceId: null,
         spanId: null,
       };
-      const job = { runId: "run_1", stepId, stepType: stepType as StepType, input, ...scope };
+      const job = { runId, stepId, stepType: stepType as StepType, input, ...scope };
       return { data: toEnvelope({ ...job, createdAt: Date.now() }) };
     }
 
@@ -138,6 +138,7 @@ describe.each([redisBackends(), sqliteBackends()])(
           "pending",
           "policy-check",
           "awaiting-approval",
+          "policy-check",
           "executing",
           "validating",
           "reported",
@@ -192,7 +193,10 @@ describe.each([redisBackends(), sqliteBackends()])(
           },
         }),
       });
-      await backend.queue.publish(envelope("stp_ok", "retrieval", { query: "x", documents }));
+      // Of another run: the gateway ends a run with its first failed step.
+      await backend.queue.publish(
+        envelope("stp_ok", "retrieval", { query: "x", documents }, "run_2"),
+      );
       await Promise.all([ended("stp_robot"), ended("stp_ok"), ended("stp_null")]);
       const letters = await backend.queue.deadLetters(10);
       expect(letters.map(({ reason }) => reason)).toEqual(
