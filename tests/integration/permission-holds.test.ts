@@ -17,9 +17,15 @@ const backends = sqliteBackends();
 function movingDesk() {
   const desk = { server: "staging", digest: "first", isBusy: false, done: [] as ToolTarget[] };
   const describeTool = () => ({
-    ...{ name: "write", address: "write", description: "Writes.", inputSchema: {} },
-    ...{ server: desk.server, digest: desk.digest },
-    ...{ outputSchema: null, safeToRepeat: true, readOnly: false },
+    name: "write",
+    address: "write",
+    description: "Writes.",
+    inputSchema: {},
+    outputSchema: null,
+    safeToRepeat: true,
+    readOnly: false,
+    server: desk.server,
+    digest: desk.digest,
   });
   const tools: ToolHost = {
     list: async () => ok([describeTool()]),
@@ -198,17 +204,13 @@ describe("a permission", () => {
       }
       return { kind: "done", output: null };
     };
-    const named = (name: string) => {
-      const bare = name.split(".").at(-1) ?? "";
-      return { ...{ name: bare, address: bare, server: "desk", digest: "d", description: "" } };
-    };
+    const desk = await moving.tools.describe("write", never);
     const tools: ToolHost = {
       ...moving.tools,
-      describe: async (name) =>
-        ok({
-          ...named(name),
-          ...{ inputSchema: {}, outputSchema: null, safeToRepeat: false, readOnly: false },
-        }),
+      async describe(name) {
+        const bare = name.split(".").at(-1) ?? "";
+        return desk.ok ? ok({ ...desk.value, server: "desk", name: bare, address: bare }) : desk;
+      },
     };
     const allowlist = {
       allowed: ["read", "write", "erase"],
