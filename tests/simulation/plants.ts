@@ -183,15 +183,21 @@ const known = {
   },
   "repeats-after-failed-keep": {
     bug: "an effect whose result can't be kept at once is given up, and so repeated",
-    store: (store) => ({
-      ...store,
-      async append(lease, entries, durable) {
-        const isKept = entries.some(({ event }) => event === "completed");
-        if (!isKept) return store.append(lease, entries, durable);
-        return store.append(lease, entries, durable).catch((error: unknown) => {
-          if (error instanceof StoreError) return "lease-lost" as const;
-          throw error;
-        });
+    worker: (ports, options) => ({
+      options,
+      ports: {
+        ...ports,
+        store: {
+          ...ports.store,
+          async append(lease, entries, durable) {
+            const writing = ports.store.append(lease, entries, durable);
+            if (!entries.some(({ event }) => event === "completed")) return writing;
+            return writing.catch((error: unknown) => {
+              if (error instanceof StoreError) return "lease-lost" as const;
+              throw error;
+            });
+          },
+        },
       },
     }),
   },
