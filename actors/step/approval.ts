@@ -1,7 +1,7 @@
 import type { Ask, Grant } from "../../machines/contracts/domain/action.ts";
 import { type Failure, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
 import { confirmLease, retryStamp, type StepActivity, type ActivityScope } from "./session.ts";
-import { isRunEnded } from "../../machines/contracts/domain/status.ts";
+import { isRunEnded, isStepEnded } from "../../machines/contracts/domain/status.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 
 /*
@@ -37,6 +37,8 @@ export const requestApproval: StepActivity = async (scope) => {
   }
   // Somebody has decided already: the step need not be shown as waiting for that.
   if (isAnswered) return { type: "approval.requested", asks, isAnswered };
+  const shown = extensions.value.has("idempotent-results") ? null : await alreadyShown(scope, asks);
+  if (shown !== null) return shown;
   await confirmLease(scope);
   const waiting = await ports.controlPlane.report(
     {
@@ -67,6 +69,29 @@ export const requestApproval: StepActivity = async (scope) => {
     return { type: "cancel.requested", reason: "the run has already ended" };
   return { type: "approval.requested", asks };
 };
+
+/**
+ * FerrumDeck's gateway takes this report whatever has become of the run, and however often: sent again after a lost
+ * answer, it would undo an end or a person's no. So run and step are looked at first; null when it is to be sent.
+ */
+async function alreadyShown(scope: ActivityScope, asks: Ask[]): Promise<StepEvent | null> {
+  const { ports, session, signal } = scope;
+  const { runId, stepId } = session.key;
+  const run = await ports.controlPlane.run(runId, signal);
+  if (!run.ok) return failed(scope, run.failure);
+  const steps = await ports.controlPlane.steps(runId, signal);
+  if (!steps.ok) return failed(scope, steps.failure);
+  const status = steps.value.find(({ id }) => id === stepId)?.status;
+  // It blocks a run whose call needs approval, in the answer that says so, and goes on with it after the yes.
+  if (isRunEnded(run.value.status) && run.value.status !== "policy_blocked") {
+    const reason = `the run has already ended: ${run.value.status}`;
+    return { type: "cancel.requested", reason };
+  }
+  if (status !== undefined && isStepEnded(status)) {
+    return { type: "cancel.requested", reason: `the step has already ended: ${status}` };
+  }
+  return status === "waiting_approval" ? { type: "approval.requested", asks } : null;
+}
 
 /** FerrumDeck keeps no question: its step's own status is the decision, and only we know when it is too late. */
 const onStep = (ask: Ask, stepId: string, latest: number): Ask => ({
