@@ -98,7 +98,7 @@ export interface ControlPlaneApi {
 /**
  * A client of the control plane's HTTP API, with one pool of kept-alive connections.
  *
- * @throws TypeError when the URL is not HTTP or the key could not be sent in a header
+ * @throws UnusableTarget when the URL is not HTTP or the key could not be sent in a header
  */
 export function createControlPlaneApi(options: HttpOptions): ControlPlaneApi {
   return controlPlaneApi(createHttp(options));

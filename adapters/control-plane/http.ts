@@ -50,7 +50,7 @@ export const largestAnswer = 64 * 1024 * 1024;
 /** A call still open so long after its abort has lost its connection for good. */
 const hungMs = 1_000;
 
-/** @throws TypeError when the URL is not HTTP or the key could not be sent in a header */
+/** @throws UnusableTarget when the URL is not HTTP or the key could not be sent in a header */
 export function createHttp(options: HttpOptions): ControlPlaneHttp {
   const base = readBase(options.url);
   const authorization = bearer(options.apiKey);
@@ -200,10 +200,23 @@ function toText(body: unknown): string | null {
   }
 }
 
+/** An address or a key that nothing could be sent with. Never carries the value: it may be a secret. */
+export class UnusableTarget extends TypeError {
+  override readonly name = "UnusableTarget";
+  readonly part: "url" | "apiKey";
+  readonly expected: string;
+
+  constructor(part: "url" | "apiKey", expected: string) {
+    super(`the control plane's ${part === "url" ? "URL" : "API key"}: expected ${expected}`);
+    this.part = part;
+    this.expected = expected;
+  }
+}
+
 function readBase(url: string): URL {
   const base = URL.canParse(url) ? new URL(url) : null;
   if (base === null || !/^https?:$/.test(base.protocol) || base.search !== "") {
-    throw new TypeError("the control plane's URL: expected http(s)://host[:port][/path]");
+    throw new UnusableTarget("url", "http(s)://host[:port][/path]");
   }
   return base;
 }
@@ -211,7 +224,7 @@ function readBase(url: string): URL {
 function bearer(apiKey: string): Record<string, string> {
   if (apiKey === "") return {};
   if (!/^[\x21-\x7e]+$/.test(apiKey)) {
-    throw new TypeError("the control plane's API key: expected visible ASCII without spaces");
+    throw new UnusableTarget("apiKey", "visible ASCII without spaces");
   }
   return { authorization: `Bearer ${apiKey}` };
 }

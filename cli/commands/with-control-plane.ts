@@ -1,4 +1,5 @@
 import { type ControlPlaneApi, createControlPlaneApi } from "../../adapters/control-plane/api.ts";
+import { UnusableTarget } from "../../adapters/control-plane/http.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import type { Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { Context } from "../command.ts";
@@ -70,12 +71,10 @@ export function openApi(
   try {
     return createControlPlaneApi(options);
   } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    const isKey = error.message.includes("key");
-    const [key, source] = isKey
-      ? ["FD_API_KEY", sources.apiKey]
-      : ["controlPlaneUrl", sources.controlPlaneUrl];
-    throw new InvalidSetting(key, source, error.message.replace(/^.*expected /, ""));
+    if (!(error instanceof UnusableTarget)) throw error;
+    const { part, expected } = error;
+    if (part === "apiKey") throw new InvalidSetting("FD_API_KEY", sources.apiKey, expected);
+    throw new InvalidSetting("controlPlaneUrl", sources.controlPlaneUrl, expected);
   }
 }
 

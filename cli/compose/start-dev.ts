@@ -1,7 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type { AgentSeed } from "../../adapters/control-plane/embedded/changes/register-agent.ts";
-import { startEmbeddedControlPlane } from "../../adapters/control-plane/embedded/start.ts";
+import {
+  PortTaken,
+  startEmbeddedControlPlane,
+} from "../../adapters/control-plane/embedded/start.ts";
 import { costMicros } from "../../adapters/llm/prices.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Config } from "../config/load-config.ts";
@@ -53,11 +56,9 @@ export async function startDev(
     });
     const plane = await starting.catch((error: unknown) => {
       if (!(error instanceof Error)) throw error;
-      const isPort = error.message.startsWith("EADDRINUSE");
+      const isPort = error instanceof PortTaken;
       const from = isPort ? `port (from ${config.sources.port}): ` : "the control plane: ";
-      throw new CliError(2, `${from}${error.message.replace(/^EADDRINUSE: /, "")}`, {
-        cause: error,
-      });
+      throw new CliError(2, `${from}${error.message}`, { cause: error });
     });
     closing.add("control plane", () => plane.close());
     served = { url: plane.url, port: plane.port };

@@ -161,7 +161,7 @@ describe("the embedded control plane", () => {
     const plane = await startTestPlane();
     try {
       await expect(startTestPlane({ path, port: plane.port })).rejects.toThrow(
-        new RegExp(`EADDRINUSE: port ${plane.port} on 127.0.0.1 is taken`),
+        new RegExp(`^port ${plane.port} on 127.0.0.1 is taken`),
       );
       await (await startTestPlane({ path })).close();
     } finally {

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
 import type { SandboxRequest, SandboxRun } from "../../machines/contracts/ports/sandbox.ts";
 import { listen } from "./support/listen.ts";
@@ -102,14 +102,27 @@ print([line.split(":")[0].strip() for line in open("/proc/net/dev").readlines()[
   });
 
   test("keeps the run's environment and code off every command line of the host", async () => {
-    const running = run(driver, "bash", "sleep 1 # code-nobody-sees", {
+    // Ends when it has been seen, however long the box takes to be built.
+    const controller = new AbortController();
+    const mark = `sleep 30.0${process.pid}`;
+    const request = {
+      language: "bash" as const,
+      code: `${mark} # code-nobody-sees`,
+      files: {},
       env: { TOKEN: "env-nobody-sees" },
-    });
-    await sleep(500);
-    const seen = execFileSync("ps", ["-ww", "-eo", "args"], { encoding: "utf8" });
-    expect((await running).exitCode).toBe(0);
-
-    expect(seen).toContain("sleep 1");
+      timeoutMs: 40_000,
+    };
+    const running = (await start(driver)).run(request, controller.signal);
+    let seen = "";
+    await vi.waitFor(
+      () => {
+        seen = execFileSync("ps", ["-ww", "-eo", "args"], { encoding: "utf8" });
+        expect(seen).toContain(mark);
+      },
+      { timeout: 20_000, interval: 50 },
+    );
+    controller.abort();
+    await running;
     expect(seen).not.toContain("nobody-sees");
   });
 
@@ -145,6 +158,9 @@ for pid in /proc/[0-9]*; do tr '\\0' ' ' < $pid/cmdline 2>/dev/null; done | grep
 grep -E 'Cap(Inh|Prm|Eff|Bnd|Amb)' /proc/self/status | grep -v 0000000000000000
 grep NoNewPrivs /proc/self/status
 unshare --user --map-root-user true 2>/dev/null && echo 'became root of a namespace'
+unshare --user true 2>/dev/null && echo 'made a user namespace'
+echo 1 2>/dev/null > /proc/self/oom_score_adj && echo 'wrote to its own /proc'
+grep -E ' /proc (proc|none|sysfs)? ?rw|^[^ ]+ /proc [^ ]+ rw' /proc/self/mounts
 echo sandboxed > /proc/sys/kernel/hostname && echo 'wrote to /proc/sys'
 mount -t tmpfs none /tmp 2>/dev/null && echo mounted
 mount -o remount,rw /proc 2>/dev/null && echo remounted

@@ -94,6 +94,13 @@ describe("stateplane worker --processes 2", () => {
     expect(gateway.results()).toHaveLength(8);
   });
 
+  it("drains all of them when its terminal is closed", async () => {
+    supervisor.kill("SIGHUP");
+    const [code] = await once(supervisor, "exit");
+    expect(code).toBe(0);
+    expect(children.filter(isAlive)).toEqual([]);
+  });
+
   it("leaves no process behind when it is killed itself", async () => {
     supervisor.kill("SIGKILL");
     await vi.waitFor(() => expect(children.filter(isAlive)).toEqual([]), patience);

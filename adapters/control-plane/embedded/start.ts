@@ -42,7 +42,7 @@ const graceMs = 1_000;
 /**
  * Serves the control plane's HTTP API from a SQLite file of this machine.
  *
- * @throws Error when the port is taken, the key is empty, or the file is another process's or a later version's
+ * @throws PortTaken; Error when the key is empty, or the file is another process's or a later version's
  */
 export async function startEmbeddedControlPlane(
   options: EmbeddedOptions,
@@ -83,6 +83,16 @@ export async function startEmbeddedControlPlane(
   };
 }
 
+/** Somebody else listens where we were to. */
+export class PortTaken extends Error {
+  override readonly name = "PortTaken";
+
+  constructor(port: number, host: string, cause: unknown) {
+    const fix = "stop what listens there (another control plane?) or choose another port";
+    super(`port ${port} on ${host} is taken; ${fix}`, { cause });
+  }
+}
+
 async function listen(server: Server, port: number, host: string): Promise<number> {
   server.listen(port, host);
   try {
@@ -90,10 +100,7 @@ async function listen(server: Server, port: number, host: string): Promise<numbe
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : undefined;
     if (code !== "EADDRINUSE") throw error;
-    throw new Error(
-      `EADDRINUSE: port ${port} on ${host} is taken; stop what listens there (another control plane?) or choose another port`,
-      { cause: error },
-    );
+    throw new PortTaken(port, host, error);
   }
   const address = server.address();
   return typeof address === "object" && address !== null ? address.port : port;
