@@ -5,6 +5,7 @@ import type { ControlPlane } from "../machines/contracts/ports/control-plane.ts"
 import type { ModelProvider } from "../machines/contracts/ports/model-provider.ts";
 import type { Retriever } from "../machines/contracts/ports/retriever.ts";
 import type { Sandbox } from "../machines/contracts/ports/sandbox.ts";
+import type { SchemaChecker } from "../machines/contracts/ports/schema-checker.ts";
 import type { StepQueue, StepStore } from "../machines/contracts/ports/step-backend.ts";
 import type { ToolHost } from "../machines/contracts/ports/tool-host.ts";
 
@@ -28,6 +29,7 @@ export interface RuntimePorts {
   sandbox: Sandbox | { missing: string };
   retrievers: { local: Retriever; http: Retriever | null };
   artifacts: ArtifactStore;
+  schemas: SchemaChecker;
   clock: Clock;
   log: Log;
 }

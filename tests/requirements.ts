@@ -98,6 +98,9 @@ export const requirements: readonly Requirement[] = [
     id: "schema.bounded",
     promise: "no foreign schema makes a check throw, wait, or work beyond its bound",
   },
+  { id: "output.parsed", promise: "JSON in a model's answer is found wherever it stands" },
+  { id: "output.repair", promise: "a model that is asked to mend its answer is shown it" },
+  { id: "input.ferrumdeck", promise: "inputs that FerrumDeck's worker takes are taken" },
   { id: "schema.drafts", promise: "schemas are read by the rules of the draft that they name" },
   // Policy and people.
   { id: "policy.closed", promise: "policy that can't answer plainly never allows" },

@@ -45,6 +45,8 @@ export interface StepScope {
   signal: AbortSignal;
   /** What validation found wrong with the last output, or null. */
   repairNote: string | null;
+  /** The model's answer in which that was found, or null. */
+  repairAnswer: string | null;
   log: Log;
   /**
    * Whether exactly this action may be done now. The step's own was judged before; any other is judged as it is asked

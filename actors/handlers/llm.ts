@@ -2,27 +2,32 @@ import { type } from "arktype";
 import { terminal } from "../../machines/contracts/domain/failure.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import { llmInput, readMessages } from "../../machines/contracts/domain/step-input.ts";
 import type { ModelMessage, ModelReply } from "../../machines/contracts/ports/model-provider.ts";
-import { llmInput } from "../../machines/contracts/domain/step-input.ts";
 import type { RuntimePorts } from "../ports.ts";
-import type { StepHandler } from "./handler.ts";
+import type { StepHandler, StepScope } from "./handler.ts";
 
 const modelParams = type({
-  "temperature?": "0 <= number <= 2",
-  "max_tokens?": "number.integer > 0",
+  "temperature?": "0 <= number <= 2 | null",
+  "max_tokens?": "number.integer > 0 | null",
 }).or("null");
 
-/** The messages a step's input stands for: explicit ones, a task, or a prompt. */
-export function toMessages(job: Job, repairNote: string | null): ModelMessage[] {
+type Repair = Pick<StepScope, "repairNote" | "repairAnswer">;
+
+/** The messages a step's input stands for: explicit ones, a task, or a prompt; and what is to be mended. */
+export function toMessages(job: Job, { repairNote, repairAnswer }: Repair): ModelMessage[] {
   const input = llmInput.assert(job.input);
   const text = input.task ?? input.prompt ?? input.content;
-  const asked: ModelMessage[] = input.messages ?? [
+  const asked: ModelMessage[] = readMessages(input.messages) ?? [
     { role: "user", content: text ?? `Process this input: ${JSON.stringify(job.input)}` },
   ];
   const repair = `The last answer was not accepted: ${repairNote}. Answer again, corrected.`;
   return [
     ...(input.system_prompt ? [{ role: "system" as const, content: input.system_prompt }] : []),
     ...asked,
+    ...(repairNote === null || !repairAnswer
+      ? []
+      : [{ role: "assistant" as const, content: repairAnswer }]),
     ...(repairNote === null ? [] : [{ role: "user" as const, content: repair }]),
   ];
 }
@@ -32,17 +37,17 @@ export function llmHandler(
   { models }: Pick<RuntimePorts, "models">,
   defaultModel: string,
 ): StepHandler {
-  return async ({ job, repairNote, effect }) => {
+  return async ({ job, repairNote, repairAnswer, effect }) => {
     const input = llmInput.assert(job.input);
     const params = modelParams(input.model_params ?? null);
     if (params instanceof type.errors) {
       const message = `llm step input: model_params ${params.summary}`;
       return { kind: "failed", failure: terminal("invalid_input", message) };
     }
-    const temperature = input.temperature ?? params?.temperature;
+    const temperature = input.temperature ?? params?.temperature ?? undefined;
     const request = {
       model: input.model ?? defaultModel,
-      messages: toMessages(job, repairNote),
+      messages: toMessages(job, { repairNote, repairAnswer }),
       maxTokens: input.max_tokens ?? params?.max_tokens ?? 4_096,
       ...(temperature === undefined ? {} : { temperature }),
     };
@@ -70,15 +75,16 @@ function unfinished(reply: ModelReply) {
   return null;
 }
 
+/** The last three keys are FerrumDeck's: its dashboard shows an answer only where they are there. */
 function toOutput(reply: ModelReply): JsonObject {
   return {
     response: reply.content,
     model: reply.model,
     provider: reply.provider,
     finish_reason: reply.finishReason,
-    ...(reply.toolCalls.length === 0
-      ? {}
-      : { tool_calls: reply.toolCalls as unknown as JsonObject[] }),
     ...(reply.scripted === true ? { scripted: true } : {}),
+    tool_calls: reply.toolCalls as unknown as JsonObject[],
+    iterations: 1,
+    status: "completed",
   };
 }

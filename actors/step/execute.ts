@@ -34,6 +34,7 @@ async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Pro
     job,
     signal,
     repairNote: context.repairNote,
+    repairAnswer: context.repairAnswer,
     log: session.log,
     permission: (action) => permission(scope, job, action, occurrences),
     effect: (effect) => {

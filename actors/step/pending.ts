@@ -76,6 +76,8 @@ const snapshotShape = type({
     "checks?": "number.integer >= 0",
     repairs: "number.integer >= 0",
     repairNote: "string | null",
+    /** Absent in what was parked before a model was shown its own answer. */
+    "repairAnswer?": "string | null",
     retryAt: "number | null",
     costly: "boolean",
   },
@@ -145,6 +147,7 @@ function memory(context: typeof snapshotShape.infer.context): Partial<StepContex
     checks = 0,
     repairs,
     repairNote,
+    repairAnswer = null,
     retryAt,
     costly,
   } = context;
@@ -156,6 +159,7 @@ function memory(context: typeof snapshotShape.infer.context): Partial<StepContex
     checks,
     repairs,
     repairNote,
+    repairAnswer,
     retryAt,
     costly,
   };

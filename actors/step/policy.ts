@@ -23,6 +23,7 @@ import {
 import { coveringGrant, digestOf, stepAction, toAsk } from "./approvals.ts";
 import { traced } from "../tracing.ts";
 import { type ActivityScope, retryStamp, type StepActivity } from "./session.ts";
+import { outputSchemaProblem } from "./validate.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import type { Permission } from "../handlers/handler.ts";
 import type { Allowlist, RuntimeOptions } from "../options.ts";
@@ -59,7 +60,8 @@ export const checkPolicy: StepActivity = async (scope) => {
   const { ports, session, context } = scope;
   const { job } = context;
   if (job === null) throw new Error("a job without content reached policy-check");
-  const problem = stepInputProblem(job.stepType, job.input);
+  const problem =
+    stepInputProblem(job.stepType, job.input) ?? outputSchemaProblem(ports.schemas, job);
   if (problem !== null) {
     return { type: "activity.failed", failure: problem, costly: false, ...retryStamp(ports) };
   }

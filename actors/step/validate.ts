@@ -1,84 +1,152 @@
-import addFormats from "ajv-formats";
-import { Ajv2020 } from "ajv/dist/2020.js";
 import { type Failure, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
-import { isJsonObject, type Json } from "../../machines/contracts/domain/json.ts";
+import {
+  isJsonObject,
+  type Json,
+  jsonDepth,
+  type JsonObject,
+  parseJson,
+} from "../../machines/contracts/domain/json.ts";
+import { cutText, wellFormed } from "../../machines/contracts/domain/text.ts";
+import type { SchemaChecker } from "../../machines/contracts/ports/schema-checker.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import type { StepActivity } from "./session.ts";
 
-/** Deeper than this, readers' recursive code is at risk. */
+/** Deeper than this, readers' recursive code is at risk; a report adds some levels of its own. */
 const maxDepth = 64;
 
-/** Checks what came out: bounded, JSON through and through, and of the schema the step asked for. */
-export const validate: StepActivity = async ({ context }) => check(context.output, context.job);
+/** Parts of a model's answer that are tried as JSON; after so many it is taken for prose. */
+const maxCandidates = 32;
 
-function check(output: Json, job: Job | null): StepEvent {
-  if (depth(output) > maxDepth) {
-    return invalid(
-      terminal("invalid_output", `the output is nested deeper than ${maxDepth}`),
-      false,
-    );
-  }
+/** Characters of an answer that was not accepted that are shown to the model again. */
+const shownAnswerLength = 32_768;
+
+/** Checks what came out: bounded, JSON through and through, and of the schema the step asked for. */
+export const validate: StepActivity = async ({ ports, context }) =>
+  check(ports.schemas, context.output, context.job);
+
+/** What keeps a step's `output_schema` from being used, known before anything is paid for; null when nothing does. */
+export function outputSchemaProblem(schemas: SchemaChecker, job: Job): Failure | null {
+  const schema = job.input["output_schema"];
+  if (!isJsonObject(schema)) return null;
+  const compiled = schemas.compile(schema);
+  if (typeof compiled === "string") return unusable(compiled);
+  const [pattern] = compiled.unchecked;
+  if (pattern === undefined) return null;
+  const named = JSON.stringify(cutText(pattern, 100));
+  return unusable(
+    `pattern ${named} can't be matched in linear time: expected one without look-around and back references`,
+  );
+}
+
+function unusable(why: string): Failure {
+  return terminal("invalid_input", `the step's output_schema can't be used: ${why}`);
+}
+
+function check(schemas: SchemaChecker, given: Json, job: Job | null): StepEvent {
+  const problem = jsonProblem(given);
+  if (problem !== null) return invalid(terminal("invalid_output", `the output ${problem}`));
+  const output = wellFormed(given);
   const schema = job?.input["output_schema"];
   if (!isJsonObject(schema)) return { type: "output.valid", output };
-  return job?.stepType === "llm" ? structured(output, schema) : conforming(output, schema);
+  const violation = (data: Json) => findViolation(schemas, schema, data);
+  if (job?.stepType === "llm") return structured(output, violation);
+  const failure = violation(output);
+  return failure === null ? { type: "output.valid", output } : invalid(failure);
 }
 
 /** A model's answer is text: the structured part is parsed from it, and may be sent back to be mended. */
-function structured(output: Json, schema: object): StepEvent {
-  const text = isJsonObject(output) ? output["response"] : null;
-  const data = parse(typeof text === "string" ? text : "");
-  if (data === undefined) {
-    return invalid(terminal("invalid_output", "the answer is not JSON, as its schema asks"), true);
+function structured(output: Json, violation: (data: Json) => Failure | null): StepEvent {
+  const response = isJsonObject(output) ? output["response"] : null;
+  const text = typeof response === "string" ? response : "";
+  let failure = terminal("invalid_output", "the answer is not JSON, as its schema asks");
+  let isFirst = true;
+  for (const candidate of candidates(text)) {
+    const read = parseJson(candidate, { maxDepth });
+    if (!read.ok) {
+      if (read.reason !== "syntax" && isFirst) {
+        failure = terminal("invalid_output", `the answer ${read.problem}`);
+      }
+      continue;
+    }
+    const found = violation(read.value);
+    if (found === null) {
+      return { type: "output.valid", output: { ...(output as JsonObject), data: read.value } };
+    }
+    // What is wrong with the first part that is JSON is what the model is told.
+    if (isFirst) failure = found;
+    isFirst = false;
   }
-  const problem = violation(schema, data);
-  if (problem !== null) return invalid(problem, true);
-  return { type: "output.valid", output: { ...(output as Record<string, Json>), data } };
+  return invalid(failure, cutText(text, shownAnswerLength));
 }
 
-function conforming(output: Json, schema: object): StepEvent {
-  const problem = violation(schema, output);
-  return problem === null ? { type: "output.valid", output } : invalid(problem, false);
-}
-
-function violation(schema: object, data: Json): Failure | null {
-  const ajv = new Ajv2020({ strict: false, allErrors: false });
-  addFormats.default(ajv);
-  try {
-    if (ajv.validate(schema, data)) return null;
-    return terminal("invalid_output", `the output breaks its schema: ${ajv.errorsText()}`);
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    return terminal("invalid_input", `the step's output_schema is no JSON Schema: ${why}`);
+/** What may be the JSON in an answer: all of it; each fenced block, whatever its label; what stands in the outermost brackets. */
+function* candidates(text: string): Generator<string> {
+  yield text;
+  let fence = findFence(text, 0);
+  for (let count = 0; fence !== null && count < maxCandidates; count += 1) {
+    // A closing fence may open the next block: every two fences in a row are tried.
+    const next = findFence(text, fence.after);
+    if (fence.after < text.length) yield text.slice(fence.after, next?.at ?? text.length);
+    fence = next;
   }
+  const spans = [
+    [text.indexOf("{"), text.lastIndexOf("}")],
+    [text.indexOf("["), text.lastIndexOf("]")],
+  ] as const;
+  const longestFirst = [...spans].sort(([a, b], [c, d]) => d - c - (b - a));
+  for (const [from, to] of longestFirst) if (from >= 0 && to > from) yield text.slice(from, to + 1);
 }
 
-function invalid(failure: Failure, repairable: boolean): StepEvent {
+/** The next line that begins with three backticks: where it stands, and where the line after it begins. */
+function findFence(text: string, from: number): { at: number; after: number } | null {
+  let at = text.indexOf("```", from);
+  while (at > 0 && !startsLine(text, at)) at = text.indexOf("```", at + 3);
+  if (at < 0) return null;
+  const end = text.indexOf("\n", at);
+  return { at, after: end < 0 ? text.length : end + 1 };
+}
+
+/** At most three spaces may stand before a fence, as in CommonMark. */
+function startsLine(text: string, at: number): boolean {
+  let before = at - 1;
+  while (before >= 0 && at - before <= 3 && text[before] === " ") before -= 1;
+  return before < 0 || text[before] === "\n";
+}
+
+function findViolation(schemas: SchemaChecker, schema: JsonObject, data: Json): Failure | null {
+  const compiled = schemas.compile(schema);
+  if (typeof compiled === "string") return unusable(compiled);
+  const said = compiled.check(data);
+  if (said.kind === "valid") return null;
+  if (said.kind === "unusable") return unusable(said.problem);
+  return terminal("invalid_output", `the output breaks its schema: ${said.problem}`);
+}
+
+/** @param answer - the model's own, to be shown to it again; without one nothing can be mended */
+function invalid(failure: Failure, answer?: string): StepEvent {
+  const isRepairable = answer !== undefined && failure.kind === "invalid_output";
   return {
     type: "output.invalid",
     failure,
-    repairable: repairable && failure.kind === "invalid_output",
+    repairable: isRepairable,
+    ...(isRepairable ? { answer } : {}),
   };
 }
 
-/** JSON as it stands, or out of a fenced block, as models like to give it. */
-function parse(text: string): Json | undefined {
-  const fenced = /```(?:json)?\s*\n([\s\S]*?)\n```/.exec(text)?.[1];
-  try {
-    return JSON.parse(fenced ?? text) as Json;
-  } catch {
-    return undefined;
+/** What JSON can't say, or says as something else: handlers are other people's code. */
+function jsonProblem(value: unknown): string | null {
+  if (jsonDepth(value, maxDepth) > maxDepth) return `is nested deeper than ${maxDepth} levels`;
+  const waiting: unknown[] = [value];
+  while (waiting.length > 0) {
+    const item = waiting.pop();
+    if (typeof item === "number" && !Number.isFinite(item)) return `holds the number ${item}`;
+    if (typeof item === "bigint" || typeof item === "function" || typeof item === "symbol") {
+      return `holds a ${typeof item}, which JSON does not have`;
+    }
+    if (typeof item === "object" && item !== null) {
+      for (const part of Object.values(item)) waiting.push(part);
+    }
   }
-}
-
-function depth(value: Json): number {
-  let level: Json[] = [value];
-  let deep = 0;
-  while (level.length > 0 && deep <= maxDepth) {
-    deep += 1;
-    level = level.flatMap((item) =>
-      typeof item === "object" && item !== null ? Object.values(item) : [],
-    );
-  }
-  return deep;
+  return null;
 }

@@ -8,7 +8,7 @@ import type {
 } from "../../machines/contracts/ports/model-provider.ts";
 import { askVendor, type VendorError } from "./vendor.ts";
 import { pricedUsage, tokenCount } from "./prices.ts";
-import { readToolArguments, createToolNames, type ToolNames } from "./tool-calls.ts";
+import { readAnsweredArguments, createToolNames, type ToolNames } from "./tool-calls.ts";
 
 export interface AnthropicOptions {
   apiKey: string;
@@ -57,7 +57,7 @@ function toReply(answer: Anthropic.Message, names: ToolNames, asked: string): Ou
     .map(({ id, name, input }) => ({
       id,
       name: names.inward(name),
-      ...readToolArguments(input, reason === "length"),
+      ...readAnsweredArguments(input, reason === "length"),
     }));
   return ok({
     provider: "anthropic",

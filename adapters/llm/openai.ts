@@ -8,7 +8,7 @@ import type {
 } from "../../machines/contracts/ports/model-provider.ts";
 import { askVendor, type VendorError } from "./vendor.ts";
 import { pricedUsage, tokenCount } from "./prices.ts";
-import { readToolArguments, createToolNames, type ToolNames } from "./tool-calls.ts";
+import { readAnsweredArguments, createToolNames, type ToolNames } from "./tool-calls.ts";
 
 export interface OpenaiOptions {
   apiKey: string;
@@ -59,7 +59,7 @@ function toReply(
   const toolCalls = (message.tool_calls ?? []).map((call) => ({
     id: call.id,
     name: names.inward(call.type === "custom" ? call.custom.name : call.function.name),
-    ...readToolArguments(call.type === "custom" ? undefined : call.function.arguments, cutOff),
+    ...readAnsweredArguments(call.type === "custom" ? undefined : call.function.arguments, cutOff),
   }));
   const refused = typeof message.refusal === "string" && message.refusal !== "";
   return ok({

@@ -16,6 +16,7 @@ import { createHttpRetriever } from "../../adapters/retrieval/http.ts";
 import { createLocalRetriever } from "../../adapters/retrieval/local.ts";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
+import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Config } from "../config/load-config.ts";
@@ -69,6 +70,7 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
     models: createModels(await modelsOptions(config)),
     tools,
     sandbox: "sandbox" in found ? found.sandbox : found,
+    schemas: createSchemaChecker(),
     retrievers: {
       local: createLocalRetriever(),
       http:

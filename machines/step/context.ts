@@ -48,6 +48,8 @@ export interface StepContext {
   repairs: number;
   /** What validation found wrong last time, for the next attempt to mend. */
   repairNote: string | null;
+  /** The answer in which it was found, for the model to see. */
+  repairAnswer: string | null;
   /** Failed attempts to deliver the report. */
   deliveryAttempts: number;
   /** Epoch milliseconds at which a back-off ends. */
@@ -74,6 +76,7 @@ export function initialContext(input: StepInput): StepContext {
     checks: 0,
     repairs: 0,
     repairNote: null,
+    repairAnswer: null,
     deliveryAttempts: 0,
     retryAt: null,
     output: null,

@@ -47,7 +47,8 @@ export type WorkEvent =
     } & RetryStamp)
   | { type: "retry.due" }
   | { type: "output.valid"; output: Json }
-  | { type: "output.invalid"; failure: Failure; repairable: boolean };
+  /** `answer`: what the model said, to be shown to it again when it is asked to mend it. */
+  | { type: "output.invalid"; failure: Failure; repairable: boolean; answer?: string };
 
 /** What came of the report and of the record. */
 export type ReportEvent =

@@ -100,7 +100,12 @@ function countDelivery({ context, event }: ActionArgs): Change {
 
 const countRepair = ({ context, event }: ActionArgs): Change =>
   event.type === "output.invalid"
-    ? { repairs: context.repairs + 1, repairNote: event.failure.message, output: null }
+    ? {
+        repairs: context.repairs + 1,
+        repairNote: event.failure.message,
+        repairAnswer: event.answer ?? null,
+        output: null,
+      }
     : {};
 
 const complete = ({ context }: ActionArgs): Change => ({ result: completed(context) });

@@ -1,3 +1,4 @@
+import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { defaultOptions } from "../../actors/options.ts";
@@ -74,6 +75,7 @@ export async function startLedgerWorker(
     },
     tools: ledgerTools(touch),
     sandbox: { missing: "no sandbox here" },
+    schemas: createSchemaChecker(),
     retrievers: { local: ledgerRetriever(touch), http: null },
     artifacts: createArtifactFolder({ path: options.artifacts, isShared: true }),
     clock: systemClock,

@@ -7,7 +7,7 @@ import { useVendors } from "./support/vendor-server.ts";
 const never = new AbortController().signal;
 const { vendor } = useVendors();
 
-const functionCall = (args: string) => ({
+const functionCall = (args: string | null) => ({
   content: null,
   tool_calls: [
     { id: "call_9", type: "function", function: { name: "files_look-up", arguments: args } },
@@ -89,7 +89,7 @@ describe("OpenAI's chat completions", () => {
     });
   });
 
-  test.each(['{"word":', '"fence"', "[1]", "null", ""])(
+  test.each(['{"word":', '"fence"', "[1]", "null"])(
     "may ask with the arguments %j, and then nothing can be run",
     async (args) => {
       const { models } = await vendor(answerJson(chatCompletion(functionCall(args), "tool_calls")));
@@ -100,6 +100,25 @@ describe("OpenAI's chat completions", () => {
       });
     },
   );
+
+  test.each(["", null])("may ask with %j for arguments, which are none", async (args) => {
+    const { models } = await vendor(answerJson(chatCompletion(functionCall(args), "tool_calls")));
+    expect(await models.complete(conversation, never)).toMatchObject({
+      value: { toolCalls: [{ arguments: {} }] },
+    });
+  });
+
+  test("may ask with an id that a double cannot hold, and then nothing can be run [number.exact]", async () => {
+    const args = '{"id":9007199254740993}';
+    const { models } = await vendor(answerJson(chatCompletion(functionCall(args), "tool_calls")));
+    expect(await models.complete(conversation, never)).toMatchObject({
+      value: {
+        toolCalls: [
+          { arguments: null, problem: expect.stringMatching(/number at id .*9007199254740993$/) },
+        ],
+      },
+    });
+  });
 
   test("may be cut off at the token limit, and then even whole arguments are not run", async () => {
     const { models } = await vendor(

@@ -3,6 +3,7 @@ import { Bulkheads } from "../../actors/step/execute.ts";
 import { handlersFor } from "../../actors/handlers/handlers.ts";
 import type { RuntimeOptions } from "../../actors/options.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
+import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import { type WorkerContext, spawnStep } from "../../actors/step/spawn.ts";
 import { bindStep } from "../../actors/step/bind.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
@@ -31,6 +32,7 @@ export const noNeighbours: Omit<RuntimePorts, "queue" | "store" | "controlPlane"
     put: async () => ({ ok: false, failure: missing }),
     get: async () => ({ ok: false, failure: missing }),
   },
+  schemas: createSchemaChecker(),
   log: silent,
 };
 

@@ -5,6 +5,7 @@ import { controlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { createControlPlane } from "../../adapters/control-plane/client.ts";
 import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import { type Verdict, verdict } from "../../machines/contracts/domain/action.ts";
+import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import type { StepBackend, StepStore } from "../../machines/contracts/ports/step-backend.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import { type Artifacts, simulatedArtifacts } from "./artifacts.ts";
@@ -112,6 +113,7 @@ export async function startWorker(
     models: link.reach("models", simulatedModels(around)),
     tools: link.reach("tools", simulatedTools(around)),
     sandbox: link.reach("sandbox", simulatedSandbox(around)),
+    schemas: createSchemaChecker(),
     retrievers: {
       local: link.reach("retriever", simulatedRetriever(around)),
       http: link.reach("retriever", simulatedRetriever(around)),

@@ -1,50 +1,112 @@
 import { type } from "arktype";
 import { type Failure, terminal } from "./failure.ts";
-import type { JsonObject } from "./json.ts";
+import type { ModelMessage, ToolCall } from "../ports/model-provider.ts";
+import { isJsonObject, type JsonObject, parseJson } from "./json.ts";
 import type { StepType } from "./job.ts";
+import { wellFormed } from "./text.ts";
 
-/** The arguments each step type takes. Keys beyond these are passed over. */
-const message = type({
-  role: "'system' | 'user' | 'assistant'",
-  content: "string",
+/** Text, or its parts as OpenAI's API has them. Of other parts (images, files) we know nothing, and say so. */
+const content = type("string").or(type({ type: "'text'", text: "string" }).array());
+
+const toolCall = type({
+  id: "string",
+  function: { name: "string", "arguments?": "string | null" },
 });
 
+const message = type({ role: "'system' | 'user'", content })
+  .or({
+    role: "'assistant'",
+    "content?": content.or("null"),
+    "tool_calls?": toolCall.array().or("null"),
+  })
+  .or({ role: "'tool'", tool_call_id: "string", "content?": content.or("null") });
+
+/** The arguments each step type takes. Keys beyond these are passed over; null stands for absent, as in FerrumDeck. */
 export const llmInput = type({
-  "model?": "string",
-  "task?": "string",
+  "model?": "string | null",
+  "task?": "string | null",
   "system_prompt?": "string | null",
-  "messages?": message.array(),
-  "prompt?": "string",
-  "content?": "string",
-  "max_tokens?": "number.integer > 0",
-  "temperature?": "0 <= number <= 2",
+  "messages?": message.array().or("null"),
+  "prompt?": "string | null",
+  "content?": "string | null",
+  "max_tokens?": "number.integer > 0 | null",
+  "temperature?": "0 <= number <= 2 | null",
   "model_params?": "object | null",
   "allowed_tools?": "string[] | null",
   "output_schema?": "object | null",
 });
 export const toolInput = type({
   tool_name: "0 < string <= 255",
-  "tool_input?": "object",
+  "tool_input?": "object | null",
   "allowed_tools?": "string[] | null",
 });
 export const retrievalInput = type({
   query: "string > 0",
-  "collection?": "string",
-  "top_k?": "1 <= number.integer <= 1000",
-  "backend?": "'local' | 'httpx' | 'http'",
-  "documents?": type({ content: "string", "[string]": "unknown" }).array(),
+  "collection?": "string | null",
+  "top_k?": "1 <= number.integer <= 1000 | null",
+  "backend?": "'local' | 'httpx' | 'http' | null",
+  "documents?": type({ "content?": "string | null", "[string]": "unknown" }).array().or("null"),
 });
 export const sandboxInput = type({
   code: "string > 0",
-  "language?": "'python' | 'bash' | 'node'",
-  "timeout_seconds?": "0 < number <= 3600",
-  "env?": "Record<string, string>",
-  "files?": "Record<string, string>",
+  "language?": "'python' | 'bash' | 'node' | null",
+  "timeout_seconds?": "0 < number <= 3600 | null",
+  "env?": "Record<string, string> | null",
+  "files?": "Record<string, string> | null",
 });
 export const approvalInput = type({
-  "message?": "string",
-  "approval_message?": "string",
+  "message?": "string | null",
+  "approval_message?": "string | null",
 });
+
+/** The messages of an llm step's input as a model's provider takes them; null when it has none. */
+export function readMessages(given: typeof llmInput.infer.messages): ModelMessage[] | null {
+  return given?.map(readMessage) ?? null;
+}
+
+function readMessage(given: typeof message.infer): ModelMessage {
+  const text = readContent(given.content);
+  switch (given.role) {
+    case "tool":
+      return { role: "tool", toolCallId: given.tool_call_id, content: text };
+    case "assistant": {
+      const calls = (given.tool_calls ?? []).map(readToolCall);
+      return {
+        role: "assistant",
+        content: text,
+        ...(calls.length === 0 ? {} : { toolCalls: calls }),
+      };
+    }
+    default:
+      return { role: given.role, content: text };
+  }
+}
+
+function readContent(given: typeof content.infer | null | undefined): string {
+  if (typeof given === "string") return given;
+  return (given ?? []).map(({ text }) => text).join("");
+}
+
+function readToolCall({ id, function: called }: typeof toolCall.infer): ToolCall {
+  return { id, name: called.name, ...readToolArguments(called.arguments) };
+}
+
+/**
+ * The arguments of a tool call as a model wrote them, text or already parsed: none are an empty object; what is no
+ * object, or can't be kept exactly, is null with what is wrong.
+ */
+export function readToolArguments(
+  given: unknown,
+): { arguments: JsonObject } | { arguments: null; problem: string } {
+  if (given === undefined || given === null || given === "") return { arguments: {} };
+  const read = typeof given === "string" ? parseJson(given) : ({ ok: true, value: given } as const);
+  if (!read.ok && read.reason !== "syntax") {
+    return { arguments: null, problem: `the arguments are JSON that ${read.problem}` };
+  }
+  return read.ok && isJsonObject(read.value)
+    ? { arguments: wellFormed(read.value) }
+    : { arguments: null, problem: "the arguments are not a JSON object" };
+}
 
 const shapes = {
   llm: llmInput,

@@ -10,6 +10,7 @@ import {
 } from "../../../actors/options.ts";
 import type { RuntimePorts } from "../../../actors/ports.ts";
 import { type Runtime, startRuntime, systemClock } from "../../../actors/runtime.ts";
+import { createSchemaChecker } from "../../../adapters/schemas/checker.ts";
 import type { StepBackend } from "../../../machines/contracts/ports/step-backend.ts";
 import type { ModelProvider } from "../../../machines/contracts/ports/model-provider.ts";
 import type { ToolHost } from "../../../machines/contracts/ports/tool-host.ts";
@@ -58,6 +59,7 @@ export function composeWorker(made: {
     models: noModels,
     tools: noTools,
     sandbox: { missing: "no sandbox in this test" },
+    schemas: createSchemaChecker(),
     retrievers: { local: createLocalRetriever(), http: null },
     artifacts: createArtifactFolder({ path: made.artifacts, isShared: true }),
     clock: systemClock,
