@@ -1,6 +1,7 @@
-import { isJsonObject } from "../../machines/contracts/domain/json.ts";
 import type { ApprovalView } from "../../machines/contracts/wire/views.ts";
 import type { Command } from "../command.ts";
+import type { Output } from "../output/output.ts";
+import { plain } from "../output/plain.ts";
 import { readLimit, withControlPlane } from "./with-control-plane.ts";
 import { paintStatus } from "./runs.ts";
 
@@ -13,14 +14,11 @@ export const listApprovals: Command = (context) =>
       output.json(approvals);
       return 0;
     }
-    const rows = approvals.map((approval) => [
-      approval.id,
-      approval.run_id,
-      action(approval),
-      approval.reason ?? "",
-      approval.expires_at ?? "never",
-    ]);
-    output.table(["APPROVAL", "RUN", "ACTION", "REASON", "EXPIRES"], rows);
+    approvals.forEach((approval, at) => {
+      if (at > 0) output.line("");
+      showAsked(approval, output);
+    });
+    if (approvals.length === 0) output.remark("nothing waits for a person");
     return 0;
   });
 
@@ -35,18 +33,23 @@ export const resolve =
       const text = typeof note === "string" ? note : null;
       const approval = await value(api.resolveApproval(id, isApproved, text, signal));
       if (output.isJson) output.json(approval);
-      else output.line(`approval ${id} is ${paintStatus(approval.status, output.colors)}`);
+      else {
+        output.line(`approval ${plain(id)} is ${paintStatus(approval.status, output.colors)}`);
+        showAsked(approval, output);
+      }
       return 0;
     });
 
-const longest = 120;
-
-/** The whole of what is asked for, as far as a line holds it: the input is what a person must see. */
-function action({ action_type: type, action_details: details }: ApprovalView): string {
-  if (!isJsonObject(details)) return type ?? "";
-  const { name, input } = details;
-  const text = [type, name, input === undefined ? "" : JSON.stringify(input)]
-    .filter((part) => typeof part === "string" && part !== "")
-    .join(" ");
-  return text.length > longest ? `${text.slice(0, longest)}… (--json shows all)` : text;
+/** All of what is asked for, and its digest: a yes is for exactly this. */
+function showAsked(approval: ApprovalView, output: Output): void {
+  output.pairs([
+    ["approval", approval.id],
+    ["run", approval.run_id],
+    ["step", approval.step_id],
+    ["action", approval.action_type ?? "unknown"],
+    ["reason", approval.reason ?? "none was given"],
+    ["digest", approval.digest ?? "none: this control plane keeps no digests"],
+    ["expires", approval.expires_at ?? "never"],
+  ]);
+  if (approval.action_details !== undefined) output.document(approval.action_details);
 }

@@ -115,7 +115,8 @@ describe("stateplane dev", () => {
     async () => {
       const dev = await startDev("--store", "sqlite");
       const path = join(folder, "files", "made.txt");
-      const toolInput = { path, content: "made by an agent" };
+      const content = `made by an agent ${"x".repeat(500)} to its end`;
+      const toolInput = { path, content };
       const step = { type: "tool", input: { tool_name: "write_file", tool_input: toolInput } };
       await writeFile(join(folder, "steps.json"), JSON.stringify([step]));
       const submit = () => run("submit", "helper", "--steps", "steps.json", "--json");
@@ -124,7 +125,8 @@ describe("stateplane dev", () => {
       const watch = startCli(["runs", "watch", first.id, "--json"], { cwd: folder });
       await watch.says('"status":"waiting_approval"');
       const asked = await run("approvals", "list");
-      expect(asked.stdout).toContain("made by an agent");
+      expect(asked.stdout).toContain(content);
+      expect(asked.stdout).toMatch(/digest +\w{16,}/);
       const [approval] = JSON.parse((await run("approvals", "list", "--json")).stdout) as {
         id: string;
         run_id: string;
@@ -132,13 +134,15 @@ describe("stateplane dev", () => {
       expect(approval?.run_id).toBe(first.id);
       expect(existsSync(path)).toBe(false);
       const id = approval?.id ?? "";
-      expect(await run("approvals", "approve", id, "--note", "go on")).toMatchObject({ code: 0 });
+      const approved = await run("approvals", "approve", id, "--note", "go on");
+      expect(approved).toMatchObject({ code: 0, stdout: expect.stringContaining(content) });
+      expect(approved.stdout).toContain(/digest +(\w+)/.exec(asked.stdout)?.[1]);
       const watched = await watch.ended;
       expect(watched.code).toBe(0);
       for (const line of watched.stdout.trimEnd().split("\n")) {
         expect(JSON.parse(line)).toHaveProperty("kind");
       }
-      expect(await readFile(path, "utf8")).toBe("made by an agent");
+      expect(await readFile(path, "utf8")).toBe(content);
       const again = await run("approvals", "approve", id);
       expect(again.code).toBe(2);
 
