@@ -113,11 +113,13 @@ export function createStepStore(
  */
 function lineWriter(): (entry: JournalEntry) => string {
   const writer = randomBytes(6).toString("base64url");
-  const identities = new WeakMap<JournalEntry, string>();
+  const identities = new WeakMap<object, string>();
   let count = 0;
   return (entry) => {
-    const identity = identities.get(entry) ?? `${writer}.${(count += 1).toString(36)}`;
-    identities.set(entry, identity);
+    // A plain value, which no caller of ours appends, has no identity of its own.
+    const own: object = Object(entry);
+    const identity = identities.get(own) ?? `${writer}.${(count += 1).toString(36)}`;
+    identities.set(own, identity);
     return `${identity} ${JSON.stringify(entry)}`;
   };
 }

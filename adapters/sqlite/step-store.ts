@@ -166,11 +166,13 @@ export function createStepStore(
 /** An identity for each entry object: one that is appended again is known for the same, whatever it looks like. */
 function identities(): (entry: JournalEntry) => string {
   const writer = randomBytes(6).toString("base64url");
-  const known = new WeakMap<JournalEntry, string>();
+  const known = new WeakMap<object, string>();
   let count = 0;
   return (entry) => {
-    const identity = known.get(entry) ?? `${writer}.${(count += 1)}`;
-    known.set(entry, identity);
+    // A plain value, which no caller of ours appends, has no identity of its own.
+    const own: object = Object(entry);
+    const identity = known.get(own) ?? `${writer}.${(count += 1)}`;
+    known.set(own, identity);
     return identity;
   };
 }
