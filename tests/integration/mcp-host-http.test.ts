@@ -47,4 +47,25 @@ describe("a server over HTTP", () => {
     await host.close();
     await server.stop();
   });
+
+  test.each([500, 502, 503, 504])(
+    "an unsafe call that is answered with %i may have run: it is in doubt, and a safe one is tried again",
+    async (status) => {
+      const server = await serveMcp();
+      const headers = { Authorization: "Bearer token" };
+      const host = hostOf([{ name: "web", url: server.url, headers }]);
+      value(await host.list(never));
+      server.failCalls(status);
+      expect(failure(await callTool(host, "give", {}, never))).toMatchObject({
+        kind: "in_doubt",
+        retryable: false,
+      });
+      expect(failure(await callTool(host, "greet", {}, never))).toMatchObject({
+        kind: "unavailable",
+        retryable: true,
+      });
+      await host.close();
+      await server.stop();
+    },
+  );
 });

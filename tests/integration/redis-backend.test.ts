@@ -46,6 +46,23 @@ afterEach(async () => {
   await backend.close();
 });
 
+it("prolongs its memory of an ended step with each late duplicate of its job", async () => {
+  await backend.close();
+  backend = await createRedisBackend({
+    url: server.url,
+    prefix,
+    consumer: "worker-1",
+    rememberMs: hour,
+  });
+  await backend.store.settle(await take(backend), ending);
+  // As if most of its time had passed.
+  await redis.pexpire(keys.ended(key), 60_000);
+  await backend.queue.publish(fields);
+  const { entryId } = await readOne(backend);
+  expect(await backend.store.open(entryId, key, hour, fields)).toMatchObject({ kind: "reported" });
+  expect(await redis.pttl(keys.ended(key))).toBeGreaterThan(hour / 2);
+});
+
 describe("the wire contract", () => {
   it("reads what the gateway publishes: its stream, its group made at `$`, its one field", async () => {
     await redis.xgroup("CREATE", "fd:queue:stream:steps", "steps-workers", "$", "MKSTREAM");

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import type { Answer } from "./answer.ts";
 
 /** How many entries of `.git` are looked at before it is refused. */
-const entryLimit = 100_000;
+const mostEntries = 100_000;
 
 /**
  * The real path of the repository that `repo` names: a folder directly in the workspace, really there and
@@ -12,7 +12,11 @@ const entryLimit = 100_000;
  *
  * @param workspace - a real path
  */
-export async function findRepository(workspace: string, repo: string): Promise<Answer<string>> {
+export async function findRepository(
+  workspace: string,
+  repo: string,
+  entryLimit = mostEntries,
+): Promise<Answer<string>> {
   if (!/^[A-Za-z0-9._][A-Za-z0-9._-]*$/.test(repo) || /^(\.{1,2}|\.git)$/i.test(repo)) {
     const expected = "one folder name of letters, digits, dots, dashes and underscores";
     return { ok: false, problem: `repo must be ${expected}` };
@@ -28,7 +32,7 @@ export async function findRepository(workspace: string, repo: string): Promise<A
     if (!(await lstat(gitFolder)).isDirectory()) {
       return { ok: false, problem: `.git of repository "${repo}" must be a folder` };
     }
-    const link = await findLink(gitFolder);
+    const link = await findLink(gitFolder, entryLimit);
     if (link !== null) return { ok: false, problem: `.git of repository "${repo}": ${link}` };
   } catch {
     return missing;
@@ -37,7 +41,7 @@ export async function findRepository(workspace: string, repo: string): Promise<A
 }
 
 /** The complaint about the first link in `.git`; of `objects`, only the first level is looked at. */
-async function findLink(gitFolder: string): Promise<string | null> {
+async function findLink(gitFolder: string, entryLimit: number): Promise<string | null> {
   const folders = [gitFolder];
   let seen = 0;
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {

@@ -10,14 +10,23 @@ export interface WebMcpServer {
   port: number;
   /** Drops every session, as a restart would. */
   forget(): void;
+  /** From now on tool calls are answered with this status, which leaves open whether they ran. */
+  failCalls(status: number): void;
   stop(): Promise<void>;
 }
 
 /** An MCP server over streamable HTTP that wants the bearer token `token`; two tools, `greet` is safe to repeat. */
 export async function serveMcp(port = 0): Promise<WebMcpServer> {
   const transports = new Map<string, StreamableHTTPServerTransport>();
+  let failing: number | null = null;
   const http = createServer((request, response) => {
     void (async () => {
+      if (failing !== null && request.method === "POST") {
+        const chunks: Buffer[] = [];
+        for await (const chunk of request) chunks.push(chunk as Buffer);
+        response.writeHead(failing).end();
+        return;
+      }
       if (request.headers.authorization !== "Bearer token") {
         response.writeHead(401).end();
         return;
@@ -60,6 +69,7 @@ export async function serveMcp(port = 0): Promise<WebMcpServer> {
     url: `http://127.0.0.1:${heard}/mcp`,
     port: heard,
     forget: () => transports.clear(),
+    failCalls: (status) => (failing = status),
     stop,
   };
 }
