@@ -148,7 +148,7 @@ export const specs = {
   },
   "approvals list": {
     args: [],
-    summary: "list the actions that wait for a person",
+    summary: "list the actions that wait for a person, each whole",
     flags: { limit },
     settings: [...client],
     example: ["stateplane approvals list"],
@@ -156,8 +156,17 @@ export const specs = {
   "approvals approve": {
     args: ["approval"],
     summary: "let the action happen, once",
-    flags: { note },
+    flags: {
+      note,
+      digest: {
+        type: "text",
+        value: "digest",
+        help: "approve only what has this digest, as `approvals list` showed it",
+      },
+      yes: { type: "switch", help: "do not ask on the terminal" },
+    },
     settings: [...client],
+    notes: ["Prints all of what is approved, with its digest, before it answers."],
     example: ["stateplane approvals approve apr_01JFVX0000000000000000000A --note checked"],
   },
   "approvals reject": {

@@ -83,6 +83,8 @@ export interface ControlPlaneApi {
   steps(runId: string, signal: AbortSignal): Promise<Outcome<StepView[]>>;
   /** The pending ones. */
   approvals(limit: number, signal: AbortSignal): Promise<Outcome<ApprovalView[]>>;
+  /** One of them, whatever became of it; FerrumDeck's gateway knows none by its id. */
+  approval(id: string, signal: AbortSignal): Promise<Outcome<ApprovalView>>;
   resolveApproval(
     id: string,
     approved: boolean,
@@ -152,6 +154,11 @@ export function controlPlaneApi(http: ControlPlaneHttp): ControlPlaneApi {
     async approvals(limit, signal) {
       const answer = await get(`/v1/approvals?limit=${limit}`, signal);
       return checked(answer, approvalList, "list of approvals");
+    },
+    async approval(id, signal) {
+      const path = pathTo`/v1/approvals/${id}`;
+      if (!path.ok) return path;
+      return checked(await get(path.value, signal), approvalView, "approval", { id });
     },
     async resolveApproval(id, approved, note, signal) {
       const path = pathTo`/v1/approvals/${id}`;

@@ -1,11 +1,14 @@
+import { createInterface } from "node:readline/promises";
+import { isJsonObject } from "../../machines/contracts/domain/json.ts";
 import type { ApprovalView } from "../../machines/contracts/wire/views.ts";
-import type { Command } from "../command.ts";
+import type { Command, Context } from "../command.ts";
+import { CliError } from "../output/errors.ts";
 import type { Output } from "../output/output.ts";
-import { plain } from "../output/plain.ts";
-import { readLimit, withControlPlane } from "./with-control-plane.ts";
+import { plain, safeJson } from "../output/plain.ts";
+import { type Client, readLimit, withControlPlane } from "./with-control-plane.ts";
 import { paintStatus } from "./runs.ts";
 
-/** `approvals list`. */
+/** `approvals list`: all of what each one lets happen, not a part of it that the agent may choose. */
 export const listApprovals: Command = (context) =>
   withControlPlane(context, async ({ api, signal, value }) => {
     const { output, invocation } = context;
@@ -14,42 +17,88 @@ export const listApprovals: Command = (context) =>
       output.json(approvals);
       return 0;
     }
-    approvals.forEach((approval, at) => {
-      if (at > 0) output.line("");
-      showAsked(approval, output);
-    });
     if (approvals.length === 0) output.remark("nothing waits for a person");
+    for (const [at, approval] of approvals.entries()) {
+      if (at > 0) output.line("");
+      show(approval, output);
+    }
     return 0;
   });
 
-/** `approvals approve` and `approvals reject`. */
-export const resolve =
-  (isApproved: boolean): Command =>
-  (context) =>
-    withControlPlane(context, async ({ api, signal, value }) => {
-      const { output, invocation } = context;
-      const { note } = invocation.flags;
-      const id = invocation.args[0] ?? "";
-      const text = typeof note === "string" ? note : null;
-      const approval = await value(api.resolveApproval(id, isApproved, text, signal));
-      if (output.isJson) output.json(approval);
-      else {
-        output.line(`approval ${plain(id)} is ${paintStatus(approval.status, output.colors)}`);
-        showAsked(approval, output);
-      }
-      return 0;
-    });
+/** `approvals approve`: shows exactly what is about to be let through, then answers. */
+export const approve: Command = (context) =>
+  withControlPlane(context, async (client) => {
+    const { output, invocation } = context;
+    const { digest, yes } = invocation.flags;
+    const id = invocation.args[0] ?? "";
+    const approval = await findApproval(client, id);
+    if (typeof digest === "string" && digest !== approval.digest) {
+      const has = approval.digest ?? "none";
+      throw new CliError(1, `approval ${id} has the digest ${has}, not ${digest}: not approved`);
+    }
+    // In JSON the answer itself has all of it.
+    if (!output.isJson) show(approval, output);
+    const isAsked = process.stdin.isTTY && yes !== true && approval.status === "pending";
+    if (isAsked && !(await confirm(`let exactly this happen, once?`))) {
+      throw new CliError(1, `approval ${id} is still open: not approved`);
+    }
+    return answer(context, client, true);
+  });
 
-/** All of what is asked for, and its digest: a yes is for exactly this. */
-function showAsked(approval: ApprovalView, output: Output): void {
+/** `approvals reject`. */
+export const reject: Command = (context) =>
+  withControlPlane(context, (client) => answer(context, client, false));
+
+async function answer(
+  { output, invocation }: Pick<Context, "output" | "invocation">,
+  { api, signal, value }: Client,
+  isApproved: boolean,
+): Promise<number> {
+  const { note } = invocation.flags;
+  const id = invocation.args[0] ?? "";
+  const text = typeof note === "string" ? note : null;
+  const approval = await value(api.resolveApproval(id, isApproved, text, signal));
+  if (output.isJson) output.json(approval);
+  else output.line(`approval ${plain(id)} is ${paintStatus(approval.status, output.colors)}`);
+  return 0;
+}
+
+const most = 100;
+
+/** Among the open ones, which FerrumDeck lists; what is not there is asked for by its id, which it does not know. */
+async function findApproval({ api, signal, value }: Client, id: string): Promise<ApprovalView> {
+  const open = await value(api.approvals(most, signal));
+  return open.find((approval) => approval.id === id) ?? value(api.approval(id, signal));
+}
+
+/** What a yes lets happen, whole: the end of its input may matter most, and the agent chooses the order. */
+function show(approval: ApprovalView, output: Output): void {
+  const details = isJsonObject(approval.action_details) ? approval.action_details : {};
+  const { name, server, schema } = details;
+  const said = (value: unknown) => (typeof value === "string" ? value : safeJson(value ?? null));
+  const isTool = approval.action_type === "tool";
+  const unnamed = isTool ? "not named: it was asked before servers were" : null;
+  const where = server === undefined ? unnamed : said(server);
   output.pairs([
     ["approval", approval.id],
     ["run", approval.run_id],
     ["step", approval.step_id],
-    ["action", approval.action_type ?? "unknown"],
-    ["reason", approval.reason ?? "none was given"],
-    ["digest", approval.digest ?? "none: this control plane keeps no digests"],
+    ["action", `${approval.action_type ?? "unknown"} ${name === undefined ? "" : said(name)}`],
+    ...(where === null ? [] : [["server", where] as [string, string]]),
+    ...(schema === undefined ? [] : [["schema", said(schema)] as [string, string]]),
+    ["digest", approval.digest ?? "none: this control plane binds no yes to what was shown"],
+    ["reason", approval.reason ?? ""],
     ["expires", approval.expires_at ?? "never"],
   ]);
   if (approval.action_details !== undefined) output.document(approval.action_details);
+}
+
+/** Asks on the terminal; anything but yes is a no. */
+async function confirm(question: string): Promise<boolean> {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return /^y(es)?$/i.test((await terminal.question(`${question} [y/N] `)).trim());
+  } finally {
+    terminal.close();
+  }
 }

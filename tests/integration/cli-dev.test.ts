@@ -126,17 +126,26 @@ describe("stateplane dev", () => {
       await watch.says('"status":"waiting_approval"');
       const asked = await run("approvals", "list");
       expect(asked.stdout).toContain(content);
-      expect(asked.stdout).toMatch(/digest +\w{16,}/);
+      expect(asked.stdout).toMatch(/^server +\S+$/m);
       const [approval] = JSON.parse((await run("approvals", "list", "--json")).stdout) as {
         id: string;
         run_id: string;
+        digest: string;
       }[];
       expect(approval?.run_id).toBe(first.id);
       expect(existsSync(path)).toBe(false);
       const id = approval?.id ?? "";
-      const approved = await run("approvals", "approve", id, "--note", "go on");
-      expect(approved).toMatchObject({ code: 0, stdout: expect.stringContaining(content) });
-      expect(approved.stdout).toContain(/digest +(\w+)/.exec(asked.stdout)?.[1]);
+      expect(asked.stdout).toContain(approval?.digest);
+      const other = await run("approvals", "approve", id, "--digest", "0".repeat(64));
+      expect(other).toMatchObject({ code: 1, stdout: "" });
+      expect(other.stderr).toContain(approval?.digest);
+      const digest = approval?.digest ?? "";
+      const said = await run("approvals", "approve", id, "--digest", digest, "--note", "go on");
+      expect(said).toMatchObject({ code: 0 });
+      // All of it is shown before the answer, to its last key.
+      expect(said.stdout.indexOf(content)).toBeLessThan(
+        said.stdout.indexOf("is approved"),
+      );
       const watched = await watch.ended;
       expect(watched.code).toBe(0);
       for (const line of watched.stdout.trimEnd().split("\n")) {
