@@ -143,9 +143,7 @@ describe("stateplane dev", () => {
       const said = await run("approvals", "approve", id, "--digest", digest, "--note", "go on");
       expect(said).toMatchObject({ code: 0 });
       // All of it is shown before the answer, to its last key.
-      expect(said.stdout.indexOf(content)).toBeLessThan(
-        said.stdout.indexOf("is approved"),
-      );
+      expect(said.stdout.indexOf(content)).toBeLessThan(said.stdout.indexOf("is approved"));
       const watched = await watch.ended;
       expect(watched.code).toBe(0);
       for (const line of watched.stdout.trimEnd().split("\n")) {
