@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, realpath, rm, writeFile } from "node:fs/promises";
@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { ask } from "../../adapters/redis/redis-process.ts";
 import { fileSystemServer } from "./support/file-system-server.ts";
 import { processesNaming, runCli, type RunningCli, startCli } from "./support/run-cli.ts";
 
@@ -31,7 +32,7 @@ afterEach(async () => {
   // A private Redis whose starter was killed goes on; the next `dev` of its folder would take it over.
   try {
     const note = JSON.parse(await readFile(join(folder, ".stateplane/redis/server.json"), "utf8"));
-    execFileSync("redis-cli", ["-s", note.address.path, "SHUTDOWN", "NOSAVE"], { stdio: "ignore" });
+    await ask(note.address, "SHUTDOWN NOSAVE", 5_000);
   } catch {
     // There is none.
   }

@@ -108,9 +108,9 @@ describe("exit codes", () => {
     expect(failureError(retryable("rate_limited", "429")).exitCode).toBe(3);
     expect(failureError(terminal("unauthorized", "401"))).toMatchObject({ exitCode: 2 });
     expect(failureError(terminal("not_found", "no such run")).exitCode).toBe(2);
-    expect(failureError(terminal("too_large", "413"))).toMatchObject({
+    expect(failureError(terminal("too_large", "413 over the limit"))).toMatchObject({
       exitCode: 2,
-      message: expect.stringContaining("2 MiB"),
+      message: "413 over the limit",
     });
   });
 });
