@@ -1,8 +1,6 @@
 #!/usr/bin/env node
 import { main } from "./main.ts";
-import { guardProcess } from "./nets.ts";
 
-guardProcess();
 process.exitCode = await main(process.argv.slice(2));
 // What will not close keeps nobody waiting; the rest has been closed in order.
 setTimeout(() => process.exit(), 3_000).unref();

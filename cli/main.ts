@@ -1,4 +1,3 @@
-import { printError } from "./output/errors.ts";
 import manifest from "../package.json" with { type: "json" };
 
 /** Of this package. */
@@ -25,6 +24,7 @@ export async function main(argv: readonly string[]): Promise<number> {
       process.stdout.write(`${parsed.text}\n`);
       return 0;
     case "usage": {
+      const { printError } = await import("./output/errors.ts");
       const see = `stateplane ${parsed.of === null ? "" : `${parsed.of} `}--help`;
       printError(`${parsed.problem} (see: ${see})`);
       return 2;

@@ -1,6 +1,7 @@
 import type { Command } from "./command.ts";
 import { loadConfig } from "./config/load-config.ts";
 import { terminalColumns } from "./main.ts";
+import { guardProcess } from "./nets.ts";
 import { createOutput } from "./output/output.ts";
 import { printError, toCliError } from "./output/errors.ts";
 import type { Invocation } from "./program.ts";
@@ -33,6 +34,7 @@ const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
 
 /** Runs one command with this process's folder, environment and streams; returns the exit code. */
 export async function run(invocation: Invocation): Promise<number> {
+  guardProcess();
   const { env } = process;
   const folder = process.cwd();
   const { isJson, isDebug } = invocation;
