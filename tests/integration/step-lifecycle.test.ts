@@ -6,7 +6,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { toEnvelope, type StepType } from "../../machines/contracts/domain/job.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
-import type { RuntimeOptions } from "../../actors/options.ts";
+import { defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
+import { ok, terminal } from "../../machines/contracts/domain/failure.ts";
+import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import { composeWorker, type TestWorker } from "./support/compose-worker.ts";
 import { redisBackends, sqliteBackends } from "./support/backends.ts";
 import {
@@ -19,6 +21,30 @@ const documents = [
   { content: "The supervisor spawns one step actor a job." },
   { content: "Lunch is at noon." },
 ];
+
+/** One tool, `write`, that notes its calls. */
+function noted(called: string[]): ToolHost {
+  const tool = {
+    name: "write",
+    server: "desk",
+    digest: "first",
+    address: "write",
+    description: "",
+    inputSchema: {},
+    outputSchema: null,
+    safeToRepeat: false,
+    readOnly: false,
+  };
+  return {
+    list: async () => ok([tool]),
+    describe: async () => ok(tool),
+    async call({ server, name }) {
+      called.push(`${server}.${name}`);
+      return ok({ server, content: "written" });
+    },
+    close: async () => {},
+  };
+}
 
 describe.each([redisBackends(), sqliteBackends()])(
   "a worker on $name, against FerrumDeck's gateway",
@@ -147,6 +173,67 @@ describe.each([redisBackends(), sqliteBackends()])(
       expect(gateway.results().at(-1)).toMatchObject({
         body: { status: "completed", output: { status: "approved" } },
       });
+    });
+
+    it.each(["reject", "expire"] as const)(
+      "takes the gateway's %s for a no, though nobody is told of it, and runs nothing [policy.denied-never]",
+      async (how) => {
+        const called: string[] = [];
+        gateway = await startFerrumDeckGateway({ verdicts: { write: "ask" } });
+        worker = composeWorker({
+          backend,
+          controlPlane: gateway,
+          artifacts: folder,
+          options: { allowlist: { allowed: ["write"], approvalRequired: [], denied: [] } },
+          ports: { tools: noted(called) },
+        });
+        const job = envelope("stp_1", "tool", { tool_name: "write" });
+        await backend.queue.publish(job);
+        await worker.ended("stp_1");
+        expect(gateway.results()).toMatchObject([{ body: { status: "waiting_approval" } }]);
+        if (how === "reject") gateway.reject("run_1", "stp_1");
+        else gateway.expire("run_1");
+        // Whatever brings it back: a person, a timer, another delivery.
+        await backend.queue.publish(job);
+        const ends = await worker.ended("stp_1", 2);
+        expect(ends.at(-1)).toMatchObject({ how: "settled" });
+        expect(called).toEqual([]);
+        expect(gateway.run("run_1")).toMatchObject({ status: "failed" });
+      },
+    );
+
+    it("runs nothing while nobody can say whether the run lives, whatever the step's type [policy.closed]", async () => {
+      let isAway = true;
+      let asked = 0;
+      gateway = await startFerrumDeckGateway({
+        failing: ({ method, path }) =>
+          isAway && method === "GET" && path === "/v1/runs/run_1"
+            ? { status: 503, body: { error: { code: "X", message: "away" } } }
+            : null,
+      });
+      const models = {
+        complete: async () => {
+          asked += 1;
+          return { ok: false as const, failure: terminal("model_failed", "asked") };
+        },
+      };
+      worker = composeWorker({
+        backend,
+        controlPlane: gateway,
+        artifacts: folder,
+        ports: { models },
+        options: {
+          limits: { ...defaultOptions.limits, maxAttempts: 50, baseDelayMs: 20, maxDelayMs: 100 },
+        },
+      });
+      await backend.queue.publish(envelope("stp_1", "llm", { task: "x" }));
+      await backend.queue.publish(envelope("stp_2", "retrieval", { query: "x", documents }));
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      expect(asked).toBe(0);
+      expect(gateway.results()).toEqual([]);
+      isAway = false;
+      await worker.ended("stp_1");
+      expect(asked).toBeGreaterThan(0);
     });
 
     it.each(["park", "settle"] as const)(

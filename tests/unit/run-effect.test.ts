@@ -99,6 +99,24 @@ function effect(
 
 const fine: Outcome<string> = { ok: true, value: "written" };
 
+describe("an approval", () => {
+  it.each(["free", "safe", "unsafe"] as const)(
+    "is spent by a %s effect, and serves no other after it [approval.used-once]",
+    async (repeat) => {
+      const grant = { digest: "of the action", approvalId: "apr_1", resolvedBy: null };
+      const first = effect(repeat, fine);
+      expect(await runner()({ ...first.made, grant })).toMatchObject({ ok: true });
+      expect(await takeOver()).toContain("begun");
+      const other = effect(repeat, fine);
+      expect(await runner()({ ...other.made, input: { path: "b" }, grant })).toMatchObject({
+        ok: false,
+        result: { kind: "failed", failure: { kind: "policy_denied" } },
+      });
+      expect(other.runs()).toBe(0);
+    },
+  );
+});
+
 describe("an effect that may not be repeated", () => {
   it("is written down before and after, and its result is read by the next worker", async () => {
     const { made, runs } = effect("unsafe", fine);
