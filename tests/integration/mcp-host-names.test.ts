@@ -50,6 +50,13 @@ describe("names", () => {
     expect(conflict.kind).toBe("conflict");
   });
 
+  test("a list that changed while it was read is not kept", async () => {
+    const host = hostOf([odd({ ODD_MODE: "grows" })]);
+    const names = async () => value(await host.list(never)).map(({ name }) => name);
+    expect(await names()).not.toContain("grown");
+    expect(await names()).toContain("grown");
+  });
+
   test("all pages of a list are read, and a changed list is read again", async () => {
     const host = hostOf([odd()]);
     const before = value(await host.list(never)).map((tool) => tool.name);

@@ -183,6 +183,12 @@ describe("settings that can't be used", () => {
     });
   });
 
+  // Said here a second time, so that nobody moves it unseen: a shorter one can't be renewed in time.
+  it("have a lease of at least a second", async () => {
+    expect(await problem({ env: { WORKER_LEASE_MS: "999" } })).toContain("from 1000 to 86400000");
+    expect(await problem({ env: { WORKER_LEASE_MS: "1000" } })).toBe("no error");
+  });
+
   it("have bounds wherever they are numbers", async () => {
     const { settings } = await load();
     const unbounded = Object.entries(settings).filter(

@@ -11,7 +11,8 @@ import type { CallToolResult, Tool } from "@modelcontextprotocol/sdk/types.js";
 
 /**
  * A real MCP server over stdio that does what servers do on bad days. `ODD_MODE`: `mute` never answers the
- * handshake, `dies` exits at once, `deaf` ignores the end of its input and SIGTERM, and starts a child.
+ * handshake, `dies` exits at once, `deaf` ignores the end of its input and SIGTERM, and starts a child, `grows`
+ * has one more tool while its list is first read.
  */
 const mode = process.env["ODD_MODE"] ?? "";
 if (mode === "dies") process.exit(3);
@@ -70,11 +71,20 @@ const server = new Server(
 if (mode === "mute") {
   server.setRequestHandler(InitializeRequestSchema, () => new Promise<never>(() => undefined));
 }
+/** What is listed now; a listing under way goes on with what it began with. */
+let listed = tools;
 // Two tools a page, so that whoever reads one page misses most.
-server.setRequestHandler(ListToolsRequestSchema, ({ params }) => {
+server.setRequestHandler(ListToolsRequestSchema, async ({ params }) => {
+  if (mode === "grows" && params?.cursor === undefined) {
+    listed = [...tools];
+    if (tools.every(({ name }) => name !== "grown")) {
+      tools.push({ name: "grown", inputSchema: anything });
+      await server.sendToolListChanged();
+    }
+  }
   const from = Number(params?.cursor ?? 0);
-  const more = from + 2 < tools.length ? { nextCursor: String(from + 2) } : {};
-  return { tools: tools.slice(from, from + 2), ...more };
+  const more = from + 2 < listed.length ? { nextCursor: String(from + 2) } : {};
+  return { tools: listed.slice(from, from + 2), ...more };
 });
 server.setRequestHandler(CallToolRequestSchema, async ({ params }, extra) => {
   switch (params.name) {
