@@ -1,12 +1,13 @@
 import Anthropic, { APIError } from "@anthropic-ai/sdk";
-import { terminal, fail, ok, type Outcome } from "../../machines/contracts/domain/failure.ts";
+import { isJsonObject } from "../../machines/contracts/domain/json.ts";
+import { fail, ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
 import type {
   ModelProvider,
   ModelReply,
   ModelMessage,
   ModelRequest,
 } from "../../machines/contracts/ports/model-provider.ts";
-import { askVendor, type VendorError } from "./vendor.ts";
+import { askVendor, type Vendor, type VendorError, vendorFailure, vendorFetch } from "./vendor.ts";
 import { pricedUsage, tokenCount } from "./prices.ts";
 import { readAnsweredArguments, createToolNames, type ToolNames } from "./tool-calls.ts";
 
@@ -19,16 +20,23 @@ export interface AnthropicOptions {
 
 /** Anthropic's messages. The SDK's retries and logging are off. */
 export function createAnthropic({ apiKey, baseUrl, timeoutMs }: AnthropicOptions): ModelProvider {
+  const vendor: Vendor = {
+    name: "anthropic",
+    apiKey,
+    keyVariable: "ANTHROPIC_API_KEY",
+    timeoutMs,
+    isVendorError,
+  };
   const client = new Anthropic({
     apiKey,
     baseURL: baseUrl ?? "https://api.anthropic.com",
     timeout: timeoutMs,
     maxRetries: 0,
     logLevel: "off",
+    fetch: vendorFetch(vendor),
     // It would make spans of its own beside ours, and tell the vendor our trace ids.
     openTelemetry: false,
   });
-  const vendor = { name: "anthropic", keyVariable: "ANTHROPIC_API_KEY", timeoutMs, isVendorError };
   return {
     async complete(request, signal) {
       const names = createToolNames((request.tools ?? []).map((tool) => tool.name));
@@ -37,9 +45,35 @@ export function createAnthropic({ apiKey, baseUrl, timeoutMs }: AnthropicOptions
       const answer = await askVendor(vendor, signal, (limited) =>
         client.messages.create(body, { signal: limited, headers }),
       );
-      return answer.ok ? toReply(answer.value, names, request.model) : answer;
+      if (!answer.ok) return answer;
+      const failure = errorInside(vendor, answer.value);
+      return failure === null ? toReply(answer.value, names, request.model) : fail(failure);
     },
   };
+}
+
+/** The status that Anthropic gives each type of error, for one that comes inside a 200. */
+const statuses: Readonly<Record<string, number>> = {
+  invalid_request_error: 400,
+  authentication_error: 401,
+  permission_error: 403,
+  not_found_error: 404,
+  request_too_large: 413,
+  rate_limit_error: 429,
+  api_error: 500,
+  timeout_error: 504,
+  overloaded_error: 529,
+};
+
+function errorInside(vendor: Vendor, answer: unknown) {
+  if (!isJsonObject(answer) || !isJsonObject(answer["error"])) return null;
+  const { type, message } = answer["error"];
+  return vendorFailure(vendor, {
+    name: "error in a 200",
+    message: typeof message === "string" ? message : "no message",
+    status: statuses[String(type)] ?? 502,
+    headers: undefined,
+  });
 }
 
 function isVendorError(error: unknown): error is VendorError {

@@ -1,12 +1,19 @@
 import OpenAI, { APIError } from "openai";
-import { terminal, fail, ok, type Outcome } from "../../machines/contracts/domain/failure.ts";
+import { isJsonObject } from "../../machines/contracts/domain/json.ts";
+import {
+  fail,
+  ok,
+  type Outcome,
+  retryable,
+  terminal,
+} from "../../machines/contracts/domain/failure.ts";
 import type {
   ModelProvider,
   ModelReply,
   ModelMessage,
   ModelRequest,
 } from "../../machines/contracts/ports/model-provider.ts";
-import { askVendor, type VendorError } from "./vendor.ts";
+import { askVendor, type Vendor, type VendorError, vendorFailure, vendorFetch } from "./vendor.ts";
 import { pricedUsage, tokenCount } from "./prices.ts";
 import { readAnsweredArguments, createToolNames, type ToolNames } from "./tool-calls.ts";
 
@@ -19,14 +26,21 @@ export interface OpenaiOptions {
 
 /** OpenAI's chat completions, and whatever else speaks them. The SDK's retries and logging are off. */
 export function createOpenai({ apiKey, baseUrl, timeoutMs }: OpenaiOptions): ModelProvider {
+  const vendor: Vendor = {
+    name: "openai",
+    apiKey,
+    keyVariable: "OPENAI_API_KEY",
+    timeoutMs,
+    isVendorError,
+  };
   const client = new OpenAI({
     apiKey,
     baseURL: baseUrl ?? "https://api.openai.com/v1",
     timeout: timeoutMs,
     maxRetries: 0,
     logLevel: "off",
+    fetch: vendorFetch(vendor),
   });
-  const vendor = { name: "openai", keyVariable: "OPENAI_API_KEY", timeoutMs, isVendorError };
   return {
     async complete(request, signal) {
       const names = createToolNames((request.tools ?? []).map((tool) => tool.name));
@@ -35,13 +49,42 @@ export function createOpenai({ apiKey, baseUrl, timeoutMs }: OpenaiOptions): Mod
       const answer = await askVendor(vendor, signal, (limited) =>
         client.chat.completions.create(body, { signal: limited, headers }),
       );
-      return answer.ok ? toReply(answer.value, names, request.model) : answer;
+      if (!answer.ok) return answer;
+      const failure = errorInside(vendor, answer.value);
+      return failure === null ? toReply(answer.value, names, request.model) : fail(failure);
     },
   };
 }
 
 function isVendorError(error: unknown): error is VendorError {
   return error instanceof APIError;
+}
+
+/**
+ * Servers that stand before many models answer 200 and put the error of the model's own server inside: at the top,
+ * in the choice, or as the reason for which it ended.
+ */
+function errorInside(vendor: Vendor, answer: unknown) {
+  if (!isJsonObject(answer)) return null;
+  const choice = Array.isArray(answer["choices"]) ? answer["choices"][0] : undefined;
+  const inChoice = isJsonObject(choice) ? choice : {};
+  const error = [answer["error"], inChoice["error"]].find(isJsonObject);
+  if (error !== undefined) {
+    const code = error["code"];
+    const status = Number(code);
+    const message = typeof error["message"] === "string" ? error["message"] : "no message";
+    return vendorFailure(vendor, {
+      name: "error in a 200",
+      message,
+      status: Number.isInteger(status) && status >= 300 && status < 600 ? status : 502,
+      headers: undefined,
+      code: typeof code === "string" ? code : undefined,
+    });
+  }
+  if (inChoice["finish_reason"] === "error") {
+    return retryable("model_failed", 'openai broke off its answer with finish_reason "error"');
+  }
+  return null;
 }
 
 function toReply(
@@ -65,11 +108,22 @@ function toReply(
   return ok({
     provider: "openai",
     model: answer.model ?? asked,
-    content: message.content ?? (refused ? (message.refusal ?? "") : ""),
+    content: textOf(message.content) ?? (refused ? (message.refusal ?? "") : ""),
     toolCalls,
     finishReason: refused ? "refusal" : finishReason(choice.finish_reason, toolCalls.length > 0),
     usage: pricedUsage(asked, readUsage(answer.usage)),
   });
+}
+
+/** The API says a text; some servers give it in parts, as requests may. */
+function textOf(content: unknown): string | null {
+  if (typeof content === "string") return content;
+  if (!Array.isArray(content)) return null;
+  return content
+    .map((part: unknown) =>
+      isJsonObject(part) && typeof part["text"] === "string" ? part["text"] : "",
+    )
+    .join("");
 }
 
 function finishReason(reason: string | null, callsTools: boolean): ModelReply["finishReason"] {

@@ -105,4 +105,30 @@ describe("Anthropic's messages", () => {
       value: { finishReason: "refusal", usage: { inputTokens: 0, outputTokens: 0 } },
     });
   });
+
+  test.each([
+    ["overloaded_error", "unavailable", true],
+    ["rate_limit_error", "rate_limited", true],
+    ["invalid_request_error", "model_failed", false],
+    ["something_new", "unavailable", true],
+  ])("may be an error inside a 200: %s is %s, retryable: %s", async (type, kind, passes) => {
+    const { models } = await vendor(answerJson({ type: "error", error: { type, message: "m" } }));
+    expect(await models.complete(plain("claude-opus-4-5"), never)).toMatchObject({
+      ok: false,
+      failure: { kind, retryable: passes },
+    });
+  });
+
+  test("may hold a number that a double can't, and then are no answer", async () => {
+    const body = JSON.stringify(
+      anthropicMessage([{ type: "tool_use", id: "t", name: "n", input: { id: 1 } }], "tool_use"),
+    ).replace('"id":1', '"id":9007199254740993');
+    const { models } = await vendor((response) => {
+      response.writeHead(200, { "content-type": "application/json" });
+      response.end(body);
+    });
+    const outcome = await models.complete(plain("claude-opus-4-5"), never);
+    expect(outcome).toMatchObject({ ok: false, failure: { kind: "invalid_output" } });
+    expect(outcome.ok ? "" : outcome.failure.message).toContain("9007199254740993");
+  });
 });

@@ -89,6 +89,44 @@ describe("OpenAI's chat completions", () => {
     });
   });
 
+  test.each(["", "  "])("may ask without arguments (%j), which are none", async (text) => {
+    const { models } = await vendor(answerJson(chatCompletion(functionCall(text), "tool_calls")));
+    expect(await models.complete(conversation, never)).toMatchObject({
+      value: { toolCalls: [{ arguments: {} }] },
+    });
+  });
+
+  test("may give their text in parts", async () => {
+    const content = [
+      { type: "text", text: "A " },
+      { type: "text", text: "right." },
+    ];
+    const { models } = await vendor(answerJson(chatCompletion({ content }, "stop")));
+    expect(await models.complete(plain("gpt-4o"), never)).toMatchObject({
+      value: { content: "A right." },
+    });
+  });
+
+  test.each([
+    [{ error: { code: 429, message: "slow down" } }, "rate_limited", true],
+    [{ error: { code: 502, message: "the provider is away" } }, "unavailable", true],
+    [{ error: { code: "server_error", message: "odd" } }, "unavailable", true],
+    [{ error: { code: 400, message: "too long" } }, "model_failed", false],
+    [{ error: { code: "insufficient_quota", message: "no money" } }, "model_failed", false],
+    [chatCompletion({ content: "half an ans" }, "error"), "model_failed", true],
+    [
+      { choices: [{ error: { code: 503, message: "gone" }, message: { content: "" } }] },
+      "unavailable",
+      true,
+    ],
+  ])("may bring an error inside a 200: %j is %s, retryable: %s", async (body, kind, passes) => {
+    const { models } = await vendor(answerJson(body));
+    expect(await models.complete(plain("gpt-4o"), never)).toMatchObject({
+      ok: false,
+      failure: { kind, retryable: passes },
+    });
+  });
+
   test.each(['{"word":', '"fence"', "[1]", "null"])(
     "may ask with the arguments %j, and then nothing can be run",
     async (args) => {

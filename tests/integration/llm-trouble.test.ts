@@ -40,6 +40,64 @@ describe.each([
     }
   });
 
+  test.each([400, 429, 500])(
+    "status %d keeps the vendor's words, without our key",
+    async (status) => {
+      const key = provider === "openai" ? "sk-test-openai" : "sk-ant-test";
+      const said = `the key ${key} met a limit 😀`.padEnd(5_000, "😀");
+      const { models } = await vendor(answerJson(vendorError(said), status));
+      const outcome = await models.complete(plain(model), never);
+      const message = outcome.ok ? "" : outcome.failure.message;
+      expect(message).toContain("met a limit");
+      expect(message).not.toContain(key);
+      expect(message.length).toBeLessThan(700);
+      expect(message.isWellFormed()).toBe(true);
+    },
+  );
+
+  test("an account without money is not asked again", async () => {
+    const error = { type: "insufficient_quota", code: "insufficient_quota", message: "pay first" };
+    const { models } = await vendor(answerJson({ error }, 429));
+    const outcome = await models.complete(plain(model), never);
+    if (provider === "openai") {
+      expect(outcome).toMatchObject({ failure: { kind: "model_failed", retryable: false } });
+    }
+    expect(outcome.ok ? "" : outcome.failure.message).toContain("pay first");
+  });
+
+  test("a redirect is not followed: the prompt goes to nobody else", async () => {
+    const other = await vendor(answerJson({}));
+    const address = other.server.address();
+    const port = typeof address === "object" && address !== null ? address.port : 0;
+    const { models } = await vendor((response) => {
+      response.writeHead(307, { location: `http://127.0.0.1:${port}/v1/chat/completions` });
+      response.end();
+    });
+    expect(await models.complete(plain(model), never)).toMatchObject({
+      failure: { kind: "unavailable", retryable: true },
+    });
+    expect(other.seen).toEqual([]);
+  });
+
+  test("an answer without end is cut off by its size", async () => {
+    let written = 0;
+    const { models } = await vendor((response) => {
+      response.writeHead(200, { "content-type": "application/json" });
+      const chunk = Buffer.alloc(1024 * 1024, " ");
+      const flood = () => {
+        while (!response.destroyed && response.write(chunk)) written += 1;
+        written += 1;
+      };
+      response.on("drain", flood);
+      response.on("error", () => {});
+      flood();
+    });
+    expect(await models.complete(plain(model), never)).toMatchObject({
+      failure: { kind: "too_large", retryable: false },
+    });
+    expect(written).toBeLessThan(64);
+  });
+
   test.each([
     ["7", 7000],
     ["soon", undefined],
