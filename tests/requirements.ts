@@ -84,6 +84,10 @@ export const requirements: readonly Requirement[] = [
   },
   { id: "budget.before", promise: "a budget denies the call that would break it" },
   { id: "budget.null", promise: "null takes a limit away" },
+  {
+    id: "ferrumdeck.ends",
+    promise: "beside FerrumDeck's gateway nothing hangs, and no run goes on after its end",
+  },
   // What answers.
   { id: "answer.report", promise: "a report is accepted by the step's own view alone" },
   { id: "answer.plain", promise: "what can't be read is passing trouble, to every call" },
