@@ -1,6 +1,12 @@
 import type { Ask, Grant } from "../../machines/contracts/domain/action.ts";
 import { type Failure, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
-import { confirmLease, retryStamp, type StepActivity, type ActivityScope } from "./session.ts";
+import {
+  confirmLease,
+  retryStamp,
+  storeNow,
+  type StepActivity,
+  type ActivityScope,
+} from "./session.ts";
 import { isRunEnded, isStepEnded } from "../../machines/contracts/domain/status.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 
@@ -21,7 +27,7 @@ export const requestApproval: StepActivity = async (scope) => {
   const extensions = await ports.controlPlane.extensions(signal);
   if (!extensions.ok) return failed(scope, extensions.failure);
 
-  const latest = ports.clock.now() + options.deadlines.approvalMs;
+  const latest = storeNow(scope) + options.deadlines.approvalMs;
   const asks: Ask[] = [];
   let isAnswered = false;
   for (const ask of context.asks) {
@@ -145,8 +151,8 @@ export const readDecision: StepActivity = async (scope) => {
   return decide(scope, ended === null ? decisions : [ended]);
 };
 
-const isPast = ({ ports }: ActivityScope, { expiresAt }: Ask): boolean =>
-  expiresAt !== null && ports.clock.now() >= expiresAt;
+const isPast = (scope: ActivityScope, { expiresAt }: Ask): boolean =>
+  expiresAt !== null && storeNow(scope) >= expiresAt;
 
 /** That the run has ended, or why that can't be seen; null while it goes on. */
 async function readRun({ ports, session, signal }: ActivityScope): Promise<Decision | null> {
@@ -173,7 +179,7 @@ function decide(scope: ActivityScope, decisions: Decision[]): StepEvent {
     else grants.push(decision.grant);
   }
   if (!isPending) return { type: "approval.granted", grants };
-  const now = scope.ports.clock.now();
+  const now = storeNow(scope);
   const { stepId } = scope.session.key;
   const expired = scope.context.asks.find(
     (ask, at) =>

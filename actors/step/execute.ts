@@ -4,7 +4,7 @@ import type { StepHandler, HandlerResult } from "../handlers/handler.ts";
 import { due } from "./pending.ts";
 import { confirmPermission, permission } from "./policy.ts";
 import { effectRunner } from "./effects.ts";
-import { retryStamp, type StepActivity, type ActivityScope } from "./session.ts";
+import { retryStamp, type StepActivity, storeNow, type ActivityScope } from "./session.ts";
 
 /** Runs the step type's handler within its bulkhead and its deadline, if it may still be done when its turn comes. */
 export function execute(
@@ -70,7 +70,8 @@ async function withinDeadline(
 ): Promise<StepEvent> {
   const { executingMs } = options.deadlines;
   const { total } = due(session.job, options);
-  const left = total === null ? executingMs : Math.min(executingMs, total - ports.clock.now());
+  const left =
+    total === null ? executingMs : Math.min(executingMs, total - storeNow({ ports, session }));
   const which = left < executingMs ? "total" : "executing";
   if (left <= 0) return { type: "deadline.reached", which };
   const { promise, resolve } = Promise.withResolvers<StepEvent>();

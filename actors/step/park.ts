@@ -8,7 +8,9 @@ import type { StepEvent } from "../../machines/step/events.ts";
 export const park: StepActivity = async ({ ports, options, session, context, persist }) => {
   if (context.job === null) throw new Error("a job without content can't be parked");
   const { total } = due(context.job, options);
-  const times = [context.retryAt, total, ...context.asks.map((ask) => ask.expiresAt)];
+  // By this worker's clock; all else comes from elsewhere, and is in the store's time.
+  const retryAt = context.retryAt === null ? null : context.retryAt + session.storeAheadMs;
+  const times = [retryAt, total, ...context.asks.map((ask) => ask.expiresAt)];
   const wakeAt = Math.min(...times.map((time) => time ?? Number.POSITIVE_INFINITY));
   const written = await stored(
     ports.store.park(session.lease, {

@@ -1,6 +1,6 @@
 import { type } from "arktype";
 import { terminal } from "../../machines/contracts/domain/failure.ts";
-import { stored, type StepActivity, topLevel } from "./session.ts";
+import { stored, type StepActivity, storeNow, topLevel } from "./session.ts";
 import { Journal } from "./effects.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { RuntimeOptions } from "../options.ts";
@@ -26,10 +26,11 @@ export const load: StepActivity = async ({ ports, options, session }) => {
   if (opening.kind === "lease-lost") return { type: "lease.lost" };
   if (opening.kind === "duplicate") return { type: "record.duplicate" };
   session.opened(opening.lease);
+  if (opening.kind === "opened") session.storeAheadMs = opening.now - clock.now();
   if (opening.kind === "reported") return { type: "record.reported" };
 
   const { queue, total } = due(session.job, options);
-  const isPast = (time: number | null) => time !== null && clock.now() >= time;
+  const isPast = (time: number | null) => time !== null && storeNow({ ports, session }) >= time;
   if (opening.record === null) {
     if (isPast(queue)) return { type: "deadline.reached", which: "queue" };
     return isPast(total) ? { type: "deadline.reached", which: "total" } : { type: "record.fresh" };

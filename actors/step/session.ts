@@ -31,6 +31,15 @@ export async function stored<T>(work: Promise<T>): Promise<T> {
   }
 }
 
+/** Epoch milliseconds by the store's time; see {@link StepSession.storeAheadMs}. */
+export const storeNow = ({
+  ports,
+  session,
+}: {
+  ports: { clock: Pick<Clock, "now"> };
+  session: Pick<StepSession, "storeAheadMs">;
+}): number => ports.clock.now() + session.storeAheadMs;
+
 /** Made once: an error for every state left would be a seventh of a step's cost. */
 const leftState = new DOMException("the step left the state that asked for this", "AbortError");
 
@@ -52,6 +61,11 @@ export class StepSession {
   leaseSeen: number;
   /** What policy said of the step's own action in this session, and when, in monotonic milliseconds. */
   judged: { digest: string; verdict: Verdict; at: number } | null = null;
+  /**
+   * How far the store's time was ahead of this worker's clock when the record was opened, milliseconds. What is kept
+   * with a step, for whichever worker reads it, is in the store's time.
+   */
+  storeAheadMs = 0;
   /** Whether the record was found with a session before this one. */
   isResumed: boolean;
   #lease: Lease | null = null;

@@ -106,7 +106,8 @@ end
  * ARGV  1 group, 2 consumer, 3 entry, 4 lease (ms), 5 the step's id in the timers, 6 memory of an ended step (ms),
  *       7 how the job is kept ("job" or "fields"), 8 the job
  * Returns one of
- *   {"opened", fence, record, journal}  record: flat fields as found before, empty for a step never seen
+ *   {"opened", fence, record, journal, now}
+ *                                       record: flat fields as found before, empty for a step never seen
  *   {"reported", fence}                 the step has ended; the entry only wants acknowledging
  *   {"duplicate"}                       another entry of the step is leased: this one is gone, `wakePending` is set
  *   {"lease-lost"}                      the entry is not pending for this consumer, or vanished from the stream: then
@@ -153,7 +154,7 @@ local fence = redis.call('HINCRBY', KEYS[2], 'fence', 1)
 redis.call('HSET', KEYS[2], 'phase', next, 'entry', entry, 'consumer', ARGV[2], 'leaseMs', ARGV[4])
 if not kept[3] and not kept[4] then redis.call('HSET', KEYS[2], ARGV[7], ARGV[8]) end
 redis.call('ZADD', KEYS[4], now() + ARGV[4], ARGV[5])
-return {'opened', tostring(fence), record, journal}
+return {'opened', tostring(fence), record, journal, now()}
 `,
 };
 

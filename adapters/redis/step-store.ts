@@ -128,10 +128,10 @@ function endedRecord(key: { runId: string; stepId: string }, fence: string): Ste
   return readRecordText(key, { phase: "reported", fence }, []);
 }
 
-type OpenReply = [Opening["kind"], string?, string[]?, string[]?];
+type OpenReply = [Opening["kind"], string?, string[]?, string[]?, number?];
 
 function toOpening(
-  [kind, fence, flat = [], journal = []]: OpenReply,
+  [kind, fence, flat = [], journal = [], now = 0]: OpenReply,
   entryId: string,
   { runId, stepId }: { runId: string; stepId: string },
 ): Opening {
@@ -140,7 +140,7 @@ function toOpening(
   if (kind === "reported") return { kind, lease };
   const text: RecordText = { ...fieldsOf(flat), fence: String(lease.fence) };
   const isNew = flat.length === 0 && journal.length === 0;
-  return { kind, lease, record: isNew ? null : readRecordText(lease, text, journal) };
+  return { kind, lease, record: isNew ? null : readRecordText(lease, text, journal), now };
 }
 
 function toWrite(reply: unknown): Write {

@@ -92,7 +92,7 @@ export function createStepStore(
           kept === undefined && journal.length === 0
             ? null
             : readRecordText(key, toRecordText({ ...(kept ?? noRow), fence }), journal);
-        return { kind: "opened", lease: { ...key, entryId, fence }, record };
+        return { kind: "opened", lease: { ...key, entryId, fence }, record, now };
       });
     },
     async append(lease, journal, durable = false) {

@@ -207,7 +207,7 @@ describe.each([redisBackends(), sqliteBackends()])(
       let asked = 0;
       gateway = await startFerrumDeckGateway({
         failing: ({ method, path }) =>
-          isAway && method === "GET" && path === "/v1/runs/run_1"
+          isAway && method === "GET" && /^\/v1\/runs\/run_[12]$/.test(path)
             ? { status: 503, body: { error: { code: "X", message: "away" } } }
             : null,
       });
@@ -227,7 +227,9 @@ describe.each([redisBackends(), sqliteBackends()])(
         },
       });
       await backend.queue.publish(envelope("stp_1", "llm", { task: "x" }));
-      await backend.queue.publish(envelope("stp_2", "retrieval", { query: "x", documents }));
+      await backend.queue.publish(
+        envelope("stp_2", "retrieval", { query: "x", documents }, "run_2"),
+      );
       await new Promise((resolve) => setTimeout(resolve, 500));
       expect(asked).toBe(0);
       expect(gateway.results()).toEqual([]);

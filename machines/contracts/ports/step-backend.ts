@@ -93,8 +93,11 @@ export interface Lease extends StepKey {
 }
 
 export type Opening =
-  /** Ours: the fence was raised. `record` is null for a step never seen before. */
-  | { kind: "opened"; lease: Lease; record: StepRecord | null }
+  /**
+   * Ours: the fence was raised. `record` is null for a step never seen before. `now` is the store's own time, epoch
+   * milliseconds, by which its timers go: workers' clocks differ, and what one keeps another reads.
+   */
+  | { kind: "opened"; lease: Lease; record: StepRecord | null; now: number }
   /** The step has ended at the control plane; only the acknowledgement is missing. */
   | { kind: "reported"; lease: Lease }
   /** Another entry of the same step is being worked on; this one was dropped, its news kept for that worker. */
@@ -109,7 +112,7 @@ export interface Parking {
   job: Job;
   snapshot: StepSnapshot;
   stateHistory: string[];
-  /** Epoch milliseconds at which the timer set wakes the step; null for never. */
+  /** Epoch milliseconds, by the store's time, at which the timer set wakes the step; null for never. */
   wakeAt: number | null;
 }
 

@@ -29,6 +29,7 @@ export function openPromises(stage: () => Stage): void {
         kind: "opened",
         lease: { ...key, entryId, fence: 1 },
         record: null,
+        now: expect.any(Number) as number,
       });
       expect(await b.store.find(key)).toMatchObject({ phase: "open", fence: 1, journal: [] });
     });
