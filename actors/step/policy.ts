@@ -272,8 +272,8 @@ async function lookAtRun(
   const run = await ports.controlPlane.run(runId, signal);
   if (!run.ok) return { kind: "failed", failure: closed(run.failure) };
   const { status } = run.value;
-  // FerrumDeck shows a run as policy_blocked while its own check-tool asks for an approval.
-  if (!isRunEnded(status) || (action.kind === "tool" && status === "policy_blocked")) return null;
+  // FerrumDeck shows a run as policy_blocked once its check-tool asks for an approval, whatever a person says then.
+  if (!isRunEnded(status) || status === "policy_blocked") return null;
   return { kind: "ended", reason: `the run has already ended: ${status}` };
 }
 

@@ -79,7 +79,8 @@ export function simulatedHttp(
     }
     return promise
       .then((outcome) => {
-        if (sent !== null && !outcome.ok && !signal.aborted) {
+        const isEnd = sent !== null && sent.status !== "waiting_approval";
+        if (isEnd && !outcome.ok && !signal.aborted) {
           witness.delayed.push({ ...sent, at: world.elapsed });
         }
         return outcome;
