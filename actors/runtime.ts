@@ -12,6 +12,8 @@ import { grace, heartbeat, timers } from "./sources/periodic.ts";
 import { jobsSource } from "./sources/jobs.ts";
 import { bindStep } from "./step/bind.ts";
 import type { StepSession } from "./step/session.ts";
+import { RunLooks } from "./run-looks.ts";
+import { TroubleWatch } from "./trouble.ts";
 import { watchAvailability } from "./watch-availability.ts";
 
 /** A worker at work. `await using` stops it. */
@@ -27,8 +29,8 @@ export interface Runtime extends AsyncDisposable {
   steps(): readonly RunningStep[];
 }
 
-/** Restarts that a source's failures may cause before the worker gives up: Redis may be away for minutes. */
-const restarts = { maxRestarts: 120, windowMs: 60_000 };
+/** A source that had no success for this long will have none in this process, milliseconds. */
+const giveUpMs = 10 * 60_000;
 
 /**
  * Composes the machines, the actors and the neighbours, and begins to take jobs.
@@ -43,6 +45,8 @@ export function startRuntime(ports: RuntimePorts, options: RuntimeOptions): Runt
   };
   const sessions = new WeakMap<AnyActorRef, StepSession>();
   const availability = watchAvailability(ports, track);
+  const trouble = new TroubleWatch(ports);
+  const runs = new RunLooks(ports.clock);
   const watched = { ...ports, controlPlane: availability.controlPlane };
   const worker: WorkerContext = {
     ports: watched,
@@ -53,9 +57,14 @@ export function startRuntime(ports: RuntimePorts, options: RuntimeOptions): Runt
       handlers: handlersFor(watched, options),
       bulkheads: new Bulkheads(options.bulkheads),
       sessions,
+      trouble,
+      runs,
+      track,
     }),
     sessions,
     alive: new Map(),
+    trouble,
+    runs,
     track,
     log: (key) => stepLog(ports.log, key),
   };
@@ -72,7 +81,7 @@ export function startRuntime(ports: RuntimePorts, options: RuntimeOptions): Runt
     }),
     {
       id: "supervisor",
-      input: { capacity: options.capacity, restarts },
+      input: { capacity: options.capacity, giveUpMs },
       ...(options.inspect === undefined ? {} : { inspect: options.inspect }),
     },
   );
@@ -84,9 +93,14 @@ export function startRuntime(ports: RuntimePorts, options: RuntimeOptions): Runt
       stopped.resolve(error instanceof Error ? error.message : String(error));
     },
   });
-  availability.onChange((isAway) => {
-    supervisor.send({ type: isAway ? "control-plane.away" : "control-plane.back" });
-  });
+  const tell = (event: SupervisorEvent) => {
+    if (supervisor.getSnapshot().status === "active") supervisor.send(event);
+  };
+  const holdFor = (neighbour: string, isAway: boolean) =>
+    tell({ type: isAway ? "neighbour.away" : "neighbour.back", neighbour });
+  availability.onChange((isAway) => holdFor("control plane's answers", isAway));
+  availability.onFault((message) => tell({ type: "worker.faulty", message }));
+  trouble.onHold(holdFor);
   const ended = stopped.promise.then(async (fault) => {
     availability.stop();
     while (pending.size > 0) await Promise.all(pending);
@@ -94,9 +108,6 @@ export function startRuntime(ports: RuntimePorts, options: RuntimeOptions): Runt
   });
   supervisor.start();
 
-  const tell = (event: SupervisorEvent) => {
-    if (supervisor.getSnapshot().status === "active") supervisor.send(event);
-  };
   const stop = async () => {
     tell({ type: "stop.requested" });
     await ended;

@@ -1,15 +1,23 @@
-import type { Outcome } from "../machines/contracts/domain/failure.ts";
+import { type Outcome, retryable } from "../machines/contracts/domain/failure.ts";
 import type { ControlPlane } from "../machines/contracts/ports/control-plane.ts";
 import type { RuntimePorts } from "./ports.ts";
 import { pause } from "./sources/periodic.ts";
 
 const probeMs = 1_000;
-/** One failed call is weather; this many in a row, with no answer between, is an outage. */
+/** One failed call means little; this many in a row, with no answer between, is an outage. */
 const callsInARow = 3;
+/** How long a call may take where the port does not say, milliseconds. */
+const usualCallMs = 60_000;
+/** How far a call may outlive its own deadline before this process is taken to be broken, milliseconds. */
+const marginMs = 15_000;
 
 /**
  * Watches the control plane through the calls the steps make anyway. After several calls in a row without
  * an answer it counts as away, and is probed until it is back; meanwhile the worker takes no more jobs.
+ *
+ * A call that outlives its own deadline by a margin can only be a fault of this process (a leaked connection, a lost
+ * callback): its caller is answered `unavailable`, and `onFault` hears of it, so that the worker ends and another
+ * one takes over instead of renewing leases for ever over steps that can say nothing.
  */
 export function watchAvailability(
   { controlPlane, clock, log }: Pick<RuntimePorts, "controlPlane" | "clock" | "log">,
@@ -17,12 +25,15 @@ export function watchAvailability(
 ): {
   controlPlane: ControlPlane;
   onChange: (listener: (isAway: boolean) => void) => void;
+  onFault: (listener: (message: string) => void) => void;
   stop: () => void;
 } {
   const stopped = new AbortController();
   let listener = (_isAway: boolean) => {};
+  let faultListener = (_message: string) => {};
   let unanswered = 0;
   let isAway = false;
+  const worstMs = (controlPlane.callTimeoutMs ?? usualCallMs) + marginMs;
 
   const turn = (away: boolean) => {
     if (isAway === away || stopped.signal.aborted) return;
@@ -37,34 +48,54 @@ export function watchAvailability(
     while (isAway && !stopped.signal.aborted) {
       await pause(clock, probeMs, stopped.signal);
       if (stopped.signal.aborted) return;
-      await seen(controlPlane.ping(stopped.signal));
+      try {
+        await seen("ping", controlPlane.ping(stopped.signal));
+      } catch (error) {
+        // One exception must not leave the worker away for ever.
+        log.warn({ err: error }, "the control plane could not be probed; it is probed again");
+      }
     }
   };
-  const seen = async <T>(call: Promise<Outcome<T>>): Promise<Outcome<T>> => {
-    const outcome = await call;
+  const seen = async <T>(name: string, call: Promise<Outcome<T>>): Promise<Outcome<T>> => {
+    const outcome = await withinReason(name, call);
     const isAnswer = outcome.ok || outcome.failure.kind !== "unavailable";
     unanswered = isAnswer ? 0 : unanswered + 1;
     if (isAnswer) turn(false);
     else if (unanswered >= callsInARow) turn(true);
     return outcome;
   };
+  const withinReason = <T>(name: string, call: Promise<Outcome<T>>): Promise<Outcome<T>> => {
+    const late = Promise.withResolvers<Outcome<T>>();
+    const cancelTimer = clock.timer(worstMs, () => {
+      const message = `a call to the control plane (${name}) had no end after ${worstMs} ms, long past its own deadline`;
+      late.resolve({ ok: false, failure: retryable("unavailable", message) });
+      if (stopped.signal.aborted) return;
+      log.error({ call: name }, `${message}: this worker is at fault and ends`);
+      faultListener(message);
+    });
+    return Promise.race([call, late.promise]).finally(cancelTimer);
+  };
   return {
     controlPlane: {
-      ping: (signal) => seen(controlPlane.ping(signal)),
+      ping: (signal) => seen("ping", controlPlane.ping(signal)),
       // A good answer may be from a cache, which says nothing of the present; a failure never is.
       extensions: async (signal) => {
-        const outcome = await controlPlane.extensions(signal);
-        return outcome.ok ? outcome : seen(Promise.resolve(outcome));
+        const outcome = await withinReason("extensions", controlPlane.extensions(signal));
+        return outcome.ok ? outcome : seen("extensions", Promise.resolve(outcome));
       },
-      checkTool: (check, signal) => seen(controlPlane.checkTool(check, signal)),
-      report: (report, signal) => seen(controlPlane.report(report, signal)),
-      requestApproval: (step, ask, signal) => seen(controlPlane.requestApproval(step, ask, signal)),
-      findApproval: (id, signal) => seen(controlPlane.findApproval(id, signal)),
-      run: (runId, signal) => seen(controlPlane.run(runId, signal)),
-      steps: (runId, signal) => seen(controlPlane.steps(runId, signal)),
+      checkTool: (check, signal) => seen("checkTool", controlPlane.checkTool(check, signal)),
+      report: (report, signal) => seen("report", controlPlane.report(report, signal)),
+      requestApproval: (step, ask, signal) =>
+        seen("requestApproval", controlPlane.requestApproval(step, ask, signal)),
+      findApproval: (id, signal) => seen("findApproval", controlPlane.findApproval(id, signal)),
+      run: (runId, signal) => seen("run", controlPlane.run(runId, signal)),
+      steps: (runId, signal) => seen("steps", controlPlane.steps(runId, signal)),
     },
     onChange: (given) => {
       listener = given;
+    },
+    onFault: (given) => {
+      faultListener = given;
     },
     stop: () => stopped.abort(),
   };

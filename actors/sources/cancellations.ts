@@ -11,59 +11,85 @@ const cancelReason: ReadonlySet<RunStatus> = new Set([
   "airlock_blocked",
 ]);
 
-/** One run is looked at in this time: FerrumDeck allows a tenant 100 calls a minute, reports included. */
-const pollMs = 3_000;
+/** A look at one run in this time while steps run: ten a minute, of the twenty that FerrumDeck ships with. */
+const pollMs = 6_000;
+/** The poll never grows slower than this by itself, however often it is turned away. */
+const maxPollMs = 60_000;
 /** Where changes are pushed, polling only mends what was missed while the stream was down. */
-const mendMs = 10_000;
+const mendMs = 20_000;
+/** Shorter steps are over before a look could help them. */
+const minAgeMs = 4_000;
 
 /**
- * Tells steps that their run was cancelled: by the control plane's event stream where it advertises one, and
- * by looking at the runs in turn.
+ * Tells steps that their run was cancelled: by the control plane's event stream where it advertises one, and by looking
+ * at runs in turn. One look serves all steps of a run, and a look that somebody else made serves as well. Nothing is
+ * looked at while no step has been running for some seconds. After a 429 the poll waits as long as it is asked to
+ * and becomes slower; each good answer makes it faster again.
  */
-export function cancellations({ ports, alive, track }: WorkerContext) {
+export function cancellations({ ports, alive, track, runs }: WorkerContext) {
   return fromCallback<EventObject, undefined>(() => {
     const stopped = new AbortController();
     const { signal } = stopped;
     const onChange = (runId: string, text: string) => {
       const status = readRunStatus(text);
-      if (status === undefined || !cancelReason.has(status)) return;
+      if (status === undefined) return;
+      runs.note(runId, status);
+      if (!cancelReason.has(status)) return;
       for (const { session, tell } of alive.values()) {
         if (session.key.runId === runId)
           tell({ type: "cancel.requested", reason: `the run is ${status}` });
       }
     };
+    let everyMs = pollMs;
     let turn = 0;
     const look = async () => {
-      const runs = [...new Set([...alive.values()].map(({ session }) => session.key.runId))];
+      const now = ports.clock.monotonic();
+      const old = [...alive.values()].filter(({ session }) => now - session.startedAt >= minAgeMs);
+      const runIds = [...new Set(old.map(({ session }) => session.key.runId))];
       turn += 1;
-      const runId = runs[turn % runs.length];
+      const runId = runIds[turn % runIds.length];
       if (runId === undefined) return;
-      const run = await ports.controlPlane.run(runId, signal);
-      if (run.ok) onChange(runId, run.value.status);
-      else if (run.failure.kind === "rate_limited") {
-        await pause(ports.clock, run.failure.retryAfterMs ?? mendMs, signal);
+      const run = await runs.look(ports.controlPlane, runId, signal, pollMs / 2);
+      if (run.ok) {
+        everyMs = Math.max(pollMs, everyMs / 2);
+        onChange(runId, run.value);
+      } else if (run.failure.kind === "rate_limited") {
+        everyMs = Math.min(everyMs * 2, maxPollMs);
+        await pause(ports.clock, run.failure.retryAfterMs ?? 0, signal);
       }
     };
     const isPushed = async () => {
+      if (ports.watchRuns === undefined) return false;
       const extensions = await ports.controlPlane.extensions(signal);
-      return extensions.ok && extensions.value.has("events") && ports.watchRuns !== undefined;
+      return extensions.ok && extensions.value.has("events");
+    };
+    /** Each turn is guarded: one exception must not leave this worker deaf to cancellations. */
+    const guarded = async (what: () => Promise<unknown>) => {
+      try {
+        await what();
+      } catch (error) {
+        if (!signal.aborted)
+          ports.log.warn({ err: error }, "cancellations could not be watched; trying again");
+      }
     };
     const poll = async () => {
       while (!signal.aborted) {
-        await look();
-        await pause(ports.clock, (await isPushed()) ? mendMs : pollMs, signal);
+        await guarded(look);
+        let isPushing = false;
+        // An idle worker asks nothing at all.
+        if (alive.size > 0) await guarded(async () => (isPushing = await isPushed()));
+        await pause(ports.clock, isPushing ? Math.max(mendMs, everyMs) : everyMs, signal);
       }
     };
     const listen = async () => {
       while (!signal.aborted) {
-        if (await isPushed()) await ports.watchRuns?.(onChange, signal);
-        await pause(ports.clock, pollMs, signal);
+        await guarded(async () => {
+          if (await isPushed()) await ports.watchRuns?.(onChange, signal);
+        });
+        await pause(ports.clock, pollMs / 2, signal);
       }
     };
-    const lost = (error: unknown) => {
-      if (!signal.aborted) ports.log.error({ err: error }, "cancellations are no longer watched");
-    };
-    track(Promise.all([poll(), listen()]).catch(lost));
+    track(Promise.all([poll(), listen()]));
     return () => stopped.abort();
   });
 }

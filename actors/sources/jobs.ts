@@ -3,7 +3,7 @@ import type { Delivery } from "../../machines/contracts/ports/step-backend.ts";
 import type { SourceCommand, SupervisorEvent } from "../../machines/supervisor/machine.ts";
 import type { RuntimeOptions } from "../options.ts";
 import type { RuntimePorts } from "../ports.ts";
-import { pause } from "./periodic.ts";
+import { pause, sourceHealth } from "./periodic.ts";
 
 /** Jobs asked for at once: batches are about twenty times faster than single reads. */
 const maxBatch = 64;
@@ -12,8 +12,17 @@ const blockMs = 1_000;
 const batchWaitMs = 2;
 
 /**
- * Takes over stale jobs and reads new ones, never more than there is room for. What arrives after the room
- * was withdrawn is handed back at once.
+ * Brings jobs to the supervisor. What it is told: `capacity.free` with how many more jobs may be taken; nothing else.
+ * What it tells: `jobs.received`, never with more jobs than there was room for at that moment, and how it fares.
+ *
+ *   idle      no room: it sleeps until it is told of some
+ *   taking    room: stale jobs first (at most every quarter of a lease, more often while there are many), else it reads
+ *             new ones; a read blocks for a second at most, and is aborted when the room is withdrawn
+ *   surplus   what arrives beyond the room, because it was withdrawn while a read was under way, is released at once,
+ *             uncounted; what could not be released is tried again before anything else is taken
+ *   failing   a failure is told, and tried again after a growing pause; a success ends it
+ *
+ * It ends only by being stopped; then nothing more is told, and what a last read brought is released.
  */
 export function jobsSource(
   ports: Pick<RuntimePorts, "queue" | "clock" | "log">,
@@ -46,6 +55,14 @@ export function jobsSource(
       return ports.queue.read(Math.min(freeSlots, maxBatch), blockMs, reading.signal);
     };
 
+    const health = sourceHealth("jobs", ports, tell);
+    let surplus: string[] = [];
+    const releaseSurplus = async () => {
+      if (surplus.length === 0) return;
+      await ports.queue.release(surplus);
+      surplus = [];
+    };
+
     const loop = async () => {
       let failures = 0;
       while (!stopped.signal.aborted) {
@@ -58,18 +75,18 @@ export function jobsSource(
         if (freeSlots === 0) continue;
         reading = new AbortController();
         try {
+          await releaseSurplus();
           const deliveries = await take();
           failures = 0;
+          health.succeeded();
           const taken = stopped.signal.aborted ? [] : deliveries.slice(0, freeSlots);
-          const surplus = deliveries.slice(taken.length).map(({ entryId }) => entryId);
+          surplus = deliveries.slice(taken.length).map(({ entryId }) => entryId);
           if (taken.length > 0) tell({ type: "jobs.received", deliveries: taken });
-          if (surplus.length > 0) await ports.queue.release(surplus);
+          await releaseSurplus();
         } catch (error) {
           if (stopped.signal.aborted) return;
           failures += 1;
-          const message = error instanceof Error ? error.message : String(error);
-          ports.log.warn({ err: error }, "jobs can't be read; trying again");
-          tell({ type: "source.failed", source: "jobs", message, at: ports.clock.now() });
+          health.failed(error);
           await pause(ports.clock, Math.min(100 * 2 ** failures, 5_000), stopped.signal);
         }
       }

@@ -18,8 +18,8 @@ export function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<vo
 }
 
 /**
- * A source that does one thing every `everyMs`, until it is stopped. A failure is told to the supervisor,
- * which counts it, and the next turn tries again.
+ * A source that does one thing every `everyMs`, until it is stopped. No failure ends it: each is told to the
+ * supervisor, which gives up when there was no success for too long, and the next turn tries again.
  */
 export function repeating(
   source: string,
@@ -31,18 +31,17 @@ export function repeating(
   return fromCallback<EventObject, undefined>(({ sendBack }) => {
     const stopped = new AbortController();
     const { signal } = stopped;
+    const health = sourceHealth(source, ports, (event) => sendBack(event));
     const loop = async () => {
       for (;;) {
         await pause(ports.clock, everyMs, signal);
         if (signal.aborted) return;
         try {
           await work(signal);
+          health.succeeded();
         } catch (error) {
           if (signal.aborted) return;
-          const message = error instanceof Error ? error.message : String(error);
-          ports.log.warn({ err: error, source }, "a source failed; it goes on");
-          const at = ports.clock.now();
-          sendBack({ type: "source.failed", source, message, at } satisfies SupervisorEvent);
+          health.failed(error);
         }
       }
     };
@@ -51,7 +50,38 @@ export function repeating(
   });
 }
 
-/** Renews the leases of all steps alive; a step whose lease is lost is told, and says no word more. */
+const repeatLineMs = 60_000;
+
+/** Tells the supervisor when a source begins to fail and when it works again, and the log at most once a minute. */
+export function sourceHealth(
+  source: string,
+  { clock, log }: Pick<RuntimePorts, "clock" | "log">,
+  tell: (event: SupervisorEvent) => void,
+): { failed: (error: unknown) => void; succeeded: () => void } {
+  let saidAt: number | null = null;
+  let isFailing = false;
+  return {
+    failed(error) {
+      isFailing = true;
+      const at = clock.monotonic();
+      const message = error instanceof Error ? error.message : String(error);
+      if (saidAt === null || at - saidAt >= repeatLineMs) {
+        saidAt = at;
+        log.warn({ err: error, source }, "a part of this worker fails; it goes on trying");
+      }
+      tell({ type: "source.failed", source, message, at });
+    },
+    succeeded() {
+      if (!isFailing) return;
+      isFailing = false;
+      saidAt = null;
+      log.info({ source }, "a part of this worker works again");
+      tell({ type: "source.recovered", source });
+    },
+  };
+}
+
+/** Renews the leases of all steps alive; a step whose lease is lost is told, and sends nothing more. */
 export function heartbeat({ ports, options, alive, track }: WorkerContext) {
   return repeating("heartbeat", options.leaseMs / 3, ports, track, async () => {
     const entryIds = [...alive.keys()];
@@ -64,7 +94,10 @@ export function heartbeat({ ports, options, alive, track }: WorkerContext) {
       if (step === undefined) continue;
       if (!lost.has(entryId)) step.session.leaseSeen = asked;
       // Acknowledged by its own last write, whose answer is on its way: that is an end, not a loss.
-      else if (!step.actor.getSnapshot().hasTag("closing")) step.tell({ type: "lease.lost" });
+      else if (!step.actor.getSnapshot().hasTag("closing")) {
+        step.session.endedBy = "its lease ran out, and the job is another worker's or gone";
+        step.tell({ type: "lease.lost" });
+      }
     }
   });
 }

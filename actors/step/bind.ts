@@ -1,6 +1,7 @@
 import { context as openTelemetry, trace } from "@opentelemetry/api";
 import type { ActorRefFrom, AnyActorRef } from "xstate";
 import { terminal } from "../../machines/contracts/domain/failure.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import type { StepContext } from "../../machines/step/context.ts";
 import { stepMachine } from "../../machines/step/machine.ts";
@@ -8,9 +9,12 @@ import { type Bulkheads, execute } from "./execute.ts";
 import type { StepHandler } from "../handlers/handler.ts";
 import type { RuntimeOptions } from "../options.ts";
 import type { RuntimePorts } from "../ports.ts";
+import type { RunLooks } from "../run-looks.ts";
+import { pause } from "../sources/periodic.ts";
+import { DeadlinePassed, Drained, patientPorts, type TroubleWatch } from "../trouble.ts";
+import { StoreError } from "../../machines/contracts/domain/errors.ts";
 import {
   LeaseLost,
-  StoreFailure,
   type StepSession,
   settlePendingWork,
   retryStamp,
@@ -21,7 +25,7 @@ import type { StepType } from "../../machines/contracts/domain/job.ts";
 import { backOff, park } from "./park.ts";
 import { checkPolicy } from "./policy.ts";
 import { deliver, record, settle } from "./report.ts";
-import { load } from "./pending.ts";
+import { due, load } from "./pending.ts";
 import { readDecision, requestApproval } from "./approval.ts";
 import { validate } from "./validate.ts";
 
@@ -32,10 +36,18 @@ export interface Binding {
   handlers: Record<StepType, StepHandler>;
   bulkheads: Bulkheads;
   sessions: WeakMap<AnyActorRef, StepSession>;
+  trouble: TroubleWatch;
+  runs: RunLooks;
+  /** Keeps work that may outlast its step from being cut off by the end of the worker. */
+  track: (work: Promise<unknown>) => void;
 }
 
-/** What a write under way may take before the job is handed back regardless. */
+/** What a write under way may take before the job is released regardless. */
 const lastWriteMs = 500;
+/** How long a release is tried again while the store is away; then the lease runs out, and the delivery counts. */
+const releaseForMs = 10_000;
+/** How often work whose state knows no failure is begun again after an error that nobody expected. */
+const maxFaults = 5;
 
 type ActionArgs = { self: AnyActorRef; context: StepContext };
 
@@ -43,7 +55,8 @@ type ActionArgs = { self: AnyActorRef; context: StepContext };
  * The production chart with real work behind its names. Each state's work runs outside the transition that
  * asked for it, under a signal of its own; what came of it is sent back as an event, unless the state was left.
  */
-export function bindStep({ ports, options, handlers, bulkheads, sessions }: Binding) {
+export function bindStep(binding: Binding) {
+  const { ports, options, handlers, bulkheads, sessions, trouble, runs } = binding;
   const sessionOf = (self: AnyActorRef): StepSession => {
     const session = sessions.get(self);
     if (session === undefined)
@@ -51,40 +64,75 @@ export function bindStep({ ports, options, handlers, bulkheads, sessions }: Bind
     return session;
   };
 
-  const ask =
+  const runActivity =
     (work: StepActivity) =>
     ({ self, context }: ActionArgs): void => {
       const session = sessionOf(self);
       const signal = session.freshSignal();
       const actor = self as ActorRefFrom<typeof stepMachine>;
       const persist = () => actor.getPersistedSnapshot?.();
-      const scope: ActivityScope = { ports, options, session, context, signal, persist };
+      const waiting = {
+        signal,
+        drained: session.drained,
+        // Once there is a result only its delivery remains, and a step never opened has nothing to be timed.
+        until: () =>
+          context.result === null && session.isOpened ? due(session.job, options).total : null,
+        limits: options.limits,
+      };
+      const { controlPlane } = ports;
+      const patient = patientPorts(ports, trouble, waiting);
+      const beside = { controlPlane, runs, trouble, options };
+      const scope: ActivityScope = { ports: patient, ...beside, session, context, signal, persist };
       const active = trace.setSpan(openTelemetry.active(), session.span);
       session.track(openTelemetry.with(active, () => perform(work, scope, actor)));
     };
 
   return stepMachine.provide({
     actions: {
-      load: ask(load),
-      checkPolicy: ask(checkPolicy),
-      requestApproval: ask(requestApproval),
-      readDecision: ask(readDecision),
-      execute: ask(execute(handlers, bulkheads)),
-      validate: ask(validate),
-      record: ask(record),
-      deliver: ask(deliver),
-      settle: ask(settle),
-      park: ask(park),
-      backOff: ask(backOff),
+      load: runActivity(load),
+      checkPolicy: runActivity(checkPolicy),
+      requestApproval: runActivity(requestApproval),
+      readDecision: runActivity(readDecision),
+      execute: runActivity(execute(handlers, bulkheads)),
+      validate: runActivity(validate),
+      record: runActivity(record),
+      deliver: runActivity(deliver),
+      settle: runActivity(settle),
+      park: runActivity(park),
+      backOff: runActivity(backOff),
       abort: ({ self }) => sessionOf(self).abort(),
       release: ({ self }) => {
         const session = sessionOf(self);
-        // A journal entry under way still belongs to this session: handed back before it, it would be refused.
+        // A journal entry under way still belongs to this session: released before it, it would be refused.
         const last = settlePendingWork(session, ports.clock, lastWriteMs);
-        session.track(last.then(() => ports.queue.release([session.delivery.entryId])));
+        const released = last.then(() => releaseEntry(ports, session));
+        session.track(released);
+        binding.track(released);
       },
     },
   });
+}
+
+/** Gives the job back, uncounted; tried again while the store is away. */
+async function releaseEntry(
+  { queue, clock }: Pick<RuntimePorts, "queue" | "clock">,
+  session: StepSession,
+): Promise<void> {
+  const giveUpAt = clock.monotonic() + releaseForMs;
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await queue.release([session.delivery.entryId]);
+      return;
+    } catch (error) {
+      if (clock.monotonic() >= giveUpAt) {
+        const text = "the job was not released: it comes again when its lease runs out";
+        session.log.warn({ err: error }, text);
+        return;
+      }
+      const delay = Math.min(50 * 2 ** tries, 1_000);
+      await pause(clock, delay, new AbortController().signal);
+    }
+  }
 }
 
 async function perform(
@@ -94,30 +142,52 @@ async function perform(
 ): Promise<void> {
   // The transition that asked for this work must be over before its outcome arrives.
   await Promise.resolve();
-  if (scope.signal.aborted) return;
-  try {
-    const event = await work(scope);
-    if (!scope.signal.aborted) actor.send(event);
-  } catch (error) {
-    if (!scope.signal.aborted) actor.send(toEvent(scope, actor, error));
+  for (let faults = 1; !scope.signal.aborted; faults += 1) {
+    try {
+      const event = await work(scope);
+      if (!scope.signal.aborted) actor.send(event);
+      return;
+    } catch (error) {
+      if (scope.signal.aborted) return;
+      const event = toEvent(scope, actor, error, faults);
+      if (event !== null) {
+        actor.send(event);
+        return;
+      }
+      await pause(scope.ports.clock, 100 * 2 ** faults, scope.signal);
+    }
   }
 }
 
 /**
- * What an error that nobody expected becomes: the step's failure where its state knows one; elsewhere the
- * step is let go, to be taken over, and after too many deliveries to end in the dead letters.
+ * What a thrown error becomes. One that nobody expected is the step's failure where its state knows one; elsewhere
+ * the work is begun again a few times (null), and then counts as the store's refusal of this step, which ends in
+ * the dead letters.
  */
 function toEvent(
   scope: ActivityScope,
   actor: ActorRefFrom<typeof stepMachine>,
   error: unknown,
-): StepEvent {
-  if (error instanceof LeaseLost) return { type: "lease.lost" };
+  faults: number,
+): StepEvent | null {
+  const { session } = scope;
   const message = error instanceof Error ? error.message : String(error);
-  const abandon: StepEvent = { type: "store.failed", message };
-  if (error instanceof StoreFailure) return abandon;
-  scope.session.log.error({ err: error }, "an effect failed unexpectedly");
-  const failure = terminal("internal", `unexpected: ${message}`.slice(0, 500));
+  if (error instanceof LeaseLost) {
+    session.endedBy = message;
+    return { type: "lease.lost" };
+  }
+  if (error instanceof Drained) {
+    session.endedBy = `the worker drains while the step waits: ${message}`;
+    return { type: "release.requested" };
+  }
+  if (error instanceof DeadlinePassed) return { type: "deadline.reached", which: "total" };
+  if (error instanceof StoreError) {
+    session.log.warn({ err: error }, "the store can't keep this step");
+    const failure = terminal("refused", cutText(`the store can't keep this step: ${message}`, 500));
+    return { type: "store.failed", failure };
+  }
+  session.log.error({ err: error }, "a step's work failed unexpectedly");
+  const failure = terminal("internal", cutText(`unexpected: ${message}`, 500));
   const { costly } = scope.context;
   const failed: StepEvent = {
     type: "activity.failed",
@@ -125,5 +195,6 @@ function toEvent(
     costly,
     ...retryStamp(scope.ports),
   };
-  return actor.getSnapshot().can(failed) ? failed : abandon;
+  if (actor.getSnapshot().can(failed)) return failed;
+  return faults < maxFaults ? null : { type: "store.failed", failure };
 }

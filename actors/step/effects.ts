@@ -4,13 +4,25 @@ import type { JournalEntry, StepKey } from "../../machines/contracts/domain/reco
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import { digestOf, actionDigest, toAsk } from "./approvals.ts";
 import type { Effect, HandlerResult } from "../handlers/handler.ts";
-import { LeaseLost, stored, confirmLease, type ActivityScope, StoreFailure } from "./session.ts";
+import { LeaseLost, confirmLease, type ActivityScope } from "./session.ts";
 import { traced } from "../tracing.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
 
 /**
- * Runs effects of one handler call under the journal's rules: a completed effect is read,
- * never repeated; one begun and not completed is in doubt, and unless it is safe to repeat, a person decides.
+ * Runs effects of one handler call under the journal's rules.
+ *
+ *   free    done, and nothing is written
+ *   safe    [begun, where the journal was not written a moment ago] · done · completed with its result
+ *   unsafe  begun, durable · done · completed with its result
+ *
+ * What is guaranteed:
+ *   - a completed effect is read from the journal and never done again in this step;
+ *   - nothing that costs is done before this worker has seen that the journal can be written and that there is a place
+ *     for a large result: trouble with either is waited out while nothing is spent;
+ *   - an outcome is held here until the journal has it. Passing trouble of the keeping never repeats the effect; what
+ *     the store can't keep at all fails the step, and the journal says so where the result would stand;
+ *   - an unsafe effect begun and not completed is in doubt: a person is asked, or the step fails, as settings say;
+ *   - a grant is spent by being written down before it is used.
  */
 export function effectRunner(scope: ActivityScope) {
   const occurrences = new Map<string, number>();
@@ -45,8 +57,9 @@ export function effectRunner(scope: ActivityScope) {
       const message = `the grant for ${effect.name} was already used`;
       return { ok: false, result: { kind: "failed", failure: terminal("policy_denied", message) } };
     }
-    // A grant is spent by being written down before it is used.
-    if (effect.repeat === "unsafe" || grant !== undefined) {
+    await checkArtifacts(scope);
+    const isWritten = effect.repeat === "unsafe" || grant !== undefined;
+    if (isWritten || !scope.trouble.isJournalGood) {
       await append(scope, begun(scope, id, grant));
     }
     await confirmLease(scope);
@@ -62,6 +75,10 @@ export function effectRunner(scope: ActivityScope) {
       const result = await offload(scope.ports.artifacts, session.key, outcome);
       const at = scope.ports.clock.now();
       await append(scope, { event: "completed", effect: id, at, result });
+      // What can't be kept anywhere has happened all the same: it is neither used nor done again.
+      if (outcome.ok && "failure" in result) {
+        return { ok: false, result: { kind: "failed", failure: result["failure"] as never } };
+      }
     }
     return toHandlerResult(outcome);
   };
@@ -77,10 +94,18 @@ const begun = (scope: ActivityScope, effect: string, grant: Grant | undefined): 
 async function append({ ports, session }: ActivityScope, entry: JournalEntry): Promise<void> {
   // What was begun must be known even after a power cut; a result that is lost only leaves its effect in doubt.
   const isDurable = entry.event === "begun";
-  const written = await stored(ports.store.append(session.lease, [entry], isDurable));
+  const written = await ports.store.append(session.lease, [entry], isDurable);
   if (written === "lease-lost")
     throw new LeaseLost("the journal refused a write: the fence has moved on");
   session.journal.add(entry);
+}
+
+/** A large result needs a place: that there is one is seen before the effect is paid for. */
+async function checkArtifacts({ ports, trouble }: ActivityScope): Promise<void> {
+  if (trouble.areArtifactsGood) return;
+  const checked = await ports.artifacts.check();
+  // A failure of the step's own kind can't come of a check: what can't be checked is found out by writing.
+  if (checked.ok) trouble.artifactsChecked();
 }
 
 /** The grant that lets an effect in doubt run again, or the work that asks for it or gives it up. */
@@ -123,13 +148,18 @@ export class Journal {
   readonly #begun = new Set<string>();
   readonly #completed = new Map<string, Json>();
   readonly #grants = new Map<string, string>();
+  /** Why the first attempt that was given up was given up; null where none was. */
+  firstTrouble: string | null = null;
 
   constructor(entries: readonly JournalEntry[]) {
     for (const entry of entries) this.add(entry);
   }
 
   add(entry: JournalEntry): void {
-    if (entry.event === "abandoned") return;
+    if (entry.event === "abandoned") {
+      this.firstTrouble ??= entry.message;
+      return;
+    }
     if (entry.event === "completed") {
       this.#completed.set(entry.effect, entry.result);
       return;
@@ -152,6 +182,12 @@ export class Journal {
     return this.#begun.has(effect) && !this.#completed.has(effect);
   }
 
+  /** The names of all effects that may have happened, or not. */
+  inDoubt(): string[] {
+    const doubts = [...this.#begun].filter((effect) => !this.#completed.has(effect));
+    return doubts.map((effect) => effect.split("#")[0] ?? effect);
+  }
+
   /** The effect that spent the grant for this digest, if any did. */
   spentBy(digest: string): string | undefined {
     return this.#grants.get(digest);
@@ -167,11 +203,7 @@ export type KeptOutcome = { value: Json } | { failure: Failure };
  */
 const maxInlineBytes = 256 * 1024;
 
-/**
- * Makes a journal entry's result of an effect's outcome.
- *
- * @throws StoreFailure when a long one can't be kept
- */
+/** Makes a journal entry's result of an effect's outcome: a failure where a long one can't be kept at all. */
 export async function offload(
   artifacts: ArtifactStore,
   step: StepKey,
@@ -182,7 +214,10 @@ export async function offload(
     return outcome as unknown as JsonObject;
   }
   const kept = await artifacts.put(step, { name: "effect.json", kind: "output", content });
-  if (!kept.ok) throw new StoreFailure(kept.failure.message);
+  if (!kept.ok) {
+    const message = `the effect ended, but its result of ${content.length} characters can't be kept: ${kept.failure.message}`;
+    return { failure: { ...terminal(kept.failure.kind, message) } };
+  }
   return { artifact: { id: kept.value.id, sha256: kept.value.sha256 } };
 }
 

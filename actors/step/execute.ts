@@ -42,6 +42,7 @@ async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Pro
       return run(effect);
     },
   });
+  if (result.kind !== "asked") session.hasWorked = true;
   return toEvent(scope, result, costly);
 }
 

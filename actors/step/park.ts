@@ -1,6 +1,6 @@
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { stepMachineVersion } from "../../machines/step/machine.ts";
-import { stored, type StepActivity } from "./session.ts";
+import type { StepActivity } from "./session.ts";
 import { due } from "./pending.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 
@@ -12,14 +12,12 @@ export const park: StepActivity = async ({ ports, options, session, context, per
   const retryAt = context.retryAt === null ? null : context.retryAt + session.storeAheadMs;
   const times = [retryAt, total, ...context.asks.map((ask) => ask.expiresAt)];
   const wakeAt = Math.min(...times.map((time) => time ?? Number.POSITIVE_INFINITY));
-  const written = await stored(
-    ports.store.park(session.lease, {
-      job: context.job,
-      snapshot: { version: stepMachineVersion, snapshot: persist() as JsonObject },
-      stateHistory: session.stateHistory,
-      wakeAt: Number.isFinite(wakeAt) ? wakeAt : null,
-    }),
-  );
+  const written = await ports.store.park(session.lease, {
+    job: context.job,
+    snapshot: { version: stepMachineVersion, snapshot: persist() as JsonObject },
+    stateHistory: session.stateHistory,
+    wakeAt: Number.isFinite(wakeAt) ? wakeAt : null,
+  });
   return written === "lease-lost" ? { type: "lease.lost" } : { type: "step.parked" };
 };
 

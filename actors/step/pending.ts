@@ -1,6 +1,8 @@
 import { type } from "arktype";
-import { terminal } from "../../machines/contracts/domain/failure.ts";
-import { stored, type StepActivity, storeNow, topLevel } from "./session.ts";
+import { type Failure, terminal } from "../../machines/contracts/domain/failure.ts";
+import { isStepEnded } from "../../machines/contracts/domain/status.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
+import { type ActivityScope, type StepActivity, storeNow, topLevel } from "./session.ts";
 import { Journal } from "./effects.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { RuntimeOptions } from "../options.ts";
@@ -16,15 +18,21 @@ import type { LeftOff } from "../../machines/step/events.ts";
 import { stepMachineVersion } from "../../machines/step/machine.ts";
 
 /** Opens the step's record: raises the fence, and finds where an earlier session left off. */
-export const load: StepActivity = async ({ ports, options, session }) => {
+export const load: StepActivity = async (scope) => {
+  const { ports, options, session, context } = scope;
   const { clock, store } = ports;
   const asked = clock.monotonic();
-  const opening = await stored(
-    store.open(session.delivery.entryId, session.key, options.leaseMs, session.delivery.fields),
-  );
+  const { entryId, fields } = session.delivery;
+  const opening = await store.open(entryId, session.key, options.leaseMs, fields);
   session.leaseSeen = asked;
-  if (opening.kind === "lease-lost") return { type: "lease.lost" };
-  if (opening.kind === "duplicate") return { type: "record.duplicate" };
+  if (opening.kind === "lease-lost") {
+    session.endedBy = "the job is another worker's by now";
+    return { type: "lease.lost" };
+  }
+  if (opening.kind === "duplicate") {
+    session.isDuplicate = true;
+    return { type: "record.duplicate" };
+  }
   session.opened(opening.lease);
   if (opening.kind === "opened") session.storeAheadMs = opening.now - clock.now();
   if (opening.kind === "reported") return { type: "record.reported" };
@@ -32,6 +40,7 @@ export const load: StepActivity = async ({ ports, options, session }) => {
   const { queue, total } = due(session.job, options);
   const isPast = (time: number | null) => time !== null && storeNow({ ports, session }) >= time;
   if (opening.record === null) {
+    if (await hasEndedUnseen(scope)) return { type: "record.reported" };
     if (isPast(queue)) return { type: "deadline.reached", which: "queue" };
     return isPast(total) ? { type: "deadline.reached", which: "total" } : { type: "record.fresh" };
   }
@@ -49,8 +58,52 @@ export const load: StepActivity = async ({ ports, options, session }) => {
   if (job !== null) session.job = job;
   if (isPast(due(session.job, options).total)) return { type: "deadline.reached", which: "total" };
   const { left, kept } = read.left ?? { left: "policy-check", kept: {} };
-  return { type: "record.kept", left, kept: job === null ? kept : { ...kept, job } };
+  const problem = problemOf(context, job, session.journal);
+  return {
+    type: "record.kept",
+    left,
+    kept: { ...kept, ...(job === null ? {} : { job }), problem },
+  };
 };
+
+/** Older jobs may come from a stream that somebody read before: a group made again delivers all of it once more. */
+const youngMs = 60_000;
+
+/**
+ * Whether a step that this store does not remember has ended at the control plane. Asked only where repeated reports
+ * are not recognised, and only of jobs that may have been done before: old ones, and those delivered before.
+ */
+async function hasEndedUnseen({ ports, session, signal }: ActivityScope): Promise<boolean> {
+  const age = ports.clock.now() - (session.job?.createdAt ?? 0);
+  if (session.delivery.deliveries === 1 && age < youngMs) return false;
+  const extensions = await ports.controlPlane.extensions(signal);
+  if (!extensions.ok || extensions.value.has("idempotent-results")) return false;
+  const steps = await ports.controlPlane.steps(session.key.runId, signal);
+  const step = steps.ok ? steps.value.find(({ id }) => id === session.key.stepId) : undefined;
+  return step !== undefined && isStepEnded(step.status);
+}
+
+/**
+ * Why the job can't be run, with what its record adds: a kept job takes the place of an unreadable delivery, and of a
+ * job delivered too often the journal knows why its first attempt was abandoned and what may have been done.
+ */
+function problemOf(
+  { problem }: Pick<StepContext, "problem">,
+  kept: Job | null,
+  journal: Journal,
+): Failure | null {
+  if (problem === null) return null;
+  if (problem.kind === "invalid_job") return kept === null ? problem : null;
+  const doubts = journal.inDoubt();
+  const parts = [
+    problem.message,
+    ...(journal.firstTrouble === null ? [] : [`at first: ${journal.firstTrouble}`]),
+    ...(doubts.length === 0
+      ? []
+      : [`${doubts.join(", ")} was begun and may have run: its outcome was never recorded`]),
+  ];
+  return { ...problem, message: cutText(parts.join("; "), 1_000) };
+}
 
 /** The absolute times, epoch milliseconds, that follow from when the job was created; null for none. */
 export function due(

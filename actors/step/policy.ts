@@ -21,6 +21,7 @@ import {
   type ToolPair,
 } from "../../machines/contracts/domain/tool-lists.ts";
 import { coveringGrant, digestOf, stepAction, toAsk } from "./approvals.ts";
+import { lookGoodMs } from "../run-looks.ts";
 import { traced } from "../tracing.ts";
 import { type ActivityScope, retryStamp, type StepActivity } from "./session.ts";
 import { outputSchemaProblem } from "./validate.ts";
@@ -260,7 +261,7 @@ function agentToolsOf(job: Job): readonly string[] | null {
  * runs, and its check-tool denies their tools: one call says both.
  */
 async function lookAtRun(
-  { ports, signal }: ActivityScope,
+  { ports, runs, session, signal }: ActivityScope,
   { runId }: Job,
   action: Action,
 ): Promise<Judgement | null> {
@@ -269,9 +270,15 @@ async function lookAtRun(
     if (!extensions.ok) return { kind: "failed", failure: closed(extensions.failure) };
     if (extensions.value.has("idempotent-results")) return null;
   }
-  const run = await ports.controlPlane.run(runId, signal);
+  // A step that waited looks anew: one look serves all steps of a run for a moment, and that moment is over.
+  const run = await runs.look(
+    ports.controlPlane,
+    runId,
+    signal,
+    session.isResumed ? 0 : lookGoodMs,
+  );
   if (!run.ok) return { kind: "failed", failure: closed(run.failure) };
-  const { status } = run.value;
+  const status = run.value;
   // FerrumDeck shows a run as policy_blocked once its check-tool asks for an approval, whatever a person says then.
   if (!isRunEnded(status) || status === "policy_blocked") return null;
   return { kind: "ended", reason: `the run has already ended: ${status}` };

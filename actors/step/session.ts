@@ -2,33 +2,26 @@ import type { Span } from "@opentelemetry/api";
 import type { Verdict } from "../../machines/contracts/domain/action.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { Log, Clock } from "../../machines/contracts/ports/clock.ts";
-import type { Delivery, Lease } from "../../machines/contracts/ports/step-backend.ts";
+import type {
+  Delivery,
+  Lease,
+  StepStore,
+  Write,
+} from "../../machines/contracts/ports/step-backend.ts";
+import { StoreError } from "../../machines/contracts/domain/errors.ts";
+import type { ControlPlane } from "../../machines/contracts/ports/control-plane.ts";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
 import { Journal } from "./effects.ts";
 import type { StepContext } from "../../machines/step/context.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import type { RuntimeOptions } from "../options.ts";
 import type { RuntimePorts } from "../ports.ts";
-
-/** The store could not be reached: the step is let go, and whoever takes it over finds it as it was. */
-export class StoreFailure extends Error {
-  override name = "StoreFailure";
-}
+import type { RunLooks } from "../run-looks.ts";
+import type { TroubleWatch } from "../trouble.ts";
 
 /** The lease is lost: another worker has the step, and nothing may be written. */
 export class LeaseLost extends Error {
   override name = "LeaseLost";
-}
-
-/** Tells a store's rejection from every other unexpected error. */
-export async function stored<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    throw new StoreFailure(error instanceof Error ? error.message : String(error), {
-      cause: error,
-    });
-  }
 }
 
 /** Epoch milliseconds by the store's time; see {@link StepSession.storeAheadMs}. */
@@ -68,8 +61,19 @@ export class StepSession {
   storeAheadMs = 0;
   /** Whether the record was found with a session before this one. */
   isResumed: boolean;
+  /** Whether the step's handler was run to its own end in this session: its result is news to everybody. */
+  hasWorked = false;
+  /** Whether another entry of the step is being worked on, and this one was dropped. */
+  isDuplicate = false;
+  /** What ended this session before its step, as a sentence for the log. */
+  endedBy: string | null = null;
+  /** Monotonic milliseconds at which a delayed report was last spoken of. */
+  delaySaidAt: number | null = null;
+  /** Monotonic milliseconds. */
+  readonly startedAt: number;
   #lease: Lease | null = null;
   #controller = new AbortController();
+  readonly #draining = new AbortController();
   #pendingWork: Promise<unknown> = Promise.resolve();
 
   constructor(made: {
@@ -86,6 +90,7 @@ export class StepSession {
     this.log = made.log;
     this.span = made.span;
     this.leaseSeen = made.leaseSeen;
+    this.startedAt = made.leaseSeen;
     this.isResumed = made.delivery.deliveries > 1;
   }
 
@@ -95,8 +100,22 @@ export class StepSession {
     return this.#lease;
   }
 
+  /** False where the record itself could not be opened: then only the dead letters can take the job. */
+  get isOpened(): boolean {
+    return this.#lease !== null;
+  }
+
   opened(lease: Lease): void {
     this.#lease = lease;
+  }
+
+  /** Aborted when the worker drains: what waits for a neighbour gives up, what does not goes on. */
+  get drained(): AbortSignal {
+    return this.#draining.signal;
+  }
+
+  drain(): void {
+    this.#draining.abort();
   }
 
   /** One signal a state: the one before is aborted, whatever still listens to it. */
@@ -110,7 +129,7 @@ export class StepSession {
     this.#controller.abort(leftState);
   }
 
-  /** HandlerResult to be awaited before the step counts as gone, such as an aborted call still unwinding. */
+  /** Work to be awaited before the step counts as gone, such as an aborted call still unwinding. */
   track(work: Promise<unknown>): void {
     this.#pendingWork = Promise.allSettled([this.#pendingWork, work]);
   }
@@ -122,7 +141,12 @@ export class StepSession {
 
 /** What an effect of the chart works with. */
 export interface ActivityScope {
+  /** Patient: a call that meets passing trouble, or the worker's own, is made again until it does not. */
   ports: RuntimePorts;
+  /** The control plane as it answers once, for work whose repetition the chart owns. */
+  controlPlane: ControlPlane;
+  runs: RunLooks;
+  trouble: TroubleWatch;
   options: RuntimeOptions;
   session: StepSession;
   context: StepContext;
@@ -141,11 +165,18 @@ export function retryStamp({ clock }: Pick<RuntimePorts, "clock">): { at: number
 }
 
 /**
- * Stands before everything that a worker without the lease must not do. Costs nothing while the lease is fresh
- * by the clock; else the entry's owner and the record's fence are asked of the store, and asked again when the
- * worker was paused while it waited for the answer. Nothing may be awaited between this and the deed.
+ * The lease as this worker may trust it. `leaseSeen` is the monotonic time just before the last call that renewed
+ * the lease and succeeded (open, heartbeat, or the check below): since then it is known to be ours.
  *
- * @throws LeaseLost, StoreFailure, or the signal's reason
+ *   younger than half the lease   ours by the clock alone: nobody can have taken it over
+ *   older                         a heartbeat was missed; only the store can tell, and it is asked: the entry's owner
+ *                                 by renewing it, the record's fence by an empty append
+ *
+ * This check stands before everything that a worker without the lease must not do: an effect, a report, a question.
+ * It is made again when the worker was paused while it waited for the answer. Nothing may be awaited between it
+ * and the deed. What is written to the store needs no check: each write is fenced in the same atomic move.
+ *
+ * @throws LeaseLost, or the signal's reason
  */
 export async function confirmLease({
   ports,
@@ -156,15 +187,26 @@ export async function confirmLease({
   while (isLeaseStale(session, ports.clock, options)) {
     signal.throwIfAborted();
     const asked = ports.clock.monotonic();
-    // Both: renewing looks at the owner and moves the end of the lease, an empty append looks at the fence.
-    const lost = await stored(ports.queue.renew([session.lease.entryId]));
-    const written = await stored(ports.store.append(session.lease, []));
+    const lost = await ports.queue.renew([session.delivery.entryId]);
+    const written = await fenceHolds(ports.store, session);
     if (lost.length > 0 || written === "lease-lost") {
       throw new LeaseLost("the lease ran out while this worker did not look");
     }
     session.leaseSeen = asked;
   }
   signal.throwIfAborted();
+}
+
+async function fenceHolds(store: StepStore, session: StepSession): Promise<Write> {
+  // A record that could not be opened has no fence to look at.
+  if (!session.isOpened) return "written";
+  try {
+    return await store.append(session.lease, []);
+  } catch (error) {
+    // Nor has one that can't be read any more: the entry's owner alone has to do.
+    if (error instanceof StoreError && error.trouble === "step") return "written";
+    throw error;
+  }
 }
 
 /** Whether the lease may have run out since it was last known to be ours: then only the store can tell. */
@@ -177,7 +219,7 @@ export function isLeaseStale(
   return clock.monotonic() - session.leaseSeen > leaseMs / 2;
 }
 
-/** Waits until aborted work has settlePendingWork, but no longer than `ms`: work that ignores its signal is left behind. */
+/** Waits until aborted work has settled, but no longer than `ms`: work that ignores its signal is left behind. */
 export async function settlePendingWork(
   session: StepSession,
   clock: Clock,

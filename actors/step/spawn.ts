@@ -12,22 +12,46 @@ import type { StepEnd, stepMachine } from "../../machines/step/machine.ts";
 import type { SpawnerCommand, SupervisorEvent } from "../../machines/supervisor/machine.ts";
 import { settlePendingWork, StepSession, topLevel } from "./session.ts";
 import { type Failure, terminal } from "../../machines/contracts/domain/failure.ts";
-import type { Log } from "../../machines/contracts/ports/clock.ts";
+import type { Clock, Log } from "../../machines/contracts/ports/clock.ts";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
+import type { StepContext } from "../../machines/step/context.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import type { RuntimeOptions, StepEventNotice } from "../options.ts";
 import type { RuntimePorts } from "../ports.ts";
+import type { RunLooks } from "../run-looks.ts";
+import type { TroubleWatch } from "../trouble.ts";
 import { remoteContext } from "../tracing.ts";
 
 /**
  * Creates the step actors with itself as their parent (one system, one inspection stream), observes how they
- * end, and tells the supervisor. No error of a step gets past it.
+ * end, and tells the supervisor. No error of a step gets past it. Of every delivery exactly one of these comes:
+ *
+ *   can't be named               kept as a dead letter at once, past any record; then `step.ended`
+ *   delivered far too often      the same: whatever was tried with its record did not end it
+ *   else                         one step actor; when it has ended and its last work has settled, `step.ended` with
+ *                                how, or `step.crashed` when the actor itself threw
+ *
+ * How a session ends decides what becomes of its delivery:
+ *
+ *   settled, parked   acknowledged by the same move that wrote the end
+ *   released          given back by us, uncounted: whoever claims next takes it at once
+ *   abandoned         another worker has the job, or it is a duplicate: nothing is done about it here
+ *   crashed           left to its lease: the only end beside a death of the process that counts as a delivery
+ *
+ * A job that comes again while its step is alive here has lost its lease: the earlier session is told, and only the
+ * later one is in `alive` from then on, where the heartbeat finds it.
  */
 export function spawner(worker: WorkerContext) {
   return fromCallback<SpawnerCommand, undefined>(({ receive, self, sendBack }) => {
     const tell = (event: SupervisorEvent) => sendBack(event as EventObject);
     const admit = (delivery: Delivery) => {
       const parsed = parseJob(delivery.fields);
+      if (delivery.deliveries > 2 * worker.options.maxDeliveries) {
+        const reason = `delivered ${delivery.deliveries} times without an end, and neither a report nor its record ended it; an effect that was begun may have run`;
+        const kept = toDeadLetter(worker, delivery, reason);
+        worker.track(kept.then((how) => tell({ type: "step.ended", how })));
+        return;
+      }
       if (parsed.valid) {
         const { job } = parsed;
         spawnStep(worker, { parent: self, tell, delivery, key: job, job, problem: null });
@@ -45,7 +69,11 @@ export function spawner(worker: WorkerContext) {
     receive((command) => {
       if (command.type === "steps.spawn") command.deliveries.forEach(admit);
       if (command.type === "drain.requested") {
-        for (const step of worker.alive.values()) step.tell({ type: "drain.requested" });
+        for (const step of worker.alive.values()) {
+          step.tell({ type: "drain.requested" });
+          // What waits for a neighbour gives up; what does not goes on.
+          step.session.drain();
+        }
       }
     });
     return () => {
@@ -58,7 +86,7 @@ export function spawner(worker: WorkerContext) {
   });
 }
 
-/** A job that can't even be named is kept where a person can look at it. */
+/** A job that can't even be named, or that nothing ends, is kept where a person can look at it. */
 async function toDeadLetter(
   { ports }: WorkerContext,
   delivery: Delivery,
@@ -66,13 +94,15 @@ async function toDeadLetter(
 ): Promise<StepEnd> {
   const { entryId, fields, deliveries } = delivery;
   const letter = { fields, reason, stateHistory: ["pending"], snapshot: null, deliveries };
-  ports.log.warn({ entryId, reason }, "the job can't be read: it is now a dead letter");
+  ports.log.warn({ entryId, reason }, "the job becomes a dead letter without having been run");
   try {
     const at = ports.clock.now();
     return (await ports.queue.deadLetter(entryId, { ...letter, at })) ? "settled" : "abandoned";
   } catch (error) {
     ports.log.warn({ err: error, entryId }, "the dead letter was not kept; the job comes again");
-    return "abandoned";
+    // Not a death of ours: the store's trouble must not count.
+    await ports.queue.release([entryId]).catch(() => {});
+    return "released";
   }
 }
 
@@ -93,7 +123,9 @@ export interface WorkerContext {
   sessions: WeakMap<AnyActorRef, StepSession>;
   /** The steps alive, by entry id. */
   alive: Map<string, RunningStep>;
-  /** HandlerResult that must end before the store may be closed. */
+  trouble: TroubleWatch;
+  runs: RunLooks;
+  /** Work that must end before the store may be closed. */
   track: (work: Promise<unknown>) => void;
   log: (key: StepKey) => Log;
 }
@@ -109,7 +141,7 @@ interface SpawnRequest {
 
 const tracer = trace.getTracer("stateplane");
 
-/** Creates one step actor, observes it, starts it. Its end is told once, after its last work has settlePendingWork. */
+/** Creates one step actor, observes it, starts it. Its end is told once, after its last work has settled. */
 export function spawnStep(worker: WorkerContext, request: SpawnRequest): void {
   const { options, ports, sessions, alive } = worker;
   const { delivery, job, tell } = request;
@@ -127,7 +159,11 @@ export function spawnStep(worker: WorkerContext, request: SpawnRequest): void {
   });
   sessions.set(actor, session);
   // A job that comes again while its step is alive here has lost its lease: this worker took it from itself.
-  alive.get(delivery.entryId)?.tell({ type: "lease.lost" });
+  const earlier = alive.get(delivery.entryId);
+  if (earlier !== undefined) {
+    earlier.session.endedBy = "this worker's own lease ran out, and it took the job again";
+    earlier.tell({ type: "lease.lost" });
+  }
   const own: RunningStep = {
     actor,
     session,
@@ -164,16 +200,71 @@ export function spawnStep(worker: WorkerContext, request: SpawnRequest): void {
     next: (snapshot) => note(session, String(topLevel(snapshot.value)), options, notice),
     complete: () => {
       const how = topLevel(actor.getSnapshot().value) as StepEnd;
-      log.debug({ how, stateHistory: session.stateHistory }, "step ended here");
+      sayEnd(session, job, actor.getSnapshot().context, how, ports.clock);
       end(how, { type: "step.ended", how });
     },
     error: (error) => {
       const message = error instanceof Error ? error.message : String(error);
       log.error({ err: error }, "step actor crashed; its job will be delivered again");
+      worker.track(noteCrash(worker, session, message));
       end("crashed", { type: "step.crashed", stepId, message });
     },
   });
   actor.start();
+}
+
+/** The first cause, for the dead letter that this may become. */
+async function noteCrash(
+  { ports }: WorkerContext,
+  session: StepSession,
+  message: string,
+): Promise<void> {
+  if (!session.isOpened) return;
+  const entry = { event: "abandoned", at: ports.clock.now(), message } as const;
+  await ports.store.append(session.lease, [entry]).catch(() => {});
+}
+
+/** The one line of a step's end, or of why it did not end here. */
+function sayEnd(
+  { log, stateHistory, startedAt, endedBy, isDuplicate }: StepSession,
+  job: Job | null,
+  { result, attempts, asks, deadLetter }: StepContext,
+  how: StepEnd,
+  clock: Clock,
+): void {
+  const common = {
+    stepType: job?.stepType ?? null,
+    ms: Math.round(clock.monotonic() - startedAt),
+    attempts: attempts + 1,
+  };
+  switch (how) {
+    case "settled": {
+      if (result === null) {
+        log.info(common, "the step had already ended; its job is acknowledged");
+      } else if (result.status === "completed") {
+        log.info({ ...common, outcome: "completed" }, "the step completed");
+      } else {
+        const { kind, message } = result.failure;
+        const fields = { ...common, outcome: "failed", kind, reason: message, deadLetter };
+        log.info(fields, `the step failed: ${kind}: ${message}`);
+      }
+      return;
+    }
+    case "parked":
+      log.info({ ...common, asks: asks.length }, "the step waits, parked");
+      return;
+    case "released":
+      log.info({ ...common, reason: endedBy ?? "the worker drains" }, "the job was given back");
+      return;
+    case "abandoned": {
+      if (isDuplicate) {
+        log.debug({ ...common, stateHistory }, "another entry of this step is being worked on");
+        return;
+      }
+      const reason = endedBy ?? "a write was refused, because another worker has the step by now";
+      log.warn({ ...common, reason }, `this attempt was abandoned: ${reason}`);
+    }
+  }
 }
 
 /** Adds a state to the path when it is entered; the ends are no states of the story. */

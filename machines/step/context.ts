@@ -59,7 +59,9 @@ export interface StepContext {
   /** Whether the result would cost anything to make again; then it is recorded before it is sent. */
   costly: boolean;
   result: StepResult | null;
-  /** Why the job becomes a dead letter when it is settled. */
+  /** The result that could not be kept or delivered as it is; `result` is then the short failure sent in its place. */
+  undelivered: StepResult | null;
+  /** Why the job becomes a dead letter when it is settled: the first cause. */
   deadLetter: string | null;
   draining: boolean;
   /** Why the step was cancelled before its record was read; answered once it is known what there is to cancel. */
@@ -83,6 +85,7 @@ export function initialContext(input: StepInput): StepContext {
     usage: null,
     costly: false,
     result: null,
+    undelivered: null,
     deadLetter: null,
     draining: false,
     cancelReason: null,

@@ -57,6 +57,8 @@ export type ReportEvent =
   | { type: "delivery.accepted" }
   | ({ type: "delivery.failed"; failure: Failure } & RetryStamp)
   | { type: "delivery.refused"; failure: Failure }
+  /** The worker drains, and the report waits for a neighbour that is away. */
+  | { type: "release.requested" }
   | { type: "step.settled" }
   | { type: "step.parked" };
 
@@ -65,7 +67,8 @@ export type InterruptEvent =
   | { type: "cancel.requested"; reason: string }
   | { type: "deadline.reached"; which: "queue" | "approval" | "executing" | "total" }
   | { type: "lease.lost" }
-  | { type: "store.failed"; message: string }
+  /** The store will not keep this step's own data, however often it is asked. */
+  | { type: "store.failed"; failure: Failure }
   | { type: "drain.requested" }
   | { type: "resume.requested" };
 

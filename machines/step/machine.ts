@@ -58,6 +58,7 @@ export const stepMachine = setup({
     complete: assign(updates.complete),
     refuse: assign(updates.refuse),
     toDeadLetter: assign(updates.toDeadLetter),
+    reduceResult: assign(updates.reduceResult),
     fail: assign(updates.fail),
   },
   guards: rules,
@@ -70,7 +71,7 @@ export const stepMachine = setup({
     "cancel.requested": { target: "#step.reported", actions: "fail" },
     "deadline.reached": { target: "#step.reported", actions: "fail" },
     "lease.lost": "#step.abandoned",
-    "store.failed": "#step.abandoned",
+    "store.failed": { target: "#step.reported", actions: "fail" },
     "drain.requested": "#step.released",
   },
   states: {
@@ -85,7 +86,7 @@ export const stepMachine = setup({
           { target: "policy-check" },
         ],
         "record.kept": [
-          { guard: "isInvalid", target: "reported", actions: "refuse" },
+          { guard: "isInvalid", target: "reported", actions: ["resumeFromRecord", "refuse"] },
           { guard: "isCancelled", target: "reported", actions: ["resumeFromRecord", "fail"] },
           {
             guard: "leftAwaiting",
@@ -101,7 +102,12 @@ export const stepMachine = setup({
         "record.recorded": { target: "reported.delivering", actions: "takeResult" },
         "record.reported": "reported.delivered",
         "record.duplicate": "abandoned",
-        "record.corrupt": { target: "reported", actions: "toDeadLetter" },
+        "record.corrupt": { target: "reported", actions: "refuse" },
+        "store.failed": {
+          target: "reported.delivering",
+          actions: "refuse",
+          description: "The record itself can't be opened, so there is no outbox.",
+        },
         "cancel.requested": {
           actions: "rememberCancel",
           description: "Until its record is read, the step may be done and only want its ack.",
@@ -278,6 +284,11 @@ export const stepMachine = setup({
           actions: "startDraining",
           description: "A report under way is finished first.",
         },
+        "release.requested": "#step.released",
+        "store.failed": [
+          { guard: "isReduced", target: ".delivered", actions: "toDeadLetter" },
+          { target: ".delivering", actions: ["toDeadLetter", "reduceResult"] },
+        ],
       },
       states: {
         recording: {
@@ -285,6 +296,10 @@ export const stepMachine = setup({
           exit: "abort",
           on: {
             "result.recorded": { target: "delivering", actions: "takeResult" },
+            "store.failed": [
+              { guard: "isReduced", target: "delivering", actions: "toDeadLetter" },
+              { target: "recording", reenter: true, actions: "reduceResult" },
+            ],
             "resume.requested": { target: "recording", reenter: true },
           },
         },
@@ -297,7 +312,15 @@ export const stepMachine = setup({
               { guard: "isDraining", target: "#step.released" },
               { target: "backing-off", actions: "countDelivery" },
             ],
-            "delivery.refused": { target: "delivered", actions: "toDeadLetter" },
+            "delivery.refused": [
+              { guard: "isReduced", target: "delivered", actions: "toDeadLetter" },
+              {
+                target: "delivering",
+                reenter: true,
+                actions: ["toDeadLetter", "reduceResult"],
+                description: "Once more with a short failure, so that the run does not hang.",
+              },
+            ],
             "resume.requested": { target: "delivering", reenter: true },
           },
         },
@@ -317,6 +340,7 @@ export const stepMachine = setup({
           exit: "abort",
           on: {
             "step.settled": "#step.settled",
+            "store.failed": "#step.abandoned",
             "resume.requested": { target: "delivered", reenter: true },
           },
         },

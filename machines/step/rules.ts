@@ -25,7 +25,11 @@ interface ActionArgs {
   event: StepEvent;
 }
 
-const isInvalid = ({ context }: ActionArgs): boolean => context.problem !== null;
+/** A kept record may say more: it has the job that an unreadable delivery lacks. */
+const isInvalid = ({ context, event }: ActionArgs): boolean => {
+  const kept = event.type === "record.kept" ? event.kept.problem : undefined;
+  return (kept === undefined ? context.problem : kept) !== null;
+};
 
 const isCancelled = ({ context }: ActionArgs): boolean => context.cancelReason !== null;
 
@@ -66,6 +70,9 @@ const mayRepair = ({ context, event }: ActionArgs): boolean =>
   event.repairable &&
   context.repairs < context.limits.maxRepairs;
 
+/** Whether the result was already given up for a short failure: there is nothing shorter to try. */
+const isReduced = ({ context }: ActionArgs): boolean => context.undelivered !== null;
+
 const isDraining = ({ context }: ActionArgs): boolean => context.draining;
 
 /** What decides between two arrows of the chart: pure, one function a guard. */
@@ -80,5 +87,6 @@ export const rules = {
   mayRetry,
   mayRetryLater,
   mayRepair,
+  isReduced,
   isDraining,
 };

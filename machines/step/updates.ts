@@ -110,20 +110,45 @@ const countRepair = ({ context, event }: ActionArgs): Change =>
 
 const complete = ({ context }: ActionArgs): Change => ({ result: completed(context) });
 
-/** An invalid job is reported failed, and kept as a dead letter. */
-function refuse({ context }: ActionArgs): Change {
-  const failure = context.problem ?? terminal("internal", "the job was refused without a reason");
+/** An invalid job, or one whose record can't be opened or read, is reported failed and kept as a dead letter. */
+function refuse({ context, event }: ActionArgs): Change {
+  const isOfTheRecord = event.type === "record.corrupt" || event.type === "store.failed";
+  const failure = isOfTheRecord
+    ? event.failure
+    : (context.problem ?? terminal("internal", "the job was refused without a reason"));
   return { result: failedWith(context, failure), deadLetter: failure.message };
 }
 
+/** A later cause never takes the place of the first. */
 function toDeadLetter({ context, event }: ActionArgs): Change {
-  if (event.type === "record.corrupt") {
-    const { failure } = event;
-    return { result: failedWith(context, failure), deadLetter: failure.message };
-  }
+  if (context.deadLetter !== null) return {};
+  if (event.type === "store.failed") return { deadLetter: event.failure.message };
   return event.type === "delivery.refused"
     ? { deadLetter: `the control plane refused the report: ${event.failure.message}` }
     : {};
+}
+
+const reducedLength = 500;
+
+/** A failure that no reader can stumble over: a sentence of visible ASCII, and what was used. */
+function reduceResult({ context, event }: ActionArgs): Change {
+  if (event.type !== "delivery.refused" && event.type !== "store.failed") return {};
+  const { result } = context;
+  const because =
+    event.type === "store.failed"
+      ? event.failure.message
+      : `the control plane refused the step's ${result?.status ?? "missing"} result: ${event.failure.message}`;
+  const kind = result?.status === "failed" ? result.failure.kind : "refused";
+  const message = because.replaceAll(/[^ -~]+/g, "?").slice(0, reducedLength);
+  return {
+    undelivered: context.undelivered ?? result,
+    result: {
+      status: "failed",
+      failure: terminal(kind, message),
+      output: null,
+      usage: result?.usage ?? null,
+    },
+  };
 }
 
 function fail({ context, event }: ActionArgs): Change {
@@ -132,6 +157,8 @@ function fail({ context, event }: ActionArgs): Change {
       const usage = addUsage(context.usage, event.usage ?? null);
       return { result: failedWith({ ...context, usage }, event.failure), costly: event.costly };
     }
+    case "store.failed":
+      return { result: failedWith({ ...context, output: null }, event.failure) };
     case "output.invalid":
     case "approval.rejected":
     case "approval.expired":
@@ -170,5 +197,6 @@ export const updates = {
   complete,
   refuse,
   toDeadLetter,
+  reduceResult,
   fail,
 };

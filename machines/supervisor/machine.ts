@@ -5,18 +5,23 @@ import type { StepEnd } from "../step/machine.ts";
 export interface SupervisorInput {
   /** Steps at once. */
   capacity: number;
-  /** How often, within `windowMs` milliseconds, a failed source is started again. */
-  restarts: { maxRestarts: number; windowMs: number };
+  /** How long a source may go without a single success before the worker gives up, milliseconds. */
+  giveUpMs: number;
 }
 
 export type SupervisorEvent =
   | { type: "jobs.received"; deliveries: Delivery[] }
   | { type: "step.ended"; how: StepEnd }
   | { type: "step.crashed"; stepId: string; message: string }
-  /** The control plane can't be reached: take no more jobs until it is back. */
-  | { type: "control-plane.away" }
-  | { type: "control-plane.back" }
+  /** A neighbour that no step can do without can't be used: take no more jobs until it can. */
+  | { type: "neighbour.away"; neighbour: string }
+  | { type: "neighbour.back"; neighbour: string }
+  /** `at` is on a clock that never steps back, in milliseconds. */
   | { type: "source.failed"; source: string; message: string; at: number }
+  /** The first success of a source after a failure. */
+  | { type: "source.recovered"; source: string }
+  /** This process can't be trusted to go on: steps are released and the worker ends. */
+  | { type: "worker.faulty"; message: string }
   | { type: "drain.requested"; graceMs: number }
   | { type: "grace.over" }
   | { type: "stop.requested" };
@@ -31,31 +36,34 @@ export type SpawnerCommand =
 export type SourceCommand = { type: "capacity.free"; freeSlots: number };
 
 /**
- * Restart intensity, as Erlang's supervisors have it: a source that fails more than `maxRestarts` times within
- * `windowMs` is not going to mend by being started again.
- *
- * @param failures times of the failures so far, epoch milliseconds
+ * Whether a source that has failed since `since` without a success between is not going to mend in this process. By
+ * time, not by count: a dead connection may fail once in five seconds, and a store may be away for minutes.
  */
-export function mayRestart(
-  failures: readonly number[],
+export function hasFailedTooLong(
+  since: number | undefined,
   now: number,
-  { maxRestarts, windowMs }: { maxRestarts: number; windowMs: number },
+  giveUpMs: number,
 ): boolean {
-  return failures.filter((at) => now - at < windowMs).length < maxRestarts;
+  return since !== undefined && now - since >= giveUpMs;
 }
 
-/** How many more jobs the worker may take now: none while it holds. */
-export function freeSlots(state: { capacity: number; running: number; holding: boolean }): number {
-  return state.holding ? 0 : Math.max(0, state.capacity - state.running);
+/** How many more jobs the worker may take now: none while it holds for anybody. */
+export function freeSlots(state: {
+  capacity: number;
+  running: number;
+  holding: readonly string[];
+}): number {
+  return state.holding.length > 0 ? 0 : Math.max(0, state.capacity - state.running);
 }
 
 export interface SupervisorContext extends SupervisorInput {
   running: number;
   crashed: number;
-  holding: boolean;
+  /** The neighbours that can't be used, and `drain` while the worker drains. */
+  holding: string[];
   graceMs: number;
-  /** When sources failed, epoch milliseconds; only those that still count. */
-  failures: number[];
+  /** Since when each source that fails has not succeeded, milliseconds. */
+  failingSince: Record<string, number>;
   /** Why the supervisor stopped by itself. */
   fault: string | null;
 }
@@ -67,7 +75,7 @@ const unbound = <Command extends EventObject, Input = undefined>() =>
   });
 
 /**
- * Takes jobs while there is freeSlots, counts the steps alive, drains and stops. It keeps no step in its snapshot:
+ * Takes jobs while there is room, counts the steps alive, drains and stops. It keeps no step in its snapshot:
  * the spawner owns them, because a table of children is copied at every event.
  */
 export const supervisorMachine = setup({
@@ -104,32 +112,45 @@ export const supervisorMachine = setup({
       type: "capacity.free",
       freeSlots: freeSlots(context),
     })),
-    hold: assign({ holding: true }),
-    goOn: assign({ holding: false }),
+    hold: assign(({ context, event }) => {
+      const by = event.type === "neighbour.away" ? event.neighbour : "drain";
+      return { holding: [...context.holding.filter((other) => other !== by), by] };
+    }),
+    goOn: assign(({ context, event }) =>
+      event.type === "neighbour.back"
+        ? { holding: context.holding.filter((other) => other !== event.neighbour) }
+        : {},
+    ),
     keepGrace: assign({
       graceMs: ({ context, event }) =>
         event.type === "drain.requested" ? event.graceMs : context.graceMs,
     }),
     drainSteps: sendTo("spawner", { type: "drain.requested" }),
-    countFailure: assign(({ context, event }) => {
-      if (event.type !== "source.failed") return {};
-      const { windowMs } = context.restarts;
-      const recent = context.failures.filter((at) => event.at - at < windowMs);
-      return { failures: [...recent, event.at] };
+    noteFailure: assign(({ context, event }) => {
+      if (event.type !== "source.failed" || event.source in context.failingSince) return {};
+      return { failingSince: { ...context.failingSince, [event.source]: event.at } };
     }),
-    keepFault: assign(({ event }) =>
-      event.type === "source.failed"
-        ? { fault: `${event.source} failed too often: ${event.message}` }
-        : {},
-    ),
+    noteRecovery: assign(({ context, event }) => {
+      if (event.type !== "source.recovered") return {};
+      const { [event.source]: _, ...others } = context.failingSince;
+      return { failingSince: others };
+    }),
+    keepFault: assign(({ context, event }) => {
+      if (context.fault !== null) return {};
+      if (event.type === "worker.faulty") return { fault: event.message };
+      return event.type === "source.failed"
+        ? { fault: `${event.source} failed for too long: ${event.message}` }
+        : {};
+    }),
   },
   guards: {
     fills: ({ context, event }) =>
       event.type === "jobs.received" &&
       context.running + event.deliveries.length >= context.capacity,
     isIdle: ({ context }) => context.running === 0,
-    failsTooOften: ({ context, event }) =>
-      event.type === "source.failed" && !mayRestart(context.failures, event.at, context.restarts),
+    failsTooLong: ({ context, event }) =>
+      event.type === "source.failed" &&
+      hasFailedTooLong(context.failingSince[event.source], event.at, context.giveUpMs),
   },
 }).createMachine({
   id: "supervisor",
@@ -138,9 +159,9 @@ export const supervisorMachine = setup({
     ...input,
     running: 0,
     crashed: 0,
-    holding: false,
+    holding: [],
     graceMs: 0,
-    failures: [],
+    failingSince: {},
     fault: null,
   }),
   output: ({ context }) => ({ crashed: context.crashed, fault: context.fault }),
@@ -155,11 +176,13 @@ export const supervisorMachine = setup({
   on: {
     "stop.requested": ".stopped",
     "source.failed": [
-      { guard: "failsTooOften", target: ".draining", actions: "keepFault" },
-      { actions: "countFailure" },
+      { guard: "failsTooLong", target: ".draining", actions: "keepFault" },
+      { actions: "noteFailure" },
     ],
-    "control-plane.away": { actions: ["hold", "announceCapacity"] },
-    "control-plane.back": { actions: ["goOn", "announceCapacity"] },
+    "source.recovered": { actions: "noteRecovery" },
+    "worker.faulty": { target: ".draining", actions: "keepFault" },
+    "neighbour.away": { actions: ["hold", "announceCapacity"] },
+    "neighbour.back": { actions: ["goOn", "announceCapacity"] },
   },
   states: {
     receiving: {
@@ -192,9 +215,10 @@ export const supervisorMachine = setup({
         "step.ended": { actions: "release" },
         "step.crashed": { actions: ["release", "countCrash"] },
         "grace.over": { actions: "drainSteps" },
-        "control-plane.away": {},
-        "control-plane.back": {},
-        "source.failed": { actions: "countFailure" },
+        "neighbour.away": {},
+        "neighbour.back": {},
+        "source.failed": { actions: "noteFailure" },
+        "worker.faulty": { actions: ["keepFault", "drainSteps"] },
         "drain.requested": { actions: "drainSteps", description: "A second call: now." },
       },
     },

@@ -19,7 +19,7 @@ it("every machine folder is known here, so that each is constructed below", () =
 it("every machine constructs, and starts in its first state", () => {
   const step = createActor(stepMachine, { input: sampleInput });
   expect(step.getSnapshot().value).toBe("pending");
-  const input = { capacity: 1, restarts: { maxRestarts: 1, windowMs: 1 } };
+  const input = { capacity: 1, giveUpMs: 1 };
   const supervisor = createActor(supervisorMachine, { input });
   expect(supervisor.getSnapshot().value).toBe("receiving");
 });

@@ -1,17 +1,18 @@
 import type { RuntimePorts } from "../../actors/ports.ts";
 import { type Failure, retryable, type Outcome } from "../../machines/contracts/domain/failure.ts";
+import { StoreError } from "../../machines/contracts/domain/errors.ts";
 import type { Clock } from "../../machines/contracts/ports/clock.ts";
 import type { ControlPlane, ToolCheck } from "../../machines/contracts/ports/control-plane.ts";
 import type { StepBackend, StepStore } from "../../machines/contracts/ports/step-backend.ts";
 import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import type { Verdict } from "../../machines/contracts/domain/action.ts";
-import { type Life, type LifecycleWorld, StoreAway } from "./lifecycle-world.ts";
+import type { Life, LifecycleWorld } from "./lifecycle-world.ts";
 import { noNeighbours } from "./live-once.ts";
 import type { People } from "./people.ts";
 
 const away: Failure = retryable("unavailable", "nobody answered");
 const awayStore = (): never => {
-  throw new StoreAway("the store can't be reached");
+  throw new StoreError("passing", "the store can't be reached");
 };
 const awayOutcome = <T>(): Outcome<T> => ({ ok: false, failure: away });
 

@@ -61,11 +61,6 @@ export interface StepWorld {
 
 const lost = "the answer got lost";
 
-/** Thrown where a store can't be reached. */
-export class StoreAway extends Error {
-  override readonly name = "StoreAway";
-}
-
 /** Where faults strike: every call of a port and every touch of the world is one moment. */
 export class LifecycleWorld {
   readonly seen: Seen[] = [];

@@ -4,6 +4,8 @@ import { handlersFor } from "../../actors/handlers/handlers.ts";
 import type { RuntimeOptions } from "../../actors/options.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
+import { RunLooks } from "../../actors/run-looks.ts";
+import { TroubleWatch } from "../../actors/trouble.ts";
 import { type WorkerContext, spawnStep } from "../../actors/step/spawn.ts";
 import { bindStep } from "../../actors/step/bind.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
@@ -39,7 +41,7 @@ export const noNeighbours: Omit<RuntimePorts, "queue" | "store" | "controlPlane"
 /** One step actor with real work behind its names, alive in a worker that has nothing else to do. */
 export interface OneLife {
   worker: WorkerContext;
-  /** How it ended; pending while it sessions. */
+  /** How it ended; pending while it lives. */
   ended: Promise<string>;
   tell: (
     event:
@@ -56,6 +58,9 @@ export function liveOnce(
   step: { job: Job; delivery: Delivery },
 ): OneLife {
   const sessions: WorkerContext["sessions"] = new WeakMap();
+  const trouble = new TroubleWatch(ports);
+  const runs = new RunLooks(ports.clock);
+  const track = () => {};
   const worker: WorkerContext = {
     ports,
     options,
@@ -65,10 +70,15 @@ export function liveOnce(
       handlers: handlersFor(ports, options),
       bulkheads: new Bulkheads(options.bulkheads),
       sessions,
+      trouble,
+      runs,
+      track,
     }),
     sessions,
     alive: new Map(),
-    track: () => {},
+    trouble,
+    runs,
+    track,
     log: () => ports.log,
   };
   const parent: AnyActorRef = createActor(fromCallback(() => {})).start();
@@ -82,6 +92,10 @@ export function liveOnce(
     job,
     problem: null,
   });
-  const tell: OneLife["tell"] = (event) => worker.alive.get(delivery.entryId)?.tell(event);
+  const tell: OneLife["tell"] = (event) => {
+    const step = worker.alive.get(delivery.entryId);
+    step?.tell(event);
+    if (event.type === "drain.requested") step?.session.drain();
+  };
   return { worker, ended, tell };
 }

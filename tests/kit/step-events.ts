@@ -97,11 +97,12 @@ export const stepEvents: readonly StepEvent[] = [
   { type: "delivery.accepted" },
   { type: "delivery.failed", failure: passing, ...retryStamp },
   { type: "delivery.refused", failure: terminal("refused", "no such run") },
+  { type: "release.requested" },
   { type: "step.settled" },
   { type: "step.parked" },
   { type: "cancel.requested", reason: "a person cancelled the run" },
   { type: "deadline.reached", which: "total" },
   { type: "lease.lost" },
-  { type: "store.failed", message: "connection refused" },
+  { type: "store.failed", failure: terminal("refused", "nested too deeply to be kept") },
   { type: "drain.requested" },
 ];

@@ -25,7 +25,7 @@ export const idleSupervisor = supervisorMachine.provide({
 
 export const supervisorInput: SupervisorInput = {
   capacity: 2,
-  restarts: { maxRestarts: 1, windowMs: 1_000 },
+  giveUpMs: 1_000,
 };
 
 const delivery = { entryId: "1-0", fields: {}, deliveries: 1 };
@@ -33,7 +33,7 @@ const delivery = { entryId: "1-0", fields: {}, deliveries: 1 };
 /** Only what a source can send: never more jobs than the room it was told of. */
 function eventsAt({ context, value, status }: SupervisorSnapshot): SupervisorEvent[] {
   if (status !== "active") return [];
-  const free = context.holding ? 0 : context.capacity - context.running;
+  const free = context.holding.length > 0 ? 0 : context.capacity - context.running;
   const jobs = Array.from({ length: free }, (_, more): SupervisorEvent => {
     return { type: "jobs.received", deliveries: Array.from({ length: more + 1 }, () => delivery) };
   });
@@ -42,8 +42,8 @@ function eventsAt({ context, value, status }: SupervisorSnapshot): SupervisorEve
   return [
     ...(value === "draining" ? [] : jobs),
     ...ends,
-    { type: "control-plane.away" },
-    { type: "control-plane.back" },
+    { type: "neighbour.away", neighbour: "control plane" },
+    { type: "neighbour.back", neighbour: "control plane" },
     { type: "drain.requested", graceMs: 100 },
     { type: "grace.over" },
     { type: "stop.requested" },

@@ -108,6 +108,7 @@ export async function simulate(plan: Plan, plant: PlantName | null = null): Prom
       if (!(await world.step())) return await isSo();
       watchCapacity();
     }
+    // A late timer of a worker that died may have taken the history past the deadline in one step.
     return isSo();
   }
   function watchCapacity(): void {

@@ -5,6 +5,7 @@ import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import type { Effect } from "../../actors/handlers/handler.ts";
 import { defaultOptions } from "../../actors/options.ts";
 import { Journal, effectRunner } from "../../actors/step/effects.ts";
+import { TroubleWatch } from "../../actors/trouble.ts";
 import { StepSession, type ActivityScope } from "../../actors/step/session.ts";
 import { systemClock } from "../../actors/runtime.ts";
 import { type JournalEntry, journalEntryShape } from "../../machines/contracts/domain/record.ts";
@@ -48,9 +49,12 @@ beforeEach(async () => {
 });
 afterEach(() => backend.close());
 
-function runner(over: { signal?: AbortSignal; inDoubt?: "ask" | "fail" } = {}) {
+function runner(
+  over: { signal?: AbortSignal; inDoubt?: "ask" | "fail"; trouble?: TroubleWatch } = {},
+) {
   const store = {
     isShared: true,
+    check: async () => ({ ok: true, value: null }),
     put: async (_: unknown, { content }: { content: string }) => {
       artifacts.set("art", content);
       return { ok: true, value: { id: "art", sha256: "sum", size: content.length } };
@@ -65,6 +69,7 @@ function runner(over: { signal?: AbortSignal; inDoubt?: "ask" | "fail" } = {}) {
   const scope = {
     ports: { store: backend.store, artifacts: store, clock: systemClock },
     options: { ...defaultOptions, inDoubt: over.inDoubt ?? "ask" },
+    trouble: over.trouble ?? new TroubleWatch({ clock: systemClock, log }),
     session,
     context: initialContext(sampleInput),
     signal: over.signal ?? new AbortController().signal,
@@ -200,15 +205,24 @@ describe("an effect that is safe but costs", () => {
   it("is paid once: the next worker reads its result", async () => {
     const { made, runs } = effect("safe", fine);
     await runner()(made);
-    expect(await takeOver()).toEqual(["completed"]);
+    // The journal is tried before money is spent.
+    expect(await takeOver()).toEqual(["begun", "completed"]);
     await runner()(made);
     expect(runs()).toBe(1);
+  });
+
+  it("is not announced where the journal was written a moment ago", async () => {
+    const trouble = new TroubleWatch({ clock: systemClock, log });
+    trouble.journalWritten();
+    const { made } = effect("safe", fine);
+    await runner({ trouble })(made);
+    expect(await takeOver()).toEqual(["completed"]);
   });
 
   it("interrupted, is repeated without a question", async () => {
     const { made, runs } = effect("safe", { ok: false, failure: retryable("timeout", "slow") });
     await runner()(made);
-    expect(await takeOver()).toEqual([]);
+    expect(await takeOver()).toEqual(["begun"]);
     await runner()(made);
     expect(runs()).toBe(2);
   });

@@ -61,15 +61,18 @@ describe("every simple path of the supervisor chart", () => {
 });
 
 describe("a source that fails", () => {
-  it("is tried again while it fails seldom, and ends the worker when it fails too often", () => {
+  it("is tried again, however often it fails, and ends the worker only after too long without a success", () => {
     const actor = start();
-    actor.send(failed(0));
+    for (let at = 0; at < 1_000; at += 10) actor.send(failed(at));
     expect(actor.getSnapshot().value).toBe("receiving");
-    actor.send(failed(5_000));
+    actor.send({ type: "source.recovered", source: "jobs" });
+    actor.send(failed(1_500));
+    actor.send({ ...failed(2_400), source: "heartbeat" } as SupervisorEvent);
     expect(actor.getSnapshot().value).toBe("receiving");
-    actor.send(failed(5_100));
+    actor.send(failed(2_500));
     expect(actor.getSnapshot().value).toBe("stopped");
-    expect(actor.getSnapshot().output?.fault).toContain("jobs failed too often: connection reset");
+    const { fault } = actor.getSnapshot().output ?? {};
+    expect(fault).toContain("jobs failed for too long: connection reset");
   });
 });
 
@@ -90,9 +93,11 @@ describe("a step that crashes", () => {
 describe("while the control plane is away", () => {
   it("there is no freeSlots, and it comes back with the control plane", () => {
     const actor = start();
-    actor.send({ type: "control-plane.away" });
+    actor.send({ type: "neighbour.away", neighbour: "control plane" });
+    actor.send({ type: "neighbour.away", neighbour: "store" });
+    actor.send({ type: "neighbour.back", neighbour: "store" });
     expect(freeSlots(actor.getSnapshot().context)).toBe(0);
-    actor.send({ type: "control-plane.back" });
+    actor.send({ type: "neighbour.back", neighbour: "control plane" });
     expect(freeSlots(actor.getSnapshot().context)).toBe(2);
   });
 });

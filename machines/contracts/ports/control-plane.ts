@@ -44,6 +44,8 @@ export type Reception = "accepted" | "repeated" | "ended";
  * place of the control plane, whatever its status, is an `unavailable` failure: never a yes, never "not there".
  */
 export interface ControlPlane {
+  /** Milliseconds after which every call has an answer, if only that there was none. */
+  readonly callTimeoutMs?: number;
   /** Whether it answers at all, now: never from a cache. */
   ping(signal: AbortSignal): Promise<Outcome<null>>;
   /**

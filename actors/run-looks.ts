@@ -1,0 +1,83 @@
+import { ok, type Outcome } from "../machines/contracts/domain/failure.ts";
+import { isRunEnded, type RunStatus } from "../machines/contracts/domain/status.ts";
+import type { Clock } from "../machines/contracts/ports/clock.ts";
+import type { ControlPlane } from "../machines/contracts/ports/control-plane.ts";
+
+/** Runs remembered at most: ended ones for as long as there is room, others for as long as a look is good. */
+const maxKept = 1_000;
+
+/** How old a look may be before the plain execution of a step, milliseconds. */
+export const lookGoodMs = 2_000;
+
+/** FerrumDeck sets a run to `policy_blocked` when its policy asks for approval, and goes on after the yes. */
+const isFinal = (status: RunStatus): boolean => isRunEnded(status) && status !== "policy_blocked";
+
+/**
+ * What this worker last saw of each run. One look serves all steps of a run for a while, and steps that ask at the
+ * same time share one call. An ended run stays ended, so such a look is good for ever; what must not miss an end
+ * that came a moment ago (a step taken up again, a late report) asks for a fresh look with `maxAgeMs` 0.
+ */
+export class RunLooks {
+  readonly #seen = new Map<string, { status: RunStatus; at: number }>();
+  readonly #asking = new Map<string, Promise<Outcome<RunStatus>>>();
+  readonly #clock: Pick<Clock, "monotonic">;
+
+  constructor(clock: Pick<Clock, "monotonic">) {
+    this.#clock = clock;
+  }
+
+  /**
+   * The run's status as of at most `maxAgeMs` ago.
+   *
+   * @param controlPlane whom to ask; a failure is handed on and not kept
+   */
+  async look(
+    controlPlane: Pick<ControlPlane, "run">,
+    runId: string,
+    signal: AbortSignal,
+    maxAgeMs: number = lookGoodMs,
+  ): Promise<Outcome<RunStatus>> {
+    const seen = this.#seen.get(runId);
+    if (seen !== undefined) {
+      const isGood = maxAgeMs > 0 && this.#clock.monotonic() - seen.at <= maxAgeMs;
+      if (isGood || isFinal(seen.status)) return ok(seen.status);
+    }
+    const asking = maxAgeMs > 0 ? this.#asking.get(runId) : undefined;
+    const outcome = await (asking ?? this.#ask(controlPlane, runId, signal));
+    // Whoever asked first gave up, and with it the call that this one shared.
+    if (!outcome.ok && outcome.failure.kind === "cancelled" && !signal.aborted) {
+      return this.#ask(controlPlane, runId, signal);
+    }
+    return outcome;
+  }
+
+  /** What was learnt by other means, such as the control plane's event stream. */
+  note(runId: string, status: RunStatus): void {
+    const known = this.#seen.get(runId);
+    if (known !== undefined && isFinal(known.status)) return;
+    this.#seen.delete(runId);
+    this.#seen.set(runId, { status, at: this.#clock.monotonic() });
+    if (this.#seen.size <= maxKept) return;
+    const [oldest] = this.#seen.keys();
+    if (oldest !== undefined) this.#seen.delete(oldest);
+  }
+
+  #ask(
+    controlPlane: Pick<ControlPlane, "run">,
+    runId: string,
+    signal: AbortSignal,
+  ): Promise<Outcome<RunStatus>> {
+    const asked = controlPlane
+      .run(runId, signal)
+      .then((run): Outcome<RunStatus> => {
+        if (!run.ok) return run;
+        this.note(runId, run.value.status);
+        return ok(run.value.status);
+      })
+      .finally(() => {
+        if (this.#asking.get(runId) === asked) this.#asking.delete(runId);
+      });
+    this.#asking.set(runId, asked);
+    return asked;
+  }
+}

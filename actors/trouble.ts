@@ -1,0 +1,303 @@
+import type { StepLimits } from "../machines/step/context.ts";
+import { retryDelay } from "../machines/step/rules.ts";
+import { StoreError, type TroubleKind } from "../machines/contracts/domain/errors.ts";
+import {
+  type Failure,
+  type Outcome,
+  retryable,
+  troubleOf,
+} from "../machines/contracts/domain/failure.ts";
+import type { ArtifactStore } from "../machines/contracts/ports/artifact-store.ts";
+import type { Clock, Log } from "../machines/contracts/ports/clock.ts";
+import type { ControlPlane } from "../machines/contracts/ports/control-plane.ts";
+import type { StepQueue, StepStore } from "../machines/contracts/ports/step-backend.ts";
+import type { RuntimePorts } from "./ports.ts";
+import { pause } from "./sources/periodic.ts";
+
+/*
+ * Trouble with a neighbour is one of three kinds, decided at the adapter (`StoreError.trouble`, `troubleOf`), and this
+ * module is the one place that acts on them. Every store write, artifact write, policy look and approval call of a
+ * step goes through `patientPorts`:
+ *
+ *   passing   the same call is made again after a back-off, for as long as it takes. Every store write is idempotent
+ *             under its fence, so a write whose answer was lost may be made again. What a finished effect returned
+ *             stays in memory until it is kept: the effect itself is never repeated because of it. Neither an attempt
+ *             nor a delivery is counted.
+ *   ours      the same, and the worker takes no more jobs until a call succeeds again: `TroubleWatch` says so once as
+ *             an error that names what to do, and each minute while it lasts.
+ *   step      the call's failure is handed on at once: a rejection as it is, an outcome as it is.
+ *
+ * The waiting steps are the probes. When none is left, the worker takes jobs again after a while and finds out.
+ *
+ * A wait ends without success when
+ *   the state is left (cancel, deadline, lost lease; drain before the report)   the signal's reason is thrown
+ *   the worker drains and the step is at its report                             `Drained`: the job is released, uncounted
+ *   the step's total deadline passes                                            `DeadlinePassed`
+ *
+ * The terminal report alone is not made patiently: the chart owns its repetition (reported.backing-off).
+ */
+
+export type Neighbour = "store" | "artifacts" | "control plane";
+
+/** The worker drains, and this step's wait for a neighbour is over. */
+export class Drained extends Error {
+  override readonly name = "Drained";
+}
+
+/** The step's total deadline passed while it waited for a neighbour. */
+export class DeadlinePassed extends Error {
+  override readonly name = "DeadlinePassed";
+}
+
+const whatToDo: Record<Neighbour, string> = {
+  store: "free its disk or memory, or let this worker write to it",
+  artifacts: "make the place of the artifacts writable, or free its disk",
+  "control plane": "set the API key that the control plane accepts",
+};
+
+/** Passing trouble shorter than this is not worth a line. */
+const briefMs = 3_000;
+const repeatLineMs = 60_000;
+/** How long the worker goes on holding when no step waits any more that could find the end of the trouble. */
+const idleHoldMs = 5_000;
+/** A journal write this recent shows that the journal can be written. */
+const journalGoodMs = 1_000;
+const artifactsGoodMs = 30_000;
+
+interface Ongoing {
+  since: number;
+  isOurs: boolean;
+  message: string;
+  /** When it was last said; null while it was too brief. */
+  saidAt: number | null;
+}
+
+/** What this worker knows of its neighbours' trouble: says when it began and ended, and holds the intake of jobs. */
+export class TroubleWatch {
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #ongoing = new Map<Neighbour, Ongoing>();
+  readonly #waiting = new Map<Neighbour, number>();
+  readonly #held = new Set<Neighbour>();
+  #onHold: (neighbour: Neighbour, isHeld: boolean) => void = () => {};
+  #journalGoodAt = Number.NEGATIVE_INFINITY;
+  #artifactsGoodAt = Number.NEGATIVE_INFINITY;
+
+  constructor({ clock, log }: { clock: Clock; log: Log }) {
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /** Told when the worker must stop taking jobs because of a neighbour, and when it may take them again. */
+  onHold(listener: (neighbour: Neighbour, isHeld: boolean) => void): void {
+    this.#onHold = listener;
+  }
+
+  /** A call failed with passing trouble or ours. */
+  met(neighbour: Neighbour, trouble: Exclude<TroubleKind, "step">, message: string): void {
+    const now = this.#clock.monotonic();
+    if (neighbour === "store") this.#journalGoodAt = Number.NEGATIVE_INFINITY;
+    if (neighbour === "artifacts") this.#artifactsGoodAt = Number.NEGATIVE_INFINITY;
+    const known = this.#ongoing.get(neighbour);
+    const isOurs = trouble === "ours";
+    const ongoing = known ?? { since: now, isOurs, message, saidAt: null };
+    this.#ongoing.set(neighbour, ongoing);
+    // It came to be ours only now: that is worth a line of its own.
+    if (isOurs && !ongoing.isOurs) ongoing.saidAt = null;
+    ongoing.isOurs = isOurs;
+    ongoing.message = message;
+    if (isOurs) this.#hold(neighbour, true);
+    const isDue =
+      ongoing.saidAt === null
+        ? isOurs || now - ongoing.since >= briefMs
+        : now - ongoing.saidAt >= repeatLineMs;
+    if (!isDue) return;
+    ongoing.saidAt = now;
+    const fields = { neighbour, reason: message, forMs: Math.round(now - ongoing.since) };
+    if (isOurs) {
+      const text = `the ${neighbour} refuses this worker: ${message}; no more jobs are taken and steps wait until it is mended: ${whatToDo[neighbour]}`;
+      this.#log.error(fields, text);
+    } else
+      this.#log.warn(fields, `the ${neighbour} can't be used at the moment; steps wait for it`);
+  }
+
+  /** A call succeeded, or failed for the step's own reasons. */
+  well(neighbour: Neighbour): void {
+    const ongoing = this.#ongoing.get(neighbour);
+    if (ongoing === undefined) return;
+    this.#ongoing.delete(neighbour);
+    if (ongoing.saidAt !== null) {
+      const forMs = Math.round(this.#clock.monotonic() - ongoing.since);
+      this.#log.info({ neighbour, forMs }, `the ${neighbour} can be used again`);
+    }
+    this.#hold(neighbour, false);
+  }
+
+  /** Counts a step that waits; call the function returned when it does not wait any more. */
+  waits(neighbour: Neighbour): () => void {
+    this.#waiting.set(neighbour, (this.#waiting.get(neighbour) ?? 0) + 1);
+    return () => {
+      const left = (this.#waiting.get(neighbour) ?? 1) - 1;
+      this.#waiting.set(neighbour, left);
+      if (left > 0 || !this.#held.has(neighbour)) return;
+      this.#clock.timer(idleHoldMs, () => {
+        if ((this.#waiting.get(neighbour) ?? 0) === 0) this.#hold(neighbour, false);
+      });
+    };
+  }
+
+  /** The journal was just written. */
+  journalWritten(): void {
+    this.#journalGoodAt = this.#clock.monotonic();
+  }
+
+  /** Whether the journal was written so recently that it need not be tried before money is spent. */
+  get isJournalGood(): boolean {
+    return this.#clock.monotonic() - this.#journalGoodAt <= journalGoodMs;
+  }
+
+  artifactsChecked(): void {
+    this.#artifactsGoodAt = this.#clock.monotonic();
+  }
+
+  get areArtifactsGood(): boolean {
+    return this.#clock.monotonic() - this.#artifactsGoodAt <= artifactsGoodMs;
+  }
+
+  #hold(neighbour: Neighbour, isHeld: boolean): void {
+    if (this.#held.has(neighbour) === isHeld) return;
+    if (isHeld) this.#held.add(neighbour);
+    else this.#held.delete(neighbour);
+    this.#onHold(neighbour, isHeld);
+  }
+}
+
+/** Whose wait it is, and what ends it. */
+export interface Waiting {
+  /** Aborted when the state is left. */
+  signal: AbortSignal;
+  /** Aborted when the worker drains. */
+  drained: AbortSignal;
+  /** Epoch milliseconds of the step's total deadline; null where it has none, or where it counts no more. */
+  until: () => number | null;
+  limits: Pick<StepLimits, "baseDelayMs" | "maxDelayMs">;
+}
+
+/** The ports of one activity, with every call that a step can't do without made until it meets no passing trouble. */
+export function patientPorts(
+  ports: RuntimePorts,
+  watch: TroubleWatch,
+  waiting: Waiting,
+): RuntimePorts {
+  const { clock } = ports;
+
+  /** @param told what a failed call said; null when it succeeded or its failure is the step's own */
+  const wait = async (neighbour: Neighbour, failure: Failure, tries: number): Promise<void> => {
+    const { signal, drained, limits } = waiting;
+    signal.throwIfAborted();
+    if (drained.aborted) throw new Drained(failure.message);
+    const delay = retryDelay(failure, tries, clock.random(), limits);
+    const until = waiting.until();
+    const left = until === null ? Number.POSITIVE_INFINITY : until - clock.now();
+    if (left <= 0) throw new DeadlinePassed(failure.message);
+    const over = watch.waits(neighbour);
+    const either = new AbortController();
+    const end = () => either.abort();
+    signal.addEventListener("abort", end, { once: true });
+    drained.addEventListener("abort", end, { once: true });
+    // At least a moment: a wait of nothing at all would be a busy loop.
+    await pause(clock, Math.min(Math.max(delay, 10), left), either.signal);
+    signal.removeEventListener("abort", end);
+    drained.removeEventListener("abort", end);
+    over();
+    signal.throwIfAborted();
+  };
+
+  const kept = async <T>(call: () => Promise<T>): Promise<T> => {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        const answer = await call();
+        watch.well("store");
+        return answer;
+      } catch (error) {
+        if (!(error instanceof StoreError) || error.trouble === "step") throw error;
+        watch.met("store", error.trouble, error.message);
+        await wait("store", retryable("unavailable", error.message), tries);
+      }
+    }
+  };
+
+  const answered = async <T>(
+    neighbour: Neighbour,
+    call: () => Promise<Outcome<T>>,
+  ): Promise<Outcome<T>> => {
+    for (let tries = 1; ; tries += 1) {
+      const outcome = await call();
+      const trouble = outcome.ok ? "step" : troubleOf(outcome.failure);
+      if (outcome.ok || trouble === "step") {
+        if (!waiting.signal.aborted) watch.well(neighbour);
+        return outcome;
+      }
+      watch.met(neighbour, trouble, outcome.failure.message);
+      await wait(neighbour, outcome.failure, tries);
+    }
+  };
+
+  return {
+    ...ports,
+    queue: patientQueue(ports.queue, kept),
+    store: patientStore(ports.store, kept, watch),
+    artifacts: patientArtifacts(ports.artifacts, (call) => answered("artifacts", call)),
+    controlPlane: patientControlPlane(ports.controlPlane, (call) =>
+      answered("control plane", call),
+    ),
+  };
+}
+
+type Kept = <T>(call: () => Promise<T>) => Promise<T>;
+type Answered = <T>(call: () => Promise<Outcome<T>>) => Promise<Outcome<T>>;
+
+function patientQueue(queue: StepQueue, kept: Kept): StepQueue {
+  return {
+    ...queue,
+    renew: (...given) => kept(() => queue.renew(...given)),
+    deadLetter: (...given) => kept(() => queue.deadLetter(...given)),
+  };
+}
+
+function patientStore(store: StepStore, kept: Kept, watch: TroubleWatch): StepStore {
+  return {
+    ...store,
+    open: (...given) => kept(() => store.open(...given)),
+    async append(lease, entries, ...more) {
+      const written = await kept(() => store.append(lease, entries, ...more));
+      if (entries.length > 0) watch.journalWritten();
+      return written;
+    },
+    record: (...given) => kept(() => store.record(...given)),
+    park: (...given) => kept(() => store.park(...given)),
+    settle: (...given) => kept(() => store.settle(...given)),
+    find: (...given) => kept(() => store.find(...given)),
+  };
+}
+
+function patientArtifacts(artifacts: ArtifactStore, answered: Answered): ArtifactStore {
+  return {
+    ...artifacts,
+    put: (...given) => answered(() => artifacts.put(...given)),
+    get: (...given) => answered(() => artifacts.get(...given)),
+  };
+}
+
+function patientControlPlane(plane: ControlPlane, answered: Answered): ControlPlane {
+  return {
+    ...plane,
+    extensions: (...given) => answered(() => plane.extensions(...given)),
+    checkTool: (...given) => answered(() => plane.checkTool(...given)),
+    report: (...given) => answered(() => plane.report(...given)),
+    requestApproval: (...given) => answered(() => plane.requestApproval(...given)),
+    findApproval: (...given) => answered(() => plane.findApproval(...given)),
+    run: (...given) => answered(() => plane.run(...given)),
+    steps: (...given) => answered(() => plane.steps(...given)),
+  };
+}
