@@ -46,7 +46,7 @@ export const requestApproval: StepActivity = async (scope) => {
   const shown = extensions.value.has("idempotent-results") ? null : await alreadyShown(scope, asks);
   if (shown !== null) return shown;
   await confirmLease(scope);
-  const waiting = await ports.controlPlane.report(
+  const waiting = await scope.controlPlane.report(
     {
       ...session.key,
       fence: session.lease.fence,

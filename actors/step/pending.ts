@@ -58,11 +58,11 @@ export const load: StepActivity = async (scope) => {
   if (job !== null) session.job = job;
   if (isPast(due(session.job, options).total)) return { type: "deadline.reached", which: "total" };
   const { left, kept } = read.left ?? { left: "policy-check", kept: {} };
-  const problem = problemOf(context, job, session.journal);
+  const unusable = problemOf(context, job, session.journal);
   return {
     type: "record.kept",
     left,
-    kept: { ...kept, ...(job === null ? {} : { job }), problem },
+    kept: { ...kept, ...(job === null ? {} : { job }), problem: unusable },
   };
 };
 
@@ -88,21 +88,21 @@ async function hasEndedUnseen({ ports, session, signal }: ActivityScope): Promis
  * job delivered too often the journal knows why its first attempt was abandoned and what may have been done.
  */
 function problemOf(
-  { problem }: Pick<StepContext, "problem">,
+  { problem: found }: Pick<StepContext, "problem">,
   kept: Job | null,
   journal: Journal,
 ): Failure | null {
-  if (problem === null) return null;
-  if (problem.kind === "invalid_job") return kept === null ? problem : null;
+  if (found === null) return null;
+  if (found.kind === "invalid_job") return kept === null ? found : null;
   const doubts = journal.inDoubt();
   const parts = [
-    problem.message,
+    found.message,
     ...(journal.firstTrouble === null ? [] : [`at first: ${journal.firstTrouble}`]),
     ...(doubts.length === 0
       ? []
       : [`${doubts.join(", ")} was begun and may have run: its outcome was never recorded`]),
   ];
-  return { ...problem, message: cutText(parts.join("; "), 1_000) };
+  return { ...found, message: cutText(parts.join("; "), 1_000) };
 }
 
 /** The absolute times, epoch milliseconds, that follow from when the job was created; null for none. */

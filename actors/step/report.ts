@@ -139,15 +139,22 @@ async function hasEnded(scope: ActivityScope, result: StepResult): Promise<Outco
   const { runId, stepId } = session.key;
   const run = await runs.look(controlPlane, runId, signal, 0);
   if (!run.ok && troubleOf(run.failure) !== "step") return run;
-  // FerrumDeck blocks the run in the very answer that denies this step; its own report is still owed.
-  const isDenied = result.status === "failed" && result.failure.kind === "policy_denied";
-  const isOwnDenial = isDenied && run.ok && blockedRuns.has(run.value);
-  if (run.ok && isRunEnded(run.value) && !isOwnDenial) return ok(true);
+  if (run.ok && isRunEnded(run.value) && !isBlockedByUs(scope, result, run.value)) return ok(true);
   const steps = await controlPlane.steps(runId, signal);
   // What the control plane itself refuses to show (no such run, another tenant's) is for the report to find out.
   if (!steps.ok) return troubleOf(steps.failure) === "step" ? ok(false) : steps;
   const step = steps.value.find(({ id }) => id === stepId);
   return ok(step !== undefined && isStepEnded(step.status));
+}
+
+/**
+ * FerrumDeck blocks the run in the very answer that denies this step or asks for its approval, and says so of a run
+ * whose approved work is done; the step's own report is still owed.
+ */
+function isBlockedByUs({ session }: ActivityScope, result: StepResult, status: RunStatus): boolean {
+  if (!blockedRuns.has(status)) return false;
+  if (result.status === "completed" || result.failure.kind === "policy_denied") return true;
+  return status === "policy_blocked" && session.hasWorked;
 }
 
 function notReceived(scope: ActivityScope, failure: Failure): StepEvent {

@@ -55,7 +55,7 @@ export interface OneLife {
 export function liveOnce(
   ports: RuntimePorts,
   options: RuntimeOptions,
-  step: { job: Job; delivery: Delivery },
+  one: { job: Job; delivery: Delivery },
 ): OneLife {
   const sessions: WorkerContext["sessions"] = new WeakMap();
   const trouble = new TroubleWatch(ports);
@@ -83,7 +83,7 @@ export function liveOnce(
   };
   const parent: AnyActorRef = createActor(fromCallback(() => {})).start();
   const { promise: ended, resolve } = Promise.withResolvers<string>();
-  const { job, delivery } = step;
+  const { job, delivery } = one;
   spawnStep(worker, {
     parent,
     tell: (event) => resolve(event.type === "step.ended" ? event.how : event.type),
