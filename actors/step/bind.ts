@@ -75,8 +75,12 @@ export function bindStep(binding: Binding) {
         signal,
         drained: session.drained,
         // Once there is a result only its delivery remains, and a step never opened has nothing to be timed.
-        until: () =>
-          context.result === null && session.isOpened ? due(session.job, options).total : null,
+        until: () => {
+          if (context.result !== null || !session.isOpened) return null;
+          const { total } = due(session.job, options);
+          // The deadline is in the store's time, and the wait goes by this worker's clock.
+          return total === null ? null : total - session.storeAheadMs;
+        },
         limits: options.limits,
       };
       const { controlPlane } = ports;
