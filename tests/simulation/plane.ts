@@ -291,6 +291,7 @@ export class Plane {
     };
     this.approvals.push(approval);
     this.#hooks.asked(step.plan);
+    if (expiresMs !== null) this.#later(expiresMs + 1, () => this.#expire(approval));
     this.#askPerson(approval, step);
     return approval;
   }
@@ -357,7 +358,10 @@ export class Plane {
     const isDue = approval.expiresAt !== null && approval.expiresAt <= this.#world.now();
     if (!isDue || approval.status !== "pending") return;
     approval.status = "expired";
+    const step = this.steps.get(approval.stepId);
+    // Ours says so by enqueuing the step; FerrumDeck says nothing to anybody.
     if (!this.#isOurs) this.#setRun(approval.runId, "failed");
+    else if (step?.status === "waiting_approval") this.#enqueue(step);
   }
 
   #closeApprovals(which: (approval: PlaneApproval) => boolean): void {

@@ -43,9 +43,10 @@ export const effects: Promises = {
       .filter(({ stepId, by, at }) => !witness.isJumped(stepId, by, at))
       .map((call) => `${call.name} of ${call.stepId} by ${when(call)}`),
 
-  "a worker that lost its lease reports nothing": ({ witness }) =>
+  "a worker that lost its lease reports nothing": ({ witness, faults }) =>
     witness.reports
-      .filter(({ isStale }) => isStale)
+      // Where nobody can open the record, nobody can lose it.
+      .filter(({ isStale, stepId }) => isStale && !faults.unusable.has(stepId))
       .filter(({ stepId, by, at }) => !witness.isJumped(stepId, by, at))
       .map((report) => `${report.stepId} ${report.status} by ${when(report)}`),
 

@@ -1,5 +1,5 @@
 import type { EffectCall } from "../witness.ts";
-import { type History, isFree, type Promises, when } from "./history.ts";
+import { type History, isFree, openedBefore, type Promises, when } from "./history.ts";
 
 /** Failures that say something about our neighbours and nothing about the step. */
 const notTheSteps = new Set(
@@ -45,7 +45,10 @@ function isExplained(of: History, stepId: string, failure: string): boolean {
 /** The call that made what the step would report, where its work was done. */
 function lastPaid({ witness }: History, stepId: string): EffectCall | undefined {
   const done = [...witness.completed.keys()].filter((effect) => effect.startsWith(`${stepId} `));
-  const calls = witness.effects.filter((call) => call.stepId === stepId && !isFree(call));
+  // One that a pause held back is nobody's any more.
+  const calls = witness.effects.filter(
+    (call) => call.stepId === stepId && !isFree(call) && call.at - call.askedAt < 1_000,
+  );
   const last = calls.at(-1);
   const wanted = last?.kind === "loop" ? 3 : 1;
   return last?.how === "ok" && done.length >= wanted ? last : undefined;
@@ -79,7 +82,8 @@ export const trouble: Promises = {
       const isSame = (other: EffectCall) =>
         other.stepId === stepId && other.name === name && other.key === key;
       const again = of.witness.effects.find((other) => isSame(other) && other.askedAt > answeredAt);
-      if (again !== undefined && !of.witness.isDisturbed(by, call.askedAt, again.askedAt)) {
+      const openedAt = openedBefore(of, call);
+      if (again !== undefined && !of.witness.isDisturbed(by, openedAt, again.askedAt)) {
         return [`${name} of ${stepId} by ${when(call)}, and again by ${when(again)}`];
       }
       const asked = of.plane.approvals.find(
@@ -88,7 +92,7 @@ export const trouble: Promises = {
       );
       return name === "pay" &&
         asked !== undefined &&
-        !of.witness.isDisturbed(by, call.askedAt, asked.askedAt)
+        !of.witness.isDisturbed(by, openedAt, asked.askedAt)
         ? [`${name} of ${stepId} was answered to ${by} and then asked about`]
         : [];
     }),
@@ -145,7 +149,10 @@ export const endedRuns: Promises = {
         const opened = of.witness.openings.get(stepId)?.findLast((one) => one.at <= report.askedAt);
         const isUnderWay = (opened?.at ?? 0) <= at && report.failure !== "cancelled";
         const isHeldBack = report.at - report.askedAt > 1_000;
-        const isFirst = of.witness.reports.find((one) => one.stepId === stepId)?.at === report.at;
+        const results = of.witness.reports.filter(
+          (one) => one.stepId === stepId && one.status !== "waiting_approval",
+        );
+        const isFirst = results[0]?.at === report.at;
         return !isHeldBack && !(isFirst && isUnderWay);
       });
       return wrong.map(
