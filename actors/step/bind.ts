@@ -4,6 +4,7 @@ import { terminal } from "../../machines/contracts/domain/failure.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import type { StepContext } from "../../machines/step/context.ts";
+import type { Activity } from "../../machines/step/activities.ts";
 import { stepMachine } from "../../machines/step/machine.ts";
 import { type Bulkheads, execute } from "./execute.ts";
 import type { StepHandler } from "../handlers/handler.ts";
@@ -91,30 +92,29 @@ export function bindStep(binding: Binding) {
       session.track(openTelemetry.with(active, () => perform(work, scope, actor)));
     };
 
-  return stepMachine.provide({
-    actions: {
-      load: runActivity(load),
-      checkPolicy: runActivity(checkPolicy),
-      requestApproval: runActivity(requestApproval),
-      readDecision: runActivity(readDecision),
-      execute: runActivity(execute(handlers, bulkheads)),
-      validate: runActivity(validate),
-      record: runActivity(record),
-      deliver: runActivity(deliver),
-      settle: runActivity(settle),
-      park: runActivity(park),
-      backOff: runActivity(backOff),
-      abort: ({ self }) => sessionOf(self).abort(),
-      release: ({ self }) => {
-        const session = sessionOf(self);
-        // A journal entry under way still belongs to this session: released before it, it would be refused.
-        const last = settlePendingWork(session, ports.clock, lastWriteMs);
-        const released = last.then(() => releaseEntry(ports, session));
-        session.track(released);
-        binding.track(released);
-      },
+  const bound: Record<Activity, (args: ActionArgs) => void> = {
+    load: runActivity(load),
+    checkPolicy: runActivity(checkPolicy),
+    requestApproval: runActivity(requestApproval),
+    readDecision: runActivity(readDecision),
+    execute: runActivity(execute(handlers, bulkheads)),
+    validate: runActivity(validate),
+    record: runActivity(record),
+    deliver: runActivity(deliver),
+    settle: runActivity(settle),
+    park: runActivity(park),
+    backOff: runActivity(backOff),
+    release: ({ self }) => {
+      const session = sessionOf(self);
+      // A journal entry under way still belongs to this session: released before it, it would be refused.
+      const last = settlePendingWork(session, ports.clock, lastWriteMs);
+      const released = last.then(() => releaseEntry(ports, session));
+      session.track(released);
+      binding.track(released);
     },
-  });
+  };
+  const abort = ({ self }: ActionArgs) => sessionOf(self).abort();
+  return stepMachine.provide({ actions: { ...bound, abort } });
 }
 
 /** Gives the job back, uncounted; tried again while the store is away. */

@@ -1,19 +1,14 @@
 import { assign, setup } from "xstate";
+import { unbound } from "./activities.ts";
 import { initialContext, type StepContext, type StepInput } from "./context.ts";
 import type { StepEvent } from "./events.ts";
 import { rules } from "./rules.ts";
 import { updates } from "./updates.ts";
 
-/** Raised with every change that an older snapshot could not be read under; see actors/step/read-snapshot. */
+/** Raised with every change that an older snapshot could not be read under; see actors/step/pending.ts. */
 export const stepMachineVersion = 1;
 
 export type StepEnd = "settled" | "parked" | "released" | "abandoned";
-
-/**
- * Stands where actors/step binds real work. The chart only names the work it wants; what came of it
- * returns as an event, so the chart itself does nothing and a restore starts nothing.
- */
-const effect = () => {};
 
 /**
  * One step from the stream to its report. Entering a state asks for that state's work; leaving it aborts what
@@ -28,19 +23,9 @@ export const stepMachine = setup({
     tags: {} as "closing",
   },
   actions: {
-    load: effect,
-    checkPolicy: effect,
-    requestApproval: effect,
-    readDecision: effect,
-    execute: effect,
-    validate: effect,
-    record: effect,
-    deliver: effect,
-    settle: effect,
-    park: effect,
-    backOff: effect,
-    release: effect,
-    abort: effect,
+    ...unbound,
+    /** Aborts what the state just left asked for. */
+    abort: () => {},
     resumeFromRecord: assign(updates.resumeFromRecord),
     takeResult: assign(updates.takeResult),
     keepVerdict: assign(updates.keepVerdict),

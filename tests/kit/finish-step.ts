@@ -1,12 +1,13 @@
 import type { StepEvent } from "../../machines/step/events.ts";
-import type { EffectName, HeldStep } from "./hold-step.ts";
+import type { Activity } from "../../machines/step/activities.ts";
+import type { HeldStep } from "./hold-step.ts";
 import { sampleAsk } from "./step-events.ts";
 
 const asked = { ...sampleAsk, approvalId: "apr_1", expiresAt: 86_400_000 };
 const grant = { digest: sampleAsk.digest, approvalId: "apr_1", resolvedBy: null };
 
-/** What each effect answers when nothing goes wrong any more. */
-const answers: Record<Exclude<EffectName, "release">, StepEvent> = {
+/** What each activity answers when nothing goes wrong any more. */
+const answers: Record<Exclude<Activity, "release">, StepEvent> = {
   load: { type: "record.fresh" },
   checkPolicy: { type: "policy.allowed", verdict: { kind: "allow", reason: "on the allowlist" } },
   requestApproval: { type: "approval.requested", asks: [asked] },
@@ -21,7 +22,7 @@ const answers: Record<Exclude<EffectName, "release">, StepEvent> = {
 };
 
 /**
- * Answers every effect the step asks for as if all neighbours were well.
+ * Answers every activity the step asks for as if all neighbours were well.
  *
  * @returns false if it has not ended after `patience` answers
  */

@@ -1,6 +1,6 @@
 import type { StepContext } from "../../machines/step/context.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
-import type { EffectName } from "./hold-step.ts";
+import type { Activity } from "../../machines/step/activities.ts";
 
 /** One moment of a step's history: the event, where it led, and what was asked for then. */
 export interface ActionArgs {
@@ -8,7 +8,7 @@ export interface ActionArgs {
   value: string | object;
   status: string;
   context: StepContext;
-  asked: EffectName[];
+  asked: Activity[];
 }
 
 /** A promise about every history of every step; `broken` says how a history breaks it, or null. */

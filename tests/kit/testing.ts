@@ -31,7 +31,8 @@ export { virtualClock, type VirtualClock } from "./virtual-clock.ts";
 
 /** The charts' own paths, generated from their graphs, and live actors to walk them with. */
 export { finishStep } from "./finish-step.ts";
-export { type EffectName, holdStep, type HeldStep } from "./hold-step.ts";
+export { holdStep, type HeldStep } from "./hold-step.ts";
+export type { Activity } from "../../machines/step/activities.ts";
 export { brokenPromises, type Invariant, invariants, type ActionArgs } from "./invariants.ts";
 export { type Replay, replayPath, sendAll } from "./replay-path.ts";
 export { sampleAsk, sampleInput, sampleJob, stepEvents } from "./step-events.ts";
