@@ -11,7 +11,7 @@ import { toCliError, printError } from "./output/errors.ts";
  *   inherit it in turn, and a user's code could read a file or write to a folder of whoever started us. Node cannot
  *   keep it from a child: `stdio: "ignore"` leaves descriptors above 2 as they are.
  * - What is thrown where nobody catches it is said in one line and ends the process with 1, after what was opened
- *   has been let go, within a bound. Jobs are left, not handed back: a job that fells workers must be counted.
+ *   has been released, within a bound. Jobs are left, not released: a job that fells workers must be counted.
  * - An event loop that stands still for longer than a lease is ended from a thread. Others have taken the jobs by
  *   then, and a process that neither works nor ends helps nobody.
  */

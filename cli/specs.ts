@@ -55,7 +55,7 @@ export const specs = {
     summary: "run the control plane, the store and a worker in one process",
     settings: ["port", ...work],
     notes: [
-      "State is kept in .stateplane/. The first Ctrl-C lets steps finish; the second hands them back at once. Other commands that run in the same folder find it by themselves.",
+      "State is kept in .stateplane/. The first Ctrl-C lets steps finish; the second releases them at once. Other commands that run in the same folder find it by themselves.",
     ],
     example: ["stateplane dev --port 8080"],
   },
@@ -72,7 +72,7 @@ export const specs = {
     settings: ["controlPlaneUrl", ...work],
     notes: [
       "Needs REDIS_URL (or --store), CONTROL_PLANE_URL and FD_API_KEY. While the control plane can't be reached, it waits and takes no jobs.",
-      "SIGTERM, SIGINT and SIGHUP let steps finish for WORKER_DRAIN_MS and then hand back the rest; a second signal hands them back at once.",
+      "SIGTERM, SIGINT and SIGHUP let steps finish for WORKER_DRAIN_MS and then release the rest; a second signal releases them at once.",
     ],
     example: [
       "REDIS_URL=redis://localhost:6379 CONTROL_PLANE_URL=http://localhost:8080 FD_API_KEY=fd_dev_key_abc123 stateplane worker --concurrency 8",

@@ -152,7 +152,7 @@ export interface ActivityScope {
   context: StepContext;
   /** Aborted when the state is left. */
   signal: AbortSignal;
-  /** The actor's snapshot as XState persists it; asked for only when a step is parked or buried. */
+  /** The actor's snapshot as XState persists it; asked for only when a step is parked or becomes a dead letter. */
   persist: () => unknown;
 }
 

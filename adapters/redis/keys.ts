@@ -15,7 +15,7 @@ export const ourConsumers = "stateplane:";
 /** The lease of a record that has none of its own, not opened since it was put back: when it is looked at again. */
 export const usualLeaseMs = 30_000;
 
-/** Who owns an entry that was handed back: nobody; it waits to be claimed, with an ancient delivery time. */
+/** Who owns an entry that was released: nobody; it waits to be claimed, with an ancient delivery time. */
 export const releasedConsumer = `${ourConsumers}released`;
 
 /**

@@ -175,7 +175,7 @@ if isA(KEYS[4], 'hash') then
   redis.call('PEXPIRE', KEYS[4], ARGV[6])
 end
 if ARGV[5] ~= '' then redis.call('ZREM', KEYS[6], ARGV[5]) end
-bury(KEYS[2], KEYS[3], ARGV[4], letter, journal)
+keepLetter(KEYS[2], KEYS[3], ARGV[4], letter, journal)
 drop(ARGV[3])
 return 1
 `,

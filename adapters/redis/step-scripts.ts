@@ -72,11 +72,11 @@ end
 `;
 
 /**
- * `bury` keeps a dead letter: its own names and values, and what the step's journal and record had. Of more letters
+ * `keepLetter` keeps a dead letter: its own names and values, and what the step's journal and record had. Of more letters
  * than \`most\` the oldest are dropped, and counted.
  */
 export const letterLua = `
-local function bury(letters, dropped, most, letter, journal)
+local function keepLetter(letters, dropped, most, letter, journal)
   letter[#letter + 1] = 'journal'
   letter[#letter + 1] = #journal == 0 and '[]' or cjson.encode(journal)
   redis.call('XADD', letters, '*', unpack(letter))
@@ -251,7 +251,7 @@ if not ended then
   if ARGV[7] then
     local result = ARGV[8] ~= '' and ARGV[8] or redis.call('HGET', KEYS[2], 'result') or ''
     local letter = {'deliveries', row[4], 'fence', fence, 'result', result, 'entry', ARGV[3], unpack(ARGV, 9)}
-    bury(KEYS[6], KEYS[7], ARGV[7], letter, redis.call('LRANGE', KEYS[3], 0, -1))
+    keepLetter(KEYS[6], KEYS[7], ARGV[7], letter, redis.call('LRANGE', KEYS[3], 0, -1))
   end
   redis.call('DEL', KEYS[2], KEYS[3])
   redis.call('ZREM', KEYS[4], ARGV[5])

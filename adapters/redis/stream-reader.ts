@@ -15,7 +15,7 @@ const pauseMs = 50;
 /**
  * The blocking read, on a connection of its own (`reader`) since it holds it. A read is given up when its
  * signal aborts or when it hangs, as one can after a reconnect; what the server delivers to a read that was
- * given up is handed back, so that no entry is left behind with a lease nobody renews. While the server is
+ * given up is released, so that no entry is left behind with a lease nobody renews. While the server is
  * away a read returns nothing.
  */
 export function createStreamReader(

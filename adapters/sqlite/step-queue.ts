@@ -110,7 +110,7 @@ export function createStepQueue(
   };
 }
 
-/** Who owns an entry that was handed back: nobody; it waits to be claimed. */
+/** Who owns an entry that was released: nobody; it waits to be claimed. */
 export const releasedConsumer = "released";
 
 /**
@@ -166,7 +166,7 @@ export function prepareEntries({ sql }: Database) {
     takeNew(owner: string, now: number, limit: number): Delivery[] {
       return deliveriesOf(takeNew.all(owner, Math.floor(now), limit));
     },
-    /** Those whose lease is over, and those handed back whenever. */
+    /** Those whose lease is over, and those released whenever. */
     takeStale(owner: string, now: number, leaseMs: number, limit: number): Delivery[] {
       const bounds = [Math.floor(now - leaseMs), Math.floor(now + clockDriftMs)] as const;
       return deliveriesOf(takeStale.all(owner, Math.floor(now), ...bounds, limit));

@@ -29,7 +29,7 @@ export function openLog(
 }
 
 /**
- * Lets the worker work until the first signal, then lets its steps finish; at the second they are handed back.
+ * Lets the worker work until the first signal, then lets its steps finish; at the second they are released.
  *
  * @param leaseMs an event loop that stands still for longer ends the process
  * @throws CliError when the worker gave up by itself

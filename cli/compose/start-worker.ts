@@ -126,7 +126,7 @@ function given(
   return Object.fromEntries(Object.entries(handlers).filter(([, handler]) => handler !== null));
 }
 
-/** What steps may take to abort their work and be handed back, once told to. */
+/** What steps may take to abort their work and be released, once told to. */
 const unwindMs = 10_000;
 /** A private Redis writes its append-only file before it ends. */
 const storePatienceMs = 20_000;

@@ -210,7 +210,7 @@ export const supervisorMachine = setup({
       invoke: { id: "grace", src: "grace", input: ({ context }) => context },
       always: { guard: "isIdle", target: "stopped" },
       on: {
-        // Delivered while the reading was being stopped: taken, and handed back in order.
+        // Delivered while the reading was being stopped: taken, and released in order.
         "jobs.received": { actions: ["admit", "drainSteps"] },
         "step.ended": { actions: "release" },
         "step.crashed": { actions: ["release", "countCrash"] },

@@ -264,7 +264,7 @@ describe("a stateplane dev that lost its surroundings", () => {
       const file = join(folder, ".stateplane", "dev.json");
       const note = JSON.parse(await readFile(file, "utf8")) as Record<string, unknown>;
       expect(note["started"]).toMatch(/^\d+$/);
-      // The number was given to a process that lives: as in a container that is started again.
+      // The number was given to a process that is alive, as in a container that is started again.
       await writeFile(file, JSON.stringify({ ...note, pid: process.pid }));
       const next = await startDev("--store", "sqlite");
       next.kill("SIGTERM");

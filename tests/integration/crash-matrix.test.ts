@@ -10,7 +10,7 @@ interface Row {
   at: Boundary;
   /** At which passing of the boundary the first worker dies. */
   count?: number;
-  /** What the next worker does, in the words of DESIGN section 4. */
+  /** What the next worker does. */
   does: string;
   kind: StepKind;
   /** How often each effect touches the world in all. */

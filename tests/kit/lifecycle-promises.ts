@@ -60,7 +60,7 @@ const journalling = "append completed";
 
 /**
  * Whether a touch was answered and its session went on after the call that journals the answer: then nobody needs
- * it again. Otherwise it was interrupted: the session died, was let go, or could not reach the journal.
+ * it again. Otherwise it was interrupted: the session died, was abandoned, or could not reach the journal.
  */
 function wasCompleted(seen: readonly Seen[], touch: Touch): boolean {
   const [answered, ...after] = seen
@@ -72,7 +72,7 @@ function wasCompleted(seen: readonly Seen[], touch: Touch): boolean {
         item.what !== "judged" &&
         item.what !== "asked",
     );
-  // Handed back while the journal's line was still under way: the line is refused, as after a death.
+  // Released while the journal's line was still under way: the line is refused, as after a death.
   const isLetGo = (item: Seen) =>
     item.what === "ended" || (item.what === "called" && item.name === "release");
   const isWell = (item: Seen | undefined) =>

@@ -33,7 +33,7 @@ interface Wired {
 
 /**
  * Bugs that the simulation must find, put between the product and its neighbours: production code has no place
- * for them. Each breaks one mechanism that DESIGN section 4 rests on.
+ * for them. Each breaks one mechanism that a promise rests on.
  */
 const known = {
   "no-fence": {

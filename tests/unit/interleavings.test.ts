@@ -79,7 +79,7 @@ async function play(scheduler: fc.Scheduler, played: readonly Due[]): Promise<Wa
   const quick = new People(["reject"], { controlPlane, publish, clock, world });
   const sessions: { session: Life; raised: OneLife }[] = [];
 
-  /** Another worker looks for work: new, handed back, or left by a lease that ran out. */
+  /** Another worker looks for work: new, released, or left by a lease that ran out. */
   const resumeFromRecord = async (): Promise<boolean> => {
     const backend = await newHome(`worker-${sessions.length}`);
     backends.push(backend);

@@ -7,7 +7,7 @@ export interface Delivery {
   /** The stream's id of the entry. */
   entryId: string;
   fields: Record<string, string>;
-  /** How often the entry has been delivered, this time included. A hand-back is not counted. */
+  /** How often the entry has been delivered, this time included. A release is not counted. */
   deliveries: number;
 }
 
@@ -42,7 +42,7 @@ export interface DeadLetter extends NewDeadLetter {
 
 /**
  * The stream of jobs and its consumer group. An entry read is owned by this consumer until it is settled,
- * handed back, dead-lettered, or taken over by another because its lease ran out.
+ * released, dead-lettered, or taken over by another because its lease ran out.
  * Every method rejects only with a `StoreError`, which says whose trouble it is.
  */
 export interface StepQueue {

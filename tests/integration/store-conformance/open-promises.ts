@@ -112,7 +112,7 @@ export function openPromises(stage: () => Stage): void {
       expect(await a.store.append(first, [begun])).toBe("written");
     });
 
-    it("opens a duplicate when the first entry's lease ran out or was handed back", async () => {
+    it("opens a duplicate when the first entry's lease ran out or was released", async () => {
       const { a, b } = stage();
       const first = await take(a);
       const { entryId } = await publishAndRead(b);

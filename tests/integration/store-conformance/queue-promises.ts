@@ -160,7 +160,7 @@ export function queuePromises(stage: () => Stage): void {
       expect(await b.queue.claimStale(hour, 10)).toEqual([{ entryId, fields, deliveries: 1 }]);
     });
 
-    it("does not hand back what is another's", async () => {
+    it("does not release what is another's", async () => {
       const { a, b } = stage();
       const { entryId } = await take(a);
       await takeOver(b);

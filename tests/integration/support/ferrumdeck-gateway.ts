@@ -87,7 +87,7 @@ export interface FerrumDeckGateway {
 const bodyLimit = 2 * 1024 * 1024;
 
 /**
- * Answers as FerrumDeck's gateway does (wire contract 1.2 to 1.5), its faults included: no extensions, statuses
+ * Answers as FerrumDeck's gateway does, its faults included: no extensions, statuses
  * without underscores, no terminal state is guarded, later results overwrite earlier ones, a tool that is not allowed
  * blocks the run, U+0000 is answered 500 and a lone surrogate 400, an approved approval step comes back as `human`, and
  * rejection and expiry are told to nobody. Runs `run_…` and steps `stp_…` are known as soon as they are named; other

@@ -56,7 +56,7 @@ export function submitResult(
   }
   const error = refusal(run, step, submission.fence);
   if (error !== null) {
-    if (isRunEnded(run.status) && !isStepEnded(step.status)) letGo(change, step);
+    if (isRunEnded(run.status) && !isStepEnded(step.status)) skipRest(change, step);
     return { kind: "refused", error };
   }
   const reported = keepStep(change, step, submission, digest, costMicros);
@@ -79,7 +79,7 @@ function refusal(run: Run, step: Step, fence: number | null): ApiError | null {
 }
 
 /** The last worker of an ended run has been told. */
-function letGo({ now, store }: Change, step: Step): void {
+function skipRest({ now, store }: Change, step: Step): void {
   store.steps.put({ ...step, status: "skipped", completedAt: now });
 }
 
