@@ -58,6 +58,7 @@ export function drawFault(
   const asked = chance.maybe(0.4) ? "report" : chance.pick(planeCalls);
   const [first, ...others] = steps.map(({ stepId, runId }) => ({ stepId, runId }));
   const { stepId, runId } = chance.pick([first ?? { stepId: "", runId: "" }, ...others]);
+  const paying = steps.filter(({ kind: of }) => of === "pay" || of === "loop" || of === "put");
   const kind = chance.weigh(weights);
   switch (kind) {
     case "crash":
@@ -81,7 +82,10 @@ export function drawFault(
     }
     case "health-slow":
       return { kind, at, forMs: chance.between(1_000, 12_000), byMs: chance.between(500, 6_000) };
-    case "result-refused":
+    case "result-refused": {
+      const of = paying[chance.between(0, paying.length - 1)]?.stepId ?? stepId;
+      return { kind, at: chance.between(0, soon), stepId: of };
+    }
     case "record-unusable":
       return { kind, at: chance.between(0, soon), stepId };
     case "entry-vanished":

@@ -17,6 +17,10 @@ export function drawPlan(seed: number): Plan {
   const faults = Array.from({ length: chance.between(1, 10) }, () =>
     drawFault(chance, { rules, workers, leaseMs, steps }),
   );
+  // A letter that holds a result is worth a retry.
+  if (faults.some(({ kind }) => kind === "result-refused") && chance.maybe(0.7)) {
+    faults.push({ kind: "letters-retried", at: faultsUntil + chance.between(5_000, 40_000) });
+  }
   return {
     seed,
     rules,

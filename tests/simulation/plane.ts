@@ -310,6 +310,8 @@ export class Plane {
         const isAnswered = step.status === "waiting_approval" && this.#isAnswered(approval.stepId);
         if (isAnswered) step.status = "running";
       } else if (answer === "grant") {
+        // FerrumDeck takes a yes for a step that has ended, too: another report is owed then.
+        if (isOver(step)) step.taken = 0;
         step.status = "running";
         this.#reopenRun(approval.runId);
       } else {
