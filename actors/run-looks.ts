@@ -1,5 +1,5 @@
 import { ok, type Outcome } from "../machines/contracts/domain/failure.ts";
-import { isRunEnded, type RunStatus } from "../machines/contracts/domain/status.ts";
+import { isRunOver, type RunStatus } from "../machines/contracts/domain/status.ts";
 import type { Clock } from "../machines/contracts/ports/clock.ts";
 import type { ControlPlane } from "../machines/contracts/ports/control-plane.ts";
 
@@ -8,9 +8,6 @@ const maxKept = 1_000;
 
 /** How old a look may be before the plain execution of a step, milliseconds. */
 export const lookGoodMs = 2_000;
-
-/** FerrumDeck sets a run to `policy_blocked` when its policy asks for approval, and goes on after the yes. */
-const isFinal = (status: RunStatus): boolean => isRunEnded(status) && status !== "policy_blocked";
 
 /**
  * What this worker last saw of each run. One look serves all steps of a run for a while, and steps that ask at the
@@ -40,7 +37,7 @@ export class RunLooks {
     const seen = this.#seen.get(runId);
     if (seen !== undefined) {
       const isGood = maxAgeMs > 0 && this.#clock.monotonic() - seen.at <= maxAgeMs;
-      if (isGood || isFinal(seen.status)) return ok(seen.status);
+      if (isGood || isRunOver(seen.status)) return ok(seen.status);
     }
     const asking = maxAgeMs > 0 ? this.#asking.get(runId) : undefined;
     const outcome = await (asking ?? this.#ask(controlPlane, runId, signal));
@@ -54,7 +51,7 @@ export class RunLooks {
   /** What was learnt by other means, such as the control plane's event stream. */
   note(runId: string, status: RunStatus): void {
     const known = this.#seen.get(runId);
-    if (known !== undefined && isFinal(known.status)) return;
+    if (known !== undefined && isRunOver(known.status)) return;
     this.#seen.delete(runId);
     this.#seen.set(runId, { status, at: this.#clock.monotonic() });
     if (this.#seen.size <= maxKept) return;

@@ -7,7 +7,7 @@ import {
   type StepActivity,
   type ActivityScope,
 } from "./session.ts";
-import { isRunEnded, isStepEnded } from "../../machines/contracts/domain/status.ts";
+import { isRunOver, isStepEnded } from "../../machines/contracts/domain/status.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 
 /*
@@ -88,8 +88,7 @@ async function alreadyShown(scope: ActivityScope, asks: Ask[]): Promise<StepEven
   const steps = await ports.controlPlane.steps(runId, signal);
   if (!steps.ok) return failed(scope, steps.failure);
   const status = steps.value.find(({ id }) => id === stepId)?.status;
-  // It blocks a run whose call needs approval, in the answer that says so, and goes on with it after the yes.
-  if (isRunEnded(run.value.status) && run.value.status !== "policy_blocked") {
+  if (isRunOver(run.value.status)) {
     const reason = `the run has already ended: ${run.value.status}`;
     return { type: "cancel.requested", reason };
   }
@@ -158,7 +157,7 @@ const isPast = (scope: ActivityScope, { expiresAt }: Ask): boolean =>
 async function readRun({ ports, session, signal }: ActivityScope): Promise<Decision | null> {
   const run = await ports.controlPlane.run(session.key.runId, signal);
   if (!run.ok) return { kind: "failed", failure: run.failure };
-  if (!isRunEnded(run.value.status)) return null;
+  if (!isRunOver(run.value.status)) return null;
   return { kind: "ended", reason: `the run has already ended: ${run.value.status}` };
 }
 

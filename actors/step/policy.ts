@@ -6,7 +6,7 @@ import {
 } from "../../machines/contracts/domain/failure.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import { stepInputProblem } from "../../machines/contracts/domain/step-input.ts";
-import { isRunEnded } from "../../machines/contracts/domain/status.ts";
+import { isRunOver } from "../../machines/contracts/domain/status.ts";
 import {
   type Action,
   deniedBy,
@@ -279,8 +279,7 @@ async function lookAtRun(
   );
   if (!run.ok) return { kind: "failed", failure: closed(run.failure) };
   const status = run.value;
-  // FerrumDeck shows a run as policy_blocked once its check-tool asks for an approval, whatever a person says then.
-  if (!isRunEnded(status) || status === "policy_blocked") return null;
+  if (!isRunOver(status)) return null;
   return { kind: "ended", reason: `the run has already ended: ${status}` };
 }
 

@@ -302,7 +302,8 @@ export class Plane {
     if (answer === "ignore") return;
     this.#later(afterMs, () => {
       this.#expire(approval);
-      if (approval.status !== "pending") return;
+      // Nobody answers for a step that has ended, which FerrumDeck would let them.
+      if (approval.status !== "pending" || isOver(step)) return;
       approval.status = answer === "grant" ? "approved" : "rejected";
       approval.answeredAt = this.#world.elapsed;
       this.#world.note("person", `${approval.status} ${approval.id} of ${approval.stepId}`);
@@ -310,8 +311,6 @@ export class Plane {
         const isAnswered = step.status === "waiting_approval" && this.#isAnswered(approval.stepId);
         if (isAnswered) step.status = "running";
       } else if (answer === "grant") {
-        // FerrumDeck takes a yes for a step that has ended, too: another report is owed then.
-        if (isOver(step)) step.taken = 0;
         step.status = "running";
         this.#reopenRun(approval.runId);
       } else {

@@ -42,6 +42,14 @@ const endedRuns: ReadonlySet<RunStatus> = new Set([
 const endedSteps: ReadonlySet<StepStatus> = new Set(["completed", "failed", "skipped"]);
 
 export const isRunEnded = (status: RunStatus): boolean => endedRuns.has(status);
+
+/**
+ * Whether nothing more is to be done for the run. Not for one that is `policy_blocked`: FerrumDeck's check-tool sets a
+ * run to that when an approval is needed, goes on after the yes, and blocks it again when the approved call is checked.
+ */
+export const isRunOver = (status: RunStatus): boolean =>
+  isRunEnded(status) && status !== "policy_blocked";
+
 export const isStepEnded = (status: StepStatus): boolean => endedSteps.has(status);
 
 /** Reads a status in either spelling and any case; `undefined` when it is none of `known`. */

@@ -39,7 +39,7 @@ export const effects: Promises = {
 
   "a worker that lost its lease does nothing more that costs": ({ witness }) =>
     witness.effects
-      .filter((call) => call.isStale && !isFree(call))
+      .filter((call) => call.isStale && !isFree(call) && !witness.isForgotten(call.stepId))
       .filter(({ stepId, by, at }) => !witness.isJumped(stepId, by, at))
       .map((call) => `${call.name} of ${call.stepId} by ${when(call)}`),
 
@@ -47,6 +47,7 @@ export const effects: Promises = {
     witness.reports
       // Where nobody can open the record, nobody can lose it.
       .filter(({ isStale, stepId }) => isStale && !faults.unusable.has(stepId))
+      .filter(({ stepId }) => !witness.isForgotten(stepId))
       .filter(({ stepId, by, at }) => !witness.isJumped(stepId, by, at))
       .map((report) => `${report.stepId} ${report.status} by ${when(report)}`),
 
