@@ -24,6 +24,7 @@ import {
   answersOf,
   type Candidate,
   type Definition,
+  isReserved,
   nameOf,
   type Node,
   readTable,
@@ -47,8 +48,8 @@ const none: readonly never[] = [];
 export function compile<M extends AnyStateMachine>(machine: M): M {
   const interpreter: AnyStateMachine = machine;
   const { leaves, first, initial } = readTable(machine);
-  // Before its first state a machine stands in its root alone.
-  const unborn = shapeOf([machine.root], {});
+  // Before its first state a machine stands in its root alone, and XState already says where it will begin.
+  const unborn = shapeOf([machine.root], first.active.value);
   const { matches, hasTag, can, getMeta, toJSON } = interpreter.resolveState({
     value: first.active.value,
     context: {},
@@ -146,7 +147,7 @@ export function compile<M extends AnyStateMachine>(machine: M): M {
       if (!last?.completes || last.target.parentDone === null) break;
       const output = outputOf(last.target.node, snapshot.context, cause, scope);
       cause = { type: last.target.parentDone, output };
-      last = select(last.target.candidates.get(cause.type) ?? none, snapshot, cause);
+      last = select(last.target.afterDone, snapshot, cause);
       if (last !== null) snapshot = take(snapshot, last, cause, scope);
       inspect(scope, cause, snapshot, last?.taken ?? none);
     }
@@ -159,9 +160,9 @@ export function compile<M extends AnyStateMachine>(machine: M): M {
     scope: Scope,
   ): AnyMachineSnapshot => {
     const leaf = leaves.get(snapshot._nodes[snapshot._nodes.length - 1]);
-    if (leaf === undefined || snapshot.status !== "active" || event.type.startsWith("xstate."))
+    const known = leaf?.candidates.get(event.type);
+    if (leaf === undefined || snapshot.status !== "active" || (!known && isReserved(event.type)))
       return interpreter.transition(snapshot, event, scope);
-    const known = leaf.candidates.get(event.type);
     const candidates = known ?? (leaf.hasWildcards ? answersOf(leaf, event.type) : none);
     const candidate = select(candidates, snapshot, event);
     const next = candidate === null ? snapshot : take(snapshot, candidate, event, scope);

@@ -71,7 +71,7 @@ export interface Leaf {
   active: Shape;
   /** XState reverses the nodes of a machine that has ended. */
   done: Shape;
-  /** By exact event type. */
+  /** By exact event type, XState's own left out. */
   candidates: Map<string, readonly Candidate[]>;
   /** What each node of the path answers, from the leaf up: for event types that only a wildcard matches. */
   levels: readonly Map<string, readonly Candidate[]>[];
@@ -80,8 +80,9 @@ export interface Leaf {
   isEnd: boolean;
   /** The exits of the whole path, which run when the machine ends here. */
   lastExits: readonly Action[];
-  /** The parent's done event, for a final state that does not end the machine. */
+  /** The parent's done event, for a final state that does not end the machine, and what answers it. */
   parentDone: string | null;
+  afterDone: readonly Candidate[];
 }
 
 const none: readonly never[] = [];
@@ -127,6 +128,7 @@ function readLeaf(node: Node): Leaf {
     isEnd,
     lastExits: path.toReversed().flatMap(exitsOf),
     parentDone: node.type === "final" && !isEnd ? `xstate.done.state.${node.parent?.id}` : null,
+    afterDone: none,
   };
 }
 
@@ -145,9 +147,12 @@ function readCandidates(leaf: Leaf, leaves: Table["leaves"]): void {
     );
   const types = new Set(leaf.levels.flatMap((level) => [...level.keys()]));
   leaf.hasWildcards = [...types].some((type) => type.endsWith("*"));
-  if (leaf.parentDone !== null) types.add(leaf.parentDone);
-  for (const type of types) leaf.candidates.set(type, answersOf(leaf, type));
+  for (const type of types) if (!isReserved(type)) leaf.candidates.set(type, answersOf(leaf, type));
+  if (leaf.parentDone !== null) leaf.afterDone = answersOf(leaf, leaf.parentDone);
 }
+
+/** What only XState sends, and what XState says may not be sent. */
+export const isReserved = (type: string): boolean => type === "*" || type.startsWith("xstate.");
 
 /** All candidates of a leaf for one event type, in the order of selection. */
 export function answersOf({ levels }: Leaf, type: string): Candidate[] {
