@@ -146,6 +146,12 @@ export const requirements: readonly Requirement[] = [
   },
   { id: "paths.interrupts", promise: "every state answers cancel, deadline, lost lease and drain" },
   { id: "paths.supervisor", promise: "the supervisor never exceeds its capacity, on any path" },
+  { id: "compile.paths", promise: "on every path a compiled chart does as the interpreter does" },
+  {
+    id: "compile.histories",
+    promise: "so it does on histories that no path has, and after a restore",
+  },
+  { id: "compile.charts", promise: "so does any pure chart, not the step's alone" },
   { id: "interrupt.cancel", promise: "a cancelled run takes its steps with it" },
   { id: "interrupt.stop", promise: "a worker that stops leaves no step working" },
   {

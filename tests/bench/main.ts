@@ -1,38 +1,78 @@
+/**
+ * npm run bench -- [SUBCOMMAND] [--rounds 5] [--json]
+ *
+ *   throughput  against a plain loop and BullMQ  [--steps] [--concurrency] [--processes] [--profile FOLDER]
+ *   latency     from XADD to executing and to the report, idle and at half load  [--concurrency]
+ *   chart       the step chart interpreted and compiled
+ *   parked      what a parked approval weighs, and how soon it goes on  [--parked]
+ *   live        what a live llm step weighs against a bare SDK call  [--live]
+ *   startup     how soon the program is there, and what it takes when idle  [--built: from dist/]
+ *
+ * Every ratio is between figures of the same run; every figure is the median over the rounds. Without a
+ * subcommand all of them run. Needs redis-server on the PATH, and Linux for what /proc tells of a process.
+ */
 import { parseArgs } from "node:util";
-import { benchParked } from "./parked.ts";
-import { benchThroughput } from "./throughput.ts";
+import { benchChart, chartTable } from "./chart.ts";
+import { benchLatency, latencyTable } from "./latency.ts";
+import { benchLive, liveTable } from "./live.ts";
+import { benchParked, parkedTable } from "./parked.ts";
+import { benchStartup, startupTable } from "./startup.ts";
+import { benchThroughput, throughputTable } from "./throughput.ts";
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
+    rounds: { type: "string", default: "5" },
+    steps: { type: "string", default: "20000" },
+    concurrency: { type: "string", default: "64" },
+    processes: { type: "string", default: "1" },
+    profile: { type: "string" },
     parked: { type: "string", default: "10000" },
-    steps: { type: "string", default: "5000" },
-    capacity: { type: "string", default: "64" },
+    live: { type: "string", default: "2000" },
+    built: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
 });
-const print = (line: string) => process.stdout.write(`${line}\n`);
+const rounds = Number(values.rounds);
+const concurrency = Number(values.concurrency);
 const note = (line: string) => process.stderr.write(`${line}\n`);
 
-note(`throughput: ${values.steps} plain steps, ${values.capacity} at once`);
-const throughput = await benchThroughput(Number(values.steps), Number(values.capacity));
-note(`parked: ${values.parked} approvals`);
-const parked = await benchParked(Number(values.parked), 50);
-if (values.json) {
-  print(JSON.stringify({ throughput, parked }));
-} else {
-  const mib = (bytes: number) => `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
-  print(`plain steps, the whole worker      ${throughput.stepsPerSecond}/s`);
-  print(`bare read, POST and acknowledge    ${throughput.barePerSecond}/s`);
-  print(`ratio                              ${throughput.ratio.toFixed(2)}`);
-  print(`parked approvals                   ${parked.parked}`);
-  print(
-    `Redis, each / largest record       ${parked.redisBytesEach} B / ${parked.redisBytesLargest} B`,
-  );
-  print(
-    `worker heap / RSS grown by         ${mib(parked.workerHeapGrowthBytes)} / ${mib(parked.workerRssGrowthBytes)}`,
-  );
-  print(`steps alive in the worker          ${parked.stepsAlive}`);
-  print(
-    `approve → executing, median / p95  ${parked.continuedMedianMs.toFixed(1)} ms / ${parked.continuedP95Ms.toFixed(1)} ms`,
-  );
+/** Figures as they are for `--json`, and as a person reads them. */
+interface Bench {
+  figures: unknown;
+  text: string;
 }
+const as = <F>(figures: F, toText: (figures: F) => string): Bench => ({
+  figures,
+  text: toText(figures),
+});
+
+const benches: Record<string, () => Promise<Bench>> = {
+  throughput: async () => {
+    const { steps, processes, profile = null } = values;
+    const count = { steps: Number(steps), processes: Number(processes) };
+    const options = { ...count, concurrency, rounds, profile };
+    return as(await benchThroughput(options, note), throughputTable);
+  },
+  latency: async () => as(await benchLatency({ rounds, concurrency }, note), latencyTable),
+  chart: async () => as(benchChart(rounds), chartTable),
+  parked: async () => as(await benchParked(Number(values.parked), 50), parkedTable),
+  live: async () => as(await benchLive({ count: Number(values.live), rounds }, note), liveTable),
+  startup: async () =>
+    as(await benchStartup({ rounds, isBuilt: values.built }, note), startupTable),
+};
+
+const asked = positionals.length === 0 ? Object.keys(benches) : positionals;
+const unknown = asked.filter((name) => !(name in benches));
+if (unknown.length > 0) {
+  note(`unknown: ${unknown.join(", ")}; choose from ${Object.keys(benches).join(", ")}`);
+  process.exit(2);
+}
+const all: Record<string, unknown> = {};
+for (const name of asked) {
+  const bench = await benches[name]?.();
+  if (bench === undefined) continue;
+  all[name] = bench.figures;
+  if (!values.json) process.stdout.write(`${name}: ${bench.text}\n\n`);
+}
+if (values.json) process.stdout.write(`${JSON.stringify(all)}\n`);

@@ -5,6 +5,7 @@ import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { startEmbeddedControlPlane } from "../../adapters/control-plane/embedded/start.ts";
 import { createRedisBackend } from "../../adapters/redis/backend.ts";
 import { startTestRedis } from "../integration/support/redis.ts";
+import { mib } from "./figures.ts";
 import type { Answer, Question } from "./parked-worker.ts";
 
 export interface ParkedFigures {
@@ -152,4 +153,15 @@ async function largestRecord(client: Redis, samples: number): Promise<number> {
   const [, keys] = await client.scan(0, "MATCH", "fd:queue:step:*", "COUNT", samples);
   const sizes = await Promise.all(keys.map((key) => client.memory("USAGE", key)));
   return Math.max(0, ...sizes.map(Number));
+}
+
+export function parkedTable(figures: ParkedFigures): string {
+  const { parked, redisBytesEach, redisBytesLargest, workerHeapGrowthBytes } = figures;
+  const { workerRssGrowthBytes, stepsAlive, continuedMedianMs, continuedP95Ms } = figures;
+  return [
+    `${parked} parked approvals`,
+    `in Redis each ${redisBytesEach} B, the largest record ${redisBytesLargest} B`,
+    `the worker's heap grew by ${mib(workerHeapGrowthBytes)}, its memory by ${mib(workerRssGrowthBytes)}; ${stepsAlive} steps alive in it`,
+    `from the yes to executing ${continuedMedianMs.toFixed(1)} ms, p95 ${continuedP95Ms.toFixed(1)} ms`,
+  ].join("\n");
 }

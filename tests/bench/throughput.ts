@@ -1,152 +1,132 @@
-import { once } from "node:events";
-import { createServer } from "node:http";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { Redis } from "ioredis";
-import { Pool } from "undici";
-import { createRedisBackend } from "../../adapters/redis/backend.ts";
-import { type Job, toEnvelope } from "../../machines/contracts/domain/job.ts";
-import { composeWorker } from "../integration/support/compose-worker.ts";
-import { startTestRedis } from "../integration/support/redis.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { mediansOf, mib, table } from "./figures.ts";
+import { jobData, publish, publishToBullmq, unfinished } from "./jobs.ts";
+import { type Contender, openStage, type Stage } from "./stage.ts";
+
+export interface ThroughputOptions {
+  steps: number;
+  concurrency: number;
+  processes: number;
+  rounds: number;
+  /** A folder for CPU profiles of our worker; null for none. */
+  profile: string | null;
+}
+
+const contenders = ["loop", "bullmq", "stateplane"] as const;
+type Name = (typeof contenders)[number];
+
+type Measured = Record<
+  "perSecond" | "warmPerSecond" | "cpuMicrosPerStep" | "rssBytes" | "peakRssBytes",
+  number
+>;
 
 export interface ThroughputFigures {
-  steps: number;
-  stepsPerSecond: number;
-  /** The same jobs read in batches, one POST each, acknowledged in pipelines: no machine, no record, no fence. */
-  barePerSecond: number;
-  ratio: number;
+  options: ThroughputOptions;
+  medians: Record<Name, Measured>;
+  /** Of our rate to theirs, within each round; medians over the rounds. */
+  ratios: Record<"toLoop" | "toBullmq" | "warmToLoop" | "warmToBullmq", number>;
+  rounds: Record<Name, Measured>[];
 }
 
-const stream = "fd:queue:stream:steps";
-const group = "steps-workers";
-
-/** The whole worker on plain steps, against a bare loop that does nothing but read, POST and acknowledge. */
-export async function benchThroughput(steps: number, capacity: number): Promise<ThroughputFigures> {
-  const redis = await startTestRedis();
-  const sink = await startSink();
-  try {
-    await publish(redis.url, steps);
-    const bare = await runBare(redis.url, sink, steps, capacity);
-    await publish(redis.url, steps);
-    const whole = await runWhole(redis.url, sink, steps, capacity);
-    return {
-      steps,
-      stepsPerSecond: Math.round(whole),
-      barePerSecond: Math.round(bare),
-      ratio: whole / bare,
-    };
-  } finally {
-    sink.close();
-    await redis.stop();
+/**
+ * The same jobs, already waiting when a contender starts, until the sink has every report. `perSecond` runs from
+ * the first report to the last, so that starting a process is not in it and warming up is; `warmPerSecond` is the
+ * second half. Contenders take turns in going first.
+ */
+export async function benchThroughput(
+  options: ThroughputOptions,
+  note: (line: string) => void,
+): Promise<ThroughputFigures> {
+  await using stage = await openStage();
+  const rounds: Record<Name, Measured>[] = [];
+  for (let round = 0; round < options.rounds; round += 1) {
+    const measured: Partial<Record<Name, Measured>> = {};
+    for (let turn = 0; turn < contenders.length; turn += 1) {
+      const name = contenders[(round + turn) % contenders.length] ?? "loop";
+      measured[name] = await measure(stage, name, options);
+      note(`round ${round + 1}: ${name} ${Math.round(measured[name].warmPerSecond)}/s once warm`);
+    }
+    rounds.push(measured as Record<Name, Measured>);
   }
-}
-
-async function startSink() {
-  let received = 0;
-  const server = createServer((request, response) => {
-    request.resume().on("end", () => {
-      const isReport = request.method === "POST";
-      if (isReport) received += 1;
-      response.setHeader("content-type", "application/json");
-      const id = request.url?.split("/").at(-1) ?? "";
-      const step = { id, run_id: "run_1", step_type: "retrieval", status: "completed" };
-      response.end(JSON.stringify(isReport ? step : { status: "healthy", version: "0" }));
-    });
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  const port = typeof address === "object" && address !== null ? address.port : 0;
+  const of = (name: Name) => mediansOf(rounds.map((round) => round[name]));
   return {
-    url: `http://127.0.0.1:${port}`,
-    received: () => received,
-    close: () => {
-      server.closeAllConnections();
-      server.close();
-    },
+    options,
+    medians: { loop: of("loop"), bullmq: of("bullmq"), stateplane: of("stateplane") },
+    ratios: mediansOf(
+      rounds.map(({ loop, bullmq, stateplane }) => ({
+        toLoop: stateplane.perSecond / loop.perSecond,
+        toBullmq: stateplane.perSecond / bullmq.perSecond,
+        warmToLoop: stateplane.warmPerSecond / loop.warmPerSecond,
+        warmToBullmq: stateplane.warmPerSecond / bullmq.warmPerSecond,
+      })),
+    ),
+    rounds,
   };
 }
-type Sink = Awaited<ReturnType<typeof startSink>>;
 
-async function publish(url: string, steps: number): Promise<void> {
-  const client = new Redis(url);
-  await client.xgroup("CREATE", stream, group, "0", "MKSTREAM").catch(() => {});
-  const pipeline = client.pipeline();
-  for (let number = 0; number < steps; number += 1) {
-    const scope = { tenantId: "t", projectId: "p", agentId: null, traceId: null, spanId: null };
-    const key = { runId: "run_1", stepId: `stp_${Date.now()}_${number}` };
-    const job: Job = {
-      ...key,
-      stepType: "retrieval",
-      input: { query: "x" },
-      ...scope,
-      createdAt: 1,
-    };
-    pipeline.xadd(stream, "*", "data", toEnvelope(job));
-  }
-  await pipeline.exec();
-  client.disconnect();
-}
-
-async function runBare(url: string, sink: Sink, steps: number, capacity: number): Promise<number> {
-  const client = new Redis(url);
-  const pool = new Pool(sink.url, { connections: capacity });
-  const begun = performance.now();
-  for (let done = 0; done < steps;) {
-    const read = (await client.xreadgroup(
-      ...(["GROUP", group, "bare", "COUNT", capacity, "STREAMS", stream, ">"] as const),
-    )) as [string, [string, string[]][]][] | null;
-    const entries = read?.[0]?.[1] ?? [];
-    const body = JSON.stringify({ status: "completed", output: { documents: [] } });
-    await Promise.all(
-      entries.map(async () => {
-        const answer = await pool.request({
-          method: "POST",
-          path: "/v1/runs/run_1/steps/stp",
-          body,
-        });
-        await answer.body.dump();
-      }),
-    );
-    const ids = entries.map(([id]) => id);
-    await client
-      .pipeline()
-      .xack(stream, group, ...ids)
-      .xdel(stream, ...ids)
-      .exec();
-    done += entries.length;
-  }
-  const seconds = (performance.now() - begun) / 1_000;
-  client.disconnect();
-  await pool.close();
-  return steps / seconds;
-}
-
-async function runWhole(url: string, sink: Sink, steps: number, capacity: number): Promise<number> {
-  const folder = await mkdtemp(join(tmpdir(), "stateplane-bench-"));
-  const backend = await createRedisBackend({ url, prefix: "fd:queue:", consumer: "whole" });
-  const { promise, resolve } = Promise.withResolvers<number>();
-  let ended = 0;
-  const begun = performance.now();
-  const worker = composeWorker({
-    backend,
-    controlPlane: { url: sink.url, apiKey: "key" },
-    artifacts: folder,
-    keepsNotices: false,
-    options: {
-      capacity,
-      leaseMs: 30_000,
-      handlers: { retrieval: async () => ({ kind: "done", output: { documents: [] } }) },
-      onStepEvent: (notice) => {
-        if (notice.kind === "ended") ended += 1;
-        if (ended === steps) resolve(performance.now());
-      },
-    },
+async function measure(stage: Stage, name: Name, options: ThroughputOptions): Promise<Measured> {
+  const { steps, concurrency, processes, profile } = options;
+  const { redis, sink } = stage;
+  await redis.client.flushall();
+  const jobs = Array.from({ length: steps }, (_, number) => jobData(number));
+  await (name === "bullmq" ? publishToBullmq(redis.url, jobs) : publish(redis.client, jobs));
+  sink.tell({ kind: "expect", reports: steps });
+  const reported = sink.next("reported");
+  const execArgv = profile === null ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`];
+  const start = (): Contender =>
+    name === "stateplane"
+      ? stage.startWorker({ concurrency, execArgv })
+      : stage.startPeer("peer.ts", [name, redis.url, sink.url, String(concurrency)]);
+  const running = Array.from({ length: processes }, start);
+  const ended = running.map(({ child, output }) => {
+    const { promise, reject } = Promise.withResolvers<never>();
+    child.once("exit", () => reject(new Error(`${name} ended early:\n${output().slice(-2_000)}`)));
+    return promise;
   });
-  const seconds = ((await promise) - begun) / 1_000;
-  await worker.close();
-  await backend.close();
-  await rm(folder, { recursive: true, force: true });
-  return steps / seconds;
+  const { first, half, last } = await Promise.race([reported, ...ended]);
+  for (const early of ended) early.catch(() => {});
+  const usages = running.map((contender) => contender.usage());
+  await finished(stage, name);
+  await Promise.all(running.map((contender) => contender.stop()));
+  const sum = (read: (usage: (typeof usages)[number]) => number) =>
+    usages.reduce((total, usage) => total + read(usage), 0);
+  return {
+    perSecond: (steps - 1) / ((last - first) / 1e9),
+    warmPerSecond: (steps - Math.floor(steps / 2)) / ((last - half) / 1e9),
+    // Starting and stopping the process is in it, as it is for every contender.
+    cpuMicrosPerStep: (sum(({ cpuMs }) => cpuMs) * 1_000) / steps,
+    rssBytes: sum(({ rssBytes }) => rssBytes),
+    peakRssBytes: sum(({ peakRssBytes }) => peakRssBytes),
+  };
+}
+
+/** A report without an acknowledged job would be half the work. */
+async function finished({ redis }: Stage, name: Name): Promise<void> {
+  for (let tries = 0; tries < 500; tries += 1) {
+    if ((await unfinished(redis.client)) === 0) return;
+    await sleep(10);
+  }
+  throw new Error(`${name} left ${await unfinished(redis.client)} jobs that it had reported`);
+}
+
+export function throughputTable({ options, medians, ratios }: ThroughputFigures): string {
+  const rows = contenders.map((name) => {
+    const { perSecond, warmPerSecond, cpuMicrosPerStep, rssBytes, peakRssBytes } = medians[name];
+    return [
+      name,
+      perSecond.toFixed(0),
+      warmPerSecond.toFixed(0),
+      cpuMicrosPerStep.toFixed(0),
+      mib(rssBytes),
+      mib(peakRssBytes),
+    ];
+  });
+  const head = ["", "steps/s", "once warm", "CPU µs a step", "resident", "at most"];
+  const { steps, concurrency, processes, rounds } = options;
+  return [
+    `${steps} local retrievals, one POST each, ${concurrency} at once, ${processes} process(es), medians of ${rounds}`,
+    table(head, rows),
+    `ratio to BullMQ ${ratios.toBullmq.toFixed(2)}, once warm ${ratios.warmToBullmq.toFixed(2)}`,
+    `ratio to the plain loop ${ratios.toLoop.toFixed(2)}, once warm ${ratios.warmToLoop.toFixed(2)}`,
+  ].join("\n");
 }

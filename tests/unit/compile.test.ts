@@ -25,7 +25,7 @@ import { compile } from "../../machines/compile.ts";
 import type { StepInput } from "../../machines/step/context.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import { stepMachine } from "../../machines/step/machine.ts";
-import { chartEvents, chartPlans, toChart } from "../kit/random-charts.ts";
+import { chartEvents, chartPlans, toChart } from "./random-charts.ts";
 import { sampleInput, stepEvents } from "../kit/step-events.ts";
 import { stepPaths } from "../kit/step-paths.ts";
 

@@ -1,0 +1,122 @@
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { mediansOf, table } from "./figures.ts";
+import { jobData, publish } from "./jobs.ts";
+import { type Contender, openStage, type Stage } from "./stage.ts";
+
+type Weight = Record<"heapKib" | "rssKib", number>;
+
+export interface LiveFigures {
+  count: number;
+  /** Each, above the same process after one call, its garbage collected. */
+  step: Weight;
+  bareCall: Weight;
+  ratio: Weight;
+}
+
+/** What a live step weighs: `count` llm steps that wait on a slow model, against as many bare SDK calls. */
+export async function benchLive(
+  { count, rounds }: { count: number; rounds: number },
+  note: (line: string) => void,
+): Promise<LiveFigures> {
+  const measured: { step: Weight; bareCall: Weight; ratio: Weight }[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    const bareCall = await weigh(count, startBare);
+    const step = await weigh(count, startSteps);
+    const ratio = {
+      heapKib: step.heapKib / bareCall.heapKib,
+      rssKib: step.rssKib / bareCall.rssKib,
+    };
+    measured.push({ step, bareCall, ratio });
+    note(`round ${round + 1}: ${step.heapKib} KiB a step, ${bareCall.heapKib} KiB a bare call`);
+  }
+  return {
+    count,
+    step: mediansOf(measured.map(({ step }) => step)),
+    bareCall: mediansOf(measured.map(({ bareCall }) => bareCall)),
+    ratio: mediansOf(measured.map(({ ratio }) => ratio)),
+  };
+}
+
+interface Loaded {
+  contender: Contender;
+  /** Makes `count` wait on the model. */
+  begin(count: number): Promise<void>;
+}
+
+const measuring = ["--expose-gc", "--import", join(import.meta.dirname, "memory-on-signal.ts")];
+
+async function startBare(stage: Stage, count: number): Promise<Loaded> {
+  const asked = stage.sink.next("asked");
+  const contender = stage.startPeer("bare-calls.ts", [stage.sink.url, String(count)], measuring);
+  await asked;
+  stage.sink.tell({ kind: "answer-models" });
+  await contender.says("loaded");
+  return { contender, begin: async () => void contender.child.kill("SIGHUP") };
+}
+
+async function startSteps({ redis, sink, ...stage }: Stage, count: number): Promise<Loaded> {
+  const asked = sink.next("asked");
+  const contender = stage.startWorker({
+    concurrency: count,
+    execArgv: measuring,
+    env: { OPENAI_API_KEY: "key", OPENAI_BASE_URL: sink.url },
+  });
+  await contender.says("takes jobs");
+  sink.tell({ kind: "expect", reports: 1 });
+  const reported = sink.next("reported");
+  await publish(redis.client, [jobData(0, "wait")]);
+  await asked;
+  sink.tell({ kind: "answer-models" });
+  await reported;
+  const begin = (steps: number) =>
+    publish(
+      redis.client,
+      Array.from({ length: steps }, (_, number) => jobData(number + 1, "wait")),
+    );
+  return { contender, begin };
+}
+
+async function weigh(
+  count: number,
+  start: (stage: Stage, count: number) => Promise<Loaded>,
+): Promise<Weight> {
+  await using stage = await openStage();
+  const { contender, begin } = await start(stage, count);
+  await sleep(1_000);
+  const before = await memoryOf(contender);
+  const allAsked = stage.sink.next("asked", ({ models }) => models === count);
+  await begin(count);
+  await allAsked;
+  await sleep(1_000);
+  const during = await memoryOf(contender);
+  // Killed rather than stopped: what waits on the model would have to be handed back first.
+  contender.child.kill("SIGKILL");
+  return {
+    heapKib: (during.heapBytes - before.heapBytes) / count / 1_024,
+    rssKib: (during.rss - before.rss) / count / 1_024,
+  };
+}
+
+async function memoryOf(contender: Contender): Promise<{ heapBytes: number; rss: number }> {
+  const said = () => [...contender.output().matchAll(/^memory (.*)$/gm)];
+  const before = said().length;
+  contender.child.kill("SIGUSR2");
+  while (said().length === before) await sleep(10);
+  return JSON.parse(said().at(-1)?.[1] ?? "") as { heapBytes: number; rss: number };
+}
+
+export function liveTable({ count, step, bareCall, ratio }: LiveFigures): string {
+  const row = (name: string, { heapKib, rssKib }: Weight, digits: number) => [
+    name,
+    heapKib.toFixed(digits),
+    rssKib.toFixed(digits),
+  ];
+  return [
+    `${count} waiting on a slow model, KiB each`,
+    table(
+      ["", "heap", "resident"],
+      [row("llm step", step, 1), row("bare SDK call", bareCall, 1), row("ratio", ratio, 2)],
+    ),
+  ].join("\n");
+}

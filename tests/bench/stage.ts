@@ -1,0 +1,188 @@
+/** What a bench stands on: a private Redis, the sink, and contenders, each in a process of its own. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { openSync, readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Redis } from "ioredis";
+import type { FromSink, ToSink } from "./sink.ts";
+
+const root = join(import.meta.dirname, "../..");
+
+export interface Stage extends AsyncDisposable {
+  redis: { url: string; client: Redis };
+  sink: Sink;
+  /** Temporary; goes with the stage. */
+  folder: string;
+  /** Starts our worker as a user would, with its log at the default level in a file. */
+  startWorker(options: WorkerOptions): Contender;
+  /** Starts another program of this folder. */
+  startPeer(program: string, args: readonly string[], execArgv?: readonly string[]): Contender;
+}
+
+export interface WorkerOptions {
+  concurrency: number;
+  env?: Record<string, string>;
+  execArgv?: readonly string[];
+  /** The compiled program in dist/ instead of the sources. */
+  isBuilt?: boolean;
+}
+
+export interface Sink {
+  url: string;
+  tell(message: ToSink): void;
+  next<K extends FromSink["kind"]>(
+    kind: K,
+    isIt?: (message: Extract<FromSink, { kind: K }>) => boolean,
+  ): Promise<Extract<FromSink, { kind: K }>>;
+}
+
+export interface Contender {
+  pid: number;
+  child: ChildProcess;
+  /** What it has written so far. */
+  output(): string;
+  /** Resolves when its output contains `text`; rejects when it ends before. */
+  says(text: string): Promise<void>;
+  usage(): Usage;
+  stop(): Promise<void>;
+}
+
+export interface Usage {
+  rssBytes: number;
+  peakRssBytes: number;
+  cpuMs: number;
+}
+
+export async function openStage(): Promise<Stage> {
+  const folder = await mkdtemp(join(tmpdir(), "stateplane-bench-"));
+  const port = await freePort();
+  const settings = ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""];
+  const server = spawn("redis-server", [...settings, "--appendonly", "yes"], { stdio: "ignore" });
+  await once(server, "spawn");
+  const url = `redis://127.0.0.1:${port}`;
+  const client = new Redis(url, { retryStrategy: () => 20, maxRetriesPerRequest: null });
+  client.on("error", () => {});
+  await client.ping();
+  const sink = await startSink();
+  const contenders = new Set<Contender>();
+  const start = (args: readonly string[], env: Record<string, string>): Contender => {
+    const contender = startContender(args, env, folder);
+    contenders.add(contender);
+    return contender;
+  };
+  return {
+    redis: { url, client },
+    sink,
+    folder,
+    startWorker: ({ concurrency, env = {}, execArgv = [], isBuilt = false }) =>
+      start([...execArgv, join(root, isBuilt ? "dist/cli/bin.js" : "cli/bin.ts"), "worker"], {
+        REDIS_URL: url,
+        CONTROL_PLANE_URL: sink.url,
+        FD_API_KEY: "key",
+        WORKER_CONCURRENCY: String(concurrency),
+        STATEPLANE_DATA_DIR: folder,
+        ...env,
+      }),
+    startPeer: (program, args, execArgv = []) =>
+      start([...execArgv, join(import.meta.dirname, program), ...args], {}),
+    async [Symbol.asyncDispose]() {
+      await Promise.all([...contenders].map((contender) => contender.stop()));
+      sink.close();
+      client.disconnect();
+      server.kill("SIGKILL");
+      await once(server, "exit");
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+async function startSink() {
+  const child = spawn(process.execPath, [join(import.meta.dirname, "sink.ts")], {
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+  });
+  child.setMaxListeners(0);
+  const next: Sink["next"] = (kind, isIt = () => true) => {
+    const { promise, resolve } = Promise.withResolvers<Extract<FromSink, { kind: typeof kind }>>();
+    const onMessage = (message: FromSink) => {
+      if (message.kind !== kind || !isIt(message as never)) return;
+      child.off("message", onMessage);
+      resolve(message as never);
+    };
+    child.on("message", onMessage);
+    return promise;
+  };
+  const { port } = await next("listening");
+  return {
+    url: `http://127.0.0.1:${port}`,
+    tell: (message: ToSink) => void child.send(message),
+    next,
+    close: () => void child.kill(),
+  };
+}
+
+function startContender(
+  args: readonly string[],
+  env: Record<string, string>,
+  folder: string,
+): Contender {
+  const file = join(folder, `output-${Math.random().toString(36).slice(2)}.log`);
+  const log = openSync(file, "a");
+  const child = spawn(process.execPath, [...args], {
+    cwd: folder,
+    env: { PATH: process.env["PATH"] ?? "", NODE_NO_WARNINGS: "1", ...env },
+    stdio: ["ignore", log, log],
+  });
+  const pid = child.pid ?? 0;
+  const output = () => readFileSync(file, "utf8");
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
+  return {
+    pid,
+    child,
+    output,
+    async says(text) {
+      while (!output().includes(text)) {
+        if (hasEnded()) throw new Error(`${args.join(" ")} ended:\n${output().slice(-2_000)}`);
+        await sleep(2);
+      }
+    },
+    usage: () => usageOf(pid),
+    async stop() {
+      if (hasEnded()) return;
+      const ended = once(child, "exit");
+      child.kill("SIGTERM");
+      const force = setTimeout(() => child.kill("SIGKILL"), 20_000);
+      await ended;
+      clearTimeout(force);
+    },
+  };
+}
+
+/** From proc(5): what a process takes, seen from outside, so that all contenders are measured alike. */
+function usageOf(pid: number): Usage {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  const kib = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1]);
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const [user, system] = stat
+    .slice(stat.lastIndexOf(")") + 2)
+    .split(" ")
+    .slice(11, 13);
+  return {
+    rssBytes: kib("VmRSS") * 1_024,
+    peakRssBytes: kib("VmHWM") * 1_024,
+    // Clock ticks are hundredths of a second on every Linux that Node runs on.
+    cpuMs: (Number(user) + Number(system)) * 10,
+  };
+}
