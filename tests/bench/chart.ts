@@ -19,11 +19,11 @@ export interface ChartFigures {
 const plainStep: readonly StepEvent[] = [
   { type: "record.fresh" },
   { type: "policy.allowed", verdict: { kind: "allow", reason: "on the allowlist" } },
-  { type: "executed", output: { documents: [] }, usage: null, costly: false },
-  { type: "validated", output: { documents: [] } },
-  { type: "recorded", result: null },
-  { type: "delivered" },
-  { type: "settled" },
+  { type: "execution.completed", output: { documents: [] }, usage: null, costly: false },
+  { type: "output.valid", output: { documents: [] } },
+  { type: "result.recorded", result: null },
+  { type: "delivery.accepted" },
+  { type: "step.settled" },
 ];
 
 type Logic = typeof stepMachine;

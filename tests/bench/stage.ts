@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
+import { findRedisServer } from "../../adapters/redis/redis-process.ts";
 import type { FromSink, ToSink } from "./sink.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -61,7 +62,9 @@ export async function openStage(): Promise<Stage> {
   const folder = await mkdtemp(join(tmpdir(), "stateplane-bench-"));
   const port = await freePort();
   const settings = ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""];
-  const server = spawn("redis-server", [...settings, "--appendonly", "yes"], { stdio: "ignore" });
+  const binary = findRedisServer(process.env["PATH"] ?? "");
+  if (binary === null) throw new Error("the bench needs redis-server or valkey-server on the PATH");
+  const server = spawn(binary, [...settings, "--appendonly", "yes"], { stdio: "ignore" });
   await once(server, "spawn");
   const url = `redis://127.0.0.1:${port}`;
   const client = new Redis(url, { retryStrategy: () => 20, maxRetriesPerRequest: null });

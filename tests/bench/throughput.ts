@@ -24,7 +24,7 @@ export interface ThroughputFigures {
   options: ThroughputOptions;
   medians: Record<Name, Measured>;
   /** Of our rate to theirs, within each round; medians over the rounds. */
-  ratios: Record<"toLoop" | "toBullmq" | "warmToLoop" | "warmToBullmq", number>;
+  ratios: Record<"toLoop" | "toBullmq" | "warmToLoop" | "warmToBullmq" | "cpuToBullmq", number>;
   rounds: Record<Name, Measured>[];
 }
 
@@ -58,6 +58,8 @@ export async function benchThroughput(
         toBullmq: stateplane.perSecond / bullmq.perSecond,
         warmToLoop: stateplane.warmPerSecond / loop.warmPerSecond,
         warmToBullmq: stateplane.warmPerSecond / bullmq.warmPerSecond,
+        // The one ratio that other work on the machine hardly touches; the lower the better.
+        cpuToBullmq: stateplane.cpuMicrosPerStep / bullmq.cpuMicrosPerStep,
       })),
     ),
     rounds,
@@ -128,5 +130,6 @@ export function throughputTable({ options, medians, ratios }: ThroughputFigures)
     table(head, rows),
     `ratio to BullMQ ${ratios.toBullmq.toFixed(2)}, once warm ${ratios.warmToBullmq.toFixed(2)}`,
     `ratio to the plain loop ${ratios.toLoop.toFixed(2)}, once warm ${ratios.warmToLoop.toFixed(2)}`,
+    `CPU a step, ratio to BullMQ ${ratios.cpuToBullmq.toFixed(2)}`,
   ].join("\n");
 }
