@@ -52,6 +52,8 @@ export interface RuntimeOptions {
   maxReportBytes: number;
   /** The worker's own say before the control plane's; the stricter of the two wins. */
   policy?: (action: Action, job: Job) => Verdict;
+  /** Who runs the step chart: its compiled table, or XState's interpreter, which is slower and behaves alike. */
+  chart?: "compiled" | "interpreted";
   /** Replaces or adds the work of a step type. */
   handlers?: Partial<Record<StepType, StepHandler>>;
   onStepEvent?: (notice: StepEventNotice) => void;

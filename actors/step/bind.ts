@@ -4,6 +4,7 @@ import { terminal } from "../../machines/contracts/domain/failure.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import type { StepContext } from "../../machines/step/context.ts";
+import { compile } from "../../machines/compile.ts";
 import type { Activity } from "../../machines/step/activities.ts";
 import { stepMachine } from "../../machines/step/machine.ts";
 import { type Bulkheads, execute } from "./execute.ts";
@@ -114,7 +115,8 @@ export function bindStep(binding: Binding) {
     },
   };
   const abort = ({ self }: ActionArgs) => sessionOf(self).abort();
-  return stepMachine.provide({ actions: { ...bound, abort } });
+  const machine = stepMachine.provide({ actions: { ...bound, abort } });
+  return options.chart === "interpreted" ? machine : compile(machine);
 }
 
 /** Gives the job back, uncounted; tried again while the store is away. */

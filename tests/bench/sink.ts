@@ -39,7 +39,9 @@ const server = createServer((request, response) => {
     const [, , , runId = "", , stepId = ""] = path.split("/");
     if (request.method !== "POST") {
       const run = { id: runId, status: "running", project_id: "p" };
-      response.end(JSON.stringify(path === "/health" ? { status: "healthy", version: "0" } : run));
+      const health = { status: "healthy", version: "0" };
+      const list = path.startsWith("/v1/approvals") ? [] : run;
+      response.end(JSON.stringify(path === "/health" ? health : list));
       return;
     }
     const step = { id: stepId, run_id: runId, step_type: "retrieval", status: "completed" };
