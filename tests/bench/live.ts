@@ -90,7 +90,7 @@ async function weigh(
   await allAsked;
   await sleep(1_000);
   const during = await memoryOf(contender);
-  // Killed rather than stopped: what waits on the model would have to be handed back first.
+  // Killed rather than stopped: what waits on the model would have to be released first.
   contender.child.kill("SIGKILL");
   return {
     heapKib: (during.heapBytes - before.heapBytes) / count / 1_024,
