@@ -121,7 +121,7 @@ const activities = [
   "settle",
   "park",
   "backOff",
-  "handBack",
+  "release",
   "abort",
 ] as const;
 
