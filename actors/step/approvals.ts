@@ -12,6 +12,7 @@ export function coveringGrant(
   context: Pick<StepContext, "runId" | "stepId" | "grants">,
   action: Action,
 ): Grant | null {
+  if (context.grants.length === 0) return null;
   const wanted = actionDigest(context, action);
   return context.grants.find(({ digest }) => digest === wanted) ?? null;
 }
@@ -46,6 +47,25 @@ export function stepAction(job: Job): Action {
     case "retrieval":
       return { kind: "retrieval", name: "retrieve", input: job.input };
   }
+}
+
+/** A step's own action with its digest, worked out once: it is looked at several times in every step. */
+export function ownAction(job: Job): { action: Action; digest: string } {
+  const known = own.get(job);
+  if (known !== undefined) return known;
+  const action = stepAction(job);
+  const made = { action, digest: digestOf(action) };
+  own.set(job, made);
+  return made;
+}
+
+const own = new WeakMap<Job, { action: Action; digest: string }>();
+
+/** The digest of an action, which is known already if it is the step's own. */
+export function actionDigestOf(job: Job | null, action: Action): string {
+  if (job === null) return digestOf(action);
+  const known = ownAction(job);
+  return action === known.action ? known.digest : digestOf(action);
 }
 
 /** Hex SHA-256 of a value's canonical JSON (keys sorted), so that equal values have equal digests. */

@@ -1,9 +1,10 @@
-import { context as openTelemetry, trace } from "@opentelemetry/api";
+import { context as openTelemetry, isSpanContextValid, trace } from "@opentelemetry/api";
 import type { ActorRefFrom, AnyActorRef } from "xstate";
 import { terminal } from "../../machines/contracts/domain/failure.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
-import type { StepContext } from "../../machines/step/context.ts";
+import type { ControlPlane } from "../../machines/contracts/ports/control-plane.ts";
+import type { StepContext, StepLimits } from "../../machines/step/context.ts";
 import { compile } from "../../machines/compile.ts";
 import type { Activity } from "../../machines/step/activities.ts";
 import { stepMachine } from "../../machines/step/machine.ts";
@@ -13,9 +14,11 @@ import type { RuntimeOptions } from "../options.ts";
 import type { RuntimePorts } from "../ports.ts";
 import type { RunLooks } from "../run-looks.ts";
 import { pause } from "../sources/periodic.ts";
-import { DeadlinePassed, Drained, patientPorts, type TroubleWatch } from "../trouble.ts";
+import { patientPorts } from "../patient-ports.ts";
+import { DeadlinePassed, Drained, type TroubleWatch } from "../trouble.ts";
 import { StoreError } from "../../machines/contracts/domain/errors.ts";
 import {
+  type ActivityLife,
   LeaseLost,
   type StepSession,
   settlePendingWork,
@@ -51,6 +54,62 @@ const releaseForMs = 10_000;
 /** How often work whose state knows no failure is begun again after an error that nobody expected. */
 const maxFaults = 5;
 
+type StepActor = ActorRefFrom<typeof stepMachine>;
+
+/** What one activity works with. What only some activities need is made when it is first read. */
+class Scope implements ActivityScope {
+  readonly controlPlane: ControlPlane;
+  readonly runs: RunLooks;
+  readonly trouble: TroubleWatch;
+  readonly options: RuntimeOptions;
+  readonly ports: RuntimePorts;
+  readonly session: StepSession;
+  readonly context: StepContext;
+  readonly actor: StepActor;
+  readonly life: ActivityLife;
+
+  constructor(
+    { ports, options, runs, trouble }: Binding,
+    session: StepSession,
+    context: StepContext,
+    actor: StepActor,
+    life: ActivityLife,
+  ) {
+    this.controlPlane = ports.controlPlane;
+    this.runs = runs;
+    this.trouble = trouble;
+    this.options = options;
+    this.session = session;
+    this.context = context;
+    this.actor = actor;
+    this.life = life;
+    this.ports = patientPorts(ports, trouble, this);
+  }
+
+  get signal(): AbortSignal {
+    return this.life.signal;
+  }
+
+  get drained(): AbortSignal {
+    return this.session.drained;
+  }
+
+  get limits(): StepLimits {
+    return this.options.limits;
+  }
+
+  /** Once there is a result only its delivery remains, and a step never opened has nothing to be timed. */
+  until(): number | null {
+    const { context, session, options } = this;
+    if (context.result !== null || !session.isOpened) return null;
+    const { total } = due(session.job, options);
+    // The deadline is in the store's time, and the wait goes by this worker's clock.
+    return total === null ? null : total - session.storeAheadMs;
+  }
+
+  persist = (): unknown => this.actor.getPersistedSnapshot?.();
+}
+
 type ActionArgs = { self: AnyActorRef; context: StepContext };
 
 /**
@@ -58,7 +117,7 @@ type ActionArgs = { self: AnyActorRef; context: StepContext };
  * asked for it, under a signal of its own; what came of it is sent back as an event, unless the state was left.
  */
 export function bindStep(binding: Binding) {
-  const { ports, options, handlers, bulkheads, sessions, trouble, runs } = binding;
+  const { ports, options, handlers, bulkheads, sessions } = binding;
   const sessionOf = (self: AnyActorRef): StepSession => {
     const session = sessions.get(self);
     if (session === undefined)
@@ -70,27 +129,15 @@ export function bindStep(binding: Binding) {
     (work: StepActivity) =>
     ({ self, context }: ActionArgs): void => {
       const session = sessionOf(self);
-      const signal = session.freshSignal();
-      const actor = self as ActorRefFrom<typeof stepMachine>;
-      const persist = () => actor.getPersistedSnapshot?.();
-      const waiting = {
-        signal,
-        drained: session.drained,
-        // Once there is a result only its delivery remains, and a step never opened has nothing to be timed.
-        until: () => {
-          if (context.result !== null || !session.isOpened) return null;
-          const { total } = due(session.job, options);
-          // The deadline is in the store's time, and the wait goes by this worker's clock.
-          return total === null ? null : total - session.storeAheadMs;
-        },
-        limits: options.limits,
-      };
-      const { controlPlane } = ports;
-      const patient = patientPorts(ports, trouble, waiting);
-      const beside = { controlPlane, runs, trouble, options };
-      const scope: ActivityScope = { ports: patient, ...beside, session, context, signal, persist };
-      const active = trace.setSpan(openTelemetry.active(), session.span);
-      session.track(openTelemetry.with(active, () => perform(work, scope, actor)));
+      const scope = new Scope(binding, session, context, self as StepActor, session.begin());
+      // Without a trace there is nothing to carry along.
+      const isTraced = isSpanContextValid(session.span.spanContext());
+      const run = () => perform(work, scope, scope.actor);
+      session.track(
+        isTraced
+          ? openTelemetry.with(trace.setSpan(openTelemetry.active(), session.span), run)
+          : run(),
+      );
     };
 
   const bound: Record<Activity, (args: ActionArgs) => void> = {
@@ -141,20 +188,19 @@ async function releaseEntry(
   }
 }
 
-async function perform(
-  work: StepActivity,
-  scope: ActivityScope,
-  actor: ActorRefFrom<typeof stepMachine>,
-): Promise<void> {
+async function perform(work: StepActivity, scope: Scope, actor: StepActor): Promise<void> {
+  const { life } = scope;
   // The transition that asked for this work must be over before its outcome arrives.
   await Promise.resolve();
-  for (let faults = 1; !scope.signal.aborted; faults += 1) {
+  for (let faults = 1; !life.isAborted; faults += 1) {
     try {
       const event = await work(scope);
-      if (!scope.signal.aborted) actor.send(event);
+      if (life.isAborted) return;
+      life.isOver = isPlainlyOver(event);
+      actor.send(event);
       return;
     } catch (error) {
-      if (scope.signal.aborted) return;
+      if (life.isAborted) return;
       const event = toEvent(scope, actor, error, faults);
       if (event !== null) {
         actor.send(event);
@@ -164,6 +210,13 @@ async function perform(
     }
   }
 }
+
+/**
+ * Whether nothing of the work that ended so can still be listening to its signal. A handler is its author's, and at a
+ * deadline it is still at work: whatever it left behind is told that the state is over.
+ */
+const isPlainlyOver = ({ type }: StepEvent): boolean =>
+  /^(?:record|policy|output|result|delivery|step)\./u.test(type);
 
 /**
  * What a thrown error becomes. One that nobody expected is the step's failure where its state knows one; elsewhere

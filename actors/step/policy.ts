@@ -20,7 +20,7 @@ import {
   toolLabel,
   type ToolPair,
 } from "../../machines/contracts/domain/tool-lists.ts";
-import { coveringGrant, digestOf, stepAction, toAsk } from "./approvals.ts";
+import { actionDigestOf, coveringGrant, digestOf, ownAction, toAsk } from "./approvals.ts";
 import { lookGoodMs } from "../run-looks.ts";
 import { traced } from "../tracing.ts";
 import { type ActivityScope, retryStamp, type StepActivity } from "./session.ts";
@@ -66,7 +66,7 @@ export const checkPolicy: StepActivity = async (scope) => {
   if (problem !== null) {
     return { type: "activity.failed", failure: problem, costly: false, ...retryStamp(ports) };
   }
-  const judged = await judge(scope, job, stepAction(job));
+  const judged = await judge(scope, job, ownAction(job).action);
   if (judged.kind === "failed" || judged.kind === "ended") return toEvent(scope, judged);
   noteOwn(scope, judged);
   switch (judged.kind) {
@@ -93,7 +93,7 @@ export async function confirmPermission(scope: ActivityScope, job: Job): Promise
   const { ports, session, context } = scope;
   const own = session.judged;
   if (own !== null && ports.clock.monotonic() - own.at <= verdictGoodMs) return null;
-  const judged = await judge(scope, job, stepAction(job));
+  const judged = await judge(scope, job, ownAction(job).action);
   if (judged.kind === "failed" || judged.kind === "ended") return toEvent(scope, judged);
   noteOwn(scope, judged);
   if (judged.kind === "deny") return { type: "policy.denied", verdict: judged.verdict };
@@ -158,9 +158,10 @@ function noteOwn(
   { verdict: said, action }: Extract<Judgement, { verdict: Verdict }>,
 ): void {
   const { kind, reason, decisionId, details } = said;
-  session.judged = { digest: digestOf(action), verdict: said, at: ports.clock.monotonic() };
+  const digest = actionDigestOf(session.job, action);
+  session.judged = { digest, verdict: said, at: ports.clock.monotonic() };
   const what = action.server === undefined ? action.name : `${action.server}.${action.name}`;
-  session.log.info(
+  session.log.debug(
     { verdict: kind, reason, action: what, decisionId, ...details },
     "policy gave its verdict",
   );
@@ -244,7 +245,7 @@ function workerVerdict(
       agentTools,
     );
   }
-  const isOwn = digestOf(stepAction(job)) === digestOf(action);
+  const isOwn = actionDigestOf(job, action) === ownAction(job).digest;
   if (isOwn && job.stepType !== "approval") {
     return verdict.allow(`${job.stepType} steps run on this worker`);
   }

@@ -29,7 +29,7 @@ import { traced } from "../tracing.ts";
 export const record: StepActivity = async ({ ports, options, session, context }) => {
   if (context.result === null) throw new Error("a step without a result reached reported");
   const { maxReportBytes } = options;
-  const result = await fitResult(ports.artifacts, session.key, context.result, maxReportBytes);
+  const result = await fitResult(ports, session.key, context.result, maxReportBytes);
   if ("refused" in result) return { type: "store.failed", failure: result.refused };
   const changed = result.fitted === context.result ? null : result.fitted;
   if (!context.costly && !isLeaseStale(session, ports.clock, options)) {
@@ -51,14 +51,17 @@ const previewLength = 2_000;
  * @returns `refused` when there is no place for the artifact, and waiting will not make one
  */
 export async function fitResult(
-  artifacts: ArtifactStore,
+  ports: { readonly artifacts: ArtifactStore },
   step: StepKey,
   result: StepResult,
   maxBytes: number,
 ): Promise<{ fitted: StepResult } | { refused: Failure }> {
-  if (Buffer.byteLength(JSON.stringify(result)) <= maxBytes) return { fitted: result };
   const content = JSON.stringify(result);
-  const kept = await artifacts.put(step, { name: "result.json", kind: "output", content });
+  // A character takes three bytes at most: most results need not be counted.
+  if (content.length * 3 <= maxBytes || Buffer.byteLength(content) <= maxBytes) {
+    return { fitted: result };
+  }
+  const kept = await ports.artifacts.put(step, { name: "result.json", kind: "output", content });
   if (!kept.ok) {
     const message = `the result is longer than ${maxBytes} bytes and can't be kept as an artifact: ${kept.failure.message}`;
     return { refused: { ...kept.failure, message } };

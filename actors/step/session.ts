@@ -72,9 +72,11 @@ export class StepSession {
   /** Monotonic milliseconds. */
   readonly startedAt: number;
   #lease: Lease | null = null;
-  #controller = new AbortController();
-  readonly #draining = new AbortController();
-  #pendingWork: Promise<unknown> = Promise.resolve();
+  #activity: ActivityLife | null = null;
+  #draining: AbortController | null = null;
+  #isDraining = false;
+  #workUnderWay = 0;
+  #whenIdle: (() => void)[] = [];
 
   constructor(made: {
     key: StepKey;
@@ -111,31 +113,73 @@ export class StepSession {
 
   /** Aborted when the worker drains: what waits for a neighbour gives up, what does not goes on. */
   get drained(): AbortSignal {
+    this.#draining ??= new AbortController();
+    if (this.#isDraining) this.#draining.abort();
     return this.#draining.signal;
   }
 
   drain(): void {
-    this.#draining.abort();
+    this.#isDraining = true;
+    this.#draining?.abort();
   }
 
-  /** One signal a state: the one before is aborted, whatever still listens to it. */
-  freshSignal(): AbortSignal {
+  /** One activity a state: the one before is aborted, whatever still listens to it. */
+  begin(): ActivityLife {
     this.abort();
-    this.#controller = new AbortController();
-    return this.#controller.signal;
+    this.#activity = new ActivityLife();
+    return this.#activity;
   }
 
   abort(): void {
-    this.#controller.abort(leftState);
+    this.#activity?.abort();
   }
 
   /** Work to be awaited before the step counts as gone, such as an aborted call still unwinding. */
   track(work: Promise<unknown>): void {
-    this.#pendingWork = Promise.allSettled([this.#pendingWork, work]);
+    this.#workUnderWay += 1;
+    const settled = () => {
+      this.#workUnderWay -= 1;
+      if (this.#workUnderWay > 0) return;
+      for (const tell of this.#whenIdle.splice(0)) tell();
+    };
+    work.then(settled, settled);
   }
 
-  get pendingWork(): Promise<unknown> {
-    return this.#pendingWork;
+  get isIdle(): boolean {
+    return this.#workUnderWay === 0;
+  }
+
+  /** Resolves when no tracked work is under way. */
+  idle(): Promise<void> {
+    if (this.isIdle) return Promise.resolve();
+    return new Promise((resolve) => this.#whenIdle.push(resolve));
+  }
+}
+
+/**
+ * One activity from its start until its state is left. Its signal is made when somebody reads it, and is aborted
+ * only while there is work that could hear it: of the seven activities of a plain step three need one.
+ */
+export class ActivityLife {
+  #controller: AbortController | null = null;
+  #isAborted = false;
+  /** Set when the work has returned, and nothing of it can be listening any more. */
+  isOver = false;
+
+  get isAborted(): boolean {
+    return this.#isAborted;
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#isAborted) this.#controller.abort(leftState);
+    return this.#controller.signal;
+  }
+
+  abort(): void {
+    if (this.#isAborted) return;
+    this.#isAborted = true;
+    if (!this.isOver) this.#controller?.abort(leftState);
   }
 }
 
@@ -151,7 +195,7 @@ export interface ActivityScope {
   session: StepSession;
   context: StepContext;
   /** Aborted when the state is left. */
-  signal: AbortSignal;
+  readonly signal: AbortSignal;
   /** The actor's snapshot as XState persists it; asked for only when a step is parked or becomes a dead letter. */
   persist: () => unknown;
 }
@@ -225,9 +269,12 @@ export async function settlePendingWork(
   clock: Clock,
   ms = 1_000,
 ): Promise<void> {
+  // What ended the step is usually over within a moment of its own, and needs no timer.
+  for (let turn = 0; turn < 4 && !session.isIdle; turn += 1) await Promise.resolve();
+  if (session.isIdle) return;
   const { promise, resolve } = Promise.withResolvers<void>();
   const cancelTimer = clock.timer(ms, resolve);
-  await Promise.race([session.pendingWork, promise]);
+  await Promise.race([session.idle(), promise]);
   cancelTimer();
 }
 
