@@ -199,6 +199,7 @@ class PatientStore implements StepStore {
 function patientArtifacts(artifacts: ArtifactStore, patience: Patience): ArtifactStore {
   return {
     ...artifacts,
+    check: () => patience.answered("artifacts", () => artifacts.check()),
     put: (...given) => patience.answered("artifacts", () => artifacts.put(...given)),
     get: (...given) => patience.answered("artifacts", () => artifacts.get(...given)),
   };

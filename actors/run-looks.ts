@@ -40,12 +40,13 @@ export class RunLooks {
       if (isGood || isRunOver(seen.status)) return ok(seen.status);
     }
     const asking = maxAgeMs > 0 ? this.#asking.get(runId) : undefined;
-    const outcome = await (asking ?? this.#ask(controlPlane, runId, signal));
-    // Whoever asked first gave up, and with it the call that this one shared.
-    if (!outcome.ok && outcome.failure.kind === "cancelled" && !signal.aborted) {
-      return this.#ask(controlPlane, runId, signal);
-    }
-    return outcome;
+    if (asking === undefined) return this.#ask(controlPlane, runId, signal);
+    // Whoever asked first may give up, and with it the call that this one shares: that is no answer to anybody else.
+    const shared = await asking.catch(() => null);
+    const isAnswer = shared !== null && (shared.ok || shared.failure.kind !== "cancelled");
+    return isAnswer || signal.aborted
+      ? (shared ?? this.#ask(controlPlane, runId, signal))
+      : this.look(controlPlane, runId, signal, maxAgeMs);
   }
 
   /** What was learnt by other means, such as the control plane's event stream. */

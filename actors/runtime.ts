@@ -104,6 +104,7 @@ export function startRuntime(ports: RuntimePorts, options: RuntimeOptions): Runt
   const ended = stopped.promise.then(async (fault) => {
     availability.stop();
     while (pending.size > 0) await Promise.all(pending);
+    trouble.stop();
     return { fault };
   });
   supervisor.start();

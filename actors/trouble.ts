@@ -66,6 +66,8 @@ export class TroubleWatch {
   readonly #ongoing = new Map<Neighbour, Ongoing>();
   readonly #waiting = new Map<Neighbour, number>();
   readonly #held = new Set<Neighbour>();
+  /** Timers by which a hold ends for which nobody waits. */
+  readonly #idle = new Map<Neighbour, () => void>();
   #onHold: (neighbour: Neighbour, isHeld: boolean) => void = () => {};
   #journalGoodAt = Number.NEGATIVE_INFINITY;
   #artifactsGoodAt = Number.NEGATIVE_INFINITY;
@@ -127,10 +129,19 @@ export class TroubleWatch {
       const left = (this.#waiting.get(neighbour) ?? 1) - 1;
       this.#waiting.set(neighbour, left);
       if (left > 0 || !this.#held.has(neighbour)) return;
-      this.#clock.timer(idleHoldMs, () => {
+      this.#idle.get(neighbour)?.();
+      const cancelTimer = this.#clock.timer(idleHoldMs, () => {
+        this.#idle.delete(neighbour);
         if ((this.#waiting.get(neighbour) ?? 0) === 0) this.#hold(neighbour, false);
       });
+      this.#idle.set(neighbour, cancelTimer);
     };
+  }
+
+  /** Leaves no timer behind that would keep the process alive. */
+  stop(): void {
+    for (const cancelTimer of this.#idle.values()) cancelTimer();
+    this.#idle.clear();
   }
 
   /** The journal was just written. */

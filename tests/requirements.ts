@@ -106,6 +106,30 @@ export const requirements: readonly Requirement[] = [
   { id: "output.repair", promise: "a model that is asked to mend its answer is shown it" },
   { id: "input.ferrumdeck", promise: "inputs that FerrumDeck's worker takes are taken" },
   { id: "schema.drafts", promise: "schemas are read by the rules of the draft that they name" },
+  // Trouble.
+  {
+    id: "trouble.waits",
+    promise:
+      "passing trouble and the worker's own are waited out; a step's own is handed on at once",
+  },
+  {
+    id: "trouble.wait-ends",
+    promise: "a wait ends when its state is left, the worker drains or the step's time is up",
+  },
+  {
+    id: "trouble.ours",
+    promise: "a worker that is refused says once what to do, and takes no jobs until it is mended",
+  },
+  { id: "sources.survive", promise: "no exception ends one of the worker's endless loops" },
+  { id: "sources.all-due", promise: "all timers that are due fire in one turn" },
+  {
+    id: "sources.room",
+    promise: "jobs that arrive when the room is gone are released at once, uncounted",
+  },
+  {
+    id: "cancellations.calls",
+    promise: "the watch for cancellations leaves a small allowance of calls alone",
+  },
   // Policy and people.
   { id: "policy.closed", promise: "policy that can't answer plainly never allows" },
   { id: "policy.deny-default", promise: "a tool that no list names is denied" },
@@ -174,6 +198,10 @@ export const requirements: readonly Requirement[] = [
   {
     id: "net.stalled-loop",
     promise: "an event loop that stands still for longer than a lease ends its process",
+  },
+  {
+    id: "net.hung-call",
+    promise: "a call to the control plane that outlives its own deadline ends this worker",
   },
   { id: "net.stale-note", promise: "a killed `dev` is never taken for a running one" },
   { id: "net.closed-output", promise: "a closed standard output drains and leaves nothing behind" },

@@ -19,12 +19,22 @@ const maxPollMs = 60_000;
 const mendMs = 20_000;
 /** Shorter steps are over before a look could help them. */
 const minAgeMs = 4_000;
+/** Runs followed at once by a channel of their own: each is an open connection. */
+const maxChannels = 20;
+/** A hint is worth a look unless one was made this recently: a busy run hints many times a second. */
+const hintGoodMs = 1_000;
 
 /**
- * Tells steps that their run was cancelled: by the control plane's event stream where it advertises one, and by looking
- * at runs in turn. One look serves all steps of a run, and a look that somebody else made serves as well. Nothing is
- * looked at while no step has been running for some seconds. After a 429 the poll waits as long as it is asked to
- * and becomes slower; each good answer makes it faster again.
+ * Tells steps that their run was cancelled. By the first of these that the control plane has:
+ *
+ *   its event stream, where it advertises one; looks only mend what was missed
+ *   a channel for each run, which a later FerrumDeck has and does not advertise: it is tried for, once, and each of its
+ *   events is a hint to look
+ *   looks at the runs in turn
+ *
+ * One look serves all steps of a run, and a look that somebody else made serves as well. Nothing is looked at while no
+ * step has been running for some seconds. After a 429 the poll waits as long as it is asked to and becomes slower;
+ * each good answer makes it faster again.
  */
 export function cancellations({ ports, alive, track, runs }: WorkerContext) {
   return fromCallback<EventObject, undefined>(() => {
@@ -42,20 +52,49 @@ export function cancellations({ ports, alive, track, runs }: WorkerContext) {
     };
     let everyMs = pollMs;
     let turn = 0;
-    const look = async () => {
+    /** The runs whose steps have been running for long enough that a look may help them. */
+    const longRuns = (): string[] => {
       const now = ports.clock.monotonic();
       const old = [...alive.values()].filter(({ session }) => now - session.startedAt >= minAgeMs);
-      const runIds = [...new Set(old.map(({ session }) => session.key.runId))];
-      turn += 1;
-      const runId = runIds[turn % runIds.length];
-      if (runId === undefined) return;
-      const run = await runs.look(ports.controlPlane, runId, signal, pollMs / 2);
+      return [...new Set(old.map(({ session }) => session.key.runId))];
+    };
+    const lookAt = async (runId: string, maxAgeMs: number) => {
+      const run = await runs.look(ports.controlPlane, runId, signal, maxAgeMs);
       if (run.ok) {
         everyMs = Math.max(pollMs, everyMs / 2);
         onChange(runId, run.value);
       } else if (run.failure.kind === "rate_limited") {
         everyMs = Math.min(everyMs * 2, maxPollMs);
         await pause(ports.clock, run.failure.retryAfterMs ?? 0, signal);
+      }
+    };
+    const look = async () => {
+      const runIds = longRuns();
+      turn += 1;
+      const runId = runIds[turn % runIds.length];
+      if (runId !== undefined) await lookAt(runId, pollMs / 2);
+    };
+
+    const channels = new Map<string, AbortController>();
+    let hasChannels = ports.watchRun !== undefined;
+    const openChannel = async (runId: string) => {
+      const closing = new AbortController();
+      const close = () => closing.abort();
+      signal.addEventListener("abort", close, { once: true });
+      channels.set(runId, closing);
+      const onHint = () => track(guarded(() => lookAt(runId, hintGoodMs)));
+      const ended = await ports.watchRun?.(runId, onHint, closing.signal);
+      signal.removeEventListener("abort", close);
+      channels.delete(runId);
+      // Not there, or refused, for one run: looks serve for all from here on.
+      if (ended?.ok === false) hasChannels = false;
+    };
+    const followRuns = () => {
+      const wanted = new Set(longRuns());
+      for (const [runId, closing] of channels) if (!wanted.has(runId)) closing.abort();
+      for (const runId of wanted) {
+        if (!hasChannels || channels.has(runId) || channels.size >= maxChannels) continue;
+        track(guarded(() => openChannel(runId)));
       }
     };
     const isPushed = async () => {
@@ -78,7 +117,10 @@ export function cancellations({ ports, alive, track, runs }: WorkerContext) {
         let isPushing = false;
         // An idle worker asks nothing at all.
         if (alive.size > 0) await guarded(async () => (isPushing = await isPushed()));
-        await pause(ports.clock, isPushing ? Math.max(mendMs, everyMs) : everyMs, signal);
+        if (!isPushing) followRuns();
+        const isHinted = channels.size > 0;
+        const slow = Math.max(mendMs, everyMs);
+        await pause(ports.clock, isPushing || isHinted ? slow : everyMs, signal);
       }
     };
     const listen = async () => {

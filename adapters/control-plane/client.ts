@@ -58,6 +58,8 @@ export function createControlPlane(
   const extensions = createExtensions(api, now);
 
   return {
+    // A call may have to ask first what is advertised.
+    callTimeoutMs: 2 * api.http.timeoutMs,
     async ping(signal) {
       const health = await api.health(signal);
       if (health.ok) return ok(null);

@@ -25,6 +25,8 @@ export interface ApiRequest {
 export interface ControlPlaneHttp {
   /** The control plane's address, without anything secret in it. */
   readonly url: string;
+  /** Milliseconds after which every call has ended, its own clean-up included. */
+  readonly timeoutMs: number;
   /** A 2xx answer, or a failure. Never retries, never follows a redirect, never outlives its deadline. */
   call(request: ApiRequest, signal: AbortSignal): Promise<Outcome<Answer>>;
   /** A `text/event-stream` that goes on; given up when nothing came for `silenceMs`. Reading it may throw. */
@@ -97,6 +99,7 @@ export function createHttp(options: HttpOptions): ControlPlaneHttp {
 
   return {
     url,
+    timeoutMs: options.timeoutMs + hungMs,
     async call(request, signal) {
       const name = nameOf(request);
       const deadline = createDeadline(signal, options.timeoutMs);

@@ -90,6 +90,7 @@ export function simulatedHttp(
 
   return {
     url: "http://plane.example",
+    timeoutMs,
     call,
     stream: async () => fail(terminal("not_found", "pushed changes come by another way here")),
     close: async () => {},
