@@ -242,4 +242,10 @@ export const requirements: readonly Requirement[] = [
     id: "history.silence",
     promise: "each end, delayed report and abandoned attempt is a line in the log",
   },
+  // Tool servers.
+  { id: "mcp.bounds", promise: "what a tool server sends is bounded before it is kept" },
+  { id: "mcp.apart", promise: "one tool or server that can't be used costs no other" },
+  { id: "mcp.reason", promise: "why a tool server did not start is in the failure" },
+  { id: "mcp.progress", promise: "progress prolongs a call, up to a bound" },
+  { id: "mcp.cancel", promise: "only a call under way is cancelled at its server" },
 ];

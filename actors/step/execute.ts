@@ -39,6 +39,7 @@ async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Pro
     permission: (action) => permission(scope, job, action, occurrences),
     effect: (effect) => {
       costly ||= effect.repeat !== "free";
+      session.hasSpent ||= costly;
       return run(effect);
     },
   });
@@ -64,6 +65,9 @@ function toEvent({ ports }: ActivityScope, result: HandlerResult, costly: boolea
   }
 }
 
+/** What an answer that is already there may take to be read. */
+const lateMs = 10;
+
 /** The work, or the deadline that came first; then the state is left and the work aborted. */
 async function withinDeadline(
   { ports, options, session }: ActivityScope,
@@ -76,7 +80,10 @@ async function withinDeadline(
   const which = left < executingMs ? "total" : "executing";
   if (left <= 0) return { type: "deadline.reached", which };
   const { promise, resolve } = Promise.withResolvers<StepEvent>();
-  const cancelTimer = ports.clock.timer(left, () => resolve({ type: "deadline.reached", which }));
+  let cancelTimer = ports.clock.timer(left, () => {
+    // A process that was paused sees its timers before the answers that came meanwhile: those are read first.
+    cancelTimer = ports.clock.timer(lateMs, () => resolve({ type: "deadline.reached", which }));
+  });
   try {
     const working = work();
     session.track(working);

@@ -32,7 +32,8 @@ export const record: StepActivity = async ({ ports, options, session, context })
   const result = await fitResult(ports, session.key, context.result, maxReportBytes);
   if ("refused" in result) return { type: "store.failed", failure: result.refused };
   const changed = result.fitted === context.result ? null : result.fitted;
-  if (!context.costly && !isLeaseStale(session, ports.clock, options)) {
+  const isCostly = context.costly || session.hasSpent;
+  if (!isCostly && !isLeaseStale(session, ports.clock, options)) {
     return { type: "result.recorded", result: changed };
   }
   const { stateHistory } = session;

@@ -1,16 +1,20 @@
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
-import { createInterface } from "node:readline";
+import { StringDecoder } from "node:string_decoder";
 import { getDefaultEnvironment } from "@modelcontextprotocol/sdk/client/stdio.js";
-import { ReadBuffer, serializeMessage } from "@modelcontextprotocol/sdk/shared/stdio.js";
+import { serializeMessage } from "@modelcontextprotocol/sdk/shared/stdio.js";
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
-import type { JSONRPCMessage } from "@modelcontextprotocol/sdk/types.js";
+import { type JSONRPCMessage, JSONRPCMessageSchema } from "@modelcontextprotocol/sdk/types.js";
+import { cutText } from "../../machines/contracts/domain/text.ts";
+import { exactMessage, largestMessage } from "./bounded-http.ts";
 import type { McpServer } from "./config.ts";
 
 /** How long each step of a close may take, in milliseconds: end of input, then SIGTERM, then SIGKILL. */
 const graceMs = 1_000;
 
-/** Characters of one line of a server's stderr that are logged. */
+/** Characters of one line of a server's stderr that are kept; the rest of the line is thrown away as it comes. */
 const stderrLineLimit = 2_000;
+/** What is told of a server's last words when it ends: lines, and characters of them all. */
+const lastWords = { lines: 5, characters: 1_000 };
 
 /**
  * An MCP server as a child process. The SDK's own stdio transport starts the child in our process group and
@@ -25,9 +29,12 @@ export class ChildTransport implements Transport {
   ending: string | null = null;
   readonly #server: McpServer;
   readonly #onStderr: (line: string) => void;
-  readonly #buffer = new ReadBuffer();
+  readonly #lines = new BoundedLines(largestMessage, "refuse");
+  readonly #stderr = new BoundedLines(stderrLineLimit, "cut");
+  #lastLines: string[] = [];
   readonly #gone = Promise.withResolvers<void>();
   #child: ChildProcessWithoutNullStreams | null = null;
+  #exitCode: number | null = null;
 
   constructor(server: McpServer, onStderr: (line: string) => void) {
     this.#server = server;
@@ -54,9 +61,10 @@ export class ChildTransport implements Transport {
     child.stdin.on("error", (error) => this.onerror?.(error));
     child.stdout.on("error", (error) => this.onerror?.(error));
     child.stdout.on("data", (chunk: Buffer) => this.#read(chunk));
-    createInterface({ input: child.stderr }).on("line", (line) =>
-      this.#onStderr(line.slice(0, stderrLineLimit)),
-    );
+    child.stderr.on("error", (error) => this.onerror?.(error));
+    child.stderr.on("data", (chunk: Buffer) => {
+      for (const line of this.#stderr.read(chunk)) this.#heard(line);
+    });
     this.#child = child;
     await spawned.promise;
   }
@@ -84,20 +92,28 @@ export class ChildTransport implements Transport {
     await this.#goneWithin(graceMs);
   }
 
+  /** One line of what the server says of itself: logged, and the last ones kept for the reason of its end. */
+  #heard(line: string): void {
+    const text = cutText(line, stderrLineLimit).trim();
+    if (text === "") return;
+    this.#onStderr(text);
+    this.#lastLines = [...this.#lastLines, text].slice(-lastWords.lines);
+  }
+
   #read(chunk: Buffer): void {
+    let lines: string[];
     try {
-      this.#buffer.append(chunk);
+      lines = this.#lines.read(chunk);
     } catch (error) {
-      this.ending = "sent a message larger than we read";
+      this.ending = `sent a message of more than ${largestMessage} bytes`;
       this.onerror?.(asError(error));
       void this.close();
       return;
     }
-    for (;;) {
+    for (const line of lines) {
+      if (line.trim() === "") continue;
       try {
-        const message = this.#buffer.readMessage();
-        if (message === null) return;
-        this.onmessage?.(message);
+        this.onmessage?.(JSONRPCMessageSchema.parse(JSON.parse(exactMessage(line))));
       } catch (error) {
         // A line that isn't JSON-RPC (a stray print, say) costs that line only.
         this.onerror?.(asError(error));
@@ -110,6 +126,7 @@ export class ChildTransport implements Transport {
     code: number | null,
     signal: NodeJS.Signals | null,
   ): void {
+    this.#exitCode = code;
     this.ending ??= signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
     // What the child left behind would hold its streams open, and "close" would never come.
     if (child.pid !== undefined) signalGroup(child.pid, "SIGKILL");
@@ -122,7 +139,11 @@ export class ChildTransport implements Transport {
 
   #end(reason: string): void {
     this.ending ??= reason;
-    this.#buffer.clear();
+    // Why it ended is what it said last, as far as it ended by itself.
+    if (this.#exitCode !== null && this.#exitCode !== 0 && this.#lastLines.length > 0) {
+      this.ending += `: ${cutText(this.#lastLines.join(" | "), lastWords.characters)}`;
+    }
+    this.#exitCode = null;
     this.#gone.resolve();
     this.onclose?.();
     delete this.onclose;
@@ -134,6 +155,47 @@ export class ChildTransport implements Transport {
     const gone = await Promise.race([this.#gone.promise.then(() => true), late.promise]);
     clearTimeout(timer);
     return gone;
+  }
+}
+
+/**
+ * Lines of a stream, read by hand: a line of any length is in memory up to a limit and no further. Past it the rest
+ * of the line is thrown away (`cut`), or the stream is given up (`refuse`).
+ */
+class BoundedLines {
+  readonly #limit: number;
+  readonly #past: "cut" | "refuse";
+  readonly #decoder = new StringDecoder("utf8");
+  #parts: string[] = [];
+  #length = 0;
+
+  constructor(limit: number, past: "cut" | "refuse") {
+    this.#limit = limit;
+    this.#past = past;
+  }
+
+  /** @throws RangeError past the limit, where that is refused */
+  read(chunk: Buffer): string[] {
+    const [first = "", ...more] = this.#decoder.write(chunk).split("\n");
+    this.#add(first);
+    const lines: string[] = [];
+    for (const text of more) {
+      lines.push(this.#parts.join(""));
+      this.#parts = [];
+      this.#length = 0;
+      this.#add(text);
+    }
+    return lines;
+  }
+
+  #add(text: string): void {
+    const room = this.#limit - this.#length;
+    if (text.length > room && this.#past === "refuse") {
+      throw new RangeError(`a line is longer than ${this.#limit} characters`);
+    }
+    if (room <= 0 || text === "") return;
+    this.#parts.push(text.slice(0, room));
+    this.#length += Math.min(text.length, room);
   }
 }
 

@@ -10,12 +10,16 @@ const serverShape = type({
   "cwd?": "string > 0 | null",
   "url?": "string > 0 | null",
   "headers?": stringMap.or("null"),
+  "disabled?": "boolean | null",
 });
+const serverKeys = new Set(["name", "command", "args", "env", "cwd", "url", "headers", "disabled"]);
 
 const configShape = type({
   "servers?": serverShape.and({ name: "string > 0" }).array(),
   "mcpServers?": { "[string]": serverShape },
   "allowlist?": {
+    // A misspelt list would silently be no list.
+    "+": "reject",
     "allowed_tools?": "string[]",
     "approval_required?": "string[]",
     "denied_tools?": "string[]",
@@ -24,13 +28,16 @@ const configShape = type({
 
 export interface McpConfig {
   servers: McpServer[];
+  /** What the file says and we do not act on, as whole sentences. */
+  warnings: string[];
   /** Null when the file says nothing of it. */
   allowlist: { allowedTools: string[]; approvalRequired: string[]; deniedTools: string[] } | null;
 }
 
 /**
  * Reads an MCP configuration file: FerrumDeck's shape (`servers`, a list, and `allowlist`) or the common
- * one (`mcpServers`, by name). `${VAR}` in args, env, url and headers is taken from `env`.
+ * one (`mcpServers`, by name). `${VAR}` in args, env, url and headers is taken from `env`, `${VAR:-text}` is the
+ * text where it is not set. A server with `disabled: true` is left out.
  *
  * @returns the problem, one line naming the file, the key and what was expected, never a value
  */
@@ -41,7 +48,7 @@ export async function readConfig(
   const problem = (text: string) => ({ ok: false, problem: `${file}: ${text}` }) as const;
   let parsed: unknown;
   try {
-    parsed = JSON.parse(await readFile(file, "utf8"));
+    parsed = JSON.parse((await readFile(file, "utf8")).replace(/^\uFEFF/u, ""));
   } catch (error) {
     // A parser's message quotes the text around the fault, and that may be a secret.
     if (error instanceof SyntaxError) return problem("must be JSON");
@@ -61,8 +68,15 @@ export async function readConfig(
     list?.map((entry, index) => ({ key: `servers[${index}]`, ...entry })) ??
     Object.entries(record ?? {}).map(([name, entry]) => ({ key: "mcpServers", ...entry, name }));
   const servers: McpServer[] = [];
-  for (const { key, name, command, args, env: variables, cwd, url, headers } of entries) {
+  const warnings: string[] = [];
+  for (const entry of entries) {
+    const { key, name, command, args, env: variables, cwd, url, headers, disabled } = entry;
     const where = `${key} "${name}"`;
+    const unknown = Object.keys(entry).filter((word) => word !== "key" && !serverKeys.has(word));
+    if (unknown.length > 0) {
+      warnings.push(`${file}: ${where} has keys that mean nothing here: ${unknown.join(", ")}.`);
+    }
+    if (disabled === true) continue;
     if (servers.some((other) => other.name === name)) {
       return problem(`${where} must have a name of its own`);
     }
@@ -75,6 +89,14 @@ export async function readConfig(
     );
     if (!expanded.ok) return problem(`${where} ${expanded.problem}`);
     const { url: address, ...rest } = expanded.value;
+    const hidden = wellKnown.filter(
+      (word) => env[word] && name.toLowerCase().includes(owner(word)) && !(word in rest.env),
+    );
+    if (command && hidden.length > 0) {
+      warnings.push(
+        `${file}: ${where} does not see ${hidden.join(", ")}: a server gets only the variables that its env names.`,
+      );
+    }
     if (command) {
       const folder = cwd ? { cwd } : {};
       servers.push({ name, command, args: rest.args, env: rest.env, ...folder });
@@ -86,9 +108,18 @@ export async function readConfig(
   }
   return {
     ok: true,
-    value: { servers, allowlist: allowlist === undefined ? null : readList(allowlist) },
+    value: { servers, warnings, allowlist: allowlist === undefined ? null : readList(allowlist) },
   };
 }
+
+/** Variables that well-known servers read, and that FerrumDeck's worker would have handed on. */
+const wellKnown = [
+  "GITHUB_PERSONAL_ACCESS_TOKEN",
+  "GITHUB_TOKEN",
+  "GITLAB_TOKEN",
+  "SLACK_BOT_TOKEN",
+];
+const owner = (variable: string) => variable.split("_")[0]?.toLowerCase() ?? "";
 
 type Allowlist = NonNullable<typeof configShape.infer.allowlist>;
 
@@ -108,6 +139,8 @@ export interface Expandable {
   headers: Record<string, string>;
 }
 
+const variable = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g;
+
 type Variables = Record<string, string | undefined>;
 
 /** Puts in the variables' values; one that is not set is a problem that names it and its place. */
@@ -117,8 +150,9 @@ export function expandVariables(
 ): { ok: true; value: Expandable } | { ok: false; problem: string } {
   const problems: string[] = [];
   const expand = (where: string, text: string): string =>
-    text.replaceAll(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (_, name: string) => {
-      const value = variables[name];
+    text.replaceAll(variable, (_, name: string, otherwise: string | undefined) => {
+      const set = variables[name];
+      const value = otherwise !== undefined && (set ?? "") === "" ? otherwise : set;
       if (value === undefined) problems.push(`${where} uses \${${name}}, which is not set`);
       return value ?? "";
     });

@@ -4,6 +4,7 @@ import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
 import { ToolListChangedNotificationSchema } from "@modelcontextprotocol/sdk/types.js";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import { ChildTransport } from "./child-transport.ts";
+import { boundedFetch } from "./bounded-http.ts";
 import type { McpServer } from "./config.ts";
 
 /** Milliseconds that an HTTP server has to hear that its session is over. */
@@ -53,7 +54,8 @@ export async function connect(
     await transport.close().catch(() => undefined);
   };
   try {
-    await untilAborted(client.connect(transport, { signal, timeout: noTimeout }), signal);
+    // Without the signal: the protocol forbids to cancel `initialize`; what is given up is ended instead.
+    await untilAborted(client.connect(transport, { timeout: noTimeout }), signal);
   } catch (error) {
     const reason = ending();
     await close();
@@ -75,10 +77,10 @@ function open(server: McpServer, log: Log): Opened {
     );
     return { transport, ending: () => transport.ending, farewell: async () => undefined };
   }
-  const transport = new StreamableHTTPClientTransport(
-    new URL(server.url),
-    server.headers === undefined ? {} : { requestInit: { headers: server.headers } },
-  );
+  const transport = new StreamableHTTPClientTransport(new URL(server.url), {
+    fetch: boundedFetch,
+    ...(server.headers === undefined ? {} : { requestInit: { headers: server.headers } }),
+  });
   const farewell = (): Promise<void> =>
     untilAborted(transport.terminateSession(), AbortSignal.timeout(farewellMs)).catch(
       () => undefined,
@@ -92,6 +94,54 @@ function open(server: McpServer, log: Log): Opened {
  * timeout is told apart from a server's own error of the same code (-32001) only by its text.
  */
 export const noTimeout = 2_147_483_647;
+
+/**
+ * The time that one request has: so long after the last sign of progress, and never longer than a multiple of it.
+ * Its signal is the request's own and is unlinked when it settles: the SDK keeps its listener on the signal it is
+ * given for ever, and would cancel at the server what was long answered.
+ */
+export class RequestTime {
+  readonly #own = new AbortController();
+  readonly #unlink: () => void;
+  readonly #idleMs: number;
+  readonly #until: number;
+  #timer: NodeJS.Timeout;
+  isOver = false;
+
+  constructor(idleMs: number, callers: AbortSignal) {
+    this.#idleMs = idleMs;
+    this.#until = performance.now() + idleMs * longestOfIdle;
+    this.#timer = setTimeout(() => this.#expire(), idleMs);
+    const abort = () => this.#own.abort(callers.reason);
+    if (callers.aborted) abort();
+    else callers.addEventListener("abort", abort, { once: true });
+    this.#unlink = () => callers.removeEventListener("abort", abort);
+  }
+
+  get signal(): AbortSignal {
+    return this.#own.signal;
+  }
+
+  /** The server shows that it works on the request. */
+  progress(): void {
+    clearTimeout(this.#timer);
+    const left = Math.min(this.#idleMs, this.#until - performance.now());
+    this.#timer = setTimeout(() => this.#expire(), Math.max(left, 0));
+  }
+
+  settle(): void {
+    clearTimeout(this.#timer);
+    this.#unlink();
+  }
+
+  #expire(): void {
+    this.isOver = true;
+    this.#own.abort(new DOMException("the request took too long", "TimeoutError"));
+  }
+}
+
+/** A request that shows progress may take so many times its idle time in all. */
+const longestOfIdle = 20;
 
 /** The promise's value, or the signal's reason as soon as it aborts. The work itself goes on unheard. */
 export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -2,8 +2,12 @@ import type { CallToolResult, Tool } from "@modelcontextprotocol/sdk/types.js";
 import { terminal, fail, ok, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
+import type {
+  CompiledSchema,
+  SchemaChecker,
+} from "../../machines/contracts/ports/schema-checker.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { ToolHost, ToolTarget } from "../../machines/contracts/ports/tool-host.ts";
-import { compileSchema, type Check } from "./compile-schema.ts";
 import {
   describeTool,
   findTool,
@@ -22,6 +26,8 @@ const errorTextLimit = 4_096;
 
 export interface ToolHostOptions {
   servers: McpServer[];
+  /** Reads the tools' own schemas, which are foreign as any. */
+  schemas: SchemaChecker;
   log: Log;
   clientInfo: { name: string; version: string };
   /** Milliseconds for each connect, list and call; 30 seconds unless given. */
@@ -37,38 +43,55 @@ export interface ToolHostOptions {
  * @throws when two servers have one name
  */
 export function createToolHost(options: ToolHostOptions): ToolHost {
-  const { log, clientInfo, timeoutMs = 30_000 } = options;
+  const { log, clientInfo, schemas, timeoutMs = 30_000 } = options;
   const servers = options.servers.map(
     (server) => new ServerConnection(server, { clientInfo, timeoutMs, log }),
   );
   const names = new Set(servers.map((server) => server.name));
   if (names.size < servers.length) throw new Error("two MCP servers have one name");
-  const checks = new WeakMap<object, Check | null>();
+  const checks = new WeakMap<object, CompiledSchema | null>();
 
-  /** A schema that no draft can read is the server's fault: told once, and then not enforced. */
-  function checkOf(schema: object, about: { server: string; tool: string }): Check | null {
+  /** A schema that can't be used is the server's fault: told once, and then not enforced. */
+  function schemaOf(schema: object, about: { server: string; tool: string }) {
     const known = checks.get(schema);
     if (known !== undefined) return known;
-    const compiled = compileSchema(schema as JsonObject);
-    const check = typeof compiled === "string" ? null : compiled;
-    if (check === null)
+    const compiled = schemas.compile(schema as JsonObject);
+    const usable = typeof compiled === "string" ? null : compiled;
+    if (usable === null)
       log.warn({ ...about, problem: compiled }, "MCP tool's schema is not usable");
-    checks.set(schema, check);
-    return check;
+    if (usable !== null && usable.unchecked.length > 0) {
+      const fields = { ...about, patterns: usable.unchecked };
+      log.warn(
+        fields,
+        "MCP tool's schema has patterns that no linear engine can match: not checked",
+      );
+    }
+    checks.set(schema, usable);
+    return usable;
+  }
+
+  /** What is wrong with a value by a tool's schema; null when nothing is, or when the schema can't tell. */
+  function problemOf(schema: object, value: unknown, about: { server: string; tool: string }) {
+    const verdict = schemaOf(schema, about)?.check(value);
+    if (verdict === undefined || verdict.kind === "valid") return null;
+    if (verdict.kind === "invalid") return verdict.problem;
+    log.warn({ ...about, problem: verdict.problem }, "MCP tool's schema is not usable");
+    checks.set(schema, null);
+    return null;
   }
 
   function readOutput(server: string, tool: Tool, result: CallToolResult): Outcome<Json> {
     const what = `tool "${tool.name}" of MCP server "${server}"`;
     if (result.isError === true) {
-      const text = readText(result).slice(0, errorTextLimit) || "it gave no reason";
+      const text = cutText(readText(result), errorTextLimit) || "it gave no reason";
       return fail(terminal("tool_failed", `${what} failed: ${text}`));
     }
     if (tool.outputSchema !== undefined) {
-      const check = checkOf(tool.outputSchema, { server, tool: tool.name });
+      const { structuredContent } = result;
       const problem =
-        result.structuredContent === undefined
+        structuredContent === undefined
           ? "is missing, though the tool declares its schema"
-          : (check?.(result.structuredContent) ?? null);
+          : problemOf(tool.outputSchema, structuredContent, { server, tool: tool.name });
       if (problem !== null) {
         return fail(terminal("invalid_output", `structured content of ${what}: ${problem}`));
       }
@@ -106,11 +129,13 @@ export function createToolHost(options: ToolHostOptions): ToolHost {
       const found = await findTarget(target, signal);
       if (!found.ok) return found;
       const { server, tool } = found.value;
-      const problem = checkOf(tool.inputSchema, { server: server.name, tool: tool.name })?.(input);
-      if (typeof problem === "string") {
+      const about = { server: server.name, tool: tool.name };
+      const problem = problemOf(tool.inputSchema, input, about);
+      if (problem !== null) {
         return fail(terminal("invalid_input", `input of tool "${tool.name}": ${problem}`));
       }
       const called = await server.call(
+        tool,
         { name: tool.name, arguments: input, ...meta(idempotencyKey) },
         isSafeToRepeat(tool),
         signal,

@@ -1,5 +1,6 @@
 import { type CallToolResult, ErrorCode, McpError } from "@modelcontextprotocol/sdk/types.js";
 import { StreamableHTTPError } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import { cutText, wellFormed } from "../../machines/contracts/domain/text.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import { retryable, terminal, type Failure } from "../../machines/contracts/domain/failure.ts";
 
@@ -13,7 +14,8 @@ type Part = CallToolResult["content"][number];
  * joined by newlines; else, where there is more than text, one small object a part, binary data by its size.
  */
 export function readResult(result: CallToolResult): Json {
-  if (result.structuredContent !== undefined) return result.structuredContent as JsonObject;
+  if (result.structuredContent !== undefined)
+    return wellFormed(result.structuredContent as JsonObject);
   if (result.content.every((part) => part.type === "text")) return readText(result);
   return result.content.map(describePart);
 }
@@ -54,8 +56,8 @@ function decodedSize(base64: string): number {
 }
 
 function bounded(text: string): string {
-  if (text.length <= textLimit) return text;
-  return `${text.slice(0, textLimit)}\n[cut off: ${text.length} characters in all]`;
+  if (text.length <= textLimit) return cutText(text, textLimit);
+  return `${cutText(text, textLimit)}\n[cut off: ${text.length} characters in all]`;
 }
 
 /** What is known of a request that brought no result. */
@@ -124,5 +126,5 @@ function messageOf(error: unknown): string {
 }
 
 function oneLine(text: string): string {
-  return text.replaceAll(/\s+/g, " ").trim().slice(0, 500);
+  return cutText(text.replaceAll(/\s+/g, " ").trim(), 500);
 }

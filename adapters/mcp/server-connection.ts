@@ -13,7 +13,7 @@ import {
   type Outcome,
 } from "../../machines/contracts/domain/failure.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
-import { connect, type Connection, noTimeout, untilAborted } from "./connect.ts";
+import { connect, type Connection, noTimeout, RequestTime, untilAborted } from "./connect.ts";
 import type { McpServer } from "./config.ts";
 import { isAnswer, readError } from "./results.ts";
 import { readTools } from "./catalog.ts";
@@ -55,6 +55,9 @@ export class ServerConnection {
   #failures = 0;
   #notBefore = 0;
   #lastFailure: Failure | null = null;
+  #listFailures = 0;
+  #listNotBefore = 0;
+  #listFailure: Failure | null = null;
   readonly #endings = new Set<Promise<void>>();
 
   constructor(
@@ -74,23 +77,58 @@ export class ServerConnection {
     if (!connected.ok) return connected;
     const live = connected.value;
     if (live.tools !== null) return ok(live.tools);
-    const deadline = AbortSignal.timeout(this.#timeoutMs);
-    const listing = (live.listing ??= readTools(live.connection.client, deadline));
+    const wait = Math.ceil(this.#listNotBefore - performance.now());
+    if (live.listing === null && wait > 0 && this.#listFailure !== null) {
+      return fail({ ...this.#listFailure, retryAfterMs: wait });
+    }
+    // Shared by all who ask meanwhile: it has its own time, and ends with nobody's patience.
+    const listing = (live.listing ??= this.#list(live));
     try {
-      const tools = await untilAborted(listing, AbortSignal.any([signal, deadline]));
+      const tools = await untilAborted(listing, signal);
       this.lastTools = new Set(tools.keys());
       // Not kept when the server said meanwhile that its tools changed.
       if (live.listing === listing) live.tools = tools;
       return ok(tools);
     } catch (error) {
-      // The listing is shared: one caller that gives up takes nothing from the others.
       if (!signal.aborted && live.listing === listing) live.listing = null;
-      return fail(this.#readError(error, live, "the list of tools", true, signal, deadline));
+      const timedOut = !signal.aborted && error instanceof DOMException;
+      const failure = this.#readError(error, live, "the list of tools", true, signal, timedOut);
+      return fail(signal.aborted ? failure : this.#listFailed(failure));
     }
   }
 
-  /** One call of one tool. A tool's own error is in the result. */
+  async #list(live: Live): Promise<Map<string, Tool>> {
+    const time = new RequestTime(this.#timeoutMs, this.#closing.signal);
+    try {
+      const reading = readTools(live.connection.client, time.signal, (tool, problem) =>
+        this.#log.warn({ server: this.name, tool, problem }, "MCP tool left out: it can't be read"),
+      );
+      const tools = await untilAborted(reading, time.signal);
+      this.down = false;
+      this.#listFailures = 0;
+      return tools;
+    } finally {
+      time.settle();
+    }
+  }
+
+  /** A server that doesn't list its tools is as good as down: the others need not wait for it each time. */
+  #listFailed(failure: Failure): Failure {
+    this.down = true;
+    this.#listFailures += 1;
+    this.#listFailure = failure;
+    const wait = Math.min(longestBackOffMs, 250 * 2 ** Math.min(this.#listFailures, 20));
+    this.#listNotBefore = performance.now() + wait;
+    this.#log.warn({ server: this.name, problem: failure.message }, "MCP server lists no tools");
+    return failure;
+  }
+
+  /**
+   * One call of one tool, as it was listed. A tool's own error is in the result. Progress that the server shows
+   * prolongs the call, up to a bound.
+   */
   async call(
+    tool: Tool,
     params: CallToolRequest["params"],
     safeToRepeat: boolean,
     signal: AbortSignal,
@@ -98,20 +136,26 @@ export class ServerConnection {
     const connected = await this.#connected(signal);
     if (!connected.ok) return connected;
     const live = connected.value;
-    const deadline = AbortSignal.timeout(this.#timeoutMs);
+    if (live.tools?.get(tool.name) !== tool) {
+      // Another connection, or another list, than the one that was looked at: the tool may be another too.
+      const message = `MCP server "${this.name}" changed while its tool "${tool.name}" was looked at`;
+      return fail(retryable("unavailable", message));
+    }
+    const time = new RequestTime(this.#timeoutMs, signal);
     live.calls += 1;
     try {
       const request = live.connection.client.request(
         { method: "tools/call", params },
         CallToolResultSchema,
-        { signal: AbortSignal.any([signal, deadline]), timeout: noTimeout },
+        { signal: time.signal, timeout: noTimeout, onprogress: () => time.progress() },
       );
       return ok(await request);
     } catch (error) {
       return fail(
-        this.#readError(error, live, `tool "${params.name}"`, safeToRepeat, signal, deadline),
+        this.#readError(error, live, `tool "${params.name}"`, safeToRepeat, signal, time.isOver),
       );
     } finally {
+      time.settle();
       live.calls -= 1;
       if (live.retired && live.calls === 0) this.#endLater(live);
     }
@@ -178,7 +222,7 @@ export class ServerConnection {
       return fail(this.#failed(asUnavailable(failure)));
     }
     this.#live = live;
-    this.down = false;
+    this.down = this.#listFailures > 0;
     return ok(live);
   }
 
@@ -211,10 +255,10 @@ export class ServerConnection {
     what: string,
     safeToRepeat: boolean,
     signal: AbortSignal,
-    deadline: AbortSignal,
+    isTimeOver: boolean,
   ): Failure {
     const ending = live.connection.ending();
-    const timedOut = !signal.aborted && deadline.aborted;
+    const timedOut = !signal.aborted && isTimeOver;
     if (timedOut) void this.#probe(live);
     else if (!signal.aborted && !isAnswer(error, ending) && this.#server.url !== undefined) {
       // An HTTP transport never says that the other side, or our session there, is gone.

@@ -5,6 +5,7 @@ import { promisify } from "node:util";
 import type { HealthView } from "../../adapters/control-plane/api.ts";
 import { createRedisBackend } from "../../adapters/redis/backend.ts";
 import { createToolHost } from "../../adapters/mcp/host.ts";
+import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import type { McpServer } from "../../adapters/mcp/config.ts";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
 import type { Command, Context } from "../command.ts";
@@ -217,7 +218,13 @@ async function mcpServer(
   signal: AbortSignal,
 ): Promise<Finding> {
   const clientInfo = { name: "stateplane", version };
-  const host = createToolHost({ servers: [server], log: silent, clientInfo, timeoutMs });
+  const host = createToolHost({
+    servers: [server],
+    schemas: createSchemaChecker(),
+    log: silent,
+    clientInfo,
+    timeoutMs,
+  });
   const what = `MCP server ${server.name}`;
   try {
     const listed = await host.list(signal);

@@ -9,6 +9,8 @@ export interface ChosenTools {
   allowlist: Allowlist;
   /** Where the servers come from, for a person. */
   describe: string;
+  /** What the MCP file says and we do not act on. */
+  warnings: string[];
 }
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -53,7 +55,7 @@ export async function chooseTools(
       servers.length === 0
         ? "none (MCP_CONFIG_PATH is not set)"
         : "by GITHUB_TOKEN, WORKSPACE_PATH";
-    return { servers, allowlist: chosen ?? referenceAllowlist, describe };
+    return { servers, allowlist: chosen ?? referenceAllowlist, describe, warnings: [] };
   }
   const expanded = new Set<string>();
   const read = await readConfig(file, noting({ ...env }, expanded));
@@ -61,14 +63,14 @@ export async function chooseTools(
     const expected = `a usable MCP configuration file: ${read.problem}`;
     throw new InvalidSetting("mcpConfigPath", sources.mcpConfigPath, expected);
   }
-  const { servers, allowlist } = read.value;
+  const { servers, allowlist, warnings } = read.value;
   learnServers(servers, expanded);
   const listed = {
     allowed: allowlist?.allowedTools ?? [],
     approvalRequired: allowlist?.approvalRequired ?? [],
     denied: allowlist?.deniedTools ?? [],
   };
-  return { servers, allowlist: chosen ?? listed, describe: `by ${file}` };
+  return { servers, allowlist: chosen ?? listed, describe: `by ${file}`, warnings };
 }
 
 /** The environment, noting what is read of it: what a configuration expands may be a secret. */

@@ -49,8 +49,11 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
     timeoutMs: settings.requestTimeoutMs,
   });
   closing.add("control plane client", () => api.close());
+  for (const warning of made.tools.warnings) log.warn({}, warning);
+  const schemas = createSchemaChecker();
   const tools = createToolHost({
     servers: made.tools.servers,
+    schemas,
     log,
     clientInfo: { name: "stateplane", version },
     timeoutMs: settings.mcpTimeoutMs,
@@ -70,7 +73,7 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
     models: createModels(await modelsOptions(config)),
     tools,
     sandbox: "sandbox" in found ? found.sandbox : found,
-    schemas: createSchemaChecker(),
+    schemas,
     retrievers: {
       local: createLocalRetriever(),
       http:

@@ -76,6 +76,8 @@ describe("what goes in and out", () => {
     const host = hostOf([odd()]);
     const told = value(await callTool(host, "meta", {}, never, "run_1/stp_1/tool:meta"));
     expect(JSON.parse(String(told.content))).toEqual({
+      // Progress is asked for, so that a long call can show that it lives.
+      progressToken: expect.anything(),
       "stateplane/idempotency-key": "run_1/stp_1/tool:meta",
     });
   });

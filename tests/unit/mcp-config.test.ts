@@ -31,6 +31,7 @@ describe("the MCP configuration file", () => {
           { name: "github", command: "npx", args: ["-y", "server-github"], env: {} },
           { name: "web", url: "https://mcp.example/mcp", headers: {} },
         ],
+        warnings: [],
         allowlist: { allowedTools: ["a"], approvalRequired: ["b"], deniedTools: ["c"] },
       },
     });
@@ -44,8 +45,39 @@ describe("the MCP configuration file", () => {
       ok: true,
       value: {
         servers: [{ name: "files", command: "node", args: ["server.js"], env: {}, cwd: "/srv" }],
+        warnings: [],
         allowlist: null,
       },
+    });
+  });
+
+  test("leaves out what is disabled, and says what it does not act on", async () => {
+    const config = {
+      mcpServers: {
+        off: { command: "run", disabled: true },
+        github: { command: "npx", alwaysAllow: ["x"], timeout: 3 },
+      },
+    };
+    const result = await read(config, { GITHUB_PERSONAL_ACCESS_TOKEN: "t" });
+    expect(result).toMatchObject({ ok: true, value: { servers: [{ name: "github" }] } });
+    const { warnings } = (result as { value: { warnings: string[] } }).value;
+    expect(warnings).toEqual([
+      expect.stringContaining("alwaysAllow, timeout"),
+      expect.stringContaining("GITHUB_PERSONAL_ACCESS_TOKEN"),
+    ]);
+  });
+
+  test("refuses a misspelt list: it would silently be none", async () => {
+    const config = { mcpServers: {}, allowlist: { denied: ["rm"] } };
+    expect(await read(config)).toMatchObject({ ok: false });
+  });
+
+  test("takes the text after `:-` where a variable is not set, or is empty", async () => {
+    const config = {
+      mcpServers: { one: { command: "run", args: ["${A:-x}", "${B:-y}", "${C:-}"] } },
+    };
+    expect(await read(config, { B: "b" })).toMatchObject({
+      value: { servers: [{ args: ["x", "b", ""] }] },
     });
   });
 

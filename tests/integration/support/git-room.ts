@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, expect } from "vitest";
 import { createToolHost } from "../../../adapters/mcp/host.ts";
+import { createSchemaChecker } from "../../../adapters/schemas/checker.ts";
 import type { Json, JsonObject } from "../../../machines/contracts/domain/json.ts";
 import type { ToolHost } from "../../../machines/contracts/ports/tool-host.ts";
 import { failure } from "./failure.ts";
@@ -44,6 +45,7 @@ export function useGitRoom(): GitRoom {
   const canary = join(root, "canary");
   const server = fileURLToPath(new URL("../../../tools/git/server.ts", import.meta.url));
   const host = createToolHost({
+    schemas: createSchemaChecker(),
     servers: [{ name: "git", command: process.execPath, args: [server, "--workspace", workspace] }],
     log,
     clientInfo: { name: "stateplane-test", version: "0" },

@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { afterEach } from "vitest";
 import { createToolHost } from "../../../adapters/mcp/host.ts";
+import { createSchemaChecker } from "../../../adapters/schemas/checker.ts";
 import type { McpServer } from "../../../adapters/mcp/config.ts";
 import type { ToolHost } from "../../../machines/contracts/ports/tool-host.ts";
 
@@ -32,7 +33,13 @@ export function useMcpHosts(): McpHosts {
     warnings,
     hostOf(servers, timeoutMs = 20_000) {
       const clientInfo = { name: "stateplane-test", version: "0" };
-      const host = createToolHost({ servers, log, clientInfo, timeoutMs });
+      const host = createToolHost({
+        servers,
+        schemas: createSchemaChecker(),
+        log,
+        clientInfo,
+        timeoutMs,
+      });
       hosts.push(host);
       return host;
     },

@@ -82,6 +82,8 @@ export const trouble: Promises = {
       const isSame = (other: EffectCall) =>
         other.stepId === stepId && other.name === name && other.key === key;
       const again = of.witness.effects.find((other) => isSame(other) && other.askedAt > answeredAt);
+      // A store that forgot a step's opening lets two workers have it: what is not unsafe may then run in both.
+      if (of.witness.isForgotten(stepId)) return [];
       const openedAt = openedBefore(of, call);
       if (again !== undefined && !of.witness.isDisturbed(by, openedAt, again.askedAt)) {
         return [`${name} of ${stepId} by ${when(call)}, and again by ${when(again)}`];

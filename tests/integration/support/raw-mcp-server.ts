@@ -1,0 +1,76 @@
+import { appendFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+
+/**
+ * An MCP server without an SDK, so that it can say what no SDK would. `RAW_MODE`: `floods` writes to stderr without a
+ * line end, `pages` never comes to the end of its list, `silent` never lists, `refuses` ends at once and says why,
+ * `odd-tools` lists tools that can't be read or used. Every message it is sent is written to `RAW_SEEN`.
+ */
+const mode = process.env["RAW_MODE"] ?? "";
+const seen = process.env["RAW_SEEN"];
+
+if (mode === "refuses") {
+  process.stderr.write("EXAMPLE_TOKEN is not set\n");
+  process.exit(2);
+}
+if (mode === "floods") {
+  const chunk = Buffer.alloc(8 * 1024 * 1024, "x");
+  for (let written = 0; written < 560; written += 8) process.stderr.write(chunk);
+}
+
+const anything = { type: "object" };
+const safe = { annotations: { readOnlyHint: true } };
+const loop = { type: "object", anyOf: [{ $ref: "#" }] };
+const slow = { type: "object", properties: { text: { type: "string", pattern: "^(a+)+$" } } };
+const tools = {
+  "odd-tools": [
+    { name: "fine", inputSchema: anything, ...safe },
+    { name: "nameless schema", inputSchema: "text" },
+    { name: "promised", inputSchema: { $async: true, type: "object" }, ...safe },
+    { name: "loops", inputSchema: loop, ...safe },
+    { name: "slow", inputSchema: slow, ...safe },
+  ],
+}[mode] ?? [
+  { name: "fine", inputSchema: anything, ...safe },
+  { name: "big", inputSchema: anything, ...safe },
+  { name: "works", inputSchema: anything, ...safe },
+];
+
+const send = (message: object) =>
+  process.stdout.write(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`);
+const text = (words: string) => ({ content: [{ type: "text", text: words }] });
+
+createInterface({ input: process.stdin }).on("line", (line) => {
+  if (seen !== undefined) appendFileSync(seen, `${line}\n`);
+  const { id, method, params } = JSON.parse(line);
+  if (method === "initialize") {
+    const { protocolVersion } = params;
+    const serverInfo = { name: "raw", version: "1" };
+    send({ id, result: { protocolVersion, capabilities: { tools: {} }, serverInfo } });
+  }
+  if (method === "ping") send({ id, result: {} });
+  if (method === "tools/list" && mode !== "silent") {
+    const page = Number(params?.cursor ?? 0);
+    send({ id, result: { tools, ...(mode === "pages" ? { nextCursor: String(page + 1) } : {}) } });
+  }
+  if (method !== "tools/call") return;
+  if (params.name === "big") {
+    process.stdout.write(
+      `{"jsonrpc":"2.0","id":${id},"result":{"content":[],"structuredContent":{"id":9007199254740993}}}\n`,
+    );
+    return;
+  }
+  if (params.name !== "works") {
+    send({ id, result: text("ok") });
+    return;
+  }
+  const { progressToken } = params._meta;
+  let progress = 0;
+  const timer = setInterval(() => {
+    progress += 1;
+    send({ method: "notifications/progress", params: { progressToken, progress } });
+    if (progress < 8) return;
+    clearInterval(timer);
+    send({ id, result: text("done") });
+  }, 250);
+});
