@@ -83,7 +83,7 @@ describe("the git server", () => {
     await writeFile(join(repository, "ignored"), "x");
     await rm(join(repository, "a.txt"));
     const input = { repo: "project", files: ["sub", "./a.txt"] };
-    expect(await call("git_add", input)).toEqual({ files: ["sub", "a.txt"] });
+    expect(await call("git_add", input)).toEqual({ files: ["a.txt", "sub/*.txt", "sub/-n"] });
     expect(await git(repository, "diff", "--cached", "--name-status")).toBe(
       "D\ta.txt\nA\tsub/*.txt\nA\tsub/-n",
     );
@@ -92,6 +92,19 @@ describe("the git server", () => {
     expect(await refusal("git_add", { repo: "project", files: ["*.txt"] })).toContain("*.txt");
     await call("git_add", { repo: "project", files: ["."] });
     expect(await git(repository, "ls-files")).toBe(".gitignore\nsub/*.txt\nsub/-n");
+  });
+
+  test("add stages names of any bytes, and says which it staged [git.names]", async () => {
+    const names = [Buffer.from([0x66, 0xff, 0xfe]), Buffer.from("naïve ☃")];
+    for (const name of names) {
+      await writeFile(Buffer.concat([Buffer.from(`${repository}/`), name]), "x");
+    }
+    const { files } = (await call("git_add", { repo: "project", files: ["."] })) as {
+      files: string[];
+    };
+    expect(files).toEqual(expect.arrayContaining(["f\\xff\\xfe", "naïve ☃"]));
+    expect(await git(repository, "status", "--porcelain", "-z")).not.toContain("??");
+    expect(await git(repository, "ls-files", "--others", "--exclude-standard")).toBe("");
   });
 
   test("commit records what is staged, as whom it is told", async () => {

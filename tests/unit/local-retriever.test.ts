@@ -84,3 +84,36 @@ test("a retrieval that was cancelled finds nothing and says why", async () => {
     failure: { kind: "cancelled" },
   });
 });
+
+test("a job of two mebibytes does not hold the event loop [retrieval.bounds]", async () => {
+  const query = Array.from({ length: 8_000 }, (_, at) => `w${at}`).join(" ");
+  const documents = Array.from({ length: 2_000 }, (_, at) => ({
+    content: `w${at} ﷺ ${"filler ".repeat(140)}`,
+  }));
+  let turns = 0;
+  let isOver = false;
+  const count = (): void => {
+    turns += 1;
+    if (!isOver) setImmediate(count);
+  };
+  setImmediate(count);
+  // One text as long as all of them: it is read in pieces, with turns of the loop between.
+  const { totalFound } = await find(query, [
+    ...documents.slice(0, 10),
+    { content: documents.map(({ content }) => content).join(" ") },
+  ]);
+  isOver = true;
+  expect(totalFound).toBe(11);
+  expect(turns).toBeGreaterThan(50);
+});
+
+test.each([
+  ["documents", "x", Array.from({ length: 10_001 }, () => ({ content: "x" }))],
+  ["characters", "x", [{ content: "x".repeat(4 * 1024 * 1024 + 1) }]],
+  ["characters", "x".repeat(64 * 1024 + 1), [{ content: "x" }]],
+])("too many %s are refused by name [retrieval.bounds]", async (what, query, documents) => {
+  const request = { query, collection: "default", topK: 1, documents };
+  const outcome = await createLocalRetriever().retrieve(request, never);
+  expect(outcome).toMatchObject({ ok: false, failure: { kind: "invalid_input" } });
+  expect(outcome.ok ? "" : outcome.failure.message).toContain(`${what} are searched`);
+});

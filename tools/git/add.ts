@@ -34,20 +34,61 @@ export const add = gitTool({
     const kinds = ["--cached", "--others", "--exclude-standard", "--deduplicate"];
     const listed = await git(["ls-files", "-z", ...strict, ...kinds, "--", ...paths], {
       outputLimit: listLimit,
+      isBytes: true,
     });
     if (!listed.ok) return { ok: false, problem: `nothing was staged: ${listed.problem}` };
     if (listed.value.truncated) return { ok: false, problem: "too many files for one call" };
     // A trailing slash is a repository inside this one; staging it would record a submodule.
     const names = listed.value.stdout.split("\0").filter((name) => name && !name.endsWith("/"));
-    const nested = paths.filter((path) => path !== "." && listed.value.stdout === `${path}/\0`);
+    const nested = paths.filter(
+      (path) => path !== "." && listed.value.stdout === `${asBytes(path)}/\0`,
+    );
     if (nested.length > 0) {
       return { ok: false, problem: `${JSON.stringify(nested[0])} is a repository of its own` };
     }
     const staged = await git(["update-index", "--add", "--remove", "-z", "--stdin"], {
       input: names.map((name) => `${name}\0`).join(""),
+      isBytes: true,
     });
     if (!staged.ok) return { ok: false, problem: `nothing was staged: ${staged.problem}` };
-    const text = `Staged ${paths.join(", ")}`;
-    return { ok: true, value: { text, structured: { files: paths } } };
+    // What git has staged by now, not what it was asked for.
+    const asked = names.length === 0 ? null : await git(stagedNames(paths), { isBytes: true });
+    if (asked !== null && !asked.ok) return { ok: false, problem: asked.problem };
+    const changed = (asked?.value.stdout ?? "").split("\0").filter((name) => name !== "");
+    const shown = changed.map(shownName);
+    const text =
+      shown.length === 0 ? `Nothing to stage in ${paths.join(", ")}` : `Staged ${some(shown)}`;
+    return { ok: true, value: { text, structured: { files: shown } } };
   },
 });
+
+const asBytes = (text: string) => Buffer.from(text).toString("latin1");
+
+/** Names whose staged content is another than the last commit's. */
+const stagedNames = (paths: string[]) => [
+  "diff",
+  "--cached",
+  "--name-only",
+  "--no-renames",
+  "--no-ext-diff",
+  "--no-textconv",
+  "-z",
+  "--",
+  ...paths,
+];
+
+/** A name as text; bytes that are no UTF-8 are shown as `\\xNN`. */
+function shownName(bytes: string): string {
+  const raw = Buffer.from(bytes, "latin1");
+  const text = raw.toString("utf8");
+  if (Buffer.from(text).equals(raw)) return text;
+  return bytes.replaceAll(
+    /[^\x20-\x7e]/g,
+    (byte) => `\\x${byte.charCodeAt(0).toString(16).padStart(2, "0")}`,
+  );
+}
+
+function some(names: readonly string[]): string {
+  const more = names.length - 20;
+  return more > 0 ? `${names.slice(0, 20).join(", ")} and ${more} more` : names.join(", ");
+}

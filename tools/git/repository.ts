@@ -8,6 +8,8 @@ import type { GitOutput } from "./run-git.ts";
 
 export interface GitOptions {
   input?: string;
+  /** See `GitRequest`. */
+  isBytes?: boolean;
   env?: Record<string, string>;
   /** Bytes. */
   outputLimit?: number;

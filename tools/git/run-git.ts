@@ -13,6 +13,8 @@ export interface GitRequest {
   args: string[];
   env: Record<string, string>;
   input?: string;
+  /** Output and input are bytes, a character each (`latin1`): file names need not be UTF-8. */
+  isBytes?: boolean;
   outputLimit?: number;
   signal: AbortSignal;
 }
@@ -29,7 +31,7 @@ export interface GitOutput {
  * on stderr is an answer, not a failure: that is how git says "no".
  */
 export async function runGit(request: GitRequest): Promise<Answer<GitOutput>> {
-  const { cwd, args, env, input = "", signal } = request;
+  const { cwd, args, env, input = "", isBytes = false, signal } = request;
   const stop = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
   if (stop.aborted) return { ok: false, problem: "cancelled before git was started" };
   const child = spawn("git", args, { cwd, env, stdio: "pipe", detached: true });
@@ -38,11 +40,11 @@ export async function runGit(request: GitRequest): Promise<Answer<GitOutput>> {
     setTimeout(() => signalGroup(child.pid, "SIGKILL"), graceMs).unref();
   };
   stop.addEventListener("abort", kill, { once: true });
-  const stdout = collect(child.stdout, request.outputLimit ?? outputLimit, kill);
-  const stderr = collect(child.stderr, errorLimit, () => undefined);
+  const stdout = collect(child.stdout, request.outputLimit ?? outputLimit, kill, isBytes);
+  const stderr = collect(child.stderr, errorLimit, () => undefined, false);
   // Git may end before it has read its input.
   child.stdin.on("error", () => undefined);
-  child.stdin.end(input);
+  child.stdin.end(input, isBytes ? "latin1" : "utf8");
   const ended = Promise.withResolvers<number | string>();
   child.once("error", (error) => ended.resolve(`git can't be started: ${error.message}`));
   child.once("close", (code) => ended.resolve(code ?? -1));
@@ -59,7 +61,12 @@ export async function runGit(request: GitRequest): Promise<Answer<GitOutput>> {
   return { ok: false, problem: firstLine(said) || `git ${args[0] ?? ""} failed (${ending})` };
 }
 
-function collect(stream: NodeJS.ReadableStream, limit: number, onFull: () => void) {
+function collect(
+  stream: NodeJS.ReadableStream,
+  limit: number,
+  onFull: () => void,
+  isBytes: boolean,
+) {
   const chunks: Buffer[] = [];
   let size = 0;
   stream.on("data", (chunk: Buffer) => {
@@ -70,7 +77,9 @@ function collect(stream: NodeJS.ReadableStream, limit: number, onFull: () => voi
   });
   return (): { text: string; truncated: boolean } => ({
     // Streaming, so that a character cut in two at the limit is left out.
-    text: new TextDecoder().decode(Buffer.concat(chunks).subarray(0, limit), { stream: true }),
+    text: isBytes
+      ? Buffer.concat(chunks).subarray(0, limit).toString("latin1")
+      : new TextDecoder().decode(Buffer.concat(chunks).subarray(0, limit), { stream: true }),
     truncated: size > limit,
   });
 }
