@@ -23,6 +23,8 @@ export interface Waiting {
   drained: AbortSignal;
   /** Epoch milliseconds of the step's total deadline; null where it has none, or where it counts no more. */
   until: () => number | null;
+  /** Told when a wait begins and ends: it is no time of the step's own work. */
+  onWait?: (isWaiting: boolean) => void;
   limits: Pick<StepLimits, "baseDelayMs" | "maxDelayMs">;
 }
 
@@ -135,6 +137,7 @@ class Patience {
     const left = until === null ? Number.POSITIVE_INFINITY : until - this.#clock.now();
     if (left <= 0) throw new DeadlinePassed(failure.message);
     const over = this.watch.waits(neighbour);
+    this.#waiting.onWait?.(true);
     const either = new AbortController();
     const end = () => either.abort();
     signal.addEventListener("abort", end, { once: true });
@@ -144,6 +147,7 @@ class Patience {
     signal.removeEventListener("abort", end);
     drained.removeEventListener("abort", end);
     over();
+    this.#waiting.onWait?.(false);
     signal.throwIfAborted();
   }
 }

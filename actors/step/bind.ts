@@ -98,6 +98,10 @@ class Scope implements ActivityScope {
     return this.options.limits;
   }
 
+  onWait(isWaiting: boolean): void {
+    this.session.waits(isWaiting, this.ports.clock.monotonic());
+  }
+
   /** Once there is a result only its delivery remains, and a step never opened has nothing to be timed. */
   until(): number | null {
     const { context, session, options } = this;

@@ -80,10 +80,22 @@ async function withinDeadline(
   const which = left < executingMs ? "total" : "executing";
   if (left <= 0) return { type: "deadline.reached", which };
   const { promise, resolve } = Promise.withResolvers<StepEvent>();
-  let cancelTimer = ports.clock.timer(left, () => {
-    // A process that was paused sees its timers before the answers that came meanwhile: those are read first.
-    cancelTimer = ports.clock.timer(lateMs, () => resolve({ type: "deadline.reached", which }));
-  });
+  const { clock } = ports;
+  const waitedBefore = session.waitedMs(clock.monotonic());
+  let allowed = 0;
+  const arm = (ms: number): (() => void) =>
+    clock.timer(ms, () => {
+      // What was spent waiting for a neighbour's trouble to pass is no time of the work's own.
+      const waited = session.waitedMs(clock.monotonic()) - waitedBefore;
+      const more = which === "executing" ? waited - allowed : 0;
+      allowed = waited;
+      // A process that was paused sees its timers before the answers that came meanwhile: those are read first.
+      cancelTimer =
+        more >= 1
+          ? arm(more)
+          : clock.timer(lateMs, () => resolve({ type: "deadline.reached", which }));
+    });
+  let cancelTimer = arm(left);
   try {
     const working = work();
     session.track(working);

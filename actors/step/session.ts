@@ -78,6 +78,8 @@ export class StepSession {
   #draining: AbortController | null = null;
   #isDraining = false;
   #workUnderWay = 0;
+  #waitingSince: number | null = null;
+  #waitedMs = 0;
   #whenIdle: (() => void)[] = [];
 
   constructor(made: {
@@ -145,6 +147,20 @@ export class StepSession {
       for (const tell of this.#whenIdle.splice(0)) tell();
     };
     work.then(settled, settled);
+  }
+
+  /** A wait for a neighbour's trouble to pass begins or ends. */
+  waits(isWaiting: boolean, now: number): void {
+    if (isWaiting) this.#waitingSince ??= now;
+    else {
+      this.#waitedMs = this.waitedMs(now);
+      this.#waitingSince = null;
+    }
+  }
+
+  /** Milliseconds that this session has spent waiting for trouble to pass. */
+  waitedMs(now: number): number {
+    return this.#waitedMs + (this.#waitingSince === null ? 0 : now - this.#waitingSince);
   }
 
   get isIdle(): boolean {

@@ -70,6 +70,8 @@ export class Plane {
   underWay = 0;
   /** Steps whose tool policy allowed. */
   readonly allowed = new Set<string>();
+  /** Runs that had ended and that a yes to a question which arrived late opened again: FerrumDeck guards no end. */
+  readonly reopened = new Set<string>();
   /** Told of every run that was cancelled. */
   readonly listeners = new Set<(runId: string, status: string) => void>();
   readonly #plan: Plan;
@@ -272,6 +274,7 @@ export class Plane {
   /** FerrumDeck lets a person's yes open a run again, whatever it was: it is then no run that has ended. */
   #reopenRun(runId: string): void {
     const run = this.runs.get(runId);
+    if (run?.ended != null) this.reopened.add(runId);
     if (run !== undefined) Object.assign(run, { status: "running", ended: null, changes: [] });
     this.cancelled.delete(runId);
   }

@@ -44,7 +44,11 @@ export const ends: Promises = {
       if (kind === "nameless") return [];
       const taken = plane.steps.get(stepId)?.taken ?? 0;
       const waits = records.get(stepId)?.phase === "parked";
-      const isExcused = plane.hasEnded(runId) || faults.unusable.has(stepId) || !cameToRest;
+      const isExcused =
+        plane.hasEnded(runId) ||
+        plane.reopened.has(runId) ||
+        faults.unusable.has(stepId) ||
+        !cameToRest;
       if (taken === 1 || (taken === 0 && (waits || isExcused))) return [];
       const reports = witness.reports.filter(
         (report) => report.stepId === stepId && report.reception === "accepted",
