@@ -21,12 +21,7 @@
  * gateway is known by its own words: a status, a version, and no extensions.
  */
 import { createHash } from "node:crypto";
-import { context, defaultTextMapSetter } from "@opentelemetry/api";
-import {
-  CompositePropagator,
-  W3CBaggagePropagator,
-  W3CTraceContextPropagator,
-} from "@opentelemetry/core";
+import { context, defaultTextMapSetter, isSpanContextValid, trace } from "@opentelemetry/api";
 import {
   fail,
   ok,
@@ -73,14 +68,14 @@ export function createControlPlane(
     async checkTool({ runId, callId, toolName, server, toolInput, estimatedCostCents }, signal) {
       const path = pathTo`/v1/runs/${runId}/check-tool`;
       if (!path.ok) return path;
-      const trace = traceContext();
+      const traced = await traceContext();
       const body = {
         tool_name: toolName,
         ...(server === undefined ? {} : { server }),
         ...(callId === undefined ? {} : { call_id: callId }),
         tool_input: toolInput,
         ...(estimatedCostCents === undefined ? {} : { estimated_cost_cents: estimatedCostCents }),
-        ...(trace === null ? {} : { _meta: trace }),
+        ...(traced === null ? {} : { _meta: traced }),
       };
       const answer = await api.call({ method: "POST", path: path.value, body }, signal);
       if (!answer.ok) return answer;
@@ -157,14 +152,19 @@ function agrees({ status }: StepView, { body }: Report, isReplay: boolean): bool
   return body.status === "waiting_approval" && (status === "running" || isReplay);
 }
 
-const propagator = new CompositePropagator({
-  propagators: [new W3CTraceContextPropagator(), new W3CBaggagePropagator()],
-});
-
 /** `traceparent`, `tracestate` and `baggage` of the span at work, as FerrumDeck reads them from `_meta`; null without one. */
-function traceContext(): Record<string, string> | null {
+async function traceContext(): Promise<Record<string, string> | null> {
+  const active = context.active();
+  const span = trace.getSpanContext(active);
+  if (span === undefined || !isSpanContextValid(span)) return null;
+  // A hundred modules: loaded where there is a trace to carry.
+  const { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } =
+    await import("@opentelemetry/core");
+  const propagator = new CompositePropagator({
+    propagators: [new W3CTraceContextPropagator(), new W3CBaggagePropagator()],
+  });
   const carrier: Record<string, string> = {};
-  propagator.inject(context.active(), carrier, defaultTextMapSetter);
+  propagator.inject(active, carrier, defaultTextMapSetter);
   return carrier["traceparent"] === undefined ? null : carrier;
 }
 

@@ -1,8 +1,6 @@
 import { terminal, fail } from "../../machines/contracts/domain/failure.ts";
 import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
-import { createAnthropic } from "./anthropic.ts";
 import { type ModelScript, createScripted } from "./scripted.ts";
-import { createOpenai } from "./openai.ts";
 
 export interface ModelsOptions {
   anthropicApiKey?: string;
@@ -39,20 +37,35 @@ function createProviders(options: ModelsOptions): Record<ProviderName, ModelProv
     options;
   return {
     anthropic: anthropicApiKey
-      ? createAnthropic({
-          apiKey: anthropicApiKey,
-          ...(anthropicBaseUrl ? { baseUrl: anthropicBaseUrl } : {}),
-          timeoutMs,
-        })
+      ? whenUsed(async () =>
+          (await import("./anthropic.ts")).createAnthropic({
+            apiKey: anthropicApiKey,
+            ...(anthropicBaseUrl ? { baseUrl: anthropicBaseUrl } : {}),
+            timeoutMs,
+          }),
+        )
       : null,
     openai: openaiApiKey
-      ? createOpenai({
-          apiKey: openaiApiKey,
-          ...(openaiBaseUrl ? { baseUrl: openaiBaseUrl } : {}),
-          timeoutMs,
-        })
+      ? whenUsed(async () =>
+          (await import("./openai.ts")).createOpenai({
+            apiKey: openaiApiKey,
+            ...(openaiBaseUrl ? { baseUrl: openaiBaseUrl } : {}),
+            timeoutMs,
+          }),
+        )
       : null,
     scripted: script === undefined ? null : createScripted(script),
+  };
+}
+
+/** A vendor's SDK is hundreds of modules: it is loaded at the first call, not at every start. */
+function whenUsed(load: () => Promise<ModelProvider>): ModelProvider {
+  let loading: Promise<ModelProvider> | null = null;
+  return {
+    async complete(request, signal) {
+      loading ??= load();
+      return (await loading).complete(request, signal);
+    },
   };
 }
 

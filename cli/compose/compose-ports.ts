@@ -1,6 +1,5 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parse } from "yaml";
 import type { RuntimePorts } from "../../actors/ports.ts";
 import { systemClock } from "../../actors/runtime.ts";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
@@ -10,11 +9,12 @@ import { createArtifactFolder } from "../../adapters/artifacts/folder.ts";
 import { createS3Artifacts } from "../../adapters/artifacts/s3.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
 import { createModels, type ModelsOptions } from "../../adapters/llm/models.ts";
-import { createToolHost } from "../../adapters/mcp/host.ts";
 import { type ModelScript, readModelScript } from "../../adapters/llm/scripted.ts";
 import { createHttpRetriever } from "../../adapters/retrieval/http.ts";
 import { createLocalRetriever } from "../../adapters/retrieval/local.ts";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
+import { fail, ok, terminal } from "../../machines/contracts/domain/failure.ts";
+import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
@@ -36,6 +36,17 @@ interface Neighbours {
   closing: Closing;
 }
 
+const noServer = (name: string) =>
+  fail(terminal("not_found", `no MCP server is configured that could have a tool "${name}"`));
+
+/** Where no MCP server is configured, the protocol's SDK need not be loaded. */
+const noTools: ToolHost = {
+  list: async () => ok([]),
+  describe: async (name) => noServer(name),
+  call: async ({ name }) => noServer(name),
+  close: async () => {},
+};
+
 /**
  * Every neighbour of a worker, from its settings.
  *
@@ -51,13 +62,16 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
   closing.add("control plane client", () => api.close());
   for (const warning of made.tools.warnings) log.warn({}, warning);
   const schemas = createSchemaChecker();
-  const tools = createToolHost({
-    servers: made.tools.servers,
-    schemas,
-    log,
-    clientInfo: { name: "stateplane", version },
-    timeoutMs: settings.mcpTimeoutMs,
-  });
+  const tools =
+    made.tools.servers.length === 0
+      ? noTools
+      : (await import("../../adapters/mcp/host.ts")).createToolHost({
+          servers: made.tools.servers,
+          schemas,
+          log,
+          clientInfo: { name: "stateplane", version },
+          timeoutMs: settings.mcpTimeoutMs,
+        });
   closing.add("MCP servers", () => tools.close());
   const found = await findSandbox({ log });
   const { retrievalEndpoint: endpoint } = settings;
@@ -165,6 +179,7 @@ async function readScript(file: string, source: string): Promise<ModelScript> {
   let parsed: unknown;
   try {
     // YAML reads JSON too.
+    const { parse } = await import("yaml");
     parsed = parse(content);
   } catch {
     throw problem(`JSON or YAML in ${file}`);

@@ -2,7 +2,6 @@ import type { StepHandler } from "../../actors/handlers/handler.ts";
 import { type Allowlist, defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
 import { type Runtime, startRuntime } from "../../actors/runtime.ts";
-import { startTracing } from "../../adapters/telemetry/tracing.ts";
 import type { StepType } from "../../machines/contracts/domain/job.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Config } from "../config/load-config.ts";
@@ -55,6 +54,8 @@ export async function startWorker(
   try {
     const { otlpEndpoint: endpoint, serviceName } = settings;
     if (endpoint !== null) {
+      // OpenTelemetry's SDK is loaded by those who export.
+      const { startTracing } = await import("../../adapters/telemetry/tracing.ts");
       const tracing = startTracing({
         endpoint,
         serviceName,

@@ -1,7 +1,6 @@
 import { access, readFile } from "node:fs/promises";
 import { extname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { parse as parseYaml } from "yaml";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
 
@@ -62,7 +61,9 @@ async function load(path: string): Promise<unknown> {
     throw new InvalidSetting("configuration", path, `a readable file (${error.code})`);
   });
   try {
-    return kind === ".json" ? JSON.parse(content) : (parseYaml(content) ?? {});
+    if (kind === ".json") return JSON.parse(content);
+    const { parse } = await import("yaml");
+    return parse(content) ?? {};
   } catch (error) {
     throw new InvalidSetting("configuration", path, parseProblem(kind, error));
   }
