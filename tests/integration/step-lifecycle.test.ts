@@ -116,7 +116,8 @@ describe.each([redisBackends(), sqliteBackends()])(
         envelope("stp_1", "tool", { tool_name: "read_file", tool_input: {} }),
       );
       await backend.queue.publish(
-        envelope("stp_2", "tool", { tool_name: "rm_rf", tool_input: {} }),
+        // A run of its own: the first denial ends the run of the other.
+        envelope("stp_2", "tool", { tool_name: "rm_rf", tool_input: {} }, "run_2"),
       );
       await Promise.all([ended("stp_1"), ended("stp_2")]);
       const errors = gateway.results().map(({ body }) => body["error"]);
