@@ -121,12 +121,15 @@ async function putQuestion(
   const put = await ports.controlPlane.requestApproval(session.key, ask, signal);
   if (!put.ok) return put;
   const { id, status, expires_at: until } = put.value;
-  const expiry = until == null ? Number.NaN : Date.parse(until);
+  const expiry = until == null ? Number.NaN : Date.parse(withZone(until));
   const expiresHere = Number.isNaN(expiry);
   const expiresAt = expiresHere ? latest : expiry;
   const placed: Ask = { ...ask, approvalId: id, expiresAt, place: "approval", expiresHere };
   return { ok: true, value: { ask: placed, isAnswered: status !== "pending" } };
 }
+
+/** A time that names no zone is UTC, wherever this worker stands. */
+const withZone = (time: string) => (/(?:z|[+-]\d\d:?\d\d)$/iu.test(time) ? time : `${time}Z`);
 
 type Decision =
   | { kind: "granted"; grant: Grant }

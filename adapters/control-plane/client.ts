@@ -35,6 +35,7 @@ import type {
   Reception,
   Report,
 } from "../../machines/contracts/ports/control-plane.ts";
+import { isId } from "../../machines/contracts/domain/job.ts";
 import { readCheckToolAnswer } from "../../machines/contracts/wire/check-tool.ts";
 import { approvalView, type StepView, stepView } from "../../machines/contracts/wire/views.ts";
 import { type Answer, checked, unreadable } from "./answer.ts";
@@ -90,7 +91,7 @@ export function createControlPlane(
       const headers = advertised.value.has("idempotent-results") ? reportHeaders(report) : {};
       const { body } = report;
       const answer = await api.call({ method: "POST", path: path.value, body, headers }, signal);
-      if (answer.ok) return reception(answer.value, report);
+      if (answer.ok) return reception(answer.value, report, advertised.value);
       const { kind, details } = answer.failure;
       const ended = kind === "conflict" && details?.["code"] === "CONFLICT";
       return ended ? ok("ended") : answer;
@@ -112,7 +113,10 @@ export function createControlPlane(
       };
       const answer = await api.call({ method: "POST", path: "/v1/approvals", body }, signal);
       const wanted = { run_id: runId, step_id: stepId, digest: ask.digest };
-      return checked(answer, approvalView, "approval", wanted);
+      const put = checked(answer, approvalView, "approval", wanted);
+      if (!answer.ok || !put.ok || isId(put.value.id)) return put;
+      // It is asked for by that id for as long as the question stands.
+      return fail(unreadable(answer.value, "expected an approval's id of visible ASCII"));
     },
     // Whatever is advertised by now: the question was put to somebody who gave it this id.
     async findApproval(id, signal) {
@@ -134,22 +138,36 @@ function reportHeaders({ runId, stepId, idempotencyKey, fence }: Report): Record
 }
 
 /** Whether a 2xx answer to a report is the step's own view. */
-function reception(answer: Answer, report: Report): Outcome<Reception> {
+function reception(
+  answer: Answer,
+  report: Report,
+  advertised: ReadonlySet<Extension>,
+): Outcome<Reception> {
   const wanted = { id: report.stepId, run_id: report.runId };
   const read = checked(ok(answer), stepView, "step", wanted);
   if (!read.ok) return read;
   const isReplay = answer.headers["idempotency-replayed"] === "true";
-  if (!agrees(read.value, report, isReplay)) {
+  if (!agrees(read.value, report, isReplay, advertised)) {
     const expected = `expected step ${report.stepId} to be ${report.body.status} now, and it is ${read.value.status}`;
     return fail(unreadable(answer, expected));
   }
   return ok(isReplay ? "repeated" : "accepted");
 }
 
-/** A person may be quicker than the word that a step waits for one: then it runs, or has even ended, by now. */
-function agrees({ status }: StepView, { body }: Report, isReplay: boolean): boolean {
+/**
+ * Whether the step is what was reported. Where questions are kept apart, a person may be quicker than the word that a
+ * step waits for one: then it runs, or has even ended, by now. Where the step's own status is the question, `running`
+ * would later be read as a yes, so it must have been seen waiting.
+ */
+function agrees(
+  { status }: StepView,
+  { body }: Report,
+  isReplay: boolean,
+  advertised: ReadonlySet<Extension>,
+): boolean {
   if (status === body.status) return true;
-  return body.status === "waiting_approval" && (status === "running" || isReplay);
+  if (body.status !== "waiting_approval") return false;
+  return isReplay || (status === "running" && advertised.has("approvals"));
 }
 
 /** `traceparent`, `tracestate` and `baggage` of the span at work, as FerrumDeck reads them from `_meta`; null without one. */

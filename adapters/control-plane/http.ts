@@ -73,6 +73,8 @@ export function createHttp(options: HttpOptions): ControlPlaneHttp {
     const headers = {
       ...authorization,
       accept: "application/json",
+      // What was true a moment ago may by now be a no.
+      ...(request.method === "GET" ? { "cache-control": "no-cache" } : {}),
       ...(request.body === undefined ? {} : { "content-type": "application/json" }),
       ...request.headers,
     };

@@ -43,7 +43,15 @@ const contract: [call: RegExp, body: string[], query: string[]][] = [
   [/^PUT \/v1\/approvals\/[^/]+$/, ["approved", "note"], []],
   [/^GET \/v1\/registry\/agents$/, [], ["project_id", "limit", "offset"]],
 ];
-const headers = ["accept", "authorization", "connection", "content-length", "content-type", "host"];
+const headers = [
+  "accept",
+  "authorization",
+  "cache-control",
+  "connection",
+  "content-length",
+  "content-type",
+  "host",
+];
 
 const stray = (what: string, given: object, allowed: string[]) =>
   Object.keys(given).flatMap((name) => (allowed.includes(name) ? [] : `${what} ${name}`));

@@ -259,3 +259,26 @@ describe("what /health advertises", () => {
     expect(await worker.ping(signal)).toEqual({ ok: true, value: null });
   });
 });
+
+describe("a step that says it waits for approval", () => {
+  const waiting = { ...report, body: { status: "waiting_approval" as const } };
+  const answering =
+    (extensions: string[]): Answers =>
+    (call) =>
+      call === "GET /health"
+        ? json({ ...health, ...(extensions.length === 0 ? {} : { extensions }) })
+        : json({ ...step, status: "running" });
+
+  it("is not taken by a gateway that shows it running: that would later be read as a yes [answer.report]", async () => {
+    const { worker } = await serve(answering([]));
+    expect(await worker.report(waiting, signal)).toMatchObject({
+      ok: false,
+      failure: { kind: "unavailable", retryable: true },
+    });
+  });
+
+  it("may be running by now where questions are kept apart", async () => {
+    const { worker } = await serve(answering(["approvals"]));
+    expect(await worker.report(waiting, signal)).toEqual({ ok: true, value: "accepted" });
+  });
+});
