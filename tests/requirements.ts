@@ -249,5 +249,5 @@ export const requirements: readonly Requirement[] = [
   { id: "mcp.progress", promise: "progress prolongs a call, up to a bound" },
   { id: "mcp.cancel", promise: "only a call under way is cancelled at its server" },
   { id: "retrieval.bounds", promise: "a search is bounded by its texts and never holds the loop" },
-  { id: "git.names", promise: "file names of any bytes are staged, or nothing is" },
+  { id: "git.names", promise: "names of any bytes are sent back to git as they are, or refused" },
 ];

@@ -24,66 +24,77 @@ describe("a hostile caller", () => {
     await writeFile(join(workspace, "borrowed", ".git"), `gitdir: ${outside}/.git\n`);
   });
 
-  test.each(
-    [
-      "..",
-      ".",
-      "",
-      ".git",
-      "-C",
-      "--help",
-      "project/..",
-      "project/sub",
-      "/etc",
-      "plain",
-      "linked",
-      "nested",
-      "borrowed",
-      "missing",
-      "project\n",
-      "project\0",
-      "proj*",
-      "~",
-    ].map((repo) => [repo]),
-  )("names the repository %j and is refused by every tool", async (repo) => {
-    await refusal("git_status", { repo });
-    await refusal("git_diff", { repo });
-    await refusal("git_log", { repo });
-    await refusal("git_add", { repo, files: ["."] });
-    await refusal("git_commit", { repo, message: "x" });
+  const notAName = "repo must be one folder name";
+  test.each([
+    ["..", notAName],
+    [".", notAName],
+    ["", notAName],
+    [".git", notAName],
+    [".GIT", notAName],
+    ["-C", notAName],
+    ["--help", notAName],
+    ["project/..", notAName],
+    ["project/sub", notAName],
+    ["/etc", notAName],
+    ["project\n", notAName],
+    ["project\0", notAName],
+    ["proj*", notAName],
+    ["~", notAName],
+    ["plain", 'no git repository "plain"'],
+    ["nested", 'no git repository "nested"'],
+    ["missing", 'no git repository "missing"'],
+    ["linked", "is a link, which is not followed"],
+    ["borrowed", "must be a folder"],
+  ])("names the repository %j and is told by every tool: %s", async (repo, reason) => {
+    expect(await refusal("git_status", { repo })).toContain(reason);
+    expect(await refusal("git_diff", { repo })).toContain(reason);
+    expect(await refusal("git_log", { repo })).toContain(reason);
+    expect(await refusal("git_add", { repo, files: ["."] })).toContain(reason);
+    expect(await refusal("git_commit", { repo, message: "x" })).toContain(reason);
   });
 
   test("is not given a parent's repository for a folder that has none", async () => {
     await git(workspace, "init", "--quiet");
-    await refusal("git_status", { repo: "plain" });
+    expect(await refusal("git_status", { repo: "plain" })).toContain("no git repository");
     await rm(join(workspace, ".git"), { recursive: true });
   });
 
-  test.each(
-    [
-      () => `--output=${canary}`,
-      () => "--pathspec-from-file=/etc/passwd",
-      () => "--no-index",
-      () => "--ext-diff",
-      () => "-O/etc/passwd",
-      () => "../outside/secret",
-      () => "sub/../../outside/secret",
-      () => join(root, "outside", "secret"),
-      () => "way-out/secret",
-      () => ".git/config",
-      () => ".GIT/hooks/pre-commit",
-      () => ":(top,glob)**",
-      () => ":/",
-      () => "a\0b",
-      () => "",
-    ].map((file) => [file]),
-  )("gives %s as a file, and nothing is written, staged or told", async (file) => {
-    const path = file();
-    expect(await refusal("git_add", { repo: "project", files: [path] })).not.toContain("root:");
-    const diff = await callTool(host, "git_diff", { repo: "project", file: path }, never);
-    if (diff.ok) expect(diff.value.content).toEqual({ diff: "", truncated: false });
+  const outside = "must be inside the repository";
+  test.each([
+    ["../outside/secret", outside],
+    ["sub/../../outside/secret", outside],
+    ["/etc/passwd", outside],
+    ["way-out/secret", outside],
+    ["way-out/not/there", outside],
+    ["a\0b", outside],
+    ["", outside],
+    [".git/config", "must not lead into .git"],
+    [".GIT/hooks/pre-commit", "must not lead into .git"],
+    ["sub/.Git/config", "must not lead into .git"],
+  ])("gives %j as a file, and is told by add and diff: %s", async (file, reason) => {
+    const repo = "project";
+    expect(await refusal("git_add", { repo, files: ["a.txt", file] })).toContain(reason);
+    expect(await refusal("git_diff", { repo, file })).toContain(reason);
+    expect(await git(join(workspace, repo), "diff", "--cached", "--name-only")).toBe("");
+  });
+
+  test.each([
+    `--output=${canary}`,
+    "--pathspec-from-file=/etc/passwd",
+    "--no-index",
+    "--ext-diff",
+    "-O/etc/passwd",
+    ":(top,glob)**",
+    ":/",
+    "*.txt",
+  ])("gives %s as a file, and git takes it for a name that is not there", async (file) => {
+    const repo = "project";
+    const message = await refusal("git_add", { repo, files: [file] });
+    expect(message).toContain("nothing was staged");
+    expect(message).toContain("did not match any file");
+    expect(await call("git_diff", { repo, file })).toEqual({ diff: "", truncated: false });
     expect(existsSync(canary)).toBe(false);
-    expect(await git(join(workspace, "project"), "diff", "--cached", "--name-only")).toBe("");
+    expect(await git(join(workspace, repo), "diff", "--cached", "--name-only")).toBe("");
   });
 
   test.each([
@@ -98,7 +109,7 @@ describe("a hostile caller", () => {
   ])("signs as %j and is refused", async (author) => {
     await call("git_add", { repo: "project", files: ["a.txt"] });
     const message = await refusal("git_commit", { repo: "project", message: "x", author });
-    expect(message).toContain("author");
+    expect(message).toContain("author must be one line of the form");
   });
 
   test("gives arguments that are none of the tool's, and is refused", async () => {

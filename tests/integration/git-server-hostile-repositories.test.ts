@@ -65,6 +65,17 @@ const hostileRepositories: {
     })),
   ),
   {
+    title: "a filter whose name is not UTF-8",
+    async prepare(repository, command) {
+      const name = Buffer.from([0xff]);
+      const attributes = Buffer.concat([Buffer.from("a.txt filter="), name, Buffer.from("\n")]);
+      await writeFile(join(repository, ".gitattributes"), attributes);
+      const section = [Buffer.from('[filter "'), name, Buffer.from(`"]\nclean = ${command}\n`)];
+      await appendFile(join(repository, ".git", "config"), Buffer.concat(section));
+    },
+    naive: ["add", "a.txt"],
+  },
+  {
     title: "a filter in an included file",
     async prepare(repository, command) {
       await attribute(repository, "filter=evil");
@@ -204,6 +215,22 @@ describe("a hostile repository", () => {
     for (const [tool, input] of inputs) {
       await callTool(host, tool, input, never);
       expect(existsSync(canary), tool).toBe(false);
+    }
+  });
+
+  test("whose configuration has a key that is not UTF-8 is refused by that key [git.names]", async () => {
+    const repository = await makeRepository("hostile");
+    const section = Buffer.from('[filter "\xff"]\nclean = cat\n', "latin1");
+    await appendFile(join(repository, ".git", "config"), section);
+    for (const [tool, input] of [
+      ["git_status", {}],
+      ["git_diff", {}],
+      ["git_log", {}],
+      ["git_add", { files: ["."] }],
+      ["git_commit", { message: "x" }],
+    ] as [string, JsonObject][]) {
+      const message = await refusal(tool, { repo: "hostile", ...input });
+      expect(message).toContain("a key that is not UTF-8: filter.\\xff.clean");
     }
   });
 

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { appendFile, mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import * as fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { useGitRoom } from "./support/git-room.ts";
@@ -107,6 +108,53 @@ describe("the git server", () => {
     expect(await git(repository, "ls-files", "--others", "--exclude-standard")).toBe("");
   });
 
+  test("all files are staged under their very names, or nothing is [git.names]", async () => {
+    const byte = fc.integer({ min: 1, max: 255 }).filter((code) => code !== 0x2f);
+    const name = fc
+      .array(byte, { minLength: 1, maxLength: 12 })
+      .map((bytes) => Buffer.from(bytes).toString("latin1"))
+      .filter((text) => !/^\.{1,2}$|^\.git/i.test(text));
+    let staged = 0;
+    const stage = async (names: string[]): Promise<void> => {
+      await rm(repository, { recursive: true });
+      repository = await makeRepository("project");
+      for (const bytes of names) {
+        await writeFile(Buffer.from(`${repository}/${bytes}`, "latin1"), "x");
+      }
+      const before = await listIndex(repository);
+      const outcome = await callTool(host, "git_add", { repo: "project", files: ["."] }, never);
+      const after = await listIndex(repository);
+      if (!outcome.ok) {
+        expect(outcome.failure.message).toContain("nothing was staged");
+        expect(after).toEqual(before);
+        return;
+      }
+      staged += 1;
+      expect(after).toEqual([...new Set([...before, ...names])].sort());
+      const { files } = outcome.value.content as { files: string[] };
+      expect(files).toHaveLength(names.filter((text) => text !== "a.txt").length);
+    };
+    const names = fc.uniqueArray(name, { minLength: 1, maxLength: 4 });
+    await fc.assert(fc.asyncProperty(names, stage), {
+      numRuns: 12,
+      examples: [[["\xff", "\xfe"]], [["ok", "back\\slash"]]],
+    });
+    expect(staged).toBeGreaterThan(0);
+  });
+
+  test("status and diff show a name that is not UTF-8 by its bytes [git.names]", async () => {
+    const path = Buffer.concat([Buffer.from(`${repository}/é-`), Buffer.from([0xff])]);
+    await writeFile(path, "one\n");
+    expect(await call("git_status", { repo: "project" })).toMatchObject({
+      files: [{ path: "é-\\xff", state: "??" }],
+    });
+    await call("git_add", { repo: "project", files: ["."] });
+    await writeFile(path, Buffer.from([0x64, 0xe9, 0x0a]));
+    const { diff } = (await call("git_diff", { repo: "project" })) as { diff: string };
+    expect(diff).toContain("+++ b/é-\\xff");
+    expect(diff).toContain("+d\\xe9");
+  });
+
   test("commit records what is staged, as whom it is told", async () => {
     await writeFile(join(repository, "b.txt"), "b");
     await call("git_add", { repo: "project", files: ["b.txt"] });
@@ -176,3 +224,8 @@ describe("the git server", () => {
     });
   });
 });
+
+async function listIndex(repository: string): Promise<string[]> {
+  const options = { cwd: repository, encoding: "latin1" } as const;
+  return (await run("git", ["ls-files", "-z"], options)).stdout.split("\0").slice(0, -1).sort();
+}

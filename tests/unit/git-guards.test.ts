@@ -1,7 +1,8 @@
-import { mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { checkPath } from "../../tools/git/check-path.ts";
 import { findRepository } from "../../tools/git/find-repository.ts";
 import { guards } from "../../tools/git/guards.ts";
 
@@ -45,5 +46,48 @@ it("a .git of more entries than are looked at is refused, and one of as many is 
     });
   } finally {
     await rm(workspace, { recursive: true });
+  }
+});
+
+it("a path is judged by checkPath alone, before git sees it: .git in any case, separators, real parents", async () => {
+  const root = await realpath(await mkdtemp(join(tmpdir(), "stateplane-git-")));
+  try {
+    const folder = join(root, "repo");
+    await mkdir(join(folder, "sub"), { recursive: true });
+    // Begins as the repository's folder does, and is another.
+    await mkdir(join(root, "repo-2"));
+    await symlink(join(root, "repo-2"), join(folder, "beside"));
+    await symlink(root, join(folder, "above"));
+    await symlink(join(folder, "sub"), join(folder, "within"));
+    const inGit = { ok: false, problem: expect.stringContaining("must not lead into .git") };
+    for (const path of [".git", ".GIT", ".gIt/config", "sub/.GIT/x", "./.git/", ".git//x"]) {
+      expect(await checkPath(folder, path), path).toEqual(inGit);
+    }
+    const outside = { ok: false, problem: expect.stringContaining("inside the repository") };
+    for (const path of [
+      "..",
+      "sub/../..",
+      "/x",
+      "beside/x",
+      "above/x",
+      "above/no/such/x",
+      "",
+      "a\0",
+    ]) {
+      expect(await checkPath(folder, path), path).toEqual(outside);
+    }
+    for (const [path, normal] of [
+      [".", "."],
+      ["./sub//x/", "sub/x"],
+      ["within/x", "within/x"],
+      ["gone/with/its/folder", "gone/with/its/folder"],
+      // A link itself is a file like any other; git reads its text.
+      ["beside", "beside"],
+      [".gitignore", ".gitignore"],
+    ] as const) {
+      expect(await checkPath(folder, path), path).toEqual({ ok: true, value: normal });
+    }
+  } finally {
+    await rm(root, { recursive: true });
   }
 });

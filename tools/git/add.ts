@@ -1,4 +1,5 @@
 import { type } from "arktype";
+import { shownBytes, toBytes } from "./bytes.ts";
 import { checkPath } from "./check-path.ts";
 import { gitTool } from "./git-tool.ts";
 import { openRepository } from "./repository.ts";
@@ -15,7 +16,8 @@ export const add = gitTool({
   description:
     "Stages files for the next commit, deletions too. repo: the repository's folder in the workspace. " +
     "files: files or folders, relative to the repository; `.` for all. Ignored files are not staged, and " +
-    "files that need a filter (Git LFS, say) are refused.",
+    "files that need a filter (Git LFS, say) are refused. A file whose name is not UTF-8 is staged by its " +
+    "folder; such bytes are shown as \\xNN.",
   annotations: { title: "Git add", destructiveHint: false, idempotentHint: true },
   input: type({ "+": "reject", repo: "string", files: "1 <= string[] <= 1000" }),
   output: type({ files: "string[]" }),
@@ -41,7 +43,7 @@ export const add = gitTool({
     // A trailing slash is a repository inside this one; staging it would record a submodule.
     const names = listed.value.stdout.split("\0").filter((name) => name && !name.endsWith("/"));
     const nested = paths.filter(
-      (path) => path !== "." && listed.value.stdout === `${asBytes(path)}/\0`,
+      (path) => path !== "." && listed.value.stdout === `${toBytes(path)}/\0`,
     );
     if (nested.length > 0) {
       return { ok: false, problem: `${JSON.stringify(nested[0])} is a repository of its own` };
@@ -54,15 +56,17 @@ export const add = gitTool({
     // What git has staged by now, not what it was asked for.
     const asked = names.length === 0 ? null : await git(stagedNames(paths), { isBytes: true });
     if (asked !== null && !asked.ok) return { ok: false, problem: asked.problem };
-    const changed = (asked?.value.stdout ?? "").split("\0").filter((name) => name !== "");
-    const shown = changed.map(shownName);
+    // A NUL follows each name, so what stands after the last one is empty or was cut off.
+    const changed = (asked?.value.stdout ?? "").split("\0").slice(0, -1);
+    const rest = asked?.value.truncated === true ? ", and more than can be listed" : "";
+    const shown = changed.map(shownBytes);
     const text =
-      shown.length === 0 ? `Nothing to stage in ${paths.join(", ")}` : `Staged ${some(shown)}`;
+      shown.length === 0
+        ? `Nothing to stage in ${paths.join(", ")}`
+        : `Staged ${some(shown)}${rest}`;
     return { ok: true, value: { text, structured: { files: shown } } };
   },
 });
-
-const asBytes = (text: string) => Buffer.from(text).toString("latin1");
 
 /** Names whose staged content is another than the last commit's. */
 const stagedNames = (paths: string[]) => [
@@ -76,17 +80,6 @@ const stagedNames = (paths: string[]) => [
   "--",
   ...paths,
 ];
-
-/** A name as text; bytes that are no UTF-8 are shown as `\\xNN`. */
-function shownName(bytes: string): string {
-  const raw = Buffer.from(bytes, "latin1");
-  const text = raw.toString("utf8");
-  if (Buffer.from(text).equals(raw)) return text;
-  return bytes.replaceAll(
-    /[^\x20-\x7e]/g,
-    (byte) => `\\x${byte.charCodeAt(0).toString(16).padStart(2, "0")}`,
-  );
-}
 
 function some(names: readonly string[]): string {
   const more = names.length - 20;

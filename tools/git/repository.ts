@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { Answer } from "./answer.ts";
+import { exactText, shownBytes } from "./bytes.ts";
 import { findRepository } from "./find-repository.ts";
 import { configEnvironment, guards } from "./guards.ts";
 import type { ConfigEntry } from "./guards.ts";
@@ -44,13 +45,24 @@ export async function openRepository(
     args: ["config", "--list", "--includes", "--null"],
     env: { ...base, ...configEnvironment(guards([], onFilter)) },
     outputLimit: configLimit,
+    isBytes: true,
     signal,
   });
   if (!listing.ok) return listing;
   if (listing.value.truncated) {
     return { ok: false, problem: `the configuration of repository "${repo}" is too large` };
   }
-  const config = readEntries(listing.value.stdout);
+  const config: ConfigEntry[] = [];
+  for (const [key, value] of readEntries(listing.value.stdout)) {
+    const name = exactText(key);
+    // What is laid over a filter must bear its very name, and the environment carries text alone.
+    if (name === null) {
+      const said = shownBytes(key).slice(0, 200);
+      const problem = `the configuration of repository "${repo}" has a key that is not UTF-8: ${said}`;
+      return { ok: false, problem };
+    }
+    config.push([name, value]);
+  }
   const guarded = { ...base, ...configEnvironment(guards(config, onFilter)) };
   return {
     ok: true,

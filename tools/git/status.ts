@@ -8,7 +8,8 @@ export const status = gitTool({
   description:
     "Which files of a repository are changed, staged, untracked or in conflict. repo: its folder in the " +
     "workspace. A file's state is two letters, index then working tree: M modified, A added, D deleted, " +
-    "R renamed, C copied, T type changed, U unmerged, . unchanged, ?? untracked.",
+    "R renamed, C copied, T type changed, U unmerged, . unchanged, ?? untracked. Bytes of a name that are " +
+    "not UTF-8 are shown as \\xNN.",
   annotations: { title: "Git status", readOnlyHint: true, destructiveHint: false },
   input: type({ "+": "reject", repo: "string" }),
   output: type({
