@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
 
 /**
- * Git's names are bytes. What is handed back to git must be the very same ones, and text can't carry all of them;
+ * Git's names are bytes. Git must get the very same ones again, and text can't carry all of them;
  * so they travel a character each (`latin1`) until somebody is to read them.
  */
 export const toBytes = (text: string): string => Buffer.from(text).toString("latin1");
