@@ -248,6 +248,7 @@ export const requirements: readonly Requirement[] = [
   { id: "mcp.reason", promise: "why a tool server did not start is in the failure" },
   { id: "mcp.progress", promise: "progress prolongs a call, up to a bound" },
   { id: "mcp.cancel", promise: "only a call under way is cancelled at its server" },
+  { id: "retrieval.exact", promise: "a retrieval service's numbers are kept exactly, or refused" },
   { id: "retrieval.bounds", promise: "a search is bounded by its texts and never holds the loop" },
   { id: "git.names", promise: "names of any bytes are sent back to git as they are, or refused" },
 ];

@@ -8,7 +8,8 @@ import {
   ok,
   type Outcome,
 } from "../../machines/contracts/domain/failure.ts";
-import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import { type JsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { Retrieval, Retriever } from "../../machines/contracts/ports/retriever.ts";
 import { readRetryAfter } from "../../machines/contracts/wire/retry-after.ts";
 
@@ -56,7 +57,13 @@ export function createHttpRetriever({
         const text = await readCapped(answer.body);
         return answer.statusCode >= 200 && answer.statusCode < 300
           ? readAnswer(text)
-          : fail(statusFailure(answer.statusCode, answer.headers["retry-after"]));
+          : fail(
+              statusFailure(
+                answer.statusCode,
+                saidBy(text ?? "", apiKey),
+                answer.headers["retry-after"],
+              ),
+            );
       } catch (error) {
         if (signal.aborted) return fail(terminal("cancelled", "the retrieval was cancelled"));
         const reason = limit.aborted ? `no answer within ${timeoutMs} ms` : errorCode(error);
@@ -70,25 +77,38 @@ function readAnswer(text: string | null): Outcome<Retrieval> {
   if (text === null) {
     return fail(terminal("too_large", "the retrieval service answered with more than 8 MiB"));
   }
-  const read = answerShape(parse(text));
+  const json = parseJson(text);
+  if (!json.ok) {
+    return fail(terminal("invalid_output", `the retrieval service's answer ${json.problem}`));
+  }
+  const read = answerShape(json.value);
   if (read instanceof type.errors) {
-    const problem = `the retrieval service answered out of contract: ${read.summary}`;
+    const problem = `the retrieval service answered out of contract: ${cutText(read.summary, saidLimit)}`;
     return fail(terminal("invalid_output", problem));
   }
   const documents = read.documents as JsonObject[];
   return ok({ documents, totalFound: read.total ?? documents.length });
 }
 
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text.slice(0, 100);
-  }
+/** How much of the service's own words stands in a failure, characters. */
+const saidLimit = 500;
+
+/** The service's words as they go into a failure: bounded, well-formed, without our key. */
+function saidBy(text: string, apiKey: string | undefined): string {
+  const hidden = apiKey ? text.replaceAll(apiKey, "[redacted]") : text;
+  const said = hidden.trim();
+  if (said === "") return "";
+  return said.length > saidLimit
+    ? `: ${cutText(said, saidLimit)}…`
+    : `: ${cutText(said, saidLimit)}`;
 }
 
-function statusFailure(status: number, retryAfter: string | string[] | undefined): Failure {
-  const message = `the retrieval service answered ${status}`;
+function statusFailure(
+  status: number,
+  said: string,
+  retryAfter: string | string[] | undefined,
+): Failure {
+  const message = `the retrieval service answered ${status}${said}`;
   const waitMs = readRetryAfter(retryAfter, Date.now());
   if (status === 429) return retryable("rate_limited", message, waitMs);
   if (status >= 500 || status === 408) return retryable("unavailable", message, waitMs);
@@ -96,7 +116,7 @@ function statusFailure(status: number, retryAfter: string | string[] | undefined
   if (status === 404) return terminal("not_found", message);
   if (status === 413) return terminal("too_large", message);
   return status < 400
-    ? terminal("unavailable", `${message}; redirects are not followed`)
+    ? terminal("unavailable", `redirects are not followed; ${message}`)
     : terminal("invalid_input", message);
 }
 

@@ -56,13 +56,14 @@ describe("the HTTP retriever", () => {
     async (status, kind, retryable) => {
       const endpoint = await serve((_, response) => {
         response.writeHead(status, { "retry-after": "100000" });
-        response.end('{"documents":[]}');
+        response.end(`the index is \ud800 closed to k3y ${"x".repeat(2_000_000)}`);
       });
-      const outcome = await createHttpRetriever({ endpoint, timeoutMs: 5000 }).retrieve(
-        question,
-        never,
-      );
+      const retriever = createHttpRetriever({ endpoint, apiKey: "k3y", timeoutMs: 5000 });
+      const outcome = await retriever.retrieve(question, never);
       expect(outcome).toMatchObject({ ok: false, failure: { kind, retryable } });
+      const message = outcome.ok ? "" : outcome.failure.message;
+      expect(message).toContain(`${status}: the index is \ufffd closed to [redacted] x`);
+      expect(message.length).toBeLessThan(600);
       if (retryable) expect(outcome).toMatchObject({ failure: { retryAfterMs: 60_000 } });
     },
   );
@@ -93,6 +94,23 @@ describe("the HTTP retriever", () => {
       expect(await retriever.retrieve(question, never)).toMatchObject({
         failure: { kind: "invalid_output", retryable: false },
       });
+    },
+  );
+
+  test.each([
+    ['{"documents":[{"id":9007199254740993}]}', "documents[0].id that can't be kept exactly"],
+    ['{"documents":[{"id":1e999}]}', "documents[0].id that can't be kept exactly"],
+    [`{"documents":[${'{"a":'.repeat(200)}1${"}".repeat(200)}]}`, "nested deeper than 100"],
+  ])(
+    "changes no number and passes on nothing too deep: %.40s [retrieval.exact]",
+    async (body, problem) => {
+      const endpoint = await serve((_, response) => response.end(body));
+      const outcome = await createHttpRetriever({ endpoint, timeoutMs: 5000 }).retrieve(
+        question,
+        never,
+      );
+      expect(outcome).toMatchObject({ failure: { kind: "invalid_output", retryable: false } });
+      expect(outcome.ok ? "" : outcome.failure.message).toContain(problem);
     },
   );
 
