@@ -5,8 +5,10 @@ import type { RetrievalRequest, Retriever } from "../../machines/contracts/ports
 
 /** What one step may carry to be searched. Characters are UTF-16 units. */
 const most = { documents: 10_000, characters: 4 * 1024 * 1024, queryCharacters: 64 * 1024 };
-/** A longer text is read in pieces of this many characters, with a turn of the event loop after each. */
-const pieceLength = 16 * 1024;
+/** After this many characters, of one text or of many, the event loop gets a turn; a longer text is read in pieces. */
+const pieceLength = 8 * 1024;
+/** What reading a document costs however short it is, in characters. */
+const documentCost = 16;
 
 /**
  * Searches the documents that the step itself carries, by the `content` of each. What matches comes back best
@@ -22,11 +24,12 @@ export function createLocalRetriever(): Retriever {
       const problem = tooMuch(request);
       if (problem !== null) return fail(problem);
       const { query, documents, topK } = request;
-      const terms = [...(await countWords(query, null, signal)).counts.keys()];
+      const pace = new Pace();
+      const terms = [...(await countWords(query, null, pace, signal)).counts.keys()];
       const wanted = new Set(terms);
       const counted: Counted[] = [];
       for (const document of documents) {
-        counted.push(await countWords(textOf(document), wanted, signal));
+        counted.push(await countWords(textOf(document), wanted, pace, signal));
       }
       if (signal.aborted) return fail(terminal("cancelled", "the retrieval was cancelled"));
       const scores = bm25(terms, counted);
@@ -69,22 +72,36 @@ interface Counted {
   length: number;
 }
 
+/** Counts what was read since the loop's last turn. */
+class Pace {
+  #since = 0;
+
+  async read(characters: number): Promise<void> {
+    this.#since += characters;
+    if (this.#since < pieceLength) return;
+    this.#since = 0;
+    await nextTurn();
+  }
+}
+
 /** @param wanted the words of interest; null for all */
 async function countWords(
   text: string,
   wanted: ReadonlySet<string> | null,
+  pace: Pace,
   signal: AbortSignal,
 ): Promise<Counted> {
   const counts = new Map<string, number>();
   let length = 0;
+  await pace.read(documentCost);
   for (let at = 0; at < text.length && !signal.aborted;) {
     const end = endOfPiece(text, at);
     for (const word of words(text.slice(at, end))) {
       length += 1;
       if (wanted?.has(word) ?? true) counts.set(word, (counts.get(word) ?? 0) + 1);
     }
+    await pace.read(end - at);
     at = end;
-    if (at < text.length) await nextTurn();
   }
   return { counts, length };
 }

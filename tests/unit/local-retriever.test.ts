@@ -107,6 +107,32 @@ test("a job of two mebibytes does not hold the event loop [retrieval.bounds]", a
   expect(turns).toBeGreaterThan(50);
 });
 
+test("the loop gets its turns however the characters are spread over documents [retrieval.bounds]", async () => {
+  const characters = 512 * 1024;
+  const spread = fc.constantFrom(1, 7, 64, 500, 5_000, 10_000);
+  const letter = fc.constantFrom("w ", "ﷺ", "東京", "é ", "😀", "\ud800");
+  await fc.assert(
+    fc.asyncProperty(spread, letter, async (count, unit) => {
+      const content = unit.repeat(Math.floor(characters / count / unit.length));
+      let turns = 0;
+      let isOver = false;
+      const turn = (): void => {
+        turns += 1;
+        if (!isOver) setImmediate(turn);
+      };
+      setImmediate(turn);
+      await find(
+        "w",
+        Array.from({ length: count }, () => ({ content })),
+      );
+      isOver = true;
+      // A piece is 8 KiB, and a document of no length counts as well.
+      expect(turns).toBeGreaterThan((content.length * count) / (16 * 1024));
+    }),
+    { numRuns: 10 },
+  );
+});
+
 test.each([
   ["documents", "x", Array.from({ length: 10_001 }, () => ({ content: "x" }))],
   ["characters", "x", [{ content: "x".repeat(4 * 1024 * 1024 + 1) }]],
