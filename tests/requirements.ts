@@ -16,6 +16,15 @@ export const requirements: readonly Requirement[] = [
     id: "once.outbox",
     promise: "a report is sent until it is acknowledged, and never becomes a failure",
   },
+  { id: "report.once", promise: "a look that failed is never taken for a step that is not there" },
+  {
+    id: "report.refused",
+    promise: "a refused report is followed by one short failure, and its result is kept",
+  },
+  {
+    id: "ended.quiet",
+    promise: "what has ended at a control plane that guards nothing is settled without a word",
+  },
   { id: "report.body", promise: "the report's body is what the wire contract asks for" },
   // No effect twice unseen.
   { id: "effect.unsafe-once", promise: "an unsafe effect is never executed twice unseen" },
@@ -44,6 +53,16 @@ export const requirements: readonly Requirement[] = [
   },
   { id: "park.deadline", promise: "deadlines are absolute times, swept by every worker" },
   // Nothing is dropped.
+  {
+    id: "dead-letter.past-record",
+    promise: "what nothing else ends becomes a dead letter, past the record if it must be",
+  },
+  {
+    id: "dead-letter.first-cause",
+    promise: "a dead letter says the first cause, and what may have run",
+  },
+  { id: "record.job-wins", promise: "a kept job takes the place of an unreadable delivery" },
+  { id: "voice", promise: "a step's end is one line at info that says how it ended" },
   {
     id: "job.vanished",
     promise: "a job whose entry vanishes from the stream is published again, once",
@@ -119,6 +138,15 @@ export const requirements: readonly Requirement[] = [
   {
     id: "trouble.ours",
     promise: "a worker that is refused says once what to do, and takes no jobs until it is mended",
+  },
+  {
+    id: "trouble.keeps",
+    promise:
+      "trouble of the keeping costs nothing but time: no effect is repeated, nothing is counted",
+  },
+  {
+    id: "trouble.before-cost",
+    promise: "nothing is paid for before what must be kept of it can be kept",
   },
   { id: "sources.survive", promise: "no exception ends one of the worker's endless loops" },
   { id: "sources.all-due", promise: "all timers that are due fire in one turn" },
