@@ -210,6 +210,7 @@ async function judge(
     ...(action.server === undefined ? {} : { server: action.server }),
     toolInput: action.input,
   };
+  scope.session.hasChecked = true;
   const checked = await traced("check-tool", () =>
     scope.ports.controlPlane.checkTool(check, scope.signal),
   );

@@ -153,12 +153,14 @@ async function hasEnded(scope: ActivityScope, result: StepResult): Promise<Outco
 
 /**
  * FerrumDeck blocks the run in the very answer that denies this step or asks for its approval, and says so of a run
- * whose approved work is done; the step's own report is still owed.
+ * whose approved work is done; the step's own report is still owed. What another step's answer has blocked, and what
+ * this worker denied without asking, is none of ours.
  */
 function isBlockedByUs({ session }: ActivityScope, result: StepResult, status: RunStatus): boolean {
   if (!blockedRuns.has(status)) return false;
-  if (result.status === "completed" || result.failure.kind === "policy_denied") return true;
-  return status === "policy_blocked" && session.hasWorked;
+  const isDenied = result.status === "failed" && result.failure.kind === "policy_denied";
+  if (status === "airlock_blocked" || isDenied) return session.hasChecked;
+  return result.status === "completed" || session.hasWorked;
 }
 
 function notReceived(scope: ActivityScope, failure: Failure): StepEvent {

@@ -63,6 +63,8 @@ export class StepSession {
   isResumed: boolean;
   /** Whether the step's handler was run to its own end in this session: its result is news to everybody. */
   hasWorked = false;
+  /** Whether the control plane was asked about a tool in this session: its answer may have blocked the run. */
+  hasChecked = false;
   /** Whether an effect that costs was begun in this session, however the step ends: its end is kept before it is told. */
   hasSpent = false;
   /** Whether another entry of the step is being worked on, and this one was dropped. */

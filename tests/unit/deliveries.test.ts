@@ -49,7 +49,7 @@ describe("a job that was delivered too often", () => {
       status: "failed",
       error: { kind: "delivered_too_often" },
     });
-    const { message } = report?.body.error as { message: string };
+    const message = String(report?.body.error?.["message"]);
     expect(message).toContain("at first: the chart fell over");
     expect(message).toContain("tool:pay was begun and may have run");
     expect(scene.handler.calls).toBe(0);

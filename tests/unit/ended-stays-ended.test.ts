@@ -9,6 +9,7 @@ import {
   isStepEnded,
   stepStatuses,
 } from "../../machines/contracts/domain/status.ts";
+import { retryable } from "../../machines/contracts/domain/failure.ts";
 import type { StepType } from "../../machines/contracts/domain/job.ts";
 
 const endedRuns = runStatuses.filter((status) => isRunOver(status));
@@ -67,9 +68,55 @@ it("what has ended at a control plane that guards nothing is settled without a w
       }
       expect(reports.length).toBeLessThanOrEqual(2);
     }),
-    { numRuns: 200 },
+    { numRuns: Number(process.env["ENDED_RUNS"] ?? 200) },
   );
 }, 60_000);
+
+it.each(["cancelled", "completed", "airlock_blocked"] as const)(
+  "a result that another worker recorded before it died is not sent to a run that is %s by now [ended.quiet]",
+  async (status) => {
+    const scene = await startScene(randomUUID());
+    await scene.leaveResult({ status: "completed", output: "paid", usage: null });
+    scene.plane.runStatus = status;
+    await scene.take();
+    expect(scene.plane.applied).toEqual([]);
+    expect(scene.plane.runStatus).toBe(status);
+    expect(await scene.backend.queue.stats()).toMatchObject({ length: 0, deadLetters: 0 });
+    await scene.close();
+  },
+);
+
+it.each([
+  ["completed", 0],
+  ["running", 1],
+] as const)(
+  "a recorded result of a step that is %s there is sent %d times, while the run goes on [ended.quiet]",
+  async (status, times) => {
+    const scene = await startScene(randomUUID());
+    await scene.leaveResult({ status: "completed", output: "paid", usage: null });
+    scene.plane.stepStatus = status;
+    await scene.take();
+    expect(scene.plane.applied).toHaveLength(times);
+    expect(scene.handler.calls).toBe(0);
+    expect(await scene.backend.queue.stats()).toMatchObject({ length: 0, deadLetters: 0 });
+    await scene.close();
+  },
+);
+
+it("a run that is cancelled while its step waits to try again stays so [ended.quiet]", async () => {
+  const limits = { maxAttempts: 9, maxRepairs: 0, baseDelayMs: 60_000, maxDelayMs: 60_000 };
+  const scene = await startScene(randomUUID(), {
+    handler: async () => ({ kind: "failed", failure: retryable("unavailable", "later") }),
+    options: { limits: { ...limits, parkAfterMs: 90_000 } },
+  });
+  const delivered = scene.deliver({ stepType: "llm", input: { task: "think" } }, 1);
+  await scene.pass(2_000);
+  scene.plane.runStatus = "cancelled";
+  await delivered;
+  expect(scene.plane.applied).toEqual([]);
+  expect(await scene.backend.queue.stats()).toMatchObject({ length: 0, deadLetters: 0 });
+  await scene.close();
+});
 
 it.each(["cancelled", "budget_killed"] as const)(
   "a run that is %s while its step works stays so, and what the step says of it is not sent [ended.quiet]",

@@ -15,10 +15,13 @@ const said = (message: string) => scene.lines.filter((line) => line.message.incl
 describe("a report", () => {
   it("whose answer was lost is not sent again while a look at the step fails: not knowing is not 'not there' [report.once]", async () => {
     await start();
+    // The run has other steps: it goes on when this one is done.
+    scene.plane.runGoesOn = true;
     scene.plane.answers.report = ["lost"];
     scene.plane.answers.run = [null, away, null, null];
     scene.plane.answers.steps = [away, away, away];
     await scene.deliver(llm, 1);
+    expect(scene.plane.looks.steps).toBe(4);
     expect(scene.plane.applied).toHaveLength(1);
     expect(scene.handler.calls).toBe(1);
     expect(await scene.backend.queue.stats()).toMatchObject({ length: 0, deadLetters: 0 });
@@ -75,6 +78,7 @@ describe("a report", () => {
     const [letter] = await scene.backend.queue.deadLetters(10);
     expect(letter?.reason).toContain("the control plane refused the report");
     expect(letter?.result).toMatchObject({ status: "completed", output: scene.handler.output });
+    // The letter itself keeps it, whatever the record had by then.
     expect(JSON.stringify(letter?.journal)).toContain("completed");
     expect(said("the report was refused")[0]?.level).toBe("warn");
   });
@@ -92,6 +96,15 @@ describe("a report", () => {
     expect(scene.plane.applied).toMatchObject([{ body: { status: "completed" } }]);
     expect(scene.handler.calls).toBe(1);
     expect(await scene.backend.queue.stats()).toMatchObject({ length: 0, deadLetters: 0 });
+  });
+
+  it("of a result that cost nothing, and so was not recorded, is kept with the dead letter as well [report.refused]", async () => {
+    await start({ handler: async () => ({ kind: "done", output: "found for free" }) });
+    scene.plane.advertised.add("idempotent-results");
+    scene.plane.answers.report = [terminal("refused", "400")];
+    await scene.deliver(llm, 1);
+    const [letter] = await scene.backend.queue.deadLetters(10);
+    expect(letter?.result).toMatchObject({ status: "completed", output: "found for free" });
   });
 
   it("behind a newer fence is silence: no dead letter, no second report [once.fence]", async () => {

@@ -16,6 +16,7 @@ import type {
   Reception,
   Report,
 } from "../../../machines/contracts/ports/control-plane.ts";
+import type { StepResult } from "../../../machines/contracts/domain/step-result.ts";
 import type { StepBackend } from "../../../machines/contracts/ports/step-backend.ts";
 import { noNeighbours } from "../../kit/live-once.ts";
 import { type VirtualClock, virtualClock } from "../../kit/virtual-clock.ts";
@@ -24,6 +25,8 @@ import { type VirtualClock, virtualClock } from "../../kit/virtual-clock.ts";
 export interface BarePlane extends ControlPlane {
   runStatus: RunStatus;
   stepStatus: StepStatus;
+  /** Whether the run has other steps, and so does not end with this one. */
+  runGoesOn: boolean;
   /** What was sent to it, and what of that it applied. */
   reports: Report[];
   applied: Report[];
@@ -43,6 +46,7 @@ export function barePlane(): BarePlane {
   const plane: BarePlane = {
     runStatus: "running",
     stepStatus: "running",
+    runGoesOn: false,
     reports: [],
     applied: [],
     advertised: new Set(),
@@ -61,7 +65,7 @@ export function barePlane(): BarePlane {
       plane.applied.push(report);
       const { status } = report.body;
       plane.stepStatus = status;
-      plane.runStatus = status === "completed" ? "completed" : status;
+      if (!plane.runGoesOn) plane.runStatus = status;
       return said === "lost" ? fail(unavailable) : ok("accepted");
     },
     requestApproval: async () =>
@@ -99,6 +103,10 @@ export interface Scene {
   handler: { calls: number; fails: boolean; hangs: boolean; output: unknown };
   /** Delivers a job of run_1, step stp_1, after so many deliveries that ended in a death, and waits until all is quiet. */
   deliver(job: object, deliveries: number): Promise<void>;
+  /** The job was taken by a worker that recorded this result and died. */
+  leaveResult(result: StepResult): Promise<void>;
+  /** Starts the worker over what is on the stream, and waits until all is quiet. */
+  take(): Promise<void>;
   pass(ms: number): Promise<void>;
   /** Until nothing is left on the queue, or a quarter of an hour has passed. */
   rest(): Promise<void>;
@@ -210,6 +218,25 @@ export async function startScene(
       if (length === 0 && runtime?.steps().length === 0) return;
     }
   };
+  const publish = (job: object) => {
+    const envelope = {
+      id: "stp_1",
+      payload: {
+        run_id: "run_1",
+        step_id: "stp_1",
+        input: {},
+        context: {},
+        ...("stepType" in job ? { step_type: job.stepType } : {}),
+        ...("input" in job ? { input: job.input } : {}),
+      },
+      created_at: "createdAt" in job ? job.createdAt : clock.now(),
+    };
+    return outside.queue.publish({ data: JSON.stringify(envelope) });
+  };
+  const take = async () => {
+    runtime ??= start();
+    await rest();
+  };
   const scene: Omit<Scene, "runtime"> = {
     clock,
     backend,
@@ -217,27 +244,25 @@ export async function startScene(
     lines,
     handler,
     async deliver(job, deliveries) {
-      const envelope = {
-        id: "stp_1",
-        payload: {
-          run_id: "run_1",
-          step_id: "stp_1",
-          input: {},
-          context: {},
-          ...("stepType" in job ? { step_type: job.stepType } : {}),
-          ...("input" in job ? { input: job.input } : {}),
-        },
-        created_at: "createdAt" in job ? job.createdAt : clock.now(),
-      };
-      await outside.queue.publish({ data: JSON.stringify(envelope) });
+      await publish(job);
       for (let dead = 1; dead < deliveries; dead += 1) {
         if (dead === 1) await outside.queue.read(1, 0, new AbortController().signal);
         else await outside.queue.claimStale(3_000, 1);
         clock.advance(3_001);
       }
-      runtime ??= start();
-      await rest();
+      await take();
     },
+    async leaveResult(result) {
+      await publish({ stepType: "llm", input: { task: "pay" } });
+      const [entry] = await outside.queue.read(1, 0, new AbortController().signal);
+      if (entry === undefined) throw new Error("nothing was delivered");
+      const key = { runId: "run_1", stepId: "stp_1" };
+      const opening = await outside.store.open(entry.entryId, key, 3_000, entry.fields);
+      if (opening.kind !== "opened") throw new Error(opening.kind);
+      await outside.store.record(opening.lease, result, ["pending", "executing", "reported"]);
+      clock.advance(3_001);
+    },
+    take,
     pass,
     rest,
     async close() {
