@@ -1,7 +1,8 @@
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type } from "arktype";
 import { isAlive, noteProcess, processNote } from "../adapters/redis/living-process.ts";
+import { makePrivateFolder, replacePrivateFile } from "../adapters/redis/private-files.ts";
 
 const shape = processNote.and({
   url: "string",
@@ -20,11 +21,8 @@ export async function writeDevNote(
 ): Promise<string> {
   const note: DevNote = { ...noteProcess(process.pid), ...about };
   const file = fileIn(dataDir);
-  const fresh = `${file}.${note.pid}`;
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  await rm(fresh, { force: true });
-  await writeFile(fresh, `${JSON.stringify(note, null, 2)}\n`, { mode: 0o600 });
-  await rename(fresh, file);
+  await makePrivateFolder(dataDir);
+  await replacePrivateFile(file, `${JSON.stringify(note, null, 2)}\n`);
   return file;
 }
 

@@ -278,5 +278,6 @@ export const requirements: readonly Requirement[] = [
   { id: "mcp.cancel", promise: "only a call under way is cancelled at its server" },
   { id: "retrieval.exact", promise: "a retrieval service's numbers are kept exactly, or refused" },
   { id: "retrieval.bounds", promise: "a search is bounded by its texts and never holds the loop" },
+  { id: "folders.end", promise: "a folder that can't be made is an error, never a wait" },
   { id: "git.names", promise: "names of any bytes are sent back to git as they are, or refused" },
 ];

@@ -105,7 +105,11 @@ async function withinDeadline(
   }
 }
 
-/** Keeps one step type from taking every hand: at most so many of it execute at once, the rest wait in order. */
+/**
+ * Keeps one step type from taking every hand: at most so many of it execute at once, the rest wait in order. It is code
+ * of ours because the libraries that limit so run a function: none lends a place to be given back later, and lets a
+ * waiting caller leave the queue as soon as it is aborted.
+ */
 export class Bulkheads {
   readonly #limits: Partial<Record<StepType, number>>;
   readonly #inside = new Map<StepType, number>();

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
@@ -7,6 +7,7 @@ import { DatabaseSync } from "node:sqlite";
 import { type } from "arktype";
 import { StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
 import { isAlive, noteProcess, processNote, type ProcessNote } from "./living-process.ts";
+import { makePrivateFolder, replacePrivateFile } from "./private-files.ts";
 import {
   type Address,
   ask,
@@ -40,7 +41,7 @@ export async function startPrivateRedis(options: { directory: string }): Promise
   if (binary === null) {
     throw new StoreUnreachable("redis-server or valkey-server", "not found on the PATH");
   }
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await makePrivateFolder(directory);
   const found = await aloneIn(
     directory,
     patienceMs,
@@ -134,7 +135,7 @@ export async function readServerNote(directory: string): Promise<ServerNote | nu
 
 /** Readable by its owner alone: it may hold a password. */
 export async function writeServerNote(directory: string, written: ServerNote): Promise<void> {
-  await writeFile(fileIn(directory), JSON.stringify(written), { mode: 0o600 });
+  await replacePrivateFile(fileIn(directory), JSON.stringify(written));
 }
 
 const fileIn = (directory: string) => join(directory, "server.json");

@@ -2,8 +2,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createConnection, createServer } from "node:net";
-import { accessSync, closeSync, constants, openSync, readdirSync, readFileSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { delimiter } from "node:path";
+import which from "which";
 import { StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
 
 /** How long a starting server may be silent, and a stopping one may write its append-only file. */
@@ -167,22 +168,14 @@ export function ask(address: Address, command: string, timeoutMs: number): Promi
 
 /** The first `redis-server` or `valkey-server` on the PATH, or null. */
 export function findRedisServer(path: string): string | null {
+  // An empty entry means the working directory, where nobody's program should be started from by accident.
   for (const folder of path.split(delimiter).filter((entry) => entry !== "")) {
     for (const name of ["redis-server", "valkey-server"]) {
-      const file = join(folder, name);
-      if (isExecutable(file)) return file;
+      const file = which.sync(name, { nothrow: true, path: folder });
+      if (file !== null) return file;
     }
   }
   return null;
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** A loopback port nobody listens on at the moment. */

@@ -1,5 +1,5 @@
-import { accessSync, constants } from "node:fs";
-import { delimiter, isAbsolute, join } from "node:path";
+import { delimiter, isAbsolute } from "node:path";
+import which from "which";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Sandbox } from "../../machines/contracts/ports/sandbox.ts";
 import { bubblewrap } from "./bubblewrap.ts";
@@ -72,16 +72,8 @@ function installCommand(): string {
 /** The absolute path of a program on our PATH, or in a folder that a service's PATH tends to lack; null if absent. */
 export function findTool(name: string): string | null {
   const folders = (process.env["PATH"] ?? "").split(delimiter).filter(isAbsolute);
-  for (const folder of [...folders, "/usr/sbin", "/usr/bin", "/sbin", "/bin"]) {
-    const path = join(folder, name);
-    try {
-      accessSync(path, constants.X_OK);
-      return path;
-    } catch {
-      // Not here.
-    }
-  }
-  return null;
+  const path = [...folders, "/usr/sbin", "/usr/bin", "/sbin", "/bin"].join(delimiter);
+  return which.sync(name, { nothrow: true, path });
 }
 
 /** A {@link Sandbox} over whatever builds its boxes. */

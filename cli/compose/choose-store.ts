@@ -1,8 +1,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { findRedisServer } from "../../adapters/redis/redis-process.ts";
 import { createRedisBackend } from "../../adapters/redis/backend.ts";
+import { makePrivateFolder } from "../../adapters/redis/private-files.ts";
 import { startPrivateRedis } from "../../adapters/redis/private-server.ts";
 import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import { systemClock } from "../../actors/runtime.ts";
@@ -86,8 +87,8 @@ async function openPrivate(
  * everybody's repository.
  */
 export async function makeDataDir(dataDir: string): Promise<void> {
-  const made = await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  if (made !== undefined) await writeFile(join(dataDir, ".gitignore"), "*\n");
+  const isNew = await makePrivateFolder(dataDir);
+  if (isNew) await writeFile(join(dataDir, ".gitignore"), "*\n");
 }
 
 /**

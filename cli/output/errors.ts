@@ -20,7 +20,19 @@ function fileError(error: unknown): CliError | null {
   return fileCodes.has(String(code)) ? new CliError(2, `${path}: ${code}`, { cause: error }) : null;
 }
 
-const fileCodes = new Set(["EACCES", "EPERM", "EROFS", "ENOSPC", "ENOTDIR", "EISDIR", "EEXIST"]);
+const fileCodes = new Set([
+  "EACCES",
+  "EPERM",
+  "EROFS",
+  "ENOSPC",
+  "EDQUOT",
+  "ENOTDIR",
+  "EISDIR",
+  "EEXIST",
+  "ENOENT",
+  "ELOOP",
+  "ENAMETOOLONG",
+]);
 
 /** What the control plane's refusal or absence means to whoever typed the command. */
 export function failureError({ kind, message }: Failure): CliError {

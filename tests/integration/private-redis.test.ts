@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
@@ -147,4 +147,11 @@ it("is found on the PATH under either name, and a file that is no program is pas
   expect(findRedisServer(process.env["PATH"] ?? "")).toMatch(/(redis|valkey)-server$/);
   expect(findRedisServer(`${root}::/nowhere`)).toBeNull();
   expect(findRedisServer("")).toBeNull();
+  // A folder of that name, and a file that may not be run, are no programs.
+  const folder = join(root, "no-programs");
+  await mkdir(join(folder, "redis-server"), { recursive: true });
+  await writeFile(join(folder, "valkey-server"), "", { mode: 0o644 });
+  expect(findRedisServer(folder)).toBeNull();
+  await chmod(join(folder, "valkey-server"), 0o755);
+  expect(findRedisServer(`/nowhere:${folder}`)).toBe(join(folder, "valkey-server"));
 });

@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import type { RunStatus } from "../../../machines/contracts/domain/status.ts";
@@ -213,7 +213,7 @@ function readDoc<T>(row: Record<string, unknown> | undefined): T | undefined {
 
 function openDatabase(path: string): DatabaseSync {
   if (path !== ":memory:") {
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolder(dirname(path));
     // Created for its owner alone: runs hold prompts and what tools read.
     closeSync(openSync(path, "a", 0o600));
   }
@@ -233,6 +233,18 @@ function openDatabase(path: string): DatabaseSync {
       });
     }
     throw error;
+  }
+}
+
+/** Node's own way (`recursive`) never ends where a system answers ENOENT for a folder whose parent is there. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  if (dirname(path) !== path) makeFolder(dirname(path));
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    // Another process may have been faster.
+    if (!existsSync(path)) throw error;
   }
 }
 
