@@ -1,5 +1,5 @@
 import { parse as parseWithNumbers, isSafeNumber } from "lossless-json";
-import { type Dispatcher, errors, Pool } from "undici";
+import { type Dispatcher, errors } from "undici";
 import {
   type Failure,
   retryable,
@@ -11,6 +11,15 @@ import {
 import { parseJson } from "../../machines/contracts/domain/json.ts";
 import { wellFormed } from "../../machines/contracts/domain/text.ts";
 import { type Answer, toFailure, unreadable } from "./answer.ts";
+import {
+  createDeadline,
+  createPool,
+  type Deadline,
+  type EndedBy,
+  Exchange,
+  hungMs,
+  largestAnswer,
+} from "./exchange.ts";
 
 export interface ApiRequest {
   method: "GET" | "POST" | "PUT";
@@ -46,12 +55,6 @@ export interface HttpOptions {
   timeoutMs: number;
 }
 
-/** As many calls at a time; more wait for a connection, within their deadline. */
-const connections = 128;
-export const largestAnswer = 64 * 1024 * 1024;
-/** A call still open so long after its abort has lost its connection for good. */
-const hungMs = 1_000;
-
 /** @throws UnusableTarget when the URL is not HTTP or the key could not be sent in a header */
 export function createHttp(options: HttpOptions): ControlPlaneHttp {
   const base = readBase(options.url);
@@ -62,35 +65,26 @@ export function createHttp(options: HttpOptions): ControlPlaneHttp {
   // Apart from the calls: streams that stay open must not use up their connections.
   const streams = createPool(base.origin, options.timeoutMs);
 
-  /** Sends, and hands the response to `read`. Rejects no later than the deadline does. */
-  const exchange = <T>(
-    pool: ReplaceablePool,
-    request: ApiRequest,
-    deadline: Deadline,
-    bodyTimeout: number,
-    read: (response: Dispatcher.ResponseData) => Promise<T>,
-  ): Promise<T> => {
-    const headers = {
-      ...authorization,
-      accept: "application/json",
-      // What was true a moment ago may by now be a no.
-      ...(request.method === "GET" ? { "cache-control": "no-cache" } : {}),
-      ...(request.body === undefined ? {} : { "content-type": "application/json" }),
-      ...request.headers,
-    };
+  const common = { ...authorization, accept: "application/json" };
+  // Made once: most calls have no headers of their own.
+  const usual = {
+    // What was true a moment ago may by now be a no.
+    get: { ...common, "cache-control": "no-cache" },
+    bare: common,
+    withBody: { ...common, "content-type": "application/json" },
+  };
+
+  /** What is handed to undici; throws Unsendable for what HTTP can't carry. */
+  const toDispatch = (request: ApiRequest, bodyTimeout: number) => {
+    const kind =
+      request.method === "GET" ? "get" : request.body === undefined ? "bare" : "withBody";
+    const { method, headers: own } = request;
     const path = prefix + request.path;
-    const odd = unsendable(path, headers);
-    if (odd !== null) throw new Unsendable(odd);
-    const dispatch = {
-      method: request.method,
-      path,
-      headers,
-      body: toText(request.body),
-      signal: deadline.signal,
-      headersTimeout: options.timeoutMs,
-      bodyTimeout,
-    };
-    return pool.use(deadline, (open) => open.request(dispatch).then(read));
+    const refused = oddPath(path) ?? (own === undefined ? null : oddHeader(own));
+    if (refused !== null) throw new Unsendable(refused);
+    const headers = own === undefined ? usual[kind] : { ...usual[kind], ...own };
+    const body = toText(request.body);
+    return { method, path, headers, body, headersTimeout: options.timeoutMs, bodyTimeout };
   };
 
   // A server that echoes our key in its message must not bring it into our logs.
@@ -104,16 +98,14 @@ export function createHttp(options: HttpOptions): ControlPlaneHttp {
     timeoutMs: options.timeoutMs + hungMs,
     async call(request, signal) {
       const name = nameOf(request);
-      const deadline = createDeadline(signal, options.timeoutMs);
+      const exchange = new Exchange(calls, signal, options.timeoutMs);
       try {
-        const answer = await exchange(calls, request, deadline, options.timeoutMs, (response) =>
-          readAnswer(name, response),
-        );
+        const dispatch = toDispatch(request, options.timeoutMs);
+        const { status, headers, text } = await exchange.send(dispatch);
+        const answer = { call: name, status, headers, body: parse(text) };
         return isGood(answer) ? ok(answer) : fail(hideKey(toFailure(answer, Date.now())));
       } catch (error) {
-        return fail(callFailure(error, `${name} at ${url}`, deadline, options));
-      } finally {
-        deadline.clear();
+        return fail(callFailure(error, `${name} at ${url}`, exchange, options));
       }
     },
     async stream(path, silenceMs, signal) {
@@ -121,9 +113,11 @@ export function createHttp(options: HttpOptions): ControlPlaneHttp {
       const name = nameOf(request);
       const deadline = createDeadline(signal, options.timeoutMs);
       try {
-        const opened = await exchange(streams, request, deadline, silenceMs, async (response) =>
-          isEventStream(response) ? response.body : readAnswer(name, response),
-        );
+        const dispatch = { ...toDispatch(request, silenceMs), signal: deadline.signal };
+        const opened = await streams.use(deadline, async (pool) => {
+          const response = await pool.request(dispatch);
+          return isEventStream(response) ? response.body : readAnswer(name, response);
+        });
         if (!("status" in opened)) {
           deadline.disarm();
           return ok(released(opened, deadline));
@@ -135,7 +129,8 @@ export function createHttp(options: HttpOptions): ControlPlaneHttp {
         );
       } catch (error) {
         deadline.clear();
-        return fail(callFailure(error, `${name} at ${url}`, deadline, options));
+        const ended = { endedBy: endOf(deadline) };
+        return fail(callFailure(error, `${name} at ${url}`, ended, options));
       }
     },
     async close() {
@@ -144,51 +139,15 @@ export function createHttp(options: HttpOptions): ControlPlaneHttp {
   };
 }
 
-interface ReplaceablePool {
-  /** Works with the pool; rejects when the deadline aborts, whether or not the work ends then. */
-  use<T>(deadline: Deadline, work: (pool: Pool) => Promise<T>): Promise<T>;
-  close(): Promise<void>;
-}
-
-/**
- * Undici loses a connection of its pool for ever when it refuses an argument, and 128 of those leave every later call
- * waiting. We refuse what we know before it does; a pool that refused all the same, or that keeps a call after its end,
- * is replaced, and what still runs over the old one may finish.
- */
-function createPool(origin: string, timeoutMs: number): ReplaceablePool {
-  const open = () => new Pool(origin, { connections, maxResponseSize: largestAnswer });
-  let pool = open();
-  const replace = (bad: Pool) => {
-    if (pool !== bad) return;
-    pool = open();
-    setTimeout(() => void bad.destroy(), timeoutMs).unref();
-  };
-  return {
-    async use(deadline, work) {
-      const used = pool;
-      let isSettled = false;
-      const working = work(used).finally(() => (isSettled = true));
-      working.catch((error: unknown) => {
-        if (error instanceof errors.InvalidArgumentError) replace(used);
-      });
-      return Promise.race([
-        working,
-        deadline.aborted.then(() => {
-          setTimeout(() => isSettled || replace(used), hungMs).unref();
-          throw new errors.RequestAbortedError();
-        }),
-      ]);
-    },
-    close: () => pool.destroy(),
-  };
-}
-
 /** Something that HTTP can't carry; nothing was sent. */
 class Unsendable extends Error {}
 
-/** What of a request HTTP can't carry, without its value; null when all can be sent. */
-function unsendable(path: string, headers: Record<string, string>): string | null {
-  if (!/^\/[\x21-\x7e]*$/.test(path)) return "its path holds other than visible ASCII characters";
+/** Why a path can't be sent; null when it can. */
+const oddPath = (path: string): string | null =>
+  /^\/[\x21-\x7e]*$/.test(path) ? null : "its path holds other than visible ASCII characters";
+
+/** Which header can't be sent, without its value; null when all can. */
+function oddHeader(headers: Record<string, string>): string | null {
   const odd = Object.entries(headers).find(([, value]) => !/^[\x20-\x7e]*$/.test(value));
   return odd === undefined
     ? null
@@ -274,15 +233,15 @@ function parse(text: string): unknown {
 function callFailure(
   error: unknown,
   call: string,
-  deadline: Deadline,
+  { endedBy }: { endedBy: EndedBy },
   options: HttpOptions,
 ): Failure {
   if (error instanceof Unsendable)
     return terminal("refused", `${call}: not sent: ${error.message}`);
-  if (deadline.timedOut()) {
+  if (endedBy === "deadline") {
     return retryable("unavailable", `${call}: no answer within ${options.timeoutMs} ms`);
   }
-  if (deadline.signal.aborted) return terminal("cancelled", `${call}: cancelled`);
+  if (endedBy === "caller") return terminal("cancelled", `${call}: cancelled`);
   if (error instanceof errors.ResponseExceededMaxSizeError) {
     return retryable("unavailable", `${call}: the answer is over ${largestAnswer} bytes`);
   }
@@ -298,39 +257,7 @@ function codeOf(error: unknown): string {
   return "code" in error && typeof error.code === "string" ? error.code : error.name;
 }
 
-/** One signal out of two: the caller's, and a time limit that knows it was the cause. */
-export interface Deadline {
-  readonly signal: AbortSignal;
-  /** Resolves when the signal aborts, for either cause. */
-  readonly aborted: Promise<void>;
-  timedOut(): boolean;
-  /** Drops the time limit; the caller's signal still counts. */
-  disarm(): void;
-  /** Lets go of timer and caller alike. Not `AbortSignal.any`: that piles up on a long-lived signal. */
-  clear(): void;
-}
-
-/** @param ms milliseconds from now */
-export function createDeadline(caller: AbortSignal, ms: number): Deadline {
-  const controller = new AbortController();
-  const aborted = Promise.withResolvers<void>();
-  controller.signal.addEventListener("abort", () => aborted.resolve(), { once: true });
-  let late = false;
-  const abort = () => controller.abort();
-  const timer = setTimeout(() => {
-    late = !controller.signal.aborted;
-    controller.abort();
-  }, ms);
-  if (caller.aborted) abort();
-  else caller.addEventListener("abort", abort, { once: true });
-  return {
-    signal: controller.signal,
-    aborted: aborted.promise,
-    timedOut: () => late,
-    disarm: () => clearTimeout(timer),
-    clear() {
-      clearTimeout(timer);
-      caller.removeEventListener("abort", abort);
-    },
-  };
+function endOf(deadline: Deadline): EndedBy {
+  if (deadline.timedOut()) return "deadline";
+  return deadline.signal.aborted ? "caller" : null;
 }

@@ -5,7 +5,8 @@ import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-ho
 import * as fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { type ControlPlaneApi, createControlPlaneApi } from "../../adapters/control-plane/api.ts";
-import { createHttp, largestAnswer } from "../../adapters/control-plane/http.ts";
+import { largestAnswer } from "../../adapters/control-plane/exchange.ts";
+import { createHttp } from "../../adapters/control-plane/http.ts";
 import type { Ask } from "../../machines/contracts/domain/action.ts";
 import type { Outcome } from "../../machines/contracts/domain/failure.ts";
 import { type Answers, json, startAnswering } from "./support/answering-server.ts";
