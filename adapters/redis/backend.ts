@@ -46,7 +46,6 @@ export async function createRedisBackend(given: RedisBackendOptions): Promise<St
   const target = parseRedisUrl(options.url, options.source ?? "the environment");
   const connectForMoves = (): Promise<Redis> =>
     connectRedis(target, {
-      enableAutoPipelining: true,
       // No move takes long: a server silent for so long is gone, and its connection is made anew.
       socketTimeout: 10_000,
     });

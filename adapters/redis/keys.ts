@@ -78,14 +78,16 @@ export interface Script {
 export type BoundScript = (...inputs: (string | number)[]) => Promise<unknown>;
 
 /**
- * Makes a script callable on a connection, keys first. A connection that broke in the middle of a pipeline
- * aborts what was unanswered, done or not; the call is then made again, so every script must bear being run
- * twice.
+ * Makes a script callable on a connection, keys first; where `keys` is null, their number comes before them. A connection
+ * that broke aborts or sends again what was unanswered, done or not, so every script must bear being run twice.
  */
-export function bindScript(redis: Redis, script: Script): BoundScript {
-  redis.defineCommand(script.name, { numberOfKeys: script.keys, lua: script.lua });
-  const defined: unknown = Reflect.get(redis, script.name);
-  if (typeof defined !== "function") throw new Error(`the script ${script.name} was not defined`);
+export function bindScript(
+  redis: Redis,
+  { name, keys, lua }: Omit<Script, "keys"> & { keys: number | null },
+): BoundScript {
+  redis.defineCommand(name, keys === null ? { lua } : { numberOfKeys: keys, lua });
+  const defined: unknown = Reflect.get(redis, name);
+  if (typeof defined !== "function") throw new Error(`the script ${name} was not defined`);
   return async (...inputs) => {
     for (;;) {
       try {

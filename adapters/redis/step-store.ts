@@ -13,6 +13,7 @@ import {
   recordId,
   type RecordText,
 } from "../../machines/contracts/wire/record-text.ts";
+import { bindBatched } from "./batches.ts";
 import { writeLetter } from "./dead-letters.ts";
 import {
   fieldsOf,
@@ -46,11 +47,11 @@ export function createStepStore(
 ): StepStore {
   const { stream, timers, letters, droppedLetters } = keys;
   const { rememberMs, maxDeadLetters } = options;
-  const open = bindScript(redis, openStep);
-  const append = bindScript(redis, appendJournal);
-  const record = bindScript(redis, recordResult);
-  const park = bindScript(redis, parkStep);
-  const settle = bindScript(redis, settleStep);
+  const open = bindBatched(redis, openStep);
+  const append = bindBatched(redis, appendJournal);
+  const record = bindBatched(redis, recordResult);
+  const park = bindBatched(redis, parkStep);
+  const settle = bindBatched(redis, settleStep);
   const wake = bindScript(redis, wakeDue);
   const toLine = lineWriter();
   const held = (lease: Lease) => [group, consumer, lease.entryId, lease.fence] as const;
