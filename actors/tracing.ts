@@ -1,10 +1,32 @@
-import { type Context, ROOT_CONTEXT, SpanStatusCode, trace, TraceFlags } from "@opentelemetry/api";
+import {
+  type Context,
+  INVALID_SPAN_CONTEXT,
+  ProxyTracerProvider,
+  ROOT_CONTEXT,
+  type Span,
+  SpanStatusCode,
+  trace,
+  TraceFlags,
+} from "@opentelemetry/api";
 import type { Outcome } from "../machines/contracts/domain/failure.ts";
 
 const tracer = trace.getTracer("stateplane");
 
+/** What the API hands out as long as nobody has set a provider. */
+const nobody = new ProxyTracerProvider().getDelegate();
+
+/** Whether spans are recorded in this process. Where they are not, none is made. */
+export function isTracingOn(): boolean {
+  const provider = trace.getTracerProvider();
+  return !(provider instanceof ProxyTracerProvider) || provider.getDelegate() !== nobody;
+}
+
+/** The span of what nobody traces: one for all. */
+export const inertSpan: Span = trace.wrapSpanContext(INVALID_SPAN_CONTEXT);
+
 /** One span for one touch of the outside world, never with what went in or came out. */
 export function traced<T>(name: string, work: () => Promise<Outcome<T>>): Promise<Outcome<T>> {
+  if (!isTracingOn()) return work();
   return tracer.startActiveSpan(name, async (span) => {
     try {
       const outcome = await work();

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { stringify } from "safe-stable-stringify";
 import type { Action, Ask, Grant } from "../../machines/contracts/domain/action.ts";
 import type { StepContext } from "../../machines/step/context.ts";
@@ -70,7 +70,5 @@ export function actionDigestOf(job: Job | null, action: Action): string {
 
 /** Hex SHA-256 of a value's canonical JSON (keys sorted), so that equal values have equal digests. */
 export function digestOf(value: unknown): string {
-  return createHash("sha256")
-    .update(stringify(value) ?? "null")
-    .digest("hex");
+  return hash("sha256", stringify(value) ?? "null", "hex");
 }

@@ -27,6 +27,7 @@ import {
   type ActivityScope,
 } from "./session.ts";
 import type { StepType } from "../../machines/contracts/domain/job.ts";
+import { inertSpan } from "../tracing.ts";
 import { backOff, park } from "./park.ts";
 import { checkPolicy } from "./policy.ts";
 import { deliver, record, settle } from "./report.ts";
@@ -135,7 +136,7 @@ export function bindStep(binding: Binding) {
       const session = sessionOf(self);
       const scope = new Scope(binding, session, context, self as StepActor, session.begin());
       // Without a trace there is nothing to carry along.
-      const isTraced = isSpanContextValid(session.span.spanContext());
+      const isTraced = session.span !== inertSpan && isSpanContextValid(session.span.spanContext());
       const run = () => perform(work, scope, scope.actor);
       session.track(
         isTraced

@@ -5,7 +5,7 @@ import {
   type AnyActorRef,
   createActor,
 } from "xstate";
-import { type Span, SpanStatusCode, trace } from "@opentelemetry/api";
+import { ROOT_CONTEXT, type Span, SpanStatusCode, trace } from "@opentelemetry/api";
 import { parseJob, type Job } from "../../machines/contracts/domain/job.ts";
 import type { Delivery } from "../../machines/contracts/ports/step-backend.ts";
 import type { StepEnd, stepMachine } from "../../machines/step/machine.ts";
@@ -20,7 +20,7 @@ import type { RuntimeOptions, StepEventNotice } from "../options.ts";
 import type { RuntimePorts } from "../ports.ts";
 import type { RunLooks } from "../run-looks.ts";
 import type { TroubleWatch } from "../trouble.ts";
-import { remoteContext } from "../tracing.ts";
+import { inertSpan, isTracingOn, remoteContext } from "../tracing.ts";
 
 /**
  * Creates the step actors with itself as their parent (one system, one inspection stream), observes how they
@@ -292,6 +292,8 @@ function deliveredTooOften(delivery: Delivery, { maxDeliveries }: RuntimeOptions
 }
 
 function startSpan({ key, job, delivery }: SpawnRequest): Span {
+  const remote = remoteContext(job);
+  if (remote === ROOT_CONTEXT && !isTracingOn()) return inertSpan;
   const attributes = {
     "ferrumdeck.run.id": key.runId,
     "ferrumdeck.step.id": key.stepId,
@@ -300,11 +302,7 @@ function startSpan({ key, job, delivery }: SpawnRequest): Span {
     ...(job?.tenantId == null ? {} : { "ferrumdeck.tenant.id": job.tenantId }),
     ...(job?.agentId == null ? {} : { "ferrumdeck.agent.id": job.agentId }),
   };
-  return tracer.startSpan(
-    `step.execute.${job?.stepType ?? "unknown"}`,
-    { attributes },
-    remoteContext(job),
-  );
+  return tracer.startSpan(`step.execute.${job?.stepType ?? "unknown"}`, { attributes }, remote);
 }
 
 function endSpan(span: Span, how: StepEnd | "crashed"): void {

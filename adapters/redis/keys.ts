@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { Redis } from "ioredis";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
 import { recordId } from "../../machines/contracts/wire/record-text.ts";
@@ -39,6 +39,12 @@ export function keysOf(prefix: string) {
     ended: (key: StepKey) => `${prefix}ended:${digest(recordId(key))}`,
     /** List, only ever appended to. */
     journal: (key: StepKey) => `${prefix}journal:${recordId(key)}`,
+    /** All of a step's names at once. */
+    step: (key: StepKey) => {
+      const id = recordId(key);
+      const [record, journal] = [`${prefix}step:${id}`, `${prefix}journal:${id}`];
+      return { id, record, journal, ended: `${prefix}ended:${digest(id)}` };
+    },
   };
 }
 
@@ -46,7 +52,7 @@ export type Keys = ReturnType<typeof keysOf>;
 
 /** 128 bits: two steps do not share one. */
 function digest(text: string): string {
-  return createHash("sha256").update(text).digest().subarray(0, 16).toString("base64url");
+  return hash("sha256", text, "buffer").toString("base64url", 0, 16);
 }
 
 /**

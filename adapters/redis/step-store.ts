@@ -58,8 +58,9 @@ export function createStepStore(
 
   return {
     async open(entryId, key, leaseMs, fields) {
-      const own = [stream, keys.record(key), keys.journal(key), timers, keys.ended(key)];
-      const lookups = [group, consumer, entryId, Math.ceil(leaseMs), recordId(key), rememberMs];
+      const step = keys.step(key);
+      const own = [stream, step.record, step.journal, timers, step.ended];
+      const lookups = [group, consumer, entryId, Math.ceil(leaseMs), step.id, rememberMs];
       const reply = (await open(...own, ...lookups, ...keptJob(fields))) as OpenReply;
       return toOpening(reply, entryId, key);
     },
@@ -79,9 +80,9 @@ export function createStepStore(
       return toWrite(await park(...own, ...held(lease), recordId(lease), ...values, wakeAt ?? ""));
     },
     async settle(lease, { stateHistory, deadLetter }) {
-      const step = [keys.record(lease), keys.journal(lease), timers, keys.ended(lease)];
-      const own = [stream, ...step, letters, droppedLetters];
-      const values = [recordId(lease), rememberMs];
+      const step = keys.step(lease);
+      const own = [stream, step.record, step.journal, timers, step.ended, letters, droppedLetters];
+      const values = [step.id, rememberMs];
       const letter =
         deadLetter === null
           ? []

@@ -46,12 +46,37 @@ export function createLog({ level, name, destination, pretty, hide }: LogOptions
   );
 }
 
+/**
+ * The lines of one turn of the event loop go to standard error in one write, at its end: a busy worker would else spend
+ * more time in the writing than in the lines. A warning or an error is written at once, with what waits before it; so
+ * is everything when the process exits.
+ */
 function standardError(): DestinationStream {
   const destination = pino.destination({ dest: 2, sync: true });
   // A full disk or a closed pipe costs lines, never the process.
   destination.on("error", () => {});
-  return destination;
+  let waiting = "";
+  const flush = () => {
+    const lines = waiting;
+    waiting = "";
+    if (lines !== "") destination.write(lines);
+  };
+  process.on("exit", flush);
+  const perTurn = {
+    /** Asks pino to set `lastLevel` before each write. */
+    [pino.symbols.needsMetadataGsym]: true,
+    lastLevel: 0,
+    write(line: string) {
+      if (waiting === "") setImmediate(flush);
+      waiting += line;
+      if (perTurn.lastLevel >= warnLevel) flush();
+    },
+  };
+  return perTurn;
 }
+
+/** Of pino. */
+const warnLevel = 40;
 
 const paint: Record<string, (text: string) => string> = {
   debug: colors.dim,

@@ -34,7 +34,7 @@ export function parseJson(text: string, { maxDepth = maxJsonDepth } = {}): JsonR
   } catch {
     return { ok: false, reason: "syntax", problem: "is not JSON" };
   }
-  if (jsonDepth(value, maxDepth) > maxDepth) {
+  if (Number.isFinite(maxDepth) && jsonDepth(value, maxDepth) > maxDepth) {
     const problem = `is nested deeper than ${maxDepth} levels`;
     return { ok: false, reason: "depth", problem };
   }

@@ -46,7 +46,7 @@ export function recordId({ runId, stepId }: StepKey): string {
 }
 
 function escape(id: string): string {
-  return id.replaceAll("%", "%25").replaceAll("/", "%2F");
+  return /[%/]/.test(id) ? id.replaceAll("%", "%25").replaceAll("/", "%2F") : id;
 }
 
 /** The value of JSON text, or the text itself where it is none; null for nothing. */
