@@ -65,15 +65,25 @@ export function watchAvailability(
     return outcome;
   };
   const withinReason = <T>(name: string, call: Promise<Outcome<T>>): Promise<Outcome<T>> => {
-    const late = Promise.withResolvers<Outcome<T>>();
+    const { promise, resolve, reject } = Promise.withResolvers<Outcome<T>>();
     const cancelTimer = clock.timer(worstMs, () => {
       const message = `a call to the control plane (${name}) had no end after ${worstMs} ms, long past its own deadline`;
-      late.resolve({ ok: false, failure: retryable("unavailable", message) });
+      resolve({ ok: false, failure: retryable("unavailable", message) });
       if (stopped.signal.aborted) return;
       log.error({ call: name }, `${message}: this worker is at fault and ends`);
       faultListener(message);
     });
-    return Promise.race([call, late.promise]).finally(cancelTimer);
+    call.then(
+      (outcome) => {
+        cancelTimer();
+        resolve(outcome);
+      },
+      (error: unknown) => {
+        cancelTimer();
+        reject(error);
+      },
+    );
+    return promise;
   };
   return {
     controlPlane: {

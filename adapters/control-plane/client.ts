@@ -37,7 +37,13 @@ import type {
 } from "../../machines/contracts/ports/control-plane.ts";
 import { isId } from "../../machines/contracts/domain/job.ts";
 import { readCheckToolAnswer } from "../../machines/contracts/wire/check-tool.ts";
-import { approvalView, type StepView, stepView } from "../../machines/contracts/wire/views.ts";
+import { readStepStatus } from "../../machines/contracts/domain/status.ts";
+import {
+  approvalView,
+  type StepView,
+  stepView,
+  writtenStepView,
+} from "../../machines/contracts/wire/views.ts";
 import { type Answer, checked, unreadable } from "./answer.ts";
 import { type ControlPlaneApi, pathTo } from "./api.ts";
 
@@ -144,7 +150,12 @@ function reception(
   advertised: ReadonlySet<Extension>,
 ): Outcome<Reception> {
   const wanted = { id: report.stepId, run_id: report.runId };
-  const read = checked(ok(answer), stepView, "step", wanted);
+  const written = checked(ok(answer), writtenStepView, "step", wanted);
+  if (!written.ok) return written;
+  const status = readStepStatus(written.value.status);
+  // Asked of the whole view, so that what was expected is said in its words.
+  const read =
+    status === undefined ? checked(ok(answer), stepView, "step", wanted) : ok({ status });
   if (!read.ok) return read;
   const isReplay = answer.headers["idempotency-replayed"] === "true";
   if (!agrees(read.value, report, isReplay, advertised)) {
@@ -160,7 +171,7 @@ function reception(
  * would later be read as a yes, so it must have been seen waiting.
  */
 function agrees(
-  { status }: StepView,
+  { status }: Pick<StepView, "status">,
   { body }: Report,
   isReplay: boolean,
   advertised: ReadonlySet<Extension>,

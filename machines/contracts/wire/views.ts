@@ -52,6 +52,8 @@ export const stepView = type({
   "started_at?": text,
 });
 export type StepView = typeof stepView.infer;
+/** The same as it is written, nothing of it turned: a report's answer is read once a step, and only checked. */
+export const writtenStepView = stepView.in;
 
 /** ApprovalResponse of the control plane; `digest` only where it advertises approvals. */
 export const approvalView = type({
