@@ -30,6 +30,10 @@ export async function main(argv: readonly string[]): Promise<number> {
       return 2;
     }
     case "run": {
+      // Before anything loads arktype: compiling its own validators takes a third of a start, and no process checks enough
+      // to win that back.
+      const { configure } = await import("arktype/config");
+      configure({ jitless: true });
       const { run } = await import("./run.ts");
       return run(parsed.invocation);
     }
