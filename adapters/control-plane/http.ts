@@ -1,5 +1,5 @@
 import { parse as parseWithNumbers, isSafeNumber } from "lossless-json";
-import { type Dispatcher, errors } from "undici";
+import type { Dispatcher } from "undici";
 import {
   type Failure,
   retryable,
@@ -15,6 +15,7 @@ import {
   createDeadline,
   createPool,
   type Deadline,
+  errors,
   type EndedBy,
   Exchange,
   hungMs,
