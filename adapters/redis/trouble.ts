@@ -27,10 +27,19 @@ export function isMendedByReconnecting(error: unknown): boolean {
  *   type is ours
  */
 export function toStoreError(error: unknown, about: "queue" | "step"): StoreError {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   const trouble = isUnserialisable(error) ? "step" : troubles[codeOf(error) ?? ""];
   if (trouble === "step" && about === "queue") return new StoreError("ours", message, error);
   return new StoreError(trouble ?? "passing", message, error);
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof Error) return error.message;
+  try {
+    return String(error);
+  } catch {
+    return "something was thrown that has no text";
+  }
 }
 
 /** What `JSON.stringify` and buffers throw at values that no store can keep: cycles, depth, length. */
