@@ -1,5 +1,5 @@
 import { parse as parseWithNumbers, isSafeNumber } from "lossless-json";
-import type { Dispatcher } from "undici";
+import { type Dispatcher, errors } from "undici";
 import {
   type Failure,
   retryable,
@@ -15,7 +15,6 @@ import {
   createDeadline,
   createPool,
   type Deadline,
-  errors,
   type EndedBy,
   Exchange,
   hungMs,
@@ -155,10 +154,14 @@ function oddHeader(headers: Record<string, string>): string | null {
     : `its header ${odd[0]} holds other than visible ASCII characters`;
 }
 
+/** How U+0000 and half a surrogate pair are written in JSON: most bodies hold neither, and need no walk. */
+const suspicious = /\\u(?:0000|d[89a-f])/;
+
 function toText(body: unknown): string | null {
   if (body === undefined) return null;
   try {
-    return JSON.stringify(wellFormed(body));
+    const text = JSON.stringify(body);
+    return suspicious.test(text) ? JSON.stringify(wellFormed(body)) : text;
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new Unsendable("its body is nested too deep, or too long, to be written as JSON");
