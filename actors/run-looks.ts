@@ -34,11 +34,8 @@ export class RunLooks {
     signal: AbortSignal,
     maxAgeMs: number = lookGoodMs,
   ): Promise<Outcome<RunStatus>> {
-    const seen = this.#seen.get(runId);
-    if (seen !== undefined) {
-      const isGood = maxAgeMs > 0 && this.#clock.monotonic() - seen.at <= maxAgeMs;
-      if (isGood || isRunOver(seen.status)) return ok(seen.status);
-    }
+    const seen = this.seen(runId, maxAgeMs);
+    if (seen !== null) return ok(seen);
     const asking = maxAgeMs > 0 ? this.#asking.get(runId) : undefined;
     if (asking === undefined) return this.#ask(controlPlane, runId, signal);
     // Whoever asked first may give up, and with it the call that this one shares: that is no answer to anybody else.
@@ -47,6 +44,14 @@ export class RunLooks {
     return isAnswer || signal.aborted
       ? (shared ?? this.#ask(controlPlane, runId, signal))
       : this.look(controlPlane, runId, signal, maxAgeMs);
+  }
+
+  /** The run's status where it is known well enough without asking; else null. */
+  seen(runId: string, maxAgeMs: number): RunStatus | null {
+    const seen = this.#seen.get(runId);
+    if (seen === undefined) return null;
+    const isGood = maxAgeMs > 0 && this.#clock.monotonic() - seen.at <= maxAgeMs;
+    return isGood || isRunOver(seen.status) ? seen.status : null;
   }
 
   /** What was learnt by other means, such as the control plane's event stream. */

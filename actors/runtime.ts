@@ -43,7 +43,7 @@ export function startRuntime(ports: RuntimePorts, options: RuntimeOptions): Runt
     const settled: Promise<unknown> = work.catch(() => {}).finally(() => pending.delete(settled));
     pending.add(settled);
   };
-  const sessions = new WeakMap<AnyActorRef, StepSession>();
+  const sessions = new Map<AnyActorRef, StepSession>();
   const availability = watchAvailability(ports, track);
   const trouble = new TroubleWatch(ports);
   const runs = new RunLooks(ports.clock);

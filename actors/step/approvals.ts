@@ -49,23 +49,30 @@ export function stepAction(job: Job): Action {
   }
 }
 
-/** A step's own action with its digest, worked out once: it is looked at several times in every step. */
-export function ownAction(job: Job): { action: Action; digest: string } {
-  const known = own.get(job);
-  if (known !== undefined) return known;
-  const action = stepAction(job);
-  const made = { action, digest: digestOf(action) };
-  own.set(job, made);
-  return made;
-}
+/** A step's own action: it is looked at several times in every step. Its digest is made when it is read. */
+export class OwnAction {
+  readonly job: Job;
+  readonly action: Action;
+  #digest: string | null = null;
 
-const own = new WeakMap<Job, { action: Action; digest: string }>();
+  constructor(job: Job) {
+    this.job = job;
+    this.action = stepAction(job);
+  }
 
-/** The digest of an action, which is known already if it is the step's own. */
-export function actionDigestOf(job: Job | null, action: Action): string {
-  if (job === null) return digestOf(action);
-  const known = ownAction(job);
-  return action === known.action ? known.digest : digestOf(action);
+  get digest(): string {
+    return (this.#digest ??= digestOf(this.action));
+  }
+
+  /** Whether this is the very action, or one that says the same. */
+  is(action: Action): boolean {
+    return action === this.action || digestOf(action) === this.digest;
+  }
+
+  /** The digest of an action, which is known already if it is this one. */
+  digestOf(action: Action): string {
+    return action === this.action ? this.digest : digestOf(action);
+  }
 }
 
 /** Hex SHA-256 of a value's canonical JSON (keys sorted), so that equal values have equal digests. */

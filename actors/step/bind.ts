@@ -41,7 +41,7 @@ export interface Binding {
   options: RuntimeOptions;
   handlers: Record<StepType, StepHandler>;
   bulkheads: Bulkheads;
-  sessions: WeakMap<AnyActorRef, StepSession>;
+  sessions: Map<AnyActorRef, StepSession>;
   trouble: TroubleWatch;
   runs: RunLooks;
   /** Keeps work that may outlast its step from being cut off by the end of the worker. */

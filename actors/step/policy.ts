@@ -20,7 +20,7 @@ import {
   toolLabel,
   type ToolPair,
 } from "../../machines/contracts/domain/tool-lists.ts";
-import { actionDigestOf, coveringGrant, digestOf, ownAction, toAsk } from "./approvals.ts";
+import { coveringGrant, digestOf, toAsk } from "./approvals.ts";
 import { lookGoodMs } from "../run-looks.ts";
 import { traced } from "../tracing.ts";
 import { type ActivityScope, retryStamp, type StepActivity } from "./session.ts";
@@ -66,7 +66,7 @@ export const checkPolicy: StepActivity = async (scope) => {
   if (problem !== null) {
     return { type: "activity.failed", failure: problem, costly: false, ...retryStamp(ports) };
   }
-  const judged = await judge(scope, job, ownAction(job).action);
+  const judged = await judge(scope, job, session.ownAction(job).action);
   if (judged.kind === "failed" || judged.kind === "ended") return toEvent(scope, judged);
   noteOwn(scope, judged);
   switch (judged.kind) {
@@ -93,7 +93,7 @@ export async function confirmPermission(scope: ActivityScope, job: Job): Promise
   const { ports, session, context } = scope;
   const own = session.judged;
   if (own !== null && ports.clock.monotonic() - own.at <= verdictGoodMs) return null;
-  const judged = await judge(scope, job, ownAction(job).action);
+  const judged = await judge(scope, job, session.ownAction(job).action);
   if (judged.kind === "failed" || judged.kind === "ended") return toEvent(scope, judged);
   noteOwn(scope, judged);
   if (judged.kind === "deny") return { type: "policy.denied", verdict: judged.verdict };
@@ -125,7 +125,7 @@ export async function permission(
   const occurrence = (occurrences.get(digest) ?? 0) + 1;
   occurrences.set(digest, occurrence);
   const own = session.judged;
-  const isOwn = own !== null && own.digest === digest && occurrence === 1;
+  const isOwn = own !== null && occurrence === 1 && own.digest() === digest;
   const isFresh = isOwn && ports.clock.monotonic() - own.at <= verdictGoodMs;
   const judged = isFresh
     ? { kind: own.verdict.kind, verdict: own.verdict, action }
@@ -158,7 +158,8 @@ function noteOwn(
   { verdict: said, action }: Extract<Judgement, { verdict: Verdict }>,
 ): void {
   const { kind, reason, decisionId, details } = said;
-  const digest = actionDigestOf(session.job, action);
+  const { job } = session;
+  const digest = () => (job === null ? digestOf(action) : session.ownAction(job).digestOf(action));
   session.judged = { digest, verdict: said, at: ports.clock.monotonic() };
   const what = action.server === undefined ? action.name : `${action.server}.${action.name}`;
   session.log.debug(
@@ -197,7 +198,7 @@ async function judge(
   const resolved = await resolve(scope, asked);
   if (!resolved.ok) return { kind: "failed", failure: resolved.failure };
   const action = resolved.value;
-  const worker = workerVerdict(options, job, action, agentTools);
+  const worker = workerVerdict(scope, job, action, agentTools);
   const own = stricter(worker, usersVerdict(options.policy, action, job) ?? worker);
   if (own.kind === "deny") return { kind: "deny", verdict: own, action };
   const run = await lookAtRun(scope, job, action);
@@ -223,9 +224,9 @@ async function judge(
  * A tool's name resolved to the tool that it means. What no server has keeps its name: it is a user's own, done by a
  * handler of theirs, or nobody's, which our own handler finds.
  */
-async function resolve({ ports, signal }: ActivityScope, action: Action): Promise<Outcome<Action>> {
+async function resolve(scope: ActivityScope, action: Action): Promise<Outcome<Action>> {
   if (action.kind !== "tool" || action.server !== undefined) return ok(action);
-  const described = await ports.tools.describe(action.name, signal);
+  const described = await scope.ports.tools.describe(action.name, scope.signal);
   if (described.ok) {
     const { server, name, digest } = described.value;
     return ok({ ...action, server, name, schema: digest });
@@ -234,7 +235,7 @@ async function resolve({ ports, signal }: ActivityScope, action: Action): Promis
 }
 
 function workerVerdict(
-  { allowlist }: Pick<RuntimeOptions, "allowlist">,
+  { options, session }: ActivityScope,
   job: Job,
   action: Action,
   agentTools: readonly string[] | null,
@@ -242,11 +243,11 @@ function workerVerdict(
   if (action.kind === "tool") {
     return localVerdict(
       { server: action.server ?? null, name: action.name },
-      allowlist,
+      options.allowlist,
       agentTools,
     );
   }
-  const isOwn = actionDigestOf(job, action) === ownAction(job).digest;
+  const isOwn = session.ownAction(job).is(action);
   if (isOwn && job.stepType !== "approval") {
     return verdict.allow(`${job.stepType} steps run on this worker`);
   }
@@ -263,22 +264,21 @@ function agentToolsOf(job: Job): readonly string[] | null {
  * runs, and its check-tool denies their tools: one call says both.
  */
 async function lookAtRun(
-  { ports, runs, session, signal }: ActivityScope,
+  scope: ActivityScope,
   { runId }: Job,
   action: Action,
 ): Promise<Judgement | null> {
+  const { ports, runs, session } = scope;
   if (action.kind === "tool") {
-    const extensions = await ports.controlPlane.extensions(signal);
+    const extensions = await ports.controlPlane.extensions(scope.signal);
     if (!extensions.ok) return { kind: "failed", failure: closed(extensions.failure) };
     if (extensions.value.has("idempotent-results")) return null;
   }
   // A step that waited looks anew: one look serves all steps of a run for a moment, and that moment is over.
-  const run = await runs.look(
-    ports.controlPlane,
-    runId,
-    signal,
-    session.isResumed ? 0 : lookGoodMs,
-  );
+  const maxAgeMs = session.isResumed ? 0 : lookGoodMs;
+  const seen = runs.seen(runId, maxAgeMs);
+  const run =
+    seen === null ? await runs.look(ports.controlPlane, runId, scope.signal, maxAgeMs) : ok(seen);
   if (!run.ok) return { kind: "failed", failure: closed(run.failure) };
   const status = run.value;
   if (!isRunOver(status)) return null;

@@ -11,6 +11,7 @@ import type {
 import { StoreError } from "../../machines/contracts/domain/errors.ts";
 import type { ControlPlane } from "../../machines/contracts/ports/control-plane.ts";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
+import { OwnAction } from "./approvals.ts";
 import { Journal } from "./effects.ts";
 import type { StepContext } from "../../machines/step/context.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
@@ -53,7 +54,7 @@ export class StepSession {
   /** Monotonic milliseconds of the last moment the lease was known to be ours with all its time before it. */
   leaseSeen: number;
   /** What policy said of the step's own action in this session, and when, in monotonic milliseconds. */
-  judged: { digest: string; verdict: Verdict; at: number } | null = null;
+  judged: { digest: () => string; verdict: Verdict; at: number } | null = null;
   /**
    * How far the store's time was ahead of this worker's clock when the record was opened, milliseconds. What is kept
    * with a step, for whichever worker reads it, is in the store's time.
@@ -76,6 +77,7 @@ export class StepSession {
   /** Monotonic milliseconds. */
   readonly startedAt: number;
   #lease: Lease | null = null;
+  #own: OwnAction | null = null;
   #activity: ActivityLife | null = null;
   #draining: AbortController | null = null;
   #isDraining = false;
@@ -100,6 +102,12 @@ export class StepSession {
     this.leaseSeen = made.leaseSeen;
     this.startedAt = made.leaseSeen;
     this.isResumed = made.delivery.deliveries > 1;
+  }
+
+  /** What the step itself asks for. Kept here, since a weak map of jobs would keep each until the next full collection. */
+  ownAction(job: Job): OwnAction {
+    if (this.#own?.job !== job) this.#own = new OwnAction(job);
+    return this.#own;
   }
 
   /** The right to write; throws when the step was never opened, which is a fault of ours. */

@@ -26,10 +26,10 @@ import { inertSpan, isTracingOn, remoteContext } from "../tracing.ts";
  * Creates the step actors with itself as their parent (one system, one inspection stream), observes how they
  * end, and tells the supervisor. No error of a step gets past it. Of every delivery exactly one of these comes:
  *
- *   can't be named               kept as a dead letter at once, past any record; then `step.ended`
+ *   can't be named               kept as a dead letter at once, past any record; then `steps.ended`
  *   delivered far too often      the same: whatever was tried with its record did not end it
- *   else                         one step actor; when it has ended and its last work has settled, `step.ended` with
- *                                how, or `step.crashed` when the actor itself threw
+ *   else                         one step actor; when it has ended and its last work has settled, `steps.ended`,
+ *                                or `step.crashed` when the actor itself threw
  *
  * How a session ends decides what becomes of its delivery:
  *
@@ -44,27 +44,54 @@ import { inertSpan, isTracingOn, remoteContext } from "../tracing.ts";
 export function spawner(worker: WorkerContext) {
   return fromCallback<SpawnerCommand, undefined>(({ receive, self, sendBack }) => {
     const tell = (event: SupervisorEvent) => sendBack(event as EventObject);
+    let ended = 0;
+    // Of the many that end in one turn of the loop the supervisor is told once.
+    const tellEnded = () => {
+      ended += 1;
+      if (ended > 1) return;
+      process.nextTick(() => {
+        const count = ended;
+        ended = 0;
+        tell({ type: "steps.ended", count });
+      });
+    };
     const admit = (delivery: Delivery) => {
       const parsed = parseJob(delivery.fields);
       if (delivery.deliveries > 2 * worker.options.maxDeliveries) {
         const reason = `delivered ${delivery.deliveries} times without an end, and neither a report nor its record ended it; an effect that was begun may have run`;
         const kept = toDeadLetter(worker, delivery, reason);
-        worker.track(kept.then((how) => tell({ type: "step.ended", how })));
+        worker.track(kept.then(tellEnded));
         return;
       }
       if (parsed.valid) {
         const { job } = parsed;
-        spawnStep(worker, { parent: self, tell, delivery, key: job, job, problem: null });
+        spawnStep(worker, {
+          parent: self,
+          tell,
+          tellEnded,
+          delivery,
+          key: job,
+          job,
+          problem: null,
+        });
         return;
       }
       const { runId, stepId, failure } = parsed.invalid;
       if (runId !== null && stepId !== null) {
         const key = { runId, stepId };
-        spawnStep(worker, { parent: self, tell, delivery, key, job: null, problem: failure });
+        spawnStep(worker, {
+          parent: self,
+          tell,
+          tellEnded,
+          delivery,
+          key,
+          job: null,
+          problem: failure,
+        });
         return;
       }
       const kept = toDeadLetter(worker, delivery, failure.message);
-      worker.track(kept.then((how) => tell({ type: "step.ended", how })));
+      worker.track(kept.then(tellEnded));
     };
     receive((command) => {
       if (command.type === "steps.spawn") command.deliveries.forEach(admit);
@@ -120,7 +147,8 @@ export interface WorkerContext {
   options: RuntimeOptions;
   /** The step chart with real work behind its names. */
   machine: typeof stepMachine;
-  sessions: WeakMap<AnyActorRef, StepSession>;
+  /** Of the steps alive. No weak map: what one holds outlives its step until the next full collection. */
+  sessions: Map<AnyActorRef, StepSession>;
   /** The steps alive, by entry id. */
   alive: Map<string, RunningStep>;
   trouble: TroubleWatch;
@@ -133,6 +161,8 @@ export interface WorkerContext {
 interface SpawnRequest {
   parent: AnyActorRef;
   tell: (event: SupervisorEvent) => void;
+  /** Told once, when the step has ended and its last work has settled. */
+  tellEnded: (how: StepEnd) => void;
   delivery: Delivery;
   key: StepKey;
   job: Job | null;
@@ -144,7 +174,7 @@ const tracer = trace.getTracer("stateplane");
 /** Creates one step actor, observes it, starts it. Its end is told once, after its last work has settled. */
 export function spawnStep(worker: WorkerContext, request: SpawnRequest): void {
   const { options, ports, sessions, alive } = worker;
-  const { delivery, job, tell } = request;
+  const { delivery, job, tell, tellEnded } = request;
   const { runId, stepId } = request.key;
   const key = { runId, stepId };
   const span = startSpan(request);
@@ -175,13 +205,14 @@ export function spawnStep(worker: WorkerContext, request: SpawnRequest): void {
 
   const notice = { runId, stepId, stepType: job?.stepType ?? null };
   let isTold = false;
-  const end = (how: StepEnd | "crashed", event: SupervisorEvent) => {
+  const end = (how: StepEnd | "crashed", tellOfIt: () => void) => {
     if (isTold) return;
     isTold = true;
     session.abort();
     const over = settlePendingWork(session, ports.clock).then(() => {
       // The entry may have a later session by now, whose lease must go on being renewed.
       if (alive.get(delivery.entryId) === own) alive.delete(delivery.entryId);
+      sessions.delete(actor);
       endSpan(span, how);
       const snapshot = actor.getSnapshot();
       options.onStepEvent?.({
@@ -191,7 +222,7 @@ export function spawnStep(worker: WorkerContext, request: SpawnRequest): void {
         stateHistory: session.stateHistory,
         snapshot,
       });
-      tell(event);
+      tellOfIt();
     });
     worker.track(over);
   };
@@ -201,13 +232,13 @@ export function spawnStep(worker: WorkerContext, request: SpawnRequest): void {
     complete: () => {
       const how = topLevel(actor.getSnapshot().value) as StepEnd;
       sayEnd(session, job, actor.getSnapshot().context, how, ports.clock);
-      end(how, { type: "step.ended", how });
+      end(how, () => tellEnded(how));
     },
     error: (error) => {
       const message = error instanceof Error ? error.message : String(error);
       log.error({ err: error }, "step actor crashed; its job will be delivered again");
       worker.track(noteCrash(worker, session, message));
-      end("crashed", { type: "step.crashed", stepId, message });
+      end("crashed", () => tell({ type: "step.crashed", stepId, message }));
     },
   });
   actor.start();

@@ -1,6 +1,5 @@
 import { assign, type EventObject, enqueueActions, fromCallback, sendTo, setup } from "xstate";
 import type { Delivery } from "../contracts/ports/step-backend.ts";
-import type { StepEnd } from "../step/machine.ts";
 
 export interface SupervisorInput {
   /** Steps at once. */
@@ -11,7 +10,8 @@ export interface SupervisorInput {
 
 export type SupervisorEvent =
   | { type: "jobs.received"; deliveries: Delivery[] }
-  | { type: "step.ended"; how: StepEnd }
+  /** As many as ended in one turn of the loop. */
+  | { type: "steps.ended"; count: number }
   | { type: "step.crashed"; stepId: string; message: string }
   /** A neighbour that no step can do without can't be used: take no more jobs until it can. */
   | { type: "neighbour.away"; neighbour: string }
@@ -86,7 +86,7 @@ export const supervisorMachine = setup({
     output: {} as { crashed: number; fault: string | null },
   },
   actors: {
-    /** Creates the step actors, observes them, sends back step.ended and step.crashed. */
+    /** Creates the step actors, observes them, sends back steps.ended and step.crashed. */
     spawner: unbound<SpawnerCommand>(),
     /** Reads and claims jobs, as many as there is room for. */
     jobs: unbound<SourceCommand>(),
@@ -106,7 +106,10 @@ export const supervisorMachine = setup({
       enqueue.assign({ running: ({ context }) => context.running + deliveries.length });
       enqueue.sendTo("spawner", { type: "steps.spawn", deliveries });
     }),
-    release: assign({ running: ({ context }) => context.running - 1 }),
+    release: assign({
+      running: ({ context, event }) =>
+        context.running - (event.type === "steps.ended" ? event.count : 1),
+    }),
     countCrash: assign({ crashed: ({ context }) => context.crashed + 1 }),
     announceCapacity: sendTo("jobs", ({ context }) => ({
       type: "capacity.free",
@@ -192,7 +195,7 @@ export const supervisorMachine = setup({
           { guard: "fills", target: "full", actions: "admit" },
           { actions: ["admit", "announceCapacity"] },
         ],
-        "step.ended": { actions: ["release", "announceCapacity"] },
+        "steps.ended": { actions: ["release", "announceCapacity"] },
         "step.crashed": { actions: ["release", "countCrash", "announceCapacity"] },
         "drain.requested": { target: "draining", actions: "keepGrace" },
       },
@@ -200,7 +203,7 @@ export const supervisorMachine = setup({
     full: {
       entry: "announceCapacity",
       on: {
-        "step.ended": { target: "receiving", actions: "release" },
+        "steps.ended": { target: "receiving", actions: "release" },
         "step.crashed": { target: "receiving", actions: ["release", "countCrash"] },
         "drain.requested": { target: "draining", actions: "keepGrace" },
       },
@@ -212,7 +215,7 @@ export const supervisorMachine = setup({
       on: {
         // Delivered while the reading was being stopped: taken, and released in order.
         "jobs.received": { actions: ["admit", "drainSteps"] },
-        "step.ended": { actions: "release" },
+        "steps.ended": { actions: "release" },
         "step.crashed": { actions: ["release", "countCrash"] },
         "grace.over": { actions: "drainSteps" },
         "neighbour.away": {},

@@ -57,7 +57,7 @@ export function liveOnce(
   options: RuntimeOptions,
   one: { job: Job; delivery: Delivery },
 ): OneLife {
-  const sessions: WorkerContext["sessions"] = new WeakMap();
+  const sessions: WorkerContext["sessions"] = new Map();
   const trouble = new TroubleWatch(ports);
   const runs = new RunLooks(ports.clock);
   const track = () => {};
@@ -86,7 +86,8 @@ export function liveOnce(
   const { job, delivery } = one;
   spawnStep(worker, {
     parent,
-    tell: (event) => resolve(event.type === "step.ended" ? event.how : event.type),
+    tell: ({ type }) => resolve(type),
+    tellEnded: resolve,
     delivery,
     key: job,
     job,

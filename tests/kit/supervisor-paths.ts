@@ -37,8 +37,7 @@ function eventsAt({ context, value, status }: SupervisorSnapshot): SupervisorEve
   const jobs = Array.from({ length: free }, (_, more): SupervisorEvent => {
     return { type: "jobs.received", deliveries: Array.from({ length: more + 1 }, () => delivery) };
   });
-  const ends: SupervisorEvent[] =
-    context.running > 0 ? [{ type: "step.ended", how: "settled" }] : [];
+  const ends: SupervisorEvent[] = context.running > 0 ? [{ type: "steps.ended", count: 1 }] : [];
   return [
     ...(value === "draining" ? [] : jobs),
     ...ends,

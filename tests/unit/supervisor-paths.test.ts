@@ -38,7 +38,7 @@ describe("every simple path of the supervisor chart", () => {
       if (actor.getSnapshot().status === "active")
         actor.send({ type: "drain.requested", graceMs: 0 });
       while (actor.getSnapshot().status === "active" && actor.getSnapshot().context.running > 0) {
-        actor.send({ type: "step.ended", how: "released" });
+        actor.send({ type: "steps.ended", count: 1 });
       }
       if (actor.getSnapshot().status !== "done") stuck.push(JSON.stringify(path.state.value));
     }
