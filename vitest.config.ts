@@ -10,11 +10,11 @@ export default defineConfig({
       : { reporters: ["default", "json"], outputFile: { json: report } }),
     projects: [
       { test: { name: "architecture", include: ["tests/architecture/**/*.test.ts"] } },
-      { test: { name: "unit", include: ["tests/unit/**/*.test.ts"], testTimeout: 30_000 } },
       {
         test: {
-          name: "integration",
-          include: ["tests/integration/**/*.test.ts"],
+          name: "behaviour",
+          include: ["tests/**/*.test.ts"],
+          exclude: ["tests/architecture/**"],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

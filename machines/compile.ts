@@ -16,7 +16,7 @@
  * both are rare, and it is right about them by definition.
  *
  * What a table cannot say is refused when compiling. An assigner that calls `spawn` fails when it does.
- * tests/unit/compile.test.ts holds all of this to the interpreter.
+ * tests/model/compile.test.ts holds all of this to the interpreter.
  */
 import type { AnyEventObject, AnyMachineSnapshot, AnyStateMachine, MachineContext } from "xstate";
 import {

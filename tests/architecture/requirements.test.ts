@@ -10,7 +10,7 @@ const mark = /\[([a-z-]+(?:\.[a-z-]+)?)\]/g;
 const title = /\(\s*(["'`])(.*?)\1/gms;
 
 /** Which promises each test file says it proves, in the titles of its tests. */
-const claims = globSync(["**/*.test.ts", "integration/store-conformance/*-promises.ts"], {
+const claims = globSync(["**/*.test.ts", "conformance/store-conformance/*-promises.ts"], {
   cwd: root,
 }).flatMap((file) => {
   const text = readFileSync(join(root, file), "utf8");

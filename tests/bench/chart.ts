@@ -85,6 +85,6 @@ export function chartTable({ chart, actor }: ChartFigures): string {
       ["", "interpreted", "compiled", "times faster"],
       [row("the chart alone", chart), row("in an actor", actor)],
     ),
-    "held to be equal by tests/unit/compile.test.ts",
+    "held to be equal by tests/model/compile.test.ts",
   ].join("\n");
 }

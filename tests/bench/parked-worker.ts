@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createRedisBackend } from "../../adapters/redis/backend.ts";
-import { composeWorker } from "../integration/support/compose-worker.ts";
+import { composeWorker } from "../support/compose-worker.ts";
 
 /** What the bench may ask of the worker, and what it answers. */
 export type Question = "measure" | "stop";

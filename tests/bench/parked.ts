@@ -4,7 +4,7 @@ import { Redis } from "ioredis";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { startEmbeddedControlPlane } from "../../adapters/control-plane/embedded/start.ts";
 import { createRedisBackend } from "../../adapters/redis/backend.ts";
-import { startTestRedis } from "../integration/support/redis.ts";
+import { startTestRedis } from "../support/redis.ts";
 import { mib } from "./figures.ts";
 import type { Answer, Question } from "./parked-worker.ts";
 

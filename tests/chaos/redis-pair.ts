@@ -8,7 +8,7 @@ import {
   type RedisProcess,
   startRedisProcess,
 } from "../../adapters/redis/redis-process.ts";
-import { startTcpProxy } from "../integration/support/tcp-proxy.ts";
+import { startTcpProxy } from "../support/tcp-proxy.ts";
 
 export interface RedisPair {
   /** The address that stays, whichever of the two is the primary. */

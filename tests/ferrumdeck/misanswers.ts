@@ -1,4 +1,4 @@
-import type { GatewayAnswer, SeenRequest } from "../integration/support/ferrumdeck-gateway.ts";
+import type { GatewayAnswer, SeenRequest } from "../support/ferrumdeck-gateway.ts";
 
 const html = "<html><body>Service</body></html>";
 const page = (status: number, headers: Record<string, string> = {}): GatewayAnswer => ({

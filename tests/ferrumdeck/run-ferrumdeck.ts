@@ -7,12 +7,9 @@ import type { ModelProvider } from "../../machines/contracts/ports/model-provide
 import type { ToolDescription, ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import { defaultOptions } from "../../actors/options.ts";
 import { seeded } from "../chaos/random.ts";
-import { redisBackends } from "../integration/support/backends.ts";
-import { composeWorker, type TestWorker } from "../integration/support/compose-worker.ts";
-import {
-  type FerrumDeckGateway,
-  startFerrumDeckGateway,
-} from "../integration/support/ferrumdeck-gateway.ts";
+import { redisBackends } from "../support/backends.ts";
+import { composeWorker, type TestWorker } from "../support/compose-worker.ts";
+import { type FerrumDeckGateway, startFerrumDeckGateway } from "../support/ferrumdeck-gateway.ts";
 import { misanswering } from "./misanswers.ts";
 import { endless, oddTexts, planRun, type PlannedRun } from "./plan-run.ts";
 

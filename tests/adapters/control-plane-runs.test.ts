@@ -1,0 +1,169 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { startTestPlane, type TestPlane } from "../support/embedded-control-plane.ts";
+import { value } from "../support/value.ts";
+
+const { signal } = new AbortController();
+let plane: TestPlane;
+beforeEach(async () => {
+  plane = await startTestPlane();
+});
+afterEach(() => plane.close());
+
+describe("creating a run", () => {
+  it("publishes its one llm step, with the agent's settings under the caller's task", async () => {
+    const { runId, stepId } = await plane.createRun({
+      task: "greet",
+      model: "cheap",
+      system_prompt: "Obey.",
+    });
+    await vi.waitFor(() => expect(plane.jobs).toHaveLength(1));
+    expect(plane.jobs[0]).toEqual({
+      runId,
+      stepId,
+      stepType: "llm",
+      input: {
+        task: "greet",
+        model: "gpt-4o",
+        system_prompt: "Be kind.",
+        model_params: null,
+        allowed_tools: ["read", "write"],
+      },
+      tenantId: "ten_01JFVX0000000000000000001",
+      projectId: "prj_01JFVX0000000000000000001",
+      agentId: value(await plane.api.agents("prj_01JFVX0000000000000000001", signal))[0]?.id,
+      traceId: null,
+      spanId: null,
+      createdAt: plane.clock.now,
+    });
+    expect(await plane.statuses(runId)).toEqual({ run: "queued", steps: ["pending"] });
+  });
+
+  it("hands the caller's trace on to the worker", async () => {
+    const [traceId, spanId] = ["4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"];
+    const traceparent = `00-${traceId}-${spanId}-01`;
+    await plane.fetch("POST", "/v1/runs", { agent_id: "helper", input: {} }, { traceparent });
+    await vi.waitFor(() => expect(plane.jobs[0]).toMatchObject({ traceId, spanId }));
+  });
+
+  it("names an unknown agent, and says what a bad request lacks", async () => {
+    const unknown = await plane.fetch("POST", "/v1/runs", { agent_id: "nobody", input: {} });
+    expect(unknown.status).toBe(404);
+    expect(unknown.body).toEqual({
+      error: { code: "NOT_FOUND", message: 'agent "nobody" not found' },
+    });
+    const noInput = await plane.fetch("POST", "/v1/runs", { agent_id: "helper" });
+    expect(noInput).toMatchObject({ status: 422, body: { error: { code: "VALIDATION_ERROR" } } });
+    const noJson = await plane.fetch("POST", "/v1/runs", "{");
+    expect(noJson).toMatchObject({ status: 400, body: { error: { code: "BAD_REQUEST" } } });
+    const badBudget = { agent_id: "helper", input: {}, config: { budget: { max_tool_calls: -1 } } };
+    expect((await plane.fetch("POST", "/v1/runs", badBudget)).status).toBe(422);
+    expect(value(await plane.api.runs("prj_01JFVX0000000000000000001", 10, 0, signal)).total).toBe(
+      0,
+    );
+  });
+
+  it("refuses another agent's version, with whose tools and prompt it would run", async () => {
+    const post = (path: string, body: object) => plane.fetch("POST", path, body);
+    await post("/v1/registry/agents", { name: "Other", slug: "other" });
+    const made = await post("/v1/registry/agents/other/versions", {
+      version: "1",
+      allowed_tools: ["erase"],
+    });
+    const version = made.body["id"];
+    expect(typeof version).toBe("string");
+    const run = (agent_id: string) =>
+      post("/v1/runs", { agent_id, agent_version: version, input: {} });
+    expect(await run("helper")).toMatchObject({ status: 404 });
+    expect(await run("other")).toMatchObject({ status: 201 });
+  });
+
+  it("can be listed newest first, by status and in pages", async () => {
+    const first = await plane.createRun();
+    const second = await plane.createRun();
+    value(await plane.api.cancel(first.runId, signal));
+    const list = async (query: string) => {
+      const { body } = await plane.fetch("GET", `/v1/runs?${query}`);
+      const runs = body["runs"] as { id: string }[];
+      return { ids: runs.map((run) => run.id), total: body["total"] };
+    };
+    expect(await list("")).toEqual({ ids: [second.runId, first.runId], total: 2 });
+    expect(await list("limit=1&offset=1")).toEqual({ ids: [first.runId], total: 2 });
+    expect(await list("status=cancelled")).toEqual({ ids: [first.runId], total: 1 });
+    expect((await plane.fetch("GET", "/v1/runs?limit=101")).status).toBe(422);
+    expect((await plane.fetch("GET", "/v1/runs?status=odd")).status).toBe(422);
+  });
+});
+
+const steps = (...onError: ("fail" | "continue")[]) =>
+  onError.map((on_error, at) => ({
+    type: "tool" as const,
+    name: `s${at}`,
+    input: { tool_name: "read" },
+    on_error,
+  }));
+const start = async (...onError: ("fail" | "continue")[]) =>
+  value(
+    await plane.api.createRun({ agentId: "helper", input: {}, steps: steps(...onError) }, signal),
+  ).id;
+
+describe("a run that names its steps", () => {
+  it("enqueues one after the other and ends with the last output", async () => {
+    const runId = await start("fail", "fail");
+    expect(await plane.statuses(runId)).toEqual({ run: "queued", steps: ["pending", "pending"] });
+    await plane.report(await plane.job(1), { status: "completed", output: "one" });
+    expect(await plane.statuses(runId)).toEqual({
+      run: "running",
+      steps: ["completed", "pending"],
+    });
+    await plane.report(await plane.job(2), { status: "completed", output: "two" });
+    expect(value(await plane.api.run(runId, signal))).toMatchObject({
+      status: "completed",
+      output: "two",
+    });
+    expect(plane.jobs[1]?.input).toEqual({ tool_name: "read", allowed_tools: ["read", "write"] });
+  });
+
+  it("fails with a failed step, skipping the rest, unless the step said continue", async () => {
+    const passed = await start("continue", "fail");
+    await plane.report(await plane.job(1), { status: "failed" });
+    await plane.report(await plane.job(2), { status: "completed", output: "two" });
+    expect(await plane.statuses(passed)).toEqual({
+      run: "completed",
+      steps: ["failed", "completed"],
+    });
+    const failed = await start("fail", "fail");
+    await plane.report(await plane.job(3), { status: "failed" });
+    expect(await plane.statuses(failed)).toEqual({ run: "failed", steps: ["failed", "skipped"] });
+  });
+
+  it("is refused when a step could not be run", async () => {
+    const bad = { agent_id: "helper", input: {}, steps: [{ type: "tool", input: {} }] };
+    const refused = await plane.fetch("POST", "/v1/runs", bad);
+    expect(refused).toMatchObject({
+      status: 422,
+      body: { error: { message: expect.stringContaining("step 1") } },
+    });
+    const human = { agent_id: "helper", input: {}, steps: [{ type: "human", input: {} }] };
+    expect((await plane.fetch("POST", "/v1/runs", human)).status).toBe(422);
+  });
+
+  it("when cancelled skips what was never enqueued, and tells the worker that reports late", async () => {
+    const runId = await start("fail", "fail");
+    const key = await plane.job(1);
+    expect(value(await plane.api.cancel(runId, signal)).status).toBe("cancelled");
+    expect(await plane.statuses(runId)).toEqual({
+      run: "cancelled",
+      steps: ["pending", "skipped"],
+    });
+    expect(await plane.report(key, { status: "completed", output: "late" })).toEqual({
+      ok: true,
+      value: "ended",
+    });
+    expect(await plane.statuses(runId)).toEqual({
+      run: "cancelled",
+      steps: ["skipped", "skipped"],
+    });
+    const again = await plane.api.cancel(runId, signal);
+    expect(again).toMatchObject({ ok: false, failure: { kind: "refused" } });
+  });
+});

@@ -1,0 +1,162 @@
+import type { RequestListener } from "node:http";
+import { describe, expect, test } from "vitest";
+import { createHttpRetriever } from "../../adapters/retrieval/http.ts";
+import { useHttpServers } from "../support/http-servers.ts";
+
+const never = new AbortController().signal;
+const servers = useHttpServers();
+const question = {
+  query: "what is a lease?",
+  collection: "docs",
+  topK: 3,
+  documents: [{ content: "of the step" }],
+};
+
+async function serve(listener: RequestListener): Promise<string> {
+  return `${(await servers.serve(listener)).url}/search`;
+}
+
+describe("the HTTP retriever", () => {
+  test("posts the query with our key, and hands back documents and total", async () => {
+    const seen: { url?: string | undefined; authorization?: string | undefined; body?: unknown } =
+      {};
+    const endpoint = await serve((request, response) => {
+      seen.url = request.url;
+      seen.authorization = request.headers.authorization;
+      request.on("data", (chunk: Buffer) => {
+        seen.body = JSON.parse(chunk.toString());
+      });
+      request.on("end", () => {
+        response.end(
+          JSON.stringify({ documents: [{ content: "a right", score: 0.9 }], total: 12 }),
+        );
+      });
+    });
+    const retriever = createHttpRetriever({ endpoint, apiKey: "k3y", timeoutMs: 5000 });
+    expect(await retriever.retrieve(question, never)).toEqual({
+      ok: true,
+      value: { documents: [{ content: "a right", score: 0.9 }], totalFound: 12 },
+    });
+    expect(seen).toEqual({
+      url: "/search",
+      authorization: "Bearer k3y",
+      body: { query: "what is a lease?", collection: "docs", top_k: 3 },
+    });
+  });
+
+  test.each([
+    [400, "invalid_input", false],
+    [401, "unauthorized", false],
+    [404, "not_found", false],
+    [429, "rate_limited", true],
+    [500, "unavailable", true],
+    [503, "unavailable", true],
+  ])(
+    "takes status %d for the failure %s, never for no documents",
+    async (status, kind, retryable) => {
+      const endpoint = await serve((_, response) => {
+        response.writeHead(status, { "retry-after": "100000" });
+        response.end(`the index is \ud800 closed to k3y ${"x".repeat(2_000_000)}`);
+      });
+      const retriever = createHttpRetriever({ endpoint, apiKey: "k3y", timeoutMs: 5000 });
+      const outcome = await retriever.retrieve(question, never);
+      expect(outcome).toMatchObject({ ok: false, failure: { kind, retryable } });
+      const message = outcome.ok ? "" : outcome.failure.message;
+      expect(message).toContain(`${status}: the index is \ufffd closed to [redacted] x`);
+      expect(message.length).toBeLessThan(600);
+      if (retryable) expect(outcome).toMatchObject({ failure: { retryAfterMs: 60_000 } });
+    },
+  );
+
+  test("follows no redirect", async () => {
+    let reached = false;
+    const inside = await serve((_, response) => {
+      reached = true;
+      response.end('{"documents":[{"content":"internal"}]}');
+    });
+    const endpoint = await serve((_, response) => {
+      response.writeHead(307, { location: inside });
+      response.end();
+    });
+    const outcome = await createHttpRetriever({ endpoint, timeoutMs: 5000 }).retrieve(
+      question,
+      never,
+    );
+    expect(outcome).toMatchObject({ failure: { kind: "unavailable", retryable: false } });
+    expect(reached).toBe(false);
+  });
+
+  test.each(["not json", "[]", '{"documents":"none"}', '{"documents":[1]}', '{"total":3}'])(
+    "takes the answer %s for out of contract",
+    async (body) => {
+      const endpoint = await serve((_, response) => response.end(body));
+      const retriever = createHttpRetriever({ endpoint, timeoutMs: 5000 });
+      expect(await retriever.retrieve(question, never)).toMatchObject({
+        failure: { kind: "invalid_output", retryable: false },
+      });
+    },
+  );
+
+  test.each([
+    ['{"documents":[{"id":9007199254740993}]}', "documents[0].id that can't be kept exactly"],
+    ['{"documents":[{"id":1e999}]}', "documents[0].id that can't be kept exactly"],
+    [`{"documents":[${'{"a":'.repeat(200)}1${"}".repeat(200)}]}`, "nested deeper than 100"],
+  ])(
+    "changes no number and passes on nothing too deep: %.40s [retrieval.exact]",
+    async (body, problem) => {
+      const endpoint = await serve((_, response) => response.end(body));
+      const outcome = await createHttpRetriever({ endpoint, timeoutMs: 5000 }).retrieve(
+        question,
+        never,
+      );
+      expect(outcome).toMatchObject({ failure: { kind: "invalid_output", retryable: false } });
+      expect(outcome.ok ? "" : outcome.failure.message).toContain(problem);
+    },
+  );
+
+  test("stops reading after 8 MiB", async () => {
+    const endpoint = await serve((_, response) => {
+      const flood = () => {
+        while (response.writable && response.write("x".repeat(65_536)));
+      };
+      response.on("drain", flood);
+      flood();
+    });
+    const retriever = createHttpRetriever({ endpoint, timeoutMs: 20_000 });
+    expect(await retriever.retrieve(question, never)).toMatchObject({
+      failure: { kind: "too_large", retryable: false },
+    });
+  });
+
+  test("gives a silent or half-silent service its time and no more", async () => {
+    const silent = await serve(() => {});
+    const halting = await serve((_, response) => void response.write('{"documents":'));
+    for (const endpoint of [silent, halting]) {
+      const outcome = await createHttpRetriever({ endpoint, timeoutMs: 300 }).retrieve(
+        question,
+        never,
+      );
+      expect(outcome).toMatchObject({ failure: { kind: "unavailable", retryable: true } });
+      expect(outcome.ok ? "" : outcome.failure.message).toContain("300 ms");
+    }
+  });
+
+  test("takes a refused connection for a passing one, and an abort for ours", async () => {
+    const { url: endpoint, server } = await servers.serve(() => {});
+    const stop = new AbortController();
+    const running = createHttpRetriever({ endpoint, timeoutMs: 9000 }).retrieve(
+      question,
+      stop.signal,
+    );
+    setTimeout(() => stop.abort(), 50);
+    expect(await running).toMatchObject({ failure: { kind: "cancelled", retryable: false } });
+    server.closeAllConnections();
+    server.close();
+    const gone = await createHttpRetriever({ endpoint, timeoutMs: 9000 }).retrieve(question, never);
+    expect(gone).toMatchObject({ failure: { kind: "unavailable", retryable: true } });
+  });
+
+  test.each(["file:///etc/passwd", "localhost:9000", ""])("can't be made for %j", (endpoint) => {
+    expect(() => createHttpRetriever({ endpoint, timeoutMs: 1 })).toThrow("http or https URL");
+  });
+});

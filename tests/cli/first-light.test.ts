@@ -1,0 +1,87 @@
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import { Redis } from "ioredis";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { startTestRedis } from "../support/redis.ts";
+
+const root = join(import.meta.dirname, "../..");
+const program = join(root, "examples/first-light/main.ts");
+let folder: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "stateplane-start-"));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+const environment = (over: Record<string, string> = {}) => ({
+  PATH: process.env["PATH"],
+  TMPDIR: folder,
+  ...over,
+});
+
+/** Every process whose command line or working directory is inside the example's folder. */
+async function left(): Promise<string[]> {
+  const { stdout } = await promisify(execFile)("ps", ["-eo", "pid=,args="]);
+  return stdout.split("\n").filter((line) => line.includes(folder));
+}
+
+describe("npm start", () => {
+  it("on a Redis of the user's leaves nothing pending there", async () => {
+    const redis = await startTestRedis();
+    const client = new Redis(redis.url);
+    try {
+      const env = environment({ REDIS_URL: redis.url });
+      await promisify(execFile)(process.execPath, [program, "--yes"], { env, cwd: root });
+      const [pending] = (await client.xpending("fd:queue:stream:steps", "steps-workers")) as [
+        number,
+      ];
+      expect(pending).toBe(0);
+      expect(await client.xlen("fd:queue:stream:steps")).toBe(0);
+    } finally {
+      client.disconnect();
+      await redis.stop();
+    }
+    expect(await left()).toEqual([]);
+  });
+
+  it.each([150, 600, 1_200, 2_000])(
+    "interrupted after %i ms leaves no process behind",
+    async (ms) => {
+      const child = spawn(process.execPath, [program, "--yes"], {
+        env: environment(),
+        cwd: root,
+        stdio: "ignore",
+      });
+      await Promise.race([sleep(ms), once(child, "exit")]);
+      child.kill("SIGINT");
+      if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+      await sleep(100);
+      expect(await left()).toEqual([]);
+    },
+  );
+
+  it("refuses what it does not know with one line and exit code 2", async () => {
+    const run = promisify(execFile)(process.execPath, [program, "--store", "clay"], {
+      env: environment(),
+      cwd: root,
+    });
+    await expect(run).rejects.toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^first-light: .*flag --store.*\n$/),
+    });
+  });
+
+  it("says which service it can't reach, and exits with 3", async () => {
+    const env = environment({ REDIS_URL: "redis://127.0.0.1:1" });
+    const run = promisify(execFile)(process.execPath, [program, "--yes"], { env, cwd: root });
+    await expect(run).rejects.toMatchObject({
+      code: 3,
+      stderr: expect.stringMatching(/^first-light: .*127\.0\.0\.1:1.*ECONNREFUSED.*\n$/),
+    });
+  });
+});

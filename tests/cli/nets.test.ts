@@ -1,0 +1,306 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, realpath, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { ask } from "../../adapters/redis/redis-process.ts";
+import { fileSystemServer } from "../support/file-system-server.ts";
+import { processesNaming, runCli, type RunningCli, startCli } from "../support/run-cli.ts";
+
+const timeout = 120_000;
+const root = join(import.meta.dirname, "../..");
+const bin = join(root, "cli/bin.ts");
+
+let folder: string;
+let running: RunningCli[] = [];
+beforeEach(async () => {
+  folder = await realpath(await mkdtemp(join(tmpdir(), "stateplane-nets-")));
+});
+afterEach(async () => {
+  for (const { pid, ended } of running) {
+    try {
+      process.kill(-pid, "SIGKILL");
+    } catch {
+      // It has ended, as it should have.
+    }
+    await ended;
+  }
+  running = [];
+  // A private Redis whose starter was killed goes on; the next `dev` of its folder would take it over.
+  try {
+    const note = JSON.parse(await readFile(join(folder, ".stateplane/redis/server.json"), "utf8"));
+    await ask(note.address, "SHUTDOWN NOSAVE", 5_000);
+  } catch {
+    // There is none.
+  }
+  await rm(folder, { recursive: true, force: true });
+});
+
+const config = (text: string) => writeFile(join(folder, "stateplane.config.ts"), text);
+
+async function startDev(...args: string[]): Promise<RunningCli> {
+  const dev = startCli(["dev", ...args], { cwd: folder });
+  running.push(dev);
+  await dev.says("Ctrl-C stops.");
+  return dev;
+}
+
+/** Starts our program from a shell that has left descriptors open, as `flock 200>lock` or a CI runner does. */
+async function startLeaky(args: string[], says: string): Promise<RunningCli> {
+  const script = `exec 7<secret 40<secret 200>leaked; exec "$0" "$@"`;
+  const child = spawn("bash", ["-c", script, process.execPath, ...args], {
+    cwd: folder,
+    detached: true,
+    env: { PATH: process.env["PATH"] ?? "", HOME: folder },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let text = "";
+  const said = Promise.withResolvers<void>();
+  const hear = (chunk: Buffer) => {
+    text += chunk.toString();
+    if (text.includes(says)) said.resolve();
+  };
+  child.stdout.on("data", hear);
+  child.stderr.on("data", hear);
+  const pid = child.pid ?? 0;
+  const ended = once(child, "close").then(([code]) => ({ code, stdout: text, stderr: text }));
+  const leaky = { child, pid, ended, kill: (signal: NodeJS.Signals) => void child.kill(signal) };
+  const program = {
+    ...leaky,
+    said: () => ({ stdout: text, stderr: text }),
+    says: async () => text,
+  };
+  running.push(program as RunningCli);
+  await Promise.race([said.promise, ended]);
+  expect(text).toContain(says);
+  return program as RunningCli;
+}
+
+/** Every process below one, itself left out. */
+function descendants(pid: number): number[] {
+  const children = readdirSync("/proc")
+    .filter((name) => /^\d+$/u.test(name))
+    .filter((name) => {
+      try {
+        const stat = readFileSync(`/proc/${name}/stat`, "utf8");
+        return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1] === String(pid);
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+  return children.flatMap((child) => [child, ...descendants(child)]);
+}
+
+/** What a process has open below our folder, besides what it opened itself there. */
+function leaks(pid: number): string[] {
+  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+    try {
+      const target = readlinkSync(`/proc/${pid}/fd/${fd}`);
+      return /\/(?:secret|leaked)$/u.test(target) ? [`${pid} ${fd} ${target}`] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+describe("descriptors that whoever started the program left open", () => {
+  beforeEach(() => writeFile(join(folder, "secret"), "CANARY\n"));
+
+  it(
+    "are in none of its children: the store's server, a tool server, a sandbox [net.descriptors]",
+    { timeout },
+    async () => {
+      await mkdir(join(folder, "files"));
+      const { command, args } = fileSystemServer(join(folder, "files"));
+      const files = { mcpServers: { files: { command, args } } };
+      await writeFile(join(folder, "mcp.json"), JSON.stringify(files));
+      await config(
+        'export default { mcpConfigPath: "mcp.json", allowlist: { allowed: ["list_directory"] } };',
+      );
+      const dev = await startLeaky([bin, "dev"], "Ctrl-C stops.");
+      const tool = { tool_name: "list_directory", tool_input: { path: join(folder, "files") } };
+      const code = "ls -l /proc/self/fd; cat <&40; cat <&7; echo x >&200; sleep 5";
+      const steps = [
+        { type: "tool", input: tool },
+        { type: "sandbox", input: { code, language: "bash", timeout_seconds: 30 } },
+      ];
+      await writeFile(join(folder, "steps.json"), JSON.stringify(steps));
+      const submit = ["submit", "assistant", "--steps", "steps.json", "--watch", "--json"];
+      const run = startCli(submit, { cwd: folder });
+      await vi.waitFor(() => expect(dev.said().stdout).toMatch(/sandbox +executing/), {
+        timeout: 20_000,
+      });
+      await vi.waitFor(() => expect(descendants(dev.pid).length).toBeGreaterThan(3), {
+        timeout: 20_000,
+      });
+      expect(descendants(dev.pid).flatMap(leaks)).toEqual([]);
+      const { stdout } = await run.ended;
+      expect(stdout).not.toContain("CANARY");
+      expect(readFileSync(join(folder, "leaked"), "utf8")).toBe("");
+      dev.kill("SIGTERM");
+      expect((await dev.ended).code).toBe(0);
+    },
+  );
+
+  it.each(["bubblewrap", "unshare"])(
+    "are not in a sandbox of a program of somebody else's: %s",
+    { timeout },
+    async (driver) => {
+      await writeFile(
+        join(folder, "probe.ts"),
+        `import { findSandbox } from ${JSON.stringify(join(root, "adapters/sandbox/find.ts"))};
+        const { sandbox } = await findSandbox({ only: ${JSON.stringify(driver)} });
+        const code = "readlink /proc/self/fd/7 /proc/self/fd/40; cat <&40; cat <&7; echo x >&200; echo done";
+        const request = { language: "bash", code, files: {}, env: {}, timeoutMs: 20_000 };
+        console.log(JSON.stringify(await sandbox.run(request, new AbortController().signal)));`,
+      );
+      const probe = await startLeaky([join(folder, "probe.ts")], "done");
+      const { stdout } = await probe.ended;
+      expect(stdout).toContain("/dev/null");
+      expect(stdout).not.toContain("CANARY");
+      expect(readFileSync(join(folder, "leaked"), "utf8")).toBe("");
+    },
+  );
+});
+
+describe("what nobody caught", () => {
+  it.each([
+    ["throw", 'throw new Error("boom sk-planted-1234567890")'],
+    ["reject", 'void Promise.reject(new Error("boom sk-planted-1234567890"))'],
+  ])(
+    "%s: is said in one line, and the program ends with 1 and leaves nothing [net.fall]",
+    { timeout },
+    async (_, fault) => {
+      await config(`setTimeout(() => { ${fault} }, 3_000); export default {};`);
+      const dev = await startDev();
+      const { code, stderr } = await dev.ended;
+      expect(code).toBe(1);
+      expect(
+        stderr
+          .trimEnd()
+          .split("\n")
+          .filter((line) => line.includes("boom")),
+      ).toHaveLength(1);
+      expect(stderr).toContain("the process ends");
+      expect(stderr).not.toContain("planted");
+      expect(await processesNaming("redis-server", folder)).toEqual([]);
+    },
+  );
+});
+
+describe("an event loop that stands still", () => {
+  /** A process that guards its loop for one second's lease, and does `work`. */
+  async function guarded(work: string) {
+    await writeFile(
+      join(folder, "guarded.ts"),
+      `import { watchLoop } from ${JSON.stringify(join(root, "cli/nets.ts"))};
+      watchLoop(1_000);
+      console.log("watching");
+      setTimeout(() => { console.log("begun"); ${work} }, 500);
+      setTimeout(() => { console.log("alive"); process.exit(0); }, 4_000);`,
+    );
+    const child = spawn(process.execPath, [join(folder, "guarded.ts")]);
+    let text = "";
+    child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
+    child.stderr.on("data", (chunk: Buffer) => (text += chunk.toString()));
+    const ended = once(child, "close").then(([code, signal]) => ({ code, signal, text }));
+    await vi.waitFor(() => expect(text).toContain("begun"), { timeout: 20_000 });
+    return { child, ended };
+  }
+
+  it(
+    "for longer than a lease ends the process, with a line [net.stalled-loop]",
+    { timeout },
+    async () => {
+      const { ended } = await guarded("for (;;);");
+      const { signal, text } = await ended;
+      expect(signal).toBe("SIGKILL");
+      expect(text).toContain("the event loop stood still for 1000 ms");
+    },
+  );
+
+  it("because the process was stopped, does not", { timeout }, async () => {
+    const { child, ended } = await guarded("");
+    child.kill("SIGSTOP");
+    await sleep(3_000);
+    child.kill("SIGCONT");
+    expect(await ended).toMatchObject({ code: 0, text: expect.stringContaining("alive") });
+  });
+
+  it("for less than a lease, again and again, does not", { timeout }, async () => {
+    const busy =
+      "setInterval(() => { const until = Date.now() + 400; while (Date.now() < until); }, 50)";
+    const { ended } = await guarded(busy);
+    expect(await ended).toMatchObject({ code: 0 });
+  });
+
+  it("in a worker ends it, so that others take its jobs", { timeout }, async () => {
+    await config(
+      'export default { store: "sqlite", leaseMs: 1_000, handlers: { retrieval: () => { for (;;); } } };',
+    );
+    const dev = await startDev();
+    await writeFile(
+      join(folder, "steps.json"),
+      '[{"type": "retrieval", "input": {"query": "x", "documents": [{"content": "x"}]}}]',
+    );
+    await runCli(["submit", "assistant", "--steps", "steps.json"], { cwd: folder });
+    const { stderr } = await dev.ended;
+    expect(stderr).toContain("the event loop stood still for 1000 ms");
+  });
+});
+
+describe("a stateplane dev that lost its surroundings", () => {
+  it(
+    "does not take another process for the one that was killed [net.stale-note]",
+    { timeout },
+    async () => {
+      const dev = await startDev("--store", "sqlite");
+      process.kill(-dev.pid, "SIGKILL");
+      await dev.ended;
+      const file = join(folder, ".stateplane", "dev.json");
+      const note = JSON.parse(await readFile(file, "utf8")) as Record<string, unknown>;
+      expect(note["started"]).toMatch(/^\d+$/);
+      // The number was given to a process that is alive, as in a container that is started again.
+      await writeFile(file, JSON.stringify({ ...note, pid: process.pid }));
+      const next = await startDev("--store", "sqlite");
+      next.kill("SIGTERM");
+      expect((await next.ended).code).toBe(0);
+    },
+  );
+
+  it(
+    "drains when its standard output is closed, and ends its Redis [net.closed-output]",
+    { timeout },
+    async () => {
+      const dev = await startDev();
+      dev.child.stdout?.destroy();
+      await runCli(["submit", "assistant", "--task", "x"], { cwd: folder });
+      const { code, stderr } = await dev.ended;
+      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining("EPIPE") });
+      expect(existsSync(join(folder, ".stateplane/dev.json"))).toBe(false);
+      expect(await processesNaming("redis-server", folder)).toEqual([]);
+    },
+  );
+
+  it("drains when its disk is full", { timeout }, async () => {
+    const shell = spawn("bash", ["-c", '"$0" "$1" dev >/dev/full', process.execPath, bin], {
+      cwd: folder,
+      env: { PATH: process.env["PATH"] ?? "", HOME: folder },
+    });
+    let said = "";
+    shell.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
+    const [code] = await once(shell, "close");
+    expect({ code, said }).toEqual({ code: 1, said: expect.stringContaining("ENOSPC") });
+    expect(await processesNaming("redis-server", folder)).toEqual([]);
+  });
+
+  it("drains when its terminal is closed", { timeout }, async () => {
+    const dev = await startDev("--store", "sqlite");
+    dev.kill("SIGHUP");
+    expect((await dev.ended).code).toBe(0);
+  });
+});

@@ -1,0 +1,221 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:net";
+import { once } from "node:events";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startFerrumDeckGateway, type FerrumDeckGateway } from "../support/ferrumdeck-gateway.ts";
+import { type CliResult, runCli } from "../support/run-cli.ts";
+
+let folder: string;
+let gateway: FerrumDeckGateway;
+let taken: Server;
+let takenPort: number;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "stateplane-cli-"));
+  gateway = await startFerrumDeckGateway({
+    failing: (request) => {
+      const isUnknown = JSON.stringify(request.body ?? "").includes("nobody");
+      const error = { code: "NOT_FOUND", message: "Agent nobody not found" };
+      return isUnknown ? { status: 404, body: { error } } : null;
+    },
+  });
+  taken = createServer().listen(0, "127.0.0.1");
+  await once(taken, "listening");
+  const address = taken.address();
+  takenPort = typeof address === "object" && address !== null ? address.port : 0;
+  await writeFile(join(folder, "broken.yaml"), "store: [\n");
+  await writeFile(join(folder, "large.json"), JSON.stringify({ task: "x".repeat(3_000_000) }));
+});
+afterAll(async () => {
+  taken.close();
+  await gateway.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const secret = "k3y-that-nobody-may-see";
+const at = (env: Record<string, string> = {}) => ({
+  cwd: folder,
+  env: { CONTROL_PLANE_URL: gateway.url, FD_API_KEY: gateway.apiKey, ...env },
+});
+const nowhere = "http://127.0.0.1:1";
+
+/** One line on standard error, nothing on standard output, no stack, no secret. */
+function expectTrouble(result: CliResult, code: number, text: string | RegExp) {
+  expect(result.stderr).toMatch(text);
+  expect(result.stderr.trimEnd().split("\n")).toHaveLength(1);
+  expect(result.stderr).not.toContain(secret);
+  expect(result.stdout).toBe("");
+  expect(result.code).toBe(code);
+}
+
+describe.concurrent("trouble is one line and an exit code", () => {
+  const worker = { REDIS_URL: "redis://127.0.0.1:1" };
+  const cases: [string, string[], () => Parameters<typeof runCli>[1], number, RegExp][] = [
+    ["an unknown command", ["frob"], at, 2, /unknown command 'frob'/],
+    ["a misspelt command", ["submitt"], at, 2, /did you mean submit\?/],
+    ["an unknown flag", ["submit", "a", "--frob"], at, 2, /submit: unknown option '--frob'/],
+    ["no control plane", ["runs", "list"], () => ({ cwd: folder }), 2, /CONTROL_PLANE_URL is not/],
+    [
+      "no key",
+      ["runs", "list"],
+      () => ({ cwd: folder, env: { CONTROL_PLANE_URL: nowhere } }),
+      2,
+      /FD_API_KEY is not set/,
+    ],
+    ["a bad key", ["runs", "list"], () => at({ FD_API_KEY: secret }), 2, /FD_API_KEY.*401/],
+    [
+      "a control plane that is away",
+      ["runs", "get", "run_1"],
+      () => at({ CONTROL_PLANE_URL: nowhere }),
+      3,
+      /can't be reached: .*127\.0\.0\.1:1: ECONNREFUSED/,
+    ],
+    [
+      "a malformed address",
+      ["runs", "list"],
+      () => at({ CONTROL_PLANE_URL: "localhost:8080" }),
+      2,
+      /environment variable CONTROL_PLANE_URL\): expected an http/,
+    ],
+    ["an unknown agent", ["submit", "nobody", "--task", "t"], at, 2, /Agent nobody not found/],
+    ["an unknown run", ["runs", "get", "nope"], at, 2, /404 .*nope not found/],
+    ["no task", ["submit", "a"], at, 2, /expected one of --task/],
+    ["bad JSON", ["submit", "a", "--input", "{bad"], at, 2, /--input: expected JSON.*column 2/],
+    ["no such file", ["submit", "a", "--file", "no.json"], at, 2, /no\.json: no such file/],
+    [
+      "a body over the limit",
+      ["submit", "a", "--file", "large.json"],
+      at,
+      2,
+      /length limit exceeded/,
+    ],
+    [
+      "steps for a control plane that plans its own",
+      ["submit", "a", "--steps", "-"],
+      () => ({ ...at(), stdin: "- type: approval" }),
+      2,
+      /plans its steps itself/,
+    ],
+    ["a bad limit", ["runs", "list", "--limit", "0"], at, 2, /--limit: expected a whole number/],
+    ["a broken file", ["config", "--config", "broken.yaml"], at, 2, /broken\.yaml\): expected val/],
+    [
+      "a bad variable",
+      ["config"],
+      () => at({ WORKER_CONCURRENCY: secret }),
+      2,
+      /environment variable WORKER_CONCURRENCY\): expected a whole number/,
+    ],
+    ["a worker with nothing set", ["worker"], () => ({ cwd: folder }), 2, /REDIS_URL.*FD_API_KEY/],
+    [
+      "a worker without a key",
+      ["worker"],
+      () => ({ cwd: folder, env: { ...worker, CONTROL_PLANE_URL: nowhere } }),
+      2,
+      /worker needs FD_API_KEY/,
+    ],
+    [
+      "a store that is away",
+      ["worker"],
+      () => at({ REDIS_URL: `redis://:${secret}@127.0.0.1:1` }),
+      3,
+      /redis:\/\/:\*\*\*@127\.0\.0\.1:1: ECONNREFUSED/,
+    ],
+    [
+      "a malformed Redis address",
+      ["worker"],
+      () => at({ REDIS_URL: `http://:${secret}@host` }),
+      2,
+      /environment variable REDIS_URL\): expected redis:\/\//,
+    ],
+    [
+      "an MCP file that is not there",
+      ["worker", "--store", "sqlite", "--mcp", "none.json"],
+      at,
+      2,
+      /mcpConfigPath \(from flag --mcp\): .*none\.json.*ENOENT/,
+    ],
+    [
+      "a model script that is none",
+      ["dev", "--store", "sqlite", "--data-dir", "script-data", "--model-script", "large.json"],
+      at,
+      2,
+      /modelScript \(from flag --model-script\)/,
+    ],
+    [
+      "no dead letter",
+      ["dlq", "show", "7", "--store", "sqlite"],
+      at,
+      2,
+      /no dead letter 7|no store/,
+    ],
+  ];
+  it.each(cases)("%s", { timeout: 120_000 }, async (_, args, options, code, text) => {
+    expectTrouble(await runCli(args, options()), code, text);
+  });
+
+  it("a taken port", { timeout: 120_000 }, async () => {
+    const args = ["dev", "--port", String(takenPort), "--store", "sqlite", "--data-dir", "port"];
+    expectTrouble(await runCli(args, at()), 2, /port \(from flag --port\): .*is taken/);
+  });
+
+  it("a stack only where --debug asks for it", { timeout: 120_000 }, async () => {
+    const { stderr } = await runCli(["runs", "get", "nope", "--debug"], at());
+    expect(stderr).toMatch(/\n {4}at /);
+  });
+});
+
+describe.concurrent("what is shown", () => {
+  it("help on standard output, exit 0", { timeout: 120_000 }, async () => {
+    const { code, stdout, stderr } = await runCli(["submit", "--help"], at());
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toContain("Examples:");
+  });
+
+  it(
+    "the configuration with secrets masked, as text and as JSON",
+    { timeout: 120_000 },
+    async () => {
+      const options = at({ FD_API_KEY: secret, REDIS_URL: `redis://u:${secret}@h` });
+      const [plain, json] = await Promise.all([
+        runCli(["config"], options),
+        runCli(["config", "--json"], options),
+      ]);
+      expect(plain.stdout + json.stdout).not.toContain(secret);
+      expect(plain.stdout).toMatch(
+        /redisUrl +redis:\/\/u:\*\*\*@h +environment variable REDIS_URL/,
+      );
+      expect(JSON.parse(json.stdout)).toMatchObject({
+        settings: { apiKey: { value: "***-see", source: "environment variable FD_API_KEY" } },
+      });
+    },
+  );
+
+  it(
+    "what is here and what is missing; exit 1 when a service that is set does not answer",
+    { timeout: 120_000 },
+    async () => {
+      const fine = await runCli(["doctor", "--json"], at());
+      expect(fine.code).toBe(0);
+      const { findings } = JSON.parse(fine.stdout) as {
+        findings: { what: string; state: string }[];
+      };
+      const states = Object.fromEntries(
+        findings.toReversed().map(({ what, state }) => [what, state]),
+      );
+      expect(states).toMatchObject({ node: "ok", "control plane": "ok", "MCP servers": "missing" });
+      const warned = await runCli(
+        ["doctor"],
+        at({ REDIS_URL: "redis://redis.invalid:1", FD_ARTIFACTS_PATH: "/proc/nope" }),
+      );
+      expect(warned.code).toBe(1);
+      expect(warned.stdout).toMatch(/control plane +warning +its version is 0\.1\.0/);
+      expect(warned.stdout).toMatch(/artifacts +warning +.*STATEPLANE_ARTIFACTS_URL/);
+      expect(warned.stdout).toMatch(/artifacts +broken +\/proc\/nope can't be made/);
+      const broken = await runCli(["doctor"], at({ REDIS_URL: "redis://127.0.0.1:1" }));
+      expect(broken.code).toBe(1);
+      expect(broken.stdout).toMatch(/store +broken +.*ECONNREFUSED/);
+    },
+  );
+});

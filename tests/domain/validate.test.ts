@@ -1,0 +1,197 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { toMessages } from "../../actors/handlers/llm.ts";
+import type { ActivityScope } from "../../actors/step/session.ts";
+import { outputSchemaProblem, validate } from "../../actors/step/validate.ts";
+import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
+import type { Job, StepType } from "../../machines/contracts/domain/job.ts";
+import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
+import {
+  llmInput,
+  readMessages,
+  stepInputProblem,
+} from "../../machines/contracts/domain/step-input.ts";
+import { jsonValues } from "./json-objects.ts";
+
+const schemas = createSchemaChecker();
+
+function jobOf(stepType: StepType, input: JsonObject): Job {
+  const nobody = { tenantId: null, projectId: null, agentId: null };
+  const ids = { runId: "run_1", stepId: "stp_1", traceId: null, spanId: null };
+  return { ...ids, ...nobody, stepType, input, createdAt: null };
+}
+
+async function check(stepType: StepType, schema: JsonObject | null, output: unknown) {
+  const job = jobOf(stepType, schema === null ? {} : { output_schema: schema });
+  const scope = { ports: { schemas }, context: { output, job } } as unknown as ActivityScope;
+  return validate(scope);
+}
+
+const answered = (response: string) => ({ response, model: "m" });
+const word = { type: "object", properties: { word: { type: "string" } }, required: ["word"] };
+
+describe("a model's answer", () => {
+  it.each([
+    ["plain", '{"word":"a"}'],
+    ["a fenced block", 'Here:\n```json\n{"word":"a"}\n```\nDone.'],
+    ["a block of another label", '```javascript\n{"word":"a"}\n```'],
+    ["a block with spaces before it", 'So:\n  ```\n  {"word":"a"}\n  ```'],
+    ["a block after another", '```\nls -l\n```\n\n```JSON\r\n{"word":"a"}\r\n```'],
+    ["a block that is left open", '```json\n{"word":"a"}'],
+    ["fences within its text", '{"word":"a", "code":"\\n```\\n[1]\\n```\\n"}'],
+    ["brackets within prose", 'The answer [of today]: {"word":"a"}. That is all.'],
+    ["the second block of the right shape", '```json\n{"no":1}\n```\n```json\n{"word":"a"}\n```'],
+  ])("is found in %s [output.parsed]", async (_, response) => {
+    expect(await check("llm", word, answered(response))).toMatchObject({
+      type: "output.valid",
+      output: { response, data: { word: "a" } },
+    });
+  });
+
+  it("is found wherever it stands among prose and blocks [output.parsed]", async () => {
+    const prose = fc.stringMatching(/^[a-z .\n]{0,40}$/);
+    const data = fc.dictionary(fc.stringMatching(/^[a-z]{1,5}$/), jsonValues, { maxKeys: 3 });
+    await fc.assert(
+      fc.asyncProperty(prose, prose, data, fc.boolean(), async (before, after, value, isFenced) => {
+        const text = JSON.stringify({ word: "a", more: value });
+        const inner = isFenced ? `\n\`\`\`any\n${text}\n\`\`\`\n` : text;
+        const said = await check("llm", word, answered(`${before}${inner}${after}`));
+        expect(said).toMatchObject({ type: "output.valid" });
+      }),
+    );
+  });
+
+  it("that only looks like blocks takes no more than the length of it", async () => {
+    for (const unit of ["```\n", "\n", "``` ", "[", '{"a":', "```\n{}\n"]) {
+      const said = await check("llm", word, answered("```" + unit.repeat(60_000)));
+      expect(said).toMatchObject({ type: "output.invalid", repairable: true });
+    }
+  }, 10_000);
+
+  it("that is wrong is shown to the model when it is asked again [output.repair]", async () => {
+    const said = await check("llm", word, answered('{"word":1}'));
+    expect(said).toMatchObject({
+      type: "output.invalid",
+      repairable: true,
+      answer: '{"word":1}',
+      failure: { message: "the output breaks its schema: /word must be string" },
+    });
+    const repair = { repairNote: "it is wrong", repairAnswer: '{"word":1}' };
+    expect(toMessages(jobOf("llm", { task: "Say a word" }), repair)).toEqual([
+      { role: "user", content: "Say a word" },
+      { role: "assistant", content: '{"word":1}' },
+      {
+        role: "user",
+        content: "The last answer was not accepted: it is wrong. Answer again, corrected.",
+      },
+    ]);
+  });
+
+  it("with a number that a double cannot hold is told so [number.exact]", async () => {
+    expect(await check("llm", {}, answered('{"id":9007199254740993}'))).toMatchObject({
+      type: "output.invalid",
+      failure: { message: expect.stringContaining("9007199254740993") },
+    });
+  });
+});
+
+describe("a handler's output", () => {
+  it("is JSON and well-formed when it leaves, or is refused [text.well-formed]", async () => {
+    expect(await check("tool", null, { a: "x\0\ud800" })).toEqual({
+      type: "output.valid",
+      output: { a: "x\uFFFD\uFFFD" },
+    });
+    for (const odd of [{ a: Number.NaN }, [1n], { f: () => 1 }, Number.POSITIVE_INFINITY]) {
+      expect(await check("tool", null, odd)).toMatchObject({ failure: { kind: "invalid_output" } });
+    }
+    let deep: Json = 1;
+    for (let level = 0; level < 10_000; level += 1) deep = [deep];
+    expect(await check("tool", null, deep)).toMatchObject({
+      failure: { message: "the output is nested deeper than 64 levels" },
+    });
+  });
+
+  it("is held to the schema, and never mended", async () => {
+    expect(await check("retrieval", word, { word: "a" })).toMatchObject({ type: "output.valid" });
+    expect(await check("retrieval", word, {})).toMatchObject({ repairable: false });
+  });
+});
+
+describe("a step's input", () => {
+  it.each<[string, JsonObject, RegExp]>([
+    ["$async", { $async: true }, /can't be used: uses \$async/],
+    ["a type that is none", { type: "texts" }, /can't be used: \/type/],
+    [
+      "a pattern without linear time",
+      { pattern: "^(?=a)" },
+      /pattern "\^\(\?=a\)" can't be matched/,
+    ],
+    ["a reference to nowhere", { $ref: "#/$defs/none" }, /can't be used: can't resolve/],
+  ])("is refused for an output_schema with %s, before anything is paid", (_, schema, message) => {
+    expect(outputSchemaProblem(schemas, jobOf("llm", { output_schema: schema }))).toMatchObject({
+      kind: "invalid_input",
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it("may have null wherever it may have nothing, as FerrumDeck's has [input.ferrumdeck]", () => {
+    const nothing: [StepType, JsonObject][] = [
+      ["llm", { task: null, messages: null, temperature: null, max_tokens: null, model: null }],
+      ["tool", { tool_name: "t", tool_input: null, allowed_tools: null }],
+      ["retrieval", { query: "q", documents: [{}, { content: null }], top_k: null, backend: null }],
+      ["sandbox", { code: "1", env: null, files: null, language: null, timeout_seconds: null }],
+      ["approval", { message: null }],
+    ];
+    for (const [stepType, input] of nothing) expect(stepInputProblem(stepType, input)).toBeNull();
+  });
+
+  it("may have a conversation as OpenAI's API has it [input.ferrumdeck]", () => {
+    const call = (id: string, args: unknown) => ({
+      id,
+      type: "function",
+      function: { name: "look", arguments: args },
+    });
+    const input = llmInput.assert({
+      messages: [
+        {
+          role: "user",
+          content: [
+            { type: "text", text: "a" },
+            { type: "text", text: "b" },
+          ],
+        },
+        {
+          role: "assistant",
+          content: null,
+          tool_calls: [call("c1", '{"x":1}'), call("c2", ""), call("c3", "{")],
+        },
+        { role: "tool", tool_call_id: "c1", content: "found" },
+        { role: "assistant", content: "done", tool_calls: null },
+      ],
+    });
+    expect(readMessages(input.messages)).toEqual([
+      { role: "user", content: "ab" },
+      {
+        role: "assistant",
+        content: "",
+        toolCalls: [
+          { id: "c1", name: "look", arguments: { x: 1 } },
+          { id: "c2", name: "look", arguments: {} },
+          {
+            id: "c3",
+            name: "look",
+            arguments: null,
+            problem: "the arguments are not a JSON object",
+          },
+        ],
+      },
+      { role: "tool", toolCallId: "c1", content: "found" },
+      { role: "assistant", content: "done" },
+    ]);
+  });
+
+  it("with a part that is no text is refused by its place", () => {
+    const messages = [{ role: "user", content: [{ type: "image_url", image_url: {} }] }];
+    expect(stepInputProblem("llm", { messages })?.message).toMatch(/messages\[0\]/);
+  });
+});

@@ -1,0 +1,42 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  findRedisServer,
+  freePort,
+  type RedisProcess,
+  startRedisProcess,
+} from "../../adapters/redis/redis-process.ts";
+
+export interface TestRedis {
+  /** `redis://127.0.0.1:{port}`, no password. */
+  url: string;
+  port: number;
+  /** Ends the server and removes its data. */
+  stop(): Promise<void>;
+  /** Ends the server and starts it again on the same port with the same data. */
+  restart(): Promise<void>;
+}
+
+/** A real server of this test's own, on a free loopback port with its data in a temporary folder. */
+export async function startTestRedis(): Promise<TestRedis> {
+  const binary = findRedisServer(process.env["PATH"] ?? "");
+  if (binary === null)
+    throw new Error("these tests need redis-server or valkey-server on the PATH");
+  const directory = await mkdtemp(join(tmpdir(), "stateplane-redis-"));
+  const port = await freePort();
+  const start = () => startRedisProcess(binary, directory, { host: "127.0.0.1", port });
+  let server: RedisProcess = await start();
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    port,
+    stop: async () => {
+      await server.stop();
+      await rm(directory, { recursive: true, force: true });
+    },
+    restart: async () => {
+      await server.stop();
+      server = await start();
+    },
+  };
+}
