@@ -280,4 +280,16 @@ export const requirements: readonly Requirement[] = [
   { id: "retrieval.bounds", promise: "a search is bounded by its texts and never holds the loop" },
   { id: "folders.end", promise: "a folder that can't be made is an error, never a wait" },
   { id: "git.names", promise: "names of any bytes are sent back to git as they are, or refused" },
+  // The agent loop.
+  {
+    id: "compile.agent-loop",
+    promise: "the agent loop's compiled chart does as XState's interpreter does",
+  },
+  { id: "loop.caps", promise: "an agent loop keeps its caps, and asks for one thing at a time" },
+  {
+    id: "loop.ends",
+    promise: "an agent loop ends, and a bound that was met is never reported as an answer",
+  },
+  { id: "loop.no-progress", promise: "a model that goes in a circle is stopped" },
+  { id: "loop.window", promise: "a long conversation is made shorter by rule, the oldest first" },
 ];

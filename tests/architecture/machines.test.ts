@@ -3,10 +3,15 @@ import { join } from "node:path";
 import { createActor } from "xstate";
 import { expect, it } from "vitest";
 import { stepMachine } from "../../machines/step/machine.ts";
+import { agentLoopMachine } from "../../machines/agent-loop/machine.ts";
 import { supervisorMachine } from "../../machines/supervisor/machine.ts";
 import { sampleInput } from "../kit/step-events.ts";
 
-const machines = { step: stepMachine, supervisor: supervisorMachine };
+const machines = {
+  "agent-loop": agentLoopMachine,
+  step: stepMachine,
+  supervisor: supervisorMachine,
+};
 
 it("every machine folder is known here, so that each is constructed below", () => {
   const root = join(import.meta.dirname, "../..");
@@ -22,6 +27,9 @@ it("every machine constructs, and starts in its first state", () => {
   const input = { capacity: 1, giveUpMs: 1 };
   const supervisor = createActor(supervisorMachine, { input });
   expect(supervisor.getSnapshot().value).toBe("receiving");
+  const limits = { maxIterations: 1, maxRepeats: 1, windowTokens: 1 };
+  const loop = createActor(agentLoopMachine, { input: { limits } });
+  expect(loop.getSnapshot().value).toBe("asking");
 });
 
 it.each(Object.entries(machines))("every invoked actor of %s is named", (_name, machine) => {

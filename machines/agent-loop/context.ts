@@ -1,0 +1,74 @@
+import type { Ask } from "../contracts/domain/action.ts";
+import type { Failure } from "../contracts/domain/failure.ts";
+import type { JsonObject } from "../contracts/domain/json.ts";
+import type { ModelReply } from "../contracts/ports/model-provider.ts";
+
+/** Bounds of one loop. */
+export interface LoopLimits {
+  /** How often the model is asked with tools; one more answer, without tools, ends a loop that got so far. At least 1. */
+  maxIterations: number;
+  /** Turns in a row that do and learn nothing new after which the loop is stuck. At least 1. */
+  maxRepeats: number;
+  /** Tokens that the model reads at most, as far as is known. */
+  windowTokens: number;
+}
+
+/** What became of one tool call. JSON: it is what the journal keeps of the call. */
+export interface CallResult {
+  /** What the model is shown. */
+  content: string;
+  /** Why the call brought no result; null when it did. */
+  error: string | null;
+  /** `fail_closed`: nobody could say whether it may run. */
+  decision: "allow" | "deny" | "requires_approval" | "fail_closed";
+  /** Of the decision. */
+  reason: string;
+  /** The tool's bare name, and its server; null where it was resolved to none. */
+  tool: string;
+  server: string | null;
+  /** The approval that let it run. */
+  approvalId: string | null;
+  /** Hex SHA-256 of what was judged and approved: tool, schema and arguments. Null where nothing was judged. */
+  digest: string | null;
+  /** Milliseconds of the call itself. */
+  durationMs: number;
+  /** Whether the tool was called. */
+  ran: boolean;
+  /** All of a result that was too long to be shown. */
+  artifact?: JsonObject;
+}
+
+/** One answer of the model, and what became of its tool calls, in their order; none while they are under way. */
+export interface Turn {
+  reply: ModelReply;
+  results: CallResult[];
+}
+
+export interface LoopInput {
+  limits: LoopLimits;
+}
+
+/** The loop's memory: what a fold over the step's journal leaves. JSON. */
+export interface LoopContext {
+  limits: LoopLimits;
+  turns: Turn[];
+  /** Digests of the turns so far: of their calls and what these brought. */
+  seen: string[];
+  /** How many of the last turns in a row were like an earlier one. */
+  repeats: number;
+  /** The tool results of so many turns, from the first on, are left out of what the model is shown. */
+  folded: number;
+  failure: Failure | null;
+  /** What must be answered before the loop can go on. */
+  asks: Ask[];
+}
+
+export const initialContext = ({ limits }: LoopInput): LoopContext => ({
+  limits,
+  turns: [],
+  seen: [],
+  repeats: 0,
+  folded: 0,
+  failure: null,
+  asks: [],
+});

@@ -1,0 +1,23 @@
+import type { Ask } from "../contracts/domain/action.ts";
+import type { Failure } from "../contracts/domain/failure.ts";
+import type { ModelReply } from "../contracts/ports/model-provider.ts";
+import type { CallResult } from "./context.ts";
+
+/**
+ * The outcomes of journalled effects. What the journal has completed comes back in the same order in every session, so
+ * that a loop taken over stands where it stood.
+ */
+export type LoopEvent =
+  | { type: "reply.received"; reply: ModelReply }
+  /** The model gave no answer, and asking again will not bring one. */
+  | { type: "model.failed"; failure: Failure }
+  /** One result for each call of the last reply, in order. `digest` is that of the calls and of what they brought. */
+  | { type: "results.received"; results: CallResult[]; digest: string }
+  /** A call ended in a way that the model can't mend: the step must not go on. */
+  | { type: "calls.failed"; failure: Failure }
+  /** The next call would break a budget. */
+  | { type: "budget.exceeded"; failure: Failure }
+  /** People are asked. What is finished is kept; a later session folds the journal and comes back here. */
+  | { type: "approval.needed"; asks: Ask[] }
+  /** Trouble that passes. The step's own machine waits and runs the loop again. */
+  | { type: "trouble.met"; failure: Failure };

@@ -1,0 +1,215 @@
+import * as fc from "fast-check";
+import { createActor, initialTransition, transition } from "xstate";
+import { describe, expect, it } from "vitest";
+import { compile } from "../../machines/compile.ts";
+import type { LoopEvent } from "../../machines/agent-loop/events.ts";
+import {
+  agentLoopMachine,
+  type LoopActivity,
+  loopActivities,
+  loopEnd,
+} from "../../machines/agent-loop/machine.ts";
+import { estimateTokens, foldedTurns, isFoldable } from "../../machines/agent-loop/rules.ts";
+import type { Turn } from "../../machines/agent-loop/context.ts";
+import {
+  callingReply,
+  loopEvents,
+  loopInput,
+  loopPaths,
+  sampleReply,
+  sampleResult,
+} from "../kit/agent-loop-paths.ts";
+
+const paths = loopPaths();
+const compiled = compile(agentLoopMachine);
+
+/** What each activity answers when all goes well. */
+const answers: Record<LoopActivity, LoopEvent> = {
+  askModel: { type: "reply.received", reply: callingReply },
+  runCalls: { type: "results.received", results: [sampleResult], digest: "new" },
+  askForAnswer: { type: "reply.received", reply: sampleReply },
+};
+
+/** Walks the chart by XState's pure functions; returns each moment's state and what it asked for. */
+function fold(logic: typeof agentLoopMachine, events: readonly LoopEvent[]) {
+  let [snapshot, actions] = initialTransition(logic, loopInput);
+  const moments = [{ snapshot, asked: actions.map(({ type }) => type) }];
+  for (const event of events) {
+    [snapshot, actions] = transition(logic, snapshot, event);
+    moments.push({ snapshot, asked: actions.map(({ type }) => type) });
+  }
+  return moments;
+}
+
+const seen = (moments: ReturnType<typeof fold>): string =>
+  JSON.stringify(
+    moments.map(({ snapshot: { value, context, status }, asked }) => [
+      value,
+      context,
+      status,
+      asked,
+    ]),
+  );
+
+describe("every simple path of the agent loop's chart", () => {
+  it("is generated from the production machine's own graph, and passes every state of it", () => {
+    expect(paths.length).toBeGreaterThan(100);
+    const passed = new Set(
+      paths
+        .flatMap(({ steps }) => steps.map(({ state }) => state.value))
+        .map((value) => JSON.stringify(value)),
+    );
+    expect([...passed].sort()).toEqual(
+      [
+        "asking",
+        "calling",
+        { concluding: "stuck" },
+        { concluding: "capped" },
+        "completed",
+        "max-iterations",
+        "no-progress",
+        "failed",
+        "budget-exceeded",
+        "paused",
+      ]
+        .map((value) => JSON.stringify(value))
+        .sort(),
+    );
+  });
+
+  it("is walked alike by the compiled chart and by the interpreter [compile.agent-loop]", () => {
+    const parted: string[] = [];
+    for (const path of paths) {
+      const events = path.steps.slice(1).map(({ event }) => event);
+      const interpreted = seen(fold(agentLoopMachine, events));
+      if (seen(fold(compiled, events)) !== interpreted) parted.push(interpreted);
+    }
+    expect(parted).toEqual([]);
+  });
+
+  it("keeps its caps, asks for one thing at a time, and is JSON [loop.caps]", () => {
+    const faults: string[] = [];
+    const { maxIterations } = loopInput.limits;
+    for (const path of paths) {
+      const events = path.steps.slice(1).map(({ event }) => event);
+      const moments = fold(compiled, events);
+      const asked = moments.flatMap((moment) => moment.asked);
+      const withTools = asked.filter((type) => type === "askModel").length;
+      const retold = events.filter(({ type }) => type === "model.failed").length;
+      if (withTools > maxIterations + retold) faults.push(`asked ${withTools} times`);
+      for (const { snapshot, asked: now } of moments) {
+        const { context } = snapshot;
+        const work = now.filter((type) => (loopActivities as readonly string[]).includes(type));
+        if (snapshot.status === "active" && work.length !== 1 && now.length > 0)
+          faults.push(`asked for ${work.join()} in ${JSON.stringify(snapshot.value)}`);
+        if (context.turns.length > maxIterations + 1) faults.push("a turn past the cap");
+        if (context.folded > Math.max(0, context.turns.length - 1)) faults.push("folded the last");
+        if (JSON.stringify(JSON.parse(JSON.stringify(context))) !== JSON.stringify(context))
+          faults.push("the context does not survive JSON");
+      }
+    }
+    expect([...new Set(faults)]).toEqual([]);
+  });
+
+  it("ends once its neighbours are well, wherever it stands, and never as completed past a bound [loop.ends]", () => {
+    const faults: string[] = [];
+    for (const path of paths) {
+      const actor = createActor(compiled, { input: loopInput }).start();
+      for (const { event } of path.steps.slice(1)) actor.send(event);
+      for (let turn = 0; actor.getSnapshot().status === "active" && turn < 20; turn += 1) {
+        const { value } = actor.getSnapshot();
+        const activity =
+          value === "asking" ? "askModel" : value === "calling" ? "runCalls" : "askForAnswer";
+        actor.send(answers[activity]);
+      }
+      const end = loopEnd(actor.getSnapshot());
+      if (end === null) faults.push(`never ended: ${JSON.stringify(actor.getSnapshot().value)}`);
+      const { turns } = actor.getSnapshot().context;
+      const last = turns.at(-1);
+      if (end === "completed" && (last?.reply.toolCalls.length ?? 1) > 0)
+        faults.push("completed without an answer");
+    }
+    expect([...new Set(faults)]).toEqual([]);
+  });
+});
+
+it("compiled and interpreted agree on random histories, events out of place among them [compile.agent-loop]", () => {
+  fc.assert(
+    fc.property(fc.array(fc.constantFrom(...loopEvents), { maxLength: 20 }), (events) => {
+      expect(seen(fold(compiled, events))).toBe(seen(fold(agentLoopMachine, events)));
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+it("a loop is stuck when it repeats what it did and learnt, in whatever cycle, and not when it learns [loop.no-progress]", () => {
+  const digest = fc.constantFrom("a", "b", "c", "d");
+  fc.assert(
+    fc.property(fc.array(digest, { minLength: 1, maxLength: 12 }), (digests) => {
+      const limits = { ...loopInput.limits, maxIterations: 100, maxRepeats: 3 };
+      let [snapshot] = initialTransition(compiled, { limits });
+      const known = new Set<string>();
+      let repeats = 0;
+      for (const one of digests) {
+        if (snapshot.value !== "asking") break;
+        repeats = known.has(one) ? repeats + 1 : 0;
+        known.add(one);
+        [snapshot] = transition(compiled, snapshot, answers.askModel);
+        const results: LoopEvent = {
+          type: "results.received",
+          results: [sampleResult],
+          digest: one,
+        };
+        [snapshot] = transition(compiled, snapshot, results);
+        expect(snapshot.value).toEqual(repeats >= 3 ? { concluding: "stuck" } : "asking");
+      }
+    }),
+  );
+});
+
+describe("making room", () => {
+  const turn = fc.record({
+    used: fc.integer({ min: 0, max: 3_000 }),
+    lengths: fc.array(fc.integer({ min: 0, max: 3_000 }), { minLength: 1, maxLength: 3 }),
+  });
+  const toTurn = ({ used, lengths }: { used: number; lengths: number[] }): Turn => ({
+    reply: { ...callingReply, usage: { inputTokens: used, outputTokens: 5 } },
+    results: lengths.map((length) => ({ ...sampleResult, content: "x".repeat(length) })),
+  });
+
+  it("never leaves out the last turn's results, never brings back what was left out, and only makes room when it must [loop.window]", () => {
+    fc.assert(
+      fc.property(
+        fc.array(turn, { minLength: 1, maxLength: 8 }),
+        fc.nat(7),
+        fc.integer({ min: 100, max: 4_000 }),
+        fc.boolean(),
+        (given, before, windowTokens, isTooLong) => {
+          const turns = given.map(toTurn);
+          const folded = Math.min(before, turns.length - 1);
+          const limits = { ...loopInput.limits, windowTokens };
+          const next = foldedTurns({ turns, folded, limits }, isTooLong);
+          expect(next).toBeGreaterThanOrEqual(folded);
+          expect(next).toBeLessThanOrEqual(turns.length - 1);
+          const isFull = estimateTokens(turns, folded) > windowTokens * 0.8;
+          if (!isFull && !isTooLong) expect(next).toBe(folded);
+          const could = turns
+            .slice(folded, -1)
+            .some(({ results }) => results.some(({ content }) => isFoldable(content)));
+          if (isFull && could) expect(next).toBeGreaterThan(folded);
+        },
+      ),
+    );
+  });
+
+  it("a conversation that the model finds too long is tried once more without its older results", () => {
+    const tooLong = loopEvents.find(
+      (event) => event.type === "model.failed" && event.failure.kind === "too_large",
+    ) as LoopEvent;
+    const two = [answers.askModel, answers.runCalls, answers.askModel, answers.runCalls];
+    const moments = fold(compiled, [...two, tooLong, tooLong]);
+    expect(moments.at(-2)?.snapshot).toMatchObject({ value: "asking", context: { folded: 1 } });
+    expect(moments.at(-2)?.asked).toContain("askModel");
+    expect(moments.at(-1)?.snapshot.value).toBe("failed");
+  });
+});
