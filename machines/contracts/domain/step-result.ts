@@ -2,13 +2,29 @@ import { type } from "arktype";
 import { type Failure, failureShape } from "./failure.ts";
 import type { Json, JsonObject } from "./json.ts";
 
-/** Tokens and money of a step. Money is integer micro-dollars. */
+/**
+ * Tokens and money of a step. Money is integer micro-dollars; it is left out where no price is known.
+ * `inputTokens` counts what was read from and written to a cache, `outputTokens` counts reasoning: the details are
+ * parts of these two.
+ */
 export const usageShape = type({
   inputTokens: "number.integer >= 0",
   outputTokens: "number.integer >= 0",
   "costMicros?": "number.integer >= 0",
+  "cacheReadTokens?": "number.integer >= 0",
+  "cacheWrite5mTokens?": "number.integer >= 0",
+  "cacheWrite1hTokens?": "number.integer >= 0",
+  "reasoningTokens?": "number.integer >= 0",
+  /** The provider did not count, because its answer broke off or it never does: counted here from the text. */
+  "estimated?": "true",
 });
 export type Usage = typeof usageShape.infer;
+
+/** What a failed call had used up, from its failure's details; null when that was nothing, or is not known. */
+export function usageOfFailure({ details }: Failure): Usage | null {
+  const read = usageShape(details?.["usage"]);
+  return read instanceof type.errors ? null : read;
+}
 
 /** How a step ended: the one thing that is reported. */
 export type StepResult =

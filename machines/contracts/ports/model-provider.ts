@@ -1,18 +1,30 @@
-import type { JsonObject } from "../domain/json.ts";
-import type { Outcome } from "../domain/failure.ts";
+import type { Json, JsonObject } from "../domain/json.ts";
+import type { Failure, Outcome } from "../domain/failure.ts";
 import type { Usage } from "../domain/step-result.ts";
 
 export type ModelMessage =
   | { role: "system" | "user"; content: string }
-  | { role: "assistant"; content: string; toolCalls?: ToolCall[] }
+  | { role: "assistant"; content: string; toolCalls?: ToolCall[]; echo?: ModelEcho }
   | { role: "tool"; toolCallId: string; content: string; isError?: boolean };
+
+/**
+ * What a provider wants to see again with its own turn, unread by us: signed thinking, reasoning items. It goes from
+ * the reply into the assistant's message as it is, and is left out when another provider is asked.
+ */
+export interface ModelEcho {
+  provider: string;
+  items: Json[];
+}
 
 export interface ToolCall {
   id: string;
   name: string;
-  /** Parsed arguments; `null` with `problem` when the model's text was not a JSON object. */
+  /** Parsed; empty, blank and absent ones are `{}`. Null with `problem` when the model's text was not a JSON object. */
   arguments: JsonObject | null;
+  /** What is wrong with the arguments, to be told to the model. */
   problem?: string;
+  /** The message ended at the token limit: such a call never runs, however whole it looks. `arguments` is null. */
+  cutOff?: true;
 }
 
 export interface ModelTool {
@@ -21,27 +33,135 @@ export interface ModelTool {
   inputSchema: JsonObject;
 }
 
+/** One call, JSON through and through: it is part of what the journal knows the effect by. */
 export interface ModelRequest {
+  /** `provider/model`, or bare where the name tells the provider. */
   model: string;
   messages: ModelMessage[];
   maxTokens: number;
   temperature?: number;
   tools?: ModelTool[];
+  /** `none`: the tools are shown, because the conversation has used them, and must not be called. */
+  toolChoice?: "auto" | "none";
+  /** JSON Schema of the answer, enforced by providers that can; the answer is checked all the same. */
+  responseSchema?: JsonObject;
+  /** The job's `model_params` besides the temperature and the limit, as they stand there, unknown ones too. */
+  params?: JsonObject;
   idempotencyKey: string;
 }
 
+/** What came so far of an answer, in the order in which it came. */
+export type ModelPart =
+  | { type: "text"; text: string }
+  /** Some of the text of a tool call's arguments; `index` counts the calls of this answer. */
+  | { type: "arguments"; index: number; id: string; name: string; text: string }
+  /** What came so far is void: another provider answers from the start. */
+  | { type: "restart"; provider: string; model: string };
+
+/**
+ * Told each part as it comes. While a promise it gave is open nothing more is read from the provider, and the
+ * time-outs stand still. It must not reject.
+ */
+export type OnModelPart = (part: ModelPart) => void | Promise<void>;
+
 export interface ModelReply {
+  /** The provider that answered, as the configuration names it. */
   provider: string;
   /** The model that answered, as the provider names it. */
   model: string;
   content: string;
   toolCalls: ToolCall[];
   finishReason: "stop" | "length" | "tool_calls" | "refusal" | "other";
+  /** Of the call that was answered; what failed attempts cost stands with them. */
   usage: Usage;
-  /** True when a declared script answered and no model was asked. */
+  echo?: ModelEcho;
+  /** Those asked before in vain, in order. */
+  attempts?: ModelAttempt[];
+  /** Parameters of the request that were left out because the model does not take them, or nobody here knows them. */
+  droppedParams?: string[];
+  /** True when a declared script or a recording answered and no model was asked. */
   scripted?: true;
 }
 
+/** A provider that was asked in vain before another one answered. */
+export interface ModelAttempt {
+  provider: string;
+  model: string;
+  reason: ModelTrouble;
+  message: string;
+  usage?: Usage;
+}
+
+/** Why a model call failed, finer than its failure's kind: what chains of fallbacks go by. */
+export const modelTroubles = [
+  /** Too many requests for now. `rate_limited`, retryable. */
+  "rate_limited",
+  /** The provider has no capacity, or trouble of its own. `unavailable`, retryable. */
+  "overloaded",
+  /** The provider can't be reached, or its answer broke off. `unavailable`, retryable. */
+  "network",
+  /** Nothing came for too long, or the whole took too long. `unavailable`, retryable. */
+  "timeout",
+  /** The provider failed too often lately and is not asked for a while. `unavailable`, retryable. */
+  "circuit_open",
+  /** The conversation is longer than the model reads. `too_large`, final. */
+  "context_too_long",
+  /** The provider's rules forbid the request or the answer. `refused`, final. */
+  "content_refused",
+  /** The key is missing or refused. `unauthorized`, final. */
+  "auth",
+  /** The account has no money or quota left. `model_failed`, final. */
+  "quota",
+  /** No provider has this model. `not_found` from a provider, else `invalid_input`; final. */
+  "unknown_model",
+  /** The provider can't take the request. `model_failed`, final. */
+  "bad_request",
+  /** What came is not an answer: out of contract, too long, a number that can't be kept. Final unless it broke off. */
+  "bad_answer",
+  /** We called it off. `cancelled`, final. */
+  "cancelled",
+] as const;
+export type ModelTrouble = (typeof modelTroubles)[number];
+
+/** The `details` of every failure of a model call. */
+export interface ModelFailureDetails {
+  reason: ModelTrouble;
+  provider?: string;
+  model?: string;
+  /** HTTP status, where there was one. */
+  status?: number;
+  /**
+   * What was spent in vain, failed attempts before this one included; absent when nothing was. Read it with
+   * `usageOfFailure`: money reserved for the call is settled by it.
+   */
+  usage?: Usage;
+  attempts?: ModelAttempt[];
+}
+
+/** One model of one provider that may serve a request. */
+export interface ModelTarget {
+  provider: string;
+  /** As the provider names it. */
+  model: string;
+}
+
 export interface ModelProvider {
-  complete(request: ModelRequest, signal: AbortSignal): Promise<Outcome<ModelReply>>;
+  complete(
+    request: ModelRequest,
+    signal: AbortSignal,
+    onPart?: OnModelPart,
+  ): Promise<Outcome<ModelReply>>;
+  /**
+   * Who may serve a model of this name, in the order in which they are asked, or the failure that `complete` would end
+   * with before anything is paid for. Absent in stand-ins that take every name.
+   */
+  targets?(model: string): Outcome<ModelTarget[]>;
+}
+
+/** What a failed model call says of itself; null for any other failure. */
+export function modelFailureDetails({ details }: Failure): ModelFailureDetails | null {
+  const reason = details?.["reason"];
+  return modelTroubles.some((known) => known === reason)
+    ? (details as unknown as ModelFailureDetails)
+    : null;
 }
