@@ -42,6 +42,7 @@ export function patientPorts(
 
 class PatientPorts implements RuntimePorts {
   readonly models;
+  readonly prices;
   readonly tools;
   readonly schemas;
   readonly sandbox;
@@ -59,6 +60,7 @@ class PatientPorts implements RuntimePorts {
     this.#ports = ports;
     this.#patience = patience;
     this.models = ports.models;
+    this.prices = ports.prices;
     this.tools = ports.tools;
     this.schemas = ports.schemas;
     this.sandbox = ports.sandbox;

@@ -3,6 +3,7 @@ import type { ArtifactStore } from "../machines/contracts/ports/artifact-store.t
 import type { Clock, Log } from "../machines/contracts/ports/clock.ts";
 import type { ControlPlane } from "../machines/contracts/ports/control-plane.ts";
 import type { ModelProvider } from "../machines/contracts/ports/model-provider.ts";
+import type { Prices } from "../machines/contracts/ports/prices.ts";
 import type { Retriever } from "../machines/contracts/ports/retriever.ts";
 import type { Sandbox } from "../machines/contracts/ports/sandbox.ts";
 import type { SchemaChecker } from "../machines/contracts/ports/schema-checker.ts";
@@ -25,6 +26,8 @@ export interface RuntimePorts {
    */
   watchRun?: (runId: string, onHint: () => void, signal: AbortSignal) => Promise<Outcome<null>>;
   models: ModelProvider;
+  /** What models cost; absent where nothing is priced. */
+  prices?: Prices | undefined;
   tools: ToolHost;
   sandbox: Sandbox | { missing: string };
   retrievers: { local: Retriever; http: Retriever | null };

@@ -280,6 +280,12 @@ export const requirements: readonly Requirement[] = [
   { id: "retrieval.bounds", promise: "a search is bounded by its texts and never holds the loop" },
   { id: "folders.end", promise: "a folder that can't be made is an error, never a wait" },
   { id: "git.names", promise: "names of any bytes are sent back to git as they are, or refused" },
+  // Money.
+  { id: "prices.facts", promise: "the price lists say what the vendors publish" },
+  { id: "prices.long-context", promise: "a long input makes its whole call dearer" },
+  { id: "prices.unknown", promise: "what has no price costs null, never 0" },
+  { id: "prices.rounding", promise: "a cost is exact, and rounded up once a call" },
+  { id: "money.shown", promise: "amounts below a cent are shown as such, never rounded up" },
   // The agent loop.
   {
     id: "compile.agent-loop",

@@ -1,121 +1,271 @@
+import { createRequire } from "node:module";
+import { type } from "arktype";
+import type { ModelPrice, TieredPrices } from "@pydantic/genai-prices";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
+import type { ModelTarget } from "../../machines/contracts/ports/model-provider.ts";
+import type { Prices } from "../../machines/contracts/ports/prices.ts";
 
-/**
- * Micro-dollars per million tokens, all integers. `cacheRead` and `cacheWrite` price the part of the input that
- * was read from or written to the provider's cache; without them that part costs what input costs.
- * Reasoning tokens are output tokens with both providers.
- */
-export interface Price {
+/** Whose price lists these are, and of which version: a recorded cost can be told from a later one. */
+export const priceTableVersion = "@pydantic/genai-prices 0.1.8";
+
+const amount = "number >= 0";
+/** Dollars per million tokens. What is left out costs what the next broader kind costs: cache reads cost input, for one. */
+const rates = {
+  "cacheRead?": amount,
+  /** Written to a cache for five minutes, and for an hour. */
+  "cacheWrite5m?": amount,
+  "cacheWrite1h?": amount,
+  "reasoning?": amount,
+} as const;
+
+/** A price as configuration gives it. */
+export const priceShape = type({
+  "+": "reject",
+  input: amount,
+  output: amount,
+  ...rates,
+  /** What all tokens of a call cost when its input, cached parts included, is longer than `above` tokens. */
+  "longContext?": type({
+    "+": "reject",
+    above: "number.integer > 0",
+    input: amount,
+    output: amount,
+    ...rates,
+  }),
+});
+export type GivenPrice = typeof priceShape.infer;
+
+/** Integers: micro-dollars per million tokens. */
+interface Rates {
   input: number;
   output: number;
-  cacheRead?: number;
-  cacheWrite?: number;
+  cacheRead: number;
+  cacheWrite5m: number;
+  cacheWrite1h: number;
+  reasoning: number;
 }
 
-/** Tokens as they are priced: `inputTokens` counts cached ones too. */
-export interface PricedUsage {
+export interface Price {
+  /** By the length of the input from which they hold, shortest first; the first holds from 0. */
+  tiers: readonly { above: number; rates: Rates }[];
+  /** Micro-dollars of each call, beside its tokens. */
+  perCall: number;
+  /** Where it comes from, for people. */
+  source: string;
+}
+
+export interface PriceOptions {
+  /** By `provider/model`, or by model for any provider. They go before the lists. */
+  overrides?: Readonly<Record<string, GivenPrice>>;
+  /** Configured providers by name: whose lists theirs are is told by their address or their own name. */
+  providers?: Readonly<
+    Record<string, { baseUrl?: string; prices?: Readonly<Record<string, GivenPrice>> }>
+  >;
+  /** Some prices hold from a date on. Epoch milliseconds. */
+  now?: () => number;
+}
+
+export interface PriceTable extends Prices {
+  find(target: ModelTarget): Price | null;
+  /** Of a name with or without its provider, as a person writes it. */
+  findByName(name: string): { target: ModelTarget; price: Price } | null;
+  /** Every model of the lists and the overrides, by provider. */
+  list(): { target: ModelTarget; price: Price }[];
+}
+
+type Lists = typeof import("@pydantic/genai-prices");
+let loaded: Lists | null = null;
+/** Nearly a megabyte: read when a price is first asked for. */
+const lists = (): Lists =>
+  (loaded ??= createRequire(import.meta.url)("@pydantic/genai-prices") as Lists);
+
+const million = 1_000_000;
+const integer = (dollars: number): number => Math.round(dollars * million);
+
+/** Names that people use for providers, and the lists' own. */
+const aliases: Readonly<Record<string, string>> = { gemini: "google", xai: "x-ai", grok: "x-ai" };
+/** What is listed for people: the lists also hold hundreds of resold models. */
+const listed = ["anthropic", "openai", "google", "mistral", "groq", "deepseek", "x-ai", "cohere"];
+
+/**
+ * Prices by the lists of genai-prices, which others keep, offline; what configuration gives goes before them.
+ * Reasoning tokens cost what output costs where the list has no price of their own.
+ */
+export function createPrices(options: PriceOptions = {}): PriceTable {
+  const { overrides = {}, providers = {}, now = Date.now } = options;
+
+  function given({ provider, model }: ModelTarget): Price | null {
+    const own = providers[provider]?.prices;
+    for (const [table, name, source] of [
+      [own, model, `providers.${provider}.prices`],
+      [overrides, `${provider}/${model}`, "prices"],
+      [overrides, model, "prices"],
+    ] as const) {
+      const price = table !== undefined && Object.hasOwn(table, name) ? table[name] : undefined;
+      if (price !== undefined) return fromGiven(price, `configuration (${source})`);
+    }
+    return null;
+  }
+
+  function fromLists({ provider, model }: ModelTarget): Price | null {
+    if (provider === "scripted" || provider === "recorded") return null;
+    const baseUrl = providers[provider]?.baseUrl;
+    const byAddress =
+      baseUrl === undefined ? undefined : lists().findProvider({ providerApiUrl: baseUrl });
+    const providerId = byAddress?.id ?? aliases[provider] ?? provider;
+    const timestamp = new Date(now());
+    const found = lists().calcPrice({}, model, { providerId, timestamp });
+    return found === null ? null : fromList(found.model_price);
+  }
+
+  const find = (target: ModelTarget) => given(target) ?? fromLists(target);
+
+  return {
+    find,
+    cost(target, usage) {
+      const price = find(target);
+      return price === null ? null : costOf(price, usage);
+    },
+    findByName(name) {
+      for (const target of targetsOf(name)) {
+        const price = find(target);
+        if (price !== null) return { target, price };
+      }
+      return null;
+    },
+    list() {
+      const named = listed.flatMap((provider) =>
+        (lists().findProvider({ providerId: provider })?.models ?? []).map(({ id }) => ({
+          provider,
+          model: id,
+        })),
+      );
+      const own = Object.entries(providers).flatMap(([provider, { prices = {} }]) =>
+        Object.keys(prices).map((model) => ({ provider, model })),
+      );
+      const known = Object.keys(overrides).flatMap((name) => targetsOf(name).slice(0, 1));
+      const all = new Map<string, ModelTarget>();
+      for (const target of [...own, ...known, ...named]) {
+        all.set(`${target.provider}/${target.model}`, target);
+      }
+      return [...all.values()].flatMap((target) => {
+        const price = find(target);
+        return price === null ? [] : [{ target, price }];
+      });
+    },
+  };
+}
+
+/** Whom a written name may mean: the provider it names, else the one whose models are called so. */
+function targetsOf(name: string): ModelTarget[] {
+  const slash = name.indexOf("/");
+  const provider = lists().findProvider({ modelId: name.toLowerCase() })?.id;
+  return [
+    ...(slash > 0 ? [{ provider: name.slice(0, slash), model: name.slice(slash + 1) }] : []),
+    { provider: provider ?? "", model: name },
+  ];
+}
+
+/** What one call costs, exactly, rounded up to the next whole micro-dollar. */
+export function costOf({ tiers, perCall }: Price, usage: Usage): number {
+  const { inputTokens, outputTokens } = usage;
+  const rate = tiers.findLast(({ above }) => above === 0 || inputTokens > above)?.rates;
+  if (rate === undefined) throw new Error("a price without a first tier");
+  const read = usage.cacheReadTokens ?? 0;
+  const written5m = usage.cacheWrite5mTokens ?? 0;
+  const written1h = usage.cacheWrite1hTokens ?? 0;
+  const reasoning = Math.min(usage.reasoningTokens ?? 0, outputTokens);
+  const parts: [tokens: number, rate: number][] = [
+    [Math.max(0, inputTokens - read - written5m - written1h), rate.input],
+    [read, rate.cacheRead],
+    [written5m, rate.cacheWrite5m],
+    [written1h, rate.cacheWrite1h],
+    [outputTokens - reasoning, rate.output],
+    [reasoning, rate.reasoning],
+  ];
+  // Counts come from outside: their product can be more than a double holds exactly.
+  let sum = BigInt(perCall) * BigInt(million);
+  for (const [tokens, each] of parts) sum += BigInt(tokens) * BigInt(each);
+  return Number((sum + BigInt(million - 1)) / BigInt(million));
+}
+
+function fromGiven({ longContext, ...base }: GivenPrice, source: string): Price {
+  const tiers = [{ above: 0, rates: givenRates(base) }];
+  if (longContext !== undefined) {
+    tiers.push({ above: longContext.above, rates: givenRates(longContext) });
+  }
+  return { tiers, perCall: 0, source };
+}
+
+function givenRates(given: Omit<GivenPrice, "longContext">): Rates {
+  const { input, output, cacheRead = input, cacheWrite5m = input, reasoning = output } = given;
+  const { cacheWrite1h = cacheWrite5m } = given;
+  return {
+    input: integer(input),
+    output: integer(output),
+    cacheRead: integer(cacheRead),
+    cacheWrite5m: integer(cacheWrite5m),
+    cacheWrite1h: integer(cacheWrite1h),
+    reasoning: integer(reasoning),
+  };
+}
+
+/** A price of the lists; null for a model that is not paid by its tokens. */
+function fromList(price: ModelPrice): Price | null {
+  const { input_mtok: input, output_mtok: output } = price;
+  if (input === undefined && output === undefined) return null;
+  const starts = new Set([0]);
+  for (const rate of Object.values(price)) {
+    if (typeof rate === "object") for (const { start } of rate.tiers) starts.add(start);
+  }
+  const perCall = price["requests_kcount"];
+  return {
+    tiers: [...starts]
+      .sort((a, b) => a - b)
+      .map((above) => ({ above, rates: listRates(price, above) })),
+    perCall: typeof perCall === "number" ? integer(perCall / 1_000) : 0,
+    source: priceTableVersion,
+  };
+}
+
+function listRates(price: ModelPrice, above: number): Rates {
+  const at = (...keys: string[]): number => {
+    const key = keys.find((candidate) => price[candidate] !== undefined);
+    return key === undefined ? 0 : integer(rateAt(price[key] ?? 0, above));
+  };
+  return {
+    input: at("input_mtok"),
+    output: at("output_mtok"),
+    cacheRead: at("cache_read_mtok", "input_mtok"),
+    cacheWrite5m: at("cache_write_5m_mtok", "cache_write_mtok", "input_mtok"),
+    cacheWrite1h: at("cache_write_1h_mtok", "cache_write_mtok", "input_mtok"),
+    reasoning: at("output_reasoning_mtok", "output_mtok"),
+  };
+}
+
+/** Of a tiered rate the one that holds for an input of more than `above` tokens: the last that begins no later. */
+function rateAt(rate: number | TieredPrices, above: number): number {
+  if (typeof rate === "number") return rate;
+  const tier = rate.tiers.filter(({ start }) => start <= above && above > 0);
+  return tier.sort((a, b) => a.start - b.start).at(-1)?.price ?? rate.base;
+}
+
+/** A token count from outside as a whole number that is not negative; 0 for anything else. */
+export function tokenCount(value: unknown): number {
+  return typeof value === "number" && Number.isFinite(value) ? Math.max(0, Math.round(value)) : 0;
+}
+
+/** Tokens as the providers' readers count them until they say which cache was written. */
+interface Counted {
   inputTokens: number;
   outputTokens: number;
   cacheReadTokens?: number;
   cacheWriteTokens?: number;
 }
 
-/** Raised with every change to the table, so that a recorded cost can be told from a later one. */
-export const priceTableVersion = "2025-12-01";
-
-const million = 1_000_000;
-const dollars = (amount: number) => Math.round(amount * million);
-
-/** Anthropic reads its cache at a tenth of the input price and writes it (for five minutes) at five quarters. */
-const claude = (input: number, output: number): Price => ({
-  input: dollars(input),
-  output: dollars(output),
-  cacheRead: dollars(input / 10),
-  cacheWrite: dollars(input * 1.25),
-});
-
-const gpt = (input: number, output: number, cached = input): Price => ({
-  input: dollars(input),
-  output: dollars(output),
-  cacheRead: dollars(cached),
-});
-
-/** From the providers' public price lists, in US dollars. */
-const prices: Readonly<Record<string, Price>> = {
-  "claude-opus-4-5": claude(5, 25),
-  "claude-opus-4-1": claude(15, 75),
-  "claude-opus-4-0": claude(15, 75),
-  "claude-opus-4": claude(15, 75),
-  "claude-sonnet-4-5": claude(3, 15),
-  "claude-sonnet-4-0": claude(3, 15),
-  "claude-sonnet-4": claude(3, 15),
-  "claude-haiku-4-5": claude(1, 5),
-  "claude-3-7-sonnet": claude(3, 15),
-  "claude-3-5-sonnet": claude(3, 15),
-  "claude-3-5-haiku": claude(0.8, 4),
-  "claude-3-opus": claude(15, 75),
-  "claude-3-sonnet": claude(3, 15),
-  "claude-3-haiku": {
-    ...claude(0.25, 1.25),
-    cacheRead: dollars(0.03),
-    cacheWrite: dollars(0.3),
-  },
-  "gpt-5": gpt(1.25, 10, 0.125),
-  "gpt-5-mini": gpt(0.25, 2, 0.025),
-  "gpt-5-nano": gpt(0.05, 0.4, 0.005),
-  "gpt-4.1": gpt(2, 8, 0.5),
-  "gpt-4.1-mini": gpt(0.4, 1.6, 0.1),
-  "gpt-4.1-nano": gpt(0.1, 0.4, 0.025),
-  "gpt-4o": gpt(2.5, 10, 1.25),
-  "gpt-4o-mini": gpt(0.15, 0.6, 0.075),
-  "gpt-4-turbo": gpt(10, 30),
-  "gpt-4": gpt(30, 60),
-  "gpt-3.5-turbo": gpt(0.5, 1.5),
-  "o4-mini": gpt(1.1, 4.4, 0.275),
-  o3: gpt(2, 8, 0.5),
-  "o3-mini": gpt(1.1, 4.4, 0.55),
-  o1: gpt(15, 60, 7.5),
-  "o1-mini": gpt(3, 12, 1.5),
-};
-
-/** A dated snapshot costs what its model costs; anything else that is not in the table is unknown. */
-const snapshot = /(?:-\d{8}|-\d{4}-\d{2}-\d{2}|-\d{4}|-latest)$/u;
-
-/** The price of a model, named with or without its provider and its date; null when it is not in the table. */
-export function findPrice(model: string): Price | null {
-  const name = model.replace(/^(?:openai|anthropic)\//u, "");
-  for (const candidate of [name, name.replace(snapshot, "")]) {
-    if (Object.hasOwn(prices, candidate)) return prices[candidate] ?? null;
-  }
-  return null;
-}
-
-/** What a model call costs in whole micro-dollars, rounded up; null for a model without a price. */
-export function costMicros(model: string, usage: PricedUsage): number | null {
-  const price = findPrice(model);
-  if (price === null) return null;
-  const { inputTokens, outputTokens, cacheReadTokens = 0, cacheWriteTokens = 0 } = usage;
-  const plain = Math.max(0, inputTokens - cacheReadTokens - cacheWriteTokens);
-  const total =
-    plain * price.input +
-    outputTokens * price.output +
-    cacheReadTokens * (price.cacheRead ?? price.input) +
-    cacheWriteTokens * (price.cacheWrite ?? price.input);
-  return Math.ceil(total / million);
-}
-
-/**
- * The provider's count as a step keeps it. The cost is left out when the model has no price or the provider
- * counted nothing: whoever reserved money for the call then knows better than a zero would.
- */
-export function pricedUsage(model: string, counted: PricedUsage | null): Usage {
+/** A provider's count as a step keeps it; nothing counted is nothing known, and costs what was reserved. */
+export function pricedUsage(_model: string, counted: Counted | null): Usage {
   if (counted === null) return { inputTokens: 0, outputTokens: 0 };
-  const cost = costMicros(model, counted);
-  const { inputTokens, outputTokens } = counted;
-  return { inputTokens, outputTokens, ...(cost === null ? {} : { costMicros: cost }) };
-}
-
-/** A token count from outside as a whole number that is not negative; 0 for anything else. */
-export function tokenCount(value: unknown): number {
-  return typeof value === "number" && Number.isFinite(value) ? Math.max(0, Math.round(value)) : 0;
+  const { cacheWriteTokens, ...usage } = counted;
+  return { ...usage, ...(cacheWriteTokens ? { cacheWrite5mTokens: cacheWriteTokens } : {}) };
 }

@@ -10,6 +10,8 @@ import { createS3Artifacts } from "../../adapters/artifacts/s3.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
 import { createModels, type ModelsOptions } from "../../adapters/llm/models.ts";
 import { type ModelScript, readModelScript } from "../../adapters/llm/scripted.ts";
+import { createPricedModels } from "../../adapters/llm/priced-models.ts";
+import { createPrices, type PriceTable } from "../../adapters/llm/prices.ts";
 import { createHttpRetriever } from "../../adapters/retrieval/http.ts";
 import { createLocalRetriever } from "../../adapters/retrieval/local.ts";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
@@ -62,6 +64,7 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
   closing.add("control plane client", () => api.close());
   for (const warning of made.tools.warnings) log.warn({}, warning);
   const schemas = createSchemaChecker();
+  const prices = pricesOf(settings);
   const tools =
     made.tools.servers.length === 0
       ? noTools
@@ -84,7 +87,12 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
       if (!watched.ok) log.warn({ failure: watched.failure }, "run changes can't be followed");
     },
     watchRun: (runId, onHint, signal) => watchRun(api, runId, onHint, signal),
-    models: createModels(await modelsOptions(config)),
+    models: createPricedModels(createModels(await modelsOptions(config)), {
+      prices,
+      strict: settings.unknownPrices === "refuse",
+      log,
+    }),
+    prices,
     tools,
     sandbox: "sandbox" in found ? found.sandbox : found,
     schemas,
@@ -98,6 +106,15 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
     artifacts: artifactsOf(config),
     clock: systemClock,
     log,
+  });
+}
+
+/** What models cost, by the lists that come with the program and by configuration. */
+export function pricesOf({ prices, openaiBaseUrl, anthropicBaseUrl }: Settings): PriceTable {
+  const own = (baseUrl: string | null) => (baseUrl === null ? {} : { baseUrl });
+  return createPrices({
+    ...(prices === undefined ? {} : { overrides: prices }),
+    providers: { openai: own(openaiBaseUrl), anthropic: own(anthropicBaseUrl) },
   });
 }
 

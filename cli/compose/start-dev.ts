@@ -5,7 +5,6 @@ import {
   PortTaken,
   startEmbeddedControlPlane,
 } from "../../adapters/control-plane/embedded/start.ts";
-import { costMicros } from "../../adapters/llm/prices.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Config } from "../config/load-config.ts";
 import type { Settings } from "../config/settings.ts";
@@ -13,6 +12,8 @@ import { CliError } from "../output/errors.ts";
 import { secrets } from "../secrets.ts";
 import type { ChosenTools } from "./choose-tools.ts";
 import { makeDataDir } from "./choose-store.ts";
+import { costOf } from "../../adapters/llm/prices.ts";
+import { pricesOf } from "./compose-ports.ts";
 import { startWorker, type Worker, type WorkerHooks } from "./start-worker.ts";
 
 /** A whole data plane in this process: control plane, store and worker. `await using` ends it. */
@@ -43,6 +44,7 @@ export async function startDev(
   const worker = await startWorker(config, hooks, async (store, tools, closing) => {
     await makeDataDir(settings.dataDir);
     agents = agentSeeds(settings, tools);
+    const prices = pricesOf(settings);
     const starting = startEmbeddedControlPlane({
       path: join(settings.dataDir, "control-plane.sqlite"),
       port: settings.port ?? 0,
@@ -50,8 +52,10 @@ export async function startDev(
       apiKey,
       agents,
       publish: (fields) => store.backend.queue.publish(fields),
-      costMicros: (model, inputTokens, outputTokens) =>
-        costMicros(model, { inputTokens, outputTokens }),
+      costMicros: (model, inputTokens, outputTokens) => {
+        const found = prices.findByName(model);
+        return found === null ? null : costOf(found.price, { inputTokens, outputTokens });
+      },
       log: hooks.log,
     });
     const plane = await starting.catch((error: unknown) => {

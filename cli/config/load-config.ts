@@ -95,17 +95,21 @@ function findUnknown(
   for (const [key, item] of Object.entries(values)) {
     const path = [...above, key];
     if (known !== null && !known.includes(key)) return { path, known };
-    if (known === null && above.at(-1) !== "agents") continue;
+    if (known === null && !isOpen(above)) continue;
     const below = isJsonObject(item) ? findUnknown(item, path) : null;
     if (below !== null) return below;
   }
   return null;
 }
 
+/** Where the user chooses the names: agents, and models with their prices. */
+const isOpen = (path: readonly string[]) =>
+  path.length === 1 && (path[0] === "agents" || path[0] === "prices");
+
 /** The keys that the settings' shape names at a path; null where any may stand. */
 function knownKeys(path: readonly string[]): readonly string[] | null {
   if (path.length === 0) return keys;
-  if (path.length === 1 && path[0] === "agents") return null;
+  if (isOpen(path)) return null;
   try {
     const here = settingsShape.get(...(path as ["bulkheads"]));
     const object = here.exclude("undefined | null");

@@ -136,6 +136,8 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
     fallback: "prj_01JFVX0000000000000000001",
   },
   inDoubt: { env: ["STATEPLANE_IN_DOUBT"], fallback: "ask" },
+  unknownPrices: { env: ["STATEPLANE_UNKNOWN_PRICES"], fallback: "warn" },
+  prices: {},
   bulkheads: {},
   deadlines: {},
   allowlist: {},

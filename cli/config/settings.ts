@@ -1,6 +1,7 @@
 import { type } from "arktype";
 import type { RuntimeOptions } from "../../actors/options.ts";
 import type { StepHandler } from "../../actors/handlers/handler.ts";
+import { priceShape } from "../../adapters/llm/prices.ts";
 import {
   type Bounds,
   oneOf,
@@ -49,6 +50,7 @@ export const numbers = {
   "agents.*.budget.max_tool_calls": budgeted,
   "agents.*.budget.max_wall_time_ms": budgeted,
   "agents.*.budget.max_cost_cents": budgeted,
+  "agents.*.budget.max_cost_micros": budgeted,
 } as const satisfies Record<string, Bounds>;
 
 const number = (path: keyof typeof numbers) => whole(numbers[path]);
@@ -74,6 +76,7 @@ const agentSettings = type({
     "max_tool_calls?": number("agents.*.budget.max_tool_calls"),
     "max_wall_time_ms?": number("agents.*.budget.max_wall_time_ms"),
     "max_cost_cents?": number("agents.*.budget.max_cost_cents"),
+    "max_cost_micros?": number("agents.*.budget.max_cost_micros"),
   },
   /** Milliseconds. */
   "approvalExpiresInMs?": number("agents.*.approvalExpiresInMs"),
@@ -134,6 +137,10 @@ export const settingsShape = type({
   /** Of the control plane: whose runs and agents are listed. */
   projectId: text("a project's id"),
   inDoubt: oneOf(["ask", "fail"]),
+  /** What happens to a call of a model that no price is known of. */
+  unknownPrices: oneOf(["warn", "refuse"]),
+  /** By model, or `provider/model`: dollars per million tokens, before the lists that come with the program. */
+  "prices?": type({ "[string]": priceShape }),
   "bulkheads?": {
     "llm?": number("bulkheads.llm"),
     "tool?": number("bulkheads.tool"),

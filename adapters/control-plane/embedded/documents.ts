@@ -6,7 +6,7 @@ import type {
   StepStatus,
 } from "../../../machines/contracts/domain/status.ts";
 import type { StepType } from "../../../machines/contracts/domain/job.ts";
-import type { Budget } from "./budget.ts";
+import type { Budget } from "../../../machines/contracts/domain/budget.ts";
 
 /** What the control plane keeps. All times are epoch milliseconds; money is integer micro-dollars. */
 export interface Run {

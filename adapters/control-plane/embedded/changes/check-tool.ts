@@ -5,7 +5,8 @@ import { type Verdict, verdict } from "../../../../machines/contracts/domain/act
 import { type Run, newId } from "../documents.ts";
 import type { Store } from "../store.ts";
 import type { Change } from "./change.ts";
-import { brokenLimit, resolveBudget, readBudget } from "../budget.ts";
+import { brokenLimit, readBudget } from "../../../../machines/contracts/domain/budget.ts";
+import { resolveBudget } from "../budget.ts";
 import { findRun, spent } from "./submit-result.ts";
 import { markStarted } from "./run-state.ts";
 import {
@@ -62,7 +63,7 @@ function decide(change: Change, run: Run, tool: Call): Verdict {
   const after = spent(run, change.now);
   if (!isCounted) after.toolCalls += 1;
   const broken = brokenLimit(resolveBudget(readBudget(run.config), version.budget), after);
-  return broken === null ? listed : verdict.deny(broken);
+  return broken === null ? listed : verdict.deny(broken.message);
 }
 
 const isKnown = ({ countedCalls = [] }: Run, callId: string | null): boolean =>

@@ -1,6 +1,6 @@
 import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
 import { newId, type Agent, type AgentVersion, seedIds } from "../documents.ts";
-import type { Budget } from "../budget.ts";
+import type { Budget } from "../../../../machines/contracts/domain/budget.ts";
 import type { Change } from "./change.ts";
 
 /** An agent as the configuration declares it. What is absent or null is the caller's of a run to give. */

@@ -3,7 +3,12 @@ import type { Json } from "../../../../machines/contracts/domain/json.ts";
 import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
 import { ApiError } from "../routes/request.ts";
 import type { Run, Step } from "../documents.ts";
-import { brokenLimit, resolveBudget, type Spent, readBudget } from "../budget.ts";
+import {
+  brokenLimit,
+  type Spent,
+  readBudget,
+} from "../../../../machines/contracts/domain/budget.ts";
+import { resolveBudget } from "../budget.ts";
 import type { Change } from "./change.ts";
 import { closeApproval, endRun, progressRun } from "./run-state.ts";
 import type { Store } from "../store.ts";
@@ -143,8 +148,8 @@ function settle(change: Change, run: Run, step: Step): void {
   const budget = resolveBudget(readBudget(run.config), version?.budget ?? {});
   const broken = brokenLimit(budget, spent(run, now));
   if (broken !== null) {
-    change.audit(run.id, "budget.exceeded", { reason: broken });
-    endRun(change, run, { status: "budget_killed", reason: broken });
+    change.audit(run.id, "budget.exceeded", { reason: broken.message });
+    endRun(change, run, { status: "budget_killed", reason: broken.message });
   } else if (isStepEnded(step.status)) progressRun(change, run);
   else
     change.saveRun({ ...run, status: step.status === "running" ? "running" : "waiting_approval" });

@@ -4,7 +4,7 @@ import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
 import { ApiError, readBody, readPage, rfc3339 } from "./request.ts";
 import { type Agent, type AgentVersion, newId, seedIds } from "../documents.ts";
 import type { Plane } from "../changes/change.ts";
-import { type Budget, budgetShape } from "../budget.ts";
+import { type Budget, budgetShape } from "../../../../machines/contracts/domain/budget.ts";
 import type { Store } from "../store.ts";
 
 const text = "0 < string <= 255";

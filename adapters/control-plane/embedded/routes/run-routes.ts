@@ -8,7 +8,7 @@ import { cancelRun } from "../changes/run-state.ts";
 import { createRun, type PlannedStep, readTraceparent } from "../changes/create-run.ts";
 import { findRun } from "../changes/submit-result.ts";
 import type { Plane } from "../changes/change.ts";
-import { readBudget } from "../budget.ts";
+import { microsPerCent, readBudget } from "../../../../machines/contracts/domain/budget.ts";
 import { seedIds, type Run } from "../documents.ts";
 
 const newRun = type({
@@ -94,8 +94,6 @@ function readStatus(text: string | undefined): RunStatus | null {
   if (status === undefined) throw new ApiError(422, "status: expected a run status");
   return status;
 }
-
-const microsPerCent = 10_000;
 
 /** RunResponse, and what FerrumDeck leaves out: agent, tenant, reason, error, trace. */
 export function runResponse(run: Run) {
