@@ -236,6 +236,15 @@ class PatientControlPlane implements ControlPlane {
     return this.#until(() => this.#plane.report(...given));
   }
 
+  get budgets(): ControlPlane["budgets"] {
+    const { budgets } = this.#plane;
+    if (budgets === undefined) return undefined;
+    return {
+      reserve: (...given) => this.#until(() => budgets.reserve(...given)),
+      settle: (...given) => this.#until(() => budgets.settle(...given)),
+    };
+  }
+
   requestApproval(...given: Parameters<ControlPlane["requestApproval"]>) {
     return this.#until(() => this.#plane.requestApproval(...given));
   }

@@ -29,6 +29,7 @@ export function watchAvailability(
   stop: () => void;
 } {
   const stopped = new AbortController();
+  const { budgets } = controlPlane;
   let listener = (_isAway: boolean) => {};
   let faultListener = (_message: string) => {};
   let unanswered = 0;
@@ -97,6 +98,10 @@ export function watchAvailability(
       report: (report, signal) => seen("report", controlPlane.report(report, signal)),
       requestApproval: (step, ask, signal) =>
         seen("requestApproval", controlPlane.requestApproval(step, ask, signal)),
+      budgets: budgets && {
+        reserve: (reservation, signal) => seen("reserve", budgets.reserve(reservation, signal)),
+        settle: (used, signal) => seen("settle", budgets.settle(used, signal)),
+      },
       findApproval: (id, signal) => seen("findApproval", controlPlane.findApproval(id, signal)),
       run: (runId, signal) => seen("run", controlPlane.run(runId, signal)),
       steps: (runId, signal) => seen("steps", controlPlane.steps(runId, signal)),

@@ -285,6 +285,10 @@ export const requirements: readonly Requirement[] = [
   { id: "prices.long-context", promise: "a long input makes its whole call dearer" },
   { id: "prices.unknown", promise: "what has no price costs null, never 0" },
   { id: "prices.rounding", promise: "a cost is exact, and rounded up once a call" },
+  {
+    id: "budget.estimate",
+    promise: "what a request may cost is estimated from above, in linear time",
+  },
   { id: "money.shown", promise: "amounts below a cent are shown as such, never rounded up" },
   // The agent loop.
   {

@@ -4,6 +4,7 @@ import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
+import type { CallBudget } from "../step/budget.ts";
 
 /** How a handler's work came out. */
 export type HandlerResult =
@@ -48,6 +49,8 @@ export interface StepScope {
   /** The model's answer in which that was found, or null. */
   repairAnswer: string | null;
   log: Log;
+  /** The budgets of the step and its run: to be kept by every model call and tool call. */
+  budget: CallBudget;
   /**
    * Whether exactly this action may be done now. The step's own was judged before; any other is judged as it is asked
    * about: a tool by the worker's lists, the user's policy and the control plane, anything else by a person.

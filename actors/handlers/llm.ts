@@ -37,7 +37,7 @@ export function llmHandler(
   { models }: Pick<RuntimePorts, "models">,
   defaultModel: string,
 ): StepHandler {
-  return async ({ job, repairNote, repairAnswer, effect }) => {
+  return async ({ job, repairNote, repairAnswer, effect, budget }) => {
     const input = llmInput.assert(job.input);
     const params = modelParams(input.model_params ?? null);
     if (params instanceof type.errors) {
@@ -56,12 +56,14 @@ export function llmHandler(
       input: request as unknown as JsonObject,
       repeat: "safe",
       run: async (signal, idempotencyKey) => {
-        const reply = await models.complete({ ...request, idempotencyKey }, signal);
+        const keyed = { ...request, idempotencyKey };
+        const reply = await budget.spend(keyed, signal, () => models.complete(keyed, signal));
         return reply.ok ? { ok: true, value: reply.value as ModelReply & JsonObject } : reply;
       },
     });
     if (!asked.ok) return asked.result;
     const reply: ModelReply = asked.value;
+    budget.used(reply);
     const failure = unfinished(reply);
     if (failure !== null) return { kind: "failed", failure, usage: reply.usage };
     return { kind: "done", output: toOutput(reply), usage: reply.usage };

@@ -13,13 +13,15 @@ export function toolAction(job: Job): Action {
 
 /** Calls one tool, with exactly the arguments that were allowed or granted, on exactly the server. */
 export function toolHandler({ tools }: Pick<RuntimePorts, "tools">): StepHandler {
-  return async ({ job, signal, permission, effect }) => {
+  return async ({ job, signal, budget, permission, effect }) => {
     const { name, input } = toolAction(job);
     // Connects before the intent is journalled: a server that is down leaves nothing in doubt.
     const described = await tools.describe(name, signal);
     if (!described.ok) return { kind: "failed", failure: described.failure };
     const tool = described.value;
     const { server, digest: schema } = tool;
+    const within = await budget.toolCall(signal);
+    if (!within.ok) return { kind: "failed", failure: within.failure };
     const permitted = await permission({ kind: "tool", name: tool.name, server, schema, input });
     if (!permitted.allowed) return permitted.result;
     const called = await effect({

@@ -71,7 +71,9 @@ export function effectRunner(scope: ActivityScope) {
       // A grant given for this doubt was spent on the try just made: the next doubt is a new question.
       return { ok: false, result: "kind" in settled ? settled : { kind: "failed", ...outcome } };
     }
-    if (outcome.ok || !outcome.failure.retryable || effect.repeat === "unsafe") {
+    // A call that a budget did not hold was not made: with a larger budget it will be.
+    const isUnmade = !outcome.ok && outcome.failure.kind === "budget_exceeded";
+    if (outcome.ok || effect.repeat === "unsafe" || (!outcome.failure.retryable && !isUnmade)) {
       const result = await offload(scope.ports.artifacts, session.key, outcome);
       const at = scope.ports.clock.now();
       await append(scope, { event: "completed", effect: id, at, result });

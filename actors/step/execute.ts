@@ -1,6 +1,8 @@
 import type { Job, StepType } from "../../machines/contracts/domain/job.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import type { StepHandler, HandlerResult } from "../handlers/handler.ts";
+import { usageOfFailure } from "../../machines/contracts/domain/step-result.ts";
+import { StepBudget } from "./budget.ts";
 import { due } from "./pending.ts";
 import { confirmPermission, permission } from "./policy.ts";
 import { effectRunner } from "./effects.ts";
@@ -36,6 +38,7 @@ async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Pro
     repairNote: context.repairNote,
     repairAnswer: context.repairAnswer,
     log: session.log,
+    budget: new StepBudget(scope, job),
     permission: (action) => permission(scope, job, action, occurrences),
     effect: (effect) => {
       costly ||= effect.repeat !== "free";
@@ -59,7 +62,8 @@ function toEvent({ ports }: ActivityScope, result: HandlerResult, costly: boolea
     case "asked":
       return { type: "approval.needed", asks: result.asks };
     case "failed": {
-      const { failure, usage = null } = result;
+      // Of a failed model call what it used in vain is in its failure.
+      const { failure, usage = usageOfFailure(result.failure) } = result;
       return { type: "activity.failed", failure, usage, costly, ...retryStamp(ports) };
     }
   }

@@ -70,6 +70,8 @@ export class StepSession {
   hasSpent = false;
   /** Whether another entry of the step is being worked on, and this one was dropped. */
   isDuplicate = false;
+  /** Reservations at a budget that this session has asked for: each has a number of its own. */
+  reservations = 0;
   /** What ended this session before its step, as a sentence for the log. */
   endedBy: string | null = null;
   /** Monotonic milliseconds at which a delayed report was last spoken of. */

@@ -5,15 +5,33 @@ import type { StepContext } from "./context.ts";
 import type { StepEvent } from "./events.ts";
 import { retryDelay } from "./rules.ts";
 
+const usageParts = [
+  "costMicros",
+  "cacheReadTokens",
+  "cacheWrite5mTokens",
+  "cacheWrite1hTokens",
+  "reasoningTokens",
+] as const;
+
 /** What two pieces of work used together: a repaired answer costs both tries. */
 export function addUsage(first: Usage | null, second: Usage | null): Usage | null {
   if (first === null || second === null) return first ?? second;
-  const costs = [first.costMicros, second.costMicros].filter((cost) => cost !== undefined);
-  return {
+  const sum: Usage = {
     inputTokens: first.inputTokens + second.inputTokens,
     outputTokens: first.outputTokens + second.outputTokens,
-    ...(costs.length === 0 ? {} : { costMicros: costs.reduce((sum, cost) => sum + cost, 0) }),
   };
+  // A cost is that of all, or it is not claimed.
+  const isPriced = [first, second].every(
+    ({ costMicros, inputTokens, outputTokens }) =>
+      costMicros !== undefined || inputTokens + outputTokens === 0,
+  );
+  for (const part of usageParts) {
+    if (part === "costMicros" && !isPriced) continue;
+    if (first[part] === undefined && second[part] === undefined) continue;
+    sum[part] = (first[part] ?? 0) + (second[part] ?? 0);
+  }
+  if (first.estimated === true || second.estimated === true) sum.estimated = true;
+  return sum;
 }
 
 export function completed(context: StepContext): StepResult {
@@ -79,7 +97,8 @@ function countAttempt({ context, event }: ActionArgs): Change {
   if (event.type !== "activity.failed") return {};
   const attempts = context.attempts + 1;
   const delay = retryDelay(event.failure, attempts, event.jitter, context.limits);
-  return { attempts, retryAt: event.at + delay };
+  const usage = addUsage(context.usage, event.usage ?? null);
+  return { attempts, retryAt: event.at + delay, usage };
 }
 
 function countCheck({ context, event }: ActionArgs): Change {

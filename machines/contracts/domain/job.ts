@@ -1,5 +1,6 @@
 import { type } from "arktype";
 import { type Failure, terminal } from "./failure.ts";
+import { type Budget, budgetShape } from "./budget.ts";
 import { cutText } from "./text.ts";
 import { isJsonObject, jsonDepth, type JsonObject, type JsonRead, parseJson } from "./json.ts";
 
@@ -31,6 +32,8 @@ export interface Job {
   spanId: string | null;
   /** Epoch milliseconds; null when the envelope did not say. */
   createdAt: number | null;
+  /** The limits of its run, where the context names any. */
+  budget?: Partial<Budget>;
 }
 
 /** A job that can't be run. With both ids it can still be reported; without, it is only kept as a dead letter. */
@@ -70,6 +73,7 @@ const context = type({
   "agent_id?": nullableText,
   "trace_id?": nullableText,
   "span_id?": nullableText,
+  "budget?": budgetShape.onDeepUndeclaredKey("delete").or("null"),
 });
 
 /**
@@ -146,6 +150,7 @@ function parsePayload(raw: Record<string, unknown>, createdAt: number | null): P
       traceId: scope.trace_id ?? null,
       spanId: scope.span_id ?? null,
       createdAt,
+      ...(scope.budget ? { budget: scope.budget } : {}),
     },
   };
 }
@@ -174,6 +179,7 @@ export function toEnvelope(job: Job, attempts = 0): string {
         ...(job.agentId === null ? {} : { agent_id: job.agentId }),
         trace_id: job.traceId,
         span_id: job.spanId,
+        ...(job.budget === undefined ? {} : { budget: job.budget }),
       },
     },
     created_at: job.createdAt,

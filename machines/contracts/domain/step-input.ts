@@ -1,6 +1,7 @@
 import { type } from "arktype";
 import { type Failure, terminal } from "./failure.ts";
 import type { ModelMessage, ToolCall } from "../ports/model-provider.ts";
+import { budgetShape } from "./budget.ts";
 import { isJsonObject, type JsonObject, parseJson } from "./json.ts";
 import type { StepType } from "./job.ts";
 import { wellFormed } from "./text.ts";
@@ -21,6 +22,9 @@ const message = type({ role: "'system' | 'user'", content })
   })
   .or({ role: "'tool'", tool_call_id: "string", "content?": content.or("null") });
 
+/** The limits of this step alone, beside those of its run. */
+const stepBudget = budgetShape.onDeepUndeclaredKey("delete").or("null");
+
 /** The arguments each step type takes. Keys beyond these are passed over; null stands for absent, as in FerrumDeck. */
 export const llmInput = type({
   "model?": "string | null",
@@ -34,11 +38,13 @@ export const llmInput = type({
   "model_params?": "object | null",
   "allowed_tools?": "string[] | null",
   "output_schema?": "object | null",
+  "budget?": stepBudget,
 });
 export const toolInput = type({
   tool_name: "0 < string <= 255",
   "tool_input?": "object | null",
   "allowed_tools?": "string[] | null",
+  "budget?": stepBudget,
 });
 export const retrievalInput = type({
   query: "string > 0",

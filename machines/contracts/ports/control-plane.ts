@@ -11,8 +11,27 @@ import type { ApprovalView, RunView, StepView } from "../wire/views.ts";
  * `idempotent-results`: results carry `Idempotency-Key` and a fence; repeats are recognised.
  * `approvals`: `POST /v1/approvals` and `GET /v1/approvals/{id}`.
  * `events`: `GET /v1/events`, server-sent run changes.
+ * `budget-reservations`: what a model call may use is reserved at the run's budget before it is made.
  */
-export type Extension = "idempotent-results" | "approvals" | "events";
+export type Extension = "idempotent-results" | "approvals" | "events" | "budget-reservations";
+
+/** What one model call may use at most, by an estimate from above. */
+export interface Reservation extends StepKey {
+  /** Names it within its run: the same is granted once, however often it is asked for. */
+  id: string;
+  inputTokens: number;
+  outputTokens: number;
+  /** Null where no price is known. */
+  costMicros: number | null;
+}
+
+/** A run's budget, kept by the control plane for all workers together. */
+export interface BudgetReservations {
+  /** `budget_exceeded`, with the numbers, where the run's budget does not hold it; then nothing is reserved. */
+  reserve(reservation: Reservation, signal: AbortSignal): Promise<Outcome<null>>;
+  /** What was used in place of what was reserved. A reservation that is never settled counts as used. */
+  settle(used: Reservation, signal: AbortSignal): Promise<Outcome<null>>;
+}
 
 export interface ToolCheck {
   runId: string;
@@ -55,6 +74,8 @@ export interface ControlPlane {
   extensions(signal: AbortSignal): Promise<Outcome<ReadonlySet<Extension>>>;
   checkTool(check: ToolCheck, signal: AbortSignal): Promise<Outcome<Verdict>>;
   report(report: Report, signal: AbortSignal): Promise<Outcome<Reception>>;
+  /** Only where `budget-reservations` is advertised; absent in stand-ins. */
+  readonly budgets?: BudgetReservations | undefined;
   /** Idempotent by step and digest. Only where `approvals` is advertised. */
   requestApproval(step: StepKey, ask: Ask, signal: AbortSignal): Promise<Outcome<ApprovalView>>;
   /** Whatever is advertised by now. */

@@ -1,4 +1,5 @@
 import { type } from "arktype";
+import { budgetShape } from "../domain/budget.ts";
 import { readApprovalStatus, readRunStatus, readStepStatus } from "../domain/status.ts";
 
 /** A status field read in either spelling; anything else is an error that lists what was expected. */
@@ -9,7 +10,7 @@ const text = type("string | null | undefined").pipe((value) => value ?? null);
 const count = type("number | null | undefined").pipe((value) => value ?? null);
 
 /**
- * RunResponse of the control plane, with extra keys passed over. The last three are our own
+ * RunResponse of the control plane, with extra keys passed over. From `agent_id` on they are our own
  * control plane's; FerrumDeck's gateway leaves them out.
  */
 export const runView = type({
@@ -29,6 +30,8 @@ export const runView = type({
   "agent_id?": text,
   "status_reason?": text,
   "error?": "unknown",
+  "cost_micros?": count,
+  "budget?": budgetShape.onDeepUndeclaredKey("delete").or("null"),
 });
 export type RunView = typeof runView.infer;
 
