@@ -24,6 +24,11 @@ export function learnSecrets(settings: Settings, env: Env): void {
     if (mask === "secret") secrets.add([value]);
     if (mask === "url") secrets.add(secretsOfUrl(value));
   }
+  for (const { apiKeyEnv, baseURL } of Object.values(settings.providers ?? {})) {
+    const key = apiKeyEnv === undefined ? undefined : env[apiKeyEnv];
+    if (key !== undefined) secrets.add([key.trim()]);
+    if (baseURL !== undefined) secrets.add(secretsOfUrl(baseURL));
+  }
   for (const [name, value] of Object.entries(env)) {
     if (value !== undefined && isSecretKey(name) && isTelling(value)) secrets.add([value]);
   }

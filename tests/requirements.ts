@@ -280,6 +280,15 @@ export const requirements: readonly Requirement[] = [
   { id: "retrieval.bounds", promise: "a search is bounded by its texts and never holds the loop" },
   { id: "folders.end", promise: "a folder that can't be made is an error, never a wait" },
   { id: "git.names", promise: "names of any bytes are sent back to git as they are, or refused" },
+  // Models.
+  { id: "llm.names", promise: "a model's name leads to its provider, or to what would serve it" },
+  { id: "llm.stream", promise: "an answer is read the same however its bytes are cut" },
+  { id: "llm.used", promise: "a model call that ends early says what it had used" },
+  {
+    id: "llm.idle",
+    promise: "a stream that falls silent is noticed before the call's time is over",
+  },
+  { id: "llm.back-pressure", promise: "no more of an answer is read than its listener takes" },
   // Money.
   { id: "prices.facts", promise: "the price lists say what the vendors publish" },
   { id: "prices.long-context", promise: "a long input makes its whole call dearer" },

@@ -1,36 +1,29 @@
 import Anthropic, { APIError } from "@anthropic-ai/sdk";
-import { isJsonObject } from "../../machines/contracts/domain/json.ts";
-import { fail, ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
+import { fail, ok } from "../../machines/contracts/domain/failure.ts";
+import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
+import type { Usage } from "../../machines/contracts/domain/step-result.ts";
 import type {
+  ModelMessage,
+  ModelPart,
   ModelProvider,
   ModelReply,
-  ModelMessage,
   ModelRequest,
 } from "../../machines/contracts/ports/model-provider.ts";
-import { askVendor, type Vendor, type VendorError, vendorFailure, vendorFetch } from "./vendor.ts";
-import { pricedUsage, tokenCount } from "./prices.ts";
-import { readAnsweredArguments, createToolNames, type ToolNames } from "./tool-calls.ts";
+import { AnswerCalls, AnswerText, estimatedUsage, tokenCount, usageDetails } from "./answer.ts";
+import { writeParams } from "./parameters.ts";
+import type { ProviderOptions } from "./providers.ts";
+import { createToolNames, type ToolNames } from "./tool-calls.ts";
+import { callVendor, type Reader, type Vendor, vendorFetch } from "./vendor-call.ts";
+import { toFailure, type VendorError } from "./vendor-trouble.ts";
 
-export interface AnthropicOptions {
-  apiKey: string;
-  /** Another server that speaks the same API; the official one when left out. */
-  baseUrl?: string;
-  timeoutMs: number;
-}
-
-/** Anthropic's messages. The SDK's retries and logging are off. */
-export function createAnthropic({ apiKey, baseUrl, timeoutMs }: AnthropicOptions): ModelProvider {
-  const vendor: Vendor = {
-    name: "anthropic",
-    apiKey,
-    keyVariable: "ANTHROPIC_API_KEY",
-    timeoutMs,
-    isVendorError,
-  };
+/** Anthropic's messages, as a stream. */
+export function createAnthropic(options: ProviderOptions): ModelProvider {
+  const { name, apiKey, baseUrl, totalMs } = options;
+  const vendor: Vendor = { ...options, readError, toEvents };
   const client = new Anthropic({
-    apiKey,
+    apiKey: apiKey ?? "none",
     baseURL: baseUrl ?? "https://api.anthropic.com",
-    timeout: timeoutMs,
+    timeout: totalMs,
     maxRetries: 0,
     logLevel: "off",
     fetch: vendorFetch(vendor),
@@ -38,75 +31,189 @@ export function createAnthropic({ apiKey, baseUrl, timeoutMs }: AnthropicOptions
     openTelemetry: false,
   });
   return {
-    async complete(request, signal) {
+    async complete(request, signal, onPart) {
       const names = createToolNames((request.tools ?? []).map((tool) => tool.name));
-      const body = toAnthropicRequest(request, names);
+      const { body, dropped } = toAnthropicRequest(name, request, names);
       const headers = { "Idempotency-Key": request.idempotencyKey };
-      const answer = await askVendor(vendor, signal, (limited) =>
-        client.messages.create(body, { signal: limited, headers }),
-      );
-      if (!answer.ok) return answer;
-      const failure = errorInside(vendor, answer.value);
-      return failure === null ? toReply(answer.value, names, request.model) : fail(failure);
+      const reader = new MessageReader({ vendor, request, body, names, dropped });
+      const open = (limited: AbortSignal) =>
+        client.messages.create({ ...body, stream: true }, { signal: limited, headers });
+      return callVendor(vendor, { signal, onPart, open, reader });
     },
   };
 }
 
-/** The status that Anthropic gives each type of error, for one that comes inside a 200. */
-const statuses: Readonly<Record<string, number>> = {
-  invalid_request_error: 400,
-  authentication_error: 401,
-  permission_error: 403,
-  not_found_error: 404,
-  request_too_large: 413,
-  rate_limit_error: 429,
-  api_error: 500,
-  timeout_error: 504,
-  overloaded_error: 529,
-};
-
-function errorInside(vendor: Vendor, answer: unknown) {
-  if (!isJsonObject(answer) || !isJsonObject(answer["error"])) return null;
-  const { type, message } = answer["error"];
-  return vendorFailure(vendor, {
-    name: "error in a 200",
-    message: typeof message === "string" ? message : "no message",
-    status: statuses[String(type)] ?? 502,
-    headers: undefined,
-  });
+function readError(error: unknown): VendorError | null {
+  if (!(error instanceof APIError)) return null;
+  const { status, headers, error: said } = error as { [key: string]: unknown } & APIError;
+  return { status, headers, said: isJsonObject(said) ? (said["error"] ?? said) : said };
 }
 
-function isVendorError(error: unknown): error is VendorError {
-  return error instanceof APIError;
+/** A message that came in one piece: all of it stands in the event that otherwise only begins it. */
+function toEvents(message: string): string {
+  const start = `event: message_start\ndata: {"type":"message_start","message":${message}}\n\n`;
+  return `${start}event: message_stop\ndata: {"type":"message_stop"}\n\n`;
 }
 
-function toReply(answer: Anthropic.Message, names: ToolNames, asked: string): Outcome<ModelReply> {
-  // The SDK does not check what it received.
-  if (!Array.isArray(answer?.content)) {
-    return fail(terminal("model_failed", "anthropic answered out of contract: no content"));
+interface Asked {
+  vendor: Vendor;
+  request: ModelRequest;
+  body: object;
+  names: ToolNames;
+  dropped: string[];
+}
+
+/** Reads the events of a message; what they hold is checked, for the SDK does not check what it received. */
+class MessageReader implements Reader<unknown> {
+  error: VendorError | null = null;
+  isWhole = false;
+  readonly #asked: Asked;
+  readonly #text = new AnswerText();
+  readonly #calls: AnswerCalls;
+  readonly #blocks = new Map<number, JsonObject>();
+  #counted: JsonObject = {};
+  #model: string;
+  #reason: unknown = null;
+  #hasContent = false;
+  #characters = 0;
+
+  constructor(asked: Asked) {
+    this.#asked = asked;
+    this.#calls = new AnswerCalls(asked.names);
+    this.#model = asked.request.model;
   }
-  const reason = finishReason(answer.stop_reason);
-  const toolCalls = answer.content
-    .filter((block) => block.type === "tool_use")
-    .map(({ id, name, input }) => ({
-      id,
-      name: names.inward(name),
-      ...readAnsweredArguments(input, reason === "length"),
-    }));
-  return ok({
-    provider: "anthropic",
-    model: answer.model ?? asked,
-    content: answer.content
-      .filter((block) => block.type === "text")
-      .map((block) => block.text)
-      .join(""),
-    toolCalls,
-    finishReason: reason,
-    usage: pricedUsage(asked, readUsage(answer.usage)),
-  });
+
+  take(event: unknown): ModelPart[] {
+    if (!isJsonObject(event)) return [];
+    switch (event["type"]) {
+      case "message_start":
+        return this.#start(event["message"]);
+      case "content_block_start":
+        return this.#startBlock(Number(event["index"]), event["content_block"] ?? null);
+      case "content_block_delta":
+        return this.#delta(Number(event["index"]), event["delta"] ?? null);
+      case "message_delta":
+        this.#end(event["delta"], event["usage"]);
+        return [];
+      case "message_stop":
+        this.isWhole = true;
+        return [];
+      default:
+        return [];
+    }
+  }
+
+  #start(message: Json | undefined): ModelPart[] {
+    if (!isJsonObject(message)) return [];
+    if (isJsonObject(message["error"])) {
+      this.error = { status: undefined, said: message["error"] };
+      return [];
+    }
+    if (typeof message["model"] === "string") this.#model = message["model"];
+    this.#end(message, message["usage"]);
+    const content = message["content"];
+    if (!Array.isArray(content)) return [];
+    this.#hasContent = true;
+    return content.flatMap((block, index) => this.#startBlock(index, block));
+  }
+
+  #startBlock(index: number, block: Json): ModelPart[] {
+    if (!isJsonObject(block)) return [];
+    this.#blocks.set(index, { ...block });
+    if (block["type"] === "text") return this.#tell(block["text"]);
+    if (block["type"] !== "tool_use") return [];
+    const { id, name, input } = block;
+    // In a stream the arguments come as text, and an empty object stands here until then.
+    const isEmpty = isJsonObject(input) && Object.keys(input).length === 0;
+    return this.#calls.add({ at: index, id, name, ...(isEmpty ? {} : { arguments: input }) });
+  }
+
+  #delta(index: number, delta: Json): ModelPart[] {
+    if (!isJsonObject(delta)) return [];
+    const block = this.#blocks.get(index);
+    for (const key of ["text", "thinking", "partial_json"]) {
+      this.#characters += String(delta[key] ?? "").length;
+    }
+    if (delta["type"] === "text_delta") {
+      if (block !== undefined) append(block, "text", delta["text"]);
+      return this.#tell(delta["text"]);
+    }
+    if (delta["type"] === "input_json_delta") {
+      return this.#calls.add({ at: index, arguments: delta["partial_json"] });
+    }
+    if (block === undefined) return [];
+    if (delta["type"] === "thinking_delta") append(block, "thinking", delta["thinking"]);
+    if (delta["type"] === "signature_delta") append(block, "signature", delta["signature"]);
+    return [];
+  }
+
+  #tell(text: unknown): ModelPart[] {
+    const told = this.#text.add(text);
+    return told === "" ? [] : [{ type: "text", text: told }];
+  }
+
+  #end(delta: Json | undefined, usage: Json | undefined): void {
+    if (
+      isJsonObject(delta) &&
+      delta["stop_reason"] !== undefined &&
+      delta["stop_reason"] !== null
+    ) {
+      this.#reason = delta["stop_reason"];
+    }
+    if (!isJsonObject(usage)) return;
+    // The counts are totals so far; those that a later event leaves out stand.
+    const said = Object.entries(usage).filter(([, count]) => count !== null);
+    this.#counted = { ...this.#counted, ...Object.fromEntries(said) };
+  }
+
+  usage(): Usage {
+    const counted = this.#counted;
+    if (counted["input_tokens"] === undefined) {
+      return estimatedUsage(this.#asked.body, this.#characters);
+    }
+    const usage = toUsage(counted);
+    return this.isWhole || this.#reason !== null
+      ? usage
+      : estimatedUsage(this.#asked.body, this.#characters, usage);
+  }
+
+  reply() {
+    const { vendor, request, dropped } = this.#asked;
+    if (!this.#hasContent) {
+      const message = `${vendor.name} answered out of contract: no content`;
+      return fail(toFailure(vendor, "bad_answer", message));
+    }
+    const reason = finishReason(this.#reason);
+    const blocks = [...this.#blocks.values()];
+    const toolCalls = this.#calls.read(reason === "length");
+    return ok<ModelReply>({
+      provider: vendor.name,
+      model: this.#model || request.model,
+      content: this.#text.end(),
+      toolCalls,
+      finishReason: reason,
+      usage: this.usage(),
+      ...echo(vendor.name, blocks, toolCalls),
+      ...(dropped.length === 0 ? {} : { droppedParams: dropped }),
+    });
+  }
 }
 
-function finishReason(reason: string | null): ModelReply["finishReason"] {
+function append(block: JsonObject, key: string, text: Json | undefined): void {
+  block[key] = `${typeof block[key] === "string" ? block[key] : ""}${String(text ?? "")}`;
+}
+
+/** A turn with thinking in it goes back as it was, or the API refuses the conversation. */
+function echo(provider: string, blocks: JsonObject[], calls: ModelReply["toolCalls"]) {
+  if (!blocks.some(({ type }) => type === "thinking" || type === "redacted_thinking")) return {};
+  const items = blocks.map((block) => {
+    const call = calls.find(({ id }) => block["type"] === "tool_use" && id === block["id"]);
+    return call === undefined ? block : { ...block, input: call.arguments ?? {} };
+  });
+  return { echo: { provider, items } };
+}
+
+function finishReason(reason: unknown): ModelReply["finishReason"] {
   const ours: Record<string, ModelReply["finishReason"]> = {
     end_turn: "stop",
     stop_sequence: "stop",
@@ -115,73 +222,130 @@ function finishReason(reason: string | null): ModelReply["finishReason"] {
     tool_use: "tool_calls",
     refusal: "refusal",
   };
-  return ours[reason ?? ""] ?? "other";
+  return ours[String(reason)] ?? "other";
 }
 
 /** `input_tokens` leaves out what was read from or written to the cache. */
-function readUsage(usage: Anthropic.Usage | null | undefined) {
-  if (usage === null || usage === undefined) return null;
-  const cacheReadTokens = tokenCount(usage.cache_read_input_tokens);
-  const cacheWriteTokens = tokenCount(usage.cache_creation_input_tokens);
+function toUsage(usage: JsonObject): Usage {
+  const read = tokenCount(usage["cache_read_input_tokens"]);
+  const written = tokenCount(usage["cache_creation_input_tokens"]);
+  const creation = isJsonObject(usage["cache_creation"]) ? usage["cache_creation"] : {};
+  const output = usage["output_tokens_details"];
+  const forAnHour = tokenCount(creation["ephemeral_1h_input_tokens"]);
   return {
-    inputTokens: tokenCount(usage.input_tokens) + cacheReadTokens + cacheWriteTokens,
-    outputTokens: tokenCount(usage.output_tokens),
-    cacheReadTokens,
-    cacheWriteTokens,
+    inputTokens: tokenCount(usage["input_tokens"]) + read + written,
+    outputTokens: tokenCount(usage["output_tokens"]),
+    ...usageDetails({
+      cacheReadTokens: read,
+      cacheWrite5mTokens: Math.max(0, written - forAnHour),
+      cacheWrite1hTokens: Math.min(written, forAnHour),
+      reasoningTokens: isJsonObject(output) ? output["thinking_tokens"] : 0,
+    }),
   };
 }
 
+const cached = { cache_control: { type: "ephemeral" as const } };
+
+/** The body of a request; the SDK's own type is narrower than what is sent. */
+type Body = Omit<Anthropic.MessageCreateParamsStreaming, "stream">;
+
 export function toAnthropicRequest(
+  provider: string,
   request: ModelRequest,
   names: ToolNames,
-): Anthropic.MessageCreateParamsNonStreaming {
-  const { model, messages, maxTokens, temperature, tools } = request;
+): { body: Body; dropped: string[] } {
+  const { model, messages, maxTokens, tools = [], toolChoice, responseSchema } = request;
+  const { written, dropped } = writeParams("anthropic", request);
   const system = messages.filter(({ role }) => role === "system").map(({ content }) => content);
-  return {
+  // The conversation of a loop comes back longer: what stands now is read from the cache then. A single question is
+  // not worth the price of writing it.
+  const comesBack = tools.length > 0;
+  const turns = toTurns(provider, messages, names);
+  if (comesBack) markLast(turns);
+  const format =
+    responseSchema === undefined ? {} : { format: { type: "json_schema", schema: responseSchema } };
+  const output = {
+    ...(written["output_config"] as object | undefined),
+    ...schemaOf(model, format),
+  };
+  const body = {
     model,
     max_tokens: maxTokens,
-    messages: toMessages(messages, names),
-    ...(system.length === 0 ? {} : { system: system.join("\n\n") }),
-    ...(temperature === undefined ? {} : { temperature }),
-    ...(tools === undefined || tools.length === 0
+    messages: turns,
+    ...written,
+    ...(Object.keys(output).length === 0 ? {} : { output_config: output }),
+    ...(system.length === 0
       ? {}
       : {
-          tools: tools.map(({ name, description, inputSchema }) => ({
+          system: comesBack
+            ? [{ type: "text", text: system.join("\n\n"), ...cached }]
+            : system.join("\n\n"),
+        }),
+    ...(tools.length === 0
+      ? {}
+      : {
+          tools: tools.map(({ name, description, inputSchema }, index) => ({
             name: names.outward(name),
             description,
             input_schema: { ...inputSchema, type: "object" as const },
+            // The system prompt stands after the tools: where there is one, its mark covers them.
+            ...(system.length === 0 && index === tools.length - 1 ? cached : {}),
           })),
+          ...(toolChoice === "none" ? { tool_choice: { type: "none" } } : {}),
         }),
   };
+  return { body: body as unknown as Body, dropped };
+}
+
+/** Which models hold themselves to a schema. */
+const structured = /^claude-(?:(?:opus-4-[1-9]|sonnet-4-[5-9]|haiku-4-[5-9])(?!\d)|[a-z]+-[5-9])/u;
+
+function schemaOf(model: string, format: object): object {
+  return structured.test(model) ? format : {};
+}
+
+interface Turn {
+  role: "user" | "assistant";
+  content: JsonObject[];
+}
+
+function markLast(turns: Turn[]): void {
+  const content = turns.at(-1)?.content ?? [];
+  const last = content.at(-1);
+  const isMarkable = last?.["type"] === "text" || last?.["type"] === "tool_result";
+  if (last !== undefined && isMarkable) content.splice(-1, 1, { ...last, ...cached });
 }
 
 /** All results of one turn's tool calls must stand in one user message: neighbours of a role are joined. */
-function toMessages(messages: readonly ModelMessage[], names: ToolNames) {
-  const joined: { role: "user" | "assistant"; content: Anthropic.ContentBlockParam[] }[] = [];
+function toTurns(provider: string, messages: readonly ModelMessage[], names: ToolNames): Turn[] {
+  const turns: Turn[] = [];
   for (const message of messages) {
     if (message.role === "system") continue;
     const role = message.role === "assistant" ? "assistant" : "user";
-    const content = toBlocks(message, names);
-    const last = joined.at(-1);
+    const content = toBlocks(provider, message, names);
+    const last = turns.at(-1);
     if (last?.role === role) last.content.push(...content);
-    else if (content.length > 0) joined.push({ role, content });
+    else if (content.length > 0) turns.push({ role, content });
   }
-  return joined;
+  return turns;
 }
 
-function toBlocks(message: ModelMessage, names: ToolNames): Anthropic.ContentBlockParam[] {
+function toBlocks(provider: string, message: ModelMessage, names: ToolNames): JsonObject[] {
   if (message.role === "tool") {
     const { toolCallId, content, isError } = message;
-    const result = { type: "tool_result" as const, tool_use_id: toolCallId, content };
+    const result = { type: "tool_result", tool_use_id: toolCallId, content };
     return [isError === true ? { ...result, is_error: true } : result];
   }
-  // The API refuses an empty text block.
-  const text = message.content === "" ? [] : [{ type: "text" as const, text: message.content }];
+  if (message.role === "assistant" && message.echo?.provider === provider) {
+    return message.echo.items.filter(isJsonObject);
+  }
+  // The API refuses a text block that is empty or blank.
+  const text = message.content.trim() === "" ? [] : [{ type: "text", text: message.content }];
   const calls = message.role === "assistant" ? (message.toolCalls ?? []) : [];
   return [
     ...text,
     ...calls.map(({ id, name, arguments: input }) => ({
-      type: "tool_use" as const,
+      type: "tool_use",
       id,
       name: names.outward(name),
       input: input ?? {},

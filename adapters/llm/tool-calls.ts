@@ -1,4 +1,5 @@
 import { readToolArguments } from "../../machines/contracts/domain/step-input.ts";
+import type { ToolCall } from "../../machines/contracts/ports/model-provider.ts";
 
 /**
  * Both vendors take only letters, digits, `_` and `-` in a tool's name, at most 64; MCP allows more. Names are
@@ -49,9 +50,8 @@ function unused(name: string, taken: ReadonlyMap<string, string>): string {
  */
 export function readAnsweredArguments(
   given: unknown,
-  cutOff: boolean,
-): ReturnType<typeof readToolArguments> {
-  return cutOff
-    ? { arguments: null, problem: "cut off at the token limit" }
-    : readToolArguments(given);
+  isCutOff: boolean,
+): Pick<ToolCall, "arguments" | "problem" | "cutOff"> {
+  if (isCutOff) return { arguments: null, problem: "cut off at the token limit", cutOff: true };
+  return readToolArguments(given);
 }

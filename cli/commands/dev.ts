@@ -8,7 +8,7 @@ import type { Output } from "../output/output.ts";
 import { plain } from "../output/plain.ts";
 import { CliError } from "../output/errors.ts";
 import { version } from "../main.ts";
-import { configuredModels } from "../compose/compose-ports.ts";
+import { configuredModels } from "../compose/compose-models.ts";
 import { openLog, workUntilStopped } from "./long-running.ts";
 
 /** `dev`: a whole data plane until Ctrl-C. */
@@ -41,7 +41,7 @@ export const dev: Command = async (context) => {
   return 0;
 };
 
-function introduce(running: Dev, { config, output }: Context, noteFile: string): void {
+function introduce(running: Dev, { config, env, output }: Context, noteFile: string): void {
   const { url, apiKey, store, ports, tools, agents } = running;
   const { settings, sources } = config;
   const sandbox = "missing" in ports.sandbox ? ports.sandbox.missing : ports.sandbox.driver;
@@ -60,7 +60,7 @@ function introduce(running: Dev, { config, output }: Context, noteFile: string):
     ["API key", `${maskSecret(apiKey)} (${keyFrom})`],
     ["store", store.describe],
     ["sandbox", sandbox],
-    ["models", configuredModels(settings)],
+    ["models", configuredModels(settings, env)],
     ["MCP servers", servers.length === 0 ? tools.describe : servers.join(", ")],
     ["agents", slugs.join(", ")],
     ["worker", `runs up to ${settings.concurrency} steps at once`],

@@ -17,7 +17,8 @@ import { findPackageManager, findProgram, installCommand, type Need, needs } fro
 import { toCliError } from "../output/errors.ts";
 import { version } from "../main.ts";
 import { priceTableVersion } from "../../adapters/llm/prices.ts";
-import { artifactsOf, configuredModels, sharingWarnings } from "../compose/compose-ports.ts";
+import { artifactsOf, sharingWarnings } from "../compose/compose-ports.ts";
+import { configuredModels, shownProviders } from "../compose/compose-models.ts";
 import { openApi } from "./with-control-plane.ts";
 
 interface Finding {
@@ -236,17 +237,17 @@ async function mcpServer(
   }
 }
 
-function models({ config }: Context): Finding {
-  const { anthropicApiKey, openaiApiKey, modelScript } = config.settings;
-  const isNone = (anthropicApiKey ?? openaiApiKey ?? modelScript) === null;
-  const detail = configuredModels(config.settings);
-  const prices = `prices of ${priceTableVersion}`;
-  return {
-    what: "models",
-    state: isNone ? "missing" : "ok",
-    detail: `${detail}; ${prices}`,
-    fix: null,
-  };
+function models({ config, env }: Context): Finding[] {
+  const shown = shownProviders(config.settings, env);
+  const findings = shown.map(({ name, detail, fix }): Finding => {
+    const what = `models of ${name}`;
+    return { what, state: fix === null ? "ok" : "broken", detail, fix };
+  });
+  const model = config.settings.defaultModel;
+  const summary = `default ${model}; prices of ${priceTableVersion}`;
+  if (shown.length > 0) return [...findings, ok("models", summary)];
+  const detail = `${configuredModels(config.settings, env)}; ${summary}`;
+  return [{ what: "models", state: "missing", detail, fix: null }];
 }
 
 function tracing({ config }: Context): string {

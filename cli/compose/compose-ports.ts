@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { RuntimePorts } from "../../actors/ports.ts";
 import { systemClock } from "../../actors/runtime.ts";
@@ -8,10 +7,6 @@ import { watchRun, watchRuns } from "../../adapters/control-plane/watch-runs.ts"
 import { createArtifactFolder } from "../../adapters/artifacts/folder.ts";
 import { createS3Artifacts } from "../../adapters/artifacts/s3.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
-import { createModels, type ModelsOptions } from "../../adapters/llm/models.ts";
-import { type ModelScript, readModelScript } from "../../adapters/llm/scripted.ts";
-import { createPricedModels } from "../../adapters/llm/priced-models.ts";
-import { createPrices, type PriceTable } from "../../adapters/llm/prices.ts";
 import { createHttpRetriever } from "../../adapters/retrieval/http.ts";
 import { createLocalRetriever } from "../../adapters/retrieval/local.ts";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
@@ -26,10 +21,12 @@ import type { Settings } from "../config/settings.ts";
 import { version } from "../main.ts";
 import { hideSecrets } from "../secrets.ts";
 import type { ChosenTools } from "./choose-tools.ts";
+import { composeModels, pricesOf } from "./compose-models.ts";
 import type { Closing } from "./start-worker.ts";
 
 interface Neighbours {
   config: Pick<Config, "settings" | "sources">;
+  env: Readonly<Record<string, string | undefined>>;
   backend: StepBackend;
   controlPlane: { url: string; apiKey: string };
   tools: ChosenTools;
@@ -87,11 +84,7 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
       if (!watched.ok) log.warn({ failure: watched.failure }, "run changes can't be followed");
     },
     watchRun: (runId, onHint, signal) => watchRun(api, runId, onHint, signal),
-    models: createPricedModels(createModels(await modelsOptions(config)), {
-      prices,
-      strict: settings.unknownPrices === "refuse",
-      log,
-    }),
+    models: await composeModels(config, made.env, prices, log),
     prices,
     tools,
     sandbox: "sandbox" in found ? found.sandbox : found,
@@ -106,15 +99,6 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
     artifacts: artifactsOf(config),
     clock: systemClock,
     log,
-  });
-}
-
-/** What models cost, by the lists that come with the program and by configuration. */
-export function pricesOf({ prices, openaiBaseUrl, anthropicBaseUrl }: Settings): PriceTable {
-  const own = (baseUrl: string | null) => (baseUrl === null ? {} : { baseUrl });
-  return createPrices({
-    ...(prices === undefined ? {} : { overrides: prices }),
-    providers: { openai: own(openaiBaseUrl), anthropic: own(anthropicBaseUrl) },
   });
 }
 
@@ -168,51 +152,4 @@ function isOnThisMachine({ redisUrl }: Settings): boolean {
   const url = URL.parse(redisUrl);
   const host = url?.hostname ?? "";
   return url?.protocol === "unix:" || /^(?:localhost|127\.[\d.]+|\[::1\])$/u.test(host);
-}
-
-async function modelsOptions({ settings, sources }: Neighbours["config"]): Promise<ModelsOptions> {
-  const { anthropicApiKey, anthropicBaseUrl, openaiApiKey, openaiBaseUrl, modelScript } = settings;
-  return {
-    ...(anthropicApiKey === null ? {} : { anthropicApiKey }),
-    ...(anthropicBaseUrl === null ? {} : { anthropicBaseUrl }),
-    ...(openaiApiKey === null ? {} : { openaiApiKey }),
-    ...(openaiBaseUrl === null ? {} : { openaiBaseUrl }),
-    ...(modelScript === null ? {} : { script: await readScript(modelScript, sources.modelScript) }),
-    timeoutMs: settings.modelTimeoutMs,
-  };
-}
-
-/**
- * What `scripted/…` models answer, from a JSON or YAML file.
- *
- * @param source where the file's name came from
- * @throws InvalidSetting
- */
-async function readScript(file: string, source: string): Promise<ModelScript> {
-  const problem = (expected: string) => new InvalidSetting("modelScript", source, expected);
-  const content = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
-    throw problem(`a readable file; ${file}: ${error.code}`);
-  });
-  let parsed: unknown;
-  try {
-    // YAML reads JSON too.
-    const { parse } = await import("yaml");
-    parsed = parse(content);
-  } catch {
-    throw problem(`JSON or YAML in ${file}`);
-  }
-  const script = readModelScript(parsed);
-  if (typeof script === "string") throw problem(`a script in ${file}; ${script}`);
-  return script;
-}
-
-/** Which models can be asked, and what to set where none can. */
-export function configuredModels(settings: Settings): string {
-  const { anthropicApiKey, openaiApiKey, modelScript } = settings;
-  const known = [
-    ...(anthropicApiKey === null ? [] : ["Anthropic (ANTHROPIC_API_KEY)"]),
-    ...(openaiApiKey === null ? [] : ["OpenAI (OPENAI_API_KEY)"]),
-    ...(modelScript === null ? [] : [`scripted (${modelScript})`]),
-  ];
-  return known.join(", ") || "none (set ANTHROPIC_API_KEY or OPENAI_API_KEY, or --model-script)";
 }

@@ -13,7 +13,7 @@ import { secrets } from "../secrets.ts";
 import type { ChosenTools } from "./choose-tools.ts";
 import { makeDataDir } from "./choose-store.ts";
 import { costOf } from "../../adapters/llm/prices.ts";
-import { pricesOf } from "./compose-ports.ts";
+import { pricesOf } from "./compose-models.ts";
 import { startWorker, type Worker, type WorkerHooks } from "./start-worker.ts";
 
 /** A whole data plane in this process: control plane, store and worker. `await using` ends it. */

@@ -70,6 +70,7 @@ export async function startWorker(
     const controlPlane = await findControlPlane(store, tools, closing);
     const composed = {
       config,
+      env: hooks.env,
       backend: store.backend,
       controlPlane,
       tools,

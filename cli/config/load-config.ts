@@ -4,7 +4,7 @@ import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import { type ConfigFile, readConfigFile } from "./config-file.ts";
 import { type SettingKey, type Settings, settingsShape } from "./settings.ts";
 import { nearest } from "./values.ts";
-import { settingSources } from "./setting-sources.ts";
+import { defaultModels, settingSources } from "./setting-sources.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
 
 export interface Config {
@@ -47,6 +47,7 @@ export async function loadConfig(request: ConfigRequest): Promise<Config> {
     if (found !== null) given.set(key, found);
     else if (fallback !== undefined) given.set(key, { value: fallback, source: "default" });
   }
+  followKeys(given);
   const read = settingsShape(
     Object.fromEntries([...given].map(([key, { value }]) => [key, value])),
   );
@@ -56,6 +57,20 @@ export async function loadConfig(request: ConfigRequest): Promise<Config> {
     keys.map((key) => [key, given.get(key)?.source ?? "not set"]),
   ) as Record<SettingKey, string>;
   return { settings, sources, file: file?.path ?? null };
+}
+
+/** Where nobody names the default model, it is one of the provider whose key is there. */
+function followKeys(given: Map<SettingKey, Given>): void {
+  if (given.get("defaultModel")?.source !== "default") return;
+  const isSet = (key: SettingKey) => (given.get(key)?.value ?? null) !== null;
+  if (isSet("anthropicApiKey")) return;
+  const [value, key] = isSet("openaiApiKey")
+    ? ([defaultModels.openai, "openaiApiKey"] as const)
+    : isSet("modelScript")
+      ? ([defaultModels.scripted, "modelScript"] as const)
+      : [null, null];
+  if (value !== null)
+    given.set("defaultModel", { value, source: `default, because ${key} is set` });
 }
 
 function fromFlag(key: SettingKey, { flags }: ConfigRequest): Given | null {
@@ -102,9 +117,11 @@ function findUnknown(
   return null;
 }
 
-/** Where the user chooses the names: agents, and models with their prices. */
-const isOpen = (path: readonly string[]) =>
-  path.length === 1 && (path[0] === "agents" || path[0] === "prices");
+/** Where the user chooses the names: agents, providers, and models with their prices or fallbacks. */
+const isOpen = ([first, second, third]: readonly string[]) =>
+  second === undefined
+    ? ["agents", "fallbacks", "prices", "providers"].includes(first ?? "")
+    : first === "providers" && second !== undefined && third === "prices";
 
 /** The keys that the settings' shape names at a path; null where any may stand. */
 function knownKeys(path: readonly string[]): readonly string[] | null {

@@ -1,6 +1,13 @@
 import { hostname } from "node:os";
 import type { SettingKey } from "./settings.ts";
 
+/** Asked where nobody names a model, by whose key is there; FerrumDeck's own where it is Anthropic's. */
+export const defaultModels = {
+  anthropic: "claude-sonnet-4-20250514",
+  openai: "gpt-4.1",
+  scripted: "scripted/default",
+} as const;
+
 interface SettingSource {
   /** The first that is set and not empty counts. */
   env?: readonly string[];
@@ -98,9 +105,11 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
     env: ["DEFAULT_MODEL"],
     flag: "model",
     help: "the model for steps that name none",
-    fallback: "claude-sonnet-4-20250514",
+    fallback: defaultModels.anthropic,
+    shownFallback: "one of the provider whose key is set",
   },
   modelTimeoutMs: { env: ["STATEPLANE_MODEL_TIMEOUT_MS"], fallback: 600_000 },
+  modelIdleTimeoutMs: { env: ["STATEPLANE_MODEL_IDLE_TIMEOUT_MS"], fallback: 180_000 },
   modelScript: {
     env: ["STATEPLANE_MODEL_SCRIPT"],
     flag: "model-script",
@@ -138,6 +147,8 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
   inDoubt: { env: ["STATEPLANE_IN_DOUBT"], fallback: "ask" },
   unknownPrices: { env: ["STATEPLANE_UNKNOWN_PRICES"], fallback: "warn" },
   prices: {},
+  providers: {},
+  fallbacks: {},
   bulkheads: {},
   deadlines: {},
   allowlist: {},

@@ -2,6 +2,8 @@ import { type } from "arktype";
 import type { RuntimeOptions } from "../../actors/options.ts";
 import type { StepHandler } from "../../actors/handlers/handler.ts";
 import { priceShape } from "../../adapters/llm/prices.ts";
+import { providerKinds } from "../../adapters/llm/providers.ts";
+import { modelTroubles } from "../../machines/contracts/ports/model-provider.ts";
 import {
   type Bounds,
   oneOf,
@@ -11,6 +13,7 @@ import {
   optionalUrl,
   optionalWhole,
   text,
+  httpAddress,
   whole,
 } from "./values.ts";
 
@@ -33,6 +36,7 @@ export const numbers = {
   requestTimeoutMs: { least: 1, most: dayMs, what: milliseconds },
   mcpTimeoutMs: { least: 1, most: dayMs, what: milliseconds },
   modelTimeoutMs: { least: 1, most: dayMs, what: milliseconds },
+  modelIdleTimeoutMs: { least: 1, most: dayMs, what: milliseconds },
   port: { least: 0, most: 65_535, what: "a port number" },
   "bulkheads.llm": ofOneType,
   "bulkheads.tool": ofOneType,
@@ -82,6 +86,26 @@ const agentSettings = type({
   "approvalExpiresInMs?": number("agents.*.approvalExpiresInMs"),
 });
 
+/** A provider of models; its name is the key it stands under, and stands before the slash in its models' names. */
+const providerSettings = type({
+  kind: type.enumerated(...providerKinds),
+  "baseURL?": httpAddress,
+  /** The environment variable that holds its key; left out where it needs none. */
+  "apiKeyEnv?": "string > 0",
+  /** By model: dollars per million tokens. */
+  "prices?": type({ "[string]": priceShape }),
+}).narrow(
+  ({ kind, baseURL }, ctx) =>
+    kind !== "openai-compatible" ||
+    baseURL !== undefined ||
+    ctx.reject({ expected: "with a baseURL, because its kind is openai-compatible", path: [] }),
+);
+
+const fallbackSettings = type("string > 0").or({
+  model: "string > 0",
+  "on?": type.enumerated(...modelTroubles).array(),
+});
+
 /** Every setting, whichever source it comes from. */
 export const settingsShape = type({
   redisUrl: optionalRedisUrl,
@@ -115,9 +139,15 @@ export const settingsShape = type({
   awsRegion: text("a region"),
   retrievalEndpoint: optionalUrl,
   defaultModel: text("a model's name"),
+  /** Of one call, first byte to last. */
   modelTimeoutMs: number("modelTimeoutMs"),
+  /** Between two pieces of a model's answer, and before the first. */
+  modelIdleTimeoutMs: number("modelIdleTimeoutMs"),
   /** What `scripted/…` models answer: a JSON or YAML file. */
   modelScript: optionalText("a file"),
+  "providers?": type({ "[string]": providerSettings }),
+  /** By model: who is asked after it failed, in order. */
+  "fallbacks?": type({ "[string]": fallbackSettings.array() }),
   anthropicApiKey: optionalText("a key"),
   anthropicBaseUrl: optionalUrl,
   openaiApiKey: optionalText("a key"),

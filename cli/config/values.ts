@@ -57,6 +57,7 @@ const httpUrl = (given: unknown) => {
   const url = URL.parse(readText(given) ?? "");
   return url !== null && /^https?:$/.test(url.protocol) ? readText(given) : undefined;
 };
+export const httpAddress = value("an http:// or https:// address", httpUrl);
 export const optionalUrl = optional("an http:// or https:// address", httpUrl);
 
 export const optionalRedisUrl = type("unknown").pipe((given, ctx): string | null => {

@@ -22,8 +22,12 @@ describe("Anthropic's messages", () => {
         content: "A right.",
         toolCalls: [],
         finishReason: "stop",
-        // 100 at 3, 700 read at 0.30, 200 written at 3.75, 50 out at 15 dollars a million.
-        usage: { inputTokens: 1000, outputTokens: 50, costMicros: 300 + 210 + 750 + 750 },
+        usage: {
+          inputTokens: 1000,
+          outputTokens: 50,
+          cacheReadTokens: 700,
+          cacheWrite5mTokens: 200,
+        },
       },
     });
     expect(seen[0]?.path).toBe("/v1/messages");
@@ -34,8 +38,9 @@ describe("Anthropic's messages", () => {
     expect(seen[0]?.body).toEqual({
       model: "claude-sonnet-4-20250514",
       max_tokens: 500,
+      stream: true,
       temperature: 0.2,
-      system: "Be brief.",
+      system: [{ type: "text", text: "Be brief.", cache_control: { type: "ephemeral" } }],
       messages: [
         { role: "user", content: [{ type: "text", text: "What is a lease?" }] },
         {
@@ -54,6 +59,7 @@ describe("Anthropic's messages", () => {
               tool_use_id: "call_2",
               content: "no such word",
               is_error: true,
+              cache_control: { type: "ephemeral" },
             },
           ],
         },
@@ -93,7 +99,7 @@ describe("Anthropic's messages", () => {
       expect(await models.complete(request, never)).toMatchObject({
         value: {
           finishReason: "length",
-          toolCalls: [{ arguments: null, problem: "cut off at the token limit" }],
+          toolCalls: [{ arguments: null, problem: "cut off at the token limit", cutOff: true }],
         },
       });
     },
@@ -102,7 +108,7 @@ describe("Anthropic's messages", () => {
   test("may refuse, and may leave out the usage", async () => {
     const { models } = await vendor(answerJson(anthropicMessage([], "refusal", null)));
     expect(await models.complete(plain("claude-opus-4-5"), never)).toMatchObject({
-      value: { finishReason: "refusal", usage: { inputTokens: 0, outputTokens: 0 } },
+      value: { finishReason: "refusal", usage: { outputTokens: 0, estimated: true } },
     });
   });
 

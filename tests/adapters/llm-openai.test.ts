@@ -29,8 +29,12 @@ describe("OpenAI's chat completions", () => {
         content: "A right.",
         toolCalls: [],
         finishReason: "stop",
-        // 600 plain at 2.50, 400 cached at 1.25, 50 out at 10 dollars a million.
-        usage: { inputTokens: 1000, outputTokens: 50, costMicros: 1500 + 500 + 500 },
+        usage: {
+          inputTokens: 1000,
+          outputTokens: 50,
+          cacheReadTokens: 400,
+          reasoningTokens: 20,
+        },
       },
     });
     expect(seen[0]?.path).toBe("/v1/chat/completions");
@@ -41,6 +45,8 @@ describe("OpenAI's chat completions", () => {
     expect(seen[0]?.body).toEqual({
       model: "gpt-4o",
       max_tokens: 500,
+      stream: true,
+      stream_options: { include_usage: true },
       temperature: 0.2,
       messages: [
         { role: "system", content: "Be brief." },
@@ -111,9 +117,9 @@ describe("OpenAI's chat completions", () => {
     [{ error: { code: 429, message: "slow down" } }, "rate_limited", true],
     [{ error: { code: 502, message: "the provider is away" } }, "unavailable", true],
     [{ error: { code: "server_error", message: "odd" } }, "unavailable", true],
-    [{ error: { code: 400, message: "too long" } }, "model_failed", false],
+    [{ error: { code: 400, message: "no such field" } }, "model_failed", false],
     [{ error: { code: "insufficient_quota", message: "no money" } }, "model_failed", false],
-    [chatCompletion({ content: "half an ans" }, "error"), "model_failed", true],
+    [chatCompletion({ content: "half an ans" }, "error"), "unavailable", true],
     [
       { choices: [{ error: { code: 503, message: "gone" }, message: { content: "" } }] },
       "unavailable",
@@ -184,13 +190,13 @@ describe("OpenAI's chat completions", () => {
   });
 
   test.each([null, undefined])(
-    "may leave out the usage (%s), which then costs nothing known",
+    "may leave out the usage (%s), which then is estimated",
     async (usage) => {
       const body = { ...chatCompletion({ content: "hi" }, "stop"), usage };
       const { models } = await vendor(answerJson(body));
       expect(await models.complete(plain("gpt-4o"), never)).toMatchObject({
         ok: true,
-        value: { usage: { inputTokens: 0, outputTokens: 0 } },
+        value: { usage: { inputTokens: 47, outputTokens: 1, estimated: true } },
       });
     },
   );

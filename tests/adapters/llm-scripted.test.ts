@@ -16,7 +16,7 @@ const script = [
 ];
 
 test("a script answers in order, and says that no model was asked", async () => {
-  const models = createModels({ script, timeoutMs: 1000 });
+  const models = createModels({ providers: [], script });
   const first = await models.complete({ ...ask("k1", "go"), model: "scripted/demo" }, never);
   const second = await models.complete({ ...ask("k2", "42"), model: "scripted/demo" }, never);
 

@@ -18,9 +18,9 @@ describe.each([
     [400, "model_failed", false],
     [401, "unauthorized", false],
     [403, "unauthorized", false],
-    [404, "model_failed", false],
+    [404, "not_found", false],
     [408, "unavailable", true],
-    [413, "model_failed", false],
+    [413, "too_large", false],
     [429, "rate_limited", true],
     [500, "unavailable", true],
     [503, "unavailable", true],
@@ -59,9 +59,9 @@ describe.each([
     const error = { type: "insufficient_quota", code: "insufficient_quota", message: "pay first" };
     const { models } = await vendor(answerJson({ error }, 429));
     const outcome = await models.complete(plain(model), never);
-    if (provider === "openai") {
-      expect(outcome).toMatchObject({ failure: { kind: "model_failed", retryable: false } });
-    }
+    expect(outcome).toMatchObject({
+      failure: { kind: "model_failed", retryable: false, details: { reason: "quota" } },
+    });
     expect(outcome.ok ? "" : outcome.failure.message).toContain("pay first");
   });
 

@@ -1,5 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createModels } from "../../adapters/llm/models.ts";
+import type { ProviderOptions } from "../../adapters/llm/providers.ts";
 import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
 import { useHttpServers } from "./http-servers.ts";
 
@@ -12,14 +13,39 @@ export interface SeenByVendor {
 export interface VendorServer {
   /** Every request in order. */
   seen: SeenByVendor[];
-  /** Ours, with both vendors at this server, a key for each and two seconds of patience. */
+  url: string;
+  /** Ours, with all vendors at this server, a key for each and two seconds of patience. */
   models: ModelProvider;
   server: Server;
 }
 
 export interface Vendors {
   /** A server of the vendors' wire formats; `answer` plays its part. */
-  vendor(answer: (response: ServerResponse) => void): Promise<VendorServer>;
+  vendor(answer: (response: ServerResponse) => unknown): Promise<VendorServer>;
+}
+
+const times = { totalMs: 2_000, idleMs: 1_500 };
+
+/** All that we speak, at one server: `anthropic`, `openai` (another server's), `responses` and `chat` (OpenAI's own). */
+export function vendorProviders(
+  url: string,
+  changed: Partial<Pick<ProviderOptions, "totalMs" | "idleMs">> = {},
+): ProviderOptions[] {
+  const openai = { apiKey: "sk-test-openai", keyVariable: "OPENAI_API_KEY", baseUrl: `${url}/v1` };
+  const shared = { ...openai, ...times, ...changed };
+  return [
+    {
+      ...shared,
+      name: "anthropic",
+      kind: "anthropic",
+      apiKey: "sk-ant-test",
+      keyVariable: "ANTHROPIC_API_KEY",
+      baseUrl: url,
+    },
+    { ...shared, name: "openai", kind: "openai-compatible" },
+    { ...shared, name: "responses", kind: "openai-responses" },
+    { ...shared, name: "chat", kind: "openai" },
+  ];
 }
 
 /** Vendors for the tests of a file; they are gone after each test. */
@@ -37,14 +63,8 @@ export function useVendors(): Vendors {
           answer(response);
         });
       });
-      const models = createModels({
-        openaiApiKey: "sk-test-openai",
-        openaiBaseUrl: `${url}/v1`,
-        anthropicApiKey: "sk-ant-test",
-        anthropicBaseUrl: url,
-        timeoutMs: 2000,
-      });
-      return { seen, models, server };
+      const models = createModels({ providers: vendorProviders(url) });
+      return { seen, url, models, server };
     },
   };
 }

@@ -104,7 +104,8 @@ function readToolCall({ id, function: called }: typeof toolCall.infer): ToolCall
 export function readToolArguments(
   given: unknown,
 ): { arguments: JsonObject } | { arguments: null; problem: string } {
-  if (given === undefined || given === null || given === "") return { arguments: {} };
+  if (given === undefined || given === null) return { arguments: {} };
+  if (typeof given === "string" && given.trim() === "") return { arguments: {} };
   const read = typeof given === "string" ? parseJson(given) : ({ ok: true, value: given } as const);
   if (!read.ok && read.reason !== "syntax") {
     return { arguments: null, problem: `the arguments are JSON that ${read.problem}` };

@@ -1,0 +1,129 @@
+import { wellFormedText } from "../../machines/contracts/domain/text.ts";
+import type { Usage } from "../../machines/contracts/domain/step-result.ts";
+import type { ModelPart, ToolCall } from "../../machines/contracts/ports/model-provider.ts";
+import { readAnsweredArguments, type ToolNames } from "./tool-calls.ts";
+
+/** Puts pieces of text together; half a surrogate pair waits for its other half. */
+export class AnswerText {
+  content = "";
+  #half = "";
+
+  /** What of it can be told now. */
+  add(piece: unknown): string {
+    if (typeof piece !== "string") return "";
+    const text = this.#half + piece;
+    const endsInHalf = /[\uD800-\uDBFF]$/.test(text);
+    this.#half = endsInHalf ? text.slice(-1) : "";
+    const told = wellFormedText(endsInHalf ? text.slice(0, -1) : text);
+    this.content += told;
+    return told;
+  }
+
+  end(): string {
+    return wellFormedText(this.content + this.#half);
+  }
+}
+
+interface OpenCall {
+  id: string;
+  name: string;
+  text: AnswerText;
+  /** Arguments that came as a value and not as text. */
+  value?: unknown;
+}
+
+/** A piece of a tool call as it comes; what is left out was said before, or comes later. */
+export interface CallPiece {
+  /** By which pieces belong together; undefined where the server does not say. */
+  at: number | undefined;
+  id?: unknown;
+  name?: unknown;
+  arguments?: unknown;
+}
+
+/** Puts the tool calls of an answer together, in the order in which they began. */
+export class AnswerCalls {
+  readonly #calls: OpenCall[] = [];
+  readonly #byPlace = new Map<number, OpenCall>();
+  readonly #names: ToolNames;
+
+  constructor(names: ToolNames) {
+    this.#names = names;
+  }
+
+  get count(): number {
+    return this.#calls.length;
+  }
+
+  add(piece: CallPiece): ModelPart[] {
+    const call = this.#find(piece);
+    if (typeof piece.name === "string" && call.name === "") call.name = piece.name;
+    if (piece.arguments !== undefined && typeof piece.arguments !== "string") {
+      if (piece.arguments !== null) call.value = piece.arguments;
+      return [];
+    }
+    const text = call.text.add(piece.arguments);
+    if (text === "") return [];
+    const { id, name } = call;
+    const index = this.#calls.indexOf(call);
+    return [{ type: "arguments", index, id, name: this.#names.inward(name), text }];
+  }
+
+  #find({ at, id }: CallPiece): OpenCall {
+    const given = typeof id === "string" ? id : "";
+    const known = at === undefined ? this.#calls.at(-1) : this.#byPlace.get(at);
+    // Some servers give all calls of an answer the same place: another id is another call.
+    if (known !== undefined && (given === "" || given === known.id)) return known;
+    const call: OpenCall = {
+      id: given === "" ? `call_${this.#calls.length}` : given,
+      name: "",
+      text: new AnswerText(),
+    };
+    this.#calls.push(call);
+    if (at !== undefined) this.#byPlace.set(at, call);
+    return call;
+  }
+
+  /** @param isCutOff true when the answer ended at the token limit */
+  read(isCutOff: boolean): ToolCall[] {
+    return this.#calls.map(({ id, name, text, value }) => ({
+      id,
+      name: this.#names.inward(name),
+      ...readAnsweredArguments(value ?? text.end(), isCutOff),
+    }));
+  }
+}
+
+/** Characters that a token stands for, where no provider has counted: few, so that rather too much is put down. */
+const charactersPerToken = 3;
+
+/** What a call used of which the provider has not counted everything. */
+export function estimatedUsage(
+  asked: unknown,
+  receivedCharacters: number,
+  counted: Partial<Usage> = {},
+): Usage {
+  const input = () => Math.ceil(JSON.stringify(asked).length / charactersPerToken);
+  const received = Math.ceil(receivedCharacters / charactersPerToken);
+  return {
+    ...counted,
+    inputTokens: counted.inputTokens ?? input(),
+    outputTokens: Math.max(counted.outputTokens ?? 0, received),
+    estimated: true,
+  };
+}
+
+/** A token count from outside as a whole number that is not negative; 0 for anything else. */
+export function tokenCount(value: unknown): number {
+  return typeof value === "number" && Number.isFinite(value) ? Math.max(0, Math.round(value)) : 0;
+}
+
+/** The details of a usage that are not zero. */
+export function usageDetails(details: {
+  [
+    Key in "cacheReadTokens" | "cacheWrite5mTokens" | "cacheWrite1hTokens" | "reasoningTokens"
+  ]?: unknown;
+}): Partial<Usage> {
+  const counted = Object.entries(details).map(([key, value]) => [key, tokenCount(value)] as const);
+  return Object.fromEntries(counted.filter(([, count]) => count > 0));
+}

@@ -1,0 +1,245 @@
+import OpenAI from "openai";
+import { fail, ok } from "../../machines/contracts/domain/failure.ts";
+import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
+import type { Usage } from "../../machines/contracts/domain/step-result.ts";
+import type {
+  ModelMessage,
+  ModelPart,
+  ModelProvider,
+  ModelReply,
+  ModelRequest,
+} from "../../machines/contracts/ports/model-provider.ts";
+import { AnswerCalls, AnswerText, estimatedUsage, tokenCount, usageDetails } from "./answer.ts";
+import { openaiClient, responseFormat } from "./openai-client.ts";
+import { limitName, writeParams } from "./parameters.ts";
+import type { ProviderOptions } from "./providers.ts";
+import { createToolNames, type ToolNames } from "./tool-calls.ts";
+import { callVendor, type Reader } from "./vendor-call.ts";
+import { type Speaker, toFailure, type VendorError } from "./vendor-trouble.ts";
+
+/** OpenAI's chat completions, and whatever else speaks them, as a stream. */
+export function createOpenaiChat(options: ProviderOptions): ModelProvider {
+  const { vendor, client } = openaiClient(options, (body) => `data: ${body}\n\ndata: [DONE]\n\n`);
+  return {
+    async complete(request, signal, onPart) {
+      const names = createToolNames((request.tools ?? []).map((tool) => tool.name));
+      const { body, dropped } = toChatRequest(options, request, names);
+      const headers = { "Idempotency-Key": request.idempotencyKey };
+      const reader = new ChatReader({ vendor, request, body, names, dropped });
+      const open = (limited: AbortSignal) =>
+        client.chat.completions.create(body, { signal: limited, headers });
+      return callVendor(vendor, { signal, onPart, open, reader });
+    },
+  };
+}
+
+interface Asked {
+  vendor: Speaker;
+  request: ModelRequest;
+  body: object;
+  names: ToolNames;
+  dropped: string[];
+}
+
+/** Reads the chunks of a completion; what they hold is checked, for the SDK does not check what it received. */
+class ChatReader implements Reader<unknown> {
+  error: VendorError | null = null;
+  readonly #asked: Asked;
+  readonly #text = new AnswerText();
+  readonly #refusal = new AnswerText();
+  readonly #calls: AnswerCalls;
+  /** What Gemini wants to see again with a call, by the call's id. */
+  readonly #extras: JsonObject[] = [];
+  #counted: JsonObject | null = null;
+  #model = "";
+  #reason: string | null = null;
+  #hasMessage = false;
+  #characters = 0;
+
+  constructor(asked: Asked) {
+    this.#asked = asked;
+    this.#calls = new AnswerCalls(asked.names);
+  }
+
+  get isWhole(): boolean {
+    return this.#reason !== null;
+  }
+
+  /**
+   * Servers that stand before many models answer 200 and put the error of the model's own server inside: at the top,
+   * in the choice, or as the reason for which it ended.
+   */
+  take(chunk: unknown): ModelPart[] {
+    if (!isJsonObject(chunk)) return [];
+    const choice = Array.isArray(chunk["choices"]) ? chunk["choices"][0] : undefined;
+    const inChoice = isJsonObject(choice) ? choice : {};
+    const said = [chunk["error"], inChoice["error"]].find(
+      (error) => error !== undefined && error !== null,
+    );
+    if (said !== undefined) this.error = { status: undefined, said };
+    if (typeof chunk["model"] === "string" && this.#model === "") this.#model = chunk["model"];
+    if (isJsonObject(chunk["usage"])) this.#counted = chunk["usage"];
+    const reason = inChoice["finish_reason"];
+    if (typeof reason === "string" && reason !== "") this.#reason = reason;
+    if (reason === "error") {
+      const message = 'it broke off its answer with finish_reason "error"';
+      this.error ??= { status: undefined, said: { type: "server_error", message } };
+    }
+    const message = inChoice["delta"] ?? inChoice["message"];
+    // An answer in one piece is not bound to say why it ended.
+    const isInOnePiece = inChoice["message"] !== undefined || chunk["object"] === "chat.completion";
+    if (isInOnePiece) this.#reason ??= "stop";
+    return isJsonObject(message) ? this.#read(message) : [];
+  }
+
+  #read(message: JsonObject): ModelPart[] {
+    this.#hasMessage = true;
+    const { content, refusal, tool_calls: calls } = message;
+    const thought = message["reasoning_content"] ?? message["reasoning"];
+    this.#characters += typeof thought === "string" ? thought.length : 0;
+    this.#refusal.add(refusal);
+    const text = this.#text.add(textOf(content));
+    this.#characters += text.length;
+    const parts: ModelPart[] = text === "" ? [] : [{ type: "text", text }];
+    if (!Array.isArray(calls)) return parts;
+    return [...parts, ...calls.flatMap((call, place) => this.#call(call, place))];
+  }
+
+  #call(call: Json, place: number): ModelPart[] {
+    if (!isJsonObject(call)) return [];
+    const { id, index, extra_content: extra } = call;
+    const called = isJsonObject(call["function"]) ? call["function"] : {};
+    const custom = isJsonObject(call["custom"]) ? call["custom"] : {};
+    if (isJsonObject(extra) && typeof id === "string")
+      this.#extras.push({ id, extra_content: extra });
+    this.#characters += typeof called["arguments"] === "string" ? called["arguments"].length : 0;
+    return this.#calls.add({
+      at: typeof index === "number" ? index : id === undefined ? undefined : place,
+      id,
+      name: called["name"] ?? custom["name"],
+      arguments: called["arguments"],
+    });
+  }
+
+  usage(): Usage {
+    if (this.#counted !== null) return toUsage(this.#counted);
+    return estimatedUsage(this.#asked.body, this.#characters);
+  }
+
+  reply() {
+    const { vendor, request, dropped } = this.#asked;
+    if (!this.#hasMessage) {
+      const message = `${vendor.name} answered out of contract: no choices[0].message`;
+      return fail(toFailure(vendor, "bad_answer", message));
+    }
+    const refusal = this.#refusal.end();
+    const toolCalls = this.#calls.read(this.#reason === "length");
+    const content = this.#text.end();
+    return ok<ModelReply>({
+      provider: vendor.name,
+      model: this.#model || request.model,
+      content: content === "" ? refusal : content,
+      toolCalls,
+      finishReason: refusal === "" ? finishReason(this.#reason, toolCalls.length > 0) : "refusal",
+      usage: this.usage(),
+      ...(this.#extras.length === 0
+        ? {}
+        : { echo: { provider: vendor.name, items: this.#extras } }),
+      ...(dropped.length === 0 ? {} : { droppedParams: dropped }),
+    });
+  }
+}
+
+/** The API says a text; some servers give it in parts, as requests may. */
+function textOf(content: Json | undefined): string {
+  if (typeof content === "string") return content;
+  if (!Array.isArray(content)) return "";
+  return content
+    .map((part) => (isJsonObject(part) && typeof part["text"] === "string" ? part["text"] : ""))
+    .join("");
+}
+
+function finishReason(reason: string | null, callsTools: boolean): ModelReply["finishReason"] {
+  if (reason === "length") return "length";
+  if (reason === "content_filter") return "refusal";
+  // Some servers that speak this API say `stop` all the same.
+  if (callsTools) return "tool_calls";
+  return reason === "stop" ? "stop" : "other";
+}
+
+/** `prompt_tokens` counts cached ones, `completion_tokens` reasoning ones. */
+function toUsage(usage: JsonObject): Usage {
+  const { prompt_tokens_details: input, completion_tokens_details: output } = usage;
+  return {
+    inputTokens: tokenCount(usage["prompt_tokens"]),
+    outputTokens: tokenCount(usage["completion_tokens"]),
+    ...usageDetails({
+      cacheReadTokens: isJsonObject(input) ? input["cached_tokens"] : 0,
+      reasoningTokens: isJsonObject(output) ? output["reasoning_tokens"] : 0,
+    }),
+  };
+}
+
+export function toChatRequest(
+  { name: provider, kind }: Pick<ProviderOptions, "name" | "kind">,
+  request: ModelRequest,
+  names: ToolNames,
+): { body: OpenAI.ChatCompletionCreateParamsStreaming; dropped: string[] } {
+  const { model, messages, maxTokens, tools = [], toolChoice } = request;
+  const { written, dropped } = writeParams("chat", request);
+  const isOpenai = kind !== "openai-compatible";
+  // Only with tools is the server told how to call them.
+  const { parallel_tool_calls: parallel, ...others } = written;
+  const schema = responseFormat(provider, kind, request);
+  const body = {
+    model,
+    messages: messages.map((message) => toMessage(provider, message, names)),
+    [limitName(model, isOpenai)]: maxTokens,
+    stream: true as const,
+    stream_options: { include_usage: true },
+    ...others,
+    ...(schema === null ? {} : { response_format: { type: "json_schema", json_schema: schema } }),
+    ...(tools.length === 0
+      ? {}
+      : {
+          tools: tools.map(({ name, description, inputSchema }) => ({
+            type: "function" as const,
+            function: { name: names.outward(name), description, parameters: inputSchema },
+          })),
+          ...(parallel === undefined ? {} : { parallel_tool_calls: parallel }),
+          ...(toolChoice === "none" ? { tool_choice: "none" } : {}),
+        }),
+  };
+  return { body: body as OpenAI.ChatCompletionCreateParamsStreaming, dropped };
+}
+
+function toMessage(
+  provider: string,
+  message: ModelMessage,
+  names: ToolNames,
+): OpenAI.ChatCompletionMessageParam {
+  if (message.role === "tool") {
+    // The API has no field for a tool's failure.
+    const content = message.isError === true ? `Error: ${message.content}` : message.content;
+    return { role: "tool", tool_call_id: message.toolCallId, content };
+  }
+  if (message.role !== "assistant") return message;
+  const { content, toolCalls: calls = [], echo } = message;
+  if (calls.length === 0) return { role: "assistant", content };
+  const extras = echo?.provider === provider ? echo.items.filter(isJsonObject) : [];
+  return {
+    role: "assistant",
+    content: content === "" ? null : content,
+    tool_calls: calls.map(({ id, name, arguments: args }) => ({
+      id,
+      type: "function",
+      function: { name: names.outward(name), arguments: JSON.stringify(args ?? {}) },
+      ...extraOf(extras, id),
+    })),
+  };
+}
+
+function extraOf(extras: readonly JsonObject[], id: string): object {
+  const found = extras.find((extra) => extra["id"] === id);
+  return found === undefined ? {} : { extra_content: found["extra_content"] };
+}

@@ -1,0 +1,247 @@
+import type OpenAI from "openai";
+import { fail, ok } from "../../machines/contracts/domain/failure.ts";
+import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
+import type { Usage } from "../../machines/contracts/domain/step-result.ts";
+import type {
+  ModelMessage,
+  ModelPart,
+  ModelProvider,
+  ModelReply,
+  ModelRequest,
+} from "../../machines/contracts/ports/model-provider.ts";
+import { AnswerCalls, AnswerText, estimatedUsage, tokenCount, usageDetails } from "./answer.ts";
+import { openaiClient, responseFormat } from "./openai-client.ts";
+import { reasons, writeParams } from "./parameters.ts";
+import type { ProviderOptions } from "./providers.ts";
+import { createToolNames, type ToolNames } from "./tool-calls.ts";
+import { callVendor, type Reader } from "./vendor-call.ts";
+import { type Speaker, toFailure, type VendorError } from "./vendor-trouble.ts";
+
+/** OpenAI's responses, as a stream. Nothing is kept at the provider: the conversation is sent whole each time. */
+export function createOpenaiResponses(options: ProviderOptions): ModelProvider {
+  const { vendor, client } = openaiClient(
+    options,
+    (body) =>
+      `event: response.completed\ndata: {"type":"response.completed","response":${body}}\n\n`,
+  );
+  return {
+    async complete(request, signal, onPart) {
+      const names = createToolNames((request.tools ?? []).map((tool) => tool.name));
+      const { body, dropped } = toResponsesRequest(options, request, names);
+      const headers = { "Idempotency-Key": request.idempotencyKey };
+      const reader = new ResponseReader({ vendor, request, body, names, dropped });
+      const open = (limited: AbortSignal) =>
+        client.responses.create(body, { signal: limited, headers });
+      return callVendor(vendor, { signal, onPart, open, reader });
+    },
+  };
+}
+
+interface Asked {
+  vendor: Speaker;
+  request: ModelRequest;
+  body: object;
+  names: ToolNames;
+  dropped: string[];
+}
+
+/** Reads the events of a response. Its last event holds the whole of it, which then counts. */
+class ResponseReader implements Reader<unknown> {
+  error: VendorError | null = null;
+  readonly #asked: Asked;
+  /** Told while it comes. */
+  readonly #text = new AnswerText();
+  readonly #told: AnswerCalls;
+  readonly #items: JsonObject[] = [];
+  #response: JsonObject | null = null;
+  #characters = 0;
+
+  constructor(asked: Asked) {
+    this.#asked = asked;
+    this.#told = new AnswerCalls(asked.names);
+  }
+
+  get isWhole(): boolean {
+    return this.#response !== null && this.error === null;
+  }
+
+  take(event: unknown): ModelPart[] {
+    if (!isJsonObject(event)) return [];
+    const { type, response, item, delta } = event;
+    this.#characters += typeof delta === "string" ? delta.length : 0;
+    switch (type) {
+      case "response.output_text.delta": {
+        const text = this.#text.add(delta);
+        return text === "" ? [] : [{ type: "text", text }];
+      }
+      case "response.output_item.added":
+        return isJsonObject(item) && item["type"] === "function_call"
+          ? this.#told.add({ at: placeOf(event), id: item["call_id"], name: item["name"] })
+          : [];
+      case "response.function_call_arguments.delta":
+        return this.#told.add({ at: placeOf(event), arguments: delta });
+      case "response.output_item.done":
+        if (isJsonObject(item)) this.#items.push(item);
+        return [];
+      case "response.completed":
+      case "response.incomplete":
+      case "response.failed":
+        if (isJsonObject(response)) this.#end(response);
+        return [];
+      case "error":
+        this.error = { status: undefined, said: event["error"] ?? event };
+        return [];
+      default:
+        return [];
+    }
+  }
+
+  #end(response: JsonObject): void {
+    this.#response = response;
+    const said = response["error"];
+    if (isJsonObject(said) || typeof said === "string") this.error = { status: undefined, said };
+    else if (response["status"] === "failed") {
+      this.error = {
+        status: undefined,
+        said: { type: "server_error", message: "no reason given" },
+      };
+    }
+  }
+
+  usage(): Usage {
+    const counted = this.#response?.["usage"];
+    if (isJsonObject(counted)) return toUsage(counted);
+    return estimatedUsage(this.#asked.body, this.#characters);
+  }
+
+  reply() {
+    const { vendor, request, names, dropped } = this.#asked;
+    const response = this.#response ?? {};
+    const listed = Array.isArray(response["output"])
+      ? response["output"].filter(isJsonObject)
+      : null;
+    if (listed === null && this.#items.length === 0) {
+      const message = `${vendor.name} answered out of contract: no output`;
+      return fail(toFailure(vendor, "bad_answer", message));
+    }
+    const items = listed === null || listed.length === 0 ? this.#items : listed;
+    const details = response["incomplete_details"];
+    const why = isJsonObject(details) ? details["reason"] : undefined;
+    const calls = new AnswerCalls(names);
+    const text = new AnswerText();
+    const refusal = new AnswerText();
+    for (const item of items) {
+      if (item["type"] === "function_call") {
+        const { call_id: id, name, arguments: given } = item;
+        calls.add({ at: undefined, id, name, arguments: given });
+      }
+      const content = item["type"] === "message" ? item["content"] : undefined;
+      for (const part of Array.isArray(content) ? content.filter(isJsonObject) : []) {
+        text.add(part["text"]);
+        refusal.add(part["refusal"]);
+      }
+    }
+    const toolCalls = calls.read(why === "max_output_tokens");
+    const refused = refusal.end();
+    return ok<ModelReply>({
+      provider: vendor.name,
+      model: typeof response["model"] === "string" ? response["model"] : request.model,
+      content: text.end() || refused,
+      toolCalls,
+      finishReason:
+        refused === "" ? finishReason(response["status"], why, toolCalls.length > 0) : "refusal",
+      usage: this.usage(),
+      // Reasoning goes back with the calls that it led to, or the API refuses the conversation.
+      ...(items.some((item) => item["type"] === "reasoning" && "encrypted_content" in item)
+        ? { echo: { provider: vendor.name, items } }
+        : {}),
+      ...(dropped.length === 0 ? {} : { droppedParams: dropped }),
+    });
+  }
+}
+
+function placeOf({ output_index: index }: JsonObject): number | undefined {
+  return typeof index === "number" ? index : undefined;
+}
+
+function finishReason(
+  status: Json | undefined,
+  why: Json | undefined,
+  callsTools: boolean,
+): ModelReply["finishReason"] {
+  if (why === "max_output_tokens") return "length";
+  if (why === "content_filter") return "refusal";
+  if (callsTools) return "tool_calls";
+  return status === undefined || status === "completed" ? "stop" : "other";
+}
+
+/** `input_tokens` counts cached ones, `output_tokens` reasoning ones. */
+function toUsage(usage: JsonObject): Usage {
+  const { input_tokens_details: input, output_tokens_details: output } = usage;
+  return {
+    inputTokens: tokenCount(usage["input_tokens"]),
+    outputTokens: tokenCount(usage["output_tokens"]),
+    ...usageDetails({
+      cacheReadTokens: isJsonObject(input) ? input["cached_tokens"] : 0,
+      reasoningTokens: isJsonObject(output) ? output["reasoning_tokens"] : 0,
+    }),
+  };
+}
+
+export function toResponsesRequest(
+  { name: provider, kind }: Pick<ProviderOptions, "name" | "kind">,
+  request: ModelRequest,
+  names: ToolNames,
+): { body: OpenAI.Responses.ResponseCreateParamsStreaming; dropped: string[] } {
+  const { model, messages, maxTokens, tools = [], toolChoice } = request;
+  const { written, dropped } = writeParams("responses", request);
+  const { parallel_tool_calls: parallel, text, ...others } = written;
+  const schema = responseFormat(provider, kind, request);
+  const format = schema === null ? {} : { format: { type: "json_schema", ...schema } };
+  const asked = { ...(isJsonObject(text) ? text : {}), ...format };
+  const body = {
+    model,
+    input: messages.flatMap((message) => toItems(provider, message, names)),
+    max_output_tokens: maxTokens,
+    store: false,
+    stream: true as const,
+    // Other models refuse to be asked for it.
+    ...(reasons(model) ? { include: ["reasoning.encrypted_content"] } : {}),
+    ...others,
+    ...(Object.keys(asked).length === 0 ? {} : { text: asked }),
+    ...(tools.length === 0
+      ? {}
+      : {
+          tools: tools.map(({ name, description, inputSchema }) => ({
+            type: "function" as const,
+            name: names.outward(name),
+            description,
+            parameters: inputSchema,
+            strict: false,
+          })),
+          ...(parallel === undefined ? {} : { parallel_tool_calls: parallel }),
+          ...(toolChoice === "none" ? { tool_choice: "none" } : {}),
+        }),
+  };
+  return { body: body as unknown as OpenAI.Responses.ResponseCreateParamsStreaming, dropped };
+}
+
+function toItems(provider: string, message: ModelMessage, names: ToolNames): Json[] {
+  if (message.role === "tool") {
+    // The API has no field for a tool's failure.
+    const output = message.isError === true ? `Error: ${message.content}` : message.content;
+    return [{ type: "function_call_output", call_id: message.toolCallId, output }];
+  }
+  if (message.role !== "assistant") return [{ role: message.role, content: message.content }];
+  const { content, toolCalls: calls = [], echo } = message;
+  if (echo?.provider === provider) return echo.items;
+  return [
+    ...(content === "" ? [] : [{ role: "assistant", content }]),
+    ...calls.map(({ id, name, arguments: args }) => ({
+      type: "function_call",
+      call_id: id,
+      name: names.outward(name),
+      arguments: JSON.stringify(args ?? {}),
+    })),
+  ];
+}
