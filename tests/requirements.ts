@@ -298,6 +298,11 @@ export const requirements: readonly Requirement[] = [
     id: "budget.estimate",
     promise: "what a request may cost is estimated from above, in linear time",
   },
+  { id: "prices.strict", promise: "where it is asked for, no model without a price is called" },
+  { id: "budget.atomic", promise: "many workers at once never pass a run's budget" },
+  { id: "budget.calls", promise: "a call that a budget does not hold is never made" },
+  { id: "budget.settled", promise: "what was reserved is settled on every way out of a call" },
+  { id: "budget.looked", promise: "where nobody keeps reservations, the run is looked at first" },
   { id: "money.shown", promise: "amounts below a cent are shown as such, never rounded up" },
   // The agent loop.
   {

@@ -22,7 +22,9 @@
  */
 import { createHash } from "node:crypto";
 import { context, defaultTextMapSetter, isSpanContextValid, trace } from "@opentelemetry/api";
+import { type } from "arktype";
 import {
+  type Failure,
   fail,
   ok,
   type Outcome,
@@ -34,6 +36,7 @@ import type {
   Extension,
   Reception,
   Report,
+  Reservation,
 } from "../../machines/contracts/ports/control-plane.ts";
 import { isId } from "../../machines/contracts/domain/job.ts";
 import { readCheckToolAnswer } from "../../machines/contracts/wire/check-tool.ts";
@@ -98,9 +101,7 @@ export function createControlPlane(
       const { body } = report;
       const answer = await api.call({ method: "POST", path: path.value, body, headers }, signal);
       if (answer.ok) return reception(answer.value, report, advertised.value);
-      const { kind, details } = answer.failure;
-      const ended = kind === "conflict" && details?.["code"] === "CONFLICT";
-      return ended ? ok("ended") : answer;
+      return isConflict(answer.failure) ? ok("ended") : answer;
     },
     async requestApproval({ runId, stepId }, ask, signal) {
       const advertised = await extensions(signal);
@@ -124,6 +125,28 @@ export function createControlPlane(
       // It is asked for by that id for as long as the question stands.
       return fail(unreadable(answer.value, "expected an approval's id of visible ASCII"));
     },
+    budgets: {
+      async reserve(reservation, signal) {
+        const path = pathTo`/v1/runs/${reservation.runId}/reservations`;
+        if (!path.ok) return path;
+        const body = reservationBody(reservation);
+        const answer = await api.call({ method: "POST", path: path.value, body }, signal);
+        const said = checked(answer, reservationView, "reservation", { id: reservation.id });
+        if (!said.ok) return isConflict(said.failure) ? fail(overAlready(said.failure)) : said;
+        const { granted, reason, limit = null, used = null, most = null } = said.value;
+        if (granted) return ok(null);
+        const message = `the run's ${reason ?? "budget is exceeded"}, with the next call; it was not made`;
+        return fail(terminal("budget_exceeded", message, { scope: "run", limit, used, most }));
+      },
+      async settle(used, signal) {
+        const path = pathTo`/v1/runs/${used.runId}/reservations/settle`;
+        if (!path.ok) return path;
+        const body = reservationBody(used);
+        const answer = await api.call({ method: "POST", path: path.value, body }, signal);
+        const said = checked(answer, settledView, "reservation", { id: used.id });
+        return said.ok ? ok(null) : said;
+      },
+    },
     // Whatever is advertised by now: the question was put to somebody who gave it this id.
     async findApproval(id, signal) {
       const path = pathTo`/v1/approvals/${id}`;
@@ -133,6 +156,30 @@ export function createControlPlane(
     },
   };
 }
+
+const reservationView = type({
+  id: "string",
+  granted: "boolean",
+  "reason?": "string",
+  "limit?": "string",
+  "used?": "number",
+  "most?": "number",
+});
+const settledView = type({ id: "string", settled: "true" });
+
+const reservationBody = (reservation: Reservation) => ({
+  reservation_id: reservation.id,
+  step_id: reservation.stepId,
+  input_tokens: reservation.inputTokens,
+  output_tokens: reservation.outputTokens,
+  cost_micros: reservation.costMicros,
+});
+
+const isConflict = ({ kind, details }: Failure) =>
+  kind === "conflict" && details?.["code"] === "CONFLICT";
+
+/** Nothing is paid for a run or a step that has ended. */
+const overAlready = ({ message }: Failure) => terminal("cancelled", message);
 
 /** A report's key on the wire names its run, step and purpose, and is a digest: no id meets a header. */
 function reportHeaders({ runId, stepId, idempotencyKey, fence }: Report): Record<string, string> {
@@ -197,7 +244,12 @@ async function traceContext(): Promise<Record<string, string> | null> {
   return carrier["traceparent"] === undefined ? null : carrier;
 }
 
-const known: readonly Extension[] = ["idempotent-results", "approvals", "events"];
+const known: readonly Extension[] = [
+  "idempotent-results",
+  "approvals",
+  "events",
+  "budget-reservations",
+];
 const keptMs = 60_000;
 /** After an unreadable `/health`, while what is known goes on to hold. */
 const againMs = 5_000;

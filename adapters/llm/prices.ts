@@ -249,23 +249,3 @@ function rateAt(rate: number | TieredPrices, above: number): number {
   const tier = rate.tiers.filter(({ start }) => start <= above && above > 0);
   return tier.sort((a, b) => a.start - b.start).at(-1)?.price ?? rate.base;
 }
-
-/** A token count from outside as a whole number that is not negative; 0 for anything else. */
-export function tokenCount(value: unknown): number {
-  return typeof value === "number" && Number.isFinite(value) ? Math.max(0, Math.round(value)) : 0;
-}
-
-/** Tokens as the providers' readers count them until they say which cache was written. */
-interface Counted {
-  inputTokens: number;
-  outputTokens: number;
-  cacheReadTokens?: number;
-  cacheWriteTokens?: number;
-}
-
-/** A provider's count as a step keeps it; nothing counted is nothing known, and costs what was reserved. */
-export function pricedUsage(_model: string, counted: Counted | null): Usage {
-  if (counted === null) return { inputTokens: 0, outputTokens: 0 };
-  const { cacheWriteTokens, ...usage } = counted;
-  return { ...usage, ...(cacheWriteTokens ? { cacheWrite5mTokens: cacheWriteTokens } : {}) };
-}

@@ -28,6 +28,8 @@ export interface Run {
   /** The calls among them that a worker named, so that one which is checked again counts once; absent for none. */
   countedCalls?: string[];
   costMicros: number;
+  /** What the model calls of steps that have not ended have reserved or used, by the reservation; absent for none. */
+  held?: Record<string, Held>;
   /** W3C trace and span of whoever created the run. */
   traceId: string | null;
   spanId: string | null;
@@ -37,6 +39,16 @@ export interface Run {
   /** Since when it waits for a person, and how long it has waited before: no part of its wall time. */
   waitingSince: number | null;
   waitedMs: number;
+}
+
+/** A reservation of a run's budget; settled, what was used. */
+export interface Held {
+  stepId: string;
+  inputTokens: number;
+  outputTokens: number;
+  /** Null where no price is known. */
+  costMicros: number | null;
+  isSettled: boolean;
 }
 
 export interface Step {

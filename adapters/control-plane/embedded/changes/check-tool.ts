@@ -7,7 +7,8 @@ import type { Store } from "../store.ts";
 import type { Change } from "./change.ts";
 import { brokenLimit, readBudget } from "../../../../machines/contracts/domain/budget.ts";
 import { resolveBudget } from "../budget.ts";
-import { findRun, spent } from "./submit-result.ts";
+import { withHeld } from "./reservations.ts";
+import { findRun } from "./submit-result.ts";
 import { markStarted } from "./run-state.ts";
 import {
   couldMean,
@@ -60,7 +61,7 @@ function decide(change: Change, run: Run, tool: Call): Verdict {
   if (listed.kind === "deny") return listed;
   // Before the call that would break it. A call that a person let through was counted then.
   const isCounted = isKnown(run, tool.callId) || (listed.kind === "ask" && hasApproval(store, run));
-  const after = spent(run, change.now);
+  const after = withHeld(run, change.now);
   if (!isCounted) after.toolCalls += 1;
   const broken = brokenLimit(resolveBudget(readBudget(run.config), version.budget), after);
   return broken === null ? listed : verdict.deny(broken.message);

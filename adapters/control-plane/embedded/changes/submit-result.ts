@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import type { Json } from "../../../../machines/contracts/domain/json.ts";
+import { isJsonObject, type Json } from "../../../../machines/contracts/domain/json.ts";
 import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
 import { ApiError } from "../routes/request.ts";
-import type { Run, Step } from "../documents.ts";
+import type { Held, Run, Step } from "../documents.ts";
+import { sumHeld } from "./reservations.ts";
 import {
   brokenLimit,
   type Spent,
@@ -64,7 +65,8 @@ export function submitResult(
     if (isRunEnded(run.status) && !isStepEnded(step.status)) skipRest(change, step);
     return { kind: "refused", error };
   }
-  const reported = keepStep(change, step, submission, digest, costMicros);
+  const held = Object.values(run.held ?? {}).filter(({ stepId }) => stepId === step.id);
+  const reported = keepStep(change, step, submission, digest, held, costMicros);
   const counted = count(run, step, reported, change.now);
   change.audit(run.id, `step.${submission.status}`, { step_id: step.id, step_type: step.type });
   settle(change, counted, reported);
@@ -93,20 +95,20 @@ function keepStep(
   step: Step,
   submission: Submission,
   digest: string,
+  held: readonly Held[],
   costMicros: CostMicros,
 ): Step {
   const { output, error, inputTokens, outputTokens, key, fence } = submission;
   const answered = submission.status === "waiting_approval" && isAnswered(store, step.id);
   const status = answered ? "running" : submission.status;
-  const priced = step.model !== null && (inputTokens !== null || outputTokens !== null);
   const reported: Step = {
     ...step,
     status,
     output,
     error,
-    inputTokens,
-    outputTokens,
-    costMicros: priced ? costMicros(step.model ?? "", inputTokens ?? 0, outputTokens ?? 0) : null,
+    ...(held.length === 0
+      ? { inputTokens, outputTokens, costMicros: priceOf(step, submission, costMicros) }
+      : usedBy(step, submission, held, isStepEnded(status))),
     startedAt: step.startedAt ?? now,
     completedAt: isStepEnded(status) ? now : null,
     fence: Math.max(step.fence, fence ?? 0),
@@ -116,6 +118,32 @@ function keepStep(
   };
   store.steps.put(reported);
   return reported;
+}
+
+/** Where nothing was reserved, the tokens are priced as plain ones of the step's model. */
+function priceOf({ model }: Step, submission: Submission, costMicros: CostMicros): number | null {
+  const { inputTokens, outputTokens } = submission;
+  if (model === null || (inputTokens === null && outputTokens === null)) return null;
+  return costMicros(model, inputTokens ?? 0, outputTokens ?? 0);
+}
+
+/**
+ * The numbers of a step whose calls were reserved. Their settlements know the provider's caches, and calls that failed
+ * or were never settled, which the report does not: what is more counts. A step that has not ended keeps them apart.
+ */
+function usedBy(
+  step: Step,
+  submission: Submission,
+  held: readonly Held[],
+  isEnded: boolean,
+): Pick<Step, "inputTokens" | "outputTokens" | "costMicros"> {
+  if (!isEnded) return step;
+  const sum = sumHeld(held);
+  return {
+    inputTokens: Math.max(submission.inputTokens ?? 0, sum.inputTokens ?? 0),
+    outputTokens: Math.max(submission.outputTokens ?? 0, sum.outputTokens ?? 0),
+    costMicros: held.every(({ costMicros }) => costMicros === null) ? null : (sum.costMicros ?? 0),
+  };
 }
 
 /** A person may be quicker than the worker's word that it waits: after a yes to all, nothing is left to wait for. */
@@ -128,8 +156,12 @@ function isAnswered(store: Change["store"], stepId: string): boolean {
 function count(run: Run, before: Step, after: Step, now: number): Run {
   const more = (key: "inputTokens" | "outputTokens" | "costMicros") =>
     run[key] + (after[key] ?? 0) - (before[key] ?? 0);
+  const { held, ...rest } = run;
+  const others = Object.entries(held ?? {}).filter(([, { stepId }]) => stepId !== after.id);
+  const kept = isStepEnded(after.status) ? Object.fromEntries(others) : held;
   return {
-    ...run,
+    ...rest,
+    ...(kept === undefined || Object.keys(kept).length === 0 ? {} : { held: kept }),
     startedAt: run.startedAt ?? now,
     inputTokens: more("inputTokens"),
     outputTokens: more("outputTokens"),
@@ -146,13 +178,22 @@ function settle(change: Change, run: Run, step: Step): void {
   }
   const version = store.versions.find(run.agentVersionId);
   const budget = resolveBudget(readBudget(run.config), version?.budget ?? {});
-  const broken = brokenLimit(budget, spent(run, now));
+  const broken = brokenLimit(budget, spent(run, now))?.message ?? refusedBudget(step);
   if (broken !== null) {
-    change.audit(run.id, "budget.exceeded", { reason: broken.message });
-    endRun(change, run, { status: "budget_killed", reason: broken.message });
+    change.audit(run.id, "budget.exceeded", { reason: broken });
+    endRun(change, run, { status: "budget_killed", reason: broken });
   } else if (isStepEnded(step.status)) progressRun(change, run);
   else
     change.saveRun({ ...run, status: step.status === "running" ? "running" : "waiting_approval" });
+}
+
+/** Why a step ended before a call that its run's budget did not hold; null when it did not. */
+function refusedBudget({ status, error }: Step): string | null {
+  if (status !== "failed" || !isJsonObject(error) || error["kind"] !== "budget_exceeded")
+    return null;
+  const { message, details } = error;
+  const isOfRun = isJsonObject(details) && details["scope"] === "run";
+  return isOfRun ? String(message) : null;
 }
 
 export function spent(run: Run, now: number): Spent {

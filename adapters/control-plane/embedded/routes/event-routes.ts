@@ -41,7 +41,7 @@ export function eventRoutes({ events }: Plane): Hono {
 
 const version = "0.1.0";
 /** What goes beyond FerrumDeck; see `Extension` of the control plane's port. `steps`: runs that name their steps. */
-const extensions = ["idempotent-results", "approvals", "events", "steps"];
+const extensions = ["idempotent-results", "approvals", "events", "steps", "budget-reservations"];
 
 /** `/health` and `/ready`, which need no key. */
 export function healthRoutes({ store, outbox }: Plane): Hono {

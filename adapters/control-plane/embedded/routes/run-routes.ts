@@ -6,6 +6,7 @@ import { stepTypes } from "../../../../machines/contracts/domain/job.ts";
 import { ApiError, asJson, readBody, readPage, rfc3339 } from "./request.ts";
 import { cancelRun } from "../changes/run-state.ts";
 import { createRun, type PlannedStep, readTraceparent } from "../changes/create-run.ts";
+import { budgetOf } from "../changes/reservations.ts";
 import { findRun } from "../changes/submit-result.ts";
 import type { Plane } from "../changes/change.ts";
 import { microsPerCent, readBudget } from "../../../../machines/contracts/domain/budget.ts";
@@ -49,7 +50,11 @@ export function runRoutes({ apply, store }: Plane): Hono {
     const runs = store.runs.list(project, status, readPage(c, 20));
     return c.json({ runs: runs.map(runResponse), total: store.runs.count(project, status) });
   });
-  app.get("/:id", (c) => c.json(runResponse(findRun(store, c.req.param("id")))));
+  app.get("/:id", (c) => {
+    const run = findRun(store, c.req.param("id"));
+    const budget = budgetOf(run, store.versions.find(run.agentVersionId)?.budget);
+    return c.json({ ...runResponse(run), budget });
+  });
   app.post("/:id/cancel", async (c) =>
     c.json(runResponse(await apply((change) => cancelRun(change, c.req.param("id"))))),
   );
@@ -109,6 +114,8 @@ export function runResponse(run: Run) {
     tool_calls: run.toolCalls,
     // Rounded up, as FerrumDeck does; once for the run, not once a step.
     cost_cents: Math.ceil(run.costMicros / microsPerCent),
+    // Beyond FerrumDeck, exactly.
+    cost_micros: run.costMicros,
     created_at: rfc3339(run.createdAt),
     started_at: rfc3339(run.startedAt),
     completed_at: rfc3339(run.completedAt),

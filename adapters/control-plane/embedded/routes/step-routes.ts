@@ -2,6 +2,7 @@ import { type } from "arktype";
 import { type Context, Hono } from "hono";
 import { ApiError, asJson, readBody, rfc3339 } from "./request.ts";
 import { checkTool } from "../changes/check-tool.ts";
+import { reserve, settleReservation } from "../changes/reservations.ts";
 import { findRun, submitResult } from "../changes/submit-result.ts";
 import type { Plane } from "../changes/change.ts";
 import type { Step } from "../documents.ts";
@@ -21,7 +22,15 @@ const toolCheck = type({
   "estimated_cost_cents?": "number.integer >= 0 | null",
 });
 
-/** `/v1/runs/{id}`: its steps, their results, and the check of a tool call. */
+const reservation = type({
+  reservation_id: "0 < string <= 512",
+  step_id: "0 < string <= 255",
+  input_tokens: "number.integer >= 0",
+  output_tokens: "number.integer >= 0",
+  cost_micros: "number.integer >= 0 | null",
+});
+
+/** `/v1/runs/{id}`: its steps, their results, the check of a tool call, and reservations of its budget. */
 export function stepRoutes({ apply, store, costMicros }: Plane): Hono {
   const app = new Hono();
   app.get("/:id/steps", (c) => {
@@ -46,6 +55,18 @@ export function stepRoutes({ apply, store, costMicros }: Plane): Hono {
     if (submitted.kind === "replayed") c.header("Idempotency-Replayed", "true");
     return c.json(stepResponse(submitted.step));
   });
+  app.post("/:id/reservations", async (c) => {
+    const asked = readReservation(await readBody(c, reservation));
+    const said = await apply((change) => reserve(change, c.req.param("id"), asked));
+    if (said.granted) return c.json({ id: asked.id, granted: true });
+    const { limit, used, most, message: reason } = said;
+    return c.json({ id: asked.id, granted: false, limit, used, most, reason });
+  });
+  app.post("/:id/reservations/settle", async (c) => {
+    const used = readReservation(await readBody(c, reservation));
+    await apply((change) => settleReservation(change, c.req.param("id"), used));
+    return c.json({ id: used.id, settled: true });
+  });
   app.post("/:id/check-tool", async (c) => {
     const body = await readBody(c, toolCheck);
     const tool = {
@@ -68,6 +89,14 @@ export function stepRoutes({ apply, store, costMicros }: Plane): Hono {
   });
   return app;
 }
+
+const readReservation = ({
+  reservation_id: id,
+  step_id: stepId,
+  input_tokens: inputTokens,
+  output_tokens: outputTokens,
+  cost_micros: costMicros,
+}: typeof reservation.infer) => ({ id, stepId, inputTokens, outputTokens, costMicros });
 
 function readKey(c: Context): string | null {
   const key = c.req.header("idempotency-key");

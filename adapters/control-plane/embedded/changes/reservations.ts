@@ -1,0 +1,100 @@
+import {
+  addSpent,
+  type BrokenLimit,
+  brokenLimit,
+  type Budget,
+  nothingSpent,
+  readBudget,
+  type Spent,
+} from "../../../../machines/contracts/domain/budget.ts";
+import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
+import { resolveBudget } from "../budget.ts";
+import type { Held, Run } from "../documents.ts";
+import { ApiError } from "../routes/request.ts";
+import type { Change } from "./change.ts";
+import { findStep, spent } from "./submit-result.ts";
+
+/*
+ * A run's budget across many workers. A worker reserves what a model call may use at most, makes the call, and settles
+ * the reservation by what was used. Each reservation is one transaction: it is granted only while all that was spent,
+ * all that is reserved, and itself are within every limit. So the spending of a run can pass its budget only by as much
+ * as a call uses beyond its own reservation.
+ *
+ *   reserved   counts in full, also when its worker died: the call may have been made, and paid
+ *   settled    counts as used
+ *   step over  the step's own numbers take the place of its reservations: see `submit-result.ts`
+ */
+
+export interface Asked {
+  id: string;
+  stepId: string;
+  inputTokens: number;
+  outputTokens: number;
+  /** Null where no price is known: only its tokens count. */
+  costMicros: number | null;
+}
+
+export type Reserved = { granted: true } | ({ granted: false } & BrokenLimit);
+
+/** Reservations of one run that are kept at most; a loop of so many calls is no run any more. */
+const maxHeld = 10_000;
+
+/**
+ * @throws ApiError 404 for an unknown run or step, 409 when the run or the step has ended
+ */
+export function reserve(change: Change, runId: string, asked: Asked): Reserved {
+  const { store, now } = change;
+  const { run, step } = findStep(store, runId, asked.stepId);
+  if (isRunEnded(run.status)) throw new ApiError(409, `run ${run.id} is already ${run.status}`);
+  if (isStepEnded(step.status))
+    throw new ApiError(409, `step ${step.id} is already ${step.status}`);
+  const { id, stepId, inputTokens, outputTokens, costMicros } = asked;
+  if (heldBy(run, id) !== undefined) return { granted: true };
+  const version = store.versions.find(run.agentVersionId);
+  const more = { ...nothingSpent, inputTokens, outputTokens, costMicros: costMicros ?? 0 };
+  const broken = brokenLimit(budgetOf(run, version?.budget), addSpent(withHeld(run, now), more));
+  if (broken !== null) {
+    change.audit(run.id, "budget.refused", { step_id: stepId, reason: broken.message });
+    return { granted: false, ...broken };
+  }
+  const held: Held = { stepId, inputTokens, outputTokens, costMicros, isSettled: false };
+  const all = run.held ?? {};
+  if (Object.keys(all).length >= maxHeld) throw new ApiError(409, `run ${run.id}: too many calls`);
+  change.saveRun({ ...run, held: { ...all, [id]: held } });
+  return { granted: true };
+}
+
+/**
+ * What was used in place of what was reserved. A reservation that is gone with its step changes nothing, and one that
+ * is settled keeps its first amounts.
+ *
+ * @throws ApiError 404 for an unknown run or step
+ */
+export function settleReservation(change: Change, runId: string, used: Asked): void {
+  const { run } = findStep(change.store, runId, used.stepId);
+  const held = heldBy(run, used.id);
+  if (held === undefined || held.isSettled) return;
+  const { inputTokens, outputTokens, costMicros } = used;
+  const settled: Held = { ...held, inputTokens, outputTokens, costMicros, isSettled: true };
+  change.saveRun({ ...run, held: { ...run.held, [used.id]: settled } });
+}
+
+const heldBy = ({ held = {} }: Run, id: string): Held | undefined =>
+  Object.hasOwn(held, id) ? held[id] : undefined;
+
+/** Every limit of a run. */
+export const budgetOf = (run: Run, version: Partial<Budget> | undefined): Budget =>
+  resolveBudget(readBudget(run.config), version ?? {});
+
+/** What a run has spent and reserved. */
+export function withHeld(run: Run, now: number): Spent {
+  return addSpent(spent(run, now), sumHeld(Object.values(run.held ?? {})));
+}
+
+export function sumHeld(held: readonly Held[]): Partial<Spent> {
+  return {
+    inputTokens: held.reduce((sum, each) => sum + each.inputTokens, 0),
+    outputTokens: held.reduce((sum, each) => sum + each.outputTokens, 0),
+    costMicros: held.reduce((sum, each) => sum + (each.costMicros ?? 0), 0),
+  };
+}

@@ -1,0 +1,356 @@
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import * as fc from "fast-check";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { estimateCall } from "../../actors/step/budget.ts";
+import { createPrices } from "../../adapters/llm/prices.ts";
+import { createPricedModels } from "../../adapters/llm/priced-models.ts";
+import {
+  fail,
+  ok,
+  type Outcome,
+  retryable,
+  terminal,
+} from "../../machines/contracts/domain/failure.ts";
+import { type Job, toEnvelope } from "../../machines/contracts/domain/job.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import type { Usage } from "../../machines/contracts/domain/step-result.ts";
+import type {
+  ModelProvider,
+  ModelReply,
+  ModelRequest,
+} from "../../machines/contracts/ports/model-provider.ts";
+import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
+import { sqliteBackends } from "../support/backends.ts";
+import { composeWorker, type TestWorker } from "../support/compose-worker.ts";
+import { startTestPlane, type TestPlane } from "../support/embedded-control-plane.ts";
+import { type FerrumDeckGateway, startFerrumDeckGateway } from "../support/ferrumdeck-gateway.ts";
+import { value } from "../support/value.ts";
+
+const backends = sqliteBackends();
+const { signal } = new AbortController();
+let folder: string;
+let backend: StepBackend;
+const open: { close(): Promise<void> }[] = [];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "stateplane-test-"));
+  backend = await backends.backend(`room${randomUUID().slice(0, 8)}`);
+});
+afterEach(async () => {
+  for (const each of open.splice(0).toReversed()) await each.close();
+  await backend.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** A micro-dollar a token of input, two a token of output. */
+const prices = createPrices({ overrides: { m: { input: 1, output: 2 } } });
+
+interface Asked {
+  models: ModelProvider;
+  calls: ModelRequest[];
+}
+
+/** A model `m` of one provider; `answer` says what came of a call. */
+function model(
+  answer: (
+    request: ModelRequest,
+    call: number,
+  ) => Promise<Outcome<ModelReply>> | Outcome<ModelReply>,
+  strict = false,
+): Asked {
+  const calls: ModelRequest[] = [];
+  const bare: ModelProvider = {
+    targets: (name) => ok([{ provider: "test", model: name }]),
+    async complete(request) {
+      calls.push(request);
+      return answer(request, calls.length);
+    },
+  };
+  const log = { warn() {} };
+  return { models: createPricedModels(bare, { prices, strict, log }), calls };
+}
+
+const reply = (usage: Usage, content = "hello"): Outcome<ModelReply> =>
+  ok({ provider: "test", model: "m", content, toolCalls: [], finishReason: "stop", usage });
+
+const used = (inputTokens: number, outputTokens: number): Usage => ({ inputTokens, outputTokens });
+const estimateOf = ({ calls, models }: Asked) => {
+  const [request] = calls;
+  if (request === undefined) throw new Error("the model was not asked");
+  return estimateCall({ models, prices }, request);
+};
+
+async function plane(): Promise<TestPlane> {
+  const started = await startTestPlane({
+    agents: [{ slug: "helper", model: "m" }],
+    publish: (fields) => backend.queue.publish(fields),
+    now: Date.now,
+  });
+  open.push(started);
+  return started;
+}
+
+function worker(controlPlane: { url: string; apiKey: string }, asked: Asked): TestWorker {
+  const composed = composeWorker({
+    backend,
+    controlPlane,
+    artifacts: folder,
+    ports: { models: asked.models, prices },
+  });
+  open.push(composed);
+  return composed;
+}
+
+/** A run of one llm step on a real worker, to its end. */
+async function runStep(asked: Asked, input: JsonObject, budget: JsonObject = {}) {
+  const control = await plane();
+  const started = worker({ url: control.url, apiKey: "test-key" }, asked);
+  const { runId, stepId } = await control.createRun(
+    { task: "greet", max_tokens: 100, ...input },
+    { budget },
+  );
+  await started.ended(stepId);
+  const run = value(await control.api.run(runId, signal));
+  const [step] = value(await control.api.steps(runId, signal));
+  return { run, step, error: (step?.error ?? null) as JsonObject | null };
+}
+
+describe("a run's budget at the control plane", () => {
+  it("is never passed, with many workers at once [budget.atomic]", async () => {
+    const control = await plane();
+    const { budgets } = control.worker;
+    if (budgets === undefined) throw new Error("the client keeps no budgets");
+    const call = fc.record({
+      most: fc.integer({ min: 1, max: 400 }),
+      /** What is used of what was reserved, in percent. */
+      share: fc.integer({ min: 0, max: 100 }),
+      settles: fc.boolean(),
+      pause: fc.nat(3),
+    });
+    const workers = fc.array(fc.array(call, { minLength: 1, maxLength: 5 }), {
+      minLength: 2,
+      maxLength: 8,
+    });
+    await fc.assert(
+      fc.asyncProperty(workers, fc.integer({ min: 100, max: 2_000 }), async (all, limit) => {
+        const key = await control.createRun({ task: "x" }, { budget: { max_cost_micros: limit } });
+        let spent = 0;
+        let refused = 0;
+        await Promise.all(
+          all.map(async (calls, at) => {
+            for (const [number, { most: costMicros, share, settles, pause }] of calls.entries()) {
+              const id = `${at}/${number}`;
+              const asked = { ...key, id, inputTokens: 1, outputTokens: 1 };
+              const granted = await budgets.reserve({ ...asked, costMicros }, signal);
+              // Asked twice, as after an answer that was lost, it is granted once.
+              await budgets.reserve({ ...asked, costMicros }, signal);
+              if (!granted.ok) {
+                expect(granted.failure.kind).toBe("budget_exceeded");
+                refused += 1;
+                continue;
+              }
+              await sleep(pause);
+              const cost = Math.floor((costMicros * share) / 100);
+              spent += cost;
+              const settled = { ...asked, costMicros: cost };
+              if (settles) value(await budgets.settle(settled, signal));
+            }
+          }),
+        );
+        expect(spent).toBeLessThanOrEqual(limit);
+        const wanted = all.flat().reduce((sum, each) => sum + each.most, 0);
+        if (wanted > limit * 3) expect(refused).toBeGreaterThan(0);
+      }),
+      { numRuns: 12 },
+    );
+  }, 30_000);
+
+  it("counts a step's settlements, and not its plain tokens, once the step has ended", async () => {
+    const asked = model(() => reply({ ...used(1_000, 10), cacheReadTokens: 900 }));
+    const { run } = await runStep(asked, {});
+    expect(run).toMatchObject({ status: "completed", input_tokens: 1_000, cost_micros: 1_020 });
+  });
+});
+
+describe("a call that a budget does not hold is never made [budget.calls]", () => {
+  it("of the run: the step fails with the numbers, and the run is killed", async () => {
+    const asked = model(() => reply(used(1, 1)));
+    const { run, error } = await runStep(asked, {}, { max_cost_micros: 150 });
+    expect(asked.calls).toHaveLength(0);
+    expect(error).toMatchObject({
+      kind: "budget_exceeded",
+      message: expect.stringMatching(/^the run's budget exceeded: cost \$0\.000\d+ of \$0\.00015,/),
+      details: { scope: "run", limit: "max_cost_micros", used: expect.any(Number), most: 150 },
+    });
+    expect(run).toMatchObject({ status: "budget_killed", cost_micros: 0 });
+  });
+
+  it.each([
+    ["max_cost_micros", 10],
+    ["max_cost_cents", 0],
+    ["max_input_tokens", 3],
+    ["max_output_tokens", 99],
+    ["max_total_tokens", 100],
+  ])("of the step: %s", async (limit, most) => {
+    const asked = model(() => reply(used(1, 1)));
+    const { run, error } = await runStep(asked, { budget: { [limit]: most } });
+    expect(asked.calls).toHaveLength(0);
+    expect(error).toMatchObject({
+      kind: "budget_exceeded",
+      details: { scope: "step", limit, most },
+    });
+    expect(run.status).toBe("failed");
+  });
+
+  it("nor the second one, when the first has used it up", async () => {
+    const schema = { type: "object" };
+    const asked = model(() => reply(used(500, 50), "no JSON"));
+    const { run, error } = await runStep(
+      asked,
+      { output_schema: schema, budget: { max_output_tokens: 149 } },
+      { max_cost_micros: 5_000 },
+    );
+    expect(asked.calls).toHaveLength(1);
+    expect(error).toMatchObject({ kind: "budget_exceeded", details: { used: 150, most: 149 } });
+    expect(run).toMatchObject({ input_tokens: 500, output_tokens: 50, cost_micros: 600 });
+  });
+
+  it("and null is no limit", async () => {
+    const asked = model(() => reply(used(1, 1)));
+    const none = {
+      max_input_tokens: null,
+      max_output_tokens: null,
+      max_total_tokens: null,
+      max_cost_cents: null,
+      max_wall_time_ms: null,
+    };
+    const { run } = await runStep(asked, { max_tokens: 10_000_000, budget: none }, none);
+    expect(run.status).toBe("completed");
+  });
+
+  it("nor one whose model has no price, where that is refused [prices.strict]", async () => {
+    const { models, calls } = model(() => reply(used(1, 1)), true);
+    const request = { messages: [], maxTokens: 1, idempotencyKey: "k" };
+    const refused = await models.complete({ ...request, model: "unheard-of" }, signal);
+    expect(refused).toMatchObject({
+      ok: false,
+      failure: { kind: "invalid_input", details: { provider: "test", model: "unheard-of" } },
+    });
+    expect(calls).toHaveLength(0);
+    expect(await models.complete({ ...request, model: "m" }, signal)).toMatchObject({
+      ok: true,
+      value: { usage: { costMicros: 3 } },
+    });
+  });
+});
+
+describe("a reservation is settled on every way out [budget.settled]", () => {
+  const details = (reason: string, usage?: Usage): JsonObject => ({
+    reason,
+    provider: "test",
+    model: "m",
+    ...(usage === undefined ? {} : { usage: { ...usage } }),
+  });
+
+  it("an answer: by the provider's count", async () => {
+    const { run } = await runStep(
+      model(() => reply(used(7, 3))),
+      {},
+    );
+    expect(run).toMatchObject({ status: "completed", cost_micros: 13 });
+  });
+
+  it("an answer that nobody counted: by what was reserved", async () => {
+    const asked = model(() => reply(used(0, 0)));
+    const { run } = await runStep(asked, {});
+    expect(run.cost_micros).toBe(estimateOf(asked).costMicros);
+  });
+
+  it("a failed call: by what it says it had used, and the next one beside it", async () => {
+    const broken = {
+      ...retryable("unavailable", "broke off"),
+      details: details("network", used(40, 5)),
+    };
+    const asked = model((_, call) => (call === 1 ? fail(broken) : reply(used(7, 3))));
+    const { run } = await runStep(asked, {});
+    expect(asked.calls).toHaveLength(2);
+    expect(run).toMatchObject({ status: "completed", cost_micros: 50 + 13, input_tokens: 47 });
+  });
+
+  it("a refused call: by nothing", async () => {
+    const refused = terminal("model_failed", "no", details("bad_request"));
+    const { run } = await runStep(
+      model(() => fail(refused)),
+      {},
+    );
+    expect(run).toMatchObject({ status: "failed", cost_micros: 0 });
+  });
+
+  it("a call cut short, and an error that nobody expected: by what was reserved", async () => {
+    const cut = { ...retryable("unavailable", "no answer"), details: details("timeout") };
+    const asked = model((_, call) => {
+      if (call === 1) return fail(cut);
+      throw new Error("a fault");
+    });
+    const { run, error } = await runStep(asked, {});
+    const { costMicros } = estimateOf(asked);
+    expect(asked.calls).toHaveLength(2);
+    expect(error).toMatchObject({ kind: "internal" });
+    expect(run.cost_micros).toBe(2 * (costMicros ?? 0));
+  });
+});
+
+describe("towards FerrumDeck's gateway", () => {
+  let gateway: FerrumDeckGateway;
+
+  async function step(asked: Asked, over: Partial<Job>, spent: JsonObject = {}) {
+    gateway = await startFerrumDeckGateway({
+      altering: ({ method, path }, answer) =>
+        method === "GET" && path === "/v1/runs/run_1"
+          ? { ...answer, body: { ...(answer.body as JsonObject), ...spent } }
+          : null,
+    });
+    open.push(gateway);
+    const started = worker(gateway, asked);
+    const job: Job = {
+      runId: "run_1",
+      stepId: "stp_1",
+      stepType: "llm",
+      input: { task: "greet", model: "m", max_tokens: 100 },
+      tenantId: "t",
+      projectId: "p",
+      agentId: null,
+      traceId: null,
+      spanId: null,
+      createdAt: Date.now(),
+      ...over,
+    };
+    await backend.queue.publish({ data: toEnvelope(job) });
+    await started.ended("stp_1");
+    return gateway.results().at(-1)?.body;
+  }
+
+  it("what the run has spent is looked at before the call [budget.looked]", async () => {
+    const asked = model(() => reply(used(7, 3)));
+    const body = await step(asked, { budget: { max_cost_cents: 5 } }, { cost_cents: 5 });
+    expect(asked.calls).toHaveLength(0);
+    expect(body).toMatchObject({
+      status: "failed",
+      error: {
+        kind: "budget_exceeded",
+        details: { scope: "run", limit: "max_cost_cents", most: 5 },
+      },
+    });
+  });
+
+  it("a call within the budget is made", async () => {
+    const asked = model(() => reply(used(7, 3)));
+    const body = await step(asked, { budget: { max_cost_cents: 5 } }, { cost_cents: 4 });
+    expect(asked.calls).toHaveLength(1);
+    expect(body).toMatchObject({ status: "completed", input_tokens: 7 });
+  });
+});
