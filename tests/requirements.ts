@@ -289,6 +289,9 @@ export const requirements: readonly Requirement[] = [
     promise: "a stream that falls silent is noticed before the call's time is over",
   },
   { id: "llm.back-pressure", promise: "no more of an answer is read than its listener takes" },
+  { id: "llm.fallback", promise: "who stands in for a model goes by the failure, and is said" },
+  { id: "llm.circuit", promise: "a provider that fails again and again is left alone for a while" },
+  { id: "llm.adaptive", promise: "a provider is asked for as much at once as it takes" },
   // Money.
   { id: "prices.facts", promise: "the price lists say what the vendors publish" },
   { id: "prices.long-context", promise: "a long input makes its whole call dearer" },

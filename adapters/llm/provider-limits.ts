@@ -1,10 +1,12 @@
 import {
   BrokenCircuitError,
   circuitBreaker,
+  type CircuitBreakerPolicy,
+  CircuitState,
   ConsecutiveBreaker,
   handleWhenResult,
 } from "cockatiel";
-import { fail, type Outcome } from "../../machines/contracts/domain/failure.ts";
+import { type Failure, fail, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import {
   modelFailureDetails,
   type ModelProvider,
@@ -31,9 +33,11 @@ const opening: ReadonlySet<ModelTrouble> = new Set(["overloaded", "network", "ti
 /** The same provider behind its limits. */
 export function limitProvider(name: string, provider: ModelProvider): ModelProvider {
   const places = new AdaptivePlaces();
-  const circuit = circuitBreaker(
+  const circuit: CircuitBreakerPolicy = circuitBreaker(
     handleWhenResult((outcome) => {
       const reason = troubleOf(outcome as Outcome<ModelReply>);
+      // The one call that was let through and was cancelled has shown nothing.
+      if (reason === "cancelled") return circuit.state === CircuitState.HalfOpen;
       return reason !== null && opening.has(reason);
     }),
     { halfOpenAfter: openMs, breaker: new ConsecutiveBreaker(failuresInRow) },
@@ -45,18 +49,24 @@ export function limitProvider(name: string, provider: ModelProvider): ModelProvi
         return fail(toFailure({ name }, "cancelled", "the model call was cancelled"));
       let reason: ModelTrouble | null = "cancelled";
       try {
+        // The library would have all others wait for the one call that is let through, minutes perhaps.
+        if (circuit.state === CircuitState.HalfOpen) return fail(notAsked(name));
         const outcome = await circuit.execute(() => provider.complete(request, signal, onPart));
         reason = troubleOf(outcome);
         return outcome;
       } catch (error) {
         if (!(error instanceof BrokenCircuitError)) throw error;
-        const message = `${name} failed ${failuresInRow} times in a row and is not asked for ${openMs / 1_000} s`;
-        return fail(toFailure({ name }, "circuit_open", message, { waitMs: openMs }));
+        return fail(notAsked(name));
       } finally {
         place.leave(reason === null ? "well" : reason === "rate_limited" ? "refused" : "neither");
       }
     },
   };
+}
+
+function notAsked(name: string): Failure {
+  const message = `${name} failed ${failuresInRow} times in a row and is not asked for ${openMs / 1_000} s`;
+  return toFailure({ name }, "circuit_open", message, { waitMs: openMs });
 }
 
 function troubleOf(outcome: Outcome<ModelReply>): ModelTrouble | null {
