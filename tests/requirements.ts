@@ -306,6 +306,10 @@ export const requirements: readonly Requirement[] = [
   { id: "budget.calls", promise: "a call that a budget does not hold is never made" },
   { id: "budget.settled", promise: "what was reserved is settled on every way out of a call" },
   { id: "budget.looked", promise: "where nobody keeps reservations, the run is looked at first" },
+  {
+    id: "bills.golden",
+    promise: "each kind of call costs what its vendor charges, to the micro-dollar",
+  },
   { id: "money.shown", promise: "amounts below a cent are shown as such, never rounded up" },
   // The agent loop.
   {

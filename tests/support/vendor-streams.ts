@@ -7,7 +7,15 @@ export interface Spoken {
   calls?: readonly { id: string; name: string; pieces: readonly string[] }[];
   /** Why it ends, in chat completions' words. */
   finish?: "stop" | "length" | "tool_calls" | "content_filter";
-  usage?: { input: number; output: number; cacheRead?: number; write5m?: number; write1h?: number };
+  usage?: {
+    input: number;
+    output: number;
+    cacheRead?: number;
+    write5m?: number;
+    write1h?: number;
+    /** A part of the output. */
+    reasoning?: number;
+  };
   refusal?: string;
 }
 
@@ -34,6 +42,7 @@ export function chatStream(spoken: Spoken): string {
     completion_tokens: usage.output,
     total_tokens: usage.input + usage.output,
     prompt_tokens_details: { cached_tokens: usage.cacheRead ?? 0 },
+    completion_tokens_details: { reasoning_tokens: usage.reasoning ?? 0 },
   };
   return [
     chunk({ role: "assistant", content: "" }),
@@ -100,12 +109,16 @@ export function messageStream(spoken: Spoken): string {
     ),
   );
   const delta = { stop_reason: reasons[finish], stop_sequence: null };
+  const finalCount = {
+    output_tokens: usage.output,
+    ...(usage.reasoning ? { output_tokens_details: { thinking_tokens: usage.reasoning } } : {}),
+  };
   return [
     { type: "message_start", message },
     { type: "ping" },
     ...said,
     ...called,
-    { type: "message_delta", delta, usage: { output_tokens: usage.output } },
+    { type: "message_delta", delta, usage: finalCount },
     { type: "message_stop" },
   ]
     .map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`)
@@ -144,7 +157,7 @@ export function responseStream(spoken: Spoken): string {
       input_tokens: usage.input,
       input_tokens_details: { cached_tokens: usage.cacheRead ?? 0 },
       output_tokens: usage.output,
-      output_tokens_details: { reasoning_tokens: 0 },
+      output_tokens_details: { reasoning_tokens: usage.reasoning ?? 0 },
       total_tokens: usage.input + usage.output,
     },
   };
