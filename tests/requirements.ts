@@ -292,6 +292,18 @@ export const requirements: readonly Requirement[] = [
   { id: "llm.fallback", promise: "who stands in for a model goes by the failure, and is said" },
   { id: "llm.circuit", promise: "a provider that fails again and again is left alone for a while" },
   { id: "llm.adaptive", promise: "a provider is asked for as much at once as it takes" },
+  {
+    id: "llm.parameters",
+    promise: "a parameter is sent as its model takes it, or left out and named",
+  },
+  {
+    id: "llm.echo",
+    promise: "what a provider wants to see again goes back to it, and to nobody else",
+  },
+  {
+    id: "llm.cache",
+    promise: "the prefix that a loop sends again is marked for Anthropic's cache",
+  },
   // Money.
   { id: "prices.facts", promise: "the price lists say what the vendors publish" },
   { id: "prices.long-context", promise: "a long input makes its whole call dearer" },

@@ -12,6 +12,7 @@ import type {
 import { AnswerCalls, AnswerText, estimatedUsage, tokenCount, usageDetails } from "./answer.ts";
 import { writeParams } from "./parameters.ts";
 import type { ProviderOptions } from "./providers.ts";
+import { anthropicSchema } from "./response-schema.ts";
 import { createToolNames, type ToolNames } from "./tool-calls.ts";
 import { callVendor, type Reader, type Vendor, vendorFetch } from "./vendor-call.ts";
 import { toFailure, type VendorError } from "./vendor-trouble.ts";
@@ -254,7 +255,7 @@ export function toAnthropicRequest(
   request: ModelRequest,
   names: ToolNames,
 ): { body: Body; dropped: string[] } {
-  const { model, messages, maxTokens, tools = [], toolChoice, responseSchema } = request;
+  const { model, messages, maxTokens, tools = [], toolChoice } = request;
   const { written, dropped } = writeParams("anthropic", request);
   const system = messages.filter(({ role }) => role === "system").map(({ content }) => content);
   // The conversation of a loop comes back longer: what stands now is read from the cache then. A single question is
@@ -262,12 +263,9 @@ export function toAnthropicRequest(
   const comesBack = tools.length > 0;
   const turns = toTurns(provider, messages, names);
   if (comesBack) markLast(turns);
-  const format =
-    responseSchema === undefined ? {} : { format: { type: "json_schema", schema: responseSchema } };
-  const output = {
-    ...(written["output_config"] as object | undefined),
-    ...schemaOf(model, format),
-  };
+  const format = anthropicSchema(request);
+  const effort = isJsonObject(written["output_config"]) ? written["output_config"] : {};
+  const output = { ...effort, ...(format === null ? {} : { format }) };
   const body = {
     model,
     max_tokens: maxTokens,
@@ -295,13 +293,6 @@ export function toAnthropicRequest(
         }),
   };
   return { body: body as unknown as Body, dropped };
-}
-
-/** Which models hold themselves to a schema. */
-const structured = /^claude-(?:(?:opus-4-[1-9]|sonnet-4-[5-9]|haiku-4-[5-9])(?!\d)|[a-z]+-[5-9])/u;
-
-function schemaOf(model: string, format: object): object {
-  return structured.test(model) ? format : {};
 }
 
 interface Turn {

@@ -10,9 +10,10 @@ import type {
   ModelRequest,
 } from "../../machines/contracts/ports/model-provider.ts";
 import { AnswerCalls, AnswerText, estimatedUsage, tokenCount, usageDetails } from "./answer.ts";
-import { openaiClient, responseFormat } from "./openai-client.ts";
+import { openaiClient } from "./openai-client.ts";
 import { limitName, writeParams } from "./parameters.ts";
 import type { ProviderOptions } from "./providers.ts";
+import { openaiSchema } from "./response-schema.ts";
 import { createToolNames, type ToolNames } from "./tool-calls.ts";
 import { callVendor, type Reader } from "./vendor-call.ts";
 import { type Speaker, toFailure, type VendorError } from "./vendor-trouble.ts";
@@ -190,7 +191,7 @@ export function toChatRequest(
   const isOpenai = kind !== "openai-compatible";
   // Only with tools is the server told how to call them.
   const { parallel_tool_calls: parallel, ...others } = written;
-  const schema = responseFormat(provider, kind, request);
+  const schema = openaiSchema(provider, kind, request);
   const body = {
     model,
     messages: messages.map((message) => toMessage(provider, message, names)),

@@ -10,9 +10,10 @@ import type {
   ModelRequest,
 } from "../../machines/contracts/ports/model-provider.ts";
 import { AnswerCalls, AnswerText, estimatedUsage, tokenCount, usageDetails } from "./answer.ts";
-import { openaiClient, responseFormat } from "./openai-client.ts";
+import { openaiClient } from "./openai-client.ts";
 import { reasons, writeParams } from "./parameters.ts";
 import type { ProviderOptions } from "./providers.ts";
+import { openaiSchema } from "./response-schema.ts";
 import { createToolNames, type ToolNames } from "./tool-calls.ts";
 import { callVendor, type Reader } from "./vendor-call.ts";
 import { type Speaker, toFailure, type VendorError } from "./vendor-trouble.ts";
@@ -196,7 +197,7 @@ export function toResponsesRequest(
   const { model, messages, maxTokens, tools = [], toolChoice } = request;
   const { written, dropped } = writeParams("responses", request);
   const { parallel_tool_calls: parallel, text, ...others } = written;
-  const schema = responseFormat(provider, kind, request);
+  const schema = openaiSchema(provider, kind, request);
   const format = schema === null ? {} : { format: { type: "json_schema", ...schema } };
   const asked = { ...(isJsonObject(text) ? text : {}), ...format };
   const body = {
