@@ -18,7 +18,7 @@ import { patientPorts } from "../patient-ports.ts";
 import { DeadlinePassed, Drained, type TroubleWatch } from "../trouble.ts";
 import { StoreError } from "../../machines/contracts/domain/errors.ts";
 import {
-  type ActivityLife,
+  type OngoingActivity,
   LeaseLost,
   type StepSession,
   settlePendingWork,
@@ -67,14 +67,14 @@ class Scope implements ActivityScope {
   readonly session: StepSession;
   readonly context: StepContext;
   readonly actor: StepActor;
-  readonly life: ActivityLife;
+  readonly ongoing: OngoingActivity;
 
   constructor(
     { ports, options, runs, trouble }: Binding,
     session: StepSession,
     context: StepContext,
     actor: StepActor,
-    life: ActivityLife,
+    ongoing: OngoingActivity,
   ) {
     this.controlPlane = ports.controlPlane;
     this.runs = runs;
@@ -83,12 +83,12 @@ class Scope implements ActivityScope {
     this.session = session;
     this.context = context;
     this.actor = actor;
-    this.life = life;
+    this.ongoing = ongoing;
     this.ports = patientPorts(ports, trouble, this);
   }
 
   get signal(): AbortSignal {
-    return this.life.signal;
+    return this.ongoing.signal;
   }
 
   get drained(): AbortSignal {
@@ -194,18 +194,18 @@ async function releaseEntry(
 }
 
 async function perform(work: StepActivity, scope: Scope, actor: StepActor): Promise<void> {
-  const { life } = scope;
+  const { ongoing } = scope;
   // The transition that asked for this work must be over before its outcome arrives.
   await Promise.resolve();
-  for (let faults = 1; !life.isAborted; faults += 1) {
+  for (let faults = 1; !ongoing.isAborted; faults += 1) {
     try {
       const event = await work(scope);
-      if (life.isAborted) return;
-      life.isOver = isPlainlyOver(event);
+      if (ongoing.isAborted) return;
+      ongoing.isOver = isPlainlyOver(event);
       actor.send(event);
       return;
     } catch (error) {
-      if (life.isAborted) return;
+      if (ongoing.isAborted) return;
       const event = toEvent(scope, actor, error, faults);
       if (event !== null) {
         actor.send(event);

@@ -184,7 +184,7 @@ export function readRecord(record: StepRecord): ReadRecord {
 }
 
 function problem(part: string, what: string): ReadRecord {
-  return { ok: false, problem: `the step's kept ${part} can't be read: ${what}`.slice(0, 500) };
+  return { ok: false, problem: cutText(`the step's kept ${part} can't be read: ${what}`, 500) };
 }
 
 function leftOff(state: (typeof states)[number]): LeftOff {

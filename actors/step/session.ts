@@ -80,7 +80,7 @@ export class StepSession {
   readonly startedAt: number;
   #lease: Lease | null = null;
   #own: OwnAction | null = null;
-  #activity: ActivityLife | null = null;
+  #activity: OngoingActivity | null = null;
   #draining: AbortController | null = null;
   #isDraining = false;
   #workUnderWay = 0;
@@ -140,9 +140,9 @@ export class StepSession {
   }
 
   /** One activity a state: the one before is aborted, whatever still listens to it. */
-  begin(): ActivityLife {
+  begin(): OngoingActivity {
     this.abort();
-    this.#activity = new ActivityLife();
+    this.#activity = new OngoingActivity();
     return this.#activity;
   }
 
@@ -190,7 +190,7 @@ export class StepSession {
  * One activity from its start until its state is left. Its signal is made when somebody reads it, and is aborted
  * only while there is work that could hear it: of the seven activities of a plain step three need one.
  */
-export class ActivityLife {
+export class OngoingActivity {
   #controller: AbortController | null = null;
   #isAborted = false;
   /** Set when the work has returned, and nothing of it can be listening any more. */

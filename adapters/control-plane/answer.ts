@@ -119,8 +119,7 @@ function readError(body: unknown): { code: string; message: string } | null {
 
 const oneLine = (text: string, most: number) =>
   cutText(
-    text
-      .slice(0, most * 4)
+    cutText(text, most * 4)
       .replaceAll(/\s+/g, " ")
       .trim(),
     most,

@@ -1,5 +1,6 @@
 import { type } from "arktype";
 import { terminal, fail, ok } from "../../machines/contracts/domain/failure.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
 import type {
   ModelMessage,
   ModelProvider,
@@ -86,7 +87,7 @@ function unplanned(
   played: ReadonlyMap<number, string | null>,
   { model, messages }: ModelRequest,
 ) {
-  const last = (messages.at(-1)?.content ?? "").slice(0, 120);
+  const last = cutText(messages.at(-1)?.content ?? "", 120);
   const open = script.flatMap((turn, at) =>
     played.has(at) ? [] : [`turn ${at + 1} ${JSON.stringify(turn.expect ?? {})}`],
   );

@@ -1,4 +1,5 @@
 import { type Outcome, fail, ok, terminal } from "../../machines/contracts/domain/failure.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { SandboxRequest } from "../../machines/contracts/ports/sandbox.ts";
 import { layout, shellQuote } from "./host-view.ts";
 
@@ -79,7 +80,7 @@ export function fileProblem(paths: readonly string[], codeFile: string): string 
   const known = new Set(paths);
   for (const path of paths) {
     const wrong = pathProblem(path) ?? placeProblem(path, known, codeFile);
-    if (wrong !== null) return `sandbox file ${JSON.stringify(path.slice(0, 200))}: ${wrong}`;
+    if (wrong !== null) return `sandbox file ${JSON.stringify(cutText(path, 200))}: ${wrong}`;
   }
   return null;
 }

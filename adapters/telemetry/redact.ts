@@ -1,3 +1,5 @@
+import { cutText } from "../../machines/contracts/domain/text.ts";
+
 const deepest = 12;
 
 /** Of one text, characters: a log is no place for more, and the patterns stay quick. */
@@ -44,7 +46,7 @@ function copy(
 
 function cut(text: string): string {
   const over = text.length - longest;
-  return over > 0 ? `${text.slice(0, longest)}… (${over} more)` : text;
+  return over > 0 ? `${cutText(text, longest)}… (${over} more)` : text;
 }
 
 function hides(key: string, item: unknown): boolean {

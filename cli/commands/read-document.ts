@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { text } from "node:stream/consumers";
 import { parse } from "yaml";
-import type { Json } from "../../machines/contracts/domain/json.ts";
+import { type Json, parseJson } from "../../machines/contracts/domain/json.ts";
 import { CliError } from "../output/errors.ts";
 
 /**
@@ -13,24 +13,38 @@ import { CliError } from "../output/errors.ts";
  */
 export async function readDocument(file: string, folder: string, flag: string): Promise<Json> {
   const from = file === "-" ? "standard input" : file;
-  const content = await read(file, folder).catch((error: NodeJS.ErrnoException) => {
+  const content = await readContent(file, folder).catch((error: NodeJS.ErrnoException) => {
     const why = error.code === "ENOENT" ? "no such file" : `can't be read (${error.code})`;
     throw new CliError(2, `--${flag}: ${file}: ${why}`);
   });
-  try {
-    // YAML reads JSON too; the round trip leaves only what JSON can say.
-    return JSON.parse(JSON.stringify(parse(content) ?? null)) as Json;
-  } catch (error) {
-    throw new CliError(2, `--${flag}: ${from}: expected JSON or YAML (${where(error)})`);
+  let read = parseJson(content);
+  if (!read.ok && read.reason === "syntax") {
+    try {
+      read = parseJson(JSON.stringify(parse(content, { intAsBigInt: true }) ?? null, asWritten));
+    } catch (error) {
+      throw new CliError(2, `--${flag}: ${from}: expected JSON or YAML (${where(error)})`);
+    }
   }
+  if (!read.ok) throw new CliError(2, `--${flag}: ${from} ${read.problem}`);
+  return read.value;
 }
 
-function read(file: string, folder: string): Promise<string> {
+/** Whole numbers go to JSON with all their digits, so that one that can't be kept is seen there. */
+function asWritten(_key: string, value: unknown): unknown {
+  if (typeof value === "bigint") return rawJson(value.toString());
+  if (typeof value === "number" && !Number.isFinite(value)) return rawJson("1e999");
+  return value;
+}
+
+/** Node has it since 21; TypeScript's library does not know it yet. */
+const { rawJSON: rawJson } = JSON as unknown as { rawJSON: (text: string) => unknown };
+
+function readContent(file: string, folder: string): Promise<string> {
   return file === "-" ? text(process.stdin) : readFile(resolve(folder, file), "utf8");
 }
 
 /** Only the place: the words of the message quote the content. */
-export function where(error: unknown): string {
+function where(error: unknown): string {
   if (!(error instanceof Error)) return "it is none";
   if ("linePos" in error && Array.isArray(error.linePos)) {
     const { line, col } = error.linePos[0] as { line: number; col: number };

@@ -4,6 +4,7 @@ import { CliError } from "../output/errors.ts";
 import { readLimit, withControlPlane } from "./with-control-plane.ts";
 import { watchRun } from "./watch-run.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { RunView, StepView } from "../../machines/contracts/wire/views.ts";
 import type { Output } from "../output/output.ts";
 import { plain } from "../output/plain.ts";
@@ -149,5 +150,5 @@ function shorten(output: unknown): string {
   if (output === null || output === undefined) return "";
   const response = isJsonObject(output) ? (output["response"] ?? output) : output;
   const text = plain(typeof response === "string" ? response : JSON.stringify(response));
-  return `  ${text.length > longest ? `${text.slice(0, longest)}…` : text}`;
+  return `  ${text.length > longest ? `${cutText(text, longest)}…` : text}`;
 }

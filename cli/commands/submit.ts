@@ -1,9 +1,9 @@
-import { isJsonObject, type Json } from "../../machines/contracts/domain/json.ts";
+import { isJsonObject, type Json, parseJson } from "../../machines/contracts/domain/json.ts";
 import { isStepType, stepTypes } from "../../machines/contracts/domain/job.ts";
 import type { PlannedStep } from "../../adapters/control-plane/api.ts";
 import type { Command, Context } from "../command.ts";
 import { CliError } from "../output/errors.ts";
-import { readDocument, where } from "./read-document.ts";
+import { readDocument } from "./read-document.ts";
 import { watchRun } from "./watch-run.ts";
 import { type Client, withControlPlane } from "./with-control-plane.ts";
 
@@ -36,14 +36,11 @@ async function readInput({ invocation, folder }: Context, hasSteps: boolean): Pr
   }
   if (typeof task === "string") return { task };
   if (typeof file === "string") return readDocument(file, folder, "file");
-  try {
-    return JSON.parse(String(input)) as Json;
-  } catch (error) {
-    throw new CliError(
-      2,
-      `--input: expected JSON, such as '{"task": "say hello"}' (${where(error)})`,
-    );
-  }
+  const read = parseJson(String(input));
+  if (read.ok) return read.value;
+  if (read.reason !== "syntax") throw new CliError(2, `--input ${read.problem}`);
+  const example = `'{"task": "say hello"}'`;
+  throw new CliError(2, `--input: expected JSON, such as ${example} (${read.place})`);
 }
 
 async function readSteps({ invocation, folder }: Context): Promise<PlannedStep[] | null> {

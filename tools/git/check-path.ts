@@ -9,7 +9,7 @@ import type { Answer } from "./answer.ts";
  * @param folder - the repository's real path
  */
 export async function checkPath(folder: string, path: string): Promise<Answer<string>> {
-  const said = JSON.stringify(path.slice(0, 200));
+  const said = JSON.stringify(path.slice(0, 200).toWellFormed());
   const outside = { ok: false, problem: `path ${said} must be inside the repository` } as const;
   const parts = path.split("/");
   if (path === "" || path.includes("\0") || path.startsWith("/") || parts.includes("..")) {

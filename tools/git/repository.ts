@@ -57,7 +57,7 @@ export async function openRepository(
     const name = exactText(key);
     // What is laid over a filter must bear its very name, and the environment carries text alone.
     if (name === null) {
-      const said = shownBytes(key).slice(0, 200);
+      const said = shownBytes(key).slice(0, 200).toWellFormed();
       const problem = `the configuration of repository "${repo}" has a key that is not UTF-8: ${said}`;
       return { ok: false, problem };
     }

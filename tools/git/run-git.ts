@@ -132,7 +132,10 @@ function collect(
 
 function firstLine(stderr: string): string {
   const lines = stderr.split("\n").filter((line) => !/^(warning|hint):/.test(line));
-  return (lines[0] ?? "").replace(/^(fatal|error): /, "").slice(0, 500);
+  return (lines[0] ?? "")
+    .replace(/^(fatal|error): /, "")
+    .slice(0, 500)
+    .toWellFormed();
 }
 
 function signalGroup(leader: number | undefined, signal: NodeJS.Signals): void {

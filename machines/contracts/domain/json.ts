@@ -18,7 +18,8 @@ export const maxJsonDepth = 100;
 /** `syntax`: not JSON at all; `number` and `depth`: JSON that can't be read without changing or breaking something. */
 export type JsonRead =
   | { ok: true; value: Json }
-  | { ok: false; reason: "syntax" | "number" | "depth"; problem: string };
+  | { ok: false; reason: "number" | "depth"; problem: string }
+  | { ok: false; reason: "syntax"; problem: string; place: string };
 
 /**
  * Reads JSON that somebody else wrote. A number that a double cannot hold is refused by its place and its digits,
@@ -31,8 +32,9 @@ export function parseJson(text: string, { maxDepth = maxJsonDepth } = {}): JsonR
   let value: Json;
   try {
     value = JSON.parse(text) as Json;
-  } catch {
-    return { ok: false, reason: "syntax", problem: "is not JSON" };
+  } catch (error) {
+    const place = /line \d+ column \d+/.exec(String(error))?.[0] ?? "it ends too early, or is none";
+    return { ok: false, reason: "syntax", problem: "is not JSON", place };
   }
   if (Number.isFinite(maxDepth) && jsonDepth(value, maxDepth) > maxDepth) {
     const problem = `is nested deeper than ${maxDepth} levels`;
