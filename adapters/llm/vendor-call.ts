@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { fail, type Failure, type Outcome } from "../../machines/contracts/domain/failure.ts";
-import { parseJson } from "../../machines/contracts/domain/json.ts";
-import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import { type JsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
 import type {
   ModelPart,
@@ -312,7 +312,7 @@ function wholeEvents(vendor: Vendor, text: string): string {
   const read = parseJson(text);
   if (read.ok) return vendor.toEvents(JSON.stringify(read.value));
   if (read.reason === "syntax") {
-    const message = `${vendor.name}'s answer is not JSON, or broke off: ${quote(vendor, text.slice(0, 200))}`;
+    const message = `${vendor.name}'s answer is not JSON, or broke off: ${cutText(quote(vendor, text), 200)}`;
     throw new UnusableAnswer({ ...toFailure(vendor, "network", message) });
   }
   const message = `${vendor.name}'s answer ${read.problem}`;
