@@ -304,6 +304,10 @@ export const requirements: readonly Requirement[] = [
     id: "llm.cache",
     promise: "the prefix that a loop sends again is marked for Anthropic's cache",
   },
+  {
+    id: "llm.recorded",
+    promise: "a recorded conversation holds no secret and is played back as it was",
+  },
   // Money.
   { id: "prices.facts", promise: "the price lists say what the vendors publish" },
   { id: "prices.long-context", promise: "a long input makes its whole call dearer" },

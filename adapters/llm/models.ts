@@ -16,8 +16,8 @@ export interface ModelsOptions {
   providers: readonly ProviderOptions[];
   /** What `scripted/…` models answer. */
   script?: ModelScript;
-  /** What `recorded/…` models answer. */
-  recording?: ModelProvider;
+  /** What `recorded/…` models answer; given the providers, who are asked for what is to be recorded. */
+  recording?: (live: ModelProvider) => ModelProvider;
 }
 
 /**
@@ -32,7 +32,6 @@ export function createModels({ providers, script, recording }: ModelsOptions): M
     providers.filter(isWithoutKey).map(({ name, keyVariable }) => [name, keyVariable]),
   );
   if (script !== undefined) asked.set("scripted", createScripted(script));
-  if (recording !== undefined) asked.set("recorded", recording);
 
   function find(name: string): Outcome<ModelTarget> {
     const slash = name.indexOf("/");
@@ -45,7 +44,7 @@ export function createModels({ providers, script, recording }: ModelsOptions): M
     return fail(notConfigured(name, provider) ?? unknownModel(name, [...asked.keys()]));
   }
 
-  return {
+  const models: ModelProvider = {
     async complete(request, signal, onPart) {
       const target = find(request.model);
       if (!target.ok) return target;
@@ -59,6 +58,8 @@ export function createModels({ providers, script, recording }: ModelsOptions): M
       return target.ok ? ok([target.value]) : target;
     },
   };
+  if (recording !== undefined) asked.set("recorded", recording(models));
+  return models;
 }
 
 /** A vendor's SDK is hundreds of modules: it is loaded at the first call, not at every start. */

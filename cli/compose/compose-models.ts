@@ -4,12 +4,14 @@ import { createModels } from "../../adapters/llm/models.ts";
 import { createPricedModels } from "../../adapters/llm/priced-models.ts";
 import { createPrices, type PriceTable } from "../../adapters/llm/prices.ts";
 import type { ProviderOptions } from "../../adapters/llm/providers.ts";
+import { createRecorded } from "../../adapters/llm/recorded.ts";
 import { type ModelScript, readModelScript } from "../../adapters/llm/scripted.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
 import type { Config } from "../config/load-config.ts";
 import type { Settings } from "../config/settings.ts";
+import { secrets } from "../secrets.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -25,10 +27,20 @@ export async function composeModels(
   log: Log,
 ): Promise<ModelProvider> {
   const { settings, sources } = config;
-  const { modelScript, unknownPrices } = settings;
+  const { modelScript, modelRecording: file, recordModels, unknownPrices } = settings;
   const models = createModels({
     providers: providersOf(settings, env),
     ...(modelScript === null ? {} : { script: await readScript(modelScript, sources.modelScript) }),
+    ...(file === null
+      ? {}
+      : {
+          recording: (live) =>
+            createRecorded({
+              file,
+              hide: secrets.redact,
+              live: recordModels === "yes" ? live : null,
+            }),
+        }),
   });
   const strict = unknownPrices === "refuse";
   return createFallbacks(
@@ -137,9 +149,15 @@ export function shownProviders(settings: Settings, env: Env): ShownProvider[] {
       };
     },
   );
-  const { modelScript } = settings;
-  if (modelScript === null) return providers;
-  return [...providers, { name: "scripted", detail: modelScript, fix: null }];
+  const { modelScript, modelRecording } = settings;
+  const files = [
+    ["scripted", modelScript],
+    ["recorded", modelRecording],
+  ] as const;
+  const played = files.flatMap(([name, detail]) =>
+    detail === null ? [] : [{ name, detail, fix: null }],
+  );
+  return [...providers, ...played];
 }
 
 /** Which models can be asked, and what to set where none can. */

@@ -117,6 +117,8 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
     fallback: null,
     isPath: true,
   },
+  modelRecording: { env: ["STATEPLANE_MODEL_RECORDING"], fallback: null, isPath: true },
+  recordModels: { env: ["STATEPLANE_RECORD_MODELS"], fallback: "no" },
   anthropicApiKey: { env: ["ANTHROPIC_API_KEY"], fallback: null, mask: "secret" },
   anthropicBaseUrl: { env: ["ANTHROPIC_BASE_URL"], fallback: null, mask: "url" },
   openaiApiKey: { env: ["OPENAI_API_KEY"], fallback: null, mask: "secret" },

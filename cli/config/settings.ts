@@ -88,6 +88,7 @@ const agentSettings = type({
 
 /** A provider of models; its name is the key it stands under, and stands before the slash in its models' names. */
 const providerSettings = type({
+  "+": "reject",
   kind: type.enumerated(...providerKinds),
   "baseURL?": httpAddress,
   /** The environment variable that holds its key; left out where it needs none. */
@@ -98,8 +99,12 @@ const providerSettings = type({
   ({ kind, baseURL }, ctx) =>
     kind !== "openai-compatible" ||
     baseURL !== undefined ||
-    ctx.reject({ expected: "with a baseURL, because its kind is openai-compatible", path: [] }),
+    ctx.reject({ expected: "a provider with a baseURL, because its kind is openai-compatible" }),
 );
+
+/** It stands before a slash in the names of models; two names are taken. */
+const isProviderName = (name: string) =>
+  /^[\w-]+$/u.test(name) && name !== "scripted" && name !== "recorded";
 
 const fallbackSettings = type("string > 0").or({
   model: "string > 0",
@@ -145,7 +150,15 @@ export const settingsShape = type({
   modelIdleTimeoutMs: number("modelIdleTimeoutMs"),
   /** What `scripted/…` models answer: a JSON or YAML file. */
   modelScript: optionalText("a file"),
-  "providers?": type({ "[string]": providerSettings }),
+  /** What `recorded/…` models answer: a file of JSON lines. */
+  modelRecording: optionalText("a file"),
+  /** Whether what the recording does not have is asked of the model and recorded. */
+  recordModels: oneOf(["no", "yes"], { "0": "no", false: "no", "1": "yes", true: "yes" }),
+  "providers?": type({ "[string]": providerSettings }).narrow((providers, ctx) => {
+    const odd = Object.keys(providers).find((name) => !isProviderName(name));
+    const expected = "names of letters, digits, - and _, other than scripted and recorded";
+    return odd === undefined || ctx.reject({ expected });
+  }),
   /** By model: who is asked after it failed, in order. */
   "fallbacks?": type({ "[string]": fallbackSettings.array() }),
   anthropicApiKey: optionalText("a key"),
