@@ -190,6 +190,31 @@ describe("a step's input", () => {
     ]);
   });
 
+  it("may have it with objects for arguments and a developer, and an empty one is none [input.ferrumdeck]", () => {
+    const called = { id: "c1", function: { name: "look", arguments: { x: 1 } } };
+    const input = llmInput.assert({
+      messages: [
+        { role: "developer", content: "Be brief." },
+        { role: "assistant", tool_calls: [called, { ...called, function: { name: "look" } }] },
+        { role: "tool", tool_call_id: "c1", content: null },
+      ],
+    });
+    expect(readMessages(input.messages)).toEqual([
+      { role: "system", content: "Be brief." },
+      {
+        role: "assistant",
+        content: "",
+        toolCalls: [
+          { id: "c1", name: "look", arguments: { x: 1 } },
+          { id: "c1", name: "look", arguments: {} },
+        ],
+      },
+      { role: "tool", toolCallId: "c1", content: "" },
+    ]);
+    expect(readMessages([])).toBeNull();
+    expect(readMessages(null)).toBeNull();
+  });
+
   it("with a part that is no text is refused by its place", () => {
     const messages = [{ role: "user", content: [{ type: "image_url", image_url: {} }] }];
     expect(stepInputProblem("llm", { messages })?.message).toMatch(/messages\[0\]/);

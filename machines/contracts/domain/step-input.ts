@@ -11,10 +11,11 @@ const content = type("string").or(type({ type: "'text'", text: "string" }).array
 
 const toolCall = type({
   id: "string",
-  function: { name: "string", "arguments?": "string | null" },
+  /** A text as OpenAI's API has it; some servers, and what was copied from them, give the object itself. */
+  function: { name: "string", "arguments?": "string | object | null" },
 });
 
-const message = type({ role: "'system' | 'user'", content })
+const message = type({ role: "'system' | 'developer' | 'user'", content })
   .or({
     role: "'assistant'",
     "content?": content.or("null"),
@@ -65,9 +66,10 @@ export const approvalInput = type({
   "approval_message?": "string | null",
 });
 
-/** The messages of an llm step's input as a model's provider takes them; null when it has none. */
+/** The messages of an llm step's input as a model's provider takes them; null when it has none, or an empty list. */
 export function readMessages(given: typeof llmInput.infer.messages): ModelMessage[] | null {
-  return given?.map(readMessage) ?? null;
+  const messages = given?.map(readMessage) ?? [];
+  return messages.length === 0 ? null : messages;
 }
 
 function readMessage(given: typeof message.infer): ModelMessage {
@@ -83,6 +85,9 @@ function readMessage(given: typeof message.infer): ModelMessage {
         ...(calls.length === 0 ? {} : { toolCalls: calls }),
       };
     }
+    // OpenAI's newer name for the same.
+    case "developer":
+      return { role: "system", content: text };
     default:
       return { role: given.role, content: text };
   }
