@@ -326,6 +326,8 @@ export const requirements: readonly Requirement[] = [
     id: "bills.golden",
     promise: "each kind of call costs what its vendor charges, to the micro-dollar",
   },
+  { id: "output.linear", promise: "looking for JSON in an answer takes no longer than its length" },
+  { id: "input.unpaid", promise: "bad input fails by name before anything is paid" },
   { id: "money.shown", promise: "amounts below a cent are shown as such, never rounded up" },
   // The agent loop.
   {

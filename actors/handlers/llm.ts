@@ -22,14 +22,21 @@ export function toMessages(job: Job, { repairNote, repairAnswer }: Repair): Mode
     { role: "user", content: text ?? `Process this input: ${JSON.stringify(job.input)}` },
   ];
   const repair = `The last answer was not accepted: ${repairNote}. Answer again, corrected.`;
+  const system = [input.system_prompt, schemaInstruction(input.output_schema)].filter(Boolean);
   return [
-    ...(input.system_prompt ? [{ role: "system" as const, content: input.system_prompt }] : []),
+    ...(system.length === 0 ? [] : [{ role: "system" as const, content: system.join("\n\n") }]),
     ...asked,
     ...(repairNote === null || !repairAnswer
       ? []
       : [{ role: "assistant" as const, content: repairAnswer }]),
     ...(repairNote === null ? [] : [{ role: "user" as const, content: repair }]),
   ];
+}
+
+/** Told to every model, for not every provider holds its models to a schema; null where none is asked for. */
+function schemaInstruction(schema: object | null | undefined): string | null {
+  if (!schema) return null;
+  return `Answer with JSON alone, without any text around it. It must match this JSON Schema:\n${JSON.stringify(schema)}`;
 }
 
 /** Asks a model once. The reply is always an object, whichever provider gave it. */
@@ -50,6 +57,7 @@ export function llmHandler(
       messages: toMessages(job, { repairNote, repairAnswer }),
       maxTokens: input.max_tokens ?? params?.max_tokens ?? 4_096,
       ...(temperature === undefined ? {} : { temperature }),
+      ...(input.output_schema ? { responseSchema: input.output_schema as JsonObject } : {}),
     };
     const asked = await effect({
       name: `model:${request.model}`,

@@ -10,13 +10,11 @@ import {
 import { cutText, wellFormed } from "../../machines/contracts/domain/text.ts";
 import type { SchemaChecker } from "../../machines/contracts/ports/schema-checker.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
+import { jsonCandidates } from "./find-json.ts";
 import type { StepActivity } from "./session.ts";
 
 /** Deeper than this, readers' recursive code is at risk; a report adds some levels of its own. */
 const maxDepth = 64;
-
-/** Parts of a model's answer that are tried as JSON; after so many it is taken for prose. */
-const maxCandidates = 32;
 
 /** Characters of an answer that was not accepted that are shown to the model again. */
 const shownAnswerLength = 32_768;
@@ -60,58 +58,27 @@ function structured(output: Json, violation: (data: Json) => Failure | null): St
   const response = isJsonObject(output) ? output["response"] : null;
   const text = typeof response === "string" ? response : "";
   let failure = terminal("invalid_output", "the answer is not JSON, as its schema asks");
-  let isFirst = true;
-  for (const candidate of candidates(text)) {
+  // What is wrong with the longest part that is JSON is what the model is told.
+  let longest = -1;
+  const tell = (found: Failure, candidate: string) => {
+    if (candidate.length <= longest) return;
+    failure = found;
+    longest = candidate.length;
+  };
+  for (const candidate of jsonCandidates(text)) {
     const read = parseJson(candidate, { maxDepth });
     if (!read.ok) {
-      if (read.reason !== "syntax" && isFirst) {
-        failure = terminal("invalid_output", `the answer ${read.problem}`);
-      }
+      if (read.reason === "syntax") continue;
+      tell(terminal("invalid_output", `the answer ${read.problem}`), candidate);
       continue;
     }
     const found = violation(read.value);
     if (found === null) {
       return { type: "output.valid", output: { ...(output as JsonObject), data: read.value } };
     }
-    // What is wrong with the first part that is JSON is what the model is told.
-    if (isFirst) failure = found;
-    isFirst = false;
+    tell(found, candidate);
   }
   return invalid(failure, cutText(text, shownAnswerLength));
-}
-
-/** What may be the JSON in an answer: all of it; each fenced block, whatever its label; what stands in the outermost brackets. */
-function* candidates(text: string): Generator<string> {
-  yield text;
-  let fence = findFence(text, 0);
-  for (let count = 0; fence !== null && count < maxCandidates; count += 1) {
-    // A closing fence may open the next block: every two fences in a row are tried.
-    const next = findFence(text, fence.after);
-    if (fence.after < text.length) yield text.slice(fence.after, next?.at ?? text.length);
-    fence = next;
-  }
-  const spans = [
-    [text.indexOf("{"), text.lastIndexOf("}")],
-    [text.indexOf("["), text.lastIndexOf("]")],
-  ] as const;
-  const longestFirst = [...spans].sort(([a, b], [c, d]) => d - c - (b - a));
-  for (const [from, to] of longestFirst) if (from >= 0 && to > from) yield text.slice(from, to + 1);
-}
-
-/** The next line that begins with three backticks: where it stands, and where the line after it begins. */
-function findFence(text: string, from: number): { at: number; after: number } | null {
-  let at = text.indexOf("```", from);
-  while (at > 0 && !startsLine(text, at)) at = text.indexOf("```", at + 3);
-  if (at < 0) return null;
-  const end = text.indexOf("\n", at);
-  return { at, after: end < 0 ? text.length : end + 1 };
-}
-
-/** At most three spaces may stand before a fence, as in CommonMark. */
-function startsLine(text: string, at: number): boolean {
-  let before = at - 1;
-  while (before >= 0 && at - before <= 3 && text[before] === " ") before -= 1;
-  return before < 0 || text[before] === "\n";
 }
 
 function findViolation(schemas: SchemaChecker, schema: JsonObject, data: Json): Failure | null {

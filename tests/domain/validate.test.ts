@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { toMessages } from "../../actors/handlers/llm.ts";
+import { findContainers } from "../../actors/step/find-json.ts";
 import type { ActivityScope } from "../../actors/step/session.ts";
 import { outputSchemaProblem, validate } from "../../actors/step/validate.ts";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
@@ -40,6 +41,15 @@ describe("a model's answer", () => {
     ["a block that is left open", '```json\n{"word":"a"}'],
     ["fences within its text", '{"word":"a", "code":"\\n```\\n[1]\\n```\\n"}'],
     ["brackets within prose", 'The answer [of today]: {"word":"a"}. That is all.'],
+    ["a block of tildes", '~~~json\n{"word":"a"}\n~~~'],
+    ["a block on one line", 'So: ```{"word":"a"}``` it is.'],
+    ["prose with brackets that never close", 'Use { and [ as "they are [: {"word":"a"} {'],
+    ["prose with a quotation mark", 'He said {"the word is: {"word":"a"}'],
+    ["references", 'As said in [1] and [2, 3], {see} [4]: {"word":"a"} [5]'],
+    ["an object that was begun twice", '{"word": {"word":"a"}'],
+    ["the outermost of two", 'So {"word":"a","more":{"word":1}} it is'],
+    ["what follows thinking", '<think>Perhaps {"word":"draft"}?</think>\n{"word":"a"}'],
+    ["what follows thinking without its beginning", 'So [1] {"word":"draft"}.</think>{"word":"a"}'],
     ["the second block of the right shape", '```json\n{"no":1}\n```\n```json\n{"word":"a"}\n```'],
   ])("is found in %s [output.parsed]", async (_, response) => {
     expect(await check("llm", word, answered(response))).toMatchObject({
@@ -61,12 +71,106 @@ describe("a model's answer", () => {
     );
   });
 
-  it("that only looks like blocks takes no more than the length of it", async () => {
-    for (const unit of ["```\n", "\n", "``` ", "[", '{"a":', "```\n{}\n"]) {
-      const said = await check("llm", word, answered("```" + unit.repeat(60_000)));
+  it("is found in prose with brackets, quotation marks and tags of its own [output.parsed]", async () => {
+    const bit = fc.constantFrom(
+      "{",
+      "[",
+      '"',
+      "]",
+      "}",
+      ":",
+      ",",
+      " ",
+      "\n",
+      "a",
+      "1",
+      "```",
+      "\\",
+      "{}",
+      "[1]",
+    );
+    const prose = fc.array(bit, { maxLength: 25 }).map((bits) => bits.join(""));
+    const data = fc.dictionary(fc.stringMatching(/^[a-z]{1,5}$/), jsonValues, { maxKeys: 3 });
+    await fc.assert(
+      fc.asyncProperty(prose, prose, data, async (before, after, value) => {
+        const text = JSON.stringify({ word: "a", more: value });
+        const said = await check("llm", word, answered(`${before}\n${text}\n${after}`));
+        // A container that prose opens, and closes, around the answer holds it.
+        const outer = [...findContainers(`${before}\n${text}\n${after}`)];
+        const isHeld = outer.some(
+          ({ from, to }) => from <= before.length && to > before.length + text.length + 1,
+        );
+        if (!isHeld) expect(said).toMatchObject({ type: "output.valid" });
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("finds every container that JSON.parse takes, and nothing else [output.parsed]", () => {
+    const value = fc.oneof(
+      fc.array(jsonValues, { maxLength: 4 }),
+      fc.dictionary(fc.string(), jsonValues),
+    );
+    fc.assert(
+      fc.property(fc.array(value, { minLength: 1, maxLength: 4 }), (values) => {
+        const text = values.map((each) => JSON.stringify(each)).join(" and ");
+        const found = [...findContainers(text)].map(({ from, to }) => text.slice(from, to));
+        expect(found).toEqual(values.map((each) => JSON.stringify(each)));
+      }),
+    );
+    const bits = fc.constantFrom("{", "[", '"', "]", "}", ":", ",", "1", "a", "\\", "true");
+    fc.assert(
+      fc.property(fc.array(bits, { maxLength: 40 }), (all) => {
+        const text = all.join("");
+        for (const { from, to } of findContainers(text)) {
+          expect(() => JSON.parse(text.slice(from, to)) as unknown).not.toThrow();
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it("that only looks like JSON takes no longer than its length [output.linear]", async () => {
+    const units = [
+      "```\n",
+      "\n",
+      "``` ",
+      "[",
+      "{",
+      "[[",
+      '{"a":',
+      "```\n{}\n",
+      '["',
+      '[ "[',
+      '["\\"',
+      '{"a":[',
+      "[1,",
+      '{"',
+      "[]",
+      "{} ",
+      "[1] ",
+      '"',
+      '"{',
+      "</think>",
+      "<think>[",
+      "[1e",
+      "[-",
+      '[{"a":"',
+    ];
+    const took = async (unit: string, length: number) => {
+      const text = unit.repeat(length / unit.length);
+      const since = performance.now();
+      const said = await check("llm", word, answered(text));
       expect(said).toMatchObject({ type: "output.invalid", repairable: true });
+      return performance.now() - since;
+    };
+    for (const unit of units) {
+      const short = await took(unit, 50_000);
+      const long = await took(unit, 400_000);
+      // Eight times the length: what grows with its square would take sixty-four times as long.
+      expect(long, unit).toBeLessThan(24 * Math.max(short, 8));
     }
-  }, 10_000);
+  }, 30_000);
 
   it("that is wrong is shown to the model when it is asked again [output.repair]", async () => {
     const said = await check("llm", word, answered('{"word":1}'));
