@@ -5,7 +5,7 @@ import { type CommandName, type CommandSpec, type FlagSpec, groups, specs } from
 /** What a command line asks for, read and not yet done. */
 export interface Invocation {
   command: CommandName;
-  /** As many as the command names. */
+  /** As many as the command names; those that may be left out, may be missing. */
   args: string[];
   /** The command's own flags that were given. */
   flags: Record<string, string | true>;
@@ -148,7 +148,9 @@ function addCommand(program: Command, name: CommandName, columns: number): Comma
     .summary(spec.summary)
     .description([`${sentence(spec.summary)}`, ...(spec.notes ?? [])].join("\n"))
     .addHelpText("after", () => `\nExamples:\n${examples(spec.example, columns)}`);
-  for (const arg of spec.args) command.argument(`<${arg}>`);
+  for (const arg of spec.args) {
+    command.argument(arg.endsWith("?") ? `[${arg.slice(0, -1)}]` : `<${arg}>`);
+  }
   for (const [flag, flagSpec] of Object.entries(flagsOf(name))) addFlag(command, flag, flagSpec);
   return command;
 }

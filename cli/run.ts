@@ -29,6 +29,7 @@ const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
   "dlq drop": async () => (await import("./commands/dlq.ts")).changeLetter("drop"),
   chart: async () => (await import("./commands/look.ts")).chart,
   config: async () => (await import("./commands/look.ts")).showConfig,
+  prices: async () => (await import("./commands/prices.ts")).showPrices,
   doctor: async () => (await import("./commands/doctor.ts")).doctor,
 };
 

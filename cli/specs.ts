@@ -9,7 +9,7 @@ export interface FlagSpec {
 }
 
 export interface CommandSpec {
-  /** Names of the arguments, in order; all are required. */
+  /** Names of the arguments, in order; one that ends in `?` may be left out. */
   args: readonly string[];
   summary: string;
   flags?: Readonly<Record<string, FlagSpec>>;
@@ -218,6 +218,15 @@ export const specs = {
       (key) => settingSources[key].flag !== undefined,
     ),
     example: ["stateplane config --json"],
+  },
+  prices: {
+    args: ["model?"],
+    summary: "show what models cost: all, one, or those whose names hold a text",
+    settings: [],
+    notes: [
+      "Prices come with the program, and go by date and by length of the input. What the configuration gives under prices, or under a provider's prices, goes before them.",
+    ],
+    example: ["stateplane prices claude-sonnet-4-5", "stateplane prices --json"],
   },
   doctor: {
     args: [],

@@ -18,7 +18,8 @@ import { toCliError } from "../output/errors.ts";
 import { version } from "../main.ts";
 import { priceTableVersion } from "../../adapters/llm/prices.ts";
 import { artifactsOf, sharingWarnings } from "../compose/compose-ports.ts";
-import { configuredModels, shownProviders } from "../compose/compose-models.ts";
+import { configuredModels, pricesOf, shownProviders } from "../compose/compose-models.ts";
+import type { Settings } from "../config/settings.ts";
 import { openApi } from "./with-control-plane.ts";
 
 interface Finding {
@@ -244,10 +245,17 @@ function models({ config, env }: Context): Finding[] {
     return { what, state: fix === null ? "ok" : "broken", detail, fix };
   });
   const model = config.settings.defaultModel;
-  const summary = `default ${model}; prices of ${priceTableVersion}`;
+  const summary = `default ${model}, ${priceOf(config.settings, model)}; prices of ${priceTableVersion}`;
   if (shown.length > 0) return [...findings, ok("models", summary)];
   const detail = `${configuredModels(config.settings, env)}; ${summary}`;
   return [{ what: "models", state: "missing", detail, fix: null }];
+}
+
+function priceOf(settings: Settings, model: string): string {
+  const rates = pricesOf(settings).findByName(model)?.price.tiers[0]?.rates;
+  if (rates === undefined) return "of which no price is known";
+  const { input, output } = rates;
+  return `$${input / 1_000_000} in and $${output / 1_000_000} out a million tokens`;
 }
 
 function tracing({ config }: Context): string {

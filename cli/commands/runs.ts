@@ -1,3 +1,4 @@
+import { dollars, microsPerCent } from "../../machines/contracts/domain/budget.ts";
 import { readRunStatus, runStatuses } from "../../machines/contracts/domain/status.ts";
 import type { Command } from "../command.ts";
 import { CliError } from "../output/errors.ts";
@@ -31,7 +32,7 @@ export const listRuns: Command = (context) =>
       run.status,
       run.created_at ?? "",
       String((run.input_tokens ?? 0) + (run.output_tokens ?? 0)),
-      dollars(run.cost_cents ?? 0),
+      costOf(run) ?? "",
     ]);
     output.table(["RUN", "STATUS", "CREATED", "TOKENS", "COST"], rows);
     return 0;
@@ -106,7 +107,8 @@ function readStatus(text: string | true | undefined) {
 
 /** A run in one line: id, status, and what it cost or why it ended. */
 export function runLine(run: RunView, { colors }: Output): string {
-  const cost = run.cost_cents ? ` ${dollars(run.cost_cents)}` : "";
+  const shown = costOf(run);
+  const cost = shown === null || shown === "$0.00" ? "" : ` ${shown}`;
   const output = run.status === "completed" ? shorten(run.output) : "";
   return `run   ${plain(run.id)}  ${paintStatus(run.status, colors)}${cost}${output}`;
 }
@@ -119,9 +121,10 @@ export function stepLine(step: StepView, { colors }: Output): string {
   return `step  ${plain(step.id)}  ${paintStatus(step.status, colors)}  ${what}${error}`;
 }
 
-/** `$0.05`. */
-export function dollars(cents: number): string {
-  return `$${(cents / 100).toFixed(2)}`;
+/** What a run has cost: exactly where the control plane says it, else in its whole cents; null where it says nothing. */
+function costOf({ cost_micros: micros, cost_cents: cents }: RunView): string | null {
+  if (micros !== null && micros !== undefined) return dollars(micros);
+  return cents === null || cents === undefined ? null : dollars(cents * microsPerCent);
 }
 
 export function paintStatus(status: string, colors: Output["colors"]): string {
