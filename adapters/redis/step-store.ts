@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Redis } from "ioredis";
 import { toEnvelope } from "../../machines/contracts/domain/job.ts";
-import type { JournalEntry, StepRecord } from "../../machines/contracts/domain/record.ts";
+import type { JournalEntry, StepKey, StepRecord } from "../../machines/contracts/domain/record.ts";
 import type {
   Lease,
   Opening,
@@ -37,6 +37,8 @@ import type { StepEntities } from "./step-entities.ts";
 /** Names that one sweep looks at: a busy server must not stand still for it. */
 const mostLookedAt = 1_000;
 
+type StepNames = ReturnType<Keys["step"]>;
+
 /** Records as hashes, journals as lists, timers in a sorted set; every write is one script. See step-scripts.ts. */
 export function createStepStore(
   redis: Redis,
@@ -62,7 +64,7 @@ export function createStepStore(
       const own = [stream, step.record, step.journal, timers, step.ended];
       const lookups = [group, consumer, entryId, Math.ceil(leaseMs), step.id, rememberMs];
       const reply = (await open(...own, ...lookups, ...keptJob(fields))) as OpenReply;
-      return toOpening(reply, entryId, key);
+      return toOpening(reply, new NamedLease(key, entryId, Number(reply[1]), step));
     },
     async append(lease, entries, durable = false) {
       const own = [stream, keys.record(lease), keys.journal(lease)];
@@ -80,7 +82,7 @@ export function createStepStore(
       return toWrite(await park(...own, ...held(lease), recordId(lease), ...values, wakeAt ?? ""));
     },
     async settle(lease, { stateHistory, deadLetter }) {
-      const step = keys.step(lease);
+      const step = lease instanceof NamedLease ? lease.names : keys.step(lease);
       const own = [stream, step.record, step.journal, timers, step.ended, letters, droppedLetters];
       const values = [step.id, rememberMs];
       const letter =
@@ -109,6 +111,27 @@ export function createStepStore(
   };
 }
 
+/** A lease that remembers the step's names: a digest is in them, and every step that opens is settled. */
+class NamedLease implements Lease {
+  readonly runId: string;
+  readonly stepId: string;
+  readonly entryId: string;
+  readonly fence: number;
+  readonly #names: StepNames;
+
+  constructor({ runId, stepId }: StepKey, entryId: string, fence: number, names: StepNames) {
+    this.runId = runId;
+    this.stepId = stepId;
+    this.entryId = entryId;
+    this.fence = fence;
+    this.#names = names;
+  }
+
+  get names(): StepNames {
+    return this.#names;
+  }
+}
+
 /**
  * A journal's lines: an identity that is the entry object's own, and its JSON. So an entry that is appended again, since
  * nobody knows whether it was written, is known for the same, and one that only looks the same is another.
@@ -132,13 +155,8 @@ function endedRecord(key: { runId: string; stepId: string }, fence: string): Ste
 
 type OpenReply = [Opening["kind"], string?, string[]?, string[]?, number?];
 
-function toOpening(
-  [kind, fence, flat = [], journal = [], now = 0]: OpenReply,
-  entryId: string,
-  { runId, stepId }: { runId: string; stepId: string },
-): Opening {
+function toOpening([kind, , flat = [], journal = [], now = 0]: OpenReply, lease: Lease): Opening {
   if (kind === "lease-lost" || kind === "duplicate") return { kind };
-  const lease = { runId, stepId, entryId, fence: Number(fence) };
   if (kind === "reported") return { kind, lease };
   const text: RecordText = { ...fieldsOf(flat), fence: String(lease.fence) };
   const isNew = flat.length === 0 && journal.length === 0;

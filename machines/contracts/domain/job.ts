@@ -50,12 +50,14 @@ const nullableText = type("string | null | undefined");
  * An id goes into a path, a header, a store's key and a folder's name, so only what all of them take is an id:
  * 1 to 255 visible ASCII characters, and neither `.` nor `..`, which a path resolves away.
  */
-const id = type(/^(?!\.{1,2}$)[\x21-\x7e]{1,255}$/).describe(
+const idPattern = /^(?!\.{1,2}$)[\x21-\x7e]{1,255}$/;
+const id = type(idPattern).describe(
   "1 to 255 visible ASCII characters, and neither '.' nor '..'",
 );
 
 /** Whether a text can name a run or a step. */
-export const isId = (text: unknown): text is string => id.allows(text);
+export const isId = (text: unknown): text is string =>
+  typeof text === "string" && idPattern.test(text);
 
 /** Deeper than this, recursive code of stores and control planes is at risk; FerrumDeck's parser stops at 128. */
 export const maxJobDepth = 64;
@@ -73,8 +75,10 @@ const context = type({
   "agent_id?": nullableText,
   "trace_id?": nullableText,
   "span_id?": nullableText,
-  "budget?": budgetShape.onDeepUndeclaredKey("delete").or("null"),
+  "budget?": "unknown",
 });
+/** Apart, and read where there is one: to drop keys, arktype copies all that it reads. */
+const budgeted = type({ budget: budgetShape.onDeepUndeclaredKey("delete") });
 
 /**
  * Reads a stream entry: the envelope (JSON in `data`) or the legacy flat fields. Never throws: an
@@ -137,6 +141,8 @@ function parsePayload(raw: Record<string, unknown>, createdAt: number | null): P
   }
   const scope = context(read.context ?? {});
   if (scope instanceof type.errors) return invalid(`the job's context: ${scope.summary}`, raw);
+  const limits = scope.budget == null ? {} : budgeted({ budget: scope.budget });
+  if (limits instanceof type.errors) return invalid(`the job's context: ${limits.summary}`, raw);
   return {
     valid: true,
     job: {
@@ -150,7 +156,7 @@ function parsePayload(raw: Record<string, unknown>, createdAt: number | null): P
       traceId: scope.trace_id ?? null,
       spanId: scope.span_id ?? null,
       createdAt,
-      ...(scope.budget ? { budget: scope.budget } : {}),
+      ...limits,
     },
   };
 }

@@ -55,8 +55,13 @@ export const stepView = type({
   "started_at?": text,
 });
 export type StepView = typeof stepView.infer;
-/** The same as it is written, nothing of it turned: a report's answer is read once a step, and only checked. */
-export const writtenStepView = stepView.in;
+/** What alone a step's own view has, as it is written: a report's answer is looked at once a step, and not read. */
+export const writtenStepView = type({
+  id: "string",
+  run_id: "string",
+  step_type: "string",
+  status: "string",
+});
 
 /** ApprovalResponse of the control plane; `digest` only where it advertises approvals. */
 export const approvalView = type({
