@@ -51,9 +51,7 @@ const nullableText = type("string | null | undefined");
  * 1 to 255 visible ASCII characters, and neither `.` nor `..`, which a path resolves away.
  */
 const idPattern = /^(?!\.{1,2}$)[\x21-\x7e]{1,255}$/;
-const id = type(idPattern).describe(
-  "1 to 255 visible ASCII characters, and neither '.' nor '..'",
-);
+const id = type(idPattern).describe("1 to 255 visible ASCII characters, and neither '.' nor '..'");
 
 /** Whether a text can name a run or a step. */
 export const isId = (text: unknown): text is string =>
