@@ -46,6 +46,15 @@ export interface RuntimeOptions {
   allowlist: Allowlist;
   /** What to do about an unsafe effect that may or may not have run. */
   inDoubt: "ask" | "fail";
+  /**
+   * Who judges tool calls: the worker's lists and the control plane, or, where a control plane denies whatever it is
+   * asked, the worker's lists alone. Absent for the first.
+   */
+  toolPolicy?: "control-plane" | "worker";
+  /** False: an agent's tool calls go by the worker's lists alone while the control plane can't be asked. */
+  failClosed?: boolean;
+  /** How often an agent's model is asked, with tools, before it must answer. */
+  maxIterations: number;
   /** Model for llm steps that name none. */
   defaultModel: string;
   /** A result whose JSON is longer, in bytes, is cut by moving its output to an artifact. */
@@ -81,6 +90,7 @@ export const defaultOptions: RuntimeOptions = {
   },
   allowlist: { allowed: [], approvalRequired: [], denied: [] },
   inDoubt: "ask",
+  maxIterations: 25,
   defaultModel: "claude-sonnet-4-20250514",
   // The gateway answers 400 above 2 MiB; the margin is for what proxies add.
   maxReportBytes: 2 * 1024 * 1024 - 16 * 1024,

@@ -1,4 +1,4 @@
-import type { Action, Ask, Grant } from "../../machines/contracts/domain/action.ts";
+import type { Action, Ask, Grant, Verdict } from "../../machines/contracts/domain/action.ts";
 import type { Failure, Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
@@ -10,7 +10,8 @@ import type { CallBudget } from "../step/budget.ts";
 export type HandlerResult =
   | { kind: "done"; output: Json; usage?: Usage | null }
   | { kind: "asked"; asks: Ask[] }
-  | { kind: "failed"; failure: Failure; usage?: Usage | null };
+  /** `output`: what there is of one all the same; it is reported with the failure. */
+  | { kind: "failed"; failure: Failure; output?: Json; usage?: Usage | null };
 
 /**
  * One touch of the outside world.
@@ -20,6 +21,12 @@ export type HandlerResult =
  */
 export interface Effect<T extends Json> {
   name: string;
+  /**
+   * What the journal knows this effect by, where name and input may not be the same in every session, or where several
+   * are under way at once: `model#3`. Each key is used for one effect of the step. Without one it is known by its name,
+   * its input's digest and its occurrence.
+   */
+  key?: string;
   input: Json;
   repeat: "free" | "safe" | "unsafe";
   /** The grant this effect spends. */
@@ -35,9 +42,9 @@ export interface Effect<T extends Json> {
 
 export type Permission =
   /** `action` is what was allowed: a tool's name in it is resolved to its server and schema. */
-  | { allowed: true; grant: Grant | null; action: Action }
+  | { allowed: true; grant: Grant | null; action: Action; verdict: Verdict }
   /** Nobody has said yes to exactly this action: what asks for it, or says why it is denied. */
-  | { allowed: false; result: HandlerResult };
+  | { allowed: false; result: HandlerResult; action: Action; verdict: Verdict | null };
 
 /** All a handler may see and do. */
 export interface StepScope {
@@ -48,6 +55,10 @@ export interface StepScope {
   repairNote: string | null;
   /** The model's answer in which that was found, or null. */
   repairAnswer: string | null;
+  /** How often the output was sent back to be mended so far. */
+  repairs: number;
+  /** Whether a failure that may pass is final if it comes now. */
+  isLastAttempt: boolean;
   log: Log;
   /** The budgets of the step and its run: to be kept by every model call and tool call. */
   budget: CallBudget;
@@ -56,6 +67,8 @@ export interface StepScope {
    * about: a tool by the worker's lists, the user's policy and the control plane, anything else by a person.
    */
   permission(action: Action): Promise<Permission>;
+  /** What the journal has of the effect with this key: nothing, that it was begun, or its outcome. */
+  recall(key: string): "nothing" | "begun" | "completed";
   /** Runs an effect, or reads its result from the journal. On `ok: false` return `work` from the handler. */
   effect<T extends Json>(
     effect: Effect<T>,

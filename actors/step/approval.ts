@@ -1,4 +1,4 @@
-import type { Ask, Grant } from "../../machines/contracts/domain/action.ts";
+import type { Ask, Grant, Refusal } from "../../machines/contracts/domain/action.ts";
 import { type Failure, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
 import {
   confirmLease,
@@ -150,8 +150,19 @@ export const readDecision: StepActivity = async (scope) => {
   // Open longer than it should be: perhaps since nobody closed it when its run ended.
   const isLate = asks.some((ask, at) => decisions[at]?.kind === "pending" && isPast(scope, ask));
   const ended = isLate ? await readRun(scope) : null;
-  return decide(scope, ended === null ? decisions : [ended]);
+  return decide(scope, ended === null ? inTime(scope, decisions) : [ended]);
 };
+
+/** What is still open when its time is over, and nobody but this worker ends, is over. */
+function inTime(scope: ActivityScope, decisions: Decision[]): Decision[] {
+  const { stepId } = scope.session.key;
+  return decisions.map((decision, at) => {
+    const ask = scope.context.asks[at];
+    if (ask === undefined || decision.kind !== "pending" || !isPast(scope, ask)) return decision;
+    const endsHere = ask.expiresHere ?? placeOf(ask, stepId) === "step";
+    return endsHere ? { kind: "expired", failure: expiry(ask) } : decision;
+  });
+}
 
 const isPast = (scope: ActivityScope, { expiresAt }: Ask): boolean =>
   expiresAt !== null && storeNow(scope) >= expiresAt;
@@ -169,32 +180,44 @@ const lookAgainMs = 60_000;
 
 function decide(scope: ActivityScope, decisions: Decision[]): StepEvent {
   const grants: Grant[] = [];
+  const refusals: Refusal[] = [];
   let isPending = false;
-  for (const decision of decisions) {
+  for (const [at, decision] of decisions.entries()) {
+    const ask = scope.context.asks[at];
     if (decision.kind === "failed") return failed(scope, decision.failure);
     if (decision.kind === "ended") return { type: "cancel.requested", reason: decision.reason };
+    const refusal = ask === undefined ? null : refusalOf(ask, decision);
+    if (refusal !== null) {
+      refusals.push(refusal);
+      continue;
+    }
     if (decision.kind === "rejected") {
       return { type: "approval.rejected", failure: terminal("approval_rejected", decision.why) };
     }
     if (decision.kind === "expired") return { type: "approval.expired", failure: decision.failure };
     if (decision.kind === "pending") isPending = true;
-    else grants.push(decision.grant);
+    if (decision.kind === "granted") grants.push(decision.grant);
   }
+  if (!isPending && refusals.length > 0) return { type: "approval.settled", grants, refusals };
   if (!isPending) return { type: "approval.granted", grants };
   const now = storeNow(scope);
-  const { stepId } = scope.session.key;
-  const expired = scope.context.asks.find(
-    (ask, at) =>
-      decisions[at]?.kind === "pending" &&
-      isPast(scope, ask) &&
-      (ask.expiresHere ?? placeOf(ask, stepId) === "step"),
-  );
-  if (expired !== undefined) return { type: "approval.expired", failure: expiry(expired) };
   // Open at the control plane past its time, by our clock: then ours is ahead, and its word counts.
   const asks = scope.context.asks.map((ask) =>
     isPast(scope, ask) ? { ...ask, expiresAt: now + lookAgainMs } : ask,
   );
   return { type: "approval.pending", asks };
+}
+
+/** A no to a call that the handler makes on its way is news for the handler: whatever else is no, the step ends by it. */
+function refusalOf({ digest, approvalId, action }: Ask, decision: Decision): Refusal | null {
+  if (action.call === undefined) return null;
+  const said = { digest, approvalId };
+  if (decision.kind === "rejected") {
+    return { ...said, kind: "approval_rejected", reason: decision.why };
+  }
+  return decision.kind === "expired"
+    ? { ...said, kind: "approval_expired", reason: decision.failure.message }
+    : null;
 }
 
 async function readApproval(scope: ActivityScope, ask: Ask): Promise<Decision> {

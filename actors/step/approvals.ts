@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 import { stringify } from "safe-stable-stringify";
-import type { Action, Ask, Grant } from "../../machines/contracts/domain/action.ts";
+import type { Action, Ask, Grant, Refusal } from "../../machines/contracts/domain/action.ts";
 import type { StepContext } from "../../machines/step/context.ts";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
@@ -15,6 +15,16 @@ export function coveringGrant(
   if (context.grants.length === 0) return null;
   const wanted = actionDigest(context, action);
   return context.grants.find(({ digest }) => digest === wanted) ?? null;
+}
+
+/** The no that this action got in this step; null when there is none. */
+export function coveringRefusal(
+  context: Pick<StepContext, "runId" | "stepId" | "refusals">,
+  action: Action,
+): Refusal | null {
+  if (context.refusals.length === 0) return null;
+  const wanted = actionDigest(context, action);
+  return context.refusals.find(({ digest }) => digest === wanted) ?? null;
 }
 
 /** The digest a grant is bound to: this action, in this step, and nothing else. */

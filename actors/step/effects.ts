@@ -24,7 +24,7 @@ import type { ArtifactStore } from "../../machines/contracts/ports/artifact-stor
  *   - an unsafe effect begun and not completed is in doubt: a person is asked, or the step fails, as settings say;
  *   - a grant is spent by being written down before it is used.
  */
-export function effectRunner(scope: ActivityScope) {
+export function effectRunner(scope: ActivityScope, onCompleted: () => void = () => {}) {
   const occurrences = new Map<string, number>();
 
   return async <T extends Json>(
@@ -32,10 +32,7 @@ export function effectRunner(scope: ActivityScope) {
   ): Promise<{ ok: true; value: T } | { ok: false; result: HandlerResult }> => {
     const { session, signal } = scope;
     signal.throwIfAborted();
-    const name = `${effect.name}#${digestOf(effect.input).slice(0, 16)}`;
-    const occurrence = (occurrences.get(name) ?? 0) + 1;
-    occurrences.set(name, occurrence);
-    const id = `${name}#${occurrence}`;
+    const id = effect.key ?? numbered(occurrences, effect);
     const key = `${session.key.runId}/${session.key.stepId}/${id}`;
     const done = () => traced(effect.name, () => effect.run(signal, key));
 
@@ -77,6 +74,7 @@ export function effectRunner(scope: ActivityScope) {
       const result = await offload(scope.ports.artifacts, session.key, outcome);
       const at = scope.ports.clock.now();
       await append(scope, { event: "completed", effect: id, at, result });
+      if (outcome.ok) onCompleted();
       // What can't be kept anywhere has happened all the same: it is neither used nor done again.
       if (outcome.ok && "failure" in result) {
         return { ok: false, result: { kind: "failed", failure: result["failure"] as never } };
@@ -84,6 +82,14 @@ export function effectRunner(scope: ActivityScope) {
     }
     return toHandlerResult(outcome);
   };
+}
+
+/** Names an effect by what it does, and counts those that do the same. */
+function numbered(occurrences: Map<string, number>, effect: Effect<Json>): string {
+  const name = `${effect.name}#${digestOf(effect.input).slice(0, 16)}`;
+  const occurrence = (occurrences.get(name) ?? 0) + 1;
+  occurrences.set(name, occurrence);
+  return `${name}#${occurrence}`;
 }
 
 const begun = (scope: ActivityScope, effect: string, grant: Grant | undefined): JournalEntry => ({
@@ -129,10 +135,16 @@ function settleDoubt(
       kind: "repeat",
       name: effect.name,
       ...target,
+      ...(effect.key === undefined ? {} : { call: effect.key }),
       input: { ...input, doubt },
     };
     const wanted = actionDigest(session.key, action);
     if (session.journal.spentBy(wanted) !== undefined) continue;
+    const refusal = context.refusals.find((given) => given.digest === wanted);
+    if (refusal !== undefined) {
+      const no = `${message}; ${refusal.reason}: it is not repeated`;
+      return { kind: "failed", failure: terminal(refusal.kind, no, { effect: id }) };
+    }
     const grant = context.grants.find((given) => given.digest === wanted);
     return grant ?? { kind: "asked", asks: [toAsk(session.key, action, message)] };
   }
@@ -169,6 +181,12 @@ export class Journal {
     this.#begun.add(entry.effect);
     this.#completed.delete(entry.effect);
     if (entry.grant !== undefined) this.#grants.set(entry.grant, entry.effect);
+  }
+
+  /** What is known of an effect. */
+  recall(effect: string): "nothing" | "begun" | "completed" {
+    if (this.isCompleted(effect)) return "completed";
+    return this.#begun.has(effect) ? "begun" : "nothing";
   }
 
   isCompleted(effect: string): boolean {

@@ -29,7 +29,10 @@ export function execute(
 
 async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Promise<StepEvent> {
   const { context, session, signal } = scope;
-  const run = effectRunner(scope);
+  let hasProgressed = false;
+  const run = effectRunner(scope, () => {
+    hasProgressed = true;
+  });
   const occurrences = new Map<string, number>();
   let costly = context.costly;
   const result = await handler({
@@ -37,9 +40,12 @@ async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Pro
     signal,
     repairNote: context.repairNote,
     repairAnswer: context.repairAnswer,
+    repairs: context.repairs,
+    isLastAttempt: context.attempts + 1 >= context.limits.maxAttempts,
     log: session.log,
     budget: new StepBudget(scope, job),
     permission: (action) => permission(scope, job, action, occurrences),
+    recall: (key) => session.journal.recall(key),
     effect: (effect) => {
       costly ||= effect.repeat !== "free";
       session.hasSpent ||= costly;
@@ -47,10 +53,14 @@ async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Pro
     },
   });
   if (result.kind !== "asked") session.hasWorked = true;
-  return toEvent(scope, result, costly);
+  return toEvent(scope, result, { costly, hasProgressed });
 }
 
-function toEvent({ ports }: ActivityScope, result: HandlerResult, costly: boolean): StepEvent {
+function toEvent(
+  { ports }: ActivityScope,
+  result: HandlerResult,
+  { costly, hasProgressed }: { costly: boolean; hasProgressed: boolean },
+): StepEvent {
   switch (result.kind) {
     case "done":
       return {
@@ -63,8 +73,16 @@ function toEvent({ ports }: ActivityScope, result: HandlerResult, costly: boolea
       return { type: "approval.needed", asks: result.asks };
     case "failed": {
       // Of a failed model call what it used in vain is in its failure.
-      const { failure, usage = usageOfFailure(result.failure) } = result;
-      return { type: "activity.failed", failure, usage, costly, ...retryStamp(ports) };
+      const { failure, output, usage = usageOfFailure(result.failure) } = result;
+      return {
+        type: "activity.failed",
+        failure,
+        ...(output === undefined ? {} : { output }),
+        usage,
+        costly,
+        ...(hasProgressed ? { hasProgressed } : {}),
+        ...retryStamp(ports),
+      };
     }
   }
 }

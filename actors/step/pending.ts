@@ -6,7 +6,12 @@ import { type ActivityScope, type StepActivity, storeNow, topLevel } from "./ses
 import { Journal } from "./effects.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { RuntimeOptions } from "../options.ts";
-import { askShape, grantShape, verdictShape } from "../../machines/contracts/domain/action.ts";
+import {
+  askShape,
+  grantShape,
+  refusalShape,
+  verdictShape,
+} from "../../machines/contracts/domain/action.ts";
 import {
   type JournalEntry,
   journalEntryShape,
@@ -125,6 +130,8 @@ const snapshotShape = type({
     verdict: verdictShape.or("null"),
     asks: askShape.array(),
     grants: grantShape.array(),
+    /** Absent in what was parked before a no could be told to a handler. */
+    "refusals?": refusalShape.array(),
     attempts: "number.integer >= 0",
     /** Absent in what was parked before a look at policy had a count of its own. */
     "checks?": "number.integer >= 0",
@@ -197,6 +204,7 @@ function memory(context: typeof snapshotShape.infer.context): Partial<StepContex
     verdict,
     asks,
     grants,
+    refusals = [],
     attempts,
     checks = 0,
     repairs,
@@ -209,6 +217,7 @@ function memory(context: typeof snapshotShape.infer.context): Partial<StepContex
     verdict: verdict as StepContext["verdict"],
     asks: asks as StepContext["asks"],
     grants,
+    refusals,
     attempts,
     checks,
     repairs,

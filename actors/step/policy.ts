@@ -1,8 +1,10 @@
 import {
   type Failure,
   ok,
+  troubleOf,
   type Outcome,
   retryable,
+  terminal,
 } from "../../machines/contracts/domain/failure.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import { stepInputProblem } from "../../machines/contracts/domain/step-input.ts";
@@ -20,7 +22,7 @@ import {
   toolLabel,
   type ToolPair,
 } from "../../machines/contracts/domain/tool-lists.ts";
-import { coveringGrant, digestOf, toAsk } from "./approvals.ts";
+import { coveringGrant, coveringRefusal, digestOf, toAsk } from "./approvals.ts";
 import { lookGoodMs } from "../run-looks.ts";
 import { traced } from "../tracing.ts";
 import { type ActivityScope, retryStamp, type StepActivity } from "./session.ts";
@@ -115,11 +117,13 @@ export async function permission(
   const { session, context, ports, options } = scope;
   if (asked.kind === "tool" && asked.server === undefined) {
     const hopeless = spelledVerdict(asked.name, options.allowlist, agentToolsOf(job));
-    if (hopeless !== null) return refused(deniedBy(hopeless));
+    if (hopeless !== null) return refused(asked, deniedBy(hopeless), hopeless);
   }
   const resolved = await resolve(scope, asked);
-  if (!resolved.ok) return refused(resolved.failure);
+  if (!resolved.ok) return refused(asked, resolved.failure);
   const action = resolved.value;
+  const no = coveringRefusal(context, action);
+  if (no !== null) return refused(action, terminal(no.kind, no.reason));
   const grant = coveringGrant(context, action);
   const digest = digestOf(action);
   const occurrence = (occurrences.get(digest) ?? 0) + 1;
@@ -132,24 +136,27 @@ export async function permission(
     : await judge(scope, job, action, occurrence);
   switch (judged.kind) {
     case "failed":
-      return refused(judged.failure);
+      return refused(action, judged.failure);
     case "ended":
-      return refused({ kind: "cancelled", message: judged.reason, retryable: false });
+      return refused(action, terminal("cancelled", judged.reason));
     case "deny":
-      return refused(deniedBy(judged.verdict));
+      return refused(action, deniedBy(judged.verdict), judged.verdict);
     case "allow":
-      return { allowed: true, grant, action };
+      return { allowed: true, grant, action, verdict: judged.verdict };
     case "ask": {
-      if (grant !== null) return { allowed: true, grant, action };
-      const asks = [toAsk(session.key, action, judged.verdict.reason)];
-      return { allowed: false, result: { kind: "asked", asks } };
+      const { verdict: said } = judged;
+      if (grant !== null) return { allowed: true, grant, action, verdict: said };
+      const asks = [toAsk(session.key, action, said.reason)];
+      return { allowed: false, result: { kind: "asked", asks }, action, verdict: said };
     }
   }
 }
 
-const refused = (failure: Failure): Permission => ({
+const refused = (action: Action, failure: Failure, said: Verdict | null = null): Permission => ({
   allowed: false,
   result: { kind: "failed", failure },
+  action,
+  verdict: said,
 });
 
 /** The verdict that the work of this session goes by, and when it was given. */
@@ -211,14 +218,35 @@ async function judge(
     ...(action.server === undefined ? {} : { server: action.server }),
     toolInput: action.input,
   };
+  if (options.toolPolicy === "worker") {
+    return {
+      kind: own.kind,
+      verdict: { ...own, reason: `${own.reason}; ${aloneByChoice}` },
+      action,
+    };
+  }
   scope.session.hasChecked = true;
-  const checked = await traced("check-tool", () =>
-    scope.ports.controlPlane.checkTool(check, scope.signal),
-  );
+  const isOpen = isFailingOpen(scope, action);
+  const { controlPlane } = isOpen ? scope : scope.ports;
+  const checked = await traced("check-tool", () => controlPlane.checkTool(check, scope.signal));
+  if (!checked.ok && isOpen && troubleOf(checked.failure) === "passing") {
+    const reason = `${own.reason}; ${aloneByTrouble}: ${checked.failure.message}`;
+    return { kind: own.kind, verdict: { ...own, reason }, action };
+  }
   if (!checked.ok) return { kind: "failed", failure: closed(checked.failure) };
   const said = stricter(own, checked.value);
   return { kind: said.kind, verdict: said, action };
 }
+
+/** Said in every verdict that the control plane had no part in. */
+const aloneByChoice =
+  "the control plane was not asked: STATEPLANE_TOOL_POLICY=worker lets this worker's lists decide alone";
+const aloneByTrouble =
+  "the control plane could not be asked, and AGENTIC_FAIL_CLOSED is off: this worker's lists decided alone";
+
+/** Whether a call of an agent is made on the worker's word alone while the control plane is away. */
+const isFailingOpen = ({ options }: ActivityScope, action: Action): boolean =>
+  options.failClosed === false && action.call !== undefined;
 
 /**
  * A tool's name resolved to the tool that it means. What no server has keeps its name: it is a user's own, done by a
@@ -268,9 +296,12 @@ async function lookAtRun(
   { runId }: Job,
   action: Action,
 ): Promise<Judgement | null> {
-  const { ports, runs, session } = scope;
+  const { runs, session } = scope;
+  const isOpen = isFailingOpen(scope, action);
+  const { controlPlane } = isOpen ? scope : scope.ports;
   if (action.kind === "tool") {
-    const extensions = await ports.controlPlane.extensions(scope.signal);
+    const extensions = await controlPlane.extensions(scope.signal);
+    if (!extensions.ok && isOpen) return null;
     if (!extensions.ok) return { kind: "failed", failure: closed(extensions.failure) };
     if (extensions.value.has("idempotent-results")) return null;
   }
@@ -278,7 +309,8 @@ async function lookAtRun(
   const maxAgeMs = session.isResumed ? 0 : lookGoodMs;
   const seen = runs.seen(runId, maxAgeMs);
   const run =
-    seen === null ? await runs.look(ports.controlPlane, runId, scope.signal, maxAgeMs) : ok(seen);
+    seen === null ? await runs.look(controlPlane, runId, scope.signal, maxAgeMs) : ok(seen);
+  if (!run.ok && isOpen && troubleOf(run.failure) === "passing") return null;
   if (!run.ok) return { kind: "failed", failure: closed(run.failure) };
   const status = run.value;
   if (!isRunOver(status)) return null;

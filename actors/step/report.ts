@@ -108,7 +108,7 @@ export const deliver: StepActivity = async (scope) => {
       return { type: "delivery.accepted" };
     }
   }
-  const body = toResultBody(result);
+  const body = toResultBody(result, session.job?.stepType);
   // Last, so that nothing that takes time stands between the look and the sending.
   await confirmLease(scope);
   const report: Report = {

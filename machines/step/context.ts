@@ -1,4 +1,4 @@
-import type { Ask, Grant, Verdict } from "../contracts/domain/action.ts";
+import type { Ask, Grant, Refusal, Verdict } from "../contracts/domain/action.ts";
 import type { Failure } from "../contracts/domain/failure.ts";
 import type { Job } from "../contracts/domain/job.ts";
 import type { Json } from "../contracts/domain/json.ts";
@@ -41,6 +41,8 @@ export interface StepContext {
   /** The questions this step waits on; every one must be granted before it goes on. */
   asks: Ask[];
   grants: Grant[];
+  /** What people refused of the calls that the handler makes on its way: told to the handler, and not asked again. */
+  refusals: Refusal[];
   /** Failed attempts at the step's own work. */
   attempts: number;
   /** Failed attempts to hear of policy or people; nothing once they have answered. */
@@ -74,6 +76,7 @@ export function initialContext(input: StepInput): StepContext {
     verdict: null,
     asks: [],
     grants: [],
+    refusals: [],
     attempts: 0,
     checks: 0,
     repairs: 0,

@@ -1,4 +1,4 @@
-import type { Ask, Grant, Verdict } from "../contracts/domain/action.ts";
+import type { Ask, Grant, Refusal, Verdict } from "../contracts/domain/action.ts";
 import type { Failure } from "../contracts/domain/failure.ts";
 import type { Json } from "../contracts/domain/json.ts";
 import type { StepResult, Usage } from "../contracts/domain/step-result.ts";
@@ -32,6 +32,8 @@ export type PolicyEvent =
   /** `asks` with the time of the next look. */
   | { type: "approval.pending"; asks: Ask[] }
   | { type: "approval.granted"; grants: Grant[] }
+  /** Every question is answered, and a no was only to calls that the handler makes on its way. */
+  | { type: "approval.settled"; grants: Grant[]; refusals: Refusal[] }
   | { type: "approval.rejected"; failure: Failure }
   | { type: "approval.expired"; failure: Failure };
 
@@ -42,8 +44,12 @@ export type WorkEvent =
   | ({
       type: "activity.failed";
       failure: Failure;
+      /** What there is of an output all the same. */
+      output?: Json;
       usage?: Usage | null;
       costly: boolean;
+      /** Whether the work got further than any attempt before it: then its patience is whole again. */
+      hasProgressed?: boolean;
     } & RetryStamp)
   | { type: "retry.due" }
   | { type: "output.valid"; output: Json }

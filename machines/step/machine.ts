@@ -171,6 +171,11 @@ export const stepMachine = setup({
               description:
                 "A yes answers what policy asked; whether policy still asks is seen there.",
             },
+            "approval.settled": {
+              target: "#step.policy-check",
+              actions: ["keepGrants", "checked"],
+              description: "The handler hears what was refused, and goes on without it.",
+            },
             "approval.rejected": { target: "#step.reported", actions: "fail" },
             "approval.expired": { target: "#step.reported", actions: "fail" },
             "approval.pending": { target: "parking", actions: ["keepAsks", "checked"] },

@@ -52,16 +52,23 @@ const mayCheckAgain = ({ context, event }: ActionArgs): boolean =>
   event.failure.retryable &&
   context.checks + 1 < context.limits.maxAttempts;
 
+/** Failed attempts with this one. */
+export const attemptsAfter = (
+  { attempts }: Pick<StepContext, "attempts">,
+  { hasProgressed }: Extract<StepEvent, { type: "activity.failed" }>,
+): number => (hasProgressed === true ? 1 : attempts + 1);
+
 const mayRetry = ({ context, event }: ActionArgs): boolean =>
   event.type === "activity.failed" &&
   event.failure.retryable &&
-  context.attempts + 1 < context.limits.maxAttempts;
+  attemptsAfter(context, event) < context.limits.maxAttempts;
 
 /** A wait this long leaves the worker. */
 const mayRetryLater = (moment: ActionArgs): boolean => {
   const { context, event } = moment;
   if (event.type !== "activity.failed" || !mayRetry(moment)) return false;
-  const delay = retryDelay(event.failure, context.attempts + 1, event.jitter, context.limits);
+  const attempts = attemptsAfter(context, event);
+  const delay = retryDelay(event.failure, attempts, event.jitter, context.limits);
   return delay > context.limits.parkAfterMs;
 };
 

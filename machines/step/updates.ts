@@ -3,7 +3,7 @@ import { deniedBy } from "../contracts/domain/action.ts";
 import { type Failure, terminal } from "../contracts/domain/failure.ts";
 import type { StepContext } from "./context.ts";
 import type { StepEvent } from "./events.ts";
-import { retryDelay } from "./rules.ts";
+import { attemptsAfter, retryDelay } from "./rules.ts";
 
 const usageParts = [
   "costMicros",
@@ -74,8 +74,12 @@ const keepVerdict = ({ event }: ActionArgs): Change =>
 const keepAsks = ({ event }: ActionArgs): Change => ("asks" in event ? { asks: event.asks } : {});
 
 const keepGrants = ({ context, event }: ActionArgs): Change =>
-  event.type === "approval.granted"
-    ? { grants: [...context.grants, ...event.grants], asks: [] }
+  event.type === "approval.granted" || event.type === "approval.settled"
+    ? {
+        grants: [...context.grants, ...event.grants],
+        refusals: [...context.refusals, ...("refusals" in event ? event.refusals : [])],
+        asks: [],
+      }
     : {};
 
 const rememberCancel = ({ event }: ActionArgs): Change =>
@@ -95,7 +99,7 @@ function keepOutput({ context, event }: ActionArgs): Change {
 
 function countAttempt({ context, event }: ActionArgs): Change {
   if (event.type !== "activity.failed") return {};
-  const attempts = context.attempts + 1;
+  const attempts = attemptsAfter(context, event);
   const delay = retryDelay(event.failure, attempts, event.jitter, context.limits);
   const usage = addUsage(context.usage, event.usage ?? null);
   return { attempts, retryAt: event.at + delay, usage };
@@ -174,7 +178,8 @@ function fail({ context, event }: ActionArgs): Change {
   switch (event.type) {
     case "activity.failed": {
       const usage = addUsage(context.usage, event.usage ?? null);
-      return { result: failedWith({ ...context, usage }, event.failure), costly: event.costly };
+      const left = { ...context, usage, output: event.output ?? context.output };
+      return { result: failedWith(left, event.failure), costly: event.costly };
     }
     case "store.failed":
       return { result: failedWith({ ...context, output: null }, event.failure) };

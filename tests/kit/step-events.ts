@@ -78,6 +78,18 @@ export const stepEvents: readonly StepEvent[] = [
   { type: "approval.requested", asks: [asked], isAnswered: true },
   { type: "approval.pending", asks: [asked] },
   { type: "approval.granted", grants: [grant] },
+  {
+    type: "approval.settled",
+    grants: [],
+    refusals: [
+      {
+        digest: sampleAsk.digest,
+        approvalId: "apr_1",
+        kind: "approval_rejected",
+        reason: "not that one",
+      },
+    ],
+  },
   { type: "approval.rejected", failure: terminal("approval_rejected", "not today") },
   { type: "approval.expired", failure: terminal("approval_expired", "nobody came") },
   { type: "execution.completed", output: { done: true }, usage: null, costly: true },

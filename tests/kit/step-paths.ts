@@ -41,7 +41,7 @@ export function stepPaths(
   if (input !== undefined) return pathsOf(events, input);
   const patient = { ...sampleInput.limits, maxRepairs: 0 };
   const repairing = { ...sampleInput.limits, maxAttempts: 1 };
-  const plain = events.filter((event) => !("isAnswered" in event));
+  const plain = events.filter((event) => !("isAnswered" in event || "refusals" in event));
   return [
     ...pathsOf(plain, { ...sampleInput, limits: patient }),
     ...pathsOf(events, { ...sampleInput, limits: repairing }),

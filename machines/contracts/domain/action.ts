@@ -9,12 +9,15 @@ export const verdictShape = type({
   "decisionId?": "string",
   /** What else the control plane said of its decision (risk, violation, reversibility): kept for log and report. */
   "details?": "object",
+  /** Of a `deny`: it ends the step, where else an agent's model is told that the call was denied. */
+  "failsStep?": "boolean",
 });
 export interface Verdict {
   kind: "allow" | "ask" | "deny";
   reason: string;
   decisionId?: string;
   details?: JsonObject;
+  failsStep?: boolean;
 }
 
 const allow = (reason: string): Verdict => ({ kind: "allow", reason });
@@ -39,6 +42,8 @@ export const actionShape = type({
   "server?": "string",
   /** Of a tool: the hex SHA-256 of its schemas and annotations, as they were when the action was judged. */
   "schema?": "string",
+  /** Of a call that a step makes on its way: which one, so that two that are alike are two questions. */
+  "call?": "string",
   input: "object",
 });
 export interface Action {
@@ -46,6 +51,7 @@ export interface Action {
   name: string;
   server?: string;
   schema?: string;
+  call?: string;
   input: JsonObject;
 }
 
@@ -81,3 +87,12 @@ export const grantShape = type({
   resolvedBy: "string | null",
 });
 export type Grant = typeof grantShape.infer;
+
+/** That a person said no to one ask, or nobody answered in time. */
+export const refusalShape = type({
+  digest: "string",
+  approvalId: "string | null",
+  kind: "'approval_rejected' | 'approval_expired'",
+  reason: "string",
+});
+export type Refusal = typeof refusalShape.infer;

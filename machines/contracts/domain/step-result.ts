@@ -1,6 +1,7 @@
 import { type } from "arktype";
 import { type Failure, failureShape } from "./failure.ts";
-import type { Json, JsonObject } from "./json.ts";
+import type { StepType } from "./job.ts";
+import { isJsonObject, type Json, type JsonObject } from "./json.ts";
 
 /**
  * Tokens and money of a step. Money is integer micro-dollars; it is left out where no price is known.
@@ -53,7 +54,7 @@ export interface StepResultBody {
 }
 
 /** A result as the wire has it: the error in `error`, and FerrumDeck's marker keys in `output`. */
-export function toResultBody(result: StepResult): StepResultBody {
+export function toResultBody(result: StepResult, stepType?: StepType | null): StepResultBody {
   const tokens =
     result.usage === null
       ? {}
@@ -65,7 +66,11 @@ export function toResultBody(result: StepResult): StepResultBody {
   return {
     status: "failed",
     error: { kind, message, ...(details === undefined ? {} : { details }) },
-    output: { error: message, ...marker(result.failure), ...partial(result.output) },
+    output: {
+      ...(stepType === "llm" ? unanswered(result.output) : partial(result.output)),
+      error: message,
+      ...marker(result.failure),
+    },
     ...tokens,
   };
 }
@@ -93,6 +98,13 @@ function airlock({
 }: JsonObject): JsonObject {
   const airlock_violation = { risk_score, risk_level, violation_type, violation_details };
   return { airlock_blocked: true, airlock_violation };
+}
+
+/** What FerrumDeck's dashboard reads of every llm step; what a loop did before it failed stands there, too. */
+function unanswered(output: Json): JsonObject {
+  const none = { response: "", tool_calls: [], iterations: 0, status: "failed" };
+  if (!isJsonObject(output)) return { ...none, ...partial(output) };
+  return { ...none, ...output };
 }
 
 function partial(output: Json): JsonObject {
