@@ -341,5 +341,21 @@ export const requirements: readonly Requirement[] = [
     promise: "an agent loop ends, and a bound that was met is never reported as an answer",
   },
   { id: "loop.no-progress", promise: "a model that goes in a circle is stopped" },
+  {
+    id: "loop.tools",
+    promise: "an agent is offered what the lists let through, and nothing else",
+  },
+  {
+    id: "loop.approval",
+    promise: "a call that needs a person parks the step, and a yes is good for that one call",
+  },
+  { id: "loop.refusals", promise: "what is denied or refused is told to the model" },
+  { id: "loop.arguments", promise: "no tool hears of a call that its model did not write well" },
+  {
+    id: "loop.failures",
+    promise: "a tool's failure is told to the model, and trouble is waited out",
+  },
+  { id: "loop.repair", promise: "an answer is mended in the conversation it came from" },
+  { id: "loop.long-results", promise: "a long result is shown in part and kept whole" },
   { id: "loop.window", promise: "a long conversation is made shorter by rule, the oldest first" },
 ];

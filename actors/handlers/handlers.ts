@@ -11,10 +11,10 @@ import { toolHandler } from "./tool.ts";
 /** The work of each step type: ours, or the user's own in its place. */
 export function handlersFor(
   ports: RuntimePorts,
-  options: Pick<RuntimeOptions, "defaultModel" | "handlers">,
+  options: Pick<RuntimeOptions, "defaultModel" | "maxIterations" | "allowlist" | "handlers">,
 ): Record<StepType, StepHandler> {
   return {
-    llm: llmHandler(ports, options.defaultModel),
+    llm: llmHandler(ports, options),
     tool: toolHandler(ports),
     retrieval: retrievalHandler(ports),
     sandbox: sandboxHandler(ports),

@@ -185,8 +185,10 @@ export class Journal {
 
   /** What is known of an effect. */
   recall(effect: string): "nothing" | "begun" | "completed" {
-    if (this.isCompleted(effect)) return "completed";
-    return this.#begun.has(effect) ? "begun" : "nothing";
+    if (!this.isCompleted(effect)) return this.#begun.has(effect) ? "begun" : "nothing";
+    // A failure that may pass is known not to have happened: it is tried again.
+    const { failure } = (this.result(effect) ?? {}) as { failure?: Failure };
+    return failure?.retryable === true ? "nothing" : "completed";
   }
 
   isCompleted(effect: string): boolean {

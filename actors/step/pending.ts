@@ -17,7 +17,11 @@ import {
   journalEntryShape,
   type StepRecord,
 } from "../../machines/contracts/domain/record.ts";
-import { type StepResult, stepResultShape } from "../../machines/contracts/domain/step-result.ts";
+import {
+  type StepResult,
+  stepResultShape,
+  usageShape,
+} from "../../machines/contracts/domain/step-result.ts";
 import type { StepContext } from "../../machines/step/context.ts";
 import type { LeftOff } from "../../machines/step/events.ts";
 import { stepMachineVersion } from "../../machines/step/machine.ts";
@@ -136,6 +140,8 @@ const snapshotShape = type({
     /** Absent in what was parked before a look at policy had a count of its own. */
     "checks?": "number.integer >= 0",
     repairs: "number.integer >= 0",
+    /** Absent in what was parked before what was spent was kept. */
+    "usage?": usageShape.or("null"),
     repairNote: "string | null",
     /** Absent in what was parked before a model was shown its own answer. */
     "repairAnswer?": "string | null",
@@ -208,6 +214,7 @@ function memory(context: typeof snapshotShape.infer.context): Partial<StepContex
     attempts,
     checks = 0,
     repairs,
+    usage = null,
     repairNote,
     repairAnswer = null,
     retryAt,
@@ -221,6 +228,7 @@ function memory(context: typeof snapshotShape.infer.context): Partial<StepContex
     attempts,
     checks,
     repairs,
+    usage,
     repairNote,
     repairAnswer,
     retryAt,

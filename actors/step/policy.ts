@@ -383,8 +383,13 @@ export function usersVerdict(
     if (read instanceof type.errors) {
       return verdict.deny(`${named} answered out of shape: ${read.summary}`);
     }
-    const { kind, reason, decisionId } = read;
-    return decisionId === undefined ? { kind, reason } : { kind, reason, decisionId };
+    const { kind, reason, decisionId, failsStep } = read;
+    return {
+      kind,
+      reason,
+      ...(decisionId === undefined ? {} : { decisionId }),
+      ...(failsStep === undefined ? {} : { failsStep }),
+    };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     return verdict.deny(`${named} threw: ${message}`);

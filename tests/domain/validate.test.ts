@@ -1,6 +1,5 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { toMessages } from "../../actors/handlers/llm.ts";
 import { findContainers } from "../../actors/step/find-json.ts";
 import type { ActivityScope } from "../../actors/step/session.ts";
 import { outputSchemaProblem, validate } from "../../actors/step/validate.ts";
@@ -180,15 +179,6 @@ describe("a model's answer", () => {
       answer: '{"word":1}',
       failure: { message: "the output breaks its schema: /word must be string" },
     });
-    const repair = { repairNote: "it is wrong", repairAnswer: '{"word":1}' };
-    expect(toMessages(jobOf("llm", { task: "Say a word" }), repair)).toEqual([
-      { role: "user", content: "Say a word" },
-      { role: "assistant", content: '{"word":1}' },
-      {
-        role: "user",
-        content: "The last answer was not accepted: it is wrong. Answer again, corrected.",
-      },
-    ]);
   });
 
   it("with a number that a double cannot hold is told so [number.exact]", async () => {

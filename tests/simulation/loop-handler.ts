@@ -1,3 +1,4 @@
+import { defaultOptions } from "../../actors/options.ts";
 import type { StepHandler } from "../../actors/handlers/handler.ts";
 import { llmHandler } from "../../actors/handlers/llm.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
@@ -10,8 +11,10 @@ import type { RuntimePorts } from "../../actors/ports.ts";
 export function loopHandler({
   models,
   tools,
-}: Pick<RuntimePorts, "models" | "tools">): StepHandler {
-  const plain = llmHandler({ models }, "simulated");
+  ...others
+}: Pick<RuntimePorts, "models" | "tools" | "schemas" | "artifacts" | "clock">): StepHandler {
+  const options = { ...defaultOptions, defaultModel: "simulated" };
+  const plain = llmHandler({ models, tools, ...others }, options);
   return async (scope) => {
     const { job, signal, effect, permission } = scope;
     if (job.input["loop"] !== true) return plain(scope);

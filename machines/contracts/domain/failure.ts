@@ -24,6 +24,8 @@ export const failureKinds = [
   "approval_expired",
   /** The next call would break the run's budget. Never retried; raise the budget. */
   "budget_exceeded",
+  /** An agent met its cap, or went in a circle, before it had an answer. Never retried; raise the cap, or ask for less. */
+  "incomplete",
   /** The run was cancelled, or has ended otherwise. Never retried. */
   "cancelled",
   /** A deadline of the step passed. Never retried; raise the deadline it names. */

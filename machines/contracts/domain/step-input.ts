@@ -39,6 +39,12 @@ export const llmInput = type({
   "model_params?": "object | null",
   "allowed_tools?": "string[] | null",
   "output_schema?": "object | null",
+  /** Whether tools are offered; absent, they are for a `task`. */
+  "agentic_mode?": "boolean | null",
+  /** Fewer than the worker's own limit. */
+  "max_iterations?": "number.integer > 0 | null",
+  /** What an agent's step ends as that met its cap before it had an answer; absent for `fail`. */
+  "on_incomplete?": "'fail' | 'partial' | null",
   "budget?": stepBudget,
 });
 export const toolInput = type({

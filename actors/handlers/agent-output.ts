@@ -1,0 +1,81 @@
+import type { CallResult, LoopContext, Turn } from "../../machines/agent-loop/context.ts";
+import type { LoopEnd } from "../../machines/agent-loop/machine.ts";
+import { type Failure, terminal } from "../../machines/contracts/domain/failure.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import type { Usage } from "../../machines/contracts/domain/step-result.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
+import type { ToolCall } from "../../machines/contracts/ports/model-provider.ts";
+
+/** Characters of a result that the output shows, as FerrumDeck's worker does; the journal and the artifacts have more. */
+const previewLength = 200;
+/** Longer arguments are named by their digest: each call's stand in the report, which has its limit. */
+const argumentsLength = 4_000;
+
+/**
+ * The output of every llm step, however often its model was asked. FerrumDeck's dashboard reads `response`,
+ * `tool_calls`, `iterations` and `status`, and of each call `tool_name`, `arguments`, `success`, `output_preview` and
+ * `error`.
+ */
+export function toOutput(
+  turns: readonly Turn[],
+  { folded }: Pick<LoopContext, "folded">,
+  end: LoopEnd,
+  usage: Usage | null,
+): JsonObject {
+  const last = turns.at(-1)?.reply;
+  const isAnswer = last !== undefined && last.finishReason !== "refusal" && end !== "paused";
+  const dropped = [...new Set(turns.flatMap(({ reply }) => reply.droppedParams ?? []))];
+  return {
+    response: isAnswer ? last.content : "",
+    tool_calls: turns.flatMap(({ reply, results }) =>
+      results.map((result, at) => toCall(reply.toolCalls[at], result)),
+    ),
+    iterations: turns.length,
+    status: end,
+    model: last?.model ?? null,
+    provider: last?.provider ?? null,
+    finish_reason: last?.finishReason ?? null,
+    usage: usage === null ? null : { ...usage },
+    cost_micros: usage?.costMicros ?? null,
+    ...(turns.some(({ reply }) => reply.scripted === true) ? { scripted: true } : {}),
+    ...(folded === 0 ? {} : { folded_turns: folded }),
+    ...(dropped.length === 0 ? {} : { dropped_params: dropped }),
+    ...(last?.attempts === undefined ? {} : { attempts: last.attempts as unknown as JsonObject[] }),
+  };
+}
+
+function toCall(call: ToolCall | undefined, result: CallResult): JsonObject {
+  const { content, error, decision, reason, tool, server, approvalId, digest, durationMs } = result;
+  const text = JSON.stringify(call?.arguments ?? null);
+  return {
+    id: call?.id ?? "",
+    tool_name: call?.name ?? tool,
+    server,
+    arguments:
+      text.length <= argumentsLength
+        ? (call?.arguments ?? null)
+        : { cut: cutText(text, argumentsLength), characters: text.length },
+    success: error === null,
+    output_preview: error === null ? cutText(content, previewLength) : null,
+    error: error === null ? null : cutText(error, 2_000),
+    decision,
+    reason,
+    approval_id: approvalId,
+    digest,
+    duration_ms: durationMs,
+    ...(result.artifact === undefined ? {} : { artifact: result.artifact }),
+  };
+}
+
+/** Why a loop that has ended without an answer of its own is a failure. */
+export function toFailure(end: LoopEnd, { failure, turns, limits }: LoopContext): Failure {
+  if (end === "max_iterations") {
+    const message = `the agent had no answer after ${limits.maxIterations} iterations, its limit`;
+    return terminal("incomplete", message, { iterations: turns.length });
+  }
+  if (end === "no_progress") {
+    const message = `the agent repeated the same calls with the same results and made no progress`;
+    return terminal("incomplete", message, { iterations: turns.length });
+  }
+  return failure ?? terminal("internal", `the agent's loop ended as ${end} without a reason`);
+}
