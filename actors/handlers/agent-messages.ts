@@ -16,7 +16,9 @@ export function toMessages(job: Job, hasTools = false): ModelMessage[] {
     { role: "user", content: text ?? `Process this input: ${JSON.stringify(job.input)}` },
   ];
   const note = hasTools ? toolsNote : null;
-  const system = [input.system_prompt, note, schemaInstruction(input.output_schema)].filter(Boolean);
+  const system = [input.system_prompt, note, schemaInstruction(input.output_schema)].filter(
+    Boolean,
+  );
   return [
     ...(system.length === 0 ? [] : [{ role: "system" as const, content: system.join("\n\n") }]),
     ...asked,
