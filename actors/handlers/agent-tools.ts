@@ -4,7 +4,7 @@ import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { ModelTool } from "../../machines/contracts/ports/model-provider.ts";
 import type { ToolDescription, ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import type { Allowlist } from "../options.ts";
-import { localVerdict } from "../step/policy.ts";
+import { localVerdict } from "../step/verdicts.ts";
 
 /** Characters of a tool's description that a model is shown. */
 const descriptionLength = 2_000;

@@ -3,7 +3,7 @@ import { type Failure, terminal } from "../../machines/contracts/domain/failure.
 import { isStepEnded } from "../../machines/contracts/domain/status.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import { type ActivityScope, type StepActivity, storeNow, topLevel } from "./session.ts";
-import { Journal } from "./effects.ts";
+import { Journal } from "./journal.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { RuntimeOptions } from "../options.ts";
 import {

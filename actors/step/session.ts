@@ -12,7 +12,7 @@ import { StoreError } from "../../machines/contracts/domain/errors.ts";
 import type { ControlPlane } from "../../machines/contracts/ports/control-plane.ts";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
 import { OwnAction } from "./approvals.ts";
-import { Journal } from "./effects.ts";
+import { Journal } from "./journal.ts";
 import type { StepContext } from "../../machines/step/context.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import type { RuntimeOptions } from "../options.ts";

@@ -1,8 +1,8 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { actionDigest, coveringGrant, digestOf } from "../../actors/step/approvals.ts";
-import { localVerdict, stricter, usersVerdict } from "../../actors/step/policy.ts";
-import { Journal } from "../../actors/step/effects.ts";
+import { localVerdict, stricter, usersVerdict } from "../../actors/step/verdicts.ts";
+import { Journal } from "../../actors/step/journal.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
 import type { JournalEntry } from "../../machines/contracts/domain/record.ts";
 import { retryable } from "../../machines/contracts/domain/failure.ts";

@@ -2,7 +2,7 @@ import type { Tool } from "@modelcontextprotocol/sdk/types.js";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { findTool, isShadowed, type ToolSource } from "../../adapters/mcp/catalog.ts";
-import { localVerdict, spelledVerdict } from "../../actors/step/policy.ts";
+import { localVerdict, spelledVerdict } from "../../actors/step/verdicts.ts";
 import { decideTool } from "../../adapters/control-plane/embedded/changes/check-tool.ts";
 
 const never = new AbortController().signal;

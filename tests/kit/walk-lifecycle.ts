@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import { type Allowlist, defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
-import { localVerdict, stricter } from "../../actors/step/policy.ts";
+import { localVerdict, stricter } from "../../actors/step/verdicts.ts";
 import { stepAction } from "../../actors/step/approvals.ts";
 import { type Job, toEnvelope } from "../../machines/contracts/domain/job.ts";
 import type { StepBackend, Delivery } from "../../machines/contracts/ports/step-backend.ts";

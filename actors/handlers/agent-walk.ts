@@ -1,0 +1,230 @@
+import { initialTransition, transition } from "xstate";
+import type { LoopContext, Turn } from "../../machines/agent-loop/context.ts";
+import type { LoopEvent } from "../../machines/agent-loop/events.ts";
+import {
+  agentLoopMachine,
+  type LoopActivity,
+  loopActivities,
+  type LoopEnd,
+  loopEnd,
+} from "../../machines/agent-loop/machine.ts";
+import { compile } from "../../machines/compile.ts";
+import { type Failure, ok, terminal } from "../../machines/contracts/domain/failure.ts";
+import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
+import { type Usage, usageOfFailure } from "../../machines/contracts/domain/step-result.ts";
+import type {
+  ModelMessage,
+  ModelReply,
+  ModelRequest,
+  ModelTool,
+} from "../../machines/contracts/ports/model-provider.ts";
+import { addUsage } from "../../machines/step/updates.ts";
+import type { RuntimePorts } from "../ports.ts";
+import { runCalls } from "./agent-calls.ts";
+import { lastAnswer, repairMessage, turnMessages } from "./agent-messages.ts";
+import { toFailure, toOutput } from "./agent-output.ts";
+import type { OfferedTools } from "./agent-tools.ts";
+import type { HandlerResult, StepScope } from "./handler.ts";
+
+/*
+ * An llm step is an agent's loop, of one turn where there are no tools. The chart (machines/agent-loop) says what comes
+ * next; this file does it and answers with the outcome. Each model call is an effect `model#<round>.<turn>`, each tool
+ * call one `tool#<round>.<turn>.<call>`: the same in every session, and the journal keeps of each what came of it and
+ * not what went in, so a turn costs the store the same however long the conversation is. A handler begun again walks
+ * through what is finished, and the loop stands where it stood.
+ *
+ * A round is the loop until an answer. An answer that its schema does not accept begins the next round, in which the
+ * model sees all that was said before; what was said of it is journalled, too.
+ */
+
+/** Turns in a row that repeat an earlier one before the loop counts as stuck. */
+const maxRepeats = 3;
+/** What a model reads at most, where nobody knows. */
+const usualWindow = 128_000;
+
+const loop = compile(agentLoopMachine);
+
+export type LoopPorts = Pick<RuntimePorts, "models" | "tools" | "schemas" | "artifacts" | "clock">;
+
+interface Ended {
+  end: LoopEnd;
+  context: LoopContext;
+}
+
+/** One walk through a step's rounds. */
+export class LoopWalk {
+  /** What stands before the turns of the present round. */
+  messages: ModelMessage[] = [];
+  /** The result that a round could not begin for. */
+  over: HandlerResult = { kind: "failed", failure: terminal("internal", "the loop has no result") };
+  readonly #scope: StepScope;
+  readonly #ports: LoopPorts;
+  readonly #offered: OfferedTools;
+  readonly #tools: ModelTool[];
+  readonly #request: Omit<ModelRequest, "messages" | "idempotencyKey">;
+  /** Of the rounds before this one. */
+  #turns: Turn[] = [];
+  #folded = 0;
+  #asked = "";
+  #again = 0;
+
+  constructor(
+    scope: StepScope,
+    ports: LoopPorts,
+    offered: OfferedTools,
+    tools: ModelTool[],
+    request: Omit<ModelRequest, "messages" | "idempotencyKey">,
+  ) {
+    this.#scope = scope;
+    this.#ports = ports;
+    this.#offered = offered;
+    this.#tools = tools;
+    this.#request = request;
+  }
+
+  /** Keeps a finished round, so that the next one begins with all that was said in it. */
+  next({ turns, folded }: LoopContext): void {
+    this.messages = [...this.messages, ...turnMessages(turns, folded)];
+    this.#turns = [...this.#turns, ...turns];
+    this.#folded += folded;
+  }
+
+  /** Begins a round with what was wrong with the last answer; false when it can't. */
+  async repair(round: number): Promise<boolean> {
+    const note = await this.#scope.effect<Json>({
+      name: "repair",
+      key: `repair#${round}`,
+      input: {},
+      repeat: "safe",
+      run: async () => ok(this.#scope.repairNote ?? "it is not what was asked for"),
+    });
+    if (!note.ok) this.over = note.result;
+    else this.messages = [...this.messages, repairMessage(String(note.value))];
+    return note.ok;
+  }
+
+  /** Runs the loop of one round to its end in this session. */
+  async run(round: number, maxIterations: number): Promise<Ended> {
+    const limits = { maxIterations, maxRepeats, windowTokens: usualWindow };
+    const isPaid = round === this.#scope.repairs;
+    let [snapshot, actions] = initialTransition(loop, { limits });
+    for (;;) {
+      const end = loopEnd(snapshot);
+      if (end !== null) return { end, context: snapshot.context };
+      const wanted = actions.find(({ type: name }) => isActivity(name))?.type as LoopActivity;
+      const event = await this.#do(wanted, snapshot, round, isPaid);
+      [snapshot, actions] = transition(loop, snapshot, event);
+    }
+  }
+
+  async #do(
+    wanted: LoopActivity,
+    { context, value }: { context: LoopContext; value: unknown },
+    round: number,
+    isPaid: boolean,
+  ): Promise<LoopEvent> {
+    const { turns, folded } = context;
+    const last = turns.at(-1);
+    if (wanted === "runCalls" && last !== undefined) {
+      const { job, signal, permission, recall, effect, budget, isLastAttempt, log } = this.#scope;
+      const given = { job, signal, permission, recall, effect, budget, isLastAttempt, log };
+      const scope = { ...given, ports: this.#ports, offered: this.#offered };
+      return runCalls(scope, last, `${round}.${turns.length}`);
+    }
+    const isLast = wanted === "askForAnswer";
+    const why = JSON.stringify(value).includes("stuck") ? "stuck" : "capped";
+    const messages = [
+      ...this.messages,
+      ...turnMessages(turns, folded),
+      ...(isLast ? [lastAnswer(why)] : []),
+    ];
+    const toolChoice = isLast ? ({ toolChoice: "none" } as const) : {};
+    const tools = this.#tools.length === 0 ? {} : { tools: this.#tools, ...toolChoice };
+    const event = await this.#ask(
+      { ...this.#request, messages, ...tools },
+      round,
+      turns.length + 1,
+    );
+    if (event.type === "reply.received" && isPaid) this.#scope.budget.used(event.reply);
+    return event;
+  }
+
+  async #ask(
+    request: Omit<ModelRequest, "idempotencyKey">,
+    round: number,
+    turn: number,
+  ): Promise<LoopEvent> {
+    const { effect, budget } = this.#scope;
+    // Asked again within a turn, with a shorter conversation, it is another call.
+    const place = `${round}.${turn}`;
+    const again = this.#asked === place ? this.#again + 1 : 0;
+    this.#asked = place;
+    this.#again = again;
+    const asked = await effect<JsonObject>({
+      name: `model:${request.model}`,
+      key: `model#${place}${again === 0 ? "" : `+${again}`}`,
+      input: {},
+      repeat: "safe",
+      run: async (signal, idempotencyKey) => {
+        const keyed = { ...request, idempotencyKey };
+        const reply = await budget.spend(keyed, signal, () =>
+          this.#ports.models.complete(keyed, signal),
+        );
+        if (reply.ok) return ok({ reply: reply.value as unknown as JsonObject });
+        // What can be mended here, by a shorter conversation, is an outcome and no end of the effect.
+        return reply.failure.kind === "too_large"
+          ? ok({ tooLong: reply.failure as unknown as JsonObject })
+          : reply;
+      },
+    });
+    if (asked.ok) {
+      const { reply, tooLong } = asked.value as { reply?: unknown; tooLong?: unknown };
+      if (reply !== undefined) return { type: "reply.received", reply: reply as ModelReply };
+      if (tooLong !== undefined) return { type: "model.failed", failure: tooLong as Failure };
+    }
+    const failure = failureOf(asked);
+    if (failure.retryable) return { type: "trouble.met", failure };
+    if (failure.kind === "budget_exceeded") return { type: "budget.exceeded", failure };
+    return { type: "model.failed", failure };
+  }
+
+  /** What the step's work came to. Usage is that of the last round: earlier ones are counted already. */
+  conclude({ end, context }: Ended, onIncomplete: "fail" | "partial"): HandlerResult {
+    if (end === "paused" && context.asks.length > 0) return { kind: "asked", asks: context.asks };
+    const usage = context.turns.reduce<Usage | null>(
+      (sum, { reply }) => addUsage(sum, usageOfReply(reply)),
+      context.failure === null ? null : usageOfFailure(context.failure),
+    );
+    const before = this.#turns.reduce<Usage | null>(
+      (sum, { reply }) => addUsage(sum, usageOfReply(reply)),
+      null,
+    );
+    const turns = [...this.#turns, ...context.turns];
+    const output = toOutput(
+      turns,
+      { folded: this.#folded + context.folded },
+      end,
+      addUsage(before, usage),
+    );
+    const isPartial =
+      onIncomplete === "partial" && (end === "max_iterations" || end === "no_progress");
+    if (end === "completed" || isPartial) return { kind: "done", output, usage };
+    if (end === "paused") {
+      const failure = context.failure ?? terminal("internal", "the loop paused without a reason");
+      return { kind: "failed", failure, output: { ...output, status: "failed" }, usage };
+    }
+    return { kind: "failed", failure: toFailure(end, context), output, usage };
+  }
+}
+
+const isActivity = (name: string): boolean => (loopActivities as readonly string[]).includes(name);
+
+const usageOfReply = ({ usage, attempts = [] }: ModelReply): Usage | null =>
+  attempts.reduce<Usage | null>((sum, attempt) => addUsage(sum, attempt.usage ?? null), usage);
+
+function failureOf(asked: { ok: boolean; result?: HandlerResult }): Failure {
+  const { result } = asked;
+  return result?.kind === "failed"
+    ? result.failure
+    : terminal("internal", "a model call ended in neither an answer nor a failure");
+}

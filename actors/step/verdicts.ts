@@ -1,0 +1,95 @@
+import { type } from "arktype";
+import {
+  type Action,
+  type Verdict,
+  verdict,
+  verdictShape,
+} from "../../machines/contracts/domain/action.ts";
+import type { Job } from "../../machines/contracts/domain/job.ts";
+import {
+  couldMean,
+  isListed,
+  toolLabel,
+  type ToolPair,
+} from "../../machines/contracts/domain/tool-lists.ts";
+import type { Allowlist, RuntimeOptions } from "../options.ts";
+
+/**
+ * The worker's own say on a tool, by its lists: denied, then asked for, then allowed; anything else is denied.
+ *
+ * @param agentTools the tools of the job's agent, where the job names them: they narrow, never widen
+ */
+export function localVerdict(
+  tool: ToolPair,
+  allowlist: Allowlist,
+  agentTools: readonly string[] | null,
+): Verdict {
+  const label = `tool '${toolLabel(tool)}'`;
+  if (isListed(allowlist.denied, tool)) return verdict.deny(`${label} is denied on this worker`);
+  if (!isListed(allowlist.allowed, tool) && !isListed(allowlist.approvalRequired, tool)) {
+    return verdict.deny(`${label} is not on this worker's allowlist`);
+  }
+  if (agentTools !== null && !isListed(agentTools, tool)) {
+    return verdict.deny(`${label} is not among the agent's allowed tools`);
+  }
+  return isListed(allowlist.approvalRequired, tool)
+    ? verdict.ask(`${label} needs approval on this worker`)
+    : verdict.allow(`${label} is on this worker's allowlist`);
+}
+
+/** The denial that a name gets whatever it is resolved to, so that no server is asked about it; null when it may pass. */
+export function spelledVerdict(
+  spelled: string,
+  allowlist: Allowlist,
+  agentTools: readonly string[] | null,
+): Verdict | null {
+  const label = `tool '${spelled}'`;
+  if (allowlist.denied.includes(spelled)) return verdict.deny(`${label} is denied on this worker`);
+  const mayBe = (list: readonly string[]) => list.some((entry) => couldMean(entry, spelled));
+  if (!mayBe([...allowlist.allowed, ...allowlist.approvalRequired])) {
+    return verdict.deny(`${label} is not on this worker's allowlist`);
+  }
+  if (agentTools !== null && !mayBe(agentTools)) {
+    return verdict.deny(`${label} is not among the agent's allowed tools`);
+  }
+  return null;
+}
+
+/** What the user's policy function says; null without one. Whatever is not a verdict is a denial that names it. */
+export function usersVerdict(
+  policy: RuntimeOptions["policy"],
+  action: Action,
+  job: Job,
+): Verdict | null {
+  if (policy === undefined) return null;
+  const named = `the policy function ${policy.name === "" ? "of this worker" : `"${policy.name}"`}`;
+  try {
+    const said: unknown = policy(action, job);
+    if (said instanceof Promise) {
+      // It is refused either way, and must not end the process when it rejects.
+      said.catch(() => {});
+      return verdict.deny(`${named} returned a promise: a verdict is needed at once`);
+    }
+    const read = verdictShape(said);
+    if (read instanceof type.errors) {
+      return verdict.deny(`${named} answered out of shape: ${read.summary}`);
+    }
+    const { kind, reason, decisionId, failsStep } = read;
+    return {
+      kind,
+      reason,
+      ...(decisionId === undefined ? {} : { decisionId }),
+      ...(failsStep === undefined ? {} : { failsStep }),
+    };
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    return verdict.deny(`${named} threw: ${message}`);
+  }
+}
+
+const strictness = { allow: 0, ask: 1, deny: 2 };
+
+/** The stricter of two verdicts; of two alike, the second, which has the last word. */
+export function stricter(first: Verdict, second: Verdict): Verdict {
+  return strictness[first.kind] > strictness[second.kind] ? first : second;
+}
