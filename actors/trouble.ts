@@ -104,10 +104,9 @@ export class TroubleWatch {
     ongoing.saidAt = now;
     const fields = { neighbour, reason: message, forMs: Math.round(now - ongoing.since) };
     if (isOurs) {
-      const text = `the ${neighbour} refuses this worker: ${message}; no more jobs are taken and steps wait until it is mended: ${whatToDo[neighbour]}`;
+      const text = `the ${neighbour} refuses this worker: ${message}; no more jobs are taken and steps wait until it is fixed: ${whatToDo[neighbour]}`;
       this.#log.error(fields, text);
-    } else
-      this.#log.warn(fields, `the ${neighbour} can't be used at the moment; steps wait for it`);
+    } else this.#log.warn(fields, `the ${neighbour} is unavailable; steps are waiting for it`);
   }
 
   /** A call succeeded, or failed for the step's own reasons. */
@@ -117,7 +116,7 @@ export class TroubleWatch {
     this.#ongoing.delete(neighbour);
     if (ongoing.saidAt !== null) {
       const forMs = Math.round(this.#clock.monotonic() - ongoing.since);
-      this.#log.info({ neighbour, forMs }, `the ${neighbour} can be used again`);
+      this.#log.info({ neighbour, forMs }, `the ${neighbour} is available again`);
     }
     this.#hold(neighbour, false);
   }

@@ -36,11 +36,14 @@ export function watchAvailability(
   let isAway = false;
   const worstMs = (controlPlane.callTimeoutMs ?? usualCallMs) + marginMs;
 
-  const turn = (away: boolean) => {
+  const turn = (away: boolean, reason = "") => {
     if (isAway === away || stopped.signal.aborted) return;
     isAway = away;
     if (away)
-      log.warn({}, "the control plane can't be reached: no more jobs are taken until it is back");
+      log.warn(
+        { reason },
+        `the control plane can't be used (${reason}): no more jobs are taken until it can`,
+      );
     else log.info({}, "the control plane is back");
     listener(away);
     if (away) track(probe());
@@ -59,10 +62,13 @@ export function watchAvailability(
   };
   const seen = async <T>(name: string, call: Promise<Outcome<T>>): Promise<Outcome<T>> => {
     const outcome = await withinReason(name, call);
-    const isAnswer = outcome.ok || outcome.failure.kind !== "unavailable";
-    unanswered = isAnswer ? 0 : unanswered + 1;
-    if (isAnswer) turn(false);
-    else if (unanswered >= callsInARow) turn(true);
+    if (outcome.ok || outcome.failure.kind !== "unavailable") {
+      unanswered = 0;
+      turn(false);
+      return outcome;
+    }
+    unanswered += 1;
+    if (unanswered >= callsInARow) turn(true, outcome.failure.message);
     return outcome;
   };
   const withinReason = <T>(name: string, call: Promise<Outcome<T>>): Promise<Outcome<T>> => {

@@ -41,7 +41,7 @@ const limit: FlagSpec = {
 
 /** Commands of two words, by the first: what such a group is about. */
 export const groups: Readonly<Record<string, string>> = {
-  runs: "list, show, follow and cancel runs",
+  runs: "list, get, watch and cancel runs",
   steps: "show what the store keeps of a step",
   agents: "list the agents",
   approvals: "list, approve and reject actions that wait for a person",
@@ -71,7 +71,7 @@ export const specs = {
     },
     settings: ["controlPlaneUrl", ...work],
     notes: [
-      "Needs REDIS_URL (or --store), CONTROL_PLANE_URL and FD_API_KEY. While the control plane can't be reached, it waits and takes no jobs.",
+      "Needs REDIS_URL (or --store), CONTROL_PLANE_URL and FD_API_KEY. Its log goes to standard error. While the control plane can't be reached, it waits and takes no jobs.",
       "SIGTERM, SIGINT and SIGHUP let steps finish for WORKER_DRAIN_MS and then release the rest; a second signal releases them at once.",
     ],
     example: [
@@ -148,7 +148,7 @@ export const specs = {
   },
   "approvals list": {
     args: [],
-    summary: "list the actions that wait for a person, each whole",
+    summary: "list the actions that wait for approval, in full",
     flags: { limit },
     settings: [...client],
     example: ["stateplane approvals list"],
@@ -163,7 +163,10 @@ export const specs = {
         value: "digest",
         help: "approve only what has this digest, as `approvals list` showed it",
       },
-      yes: { type: "switch", help: "do not ask on the terminal" },
+      yes: {
+        type: "switch",
+        help: "approve without asking; needed where there is no terminal, unless --digest is given",
+      },
     },
     settings: [...client],
     notes: ["Prints all of what is approved, with its digest, before it answers."],
@@ -178,7 +181,7 @@ export const specs = {
   },
   "dlq list": {
     args: [],
-    summary: "list the jobs that no retry will mend",
+    summary: "list the dead letters: jobs that were given up, and why",
     flags: { limit },
     settings: [...store],
     example: ["stateplane dlq list"],
@@ -197,7 +200,7 @@ export const specs = {
   },
   "dlq drop": {
     args: ["letter"],
-    summary: "delete the letter",
+    summary: "delete a dead letter",
     settings: [...store],
     example: ["stateplane dlq drop 1737900000000-0"],
   },

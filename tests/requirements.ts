@@ -137,7 +137,7 @@ export const requirements: readonly Requirement[] = [
   },
   {
     id: "trouble.ours",
-    promise: "a worker that is refused says once what to do, and takes no jobs until it is mended",
+    promise: "a worker that is refused says once what to do, and takes no jobs until it is fixed",
   },
   {
     id: "trouble.keeps",

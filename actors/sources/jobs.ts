@@ -48,7 +48,7 @@ export function jobsSource(
       const count = Math.min(freeSlots, maxBatch);
       if (ports.clock.monotonic() >= claimAt) {
         const stale = await ports.queue.claimStale(options.leaseMs, count);
-        // A full hand means there is more; else look again when a lease could have run out.
+        // A full batch means there is more; else look again when a lease could have run out.
         if (stale.length < count) claimAt = ports.clock.monotonic() + options.leaseMs / 4;
         if (stale.length > 0) return stale;
       }

@@ -35,7 +35,7 @@ export const load: StepActivity = async (scope) => {
   const opening = await store.open(entryId, session.key, options.leaseMs, fields);
   session.leaseSeen = asked;
   if (opening.kind === "lease-lost") {
-    session.endedBy = "the job is another worker's by now";
+    session.endedBy = "another worker has taken over the job";
     return { type: "lease.lost" };
   }
   if (opening.kind === "duplicate") {
@@ -75,7 +75,7 @@ export const load: StepActivity = async (scope) => {
   };
 };
 
-/** Older jobs may come from a stream that somebody read before: a group made again delivers all of it once more. */
+/** Older jobs may come from a stream that somebody read before: recreating the consumer group delivers everything again. */
 const youngMs = 60_000;
 
 /**
@@ -109,7 +109,7 @@ function problemOf(
     ...(journal.firstTrouble === null ? [] : [`at first: ${journal.firstTrouble}`]),
     ...(doubts.length === 0
       ? []
-      : [`${doubts.join(", ")} was begun and may have run: its outcome was never recorded`]),
+      : [`${doubts.join(", ")} was started and may have run; its outcome was not recorded`]),
   ];
   return { ...found, message: cutText(parts.join("; "), 1_000) };
 }
@@ -197,7 +197,10 @@ export function readRecord(record: StepRecord): ReadRecord {
 }
 
 function problem(part: string, what: string): ReadRecord {
-  return { ok: false, problem: cutText(`the step's kept ${part} can't be read: ${what}`, 500) };
+  return {
+    ok: false,
+    problem: cutText(`the stored ${part} of the step can't be read: ${what}`, 500),
+  };
 }
 
 function leftOff(state: (typeof states)[number]): LeftOff {

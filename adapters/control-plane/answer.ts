@@ -48,7 +48,11 @@ export function checked<T extends object>(
 
 /** Passing trouble: something answered, and it was not the control plane in its own words. */
 export function unreadable(answer: Answer, expected: string): Failure {
-  const message = `${answer.call}: ${describe(answer)}; ${cutText(expected, 300)}. A proxy, or something else, answered in place of the control plane`;
+  const isJson = typeof answer.body === "object" && answer.body !== null;
+  const guess = isJson
+    ? ""
+    : ". A proxy, or something else, answered in place of the control plane";
+  const message = `${answer.call}: ${describe(answer)}; ${cutText(expected, 300)}${guess}`;
   return { ...retryable("unavailable", message), details: { status: answer.status } };
 }
 

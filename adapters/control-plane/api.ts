@@ -43,7 +43,7 @@ export type HealthView = typeof healthView.infer;
 const runPage = type({ runs: runView.array(), total: "number" });
 export type RunPage = typeof runPage.infer;
 
-/** Every run has a step from its making on: an empty list is somebody else's. */
+/** Every run has at least one step, so an empty list did not come from the control plane. */
 const stepList = stepView.array().atLeastLength(1);
 const approvalList = approvalView.array();
 const agentList = agentView.array();
@@ -191,7 +191,7 @@ export function pathTo(parts: TemplateStringsArray, ...ids: string[]): Outcome<s
   const odd = ids.find((id) => !isId(id));
   if (odd !== undefined) {
     const said = JSON.stringify(cutText(odd, 60));
-    const message = `${said} can't name anything at the control plane: expected 1 to 255 visible ASCII characters, and neither "." nor ".."`;
+    const message = `${said} is not a valid id: expected 1 to 255 visible ASCII characters, and neither "." nor ".."`;
     return fail(terminal("refused", message));
   }
   return ok(String.raw(parts, ...ids.map(encodeURIComponent)));
@@ -218,7 +218,7 @@ function tellForbidden(http: ControlPlaneHttp): ControlPlaneApi["call"] {
     const { kind, message, retryAfterMs } = probe.failure;
     if (kind === "forbidden" || kind === "unauthorized") return fail(keys);
     if (kind === "cancelled") return probe;
-    const unclear = `${failure.message}; whether it is the key's or this call's can't be told: ${message}`;
+    const unclear = `${failure.message}; can't tell whether the key or only this call is refused: ${message}`;
     return fail(retryable("unavailable", unclear, retryAfterMs));
   };
 }

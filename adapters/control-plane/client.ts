@@ -289,7 +289,7 @@ export function createExtensions(
 }
 
 const passing = (why: string) =>
-  retryable("unavailable", `what the control plane can do is not known yet: ${why}`);
+  retryable("unavailable", `the control plane's extensions are not known yet: ${why}`);
 
 function unlessCancelled(answer: Promise<Advertised>, signal: AbortSignal): Promise<Advertised> {
   const cancelled = fail(terminal("cancelled", "GET /health: cancelled"));

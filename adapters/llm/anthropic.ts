@@ -181,7 +181,7 @@ class MessageReader implements Reader<unknown> {
   reply() {
     const { vendor, request, dropped } = this.#asked;
     if (!this.#hasContent) {
-      const message = `${vendor.name} answered out of contract: no content`;
+      const message = `${vendor.name} gave an unexpected answer: no content`;
       return fail(toFailure(vendor, "bad_answer", message));
     }
     const reason = finishReason(this.#reason);

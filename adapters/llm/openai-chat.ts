@@ -130,7 +130,7 @@ class ChatReader implements Reader<unknown> {
   reply() {
     const { vendor, request, dropped } = this.#asked;
     if (!this.#hasMessage) {
-      const message = `${vendor.name} answered out of contract: no choices[0].message`;
+      const message = `${vendor.name} gave an unexpected answer: no choices[0].message`;
       return fail(toFailure(vendor, "bad_answer", message));
     }
     const refusal = this.#refusal.end();

@@ -122,7 +122,7 @@ class ResponseReader implements Reader<unknown> {
       ? response["output"].filter(isJsonObject)
       : null;
     if (listed === null && this.#items.length === 0) {
-      const message = `${vendor.name} answered out of contract: no output`;
+      const message = `${vendor.name} gave an unexpected answer: no output`;
       return fail(toFailure(vendor, "bad_answer", message));
     }
     const items = listed === null || listed.length === 0 ? this.#items : listed;

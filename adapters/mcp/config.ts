@@ -81,7 +81,8 @@ export async function readConfig(
       return problem(`${where} must have a name of its own`);
     }
     if ((command ?? null) === null ? (url ?? null) === null : (url ?? null) !== null) {
-      return problem(`${where} must have either a command or a url, and not both`);
+      const instead = command || unknown.length === 0 ? "" : `; it has ${unknown.join(", ")}`;
+      return problem(`${where} must have either a command or a url, and not both${instead}`);
     }
     const expanded = expandVariables(
       { args: args ?? [], env: variables ?? {}, url: url ?? "", headers: headers ?? {} },

@@ -98,8 +98,8 @@ export function readError(error: unknown, circumstances: Circumstances): Failure
     return terminal("in_doubt", `${what} may have run: ${end}`);
   }
   return timedOutAfterMs === null
-    ? retryable("unavailable", `${what} was not answered: ${reason}`)
-    : retryable("timeout", `${what} was not answered within ${timedOutAfterMs} ms`);
+    ? retryable("unavailable", `${what} did not answer: ${reason}`)
+    : retryable("timeout", `${what} did not answer within ${timedOutAfterMs} ms`);
 }
 
 /** True for an error that the server itself sent, so that the connection is as good as before. */
@@ -110,7 +110,7 @@ export function isAnswer(error: unknown, ending: string | null): error is McpErr
 
 /** An HTTP server turned the request away; only a 5xx leaves open whether it ran. */
 function readStatus(status: number, { what, safeToRepeat }: Circumstances): Failure {
-  const said = `${what} was answered with HTTP ${status}`;
+  const said = `${what} got HTTP ${status}`;
   if (status === 401 || status === 403) return terminal("unauthorized", said);
   if (status === 429) return retryable("rate_limited", said);
   if (status >= 500 && !safeToRepeat) return terminal("in_doubt", `${said} and may have run`);

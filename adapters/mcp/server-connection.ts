@@ -21,7 +21,7 @@ import { readTools } from "./catalog.ts";
 /** Milliseconds; a connection that lived this long starts its back-off anew. */
 const soundAfterMs = 30_000;
 const longestBackOffMs = 30_000;
-/** Milliseconds a server that let a call time out has to show that it lives. */
+/** Milliseconds a server that let a call time out must answer a ping. */
 const signOfLifeMs = 5_000;
 
 interface Live {
@@ -81,7 +81,7 @@ export class ServerConnection {
     if (live.listing === null && wait > 0 && this.#listFailure !== null) {
       return fail({ ...this.#listFailure, retryAfterMs: wait });
     }
-    // Shared by all who ask meanwhile: it has its own time, and ends with nobody's patience.
+    // Shared by all who ask meanwhile: it has its own time-out and is not cancelled with any caller.
     const listing = (live.listing ??= this.#list(live));
     try {
       const tools = await untilAborted(listing, signal);
@@ -237,9 +237,9 @@ export class ServerConnection {
     if (live === null || live !== this.#live) return;
     this.#live = null;
     const reason = live.connection.ending() ?? "the connection was lost";
-    this.#log.warn({ server: this.name, reason }, "MCP server went away");
+    this.#log.warn({ server: this.name, reason }, "MCP server was lost");
     if (performance.now() - live.since > soundAfterMs) this.#failures = 0;
-    this.#backOff(retryable("unavailable", `MCP server "${this.name}" went away: ${reason}`));
+    this.#backOff(retryable("unavailable", `MCP server "${this.name}" was lost: ${reason}`));
   }
 
   #backOff(failure: Failure): void {
@@ -298,7 +298,7 @@ export class ServerConnection {
   }
 }
 
-/** Whatever kept us from a server (unless we were told off, or left), it may be there the next time. */
+/** Whatever kept us from a server (unless we were refused or cancelled), it may be there the next time. */
 function asUnavailable(failure: Failure): Failure {
   if (failure.kind === "unauthorized" || failure.kind === "cancelled") return failure;
   return retryable("unavailable", failure.message);

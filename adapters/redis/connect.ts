@@ -43,7 +43,9 @@ export async function connectRedis(target: RedisTarget, options: Options = {}): 
   });
   // Without a listener ioredis prints its errors.
   redis.on("error", (error: NodeJS.ErrnoException) => {
-    problem = error.code ?? error.message;
+    // A broken connection has a code, and a refusal is the server's reply: what is neither could not be read at all.
+    const isForeign = error.code === undefined && error.name !== "ReplyError";
+    problem = isForeign ? "what answers there is not Redis" : (error.code ?? error.message);
   });
   try {
     await within(startMs, redis.connect());
@@ -94,7 +96,7 @@ export interface RedisTarget {
 }
 
 const expected =
-  "redis://[user:password@]host[:port][/database], rediss:// for TLS, or unix:///path/to/socket";
+  "redis://host:port/database, with a user and password before the host where needed, rediss:// for TLS, or unix:///path/to/socket";
 
 /**
  * Reads `REDIS_URL`.

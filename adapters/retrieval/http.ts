@@ -83,7 +83,7 @@ function readAnswer(text: string | null): Outcome<Retrieval> {
   }
   const read = answerShape(json.value);
   if (read instanceof type.errors) {
-    const problem = `the retrieval service answered out of contract: ${cutText(read.summary, saidLimit)}`;
+    const problem = `the retrieval service gave an unexpected answer: ${cutText(read.summary, saidLimit)}`;
     return fail(terminal("invalid_output", problem));
   }
   const documents = read.documents as JsonObject[];

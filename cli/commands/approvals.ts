@@ -8,7 +8,7 @@ import { plain, safeJson } from "../output/plain.ts";
 import { type Client, readLimit, withControlPlane } from "./with-control-plane.ts";
 import { paintStatus } from "./runs.ts";
 
-/** `approvals list`: all of what each one lets happen, not a part of it that the agent may choose. */
+/** `approvals list`: all of what each one lets happen, never an excerpt that the agent could have chosen. */
 export const listApprovals: Command = (context) =>
   withControlPlane(context, async ({ api, signal, value }) => {
     const { output, invocation } = context;
@@ -33,14 +33,18 @@ export const approve: Command = (context) =>
     const id = invocation.args[0] ?? "";
     const approval = await findApproval(client, id);
     if (typeof digest === "string" && digest !== approval.digest) {
-      const has = approval.digest ?? "none";
-      throw new CliError(1, `approval ${id} has the digest ${has}, not ${digest}: not approved`);
+      const has = approval.digest ? `has the digest ${approval.digest}` : "has no digest";
+      throw new CliError(1, `approval ${id} ${has}, not ${digest}; it was not approved`);
     }
     // In JSON the answer itself has all of it.
     if (!output.isJson) show(approval, output);
-    const isAsked = process.stdin.isTTY && yes !== true && approval.status === "pending";
-    if (isAsked && !(await confirm(`let exactly this happen, once?`))) {
-      throw new CliError(1, `approval ${id} is still open: not approved`);
+    const isAsked = yes !== true && digest === undefined && approval.status === "pending";
+    if (isAsked && !process.stdin.isTTY) {
+      const message = `approval ${id}: there is no terminal to ask on: expected --digest or --yes`;
+      throw new CliError(2, message);
+    }
+    if (isAsked && !(await confirm(`Allow exactly this, once?`))) {
+      throw new CliError(1, `approval ${id} was not approved; it is still open`);
     }
     return answer(context, client, true);
   });
@@ -68,7 +72,11 @@ const most = 100;
 /** Among the open ones, which FerrumDeck lists; what is not there is asked for by its id, which it does not know. */
 async function findApproval({ api, signal, value }: Client, id: string): Promise<ApprovalView> {
   const open = await value(api.approvals(most, signal));
-  return open.find((approval) => approval.id === id) ?? value(api.approval(id, signal));
+  const found = open.find((approval) => approval.id === id);
+  if (found !== undefined) return found;
+  const outcome = await api.approval(id, signal);
+  if (outcome.ok || outcome.failure.kind !== "not_found") return value(Promise.resolve(outcome));
+  throw new CliError(2, `there is no open approval ${id}; it may have been answered already`);
 }
 
 /** What a yes lets happen, whole: the end of its input may matter most, and the agent chooses the order. */
@@ -77,7 +85,7 @@ function show(approval: ApprovalView, output: Output): void {
   const { name, server, schema } = details;
   const said = (value: unknown) => (typeof value === "string" ? value : safeJson(value ?? null));
   const isTool = approval.action_type === "tool";
-  const unnamed = isTool ? "not named: it was asked before servers were" : null;
+  const unnamed = isTool ? "not recorded (asked by an older version)" : null;
   const where = server === undefined ? unnamed : said(server);
   output.pairs([
     ["approval", approval.id],
@@ -86,9 +94,12 @@ function show(approval: ApprovalView, output: Output): void {
     ["action", `${approval.action_type ?? "unknown"} ${name === undefined ? "" : said(name)}`],
     ...(where === null ? [] : [["server", where] as [string, string]]),
     ...(schema === undefined ? [] : [["schema", said(schema)] as [string, string]]),
-    ["digest", approval.digest ?? "none: this control plane binds no yes to what was shown"],
+    [
+      "digest",
+      approval.digest ?? "none: this control plane does not tie an approval to what was shown",
+    ],
     ["reason", approval.reason ?? ""],
-    ["expires", approval.expires_at ?? "never"],
+    ["expires", approval.expires_at ?? "not stated"],
   ]);
   if (approval.action_details !== undefined) output.document(approval.action_details);
 }

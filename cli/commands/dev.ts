@@ -49,6 +49,7 @@ function introduce(running: Dev, { config, env, output }: Context, noteFile: str
   const keyFrom =
     sources.apiKey === "default" ? `made up for this run; in ${noteFile}` : "FD_API_KEY";
   const slugs = agents.map(({ slug }) => slug);
+  const models = configuredModels(settings, env);
   if (output.isJson) {
     const about = { url, pid: process.pid, noteFile, store: store.describe, sandbox };
     output.json({ kind: "ready", ...about, mcpServers: servers, agents: slugs });
@@ -60,7 +61,7 @@ function introduce(running: Dev, { config, env, output }: Context, noteFile: str
     ["API key", `${maskSecret(apiKey)} (${keyFrom})`],
     ["store", store.describe],
     ["sandbox", sandbox],
-    ["models", configuredModels(settings, env)],
+    ["models", models],
     ["MCP servers", servers.length === 0 ? tools.describe : servers.join(", ")],
     ["agents", slugs.join(", ")],
     ["worker", `runs up to ${settings.concurrency} steps at once`],
@@ -68,6 +69,7 @@ function introduce(running: Dev, { config, env, output }: Context, noteFile: str
   output.line("");
   output.line("In another terminal, in this folder:");
   output.line(`  stateplane submit ${slugs[0] ?? "AGENT"} --task "Say hello" --watch`);
+  if (models.startsWith("none")) output.line("Its llm steps need a model, and none is configured.");
   output.line("Ctrl-C stops.");
   output.line("");
 }

@@ -15,6 +15,7 @@ export const listLetters: Command = (context) => {
       output.json(letters);
       return 0;
     }
+    if (letters.length === 0) output.remark("there are no dead letters");
     const rows = letters.map((letter) => [
       letter.id,
       new Date(letter.at).toISOString(),
@@ -23,7 +24,7 @@ export const listLetters: Command = (context) => {
       letter.reason,
       letter.lastTrouble ?? "",
     ]);
-    output.table(["LETTER", "SINCE", "STEP", "DELIVERIES", "FIRST CAUSE", "LAST TROUBLE"], rows);
+    output.table(["LETTER", "SINCE", "STEP", "DELIVERIES", "FIRST ERROR", "LAST ERROR"], rows);
     return 0;
   });
 };
@@ -50,9 +51,9 @@ export const changeLetter =
       const isDone =
         verb === "retry" ? await queue.retryDeadLetter(id) : await queue.dropDeadLetter(id);
       if (!isDone) throw unknown(id);
-      const done = verb === "retry" ? "is back on the stream" : "is deleted";
+      const done = verb === "retry" ? "its job is back on the stream" : "deleted";
       if (output.isJson) output.json({ id, [verb === "retry" ? "retried" : "dropped"]: true });
-      else output.line(`${id} ${done}`);
+      else output.line(`dead letter ${id}: ${done}`);
       return 0;
     });
 

@@ -15,6 +15,7 @@ import { maskUrl } from "../config/load-config.ts";
 import { readDevNote } from "../dev-note.ts";
 import { findPackageManager, findProgram, installCommand, type Need, needs } from "../needs.ts";
 import { toCliError } from "../output/errors.ts";
+import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import { version } from "../main.ts";
 import { priceTableVersion } from "../../adapters/llm/prices.ts";
 import { artifactsOf, sharingWarnings } from "../compose/compose-ports.ts";
@@ -75,14 +76,14 @@ export const doctor: Command = async (context) => {
   return isBroken ? 1 : 0;
 };
 
-const leastNode = [22, 18] as const;
+const leastNode = [22, 19] as const;
 
 function node(): Finding {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
   const isNew = major > leastNode[0] || (major === leastNode[0] && minor >= leastNode[1]);
   const detail = `${process.version}, Stateplane ${version}`;
   if (isNew) return ok("node", detail);
-  return { what: "node", state: "broken", detail, fix: "install Node 22.18 or later" };
+  return { what: "node", state: "broken", detail, fix: "install Node 22.19 or later" };
 }
 
 async function redis({ config }: Context): Promise<Finding[]> {
@@ -205,10 +206,18 @@ async function sandbox(): Promise<Finding> {
 }
 
 async function mcpServers({ config, env, stopping }: Context): Promise<Finding[]> {
-  const { servers, describe } = await chooseTools(config, env);
+  const what = "MCP servers";
+  const chosen = await chooseTools(config, env).catch((error: unknown) => {
+    if (error instanceof InvalidSetting) return error;
+    throw error;
+  });
+  if (chosen instanceof InvalidSetting) {
+    return [{ what, state: "broken", detail: chosen.message, fix: null }];
+  }
+  const { servers, describe } = chosen;
   if (servers.length === 0) {
     const fix = "name a file in MCP_CONFIG_PATH, or set GITHUB_TOKEN or WORKSPACE_PATH";
-    return [{ what: "MCP servers", state: "missing", detail: describe, fix }];
+    return [{ what, state: "missing", detail: describe, fix }];
   }
   const { mcpTimeoutMs: timeoutMs } = config.settings;
   return Promise.all(servers.map((server) => mcpServer(server, timeoutMs, stopping.signal)));

@@ -27,6 +27,7 @@ export const listRuns: Command = (context) =>
       output.json({ runs, total: page.total });
       return 0;
     }
+    if (runs.length === 0) output.remark("there are no such runs");
     const rows = runs.map((run) => [
       run.id,
       run.status,
@@ -100,7 +101,10 @@ function readStatus(text: string | true | undefined) {
   if (typeof text !== "string") return null;
   const status = readRunStatus(text);
   if (status === undefined) {
-    throw new CliError(2, `--status: expected one of ${runStatuses.join(", ")}`);
+    throw new CliError(
+      2,
+      `--status: expected one of ${runStatuses.join(", ")}, not ${JSON.stringify(text)}`,
+    );
   }
   return status;
 }

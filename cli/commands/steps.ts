@@ -13,7 +13,7 @@ export const showStep: Command = ({ config, invocation, output }) =>
     const record = await backend.store.find({ runId, stepId });
     if (record === null) {
       const where = `in ${backend.describe}`;
-      throw new CliError(2, `nothing is kept of step ${stepId} of run ${runId} ${where}`);
+      throw new CliError(2, `there is no record of step ${stepId} of run ${runId} ${where}`);
     }
     if (output.isJson) output.json(record);
     else show(record, output);
@@ -21,9 +21,9 @@ export const showStep: Command = ({ config, invocation, output }) =>
   });
 
 const phases: Readonly<Record<StepRecord["phase"], string>> = {
-  open: "open (a worker has it, or its lease is running out)",
-  parked: "parked (it waits as data; no worker has it)",
-  recorded: "recorded (the result is kept and not yet acknowledged)",
+  open: "open (a worker has it, or its lease has not expired yet)",
+  parked: "parked (waiting in the store; no worker holds it)",
+  recorded: "recorded (the result is stored and not yet acknowledged)",
   reported: "reported (it has ended at the control plane)",
 };
 
@@ -31,12 +31,12 @@ function show(record: StepRecord, output: Output): void {
   output.pairs([
     ["run", record.runId],
     ["step", record.stepId],
-    ["type", record.job?.stepType ?? notKept(record, "unknown")],
+    ...line("type", record.job?.stepType),
     ["phase", phases[record.phase]],
     ["fence", String(record.fence)],
-    ["states", record.stateHistory.join(" ▶ ") || notKept(record, "none yet")],
-    ["state", stateOf(record) ?? notKept(record, "no snapshot yet")],
-    ["wakes", record.wakeAt === null ? "never by itself" : iso(record.wakeAt)],
+    ...line("states", record.stateHistory.join(" ▶ ")),
+    ...line("state", stateOf(record)),
+    ...line("wakes", record.wakeAt === null ? null : iso(record.wakeAt)),
   ]);
   const rows = effectRows(record.journal);
   if (rows.length > 0) {
@@ -49,9 +49,9 @@ function show(record: StepRecord, output: Output): void {
   }
 }
 
-/** Of a step that has ended only that much is remembered. */
-const notKept = ({ phase }: StepRecord, before: string) =>
-  phase === "reported" ? "no longer kept" : before;
+/** A line, where there is anything to say: a young record has no states yet, and of one that ended little is kept. */
+const line = (name: string, value: string | null | undefined): [string, string][] =>
+  value ? [[name, value]] : [];
 
 /** The journal, a line an effect. */
 function effectRows(journal: readonly unknown[]): string[][] {
@@ -77,7 +77,15 @@ function stateOf({ snapshot: kept }: StepRecord): string | null {
   const snapshot = isJsonObject(kept) ? kept["snapshot"] : null;
   const value = isJsonObject(snapshot) ? snapshot["value"] : undefined;
   if (value === undefined) return null;
-  return typeof value === "string" ? value : JSON.stringify(value);
+  return typeof value === "string" ? value : dotted(value);
+}
+
+/** `executing.working`, as Stately's tools write it. */
+function dotted(value: unknown): string {
+  if (!isJsonObject(value)) return String(value);
+  return Object.entries(value)
+    .map(([name, inner]) => `${name}.${dotted(inner)}`)
+    .join(", ");
 }
 
 const iso = (at: number) => (Number.isFinite(at) ? new Date(at).toISOString() : String(at));

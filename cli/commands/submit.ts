@@ -17,7 +17,12 @@ export const submit: Command = async (context) => {
     const { api, signal, value } = client;
     if (steps !== null) await requireSteps(client);
     const planned = steps === null ? {} : { steps };
-    const run = await value(api.createRun({ agentId, input, ...planned }, signal));
+    const created = await api.createRun({ agentId, input, ...planned }, signal);
+    if (!created.ok && created.failure.kind === "not_found") {
+      const named = JSON.stringify(agentId);
+      throw new CliError(2, `there is no agent ${named}; see: stateplane agents list`);
+    }
+    const run = await value(Promise.resolve(created));
     const isWatched = invocation.flags["watch"] === true;
     if (isWatched) return watchRun(client, run.id, output);
     if (output.isJson) output.json(run);

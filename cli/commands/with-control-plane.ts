@@ -87,5 +87,8 @@ export function readLimit({ flags }: Pick<Invocation, "flags">): number {
   if (typeof given !== "string") return standard;
   const limit = /^\d+$/.test(given) ? Number(given) : Number.NaN;
   if (limit >= 1 && limit <= most) return limit;
-  throw new CliError(2, `--limit: expected a whole number from 1 to ${most}`);
+  throw new CliError(
+    2,
+    `--limit: expected a whole number from 1 to ${most}, not ${JSON.stringify(given)}`,
+  );
 }

@@ -35,9 +35,13 @@ const fileCodes = new Set([
 ]);
 
 /** What the control plane's refusal or absence means to whoever typed the command. */
-export function failureError({ kind, message }: Failure): CliError {
+export function failureError({ kind, message, details }: Failure): CliError {
   if (kind === "unauthorized") {
     return new CliError(2, `the control plane refuses the key in FD_API_KEY (${message})`);
+  }
+  const status = details?.["status"];
+  if (kind === "unavailable" && typeof status === "number" && status < 400) {
+    return new CliError(3, `the control plane gave an unexpected answer: ${message}`);
   }
   if (away.has(kind)) return new CliError(3, `the control plane can't be reached: ${message}`);
   return new CliError(2, message);

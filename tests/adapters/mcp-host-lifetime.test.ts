@@ -80,7 +80,7 @@ describe("session and death", () => {
     await sleep(50);
     const after = await pidOf(host);
     expect(after).not.toBe(before);
-    expect(warnings).toContain("MCP server went away");
+    expect(warnings).toContain("MCP server was lost");
   });
 
   test("a crash during a call is unavailable if the call is safe, in doubt if not", async () => {

@@ -184,7 +184,10 @@ describe("stateplane dev", () => {
     const submitted = await run("submit", "helper", "--task", "greet me", "--watch");
     expect(submitted.code).toBe(0);
     // A look at the queue joins the server that runs, and leaves it running.
-    expect(await run("dlq", "list")).toMatchObject({ code: 0, stderr: "" });
+    expect(await run("dlq", "list")).toMatchObject({
+      code: 0,
+      stderr: "there are no dead letters\n",
+    });
     expect(await processesNaming("redis-server", folder)).toHaveLength(1);
     controlC(dev);
     expect(await dev.ended).toMatchObject({ code: 0 });
@@ -252,7 +255,7 @@ describe("stateplane dev", () => {
 
       const unknown = await run("steps", "show", "run_1", "stp_1");
       expect(unknown).toMatchObject({ code: 2, stdout: "" });
-      expect(unknown.stderr).toContain("nothing is kept of step stp_1 of run run_1");
+      expect(unknown.stderr).toContain("there is no record of step stp_1 of run run_1");
       const narrow = { cwd: folder, env: { COLUMNS: "60" } };
       const { stdout } = await runCli(["runs", "list"], narrow);
       expect(stdout).toContain(runId);

@@ -59,7 +59,9 @@ describe("a record that comes back from a store", () => {
           expect(read.journal).toEqual(given.journal);
           return;
         }
-        expect(read.problem).toMatch(/^the step's kept (snapshot|result|journal) can't be read: ./);
+        expect(read.problem).toMatch(
+          /^the stored (snapshot|result|journal) of the step can't be read: ./,
+        );
         expect(read.problem.length).toBeLessThanOrEqual(500);
       }),
       { numRuns: 3_000 },

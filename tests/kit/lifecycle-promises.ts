@@ -91,7 +91,7 @@ export const lifecyclePromises: readonly LifecyclePromise[] = [
       const extra = surplus(unsafe, calm);
       const count = extra.reduce((sum, one) => sum + one.count, 0);
       if (count <= repeatsGranted(walk)) return null;
-      return `${extra.map(({ action }) => nameOf(action)).join(", ")}: done ${count} times more than meant, and nobody was asked`;
+      return `${extra.map(({ action }) => nameOf(action)).join(", ")}: done ${count} times more than intended, and nobody was asked`;
     },
   },
   {

@@ -51,7 +51,7 @@ describe("a job that was delivered too often", () => {
     });
     const message = String(report?.body.error?.["message"]);
     expect(message).toContain("at first: the chart fell over");
-    expect(message).toContain("tool:pay was begun and may have run");
+    expect(message).toContain("tool:pay was started and may have run");
     expect(scene.handler.calls).toBe(0);
     const [letter] = await scene.backend.queue.deadLetters(10);
     expect(JSON.stringify(letter?.journal)).toContain("tool:pay");

@@ -41,7 +41,7 @@ const keptKeys = [
  */
 export function readCheckToolAnswer(body: unknown): Verdict | string {
   const read = answer(body);
-  if (read instanceof type.errors) return `check-tool answered out of contract: ${read.summary}`;
+  if (read instanceof type.errors) return `check-tool gave an unexpected answer: ${read.summary}`;
   const violation = [read.violation_type, read.violation_details].filter(Boolean).join(": ");
   const reason = read.reason || violation || "no reason given";
   const kind = verdictKind(
