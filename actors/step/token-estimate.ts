@@ -1,9 +1,10 @@
 import type { ModelRequest } from "../../machines/contracts/ports/model-provider.ts";
 
 /**
- * Tokens of a text, estimated from above and in linear time: a run of small letters is a token for every three of them, a
+ * Tokens of a text, estimated from above and in linear time: a run of small letters is a token for every two of them, a
  * run of digits one for every two, spaces in a row one for every sixteen, any other ASCII character one, capitals too, and
- * a character of another script one or, from U+0800 on, one and a half. Tokenizers
+ * a character of another script one or, from U+0800 on, one and a half. Letters at random, which are no language's, may
+ * be a quarter more. Tokenizers
  * themselves are not used: the exact ones for Claude are not public, and the public ones need time that grows with the
  * square of a text without spaces.
  */
@@ -26,7 +27,7 @@ type Kind = "small" | "capital" | "digit" | "space" | "mark" | "other";
 
 /** Characters of a kind that make a token at least. */
 const tokenLength: Readonly<Record<Kind, number>> = {
-  small: 3,
+  small: 2,
   capital: 1,
   digit: 2,
   space: 16,

@@ -31,12 +31,12 @@ function show(record: StepRecord, output: Output): void {
   output.pairs([
     ["run", record.runId],
     ["step", record.stepId],
-    ...line("type", record.job?.stepType),
+    ...fact("type", record.job?.stepType),
     ["phase", phases[record.phase]],
     ["fence", String(record.fence)],
-    ...line("states", record.stateHistory.join(" ▶ ")),
-    ...line("state", stateOf(record)),
-    ...line("wakes", record.wakeAt === null ? null : iso(record.wakeAt)),
+    ...fact("states", record.stateHistory.join(" ▶ ")),
+    ...fact("state", stateOf(record)),
+    ...fact("wakes", record.wakeAt === null ? null : iso(record.wakeAt)),
   ]);
   const rows = effectRows(record.journal);
   if (rows.length > 0) {
@@ -50,7 +50,7 @@ function show(record: StepRecord, output: Output): void {
 }
 
 /** A line, where there is anything to say: a young record has no states yet, and of one that ended little is kept. */
-const line = (name: string, value: string | null | undefined): [string, string][] =>
+const fact = (name: string, value: string | null | undefined): [string, string][] =>
   value ? [[name, value]] : [];
 
 /** The journal, a line an effect. */
