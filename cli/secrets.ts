@@ -91,8 +91,8 @@ export function hideSecrets(ports: RuntimePorts): RuntimePorts {
   };
 }
 
-/** A port of promised outcomes; other members pass as they are. */
-function hiding<T extends object>(port: T): T {
+/** A port of promised outcomes, in whose failures no secret of ours stands; other members pass as they are. */
+export function hiding<T extends object>(port: T): T {
   return new Proxy(port, {
     get(target, name) {
       const member: unknown = Reflect.get(target, name);

@@ -182,7 +182,7 @@ function toUsage(usage: JsonObject): Usage {
 }
 
 export function toChatRequest(
-  { name: provider, kind }: Pick<ProviderOptions, "name" | "kind">,
+  { name: provider, kind, baseUrl }: Pick<ProviderOptions, "name" | "kind" | "baseUrl">,
   request: ModelRequest,
   names: ToolNames,
 ): { body: OpenAI.ChatCompletionCreateParamsStreaming; dropped: string[] } {
@@ -197,7 +197,7 @@ export function toChatRequest(
     messages: messages.map((message) => toMessage(provider, message, names)),
     [limitName(model, isOpenai)]: maxTokens,
     stream: true as const,
-    stream_options: { include_usage: true },
+    ...(countsUnasked(baseUrl) ? {} : { stream_options: { include_usage: true } }),
     ...others,
     ...(schema === null ? {} : { response_format: { type: "json_schema", json_schema: schema } }),
     ...(tools.length === 0
@@ -212,6 +212,11 @@ export function toChatRequest(
         }),
   };
   return { body: body as OpenAI.ChatCompletionCreateParamsStreaming, dropped };
+}
+
+/** Mistral's own server counts the tokens of a stream by itself, and refuses to be asked for it. */
+function countsUnasked(baseUrl: string | undefined): boolean {
+  return URL.parse(baseUrl ?? "")?.hostname === "api.mistral.ai";
 }
 
 function toMessage(

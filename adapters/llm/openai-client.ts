@@ -24,6 +24,6 @@ export function openaiClient(
 
 function readError(error: unknown): VendorError | null {
   if (!(error instanceof APIError)) return null;
-  const { status, headers, error: said, message } = error as APIError & { error: unknown };
-  return { status, headers, said: said ?? (status === undefined ? undefined : message) };
+  const { status, headers, error: said } = error as APIError & { error: unknown };
+  return { status, headers, said };
 }

@@ -14,6 +14,7 @@ import type {
   ModelReply,
   ModelRequest,
 } from "../../machines/contracts/ports/model-provider.ts";
+import { partsOf } from "./scripted.ts";
 
 /*
  * A recording is a file of JSON lines, one an answered call: `{"request": …, "reply": …}`, with secrets taken out of
@@ -60,7 +61,7 @@ export function createRecorded({ file, hide, live }: RecordedOptions): ModelProv
       const asked = clean(request);
       const known = recording.find(asked, request.idempotencyKey);
       if (known !== null) {
-        if (known.content !== "") await onPart?.({ type: "text", text: known.content });
+        for (const part of partsOf(known)) await onPart?.(part);
         return ok({ ...known, scripted: true });
       }
       if (live === null) return fail(notRecorded(file, asked, recording.nearest(asked)));

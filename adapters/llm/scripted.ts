@@ -3,6 +3,7 @@ import { terminal, fail, ok } from "../../machines/contracts/domain/failure.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type {
   ModelMessage,
+  ModelPart,
   ModelProvider,
   ModelReply,
   ModelRequest,
@@ -17,7 +18,7 @@ import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 export function createScripted(script: ModelScript): ModelProvider {
   const played = new Map<number, string | null>();
   return {
-    async complete(request, signal) {
+    async complete(request, signal, onPart) {
       if (signal.aborted) return fail(terminal("cancelled", "the model call was cancelled"));
       markHeard(script, played, request.messages);
       const again = [...played].find(([, key]) => key === request.idempotencyKey)?.[0];
@@ -26,7 +27,9 @@ export function createScripted(script: ModelScript): ModelProvider {
       const turn = script[at];
       if (turn === undefined) return fail(unplanned(script, played, request));
       played.set(at, request.idempotencyKey);
-      return ok(toReply(turn, at, request));
+      const reply = toReply(turn, at, request);
+      for (const part of partsOf(reply)) await onPart?.(part);
+      return ok(reply);
     },
   };
 }
@@ -80,6 +83,14 @@ function toReply({ reply }: ScriptedTurn, at: number, request: ModelRequest): Mo
     usage: reply.usage ?? { inputTokens: 0, outputTokens: 0 },
     scripted: true,
   };
+}
+
+/** A reply that comes at once, as what would have come of it before. */
+export function partsOf({ content, toolCalls }: ModelReply): ModelPart[] {
+  const calls = toolCalls.map(({ id, name, arguments: given }, index): ModelPart => {
+    return { type: "arguments", index, id, name, text: JSON.stringify(given ?? {}) };
+  });
+  return content === "" ? calls : [{ type: "text", text: content }, ...calls];
 }
 
 function unplanned(

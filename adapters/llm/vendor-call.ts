@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { fail, type Failure, type Outcome } from "../../machines/contracts/domain/failure.ts";
-import { type JsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
+import { isJsonObject, type JsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
 import type {
@@ -147,6 +147,23 @@ class UnusableAnswer extends Error {
   }
 }
 
+/** The connection failed. The SDKs wrap whatever our `fetch` throws: by this, faults of ours are told from it. */
+class BrokenConnection extends Error {
+  override readonly name = "BrokenConnection";
+  /** Whether the answer had begun. */
+  readonly isBody: boolean;
+
+  constructor(isBody: boolean, cause: unknown) {
+    super("the connection failed", { cause });
+    this.isBody = isBody;
+  }
+}
+
+const connecting = <T>(work: Promise<T>, isBody: boolean): Promise<T> =>
+  work.catch((error: unknown) => {
+    throw new BrokenConnection(isBody, error);
+  });
+
 /** Makes one call and turns all expected trouble into a failure. */
 export async function callVendor<Event>(
   vendor: Vendor,
@@ -201,19 +218,25 @@ function tooLate(vendor: Vendor, late: "idle" | "total", isOpened: boolean): Fai
 function expected(vendor: Vendor, error: unknown): Failure | null {
   const unusable = causeOf(error, (cause) => cause instanceof UnusableAnswer);
   if (unusable !== null) return (unusable as UnusableAnswer).failure;
+  const broken = causeOf(error, (cause) => cause instanceof BrokenConnection);
+  if (broken !== null) {
+    const code = causeOf(broken, (cause) => typeof codeOf(cause) === "string");
+    const why = code === null ? "" : ` (${quote(vendor, String(codeOf(code)))})`;
+    const what = (broken as BrokenConnection).isBody ? "'s answer broke off" : " can't be reached";
+    return toFailure(vendor, "network", `${vendor.name}${what}${why}`);
+  }
   const said = vendor.readError(error);
-  if (said !== null && said.said !== undefined) return vendorFailure(vendor, said);
-  if (said !== null && said.status !== undefined) return vendorFailure(vendor, said);
-  if (said !== null) {
-    const code = causeOf(error, (cause) => cause instanceof Error && "code" in cause);
-    const why = code === null ? "the connection failed" : String((code as { code: unknown }).code);
-    return toFailure(vendor, "network", `${vendor.name} can't be reached (${quote(vendor, why)})`);
+  if (said !== null && (said.said !== undefined || said.status !== undefined)) {
+    return vendorFailure(vendor, said);
   }
-  // A body that ends early is a TypeError of fetch's, an event that is no JSON a SyntaxError.
-  if (error instanceof TypeError || error instanceof SyntaxError) {
-    return toFailure(vendor, "network", `${vendor.name}'s answer broke off (${error.name})`);
-  }
-  return null;
+  // An event that is not JSON.
+  return error instanceof SyntaxError
+    ? toFailure(vendor, "network", `${vendor.name}'s answer holds an event that is not JSON`)
+    : null;
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && "code" in error ? error.code : undefined;
 }
 
 /** The error or one of its causes: the SDKs wrap what `fetch` throws. */
@@ -234,7 +257,9 @@ export function vendorFetch(vendor: Vendor): typeof fetch {
   return async (input, init) => {
     const state = calls.getStore();
     if (state === undefined) throw new Error("a model was asked outside of callVendor");
-    const response = await state.patiently(fetch(input, { ...init, redirect: "manual" }));
+    const response = await state.patiently(
+      connecting(fetch(input, { ...init, redirect: "manual" }), false),
+    );
     const { status, statusText } = response;
     const headers = new Headers(response.headers);
     // The body is decoded already.
@@ -242,8 +267,9 @@ export function vendorFetch(vendor: Vendor): typeof fetch {
     headers.delete("content-length");
     const pieces = readPieces(response, state);
     if (!response.ok) {
-      const text = await readWhole([], pieces);
-      return new Response(text === "" ? null : text, { status, statusText, headers });
+      const text = errorBody(await readWhole([], pieces));
+      headers.set("content-type", "application/json");
+      return new Response(text, { status, statusText, headers });
     }
     state.isOpened = true;
     headers.set("content-type", "text/event-stream");
@@ -259,7 +285,7 @@ async function* readPieces(response: Response, state: CallState): AsyncGenerator
   if (reader === undefined) return;
   try {
     for (;;) {
-      const { done, value } = await state.patiently(reader.read());
+      const { done, value } = await state.patiently(connecting(reader.read(), true));
       if (done) return;
       state.count(value.byteLength);
       yield value;
@@ -306,6 +332,18 @@ async function readWhole(first: Uint8Array[], pieces: AsyncIterable<Uint8Array>)
   for (const piece of first) text += decoder.decode(piece, { stream: true });
   for await (const piece of pieces) text += decoder.decode(piece, { stream: true });
   return text + decoder.decode();
+}
+
+/**
+ * The body of an error with the error where the SDKs look for it. Some servers put an array around it, others leave out
+ * the object `error`, and what stands before a server may answer in plain text.
+ */
+function errorBody(text: string): string | null {
+  if (text.trim() === "") return null;
+  const read = parseJson(text);
+  if (!read.ok) return JSON.stringify({ error: { message: cutText(text, 2_000) } });
+  const said = Array.isArray(read.value) ? (read.value[0] ?? null) : read.value;
+  return JSON.stringify(isJsonObject(said) && "error" in said ? said : { error: said });
 }
 
 function wholeEvents(vendor: Vendor, text: string): string {

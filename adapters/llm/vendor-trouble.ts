@@ -120,7 +120,10 @@ function wordsIn(said: unknown): string {
   if (!isJsonObject(said)) return "";
   if (typeof said["message"] === "string") return said["message"];
   if (said["message"] !== undefined) return JSON.stringify(said["message"]);
-  if (said["error"] !== undefined) return wordsIn(said["error"]);
+  for (const key of ["error", "detail", "msg", "error_description"]) {
+    const inner = said[key];
+    if (typeof inner === "string" || isJsonObject(inner)) return wordsIn(inner);
+  }
   return JSON.stringify(said);
 }
 
@@ -129,7 +132,7 @@ export function vendorFailure(speaker: Speaker, error: VendorError): Failure {
   const status = error.status ?? statusIn(error.said);
   const words = wordsIn(error.said);
   const reason = classify(status, error.said, words);
-  const waitMs = readRetryAfter(error.headers?.get("retry-after"), Date.now());
+  const waitMs = readWait(error.headers);
   const said = quote(speaker, words, reason === "auth");
   return toFailure(speaker, reason, sentence(speaker, reason, status, said), { waitMs, status });
 }
@@ -184,6 +187,15 @@ export function toFailure(
   };
   if (!passes) return terminal(kind, message, details);
   return { ...retryable(kind, message, waitMs), details };
+}
+
+/** OpenAI says it in milliseconds too, which is the finer of the two. */
+function readWait(headers: Headers | undefined): number | undefined {
+  const inMs = headers?.get("retry-after-ms")?.trim() ?? "";
+  const coarse = readRetryAfter(headers?.get("retry-after"), Date.now());
+  if (!/^\d{1,7}(?:\.\d{1,6})?$/u.test(inMs)) return coarse;
+  // Through the same bound.
+  return Math.min(Math.ceil(Number(inMs)), readRetryAfter("60", 0) ?? 0);
 }
 
 const mostWords = 500;

@@ -11,7 +11,7 @@ import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
 import type { Config } from "../config/load-config.ts";
 import type { Settings } from "../config/settings.ts";
-import { secrets } from "../secrets.ts";
+import { hiding, secrets } from "../secrets.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -43,10 +43,9 @@ export async function composeModels(
         }),
   });
   const strict = unknownPrices === "refuse";
-  return createFallbacks(
-    createPricedModels(models, { prices, strict, log }),
-    fallbacksOf(settings),
-  );
+  // The failure of one that was asked in vain stands in an answer, too: secrets are taken out of it before.
+  const priced = hiding(createPricedModels(models, { prices, strict, log }));
+  return createFallbacks(priced, fallbacksOf(settings));
 }
 
 /** The providers that are configured, and those whose keys are there. What is configured goes before. */

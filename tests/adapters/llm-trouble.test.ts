@@ -55,6 +55,43 @@ describe.each([
     },
   );
 
+  test.each([
+    [{ error: "words as they are" }],
+    [{ error: { message: "words as they are" } }],
+    [[{ error: { code: 400, message: "words as they are", status: "INVALID_ARGUMENT" } }]],
+    [{ object: "error", message: "words as they are", type: "invalid", code: "3000" }],
+    [{ detail: "words as they are" }],
+    [{ detail: [{ loc: ["body"], msg: "words as they are" }] }],
+    [{ statusCode: 400, message: "words as they are" }],
+    ["words as they are"],
+  ])("an error of the form %j keeps its words", async (body) => {
+    const { models } = await vendor(answerJson(body, 400));
+    expect(await models.complete(plain(model), never)).toMatchObject({
+      failure: {
+        kind: "model_failed",
+        message: expect.stringContaining("words as they are"),
+        details: { reason: "bad_request", status: 400 },
+      },
+    });
+  });
+
+  test("an error in plain text, or without a word, is one all the same", async () => {
+    const { models } = await vendor((response) => {
+      response.writeHead(502, { "content-type": "text/html" });
+      response.end("<h1>Bad Gateway</h1>");
+    });
+    expect(await models.complete(plain(model), never)).toMatchObject({
+      failure: { kind: "unavailable", message: expect.stringContaining("Bad Gateway") },
+    });
+    const mute = await vendor((response) => {
+      response.writeHead(429, { "retry-after-ms": "1500" });
+      response.end();
+    });
+    expect(await mute.models.complete(plain(model), never)).toMatchObject({
+      failure: { kind: "rate_limited", retryAfterMs: 1_500, message: `${provider} answered 429` },
+    });
+  });
+
   test("an account without money is not asked again", async () => {
     const error = { type: "insufficient_quota", code: "insufficient_quota", message: "pay first" };
     const { models } = await vendor(answerJson({ error }, 429));
