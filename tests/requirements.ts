@@ -308,6 +308,7 @@ export const requirements: readonly Requirement[] = [
     id: "llm.recorded",
     promise: "a recorded conversation holds no secret and is played back as it was",
   },
+  { id: "llm.hostile", promise: "whatever a provider sends is a reply or a failure of a kind" },
   // Money.
   { id: "prices.facts", promise: "the price lists say what the vendors publish" },
   { id: "prices.long-context", promise: "a long input makes its whole call dearer" },

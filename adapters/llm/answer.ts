@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { wellFormedText } from "../../machines/contracts/domain/text.ts";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
 import type { ModelPart, ToolCall } from "../../machines/contracts/ports/model-provider.ts";
@@ -75,7 +76,7 @@ export class AnswerCalls {
     // Some servers give all calls of an answer the same place: another id is another call.
     if (known !== undefined && (given === "" || given === known.id)) return known;
     const call: OpenCall = {
-      id: given === "" ? `call_${this.#calls.length}` : given,
+      id: given === "" ? newId() : given,
       name: "",
       text: new AnswerText(),
     };
@@ -86,13 +87,18 @@ export class AnswerCalls {
 
   /** @param isCutOff true when the answer ended at the token limit */
   read(isCutOff: boolean): ToolCall[] {
-    return this.#calls.map(({ id, name, text, value }) => ({
-      id,
-      name: this.#names.inward(name),
-      ...readAnsweredArguments(value ?? text.end(), isCutOff),
-    }));
+    const ids = new Set<string>();
+    return this.#calls.map((call) => {
+      const id = ids.has(call.id) ? newId() : call.id;
+      ids.add(id);
+      const name = this.#names.inward(call.name);
+      return { id, name, ...readAnsweredArguments(call.value ?? call.text.end(), isCutOff) };
+    });
   }
 }
+
+/** For a call that came without an id, or with another call's: results are told apart by it. */
+const newId = () => `call_${randomUUID().replaceAll("-", "")}`;
 
 /** Characters that a token stands for, where no provider has counted: few, so that rather too much is put down. */
 const charactersPerToken = 3;

@@ -14,7 +14,8 @@ import { writeParams } from "./parameters.ts";
 import type { ProviderOptions } from "./providers.ts";
 import { anthropicSchema } from "./response-schema.ts";
 import { createToolNames, type ToolNames } from "./tool-calls.ts";
-import { callVendor, type Reader, type Vendor, vendorFetch } from "./vendor-call.ts";
+import { callVendor, type Reader } from "./vendor-call.ts";
+import { type Vendor, vendorFetch } from "./vendor-fetch.ts";
 import { toFailure, type VendorError } from "./vendor-trouble.ts";
 
 /** Anthropic's messages, as a stream. */

@@ -1,6 +1,6 @@
 import OpenAI, { APIError } from "openai";
 import type { ProviderOptions } from "./providers.ts";
-import { type Vendor, vendorFetch } from "./vendor-call.ts";
+import { type Vendor, vendorFetch } from "./vendor-fetch.ts";
 import type { VendorError } from "./vendor-trouble.ts";
 
 /** What both of OpenAI's APIs share: the SDK, with its own retries and logging off. */

@@ -1,0 +1,229 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { Failure } from "../../machines/contracts/domain/failure.ts";
+import { isJsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
+import { quote, type Speaker, toFailure, type VendorError } from "./vendor-trouble.ts";
+
+/** What both vendors' SDKs need around them. */
+export interface Vendor extends Speaker {
+  totalMs: number;
+  idleMs: number;
+  /** The vendor's error in what its SDK threw; null when it is something else. */
+  readError: (error: unknown) => VendorError | null;
+  /** A whole answer as the events of a stream, in the wire's format. */
+  toEvents: (body: string) => string;
+}
+
+/** Bytes of an answer. The longest that any model gives today is below two million. */
+const mostBytes = 16 * 1024 * 1024;
+/** What the count of tokens may take to come after the answer is whole. */
+const tailMs = 5_000;
+
+/** The time and the bytes of one call. */
+export class CallState {
+  isOpened = false;
+  bytes = 0;
+  late: "idle" | "total" | null = null;
+  readonly #stop = new AbortController();
+  readonly #vendor: Vendor;
+  #idleMs: number;
+  #leftMs: number;
+  #since = 0;
+  #total: NodeJS.Timeout | undefined;
+
+  constructor(vendor: Vendor) {
+    this.#vendor = vendor;
+    this.#idleMs = vendor.idleMs;
+    this.#leftMs = vendor.totalMs;
+    this.go();
+  }
+
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  /** The clock stands still until `go`. */
+  hold(): void {
+    clearTimeout(this.#total);
+    this.#leftMs -= performance.now() - this.#since;
+  }
+
+  go(): void {
+    this.#since = performance.now();
+    this.#total = setTimeout(() => this.#end("total"), Math.max(0, this.#leftMs));
+  }
+
+  /** The answer is whole: what still may come is not waited for long. */
+  hurry(): void {
+    this.#idleMs = Math.min(this.#idleMs, tailMs);
+  }
+
+  async patiently<T>(work: Promise<T>): Promise<T> {
+    const timer = setTimeout(() => this.#end("idle"), this.#idleMs);
+    try {
+      return await work;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  count(bytes: number): void {
+    this.bytes += bytes;
+    if (this.bytes <= mostBytes) return;
+    const message = `${this.#vendor.name}'s answer is longer than ${mostBytes} bytes`;
+    throw new UnusableAnswer({
+      ...toFailure(this.#vendor, "bad_answer", message),
+      kind: "too_large",
+    });
+  }
+
+  close(): void {
+    clearTimeout(this.#total);
+    this.#stop.abort();
+  }
+
+  #end(late: "idle" | "total"): void {
+    this.late ??= late;
+    this.#stop.abort();
+  }
+}
+
+/** Which call a `fetch` belongs to: the SDKs pass nothing on that could say it. */
+export const calls = new AsyncLocalStorage<CallState>();
+
+/** An answer that can't be taken as it is, in our words. */
+export class UnusableAnswer extends Error {
+  override readonly name = "UnusableAnswer";
+  readonly failure: Failure;
+
+  constructor(failure: Failure) {
+    super(failure.message);
+    this.failure = failure;
+  }
+}
+
+/** The connection failed. The SDKs wrap whatever our `fetch` throws: by this, faults of ours are told from it. */
+export class BrokenConnection extends Error {
+  override readonly name = "BrokenConnection";
+  /** Whether the answer had begun. */
+  readonly isBody: boolean;
+
+  constructor(isBody: boolean, cause: unknown) {
+    super("the connection failed", { cause });
+    this.isBody = isBody;
+  }
+}
+
+const connecting = <T>(work: Promise<T>, isBody: boolean): Promise<T> =>
+  work.catch((error: unknown) => {
+    throw new BrokenConnection(isBody, error);
+  });
+
+/**
+ * The `fetch` that the SDKs are given. It follows no redirect, which would hand the whole prompt to another host, and
+ * hands on the body of a stream as it comes, within the call's bounds. Any other body is read whole, so that no number
+ * in it is rounded unseen.
+ */
+export function vendorFetch(vendor: Vendor): typeof fetch {
+  return async (input, init) => {
+    const state = calls.getStore();
+    if (state === undefined) throw new Error("a model was asked outside of callVendor");
+    const response = await state.patiently(
+      connecting(fetch(input, { ...init, redirect: "manual" }), false),
+    );
+    const { status, statusText } = response;
+    const headers = new Headers(response.headers);
+    // The body is decoded already.
+    headers.delete("content-encoding");
+    headers.delete("content-length");
+    const pieces = readPieces(response, state);
+    if (!response.ok) {
+      const text = errorBody(await readWhole([], pieces));
+      headers.set("content-type", "application/json");
+      return new Response(text, { status, statusText, headers });
+    }
+    state.isOpened = true;
+    headers.set("content-type", "text/event-stream");
+    const { first, isStream } = await peek(pieces);
+    if (isStream) return new Response(streamOf(first, pieces), { status, statusText, headers });
+    const text = await readWhole(first, pieces);
+    return new Response(wholeEvents(vendor, text), { status, statusText, headers });
+  };
+}
+
+async function* readPieces(response: Response, state: CallState): AsyncGenerator<Uint8Array> {
+  const reader = response.body?.getReader();
+  if (reader === undefined) return;
+  try {
+    for (;;) {
+      const { done, value } = await state.patiently(connecting(reader.read(), true));
+      if (done) return;
+      state.count(value.byteLength);
+      yield value;
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+/** Whether a stream of events comes or a document, by its first character: servers name the wrong type often enough. */
+async function peek(
+  pieces: AsyncGenerator<Uint8Array>,
+): Promise<{ first: Uint8Array[]; isStream: boolean }> {
+  const first: Uint8Array[] = [];
+  for (;;) {
+    const { done, value } = await pieces.next();
+    if (done === true) return { first, isStream: false };
+    first.push(value);
+    const start = new TextDecoder().decode(value).trimStart();
+    if (start !== "") return { first, isStream: !/^[{["<]/u.test(start) };
+  }
+}
+
+function streamOf(first: Uint8Array[], pieces: AsyncGenerator<Uint8Array>): ReadableStream {
+  // Nothing is read ahead: that is what makes a slow listener slow the provider down.
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const next = first.shift() ?? (await pieces.next()).value;
+        if (next === undefined) controller.close();
+        else controller.enqueue(next);
+      },
+      async cancel() {
+        await pieces.return(undefined);
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+async function readWhole(first: Uint8Array[], pieces: AsyncIterable<Uint8Array>): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for (const piece of first) text += decoder.decode(piece, { stream: true });
+  for await (const piece of pieces) text += decoder.decode(piece, { stream: true });
+  return text + decoder.decode();
+}
+
+/**
+ * The body of an error with the error where the SDKs look for it. Some servers put an array around it, others leave out
+ * the object `error`, and what stands before a server may answer in plain text.
+ */
+function errorBody(text: string): string | null {
+  if (text.trim() === "") return null;
+  const read = parseJson(text);
+  if (!read.ok) return JSON.stringify({ error: { message: cutText(text, 2_000) } });
+  const said = Array.isArray(read.value) ? (read.value[0] ?? null) : read.value;
+  return JSON.stringify(isJsonObject(said) && "error" in said ? said : { error: said });
+}
+
+function wholeEvents(vendor: Vendor, text: string): string {
+  const read = parseJson(text);
+  if (read.ok) return vendor.toEvents(JSON.stringify(read.value));
+  if (read.reason === "syntax") {
+    const message = `${vendor.name}'s answer is not JSON, or broke off: ${cutText(quote(vendor, text), 200)}`;
+    throw new UnusableAnswer({ ...toFailure(vendor, "network", message) });
+  }
+  const message = `${vendor.name}'s answer ${read.problem}`;
+  throw new UnusableAnswer({ ...toFailure(vendor, "bad_answer", message), kind: "invalid_output" });
+}
