@@ -54,6 +54,10 @@ export const requirements: readonly Requirement[] = [
   { id: "park.deadline", promise: "deadlines are absolute times, swept by every worker" },
   // Nothing is dropped.
   {
+    id: "dead-letter.unreadable",
+    promise: "a job that breaks whoever reads it becomes a dead letter, and ends no worker",
+  },
+  {
     id: "dead-letter.past-record",
     promise: "what nothing else ends becomes a dead letter, past the record if it must be",
   },

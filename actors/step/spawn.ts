@@ -13,6 +13,8 @@ import type { SpawnerCommand, SupervisorEvent } from "../../machines/supervisor/
 import { settlePendingWork, StepSession, topLevel } from "./session.ts";
 import { type Failure, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { Clock, Log } from "../../machines/contracts/ports/clock.ts";
+import { StoreError } from "../../machines/contracts/domain/errors.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
 import type { StepContext } from "../../machines/step/context.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
@@ -26,7 +28,7 @@ import { inertSpan, isTracingOn, remoteContext } from "../tracing.ts";
  * Creates the step actors with itself as their parent (one system, one inspection stream), observes how they
  * end, and tells the supervisor. No error of a step gets past it. Of every delivery exactly one of these comes:
  *
- *   can't be named               kept as a dead letter at once, past any record; then `steps.ended`
+ *   can't be named, or taken up  kept as a dead letter at once, past any record; then `steps.ended`
  *   delivered far too often      the same: whatever was tried with its record did not end it
  *   else                         one step actor; when it has ended and its last work has settled, `steps.ended`,
  *                                or `step.crashed` when the actor itself threw
@@ -55,43 +57,39 @@ export function spawner(worker: WorkerContext) {
         tell({ type: "steps.ended", count });
       });
     };
-    const admit = (delivery: Delivery) => {
+    const putAway = (delivery: Delivery, reason: string) => {
+      worker.track(toDeadLetter(worker, delivery, reason).then(tellEnded));
+    };
+    const spawn = (delivery: Delivery) => {
       const parsed = parseJob(delivery.fields);
-      if (delivery.deliveries > 2 * worker.options.maxDeliveries) {
-        const reason = `delivered ${delivery.deliveries} times without an end, and neither a report nor its record ended it; an effect that was begun may have run`;
-        const kept = toDeadLetter(worker, delivery, reason);
-        worker.track(kept.then(tellEnded));
-        return;
-      }
+      const to = { parent: self, tell, tellEnded, delivery };
       if (parsed.valid) {
         const { job } = parsed;
-        spawnStep(worker, {
-          parent: self,
-          tell,
-          tellEnded,
-          delivery,
-          key: job,
-          job,
-          problem: null,
-        });
+        spawnStep(worker, { ...to, key: job, job, problem: null });
         return;
       }
       const { runId, stepId, failure } = parsed.invalid;
-      if (runId !== null && stepId !== null) {
-        const key = { runId, stepId };
-        spawnStep(worker, {
-          parent: self,
-          tell,
-          tellEnded,
-          delivery,
-          key,
-          job: null,
-          problem: failure,
-        });
+      if (runId === null || stepId === null) putAway(delivery, failure.message);
+      else spawnStep(worker, { ...to, key: { runId, stepId }, job: null, problem: failure });
+    };
+    const admit = (delivery: Delivery) => {
+      // Looked at before anything is read: what was delivered so often may be what ended those workers.
+      if (delivery.deliveries > 2 * worker.options.maxDeliveries) {
+        const reason = `delivered ${delivery.deliveries} times without an end, and neither a report nor its record ended it; an effect that was begun may have run`;
+        putAway(delivery, reason);
         return;
       }
-      const kept = toDeadLetter(worker, delivery, failure.message);
-      worker.track(kept.then(tellEnded));
+      try {
+        spawn(delivery);
+      } catch (error) {
+        // Thrown on, it would end the supervisor and with it every step of this worker, and then of the next one.
+        worker.ports.log.error(
+          { err: error, entryId: delivery.entryId },
+          "a job can't be taken up",
+        );
+        const message = error instanceof Error ? error.message : String(error);
+        putAway(delivery, cutText(`the job can't be taken up: ${message}`, 500));
+      }
     };
     receive((command) => {
       if (command.type === "steps.spawn") command.deliveries.forEach(admit);
@@ -127,8 +125,10 @@ async function toDeadLetter(
     return (await ports.queue.deadLetter(entryId, { ...letter, at })) ? "settled" : "abandoned";
   } catch (error) {
     ports.log.warn({ err: error, entryId }, "the dead letter was not kept; the job comes again");
-    // Not a death of ours: the store's trouble must not count.
-    await ports.queue.release([entryId]).catch(() => {});
+    // Not a death of ours: the store's trouble must not count. The job's own is left to its lease: it would be back at
+    // once, and again.
+    const isOfTheJob = !(error instanceof StoreError) || error.trouble === "step";
+    if (!isOfTheJob) await ports.queue.release([entryId]).catch(() => {});
     return "released";
   }
 }

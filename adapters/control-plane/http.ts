@@ -1,4 +1,3 @@
-import { parse as parseWithNumbers, isSafeNumber } from "lossless-json";
 import { type Dispatcher, errors } from "undici";
 import {
   type Failure,
@@ -223,16 +222,12 @@ async function* released(body: AsyncIterable<Uint8Array>, deadline: Deadline) {
 
 /** JSON, or the text where it is none. A number that no double holds is kept as the text of its digits. */
 function parse(text: string): unknown {
-  const read = parseJson(text, { maxDepth: Number.POSITIVE_INFINITY });
-  if (read.ok) return read.value;
-  if (read.reason === "syntax") return text;
-  try {
-    const toNumber = (digits: string) => (isSafeNumber(digits) ? Number(digits) : digits);
-    return wellFormed(parseWithNumbers(text, null, toNumber));
-  } catch {
-    return text;
-  }
+  const read = parseJson(text, { maxDepth: deepestAnswer, lost: "as-text" });
+  return read.ok ? read.value : text;
 }
+
+/** Others may keep deeper steps than we make, and a list of steps is to be read all the same. */
+const deepestAnswer = 1_000;
 
 function callFailure(
   error: unknown,

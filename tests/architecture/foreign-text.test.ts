@@ -45,6 +45,7 @@ it("what is foreign is read by parseJson", () => {
     "cli/config/config-file.ts",
     "cli/dev-note.ts",
     "machines/contracts/domain/job.ts",
+    "machines/contracts/domain/json-text.ts",
     "machines/contracts/domain/json.ts",
     "machines/contracts/wire/record-text.ts",
   ];

@@ -157,6 +157,40 @@ describe("a stream entry, whatever it holds", () => {
     );
   });
 
+  it("never throws, however deep and odd it is at once, and is still named [job.garbage]", () => {
+    const odd = fc.constantFrom(
+      '"n":9007199254740993,',
+      '"n":1e999,',
+      '"s":"\\u0000\\ud800",',
+      '"__proto__":{},',
+      "",
+    );
+    const depths = fc.oneof(fc.integer({ min: 1, max: 5_000 }), fc.constantFrom(60_000));
+    const places = fc.constantFrom("input", "context", "extra");
+    fc.assert(
+      fc.property(odd, odd, depths, fc.boolean(), places, (before, after, depth, arrays, place) => {
+        const [open, close] = arrays ? ["[", "]"] : ['{"a":', "}"];
+        const deep = `${open.repeat(depth)}${arrays ? "" : "1"}${close.repeat(depth)}`;
+        const hard = `{${before}"deep":${deep},${after}"z":1}`;
+        const payload = `{"run_id":"r","step_id":"s","step_type":"llm","${place}":${hard}}`;
+        for (const fields of [
+          { data: `{"payload":${payload}}` },
+          { run_id: "r", step_id: "s", step_type: "llm", input: hard },
+        ]) {
+          const parsed = parseJob(fields);
+          if (!parsed.valid)
+            expect(parsed.invalid).toMatchObject({
+              runId: "r",
+              stepId: "s",
+              failure: { kind: "invalid_job" },
+            });
+          if (depth > maxJobDepth && place === "input") expect(parsed.valid).toBe(false);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
   it("is refused for a number that a double can't hold, and still named [number.exact]", () => {
     const lost = fc
       .bigInt({ min: 2n ** 53n, max: 2n ** 70n })

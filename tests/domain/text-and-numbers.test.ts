@@ -131,6 +131,56 @@ describe("numbers from outside", () => {
     "3.141592653589793238",
   ])("takes %s", (text) => expect(parseJson(text)).toEqual({ ok: true, value: Number(text) }));
 
+  it("are found wherever they stand, and named by the way to them", () => {
+    const lost = "9007199254740993";
+    const pathOf = (text: string) => {
+      const read = parseJson(text);
+      return read.ok ? null : read.problem;
+    };
+    expect(pathOf(`{"a":"x","b":[{"c":"]"},{"d\\"":[1,${lost}]}]}`)).toContain('b[1].d"[1] that');
+    expect(pathOf(`[[],{"k":"\\\\"},${lost}]`)).toContain(" [2] that");
+    expect(pathOf(`  ${lost} `)).toContain("the top");
+    expect(pathOf(`{"a":{"${"k".repeat(500)}":${lost}}}`)?.length).toBeLessThan(400);
+  });
+
+  it("are kept as the text of their digits where that is asked for", () => {
+    const value = fc.letrec((tie) => ({
+      value: fc.oneof(
+        { depthSize: "small" },
+        anyText.map((text) => [JSON.stringify(text), JSON.stringify(wellFormed(text))]),
+        fc.integer().map((n) => [String(n), String(n)]),
+        fc
+          .bigInt({ min: 2n ** 53n, max: 2n ** 80n })
+          .map((n) => [
+            String(n),
+            integerOf(String(Number(n)).replace("e+", "e")) === n ? String(Number(n)) : `"${n}"`,
+          ]),
+        fc
+          .array(tie("value") as fc.Arbitrary<string[]>, { maxLength: 4 })
+          .map((items) => [0, 1].map((i) => `[${items.map((item) => item[i]).join(" , ")}]`)),
+        fc
+          .dictionary(fc.string({ maxLength: 3 }), tie("value") as fc.Arbitrary<string[]>, {
+            maxKeys: 4,
+          })
+          .map((entries) =>
+            [0, 1].map(
+              (i) =>
+                `{${Object.entries(entries)
+                  .map(([key, item]) => `${JSON.stringify(key)} : ${item[i]}`)
+                  .join(",")}}`,
+            ),
+          ),
+      ),
+    })).value as fc.Arbitrary<string[]>;
+    fc.assert(
+      fc.property(value, ([written = "", kept = ""]) => {
+        const read = parseJson(written, { lost: "as-text" });
+        expect(read.ok && read.value).toEqual(JSON.parse(kept));
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
   it("passes over digits that are text", () => {
     const value = { id: "9007199254740993", hash: "1e999", path: "a.5e" };
     expect(parseJson(JSON.stringify(value))).toEqual({ ok: true, value });
@@ -166,6 +216,14 @@ describe("JSON from outside", () => {
     expect(parseJson(nested(maxJsonDepth)).ok).toBe(true);
     expect(parseJson(nested(maxJsonDepth + 1))).toMatchObject({ reason: "depth" });
     expect(parseJson(nested(500_000))).toMatchObject({ ok: false });
+    // A reader that calls itself at every level would end in a RangeError here.
+    const odd = (levels: number) => `{"n":9007199254740993,"a":${nested(levels)}}`;
+    for (let levels = 1_000; levels <= 500_000; levels *= 2) {
+      expect(parseJson(odd(levels), { maxDepth: 1_000_000 })).toMatchObject({ reason: "number" });
+      expect(parseJson(odd(levels), { maxDepth: 999, lost: "as-text" })).toMatchObject({
+        reason: "depth",
+      });
+    }
     expect(jsonDepth(JSON.parse(nested(5_000)))).toBe(5_000);
     expect([jsonDepth(1), jsonDepth([]), jsonDepth({ a: [1] })]).toEqual([0, 1, 2]);
   });

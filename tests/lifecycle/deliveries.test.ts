@@ -73,6 +73,43 @@ describe("a job that was delivered too often", () => {
   });
 });
 
+describe("a job that can't even be taken up", () => {
+  it("becomes a dead letter by itself: the worker and its other steps go on [dead-letter.unreadable]", async () => {
+    let hits = 0;
+    await start({
+      wrap: ({ queue, store }) => ({
+        store,
+        queue: {
+          ...queue,
+          async read(...given) {
+            const deliveries = await queue.read(...given);
+            // Whatever reads it throws, once.
+            for (const { fields } of deliveries) {
+              const { data } = fields;
+              if (!data?.includes("stp_bad")) continue;
+              const get = () => {
+                if (hits++ === 0) throw new RangeError("Maximum call stack size exceeded");
+                return data;
+              };
+              Object.defineProperty(fields, "data", { get, enumerable: true });
+            }
+            return deliveries;
+          },
+        },
+      }),
+    });
+    const bad = { run_id: "run_1", step_id: "stp_bad", step_type: "llm", input: {} };
+    await scene.backend.queue.publish({ data: JSON.stringify({ payload: bad }) });
+    await scene.deliver(llm, 1);
+    expect(hits).toBeGreaterThan(0);
+    const [letter] = await scene.backend.queue.deadLetters(10);
+    expect(letter?.reason).toContain("can't be taken up: Maximum call stack size exceeded");
+    expect(letter?.fields["data"]).toContain("stp_bad");
+    expect(scene.plane.applied).toMatchObject([{ stepId: "stp_1", body: { status: "completed" } }]);
+    expect(await scene.backend.queue.stats()).toMatchObject({ length: 0 });
+  });
+});
+
 describe("a parked step", () => {
   const busyOnce = (): { handler: StepHandler; calls: () => number } => {
     let calls = 0;

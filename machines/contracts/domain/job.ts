@@ -2,7 +2,7 @@ import { type } from "arktype";
 import { type Failure, terminal } from "./failure.ts";
 import { type Budget, budgetShape } from "./budget.ts";
 import { cutText } from "./text.ts";
-import { isJsonObject, jsonDepth, type JsonObject, type JsonRead, parseJson } from "./json.ts";
+import { isJsonObject, jsonDepth, type JsonObject, parseJson } from "./json.ts";
 
 /** The five step types a worker executes. */
 export const stepTypes = ["llm", "tool", "retrieval", "sandbox", "approval"] as const;
@@ -88,7 +88,7 @@ export function parseJob(fields: Readonly<Record<string, string>>): ParsedJob {
 }
 
 function parseEnvelope(data: string): ParsedJob {
-  const read = readJson(data);
+  const read = parseJson(data);
   if (!read.ok && read.reason === "syntax") return invalid("the entry's `data` field is not JSON");
   const envelope = read.ok ? read.value : roughly(data);
   if (!isJsonObject(envelope)) {
@@ -107,7 +107,7 @@ function parseFlat(fields: Readonly<Record<string, string>>): ParsedJob {
   if (run_id === undefined && step_id === undefined) {
     return invalid("the entry has neither a `data` field nor `run_id` and `step_id`");
   }
-  const input = readJson(fields["input"] ?? "{}");
+  const input = parseJson(fields["input"] ?? "{}");
   if (!input.ok)
     return invalid(`the entry's \`input\` field ${input.problem}`, { run_id, step_id });
   const flat = { run_id, step_id, step_type, input: input.value };
@@ -115,12 +115,7 @@ function parseFlat(fields: Readonly<Record<string, string>>): ParsedJob {
   return parsePayload({ ...flat, context: scope }, null);
 }
 
-/** Depth is looked at where its limit is known: at the input. */
-function readJson(text: string): JsonRead {
-  return parseJson(text, { maxDepth: Number.POSITIVE_INFINITY });
-}
-
-/** The ids of a job that is refused for its numbers: it is reported, not only kept. */
+/** The ids of a job that is refused for its numbers or its depth: it is reported, not only kept. */
 function roughly(text: string): unknown {
   return JSON.parse(text);
 }

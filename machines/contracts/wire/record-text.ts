@@ -1,5 +1,6 @@
 import { type Job, parseJob } from "../domain/job.ts";
 import { isJsonObject, type Json } from "../domain/json.ts";
+import { isDeeperThan } from "../domain/json-text.ts";
 import type { StepKey, StepRecord } from "../domain/record.ts";
 
 /** A step's record as stores keep it: every part as text, absent or empty when there is none. */
@@ -49,11 +50,15 @@ function escape(id: string): string {
   return /[%/]/.test(id) ? id.replaceAll("%", "%25").replaceAll("/", "%2F") : id;
 }
 
-/** The value of JSON text, or the text itself where it is none; null for nothing. */
+/** Nothing that we keep is nested so deep; what is would break whoever writes it again. */
+const deepestKept = 500;
+
+/** The value of JSON text, or the text itself where it is none or too deep; null for nothing. */
 export function looseJson(text: string | undefined | null): Json {
   if (text === undefined || text === null || text === "") return null;
   try {
-    return JSON.parse(text);
+    const value = JSON.parse(text) as Json;
+    return isDeeperThan(text, deepestKept) ? text : value;
   } catch {
     return text;
   }
