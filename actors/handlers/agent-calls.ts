@@ -58,9 +58,7 @@ export async function runCalls(
   for (const { key } of calls) {
     const counted = await scope.budget.toolCall(scope.signal);
     if (counted.ok || scope.recall(key) === "completed") continue;
-    const { failure } = counted;
-    if (failure.kind === "budget_exceeded") return { type: "budget.exceeded", failure };
-    return toEvent(failure);
+    return toEvent(counted.failure);
   }
   const ends: CallEnd[] = [];
   const areSafe = calls.every(({ tool, key }) => isSafe(tool) || scope.recall(key) === "completed");
@@ -100,8 +98,10 @@ function together(ends: readonly CallEnd[], calls: readonly ToolCall[]): LoopEve
   return { type: "results.received", results, digest };
 }
 
-const toEvent = (failure: Failure): LoopEvent =>
-  failure.retryable ? { type: "trouble.met", failure } : { type: "calls.failed", failure };
+function toEvent(failure: Failure): LoopEvent {
+  if (failure.kind === "budget_exceeded") return { type: "budget.exceeded", failure };
+  return failure.retryable ? { type: "trouble.met", failure } : { type: "calls.failed", failure };
+}
 
 /** @param mayRun false where a call before it waits for a person: then it is only judged */
 async function one(
@@ -127,6 +127,9 @@ async function one(
     const { result, verdict } = permitted;
     if (result.kind === "asked") return { kind: "asked", asks: result.asks };
     if (result.kind !== "failed") throw new Error("a permission that is refused has no output");
+    // No other call would be within the run's budget either.
+    if (result.failure.kind === "budget_exceeded")
+      return { kind: "failed", failure: result.failure };
     return refused(
       scope,
       call,

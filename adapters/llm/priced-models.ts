@@ -90,7 +90,7 @@ export function createPricedModels(
     async complete(request, signal, onPart): Promise<Outcome<ModelReply>> {
       const asked = targetsOf(request.model);
       const unpriced = strict
-        ? asked.find((target) => target.provider !== "scripted" && prices.find(target) === null)
+        ? asked.find((target) => !isFree(target) && prices.find(target) === null)
         : undefined;
       if (unpriced !== undefined) return fail(noPrice(unpriced));
       const answer = await models.complete(request, signal, onPart);
@@ -100,6 +100,9 @@ export function createPricedModels(
     },
   };
 }
+
+/** Nothing is paid for what was written down before. */
+const isFree = ({ provider }: ModelTarget) => provider === "scripted" || provider === "recorded";
 
 function noPrice({ provider, model }: ModelTarget): Failure {
   const name = `${provider}/${model}`;

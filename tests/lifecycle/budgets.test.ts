@@ -2,8 +2,6 @@ import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { estimateCall } from "../../actors/step/budget.ts";
 import { createPrices } from "../../adapters/llm/prices.ts";
@@ -23,6 +21,7 @@ import type {
   ModelReply,
   ModelRequest,
 } from "../../machines/contracts/ports/model-provider.ts";
+import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { sqliteBackends } from "../support/backends.ts";
 import { composeWorker, type TestWorker } from "../support/compose-worker.ts";
@@ -120,55 +119,6 @@ async function runStep(asked: Asked, input: JsonObject, budget: JsonObject = {})
 }
 
 describe("a run's budget at the control plane", () => {
-  it("is never passed, with many workers at once [budget.atomic]", async () => {
-    const control = await plane();
-    const { budgets } = control.worker;
-    if (budgets === undefined) throw new Error("the client keeps no budgets");
-    const call = fc.record({
-      most: fc.integer({ min: 1, max: 400 }),
-      /** What is used of what was reserved, in percent. */
-      share: fc.integer({ min: 0, max: 100 }),
-      settles: fc.boolean(),
-      pause: fc.nat(3),
-    });
-    const workers = fc.array(fc.array(call, { minLength: 1, maxLength: 5 }), {
-      minLength: 2,
-      maxLength: 8,
-    });
-    await fc.assert(
-      fc.asyncProperty(workers, fc.integer({ min: 100, max: 2_000 }), async (all, limit) => {
-        const key = await control.createRun({ task: "x" }, { budget: { max_cost_micros: limit } });
-        let spent = 0;
-        let refused = 0;
-        await Promise.all(
-          all.map(async (calls, at) => {
-            for (const [number, { most: costMicros, share, settles, pause }] of calls.entries()) {
-              const id = `${at}/${number}`;
-              const asked = { ...key, id, inputTokens: 1, outputTokens: 1 };
-              const granted = await budgets.reserve({ ...asked, costMicros }, signal);
-              // Asked twice, as after an answer that was lost, it is granted once.
-              await budgets.reserve({ ...asked, costMicros }, signal);
-              if (!granted.ok) {
-                expect(granted.failure.kind).toBe("budget_exceeded");
-                refused += 1;
-                continue;
-              }
-              await sleep(pause);
-              const cost = Math.floor((costMicros * share) / 100);
-              spent += cost;
-              const settled = { ...asked, costMicros: cost };
-              if (settles) value(await budgets.settle(settled, signal));
-            }
-          }),
-        );
-        expect(spent).toBeLessThanOrEqual(limit);
-        const wanted = all.flat().reduce((sum, each) => sum + each.most, 0);
-        if (wanted > limit * 3) expect(refused).toBeGreaterThan(0);
-      }),
-      { numRuns: 12 },
-    );
-  }, 30_000);
-
   it("counts a step's settlements, and not its plain tokens, once the step has ended", async () => {
     const asked = model(() => reply({ ...used(1_000, 10), cacheReadTokens: 900 }));
     const { run } = await runStep(asked, {});
@@ -245,6 +195,71 @@ describe("a call that a budget does not hold is never made [budget.calls]", () =
       ok: true,
       value: { usage: { costMicros: 3 } },
     });
+  });
+});
+
+describe("a tool call that a budget does not hold is never made [budget.tools]", () => {
+  async function runTool(budget: JsonObject, own: JsonObject) {
+    const control = await startTestPlane({
+      publish: (fields) => backend.queue.publish(fields),
+      now: Date.now,
+    });
+    open.push(control);
+    let calls = 0;
+    const plain = { description: "", inputSchema: {}, outputSchema: null, digest: "d" };
+    const tool = { name: "read", server: "files", address: "read", ...plain };
+    const described = { ...tool, safeToRepeat: true, readOnly: false };
+    const tools: ToolHost = {
+      list: async () => ok([described]),
+      describe: async () => ok(described),
+      call: async () => {
+        calls += 1;
+        return ok({ content: "text", server: "files" });
+      },
+      close: async () => {},
+    };
+    const composed = composeWorker({
+      backend,
+      controlPlane: { url: control.url, apiKey: "test-key" },
+      artifacts: folder,
+      ports: { tools },
+      options: { allowlist: { allowed: ["read"], approvalRequired: [], denied: [] } },
+    });
+    open.push(composed);
+    const input = { tool_name: "read", budget: own };
+    const run = { agentId: "helper", input: {}, config: { budget } };
+    const steps = [{ type: "tool" as const, input }];
+    const { id } = value(await control.api.createRun({ ...run, steps }, signal));
+    const [step] = value(await control.api.steps(id, signal));
+    await composed.ended(step?.id ?? "");
+    const [ended] = value(await control.api.steps(id, signal));
+    const { status } = value(await control.api.run(id, signal));
+    return { calls, status, error: ended?.error as JsonObject };
+  }
+
+  it("of the run: counted where calls are checked, and the run is killed", async () => {
+    const { calls, status, error } = await runTool({ max_tool_calls: 0 }, {});
+    expect(calls).toBe(0);
+    expect(error).toMatchObject({
+      kind: "budget_exceeded",
+      details: { scope: "run", limit: "max_tool_calls", used: 1, most: 0 },
+    });
+    expect(status).toBe("budget_killed");
+  });
+
+  it("of the step", async () => {
+    const { calls, status, error } = await runTool({}, { max_tool_calls: 0 });
+    expect(calls).toBe(0);
+    expect(error).toMatchObject({
+      kind: "budget_exceeded",
+      details: { scope: "step", limit: "max_tool_calls", used: 1, most: 0 },
+    });
+    expect(status).toBe("failed");
+  });
+
+  it("and one that both hold is made", async () => {
+    const { calls, status } = await runTool({ max_tool_calls: 1 }, { max_tool_calls: 1 });
+    expect([calls, status]).toEqual([1, "completed"]);
   });
 });
 

@@ -1,6 +1,6 @@
 import { type } from "arktype";
 import { type Failure, terminal } from "./failure.ts";
-import type { JsonObject } from "./json.ts";
+import { isJsonObject, type JsonObject } from "./json.ts";
 
 /** What policy says of one action, always with its reason. */
 export const verdictShape = type({
@@ -26,9 +26,15 @@ const deny = (reason: string): Verdict => ({ kind: "deny", reason });
 
 export const verdict = { allow, ask, deny };
 
-/** The failure of a step that policy denied; what the control plane said beside its no goes with it. */
-export const deniedBy = ({ reason, details }: Verdict): Failure =>
-  terminal("policy_denied", reason, details);
+/**
+ * The failure of a step that policy denied; what the control plane said beside its no goes with it. A call that the
+ * run's budget does not hold is denied too, and is told apart.
+ */
+export function deniedBy({ reason, details }: Verdict): Failure {
+  const broken = details?.["budget_exceeded"];
+  if (!isJsonObject(broken)) return terminal("policy_denied", reason, details);
+  return terminal("budget_exceeded", reason, { scope: "run", ...broken });
+}
 
 /**
  * One thing a step wants to do to the outside world, as policy and people see it. Its digest is the

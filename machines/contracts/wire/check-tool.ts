@@ -18,6 +18,8 @@ const answer = type({
   "response_level?": "unknown",
   "reversibility?": "unknown",
   "decision_trace?": "unknown",
+  // Our own control plane: the limit of the run's budget that the call would pass.
+  "budget_exceeded?": type({ limit: "string", used: "number", most: "number" }).or("null"),
 });
 
 /** What is kept beside the verdict, under the names of the wire. */
@@ -31,6 +33,7 @@ const keptKeys = [
   "response_level",
   "reversibility",
   "decision_trace",
+  "budget_exceeded",
 ] as const;
 
 /**

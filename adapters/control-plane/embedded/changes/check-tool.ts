@@ -64,7 +64,9 @@ function decide(change: Change, run: Run, tool: Call): Verdict {
   const after = withHeld(run, change.now);
   if (!isCounted) after.toolCalls += 1;
   const broken = brokenLimit(resolveBudget(readBudget(run.config), version.budget), after);
-  return broken === null ? listed : verdict.deny(broken.message);
+  if (broken === null) return listed;
+  const { limit, used, most, message } = broken;
+  return { ...verdict.deny(message), details: { budget_exceeded: { limit, used, most } } };
 }
 
 const isKnown = ({ countedCalls = [] }: Run, callId: string | null): boolean =>

@@ -85,6 +85,7 @@ export function stepRoutes({ apply, store, costMicros }: Plane): Hono {
       risk_level: "low",
       blocked_by_airlock: false,
       shadow_mode: false,
+      ...verdict.details,
     });
   });
   return app;

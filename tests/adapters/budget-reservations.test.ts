@@ -1,0 +1,88 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import * as fc from "fast-check";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { startTestPlane, type TestPlane } from "../support/embedded-control-plane.ts";
+import { value } from "../support/value.ts";
+
+const { signal } = new AbortController();
+let plane: TestPlane;
+beforeEach(async () => {
+  plane = await startTestPlane();
+});
+afterEach(() => plane.close());
+
+it("a run's budget is never passed, with many workers at once [budget.atomic]", async () => {
+  const { budgets } = plane.worker;
+  if (budgets === undefined) throw new Error("the client keeps no budgets");
+  const call = fc.record({
+    most: fc.integer({ min: 1, max: 400 }),
+    /** What is used of what was reserved, in percent. */
+    share: fc.integer({ min: 0, max: 100 }),
+    settles: fc.boolean(),
+    pause: fc.nat(3),
+  });
+  const workers = fc.array(fc.array(call, { minLength: 1, maxLength: 5 }), {
+    minLength: 2,
+    maxLength: 8,
+  });
+  await fc.assert(
+    fc.asyncProperty(workers, fc.integer({ min: 100, max: 2_000 }), async (all, limit) => {
+      const key = await plane.createRun({ task: "x" }, { budget: { max_cost_micros: limit } });
+      let spent = 0;
+      let refused = 0;
+      await Promise.all(
+        all.map(async (calls, at) => {
+          for (const [number, { most: costMicros, share, settles, pause }] of calls.entries()) {
+            const id = `${at}/${number}`;
+            const asked = { ...key, id, inputTokens: 1, outputTokens: 1 };
+            const granted = await budgets.reserve({ ...asked, costMicros }, signal);
+            // Asked twice, as after an answer that was lost, it is granted once.
+            await budgets.reserve({ ...asked, costMicros }, signal);
+            if (!granted.ok) {
+              expect(granted.failure.kind).toBe("budget_exceeded");
+              refused += 1;
+              continue;
+            }
+            await sleep(pause);
+            const cost = Math.floor((costMicros * share) / 100);
+            spent += cost;
+            const settled = { ...asked, costMicros: cost };
+            if (settles) value(await budgets.settle(settled, signal));
+          }
+        }),
+      );
+      expect(spent).toBeLessThanOrEqual(limit);
+      const wanted = all.flat().reduce((sum, each) => sum + each.most, 0);
+      if (wanted > limit * 3) expect(refused).toBeGreaterThan(0);
+    }),
+    { numRuns: 12 },
+  );
+}, 30_000);
+
+it("nothing is reserved for a run or a step that has ended", async () => {
+  const { budgets } = plane.worker;
+  const key = await plane.createRun();
+  const asked = { ...key, id: "r1", inputTokens: 1, outputTokens: 1, costMicros: 1 };
+  value(await plane.api.cancel(key.runId, signal));
+  expect(await budgets?.reserve(asked, signal)).toMatchObject({
+    ok: false,
+    failure: { kind: "cancelled" },
+  });
+  // What was used before is settled all the same, and changes nothing any more.
+  expect(await budgets?.settle(asked, signal)).toMatchObject({ ok: true });
+});
+
+it("what one worker never settled counts for all others, until its step ends", async () => {
+  const { budgets } = plane.worker;
+  const key = await plane.createRun({ task: "x" }, { budget: { max_cost_micros: 100 } });
+  const asked = { ...key, inputTokens: 1, outputTokens: 1 };
+  const reserve = (id: string, costMicros: number) =>
+    budgets?.reserve({ ...asked, id, costMicros }, signal);
+  expect(await reserve("lost", 60)).toMatchObject({ ok: true });
+  expect(await reserve("next", 50)).toMatchObject({
+    ok: false,
+    failure: { kind: "budget_exceeded", details: { used: 110, most: 100 } },
+  });
+  await plane.report(key, { status: "failed", error: { kind: "internal", message: "x" } });
+  expect(value(await plane.api.run(key.runId, signal)).cost_micros).toBe(60);
+});
