@@ -36,6 +36,11 @@ interface KnownProvider {
 const knownProviders: Readonly<Record<string, KnownProvider>> = {
   azure: { baseUrl: "https://RESOURCE.openai.azure.com/openai/v1/", keyVariable: "AZURE_API_KEY" },
   cerebras: { baseUrl: "https://api.cerebras.ai/v1", keyVariable: "CEREBRAS_API_KEY" },
+  cohere: {
+    baseUrl: "https://api.cohere.ai/compatibility/v1",
+    keyVariable: "COHERE_API_KEY",
+  },
+  deepinfra: { baseUrl: "https://api.deepinfra.com/v1/openai", keyVariable: "DEEPINFRA_API_KEY" },
   deepseek: { baseUrl: "https://api.deepseek.com", keyVariable: "DEEPSEEK_API_KEY" },
   fireworks_ai: {
     baseUrl: "https://api.fireworks.ai/inference/v1",
@@ -49,10 +54,17 @@ const knownProviders: Readonly<Record<string, KnownProvider>> = {
   hosted_vllm: { baseUrl: "http://localhost:8000/v1", keyVariable: null },
   litellm_proxy: { baseUrl: "http://localhost:4000", keyVariable: "LITELLM_PROXY_API_KEY" },
   lm_studio: { baseUrl: "http://localhost:1234/v1", keyVariable: null },
+  huggingface: { baseUrl: "https://router.huggingface.co/v1", keyVariable: "HF_TOKEN" },
   mistral: { baseUrl: "https://api.mistral.ai/v1", keyVariable: "MISTRAL_API_KEY" },
+  nvidia_nim: {
+    baseUrl: "https://integrate.api.nvidia.com/v1",
+    keyVariable: "NVIDIA_NIM_API_KEY",
+  },
   ollama: { baseUrl: "http://localhost:11434/v1", keyVariable: null },
   ollama_chat: { baseUrl: "http://localhost:11434/v1", keyVariable: null },
   openrouter: { baseUrl: "https://openrouter.ai/api/v1", keyVariable: "OPENROUTER_API_KEY" },
+  perplexity: { baseUrl: "https://api.perplexity.ai", keyVariable: "PERPLEXITYAI_API_KEY" },
+  sambanova: { baseUrl: "https://api.sambanova.ai/v1", keyVariable: "SAMBANOVA_API_KEY" },
   together_ai: { baseUrl: "https://api.together.xyz/v1", keyVariable: "TOGETHERAI_API_KEY" },
   vllm: { baseUrl: "http://localhost:8000/v1", keyVariable: null },
   xai: { baseUrl: "https://api.x.ai/v1", keyVariable: "XAI_API_KEY" },
@@ -66,18 +78,24 @@ export function providerOfBareName(model: string): string | null {
   return /^(?:mistral|codestral|magistral|ministral)-/u.test(model) ? "mistral" : null;
 }
 
-/** What has to be set so that a provider of this name can be asked; null when nobody knows the name. */
+/** What has to be set so that a provider of this name can be asked; null for what can't be the name of one. */
 export function configurationFor(provider: string): string | null {
   if (provider === "anthropic") return "set ANTHROPIC_API_KEY";
   if (provider === "openai") return "set OPENAI_API_KEY";
+  if (!/^[\w-]{1,64}$/u.test(provider)) return null;
   const known = Object.hasOwn(knownProviders, provider) ? knownProviders[provider] : undefined;
-  if (known === undefined) return null;
-  const { baseUrl: baseURL, keyVariable } = known;
+  const keyVariable = known === undefined ? variableFor(provider) : known.keyVariable;
   const settings = {
     kind: "openai-compatible",
-    baseURL,
+    baseURL: known?.baseUrl ?? "https://HOST/v1",
     ...(keyVariable === null ? {} : { apiKeyEnv: keyVariable }),
   };
+  const where =
+    known === undefined
+      ? ", with the address of its OpenAI-compatible endpoint or of a LiteLLM proxy"
+      : "";
   const key = keyVariable === null ? "" : `, and set ${keyVariable}`;
-  return `configure providers: {"${provider}": ${JSON.stringify(settings)}}${key}`;
+  return `configure providers: {"${provider}": ${JSON.stringify(settings)}}${where}${key}`;
 }
+
+const variableFor = (provider: string) => `${provider.toUpperCase().replaceAll("-", "_")}_API_KEY`;

@@ -65,6 +65,9 @@ export function createRecorded({ file, hide, live }: RecordedOptions): ModelProv
         return ok({ ...known, scripted: true });
       }
       if (live === null) return fail(notRecorded(file, asked, recording.nearest(asked)));
+      const refused = await refusal(file);
+      if (refused !== null)
+        return fail(terminal("misconfigured", refused, { reason: "bad_request" }));
       const outcome = await live.complete(request, signal, onPart);
       if (!outcome.ok) return outcome;
       const reply = hideIn(outcome.value as unknown as JsonObject, hide) as unknown as ModelReply;
@@ -73,6 +76,14 @@ export function createRecorded({ file, hide, live }: RecordedOptions): ModelProv
       return outcome;
     },
   };
+}
+
+/** Why nothing can be written to the file, known before anything is paid for; null when it can be. */
+function refusal(file: string): Promise<string | null> {
+  return appendFile(file, "", { mode: 0o600 }).then(
+    () => null,
+    ({ code }: NodeJS.ErrnoException) => `the recording ${file} can't be written: ${code}`,
+  );
 }
 
 type Recording = Exchanges | string;

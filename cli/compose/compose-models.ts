@@ -69,7 +69,8 @@ export function providersOf(settings: Settings, env: Env): ProviderOptions[] {
     if (apiKey === null || Object.hasOwn(providers, name)) return [];
     const base = baseUrl === null ? {} : { baseUrl };
     // Another server under OpenAI's name often knows only the older parts of its API.
-    const kind = name === "openai" && baseUrl !== null ? ("openai-compatible" as const) : name;
+    const isOthers = baseUrl !== null && URL.parse(baseUrl)?.hostname !== "api.openai.com";
+    const kind = name === "openai" && isOthers ? ("openai-compatible" as const) : name;
     return [{ name, kind, apiKey, keyVariable, ...base, ...times }];
   });
   return [...configured, ...byKey];

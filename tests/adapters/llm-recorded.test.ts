@@ -100,3 +100,13 @@ test.each(["{}", "nonsense", '{"request":{},"reply":{"content":1}}'])(
     });
   },
 );
+
+test("a file that can't be written is said before a model is asked", async () => {
+  const { models, seen } = await vendor(answerStream(chatStream({ text: ["hi"] })));
+  const file = join(folder, "no-such-folder", "talk.jsonl");
+  const recorded = createRecorded({ file, hide, live: models });
+  expect(await recorded.complete(plain("gpt-4o"), never)).toMatchObject({
+    failure: { kind: "misconfigured", message: expect.stringContaining("ENOENT") },
+  });
+  expect(seen).toEqual([]);
+});

@@ -31,7 +31,7 @@ describe("the way to a provider", () => {
     expect(seen[0]).toMatchObject({ path: "/v1/messages", body: { model: "claude-opus-4-5" } });
   });
 
-  test.each(["", "open ai", "meta-llama/Llama-3", "constructor", "constructor/x", "openai/"])(
+  test.each(["", "open ai", "constructor", "openai/", "a b/c", "/x"])(
     "does not exist for %j, and the failure says what would",
     async (model) => {
       const outcome = await createModels({ providers: [] }).complete(plain(model), never);
@@ -65,6 +65,8 @@ describe("the way to a provider", () => {
     ["mistral/mistral-large-latest", "mistral", "MISTRAL_API_KEY"],
     ["azure/my-deployment", "azure", "AZURE_API_KEY"],
     ["ollama/llama3.2", "ollama", "http://localhost:11434/v1"],
+    ["bedrock/anthropic.claude-3", "bedrock", "LiteLLM proxy"],
+    ["constructor/x", "constructor", "CONSTRUCTOR_API_KEY"],
   ])(
     "in litellm's spelling (%s) is said as configuration where there is none [llm.names]",
     async (model, provider, needed) => {
