@@ -335,6 +335,7 @@ export const requirements: readonly Requirement[] = [
   { id: "input.unpaid", promise: "bad input fails by name before anything is paid" },
   { id: "prices.shown", promise: "what models cost can be looked up" },
   { id: "budget.tools", promise: "a tool call that a budget does not hold is never made" },
+  { id: "budget.loop", promise: "a loop stops before the call that would pass its budget" },
   { id: "money.shown", promise: "amounts below a cent are shown as such, never rounded up" },
   // The agent loop.
   {

@@ -4,29 +4,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { estimateCall } from "../../actors/step/budget.ts";
-import { createPrices } from "../../adapters/llm/prices.ts";
-import { createPricedModels } from "../../adapters/llm/priced-models.ts";
-import {
-  fail,
-  ok,
-  type Outcome,
-  retryable,
-  terminal,
-} from "../../machines/contracts/domain/failure.ts";
+import { fail, ok, retryable, terminal } from "../../machines/contracts/domain/failure.ts";
 import { type Job, toEnvelope } from "../../machines/contracts/domain/job.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
-import type {
-  ModelProvider,
-  ModelReply,
-  ModelRequest,
-} from "../../machines/contracts/ports/model-provider.ts";
 import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { sqliteBackends } from "../support/backends.ts";
 import { composeWorker, type TestWorker } from "../support/compose-worker.ts";
 import { startTestPlane, type TestPlane } from "../support/embedded-control-plane.ts";
 import { type FerrumDeckGateway, startFerrumDeckGateway } from "../support/ferrumdeck-gateway.ts";
+import { type Asked, model, prices, reply, used } from "../support/priced-model.ts";
 import { value } from "../support/value.ts";
 
 const backends = sqliteBackends();
@@ -45,38 +33,6 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** A micro-dollar a token of input, two a token of output. */
-const prices = createPrices({ overrides: { m: { input: 1, output: 2 } } });
-
-interface Asked {
-  models: ModelProvider;
-  calls: ModelRequest[];
-}
-
-/** A model `m` of one provider; `answer` says what came of a call. */
-function model(
-  answer: (
-    request: ModelRequest,
-    call: number,
-  ) => Promise<Outcome<ModelReply>> | Outcome<ModelReply>,
-  strict = false,
-): Asked {
-  const calls: ModelRequest[] = [];
-  const bare: ModelProvider = {
-    targets: (name) => ok([{ provider: "test", model: name }]),
-    async complete(request) {
-      calls.push(request);
-      return answer(request, calls.length);
-    },
-  };
-  const log = { warn() {} };
-  return { models: createPricedModels(bare, { prices, strict, log }), calls };
-}
-
-const reply = (usage: Usage, content = "hello"): Outcome<ModelReply> =>
-  ok({ provider: "test", model: "m", content, toolCalls: [], finishReason: "stop", usage });
-
-const used = (inputTokens: number, outputTokens: number): Usage => ({ inputTokens, outputTokens });
 const estimateOf = ({ calls, models }: Asked) => {
   const [request] = calls;
   if (request === undefined) throw new Error("the model was not asked");
