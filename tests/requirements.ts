@@ -364,5 +364,22 @@ export const requirements: readonly Requirement[] = [
   },
   { id: "loop.repair", promise: "an answer is mended in the conversation it came from" },
   { id: "loop.long-results", promise: "a long result is shown in part and kept whole" },
+  {
+    id: "loop.worker-policy",
+    promise: "that the worker's lists decide alone is said at start and in each verdict",
+  },
+  {
+    id: "loop.ferrumdeck",
+    promise: "beside FerrumDeck's gateway a run's task is worked on with the tools",
+  },
+  {
+    id: "loop.judged",
+    promise: "no tool of an agent runs without a verdict or an approval of its own digest",
+  },
+  {
+    id: "loop.killed",
+    promise: "a loop whose worker is killed goes on after the last finished call",
+  },
+  { id: "loop.cost", promise: "a late turn costs the store no more than an early one" },
   { id: "loop.window", promise: "a long conversation is made shorter by rule, the oldest first" },
 ];

@@ -145,7 +145,7 @@ function gatewayWarnings(what: string, { version: said, extensions }: HealthView
   const [major = 0, minor = 0] = said.split(".").map(Number);
   const isOld = major === leastGateway[0] && minor < leastGateway[1];
   if (extensions !== undefined || !isOld) return [];
-  const detail = `its version is ${said}: FerrumDeck's gateway before 0.6 denies every tool, so tool steps end with policy_denied`;
+  const detail = `its version is ${said}: FerrumDeck's gateway before 0.6 denies every tool, so every tool call is denied; STATEPLANE_TOOL_POLICY=worker lets this worker's lists decide alone`;
   return [warning(what, detail)];
 }
 

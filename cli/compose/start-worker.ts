@@ -78,9 +78,12 @@ export async function startWorker(
       closing,
     };
     const ports = { ...(await composePorts(composed)), ...hooks.ports };
-    for (const warning of [...store.backend.warnings, ...(await artifactWarnings(config, ports))]) {
-      hooks.log.warn({}, warning);
-    }
+    const warnings = [
+      ...store.backend.warnings,
+      ...(await artifactWarnings(config, ports)),
+      ...policyWarnings(settings),
+    ];
+    for (const warning of warnings) hooks.log.warn({}, warning);
     const runtime = startRuntime(ports, {
       ...runtimeOptions(settings, tools.allowlist),
       ...(hooks.onStepEvent ? { onStepEvent: hooks.onStepEvent } : {}),
@@ -95,6 +98,25 @@ export async function startWorker(
     await closing.close();
     throw error;
   }
+}
+
+/** What about the settings leaves tool calls to this worker's lists, a whole sentence each. */
+export function policyWarnings({
+  toolPolicy,
+  failClosed,
+}: Pick<Settings, "toolPolicy" | "failClosed">): string[] {
+  return [
+    ...(toolPolicy === "worker"
+      ? [
+          "STATEPLANE_TOOL_POLICY=worker: the control plane is not asked about any tool call, this worker's lists alone decide; unset it for a control plane that judges tools",
+        ]
+      : []),
+    ...(failClosed === "off"
+      ? [
+          "AGENTIC_FAIL_CLOSED is off: while the control plane can't be asked, agents' tool calls go by this worker's lists alone",
+        ]
+      : []),
+  ];
 }
 
 /** The worker's options as its settings say. */
@@ -116,6 +138,9 @@ export function runtimeOptions(settings: Settings, allowlist: Allowlist): Runtim
     deadlines: { ...deadlines, ...settings.deadlines },
     allowlist,
     inDoubt: settings.inDoubt,
+    toolPolicy: settings.toolPolicy,
+    failClosed: settings.failClosed === "on",
+    maxIterations: settings.maxIterations,
     defaultModel: settings.defaultModel,
     ...(policy ? { policy } : {}),
     ...(handlers ? { handlers: given(handlers) } : {}),

@@ -37,6 +37,7 @@ export const numbers = {
   mcpTimeoutMs: { least: 1, most: dayMs, what: milliseconds },
   modelTimeoutMs: { least: 1, most: dayMs, what: milliseconds },
   modelIdleTimeoutMs: { least: 1, most: dayMs, what: milliseconds },
+  maxIterations: { least: 1, most: 1_000, what: "a whole number of iterations" },
   port: { least: 0, most: 65_535, what: "a port number" },
   "bulkheads.llm": ofOneType,
   "bulkheads.tool": ofOneType,
@@ -180,6 +181,18 @@ export const settingsShape = type({
   /** Of the control plane: whose runs and agents are listed. */
   projectId: text("a project's id"),
   inDoubt: oneOf(["ask", "fail"]),
+  /** Who judges tool calls besides this worker's lists: nobody else with `worker`. */
+  toolPolicy: oneOf(["control-plane", "worker"]),
+  /** `off`: an agent's tool calls go by this worker's lists alone while the control plane can't be asked. */
+  failClosed: oneOf(["on", "off"], {
+    true: "on",
+    "1": "on",
+    yes: "on",
+    false: "off",
+    "0": "off",
+    no: "off",
+  }),
+  maxIterations: number("maxIterations"),
   /** What happens to a call of a model that no price is known of. */
   unknownPrices: oneOf(["warn", "refuse"]),
   /** By model, or `provider/model`: dollars per million tokens, before the lists that come with the program. */

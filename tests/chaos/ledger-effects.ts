@@ -1,6 +1,5 @@
-import type { StepHandler } from "../../actors/handlers/handler.ts";
 import { terminal, type Outcome } from "../../machines/contracts/domain/failure.ts";
-import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
 import type { Retriever } from "../../machines/contracts/ports/retriever.ts";
 import type { ToolDescription, ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import type { Touch } from "./ledger.ts";
@@ -15,6 +14,7 @@ export const tools = {
   look: "free",
   put: "safe",
   post: "unsafe",
+  act: "unsafe",
   "put-asked": "safe",
   "post-asked": "unsafe",
 } as const satisfies Record<string, Touch["repeat"]>;
@@ -23,7 +23,7 @@ type ToolName = keyof typeof tools;
 const isTool = (name: string): name is ToolName => Object.hasOwn(tools, name);
 
 /** What the agent of a test may use, in the control plane's words and in the worker's. */
-export const allowed = ["look", "put", "post"];
+export const allowed = ["look", "put", "post", "act"];
 export const asked = ["put-asked", "post-asked"];
 
 const describe = (name: ToolName): ToolDescription => ({
@@ -69,30 +69,46 @@ export function ledgerRetriever(touch: TouchWorld): Retriever {
   };
 }
 
-/** The three effects of an `llm` step here, as an agent loop has them: two safe ones around an unsafe one. */
-export const loopEffects = [
-  { name: "think", repeat: "safe" },
-  { name: "act", repeat: "unsafe" },
-  { name: "sum-up", repeat: "safe" },
-] as const;
+const agentMark = "agent:";
+/** The task of an agent with three calls in two turns; any other task is worked on by one call. */
+export const agentTask = (order: string): string => `${agentMark}${order}`;
 
-export function loopHandler(touch: TouchWorld): StepHandler {
-  return async ({ job, effect }) => {
-    const order = String(job.input["task"]);
-    const done: JsonObject = {};
-    for (const { name, repeat } of loopEffects) {
-      const made = await effect({
-        name,
-        input: { order },
-        repeat,
-        async run(signal, idempotencyKey) {
-          await touch({ order, effect: name, repeat, idempotencyKey }, signal);
-          return { ok: true, value: true };
+/** What the ledger's model calls in each turn; after the last it answers. */
+const plans = {
+  loop: [["act"]],
+  agent: [["put", "act"], ["post"]],
+};
+
+/**
+ * A model that calls the ledger's tools for the order that stands in its task, and touches the world with each call of
+ * its own: an agent's loop costs something at every turn.
+ */
+export function ledgerModel(touch: TouchWorld): ModelProvider {
+  return {
+    async complete({ messages, model, idempotencyKey }, signal) {
+      const task = messages.find(({ role }) => role === "user")?.content ?? "";
+      const isAgent = task.startsWith(agentMark);
+      const order = isAgent ? task.slice(agentMark.length) : task;
+      const turn = messages.filter(({ role }) => role === "assistant").length;
+      const calls = plans[isAgent ? "agent" : "loop"][turn] ?? [];
+      const effect = turn === 0 ? "think" : calls.length > 0 ? "think-on" : "sum-up";
+      await touch({ order, effect, repeat: "safe", idempotencyKey }, signal);
+      return {
+        ok: true,
+        value: {
+          provider: "ledger",
+          model,
+          content: calls.length > 0 ? "" : `done ${order}`,
+          toolCalls: calls.map((name, at) => ({
+            id: `call_${turn}_${at}`,
+            name,
+            arguments: { order },
+          })),
+          finishReason: calls.length > 0 ? "tool_calls" : "stop",
+          usage: { inputTokens: 1, outputTokens: 1 },
+          scripted: true,
         },
-      });
-      if (!made.ok) return made.result;
-      done[name] = made.value;
-    }
-    return { kind: "done", output: { order, ...done } };
+      };
+    },
   };
 }

@@ -9,15 +9,14 @@ import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { createControlPlane } from "../../adapters/control-plane/client.ts";
 import { watchRuns } from "../../adapters/control-plane/watch-runs.ts";
 import { createRedisBackend } from "../../adapters/redis/backend.ts";
-import { terminal } from "../../machines/contracts/domain/failure.ts";
 import { type Crash, crashAt } from "./boundaries.ts";
 import { Ledger } from "./ledger.ts";
 import {
   allowed,
   asked,
   ledgerRetriever,
+  ledgerModel,
   ledgerTools,
-  loopHandler,
   type TouchWorld,
 } from "./ledger-effects.ts";
 import { wrapPorts } from "./wrap-ports.ts";
@@ -70,9 +69,7 @@ export async function startLedgerWorker(
     store: backend.store,
     controlPlane: createControlPlane(api),
     watchRuns: (onChange, signal) => watchRuns(api, onChange, signal),
-    models: {
-      complete: async () => ({ ok: false, failure: terminal("not_found", "no models here") }),
-    },
+    models: ledgerModel(touch),
     tools: ledgerTools(touch),
     sandbox: { missing: "no sandbox here" },
     schemas: createSchemaChecker(),
@@ -91,7 +88,6 @@ export async function startLedgerWorker(
       maxDeliveries: 1_000,
       limits: { ...defaultOptions.limits, maxAttempts: 20, baseDelayMs: 50, maxDelayMs: 2_000 },
       allowlist: { allowed: [...allowed, ...asked], approvalRequired: [], denied: [] },
-      handlers: { llm: loopHandler(touch) },
     },
   );
   return {

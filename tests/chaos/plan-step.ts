@@ -1,10 +1,10 @@
 import type { PlannedStep } from "../../adapters/control-plane/api.ts";
 import type { AgentSeed } from "../../adapters/control-plane/embedded/changes/register-agent.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
-import { allowed, asked, type tools } from "./ledger-effects.ts";
+import { agentTask, allowed, asked, type tools } from "./ledger-effects.ts";
 
-/** What a step of the crash tests does: one of the ledger's tools, a retrieval, the loop of three, a question. */
-export type StepKind = keyof typeof tools | "retrieve" | "loop" | "question";
+/** What a step of the crash tests does: one of the ledger's tools, a retrieval, a loop of one call or of three, a question. */
+export type StepKind = keyof typeof tools | "retrieve" | "loop" | "agent" | "question";
 
 /** A step that does its one thing under the name `order`, which no other step has. */
 export function planStep(kind: StepKind, order: string): PlannedStep {
@@ -15,6 +15,8 @@ export function planStep(kind: StepKind, order: string): PlannedStep {
       return { ...more, type: "retrieval", input: { query: order, backend: "local" } };
     case "loop":
       return { ...more, type: "llm", input: { task: order } };
+    case "agent":
+      return { ...more, type: "llm", input: { task: agentTask(order) } };
     case "question":
       return { ...more, type: "approval", input: { message: order } };
     default:

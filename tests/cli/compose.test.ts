@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { chooseStore } from "../../cli/compose/choose-store.ts";
 import { chooseTools } from "../../cli/compose/choose-tools.ts";
-import { Closing, runtimeOptions } from "../../cli/compose/start-worker.ts";
+import { Closing, runtimeOptions, policyWarnings } from "../../cli/compose/start-worker.ts";
 import { type ConfigRequest, loadConfig } from "../../cli/config/load-config.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 
@@ -39,12 +39,21 @@ describe("a worker's options", () => {
       bulkheads: { sandbox: 2 },
       deadlines: { approvalMs: 5, queueMs: null },
       inDoubt: "ask",
+      toolPolicy: "control-plane",
+      failClosed: true,
+      maxIterations: 25,
     });
     expect(options.policy?.({ kind: "tool", name: "x", input: {} }, {} as never)).toEqual({
       kind: "deny",
       reason: "no",
     });
   });
+});
+
+it("settings that leave tool calls to the worker's lists are warned of at start [loop.worker-policy]", () => {
+  expect(policyWarnings({ toolPolicy: "control-plane", failClosed: "on" })).toEqual([]);
+  const open = policyWarnings({ toolPolicy: "worker", failClosed: "off" });
+  expect(open.join("\n")).toMatch(/STATEPLANE_TOOL_POLICY=worker.*\nAGENTIC_FAIL_CLOSED is off/);
 });
 
 describe("a worker's tools", () => {

@@ -78,12 +78,16 @@ const rows: Row[] = [
   inLoop("during:effect", 2, {
     does: asks,
     touches: { think: 1, act: 2, "sum-up": 1 },
-    doubts: ["act"],
+    doubts: ["tool:act"],
   }),
   inLoop("after:complete", 2, { does: goesOn }),
   inLoop("during:effect", 3, { does: repeats, touches: { think: 1, act: 1, "sum-up": 2 } }),
   inLoop("after:complete", 3, { does: goesOn }),
 ];
+
+const threeCalls = { think: 1, put: 1, act: 1, "think-on": 1, post: 1, "sum-up": 1 };
+// The model's first answer, then the first two of the agent's three calls.
+rows.push({ at: "after:complete", count: 3, does: goesOn, kind: "agent", touches: threeCalls });
 
 const table: string[][] = [["killed", "step", "touches", "asked", "the next worker", "(observed)"]];
 const titled = rows.map((row) => ({
@@ -101,46 +105,49 @@ describe.concurrent("a worker killed with SIGKILL, and the one that takes over",
     process.stdout.write(`\n${format(table)}\n`);
   });
 
-  it.each(titled)("$moment of a $kind step: the next $does [effect.boundaries]", async (row) => {
-    const stage = await openCrashStage(redis.url);
-    try {
-      const { at, count = 1 } = row;
-      const first = stage.spawn({ crash: { deed: "kill", at, count } });
-      const key = await stage.order(row.kind);
-      expect(await first.exited).toMatchObject({ signal: "SIGKILL" });
+  it.each(titled)(
+    "$moment of a $kind step: the next $does [effect.boundaries] [loop.killed]",
+    async (row) => {
+      const stage = await openCrashStage(redis.url);
+      try {
+        const { at, count = 1 } = row;
+        const first = stage.spawn({ crash: { deed: "kill", at, count } });
+        const key = await stage.order(row.kind);
+        expect(await first.exited).toMatchObject({ signal: "SIGKILL" });
 
-      const second = stage.spawn();
-      const asked = await approveUntilFinished(stage, key);
-      const doubts = asked.flatMap(({ action_details: action }) => repeatOf(action) ?? []);
-      const touches = stage.ledger.touches();
-      const counts: Record<string, number> = {};
-      for (const { effect } of touches) counts[effect] = (counts[effect] ?? 0) + 1;
+        const second = stage.spawn();
+        const asked = await approveUntilFinished(stage, key);
+        const doubts = asked.flatMap(({ action_details: action }) => repeatOf(action) ?? []);
+        const touches = stage.ledger.touches();
+        const counts: Record<string, number> = {};
+        for (const { effect } of touches) counts[effect] = (counts[effect] ?? 0) + 1;
 
-      table.push([
-        row.moment,
-        row.kind,
-        Object.values(counts).join(" "),
-        doubts.length > 0 ? "in doubt" : asked.length > 0 ? "by policy" : "",
-        row.does,
-        observed(stage, second.pid),
-      ]);
-      expect(await stage.applied(key)).toBe(1);
-      expect((await stage.step(key)).status).toBe("completed");
-      expect(counts).toEqual(row.touches);
-      expect(doubts).toEqual(row.doubts ?? []);
-      expect(asked.length - doubts.length).toBe(row.questions ?? 0);
-      expect(await stage.backend.queue.stats()).toMatchObject({
-        length: 0,
-        pending: 0,
-        deadLetters: 0,
-      });
-      // A repeat comes under the key of the first try, where the neighbour is given one.
-      const keys = new Set(touches.map((touch) => `${touch.effect} ${touch.idempotencyKey}`));
-      expect(keys.size).toBe(Object.keys(counts).length);
-    } finally {
-      await stage.close();
-    }
-  });
+        table.push([
+          row.moment,
+          row.kind,
+          Object.values(counts).join(" "),
+          doubts.length > 0 ? "in doubt" : asked.length > 0 ? "by policy" : "",
+          row.does,
+          observed(stage, second.pid),
+        ]);
+        expect(await stage.applied(key)).toBe(1);
+        expect((await stage.step(key)).status).toBe("completed");
+        expect(counts).toEqual(row.touches);
+        expect(doubts).toEqual(row.doubts ?? []);
+        expect(asked.length - doubts.length).toBe(row.questions ?? 0);
+        expect(await stage.backend.queue.stats()).toMatchObject({
+          length: 0,
+          pending: 0,
+          deadLetters: 0,
+        });
+        // A repeat comes under the key of the first try, where the neighbour is given one.
+        const keys = new Set(touches.map((touch) => `${touch.effect} ${touch.idempotencyKey}`));
+        expect(keys.size).toBe(Object.keys(counts).length);
+      } finally {
+        await stage.close();
+      }
+    },
+  );
 });
 
 async function approveUntilFinished(stage: CrashStage, key: Parameters<CrashStage["applied"]>[0]) {

@@ -130,7 +130,7 @@ describe("an agent step", () => {
     });
   });
 
-  it("tells the model what policy denies, at the control plane and goes on [loop.refusals]", async () => {
+  it("tells the model what policy denies, at the control plane, and goes on [loop.refusals]", async () => {
     const model = agentModel([{ calls: [{ name: "post" }, reading("a")] }, finished]);
     const tools = agentTools(["read", "post"]);
     const step = await (await start(model, tools))();
@@ -263,5 +263,35 @@ describe("an agent step", () => {
     expect(shown.length).toBeLessThan(21_000);
     expect(shown).toContain("kept as artifact");
     expect(step.output).toMatchObject({ tool_calls: [{ artifact: { size: 100_000 } }] });
+  });
+
+  it("costs the store no more in its 20th turn than twice what the 2nd did [loop.cost]", async () => {
+    const bytes: number[] = [];
+    const model = agentModel(({ toolChoice }, turn) =>
+      toolChoice === "none" || turn === 20
+        ? finished
+        : { content: "Reading on.", calls: [reading(String(turn).padStart(3, "0"))] },
+    );
+    const tools = agentTools(["read"], async () => "y".repeat(2_000));
+    await scene.worker({ allowlist }, ({ store }) => ({
+      models: model.models,
+      tools: tools.tools,
+      store: {
+        ...store,
+        append: (lease, entries, durable) => {
+          bytes.push(entries.length === 0 ? 0 : JSON.stringify(entries).length);
+          return store.append(lease, entries, durable);
+        },
+      },
+    }));
+    const { runId, stepIds } = await scene.run([{ type: "llm", input: { task: "Read all" } }]);
+    const step = await scene.ended(runId, stepIds[0] ?? "");
+    expect(step.output).toMatchObject({ iterations: 21, status: "completed" });
+    const written = bytes.filter((size) => size > 200);
+    const turns = Array.from(
+      { length: 20 },
+      (_, at) => (written[2 * at] ?? 0) + (written[2 * at + 1] ?? 0),
+    );
+    expect(turns[19]).toBeLessThan(2 * (turns[1] ?? 0));
   });
 });
