@@ -313,6 +313,10 @@ export const requirements: readonly Requirement[] = [
     promise: "a recorded conversation holds no secret and is played back as it was",
   },
   { id: "llm.hostile", promise: "whatever a provider sends is a reply or a failure of a kind" },
+  {
+    id: "llm.calls-apart",
+    promise: "parallel calls stay apart, whatever a server leaves out of them",
+  },
   // Money.
   { id: "prices.facts", promise: "the price lists say what the vendors publish" },
   { id: "prices.long-context", promise: "a long input makes its whole call dearer" },

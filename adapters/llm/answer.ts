@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { parseJson } from "../../machines/contracts/domain/json.ts";
 import { wellFormedText } from "../../machines/contracts/domain/text.ts";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
 import type { ModelPart, ToolCall } from "../../machines/contracts/ports/model-provider.ts";
@@ -70,11 +71,15 @@ export class AnswerCalls {
     return [{ type: "arguments", index, id, name: this.#names.inward(name), text }];
   }
 
-  #find({ at, id }: CallPiece): OpenCall {
+  #find({ at, id, name }: CallPiece): OpenCall {
     const given = typeof id === "string" ? id : "";
     const known = at === undefined ? this.#calls.at(-1) : this.#byPlace.get(at);
-    // Some servers give all calls of an answer the same place: another id is another call.
-    if (known !== undefined && (given === "" || given === known.id)) return known;
+    if (known !== undefined) {
+      // Some servers give all calls of an answer the same place: another id is another call. Where they give no id
+      // either, a name after whole arguments begins another one.
+      const isSame = given === "" ? !beginsAnother(known, name) : given === known.id;
+      if (isSame) return known;
+    }
     const call: OpenCall = {
       id: given === "" ? newId() : given,
       name: "",
@@ -99,6 +104,12 @@ export class AnswerCalls {
 
 /** For a call that came without an id, or with another call's: results are told apart by it. */
 const newId = () => `call_${randomUUID().replaceAll("-", "")}`;
+
+function beginsAnother({ text }: OpenCall, name: unknown): boolean {
+  if (typeof name !== "string" || name === "" || !text.content.trimEnd().endsWith("}"))
+    return false;
+  return parseJson(text.content).ok;
+}
 
 /** Characters that a token stands for, where no provider has counted: few, so that rather too much is put down. */
 const charactersPerToken = 3;

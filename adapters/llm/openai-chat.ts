@@ -90,10 +90,10 @@ class ChatReader implements Reader<unknown> {
     // An answer in one piece is not bound to say why it ended.
     const isInOnePiece = inChoice["message"] !== undefined || chunk["object"] === "chat.completion";
     if (isInOnePiece) this.#reason ??= "stop";
-    return isJsonObject(message) ? this.#read(message) : [];
+    return isJsonObject(message) ? this.#read(message, inChoice["message"] !== undefined) : [];
   }
 
-  #read(message: JsonObject): ModelPart[] {
+  #read(message: JsonObject, isInOnePiece: boolean): ModelPart[] {
     this.#hasMessage = true;
     const { content, refusal, tool_calls: calls } = message;
     const thought = message["reasoning_content"] ?? message["reasoning"];
@@ -103,10 +103,10 @@ class ChatReader implements Reader<unknown> {
     this.#characters += text.length;
     const parts: ModelPart[] = text === "" ? [] : [{ type: "text", text }];
     if (!Array.isArray(calls)) return parts;
-    return [...parts, ...calls.flatMap((call, place) => this.#call(call, place))];
+    return [...parts, ...calls.flatMap((call, place) => this.#call(call, place, isInOnePiece))];
   }
 
-  #call(call: Json, place: number): ModelPart[] {
+  #call(call: Json, place: number, isInOnePiece: boolean): ModelPart[] {
     if (!isJsonObject(call)) return [];
     const { id, index, extra_content: extra } = call;
     const called = isJsonObject(call["function"]) ? call["function"] : {};
@@ -115,7 +115,7 @@ class ChatReader implements Reader<unknown> {
       this.#extras.push({ id, extra_content: extra });
     this.#characters += typeof called["arguments"] === "string" ? called["arguments"].length : 0;
     return this.#calls.add({
-      at: typeof index === "number" ? index : id === undefined ? undefined : place,
+      at: isInOnePiece || (typeof index !== "number" && id !== undefined) ? place : indexOf(index),
       id,
       name: called["name"] ?? custom["name"],
       arguments: called["arguments"],
@@ -150,6 +150,8 @@ class ChatReader implements Reader<unknown> {
     });
   }
 }
+
+const indexOf = (index: Json | undefined) => (typeof index === "number" ? index : undefined);
 
 /** The API says a text; some servers give it in parts, as requests may. */
 function textOf(content: Json | undefined): string {

@@ -131,10 +131,10 @@ class ResponseReader implements Reader<unknown> {
     const calls = new AnswerCalls(names);
     const text = new AnswerText();
     const refusal = new AnswerText();
-    for (const item of items) {
+    for (const [at, item] of items.entries()) {
       if (item["type"] === "function_call") {
         const { call_id: id, name, arguments: given } = item;
-        calls.add({ at: undefined, id, name, arguments: given });
+        calls.add({ at, id, name, arguments: given });
       }
       const content = item["type"] === "message" ? item["content"] : undefined;
       for (const part of Array.isArray(content) ? content.filter(isJsonObject) : []) {

@@ -3,6 +3,7 @@ import { answerJson } from "../support/answer-json.ts";
 import { chatCompletion } from "../support/chat-completion.ts";
 import { conversation, lookUp, plain } from "../support/model-requests.ts";
 import { useVendors } from "../support/vendor-server.ts";
+import { answerStream } from "../support/vendor-streams.ts";
 
 const never = new AbortController().signal;
 const { vendor } = useVendors();
@@ -206,5 +207,77 @@ describe("OpenAI's chat completions", () => {
     expect(await models.complete(plain("gpt-4o"), never)).toMatchObject({
       failure: { kind: "model_failed", retryable: false },
     });
+  });
+
+  const look = (word: string) => ({ name: "files_look-up", arguments: `{"word":"${word}"}` });
+  const delta = (call: object) => ({ choices: [{ delta: { tool_calls: [call] } }] });
+  const finish = { choices: [{ delta: {}, finish_reason: "tool_calls" }] };
+  const streamed = (...chunks: object[]) =>
+    [...chunks, finish].map((chunk) => `data: ${JSON.stringify(chunk)}\n\n`).join("");
+
+  test.each([
+    [
+      "all at one place",
+      streamed(
+        ...["a", "b"].map((word) => delta({ index: 0, id: `c_${word}`, function: look(word) })),
+      ),
+    ],
+    [
+      "without a place",
+      streamed(...["a", "b"].map((word) => delta({ id: `c_${word}`, function: look(word) }))),
+    ],
+    [
+      "at one place without ids",
+      streamed(...["a", "b"].map((word) => delta({ index: 0, id: "", function: look(word) }))),
+    ],
+    [
+      "without place and id",
+      streamed(...["a", "b"].map((word) => delta({ function: look(word) }))),
+    ],
+    [
+      "with the name in every piece",
+      streamed(
+        ...["a", "b"].flatMap((word, index) => {
+          const { name, arguments: text } = look(word);
+          return [...text].map((piece) => delta({ index, function: { name, arguments: piece } }));
+        }),
+      ),
+    ],
+    [
+      "with objects for arguments",
+      streamed(
+        ...["a", "b"].map((word, index) =>
+          delta({
+            index,
+            id: `c_${word}`,
+            function: { name: "files_look-up", arguments: { word } },
+          }),
+        ),
+      ),
+    ],
+    [
+      "in one piece without ids",
+      JSON.stringify(
+        chatCompletion(
+          { tool_calls: ["a", "b"].map((word) => ({ function: look(word) })) },
+          "stop",
+        ),
+      ),
+    ],
+  ])("may give parallel calls %s, and they are two [llm.calls-apart]", async (_how, body) => {
+    const { models } = await vendor(answerStream(body));
+    const outcome = await models.complete(conversation, never);
+    expect(outcome).toMatchObject({
+      value: {
+        finishReason: "tool_calls",
+        toolCalls: [
+          { name: "files.look-up", arguments: { word: "a" } },
+          { name: "files.look-up", arguments: { word: "b" } },
+        ],
+      },
+    });
+    const ids = outcome.ok ? outcome.value.toolCalls.map(({ id }) => id) : [];
+    expect(new Set(ids).size).toBe(2);
+    expect(ids).not.toContain("");
   });
 });
