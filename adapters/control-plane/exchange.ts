@@ -1,5 +1,21 @@
-import { type Dispatcher, errors, Pool } from "undici";
+import { createRequire } from "node:module";
+import type { Dispatcher, errors as undiciErrors, Pool } from "undici";
 import type { Answer } from "./answer.ts";
+
+// The pool alone, by the files in which undici has it: all of undici, with its fetch, caches and sockets of the web, is a
+// hundred modules and twelve megabytes more.
+const require = createRequire(import.meta.url);
+const PoolOfCalls = require("undici/lib/dispatcher/pool.js") as typeof Pool;
+export const errors = require("undici/lib/core/errors.js") as typeof undiciErrors;
+/** What undici as a whole gives each of its pools: an answer whose body is read while it comes. */
+const request = require("undici/lib/api/api-request.js") as (
+  this: Pool,
+  options: Dispatcher.RequestOptions,
+) => Promise<Dispatcher.ResponseData>;
+export const requestOver = (
+  pool: Pool,
+  options: Dispatcher.RequestOptions,
+): Promise<Dispatcher.ResponseData> => request.call(pool, options);
 
 /** As many calls at a time; more wait for a connection, within their deadline. */
 const connections = 128;
@@ -23,7 +39,7 @@ export interface ReplaceablePool {
  * is replaced, and what still runs over the old one may finish.
  */
 export function createPool(origin: string, timeoutMs: number): ReplaceablePool {
-  const open = () => new Pool(origin, { connections, maxResponseSize: largestAnswer });
+  const open = () => new PoolOfCalls(origin, { connections, maxResponseSize: largestAnswer });
   let pool = open();
   const replace = (bad: Pool) => {
     if (pool !== bad) return;

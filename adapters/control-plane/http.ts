@@ -1,4 +1,4 @@
-import { type Dispatcher, errors } from "undici";
+import type { Dispatcher } from "undici";
 import {
   type Failure,
   retryable,
@@ -14,10 +14,12 @@ import {
   createDeadline,
   createPool,
   type Deadline,
+  errors,
   type EndedBy,
   Exchange,
   hungMs,
   largestAnswer,
+  requestOver,
 } from "./exchange.ts";
 
 export interface ApiRequest {
@@ -114,7 +116,7 @@ export function createHttp(options: HttpOptions): ControlPlaneHttp {
       try {
         const dispatch = { ...toDispatch(request, silenceMs), signal: deadline.signal };
         const opened = await streams.use(deadline, async (pool) => {
-          const response = await pool.request(dispatch);
+          const response = await requestOver(pool, dispatch);
           return isEventStream(response) ? response.body : readAnswer(name, response);
         });
         if (!("status" in opened)) {

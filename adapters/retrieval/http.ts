@@ -1,5 +1,4 @@
 import { type } from "arktype";
-import { request } from "undici";
 import {
   type Failure,
   retryable,
@@ -48,6 +47,8 @@ export function createHttpRetriever({
     async retrieve({ query, collection, topK }, signal) {
       const limit = AbortSignal.timeout(timeoutMs);
       try {
+        // Where the control plane's client loads a part of it, this needs the whole.
+        const { request } = await import("undici");
         const answer = await request(url, {
           method: "POST",
           headers,

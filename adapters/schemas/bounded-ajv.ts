@@ -1,13 +1,31 @@
-import formats from "ajv-formats";
-import { _, Ajv, type CodeOptions, type Format, type Options } from "ajv";
-import { Ajv2019 } from "ajv/dist/2019.js";
-import { Ajv2020 } from "ajv/dist/2020.js";
+import { createRequire } from "node:module";
+import type { FormatsPlugin } from "ajv-formats";
+import type { Ajv, CodeOptions, Format, Options } from "ajv";
 import { RE2JS } from "re2js";
 import { stringify } from "safe-stable-stringify";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import { costKeyword, type Dialect } from "./prepare.ts";
 
-const readers = { "draft-07": Ajv, "2019-09": Ajv2019, "2020-12": Ajv2020 };
+const require = createRequire(import.meta.url);
+let loaded: ReturnType<typeof load> | null = null;
+
+/** Ajv is a hundred modules, and many workers never see a schema: it is loaded when the first one is read. */
+function load() {
+  const { _, Ajv: Ajv07 } = require("ajv") as typeof import("ajv");
+  const { Ajv2019 } = require("ajv/dist/2019.js") as typeof import("ajv/dist/2019.js");
+  const { Ajv2020 } = require("ajv/dist/2020.js") as typeof import("ajv/dist/2020.js");
+  const formats = (require("ajv-formats") as { default: FormatsPlugin }).default;
+  const readers = { "draft-07": Ajv07, "2019-09": Ajv2019, "2020-12": Ajv2020 };
+  const named = formatNames.map((name) => [name, bounded(name, formats.get(name))]);
+  const boundedFormats: Record<string, Format> = {
+    ...Object.fromEntries(named),
+    // Not Ajv's: a quadratic expression.
+    url: (text: string) => /^(?:https?|ftp):\/\//i.test(text) && URL.canParse(text),
+  };
+  return { _, readers, boundedFormats };
+}
+
+const ajv = () => (loaded ??= load());
 
 /** Thrown out of a check that would have worked for too long. */
 export class TooMuchWork extends Error {
@@ -54,14 +72,6 @@ const formatNames = [
   "uuid",
 ] as const;
 
-const boundedFormats: Record<string, Format> = {
-  ...Object.fromEntries(
-    formatNames.map((name) => [name, bounded(name, formats.default.get(name))]),
-  ),
-  // Not Ajv's: a quadratic expression.
-  url: (text: string) => /^(?:https?|ftp):\/\//i.test(text) && URL.canParse(text),
-};
-
 function bounded(name: string, format: Format): Format {
   if (!shortFormats.has(name)) return format;
   const matches = format instanceof RegExp ? (text: string) => format.test(text) : format;
@@ -78,6 +88,7 @@ export function createReader(
   steps: Steps,
   code: { subschemas: WeakSet<object>; unchecked: string[] },
 ): Ajv {
+  const { _, readers, boundedFormats } = ajv();
   const options: Options = {
     strict: false,
     logger: false,
@@ -122,7 +133,11 @@ const metaReaders = new Map<Dialect, Ajv>();
 export function metaProblem(dialect: Dialect, schema: object): string | null {
   let reader = metaReaders.get(dialect);
   if (reader === undefined) {
-    reader = new readers[dialect]({ strict: false, logger: false, validateFormats: false }) as Ajv;
+    reader = new (ajv().readers[dialect])({
+      strict: false,
+      logger: false,
+      validateFormats: false,
+    }) as Ajv;
     metaReaders.set(dialect, reader);
   }
   if (reader.validateSchema(schema) === true) return null;
