@@ -1,4 +1,4 @@
-import type { Usage, StepResult } from "../contracts/domain/step-result.ts";
+import { type StepResult, type Usage, usageOfFailure } from "../contracts/domain/step-result.ts";
 import { deniedBy } from "../contracts/domain/action.ts";
 import { type Failure, terminal } from "../contracts/domain/failure.ts";
 import type { StepContext } from "./context.ts";
@@ -101,7 +101,8 @@ function countAttempt({ context, event }: ActionArgs): Change {
   if (event.type !== "activity.failed") return {};
   const attempts = attemptsAfter(context, event);
   const delay = retryDelay(event.failure, attempts, event.jitter, context.limits);
-  const usage = addUsage(context.usage, event.usage ?? null);
+  // Only what the failed call itself used: all before it is in the journal, and is told again by the next attempt.
+  const usage = addUsage(context.usage, usageOfFailure(event.failure));
   return { attempts, retryAt: event.at + delay, usage };
 }
 

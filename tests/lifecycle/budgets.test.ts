@@ -252,6 +252,30 @@ describe("a reservation is settled on every way out [budget.settled]", () => {
     expect(run).toMatchObject({ status: "completed", cost_micros: 50 + 13, input_tokens: 47 });
   });
 
+  it("a call that is journalled, and told again after a failed one: once", async () => {
+    const broken = {
+      ...retryable("unavailable", "away"),
+      details: details("network", used(40, 5)),
+    };
+    const cut = ok({
+      provider: "test",
+      model: "m",
+      content: "",
+      toolCalls: [{ id: "1", name: "none", arguments: null, problem: "is not JSON" }],
+      finishReason: "tool_calls" as const,
+      usage: used(100, 10),
+    });
+    const asked = model((_, call) => [cut, fail(broken)][call - 1] ?? reply(used(7, 3)));
+    const { run } = await runStep(asked, {});
+    expect(asked.calls).toHaveLength(3);
+    expect(run).toMatchObject({
+      status: "completed",
+      input_tokens: 147,
+      output_tokens: 18,
+      cost_micros: 120 + 50 + 13,
+    });
+  });
+
   it("a refused call: by nothing", async () => {
     const refused = terminal("model_failed", "no", details("bad_request"));
     const { run } = await runStep(
