@@ -26,7 +26,7 @@ import {
 } from "../../machines/contracts/ports/model-provider.ts";
 import type { RuntimePorts } from "../ports.ts";
 import type { ActivityScope } from "./session.ts";
-import { estimateInput } from "./token-estimate.ts";
+import { type CountedRequest, estimateNext } from "./token-estimate.ts";
 
 /*
  * Money is reserved before it is spent.
@@ -88,6 +88,8 @@ export class StepBudget implements CallBudget {
   #spent: Spent;
   /** Reserved for calls that are under way. */
   #open: Spent = nothingSpent;
+  /** The last call that its provider counted. */
+  #counted: CountedRequest | null = null;
   /** Whether the run was found to have no limit that this worker could look at. */
   #isUnlimited = false;
 
@@ -104,7 +106,7 @@ export class StepBudget implements CallBudget {
     signal: AbortSignal,
     call: () => Promise<Outcome<ModelReply>>,
   ): Promise<Outcome<ModelReply>> {
-    const estimate = estimateCall(this.#scope.ports, request);
+    const estimate = estimateCall(this.#scope.ports, request, this.#counted);
     const held = toSpent(estimate);
     const broken = this.#ownBroken(held);
     if (broken !== null) return overBudget(broken, "step");
@@ -116,6 +118,7 @@ export class StepBudget implements CallBudget {
       let used: Estimate = estimate;
       try {
         const outcome = await call();
+        if (outcome.ok) this.#counted = countedBy(outcome.value, request) ?? this.#counted;
         used = outcome.ok ? usedBy(outcome.value, estimate) : usedInVain(outcome.failure, estimate);
         // An answer's is told by `used`, now and whenever it is read from the journal.
         if (!outcome.ok) this.#spent = addSpent(this.#spent, toSpent(used));
@@ -220,8 +223,9 @@ export class StepBudget implements CallBudget {
 export function estimateCall(
   { models, prices }: Pick<RuntimePorts, "models" | "prices">,
   request: ModelRequest,
+  counted: CountedRequest | null = null,
 ): Estimate {
-  const inputTokens = estimateInput(request);
+  const inputTokens = estimateNext(request, counted);
   const outputTokens = request.maxTokens;
   const plain: Usage = { inputTokens, outputTokens };
   const worst: Usage[] = [
@@ -239,6 +243,12 @@ export function estimateCall(
     outputTokens,
     costMicros: known.length === 0 ? null : Math.max(...known),
   };
+}
+
+/** Null where the provider has not counted, or another model answered in the end. */
+function countedBy({ usage, attempts }: ModelReply, request: ModelRequest): CountedRequest | null {
+  const isCounted = usage.inputTokens > 0 && usage.estimated !== true && attempts === undefined;
+  return isCounted ? { request, inputTokens: usage.inputTokens } : null;
 }
 
 /** A provider that counts nothing has used what was reserved, as far as is known. */

@@ -4,9 +4,8 @@ import type { ModelRequest } from "../../machines/contracts/ports/model-provider
  * Tokens of a text, estimated from above and in linear time: a run of small letters is a token for every two of them, a
  * run of digits one for every two, spaces in a row one for every sixteen, any other ASCII character one, capitals too, and
  * a character of another script one or, from U+0800 on, one and a half. Letters at random, which are no language's, may
- * be a quarter more. Tokenizers
- * themselves are not used: the exact ones for Claude are not public, and the public ones need time that grows with the
- * square of a text without spaces.
+ * be a quarter more. Tokenizers themselves are not used: the exact ones for Claude are not public, and the public ones
+ * need time that grows with the square of a text without spaces.
  */
 export function estimateTokens(text: string): number {
   let tokens = 0;
@@ -47,6 +46,39 @@ function kindOf(code: number): Kind {
 const perMessage = 8;
 const perTool = 16;
 const forTools = 400;
+
+/** A request that was made, and what its provider counted it as. */
+export interface CountedRequest {
+  request: Pick<ModelRequest, "model" | "messages" | "tools">;
+  inputTokens: number;
+}
+
+/**
+ * Tokens that a request is read as at most. Where it goes on with a conversation that its provider has counted, only
+ * what was added is estimated: an estimate from above of all of it would use up a budget long before the money does.
+ */
+export function estimateNext(
+  request: Pick<ModelRequest, "model" | "messages" | "tools" | "responseSchema">,
+  counted: CountedRequest | null,
+): number {
+  const whole = estimateInput(request);
+  if (counted === null || !goesOn(request, counted.request)) return whole;
+  const added = request.messages.slice(counted.request.messages.length);
+  return Math.min(whole, counted.inputTokens + estimateInput({ messages: added }));
+}
+
+function goesOn(
+  next: Pick<ModelRequest, "model" | "messages" | "tools">,
+  last: CountedRequest["request"],
+): boolean {
+  if (next.model !== last.model || next.tools?.length !== last.tools?.length) return false;
+  return last.messages.every((message, at) => {
+    const same = next.messages[at];
+    if (same?.role !== message.role || same.content !== message.content) return false;
+    if (same.role !== "assistant" || message.role !== "assistant") return true;
+    return same.toolCalls?.length === message.toolCalls?.length;
+  });
+}
 
 /** Tokens that a request is read as at most, by {@link estimateTokens}. */
 export function estimateInput({

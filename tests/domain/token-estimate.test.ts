@@ -3,7 +3,7 @@ import * as fc from "fast-check";
 import { countTokens } from "gpt-tokenizer/encoding/o200k_base";
 import { countTokens as countOlder } from "gpt-tokenizer/encoding/cl100k_base";
 import { expect, test } from "vitest";
-import { estimateInput, estimateTokens } from "../../actors/step/token-estimate.ts";
+import { estimateInput, estimateNext, estimateTokens } from "../../actors/step/token-estimate.ts";
 
 const real = (text: string) => Math.max(countTokens(text), countOlder(text));
 
@@ -39,6 +39,25 @@ test("JSON of any content is hardly ever more than its estimate, and then by a q
     }),
     { numRuns: 3_000 },
   );
+});
+
+test("what goes on with a counted conversation is estimated by what was added [budget.estimate]", () => {
+  const user = { role: "user" as const, content: "word ".repeat(1_000) };
+  const said = { role: "assistant" as const, content: "yes" };
+  const more = { role: "user" as const, content: "and then?" };
+  const last = { model: "m", messages: [user] };
+  const counted = { request: last, inputTokens: 1_010 };
+  const next = { model: "m", messages: [user, said, more] };
+  const added = estimateInput({ messages: [said, more] });
+  expect(estimateNext(next, counted)).toBe(1_010 + added);
+  expect(estimateNext(next, null)).toBe(estimateInput(next));
+  // Another model, another beginning: all of it is estimated.
+  const whole = estimateInput(next);
+  expect(estimateNext({ ...next, model: "n" }, counted)).toBe(whole);
+  expect(estimateNext({ ...next, messages: [more, said, more] }, counted)).toBe(
+    estimateInput({ messages: [more, said, more] }),
+  );
+  expect(estimateNext(next, { ...counted, inputTokens: 1_000_000 })).toBe(whole);
 });
 
 test("all that is sent counts: messages, calls, tools and the schema of the answer", () => {
