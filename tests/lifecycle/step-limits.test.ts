@@ -155,7 +155,9 @@ describe("a control plane that is away", () => {
       { failing: () => (isAway ? { status: 503, body: {} } : null) },
     );
     isAway = true;
-    for (let number = 0; number < 6; number += 1) await publish(`stp_${number}`);
+    for (let number = 0; number < 6; number += 1) {
+      await publish(`stp_${number}`, { runId: `run_${number}` });
+    }
     await vi.waitFor(() => expect(w.runtime.snapshot().context.holding).not.toEqual([]), 10_000);
     // What is not being worked on stays on the stream, for a worker that can report it.
     expect((await backend.queue.stats()).length).toBe(6);
