@@ -1,3 +1,4 @@
+import { type } from "arktype";
 import type { Ask, Grant, Refusal } from "../../machines/contracts/domain/action.ts";
 import { type Failure, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
 import {
@@ -7,6 +8,7 @@ import {
   type StepActivity,
   type ActivityScope,
 } from "./session.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { isRunOver, isStepEnded } from "../../machines/contracts/domain/status.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 
@@ -53,19 +55,7 @@ export const requestApproval: StepActivity = async (scope) => {
       idempotencyKey: `${session.key.runId}/${session.key.stepId}/waiting/${asks.map((ask) => ask.digest.slice(0, 16)).join("+")}`,
       body: {
         status: "waiting_approval",
-        output: {
-          requires_approval: true,
-          asks: asks.map(({ action, reason, digest, approvalId }) => ({
-            action: {
-              kind: action.kind,
-              name: action.name,
-              ...(action.server === undefined ? {} : { server: action.server }),
-            },
-            reason,
-            digest,
-            approval_id: approvalId,
-          })),
-        },
+        output: questionOf(asks),
       },
     },
     signal,
@@ -76,9 +66,37 @@ export const requestApproval: StepActivity = async (scope) => {
   return { type: "approval.requested", asks };
 };
 
+/** What the step's own view shows while it waits: whose reader finds there what exactly is asked. */
+const questionOf = (asks: readonly Ask[]): JsonObject => ({
+  requires_approval: true,
+  asks: asks.map(({ action, reason, digest, approvalId }) => ({
+    action: {
+      kind: action.kind,
+      name: action.name,
+      ...(action.server === undefined ? {} : { server: action.server }),
+    },
+    reason,
+    digest,
+    approval_id: approvalId,
+  })),
+});
+
+const shownQuestion = type({ asks: type({ digest: "string" }).array() });
+
+/** Whether a step's output is the question about exactly these actions. */
+function asksExactly(output: unknown, asks: readonly Ask[]): boolean {
+  const shown = shownQuestion(output);
+  if (shown instanceof type.errors) return false;
+  const digests = new Set(shown.asks.map(({ digest }) => digest));
+  const wanted = new Set(asks.map(({ digest }) => digest));
+  return digests.size === wanted.size && wanted.isSubsetOf(digests);
+}
+
 /**
  * FerrumDeck's gateway takes this report whatever has become of the run, and however often: sent again after a lost
- * answer, it would undo an end or a person's no. So run and step are looked at first; null when it is to be sent.
+ * answer, or by the worker after one that died before it had parked the step, it would undo an end, a no or a yes. So
+ * run and step are looked at first. The step keeps what it was asked when somebody says yes; what it was asked before,
+ * or in other words, is no answer to this. Null when the question is to be put.
  */
 async function alreadyShown(scope: ActivityScope, asks: Ask[]): Promise<StepEvent | null> {
   const { ports, session, signal } = scope;
@@ -87,15 +105,18 @@ async function alreadyShown(scope: ActivityScope, asks: Ask[]): Promise<StepEven
   if (!run.ok) return failed(scope, run.failure);
   const steps = await ports.controlPlane.steps(runId, signal);
   if (!steps.ok) return failed(scope, steps.failure);
-  const status = steps.value.find(({ id }) => id === stepId)?.status;
+  const step = steps.value.find(({ id }) => id === stepId);
   if (isRunOver(run.value.status)) {
     const reason = `the run has already ended: ${run.value.status}`;
     return { type: "cancel.requested", reason };
   }
-  if (status !== undefined && isStepEnded(status)) {
-    return { type: "cancel.requested", reason: `the step has already ended: ${status}` };
+  if (step === undefined) return null;
+  if (isStepEnded(step.status)) {
+    return { type: "cancel.requested", reason: `the step has already ended: ${step.status}` };
   }
-  return status === "waiting_approval" ? { type: "approval.requested", asks } : null;
+  if (!asksExactly(step.output, asks)) return null;
+  if (step.status === "waiting_approval") return { type: "approval.requested", asks };
+  return step.status === "running" ? { type: "approval.requested", asks, isAnswered: true } : null;
 }
 
 /** FerrumDeck keeps no question: its step's own status is the decision, and only we know when it is too late. */

@@ -174,12 +174,14 @@ describe("a worker that misses its heartbeats, with nobody to take over", () => 
 describe("the same against FerrumDeck's gateway, which knows no fence", () => {
   let gateway: FerrumDeckGateway;
   beforeEach(async () => {
-    gateway = await startFerrumDeckGateway({ verdicts: { put: "allow", post: "allow" } });
+    gateway = await startFerrumDeckGateway({
+      verdicts: { put: "allow", post: "allow", "post-asked": "ask" },
+    });
   });
   afterEach(() => gateway.close());
 
   const spawn = (crash: Crash | null) => stage.spawn({ controlPlane: gateway, crash });
-  const publish = async (kind: "put" | "post") => {
+  const publish = async (kind: "put" | "post" | "post-asked") => {
     const { type, input } = planStep(kind, "order-1");
     await stage.backend.queue.publish({ data: envelope(type, input) });
   };
@@ -203,6 +205,43 @@ describe("the same against FerrumDeck's gateway, which knows no fence", () => {
       expect(reports()).toEqual(["completed"]);
     },
   );
+
+  const yes = async () => {
+    gateway.approve("run_1", "stp_1");
+    await publish("post-asked");
+  };
+  const touches = () => stage.ledger.touches().map(({ effect }) => effect);
+
+  it.each(["after:reportWaiting", "before:park"] as const)(
+    "killed %s and answered before anybody takes over: the yes stands, and nothing is asked again [approval.answered]",
+    async (at) => {
+      const first = spawn({ deed: "kill", at, count: 1 });
+      await publish("post-asked");
+      await first.exited;
+      await yes();
+      spawn(null);
+      while (!(await isDone())) await sleep(20);
+      expect(reports()).toEqual(["waiting_approval", "completed"]);
+      expect(touches()).toEqual(["post-asked"]);
+    },
+  );
+
+  it("the same with a second question, of a step shown as running since the first yes: each yes answers its own [approval.answered]", async () => {
+    const first = spawn({ deed: "kill", at: "during:effect", count: 1 });
+    await publish("post-asked");
+    await until(() => passed(first).includes("after:park"));
+    await yes();
+    await first.exited;
+    const second = spawn({ deed: "kill", at: "before:park", count: 1 });
+    await second.exited;
+    expect(touches()).toEqual(["post-asked"]);
+    expect(reports()).toEqual(["waiting_approval", "waiting_approval"]);
+    await yes();
+    spawn(null);
+    while (!(await isDone())) await sleep(20);
+    expect(reports()).toEqual(["waiting_approval", "waiting_approval", "completed"]);
+    expect(touches()).toEqual(["post-asked", "post-asked"]);
+  });
 
   it("stopped in mid-effect: it waits for a person, and one report follows the yes", async () => {
     const first = spawn(stopAt("during:effect"));

@@ -189,11 +189,7 @@ async function follow(
     }
     return null;
   };
-  const isEnded = () => {
-    // Where the answer to the question was lost, it may be put once more: then the person says so once more.
-    if (fate === "approved" && step() === "waitingapproval") gateway.approve(runId, stepId);
-    return run.mayEnd.includes(status());
-  };
+  const isEnded = () => run.mayEnd.includes(status());
 
   if (fate === "cancelled-queued") gateway.cancelAndEnqueue(job);
   else gateway.enqueue(job);

@@ -28,6 +28,8 @@ interface PlaneStep {
   taken: number;
   /** The text of every report taken. */
   results: string[];
+  /** What the last report of any kind said; FerrumDeck shows it with the step, also after a yes. */
+  output: Json;
   /** History times at which it was put on the stream, and last heard of. */
   enqueuedAt: number;
   heardAt: number;
@@ -83,17 +85,17 @@ export class Plane {
     this.#world = world;
     this.#hooks = hooks;
     for (const step of plan.steps) {
-      const made: PlaneStep = {
+      this.steps.set(step.stepId, {
         plan: step,
         status: "pending",
         fence: 0,
         keys: new Map(),
         taken: 0,
         results: [],
+        output: null,
         enqueuedAt: 0,
         heardAt: -1,
-      };
-      this.steps.set(step.stepId, made);
+      });
       this.runs.set(step.runId, { status: "queued", ended: null, changes: [] });
     }
     if (this.#isOurs) this.#world.schedule(redriveMs, () => this.#redrive());
@@ -118,8 +120,8 @@ export class Plane {
 
   health(): JsonObject {
     if (!this.#isOurs) return { status: "healthy", version: "0.1.0" };
-    const events = this.#plan.events ? ["events"] : [];
-    const extensions = ["idempotent-results", "approvals", ...events];
+    const extensions = ["idempotent-results", "approvals"];
+    if (this.#plan.events) extensions.push("events");
     return { status: "healthy", version: "0.1.0", extensions };
   }
 
@@ -155,9 +157,8 @@ export class Plane {
     }
     step.heardAt = this.#world.elapsed;
     const text = JSON.stringify(body);
-    return this.#isOurs
-      ? this.#takeGuarded(step, runId, status, text, headers)
-      : this.#takeAnything(step, runId, status, text, body);
+    if (this.#isOurs) return this.#takeGuarded(step, runId, status, text, headers);
+    return this.#takeAnything(step, runId, status, text, body);
   }
 
   #takeGuarded(
@@ -197,6 +198,7 @@ export class Plane {
     body: JsonObject,
   ): PlaneAnswer {
     step.status = status;
+    step.output = body["output"] ?? null;
     this.#setRun(runId, status);
     if (status === "waiting_approval") {
       const asks = ((body["output"] as JsonObject | undefined)?.["asks"] ?? []) as JsonObject[];
@@ -210,12 +212,10 @@ export class Plane {
   }
 
   requestApproval(body: JsonObject): PlaneAnswer {
-    const step = this.steps.get(String(body["step_id"]));
+    const [stepId, digest] = [String(body["step_id"]), String(body["digest"])];
+    const step = this.steps.get(stepId);
     if (step === undefined) return { status: 404, code: "NOT_FOUND" };
-    const digest = String(body["digest"]);
-    const known = this.approvals.find(
-      (approval) => approval.stepId === step.plan.stepId && approval.digest === digest,
-    );
+    const known = this.approvals.find((one) => one.stepId === stepId && one.digest === digest);
     if (known !== undefined) return { ok: this.#view(known) };
     if (this.cancelled.has(step.plan.runId) || isOver(step)) {
       return { status: 409, code: "CONFLICT" };
@@ -391,9 +391,10 @@ export class Plane {
 
 const isOver = ({ status }: PlaneStep) => status === "completed" || status === "failed";
 
-const viewOf = ({ plan, status }: PlaneStep): JsonObject => ({
+const viewOf = ({ plan, status, output }: PlaneStep): JsonObject => ({
   id: plan.stepId,
   run_id: plan.runId,
   step_type: plan.kind === "model" || plan.kind === "loop" ? "llm" : "tool",
   status,
+  output,
 });

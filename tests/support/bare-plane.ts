@@ -75,7 +75,13 @@ export function barePlane(): BarePlane {
     async steps(runId) {
       plane.looks.steps += 1;
       const failure = plane.answers.steps.shift() ?? null;
-      const step = { id: "stp_1", run_id: runId, step_type: "llm", status: plane.stepStatus };
+      const step = {
+        id: "stp_1",
+        run_id: runId,
+        step_type: "llm",
+        status: plane.stepStatus,
+        output: plane.applied.at(-1)?.body.output,
+      };
       return failure === null ? ok([step as never]) : fail(failure);
     },
   };
