@@ -31,8 +31,9 @@ function inputOf({ kind, stepId, spelling }: StepPlan): JsonObject {
     case "stray":
       return tool("vault.look");
     case "model":
+      return { prompt: stepId };
     case "loop":
-      return { prompt: stepId, loop: kind === "loop" };
+      return { task: stepId, allowed_tools: ["pay"] };
     case "sandbox":
       return { code: stepId, language: "bash" };
     case "retrieval":

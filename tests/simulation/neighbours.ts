@@ -145,17 +145,19 @@ export function simulatedTools(around: Surroundings): ToolHost {
 
 export function simulatedModels(around: Surroundings): ModelProvider {
   return {
-    async complete({ model, idempotencyKey: key }, signal) {
+    async complete({ model, messages, idempotencyKey: key }, signal) {
       const stepId = key.split("/")[1] ?? "";
+      const isFirst = messages.every(({ role }) => role !== "assistant");
+      const isCalling = isFirst && around.steps.get(stepId)?.kind === "loop";
       const usage = { inputTokens: 10, outputTokens: 10 };
       const call = { stepId, name: "model", key, isUnsafe: false, signal };
       return act(around, call, (token) => ({
         provider: "simulated",
         model,
         content: textOf(around, stepId, token),
-        toolCalls: [],
+        toolCalls: isCalling ? [{ id: "call_1", name: "pay", arguments: { ref: stepId } }] : [],
         usage,
-        finishReason: "stop" as const,
+        finishReason: isCalling ? ("tool_calls" as const) : ("stop" as const),
       }));
     },
   };

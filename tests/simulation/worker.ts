@@ -13,7 +13,6 @@ import type { SharedDatabase } from "./database.ts";
 import type { ActiveFaults } from "./faults.ts";
 import { Gate } from "./gate.ts";
 import { Link, plantedError } from "./link.ts";
-import { loopHandler } from "./loop-handler.ts";
 import {
   simulatedModels,
   simulatedRetriever,
@@ -150,7 +149,7 @@ export async function startWorker(
       denied: denied === null ? [] : [denied],
     },
     maxReportBytes: 512 * 1024,
-    handlers: { llm: loopHandler(ports) },
+    defaultModel: "simulated",
     ...(plan.ownPolicy === null ? {} : { policy: ownPolicy(plan.ownPolicy) }),
     onStepEvent: (notice) => {
       if (notice.kind !== "ended") return;

@@ -58,7 +58,7 @@ export const effects: Promises = {
       const effect =
         key === null
           ? [...witness.completed].find(([of]) =>
-              of.startsWith(name === "sandbox" ? `${stepId} sandbox#` : `${stepId} tool:`),
+              of.startsWith(`${stepId} ${name === "sandbox" ? "sandbox#" : "tool"}`),
             )?.[1]
           : witness.completed.get(`${stepId} ${key.split("/").slice(2).join("/")}`);
       return effect !== undefined && effect < askedAt
