@@ -50,13 +50,15 @@ export class Chronicle {
     const isDenied = result?.status === "failed" && result.failure.kind === "policy_denied";
     const outcome = isDenied ? "denied" : (result?.status ?? "unknown");
     const reason = result?.status === "failed" ? `: ${result.failure.message}` : "";
+    const { tool_calls: calls = [] } = (result?.output ?? {}) as { tool_calls?: unknown[] };
+    const made = calls.length === 0 ? "" : `, ${calls.length} tool calls`;
     this.#told.set(notice.stepId, {
       step,
       stepId: notice.stepId,
       path: notice.stateHistory,
       verdict: grants.length > 0 ? "ask, granted" : (verdict?.kind ?? "none"),
       duration: performance.now() - (this.#begun.get(notice.stepId) ?? 0),
-      outcome: outcome + reason,
+      outcome: outcome + made + reason,
       isAsExpected: outcome === step.expected,
     });
   }

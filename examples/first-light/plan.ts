@@ -42,7 +42,12 @@ export function plan(model: string, hasSandbox: boolean): ExampleStep[] {
     {
       name: "word the commit",
       type: "llm",
-      input: { model, task: "Write a commit message, one line, for adding GUARANTEES.md." },
+      // An agent: it may look at the repository with the tools before it answers.
+      input: {
+        model,
+        task: `Look at what has changed in the repository "${repo}", and write a commit message for it: one line.`,
+        allowed_tools: ["git_status", "git_diff", "git_log"],
+      },
       expected: "completed",
     },
     { ...tool("push it (denied)", "git_push", { repo }), on_error: "continue", expected: "denied" },

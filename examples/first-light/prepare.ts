@@ -53,7 +53,17 @@ export async function prepare(model: string): Promise<Workshop> {
       },
     },
   };
+  const look = { repo: "demo" };
   const script = [
+    {
+      expect: { contains: "commit message" },
+      reply: {
+        toolCalls: [
+          { name: "git_status", arguments: look },
+          { name: "git_diff", arguments: look },
+        ],
+      },
+    },
     {
       expect: { contains: "commit message" },
       reply: { content: "Write down what is guaranteed" },
