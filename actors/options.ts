@@ -3,6 +3,7 @@ import type { Action, Verdict } from "../machines/contracts/domain/action.ts";
 import type { Job, StepType } from "../machines/contracts/domain/job.ts";
 import type { StepLimits } from "../machines/step/context.ts";
 import type { StepEnd, stepMachine } from "../machines/step/machine.ts";
+import type { ModelPart } from "../machines/contracts/ports/model-provider.ts";
 import type { StepHandler } from "./handlers/handler.ts";
 
 /** Which tools this worker may call at all, whatever the control plane says. Deny by default. */
@@ -25,6 +26,13 @@ export type StepEventNotice =
       stateHistory: readonly string[];
       snapshot: SnapshotFrom<typeof stepMachine> | null;
     };
+
+/** Some of a model's answer, told as it comes. */
+export interface ModelPartNotice {
+  runId: string;
+  stepId: string;
+  part: ModelPart;
+}
 
 export interface RuntimeOptions {
   /** Steps alive at once in this worker. */
@@ -66,6 +74,11 @@ export interface RuntimeOptions {
   /** Replaces or adds the work of a step type. */
   handlers?: Partial<Record<StepType, StepHandler>>;
   onStepEvent?: (notice: StepEventNotice) => void;
+  /**
+   * Told each part of a model's answer as it comes. While its promise is open no more of that answer is read from the
+   * provider; what it throws is logged and changes nothing.
+   */
+  onModelPart?: (notice: ModelPartNotice) => void | Promise<void>;
   /** XState's inspection stream of the whole system, for Stately's tools. */
   inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void);
 }

@@ -6,6 +6,7 @@ export { type Runtime, startRuntime } from "./runtime.ts";
 export {
   type Allowlist,
   defaultOptions,
+  type ModelPartNotice,
   type RuntimeOptions,
   type StepEventNotice,
 } from "./options.ts";

@@ -317,6 +317,7 @@ export const requirements: readonly Requirement[] = [
     id: "llm.calls-apart",
     promise: "parallel calls stay apart, whatever a server leaves out of them",
   },
+  { id: "llm.parts", promise: "an answer is told to the worker's listener as it comes" },
   // Money.
   { id: "prices.facts", promise: "the price lists say what the vendors publish" },
   { id: "prices.long-context", promise: "a long input makes its whole call dearer" },

@@ -154,7 +154,7 @@ export class LoopWalk {
     round: number,
     turn: number,
   ): Promise<LoopEvent> {
-    const { effect, budget } = this.#scope;
+    const { effect, budget, onPart } = this.#scope;
     // Asked again within a turn, with a shorter conversation, it is another call.
     const place = `${round}.${turn}`;
     const again = this.#asked === place ? this.#again + 1 : 0;
@@ -168,7 +168,7 @@ export class LoopWalk {
       run: async (signal, idempotencyKey) => {
         const keyed = { ...request, idempotencyKey };
         const reply = await budget.spend(keyed, signal, () =>
-          this.#ports.models.complete(keyed, signal),
+          this.#ports.models.complete(keyed, signal, onPart),
         );
         if (reply.ok) return ok({ reply: reply.value as unknown as JsonObject });
         // What can be mended here, by a shorter conversation, is an outcome and no end of the effect.

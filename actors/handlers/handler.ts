@@ -3,6 +3,7 @@ import type { Failure, Outcome } from "../../machines/contracts/domain/failure.t
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
+import type { OnModelPart } from "../../machines/contracts/ports/model-provider.ts";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
 import type { CallBudget } from "../step/budget.ts";
 
@@ -60,6 +61,8 @@ export interface StepScope {
   /** Whether a failure that may pass is final if it comes now. */
   isLastAttempt: boolean;
   log: Log;
+  /** Told each part of a model's answer as it comes; absent where nobody listens. */
+  onPart?: OnModelPart;
   /** The budgets of the step and its run: to be kept by every model call and tool call. */
   budget: CallBudget;
   /**

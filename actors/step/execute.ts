@@ -1,6 +1,6 @@
 import type { Job, StepType } from "../../machines/contracts/domain/job.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
-import type { StepHandler, HandlerResult } from "../handlers/handler.ts";
+import type { StepHandler, StepScope, HandlerResult } from "../handlers/handler.ts";
 import { usageOfFailure } from "../../machines/contracts/domain/step-result.ts";
 import { StepBudget } from "./budget.ts";
 import { due } from "./pending.ts";
@@ -44,6 +44,7 @@ async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Pro
     isLastAttempt: context.attempts + 1 >= context.limits.maxAttempts,
     log: session.log,
     budget: new StepBudget(scope, job),
+    ...partTeller(scope),
     permission: (action) => permission(scope, job, action, occurrences),
     recall: (key) => session.journal.recall(key),
     effect: (effect) => {
@@ -54,6 +55,22 @@ async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Pro
   });
   if (result.kind !== "asked") session.hasWorked = true;
   return toEvent(scope, result, { costly, hasProgressed });
+}
+
+/** Tells the worker's listener of each part of an answer; its faults are not the step's. */
+function partTeller({ options, session }: ActivityScope): Pick<StepScope, "onPart"> {
+  const { onModelPart } = options;
+  if (onModelPart === undefined) return {};
+  const { runId, stepId } = session.key;
+  return {
+    onPart: async (part) => {
+      try {
+        await onModelPart({ runId, stepId, part });
+      } catch (err) {
+        session.log.warn({ err }, "a listener to models' answers failed");
+      }
+    },
+  };
 }
 
 function toEvent(

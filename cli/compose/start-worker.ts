@@ -17,6 +17,7 @@ export interface WorkerHooks {
   env: Readonly<Record<string, string | undefined>>;
   log: Log;
   onStepEvent?: NonNullable<RuntimeOptions["onStepEvent"]>;
+  onModelPart?: NonNullable<RuntimeOptions["onModelPart"]>;
   inspect?: NonNullable<RuntimeOptions["inspect"]>;
   /** Neighbours in place of the configured ones. */
   ports?: Partial<RuntimePorts>;
@@ -87,6 +88,7 @@ export async function startWorker(
     const runtime = startRuntime(ports, {
       ...runtimeOptions(settings, tools.allowlist),
       ...(hooks.onStepEvent ? { onStepEvent: hooks.onStepEvent } : {}),
+      ...(hooks.onModelPart ? { onModelPart: hooks.onModelPart } : {}),
       ...(hooks.inspect ? { inspect: hooks.inspect } : {}),
     });
     const drain = () => runtime.drain(settings.drainMs);
