@@ -114,7 +114,9 @@ async function alreadyShown(scope: ActivityScope, asks: Ask[]): Promise<StepEven
   if (isStepEnded(step.status)) {
     return { type: "cancel.requested", reason: `the step has already ended: ${step.status}` };
   }
-  if (!asksExactly(step.output, asks)) return null;
+  // The same question once more is a new one: its last answer is spent.
+  const isNew = asks.some(({ digest }) => session.journal.spentBy(digest) !== undefined);
+  if (isNew || !asksExactly(step.output, asks)) return null;
   if (step.status === "waiting_approval") return { type: "approval.requested", asks };
   return step.status === "running" ? { type: "approval.requested", asks, isAnswered: true } : null;
 }
