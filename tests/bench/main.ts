@@ -6,6 +6,7 @@
  *   chart       the step chart interpreted and compiled
  *   parked      what a parked approval weighs, and how soon it goes on  [--parked]
  *   live        what a live llm step weighs against a bare SDK call  [--live]
+ *   loop        an agent's loop of 20 turns against a bare one, and what its turns cost the store
  *   startup     how soon the program is there, and what it takes when idle  [--built: from dist/]
  *
  * Every ratio is between figures of the same run; every figure is the median over the rounds. Without a
@@ -15,6 +16,7 @@ import { parseArgs } from "node:util";
 import { benchChart, chartTable } from "./chart.ts";
 import { benchLatency, latencyTable } from "./latency.ts";
 import { benchLive, liveTable } from "./live.ts";
+import { benchLoop, loopTable } from "./loop.ts";
 import { benchParked, parkedTable } from "./parked.ts";
 import { benchStartup, startupTable } from "./startup.ts";
 import { benchThroughput, throughputTable } from "./throughput.ts";
@@ -58,6 +60,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   chart: async () => as(benchChart(rounds), chartTable),
   parked: async () => as(await benchParked(Number(values.parked), 50), parkedTable),
   live: async () => as(await benchLive({ count: Number(values.live), rounds }, note), liveTable),
+  loop: async () => as(await benchLoop(rounds), loopTable),
   startup: async () =>
     as(await benchStartup({ rounds, isBuilt: values.built }, note), startupTable),
 };
