@@ -174,6 +174,10 @@ export const requirements: readonly Requirement[] = [
     promise:
       "a permission is used where it holds: it is looked at again before every later execution",
   },
+  {
+    id: "policy.after-waits",
+    promise: "what was judged before a wait is judged again after it, however short the wait was",
+  },
   { id: "policy.stricter", promise: "of two verdicts the stricter one holds" },
   { id: "policy.denied-never", promise: "what was denied or rejected is never executed" },
   { id: "approval.exact", promise: "a grant is for exactly what was shown" },

@@ -161,6 +161,7 @@ async function one(
     // Even what may be repeated for nothing is kept: the model has been told of it.
     repeat: tool.safeToRepeat || tool.readOnly ? "safe" : "unsafe",
     target: { server, schema },
+    action: permitted.action,
     ...(grant === null ? {} : { grant }),
     run: async (signal, idempotencyKey) => {
       const begun = ports.clock.monotonic();

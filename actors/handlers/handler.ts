@@ -32,6 +32,8 @@ export interface Effect<T extends Json> {
   repeat: "free" | "safe" | "unsafe";
   /** The grant this effect spends. */
   grant?: Grant;
+  /** What was allowed; the step's own action where it is missing. Asked about again where a wait came between. */
+  action?: Action;
   /** Of a tool: what exactly is called, for people who are asked whether it may be repeated. */
   target?: Pick<Action, "server" | "schema">;
   /**

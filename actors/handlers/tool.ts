@@ -30,6 +30,7 @@ export function toolHandler({ tools }: Pick<RuntimePorts, "tools">): StepHandler
       input,
       repeat: tool.readOnly ? "free" : tool.safeToRepeat ? "safe" : "unsafe",
       target: { server, schema },
+      action: permitted.action,
       ...(permitted.grant === null ? {} : { grant: permitted.grant }),
       run: async (inner, idempotencyKey) => {
         const result = await tools.call(tool, input, inner, idempotencyKey);

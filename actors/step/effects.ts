@@ -1,10 +1,16 @@
 import type { Action, Grant } from "../../machines/contracts/domain/action.ts";
-import { terminal, type Outcome, type Failure } from "../../machines/contracts/domain/failure.ts";
+import {
+  retryable,
+  terminal,
+  type Outcome,
+  type Failure,
+} from "../../machines/contracts/domain/failure.ts";
 import type { JournalEntry, StepKey } from "../../machines/contracts/domain/record.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import { digestOf, actionDigest, toAsk } from "./approvals.ts";
 import type { Effect, HandlerResult } from "../handlers/handler.ts";
 import { LeaseLost, confirmLease, type ActivityScope } from "./session.ts";
+import { isPermitted } from "./policy.ts";
 import { traced } from "../tracing.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
 
@@ -22,9 +28,14 @@ import type { ArtifactStore } from "../../machines/contracts/ports/artifact-stor
  *   - an outcome is held here until the journal has it. A temporary failure to store the result never repeats the effect; what
  *     the store can't keep at all fails the step, and the journal says so where the result would stand;
  *   - an unsafe effect begun and not completed is in doubt: a person is asked, or the step fails, as settings say;
+ *   - what is done was allowed since the last wait: where keeping the journal had to wait, it is judged again;
  *   - a grant is spent by being written down before it is used.
  */
-export function effectRunner(scope: ActivityScope, onCompleted: () => void = () => {}) {
+export function effectRunner(
+  scope: ActivityScope,
+  withdrawn: (action: Action | undefined) => Promise<HandlerResult | null>,
+  onCompleted: () => void = () => {},
+) {
   const occurrences = new Map<string, number>();
 
   return async <T extends Json>(
@@ -34,11 +45,29 @@ export function effectRunner(scope: ActivityScope, onCompleted: () => void = () 
     signal.throwIfAborted();
     const id = effect.key ?? numbered(occurrences, effect);
     const key = `${session.key.runId}/${session.key.stepId}/${id}`;
-    const done = () => traced(effect.name, () => effect.run(signal, key));
+    const done = async () => {
+      try {
+        return await traced(effect.name, () => effect.run(signal, key));
+      } finally {
+        session.beginStretch(scope.ports.clock.monotonic());
+      }
+    };
+    /** Why the effect may not be done any more; null when it may, in this stretch and under this lease. */
+    const confirm = async (needsLease: boolean): Promise<HandlerResult | null> => {
+      for (;;) {
+        if (!isPermitted(scope)) {
+          const refused = await withdrawn(effect.action);
+          if (refused !== null) return refused;
+        }
+        if (needsLease) await confirmLease(scope);
+        if (isPermitted(scope)) return null;
+      }
+    };
 
     let { grant } = effect;
     if (effect.repeat === "free" && grant === undefined) {
-      return toHandlerResult(await done());
+      const refused = await confirm(false);
+      return refused === null ? toHandlerResult(await done()) : { ok: false, result: refused };
     }
     if (session.journal.isCompleted(id)) {
       const kept = await restore(scope.ports.artifacts, session.key, session.journal.result(id));
@@ -59,7 +88,12 @@ export function effectRunner(scope: ActivityScope, onCompleted: () => void = () 
     if (isWritten || !scope.trouble.isJournalGood) {
       await append(scope, begun(scope, id, grant));
     }
-    await confirmLease(scope);
+    const refused = await confirm(true);
+    if (refused !== null) {
+      // Begun was only the intent: that nothing was done is known, and doing it later is not forbidden.
+      if (isWritten) await append(scope, completed(scope, id, { failure: { ...neverDone } }));
+      return { ok: false, result: refused };
+    }
     const outcome = await done();
     // Cut short by us, not ended: what it did is not known, and is not written down as known.
     if (!outcome.ok) signal.throwIfAborted();
@@ -72,8 +106,7 @@ export function effectRunner(scope: ActivityScope, onCompleted: () => void = () 
     const isUnmade = !outcome.ok && outcome.failure.kind === "budget_exceeded";
     if (outcome.ok || effect.repeat === "unsafe" || (!outcome.failure.retryable && !isUnmade)) {
       const result = await offload(scope.ports.artifacts, session.key, outcome);
-      const at = scope.ports.clock.now();
-      await append(scope, { event: "completed", effect: id, at, result });
+      await append(scope, completed(scope, id, result));
       if (outcome.ok) onCompleted();
       // What can't be kept anywhere has happened all the same: it is neither used nor done again.
       if (outcome.ok && "failure" in result) {
@@ -98,6 +131,16 @@ const begun = (scope: ActivityScope, effect: string, grant: Grant | undefined): 
   at: scope.ports.clock.now(),
   ...(grant === undefined ? {} : { grant: grant.digest }),
 });
+
+const completed = (scope: ActivityScope, effect: string, result: JsonObject): JournalEntry => ({
+  event: "completed",
+  effect,
+  at: scope.ports.clock.now(),
+  result,
+});
+
+/** Kept of an effect that was begun and not done. */
+const neverDone = retryable("policy_unavailable", "its permission ended before it was done");
 
 async function append({ ports, session }: ActivityScope, entry: JournalEntry): Promise<void> {
   // What was begun must be known even after a power cut; a result that is lost only leaves its effect in doubt.

@@ -4,7 +4,7 @@ import type { StepHandler, StepScope, HandlerResult } from "../handlers/handler.
 import { usageOfFailure } from "../../machines/contracts/domain/step-result.ts";
 import { StepBudget } from "./budget.ts";
 import { due } from "./pending.ts";
-import { confirmPermission, permission } from "./policy.ts";
+import { confirmPermission, permission, withdrawn } from "./policy.ts";
 import { effectRunner } from "./effects.ts";
 import { retryStamp, type StepActivity, storeNow, type ActivityScope } from "./session.ts";
 
@@ -16,13 +16,18 @@ export function execute(
   return async (scope) => {
     const { job } = scope.context;
     if (job === null) throw new Error("a job without content reached executing");
-    const leave = await bulkheads.enter(job.stepType, scope.signal);
+    const { session, ports } = scope;
+    const leave = await bulkheads.enter(job.stepType, scope.signal, () => {
+      session.beginStretch(ports.clock.monotonic());
+    });
     try {
       const refused = await confirmPermission(scope, job);
       if (refused !== null) return refused;
       return await withinDeadline(scope, () => handle(scope, job, handlers[job.stepType]));
     } finally {
       leave();
+      // Whatever comes next of this step's work comes after a wait: a back-off, a repair, a person's answer.
+      session.beginStretch(ports.clock.monotonic());
     }
   };
 }
@@ -30,10 +35,14 @@ export function execute(
 async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Promise<StepEvent> {
   const { context, session, signal } = scope;
   let hasProgressed = false;
-  const run = effectRunner(scope, () => {
-    hasProgressed = true;
-  });
   const occurrences = new Map<string, number>();
+  const run = effectRunner(
+    scope,
+    (action) => withdrawn(scope, job, action, occurrences),
+    () => {
+      hasProgressed = true;
+    },
+  );
   let costly = context.costly;
   const result = await handler({
     job,
@@ -161,16 +170,24 @@ export class Bulkheads {
   /**
    * Waits for a place.
    *
+   * @param onWaited called where there was none at once, when there is one
    * @returns the function that gives it back
    * @throws the signal's reason when aborted while waiting
    */
-  async enter(stepType: StepType, signal: AbortSignal): Promise<() => void> {
+  async enter(
+    stepType: StepType,
+    signal: AbortSignal,
+    onWaited: () => void = () => {},
+  ): Promise<() => void> {
     signal.throwIfAborted();
     const limit = this.#limits[stepType];
     if (limit === undefined) return () => {};
     const inside = this.#inside.get(stepType) ?? 0;
     if (inside < limit) this.#inside.set(stepType, inside + 1);
-    else await this.#wait(stepType, signal);
+    else {
+      await this.#wait(stepType, signal);
+      onWaited();
+    }
     return () => this.#leave(stepType);
   }
 

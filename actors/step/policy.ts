@@ -22,7 +22,7 @@ import { type ActivityScope, retryStamp, type StepActivity } from "./session.ts"
 import { outputSchemaProblem } from "./validate.ts";
 import { localVerdict, spelledVerdict, stricter, usersVerdict } from "./verdicts.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
-import type { Permission } from "../handlers/handler.ts";
+import type { HandlerResult, Permission } from "../handlers/handler.ts";
 
 /*
  * A permission is used where it holds, not where it was given. Every action is judged here, by one function, in this
@@ -36,12 +36,13 @@ import type { Permission } from "../handlers/handler.ts";
  *   5. the control plane's check-tool
  *
  * The step's own action is judged in policy-check, which every session passes before it executes: after a yes, a wake,
- * a take-over, and from the dead letters. A verdict is good for a moment (`verdictGoodMs`); what begins later, because
- * it backed off or waited for its turn, is judged again. What a handler does beyond the step's own action is judged
- * when it is done. An approval answers `ask`, and never `deny`.
+ * a take-over, and from the dead letters. A verdict is good until the next wait of its session, however short
+ * (`session.stretch`): what begins after a back-off, a repair, an effect, a neighbour's trouble or a wait for its turn
+ * is judged again. What a handler does beyond the step's own action is judged when it is done. An approval answers
+ * `ask`, and never `deny`.
  */
 
-/** How old a verdict may be when the work that it allows begins, milliseconds. */
+/** How old a verdict may be when the work that it allows begins, milliseconds: a paused process notices no wait. */
 const verdictGoodMs = 5_000;
 
 /** What came of judging an action: it may be done, people must be asked, or why not. */
@@ -86,10 +87,14 @@ export const checkPolicy: StepActivity = async (scope) => {
 export async function confirmPermission(scope: ActivityScope, job: Job): Promise<StepEvent | null> {
   const { ports, session, context } = scope;
   const own = session.judged;
-  if (own !== null && ports.clock.monotonic() - own.at <= verdictGoodMs) return null;
+  if (own !== null && ports.clock.monotonic() - own.at <= verdictGoodMs) {
+    session.permitted = { stretch: session.stretch, at: own.at };
+    return null;
+  }
   const judged = await judge(scope, job, session.ownAction(job).action);
   if (judged.kind === "failed" || judged.kind === "ended") return toEvent(scope, judged);
   noteOwn(scope, judged);
+  session.permitted = { stretch: session.stretch, at: ports.clock.monotonic() };
   if (judged.kind === "deny") return { type: "policy.denied", verdict: judged.verdict };
   if (judged.kind === "allow" || coveringGrant(context, judged.action) !== null) return null;
   const asks = [toAsk(session.key, judged.action, judged.verdict.reason)];
@@ -106,7 +111,7 @@ export async function permission(
   asked: Action,
   occurrences: Map<string, number>,
 ): Promise<Permission> {
-  const { session, context, ports, options } = scope;
+  const { options, context } = scope;
   if (asked.kind === "tool" && asked.server === undefined) {
     const hopeless = spelledVerdict(asked.name, options.allowlist, agentToolsOf(job));
     if (hopeless !== null) return refused(asked, deniedBy(hopeless), hopeless);
@@ -116,16 +121,50 @@ export async function permission(
   const action = resolved.value;
   const no = coveringRefusal(context, action);
   if (no !== null) return refused(action, terminal(no.kind, no.reason));
-  const grant = coveringGrant(context, action);
   const digest = digestOf(action);
   const occurrence = (occurrences.get(digest) ?? 0) + 1;
   occurrences.set(digest, occurrence);
+  return permitted(scope, job, action, occurrence);
+}
+
+/**
+ * Whether an action that this walk through the handler was allowed before may still be done, after a wait: null when
+ * it may. Without an action of its own, what is asked about is the step's.
+ */
+export async function withdrawn(
+  scope: ActivityScope,
+  job: Job,
+  action: Action | undefined,
+  occurrences: ReadonlyMap<string, number>,
+): Promise<HandlerResult | null> {
+  const asked = action ?? scope.session.ownAction(job).action;
+  const still = await permitted(scope, job, asked, occurrences.get(digestOf(asked)) ?? 1);
+  return still.allowed ? null : still.result;
+}
+
+/** Whether what was last allowed is still good: nothing was waited for since, and it is not old. */
+export function isPermitted({ ports, session }: Pick<ActivityScope, "ports" | "session">): boolean {
+  const { stretch, at } = session.permitted;
+  return stretch === session.stretch && ports.clock.monotonic() - at <= verdictGoodMs;
+}
+
+async function permitted(
+  scope: ActivityScope,
+  job: Job,
+  action: Action,
+  occurrence: number,
+): Promise<Permission> {
+  const { session, context, ports } = scope;
+  const grant = coveringGrant(context, action);
+  const digest = digestOf(action);
   const own = session.judged;
   const isOwn = own !== null && occurrence === 1 && own.digest() === digest;
   const isFresh = isOwn && ports.clock.monotonic() - own.at <= verdictGoodMs;
   const judged = isFresh
     ? { kind: own.verdict.kind, verdict: own.verdict, action }
     : await judge(scope, job, action, occurrence);
+  const at = isFresh ? own.at : ports.clock.monotonic();
+  session.permitted = { stretch: session.stretch, at };
   switch (judged.kind) {
     case "failed":
       return refused(action, judged.failure);
@@ -181,12 +220,31 @@ function toEvent(
   return { type: "activity.failed", failure, costly: context.costly, ...retryStamp(ports) };
 }
 
-/** @param occurrence which of the same calls in one walk through the handler, from 1: each counts in a budget */
+/**
+ * Judges within one stretch: where a neighbour was waited for, what the others had said by then is asked again.
+ *
+ * @param occurrence which of the same calls in one walk through the handler, from 1: each counts in a budget
+ */
 async function judge(
   scope: ActivityScope,
   job: Job,
   asked: Action,
   occurrence = 1,
+): Promise<Judgement> {
+  for (;;) {
+    const { stretch } = scope.session;
+    const judged = await judgeOnce(scope, job, asked, occurrence);
+    if (scope.session.stretch === stretch || !("verdict" in judged)) return judged;
+    if (judged.kind === "deny") return judged;
+    scope.signal.throwIfAborted();
+  }
+}
+
+async function judgeOnce(
+  scope: ActivityScope,
+  job: Job,
+  asked: Action,
+  occurrence: number,
 ): Promise<Judgement> {
   const { options } = scope;
   const agentTools = agentToolsOf(job);
@@ -297,8 +355,9 @@ async function lookAtRun(
     if (!extensions.ok) return { kind: "failed", failure: closed(extensions.failure) };
     if (extensions.value.has("idempotent-results")) return null;
   }
-  // A step that waited looks anew: one look serves all steps of a run for a moment, and that moment is over.
-  const maxAgeMs = session.isResumed ? 0 : lookGoodMs;
+  // One look serves all steps of a run for a moment, and a step that waited looks anew.
+  const sinceWait = scope.ports.clock.monotonic() - session.waitedUntil;
+  const maxAgeMs = session.isResumed ? 0 : Math.min(lookGoodMs, sinceWait);
   const seen = runs.seen(runId, maxAgeMs);
   const run =
     seen === null ? await runs.look(controlPlane, runId, scope.signal, maxAgeMs) : ok(seen);

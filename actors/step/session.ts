@@ -53,8 +53,17 @@ export class StepSession {
   stateHistory: string[] = [];
   /** Monotonic milliseconds of the last moment the lease was known to be ours with all its time before it. */
   leaseSeen: number;
-  /** What policy said of the step's own action in this session, and when, in monotonic milliseconds. */
+  /** What policy said of the step's own action in this stretch, and when, in monotonic milliseconds. */
   judged: { digest: () => string; verdict: Verdict; at: number } | null = null;
+  /**
+   * Stretches of work without a wait, counted: after every wait (a back-off, a repair, an effect, a neighbour's
+   * trouble, a turn) a new one begins. What was judged or looked at in one is judged and looked at again in the next.
+   */
+  stretch = 0;
+  /** Monotonic milliseconds of the last wait's end; nothing seen before it is good. */
+  waitedUntil = Number.NEGATIVE_INFINITY;
+  /** The stretch in which an action of this step was last allowed, and when, in monotonic milliseconds. */
+  permitted = { stretch: -1, at: Number.NEGATIVE_INFINITY };
   /**
    * How far the store's time was ahead of this worker's clock when the record was opened, milliseconds. What is kept
    * with a step, for whichever worker reads it, is in the store's time.
@@ -161,8 +170,16 @@ export class StepSession {
     work.then(settled, settled);
   }
 
+  /** A wait is over: whatever was judged before it is forgotten. `now` in monotonic milliseconds. */
+  beginStretch(now: number): void {
+    this.stretch += 1;
+    this.waitedUntil = now;
+    this.judged = null;
+  }
+
   /** A wait for a neighbour's trouble to pass begins or ends. */
   waits(isWaiting: boolean, now: number): void {
+    this.beginStretch(now);
     if (isWaiting) this.#waitingSince ??= now;
     else {
       this.#waitedMs = this.waitedMs(now);

@@ -20,6 +20,7 @@ export function chargeCard(cards: Cards): StepHandler {
       name: "charge_card",
       input: { card, cents },
       repeat: "unsafe",
+      action: permitted.action,
       ...(permitted.grant === null ? {} : { grant: permitted.grant }),
       run: () => cards.charge(card, cents),
     });

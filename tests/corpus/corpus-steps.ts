@@ -55,6 +55,7 @@ export function corpusStep(world: CorpusWorld, asksAtOnce: boolean): StepHandler
         name: "tool:write",
         input: { line },
         repeat: "unsafe",
+        action: permitted.action,
         ...(permitted.grant === null ? {} : { grant: permitted.grant }),
         run: async () => {
           world.done.push(`write ${line}`);

@@ -3,6 +3,7 @@ import type { StepHandler } from "../../actors/handlers/handler.ts";
 import type { RuntimeOptions } from "../../actors/options.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
 import { verdict } from "../../machines/contracts/domain/action.ts";
+import { StoreError } from "../../machines/contracts/domain/errors.ts";
 import { ok, retryable, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import type { ToolHost, ToolTarget } from "../../machines/contracts/ports/tool-host.ts";
@@ -15,14 +16,20 @@ const backends = sqliteBackends();
 
 /** A desk whose one tool moves between servers and changes its schema, as `desk` says; it notes what it was told. */
 function movingDesk() {
-  const desk = { server: "staging", digest: "first", isBusy: false, done: [] as ToolTarget[] };
+  const desk = {
+    server: "staging",
+    digest: "first",
+    isBusy: false,
+    isSafe: true,
+    done: [] as ToolTarget[],
+  };
   const describeTool = () => ({
     name: "write",
     address: "write",
     description: "Writes.",
     inputSchema: {},
     outputSchema: null,
-    safeToRepeat: true,
+    safeToRepeat: desk.isSafe,
     readOnly: false,
     server: desk.server,
     digest: desk.digest,
@@ -134,6 +141,49 @@ describe("a permission", () => {
     });
     expect(moving.desk.done).toHaveLength(1);
   });
+
+  it.each(["a back-off", "a journal that could not be written"] as const)(
+    "that ended during %s is not used after it, however short it was [policy.after-waits]",
+    async (wait) => {
+      moving.desk.isSafe = false;
+      let isDenied = false;
+      const asks: boolean[] = [];
+      const checkTool = async () => {
+        asks.push(isDenied);
+        return ok(isDenied ? verdict.deny("not any more") : verdict.allow("fine"));
+      };
+      let isAway = wait !== "a back-off";
+      const calls: string[] = [];
+      await start({}, ({ store }) => ({
+        controlPlane: { ...scene.plane.worker, checkTool },
+        tools: {
+          ...moving.tools,
+          async call({ name, server }) {
+            calls.push(name);
+            if (calls.length > 1 || wait !== "a back-off") return ok({ server, content: "done" });
+            isDenied = true;
+            return { ok: false, failure: retryable("rate_limited", "not now", 100) };
+          },
+        },
+        store: {
+          ...store,
+          append(lease, entries, durable) {
+            if (!isAway || entries.length === 0) return store.append(lease, entries, durable);
+            isAway = false;
+            isDenied = true;
+            return Promise.reject(new StoreError("passing", "not now"));
+          },
+        },
+      }));
+      const { runId, stepIds } = await scene.run([writeStep({ n: 1 })]);
+      expect(await scene.ended(runId, stepIds[0] ?? "")).toMatchObject({
+        status: "failed",
+        error: { kind: "policy_denied" },
+      });
+      expect(asks).toEqual([false, true]);
+      expect(calls).toHaveLength(wait === "a back-off" ? 1 : 0);
+    },
+  );
 
   it.each(["rejected", "expired"] as const)(
     "that was %s is none, though the control plane advertises nothing any more [policy.denied-never]",

@@ -75,7 +75,10 @@ function runner(
     context: initialContext(sampleInput),
     signal: over.signal ?? new AbortController().signal,
   } as unknown as ActivityScope;
-  return effectRunner(scope);
+  return effectRunner(scope, async () => {
+    session.permitted = { stretch: session.stretch, at: systemClock.monotonic() };
+    return null;
+  });
 }
 
 /** What the next worker would find. */

@@ -115,6 +115,30 @@ const known = {
       };
     },
   },
+  "verdict-outlives-wait": {
+    bug: "what the control plane said of a tool is good for three seconds, whatever was waited for since",
+    worker(ports, options) {
+      const { controlPlane, clock } = ports;
+      const kept = new Map<string, { at: number; said: ReturnType<ControlPlane["checkTool"]> }>();
+      return {
+        options,
+        ports: {
+          ...ports,
+          controlPlane: {
+            ...controlPlane,
+            checkTool(check, signal) {
+              const earlier = kept.get(`${check.callId}`);
+              if (earlier !== undefined && clock.monotonic() - earlier.at <= 3_000)
+                return earlier.said;
+              const said = controlPlane.checkTool(check, signal);
+              kept.set(`${check.callId}`, { at: clock.monotonic(), said });
+              return said;
+            },
+          },
+        },
+      };
+    },
+  },
   "list-by-spelling": {
     bug: "the lists are compared with the name as it is spelt, not with what it means",
     worker(ports, options) {

@@ -73,6 +73,10 @@ export interface Disturbance {
 export class Witness {
   readonly openings = new Map<string, Opening[]>();
   readonly effects: EffectCall[] = [];
+  /** When a worker had the control plane's word on a step's tool. */
+  readonly looks: { stepId: string; by: string; at: number }[] = [];
+  /** When a worker had to wait for the store with something of a step. */
+  readonly waits: { stepId: string; by: string; at: number }[] = [];
   readonly reports: SeenReport[] = [];
   /** Reports that failed on their way, as the worker learnt. */
   readonly delayed: Omit<SeenReport, "reception">[] = [];

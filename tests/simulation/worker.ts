@@ -6,6 +6,7 @@ import { createControlPlane } from "../../adapters/control-plane/client.ts";
 import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import { type Verdict, verdict } from "../../machines/contracts/domain/action.ts";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
+import type { ControlPlane } from "../../machines/contracts/ports/control-plane.ts";
 import type { StepBackend, StepStore } from "../../machines/contracts/ports/step-backend.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import { type Artifacts, simulatedArtifacts } from "./artifacts.ts";
@@ -104,10 +105,25 @@ export async function startWorker(
     "plane",
     createControlPlane(controlPlaneApi(plant.http?.(http) ?? http), () => world.elapsed),
   );
+  const noted = (stepId: string) => ({ stepId, by: name, at: world.elapsed });
+  const looked: ControlPlane["checkTool"] = async (check, signal) => {
+    const answer = await plain.checkTool(check, signal);
+    if (answer.ok) witness.looks.push(noted(String(check.toolInput["ref"])));
+    return answer;
+  };
+  const watched = { ...plain, checkTool: looked };
+  const reached = link.reach("store", faultyStore(store, { link, faults, slot }));
   const ports: RuntimePorts = {
     queue: link.reach("queue", faultyStore(backend.queue, { link, faults, slot })),
-    store: link.reach("store", faultyStore(store, { link, faults, slot })),
-    controlPlane: plant.controlPlane?.(plain) ?? plain,
+    store: {
+      ...reached,
+      append: (lease, ...rest) =>
+        reached.append(lease, ...rest).catch((error: unknown) => {
+          witness.waits.push(noted(lease.stepId));
+          throw error;
+        }),
+    },
+    controlPlane: plant.controlPlane?.(watched) ?? watched,
     ...(plan.events ? { watchRuns: pushedRuns(plane, { link, faults }) } : {}),
     models: link.reach("models", simulatedModels(around)),
     tools: link.reach("tools", simulatedTools(around)),

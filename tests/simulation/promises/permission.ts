@@ -51,6 +51,24 @@ export const permission: Promises = {
       return isDenied ? [told(call)] : [];
     }),
 
+  "no tool is called on a verdict from before its step's last wait": ({ witness, ...of }) =>
+    witness.effects.flatMap((call) => {
+      if (!isTool(call)) return [];
+      const isOf = ({ stepId, by }: { stepId: string; by: string }) =>
+        stepId === call.stepId && by === call.by;
+      const look = witness.looks.findLast((one) => isOf(one) && one.at <= call.askedAt);
+      // Who answers an effect, and a store that fails, makes its step wait.
+      const waits = [
+        openedBefore({ witness, ...of }, call),
+        ...witness.waits.filter((one) => isOf(one) && one.at <= call.askedAt).map(({ at }) => at),
+        ...witness.effects
+          .filter((one) => isOf(one) && one.answeredAt !== null && one.answeredAt <= call.askedAt)
+          .map(({ answeredAt }) => answeredAt ?? 0),
+      ];
+      const isOld = look === undefined || call.askedAt - look.at > 5_000;
+      return isOld || waits.some((at) => at > look.at) ? [told(call)] : [];
+    }),
+
   "nothing runs for a run that has ended": (of) =>
     of.witness.effects.flatMap((call) => {
       const { stepId } = call;
