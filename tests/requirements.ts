@@ -65,6 +65,11 @@ export const requirements: readonly Requirement[] = [
     id: "dead-letter.first-cause",
     promise: "a dead letter says the first cause, and what may have run",
   },
+  {
+    id: "record.damaged",
+    promise:
+      "a damaged record is its own step's trouble: it ends in bounded time, and holds up no other",
+  },
   { id: "record.job-wins", promise: "a kept job takes the place of an unreadable delivery" },
   { id: "voice", promise: "a step's end is one line at info that says how it ended" },
   {

@@ -1,5 +1,6 @@
-import { type Redis, ReplyError } from "ioredis";
+import type { Redis } from "ioredis";
 import { type BoundScript, bindScript, type Script } from "./keys.ts";
+import { MoveError } from "./trouble.ts";
 
 /*
  * The moves of many steps in one script.
@@ -69,7 +70,7 @@ function settle(calls: readonly Call[], replies: readonly Reply[]): void {
   calls.forEach(({ resolve, reject }, at) => {
     const [isOk, reply] = replies[at] ?? [0, "ERR the batch has no reply for this call"];
     if (isOk === 1) resolve(reply);
-    else reject(new ReplyError(String(reply)));
+    else reject(new MoveError(String(reply)));
   });
 }
 

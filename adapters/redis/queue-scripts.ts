@@ -40,7 +40,10 @@ end
 local oldest = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1)[1]
 if oldest then
   local ms, n = string.match(oldest[1], '(%d+)-(%d+)')
-  if tonumber(n) > 0 then oldest = string.format('%s-%.0f', ms, n - 1)
+  -- A double counts no further; what is read once more then is known for done.
+  if tonumber(n) > 2 ^ 52 then n = '0' end
+  if ms == '0' and n == '0' then oldest = '0-0'
+  elseif tonumber(n) > 0 then oldest = string.format('%s-%.0f', ms, n - 1)
   else oldest = string.format('%.0f-18446744073709551615', ms - 1) end
 else
   for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
@@ -74,13 +77,17 @@ local function isBefore(a, b)
   if ms ~= otherMs then return tonumber(ms) < tonumber(otherMs) end
   return tonumber(n) < tonumber(otherN)
 end
-local from, last = redis.call('GET', KEYS[2]), nil
+local from, last = redis.pcall('GET', KEYS[2]), nil
+-- What stands there may be anything: then it is not known how far the group had read.
+if type(from) ~= 'string' or not string.find(from, '^%d+%-%d+$') then from = nil end
 local stream = redis.pcall('XINFO', 'STREAM', KEYS[1])
 for i = 1, stream.err and 0 or #stream, 2 do
   if stream[i] == 'last-generated-id' then last = stream[i + 1] end
 end
 if not from or not last or isBefore(last, from) then from = '0' end
-local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], from, 'MKSTREAM')
+local function make(at) return redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], at, 'MKSTREAM') end
+local made = make(from)
+if made.err and string.find(made.err, 'Invalid stream ID', 1, true) then made = make('0') end
 if not made.err then return 1 end
 if string.find(made.err, 'BUSYGROUP', 1, true) then return 0 end
 return redis.error_reply(made.err)
@@ -201,10 +208,11 @@ if not redis.call('XRANGE', KEYS[2], ARGV[1], ARGV[1])[1] then
   -- Run again: this very retry has put it back.
   return kind == 'hash' and redis.call('HGET', KEYS[3], 'retry') == ARGV[2] and 1 or 0
 end
-redis.call('XDEL', KEYS[2], ARGV[1])
 if kind == 'none' then
-  local ended = redis.call('GET', KEYS[6])
-  local fence = math.max(tonumber(ended or '0'), tonumber(ARGV[7]) or 0)
+  local function fenceFrom(text)
+    return type(text) == 'string' and #text <= 15 and string.find(text, '^%d+$') and tonumber(text) or 0
+  end
+  local fence = string.format('%.0f', math.max(fenceFrom(redis.pcall('GET', KEYS[6])), fenceFrom(ARGV[7])))
   redis.call('HSET', KEYS[3], 'phase', ARGV[8] == '' and 'open' or 'recorded', 'fence', fence,
     'leaseMs', ARGV[4], 'stateHistory', ARGV[9], ARGV[5], ARGV[6])
   if ARGV[8] ~= '' then redis.call('HSET', KEYS[3], 'result', ARGV[8]) end
@@ -215,11 +223,13 @@ elseif kind == 'hash' then
   redis.call('PERSIST', KEYS[4])
 end
 if kind == 'other' or (kind ~= 'none' and kind ~= 'hash') then
-  publish(ARGV[5], ARGV[6])
+  publish(ARGV[5], ARGV[6], ARGV[3])
 else
   redis.call('HSET', KEYS[3], 'retry', ARGV[2])
   republish(KEYS[3], KEYS[5], ARGV[3], ARGV[5], ARGV[6], tonumber(ARGV[4]))
 end
+-- Last: whatever fails before it, the letter is still there.
+redis.call('XDEL', KEYS[2], ARGV[1])
 return 1
 `,
 };

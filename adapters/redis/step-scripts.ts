@@ -1,4 +1,5 @@
-import type { Script } from "./keys.ts";
+import { jobFields } from "../../machines/contracts/domain/job.ts";
+import { type Script, usualLeaseMs } from "./keys.ts";
 
 /*
  * The protocol of a step's record.
@@ -25,10 +26,14 @@ import type { Script } from "./keys.ts";
  *   wake         parked                    parked            anybody, when the timer is due: the job is on the stream
  *   wake         open, recorded            the same          anybody, when the lease could be over: the job is put
  *                                                            back on the stream if its entry vanished from there
+ *   wake         damaged                   the same          the same; where its job can't be put back, or was put back
+ *                                                            often and never opened, the step's ids alone are: whoever
+ *                                                            opens it goes on from the record, or reports it failed
  *   retry        ended, (none)             open, recorded    anybody who has the dead letter; any other record stays
  *
  * "The lease" is checked in the same move: the entry is pending for this consumer, and the record's fence is the
- * lease's. Times are the server's own. Any move may be run twice, since its first reply may be lost: it then finds
+ * lease's. Times are the server's own. A record is data from outside: any of its fields may hold anything, and what can't
+ * be read is the trouble of its own step, never of those that a move looks at beside it. Any move may be run twice, since its first reply may be lost: it then finds
  * its own traces and answers as it did.
  */
 
@@ -44,30 +49,70 @@ local function pending(entry)
   if string.find(rows.err, 'NOGROUP', 1, true) then return nil end
   error(rows.err)
 end
+-- What a record says of its entry may be anything: a lookup with what is no id at all would fail.
+local function isEntry(id)
+  return id and string.find(id, '^%d+%-%d+$') and not redis.pcall('XRANGE', KEYS[1], id, id).err
+end
 local function drop(entry)
   redis.call('XACK', KEYS[1], ARGV[1], entry)
   redis.call('XDEL', KEYS[1], entry)
 end
 `;
 
+/** Of an entry with more names and values than this only those that are read are put back: Lua passes on 8,000 at most. */
+const mostParts = 2_000;
+
 /**
  * `now` is the server's time in epoch milliseconds. `publish` puts a job on the stream that was kept as `kind` "job"
- * (an envelope) or "fields" (a JSON list of names and values), and lets the sweep look after its entry.
+ * (an envelope) or "fields" (a JSON list of names and values); `publishIds` puts back what is left of one that was kept
+ * so that it can't be: the ids in the step's name, if it has any. It returns whether it has. `republish` lets the sweep
+ * look after the new entry.
  */
 export const publishLua = `
 local function now()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local function publish(kind, text)
-  if kind == 'job' then return redis.call('XADD', KEYS[1], '*', 'data', text) end
-  return redis.call('XADD', KEYS[1], '*', unpack(cjson.decode(text)))
+local function leaseFrom(text, usual)
+  local ms = tonumber(text)
+  return ms and ms > 0 and ms <= 86400000 and ms or tonumber(usual)
 end
-local function republish(record, timers, id, kind, text, lease)
-  local entry = publish(kind, text)
+local function idFrom(text)
+  local id = text and string.gsub(string.gsub(text, '%%2F', '/'), '%%25', '%%')
+  local isId = id and #id <= 255 and string.find(id, '^[\\33-\\126]+$') and id ~= '.' and id ~= '..'
+  return isId and string.gsub(string.gsub(id, '%%', '%%25'), '/', '%%2F') == text and id or nil
+end
+local function partsFrom(text)
+  local isJson, parts = pcall(cjson.decode, text)
+  if not isJson or type(parts) ~= 'table' or #parts == 0 or #parts % 2 == 1 then return nil end
+  local isLong, read = #parts > ${mostParts}, {}
+  for i = 1, #parts, 2 do
+    if type(parts[i]) ~= 'string' or type(parts[i + 1]) ~= 'string' then return nil end
+    if isLong and string.find(' ${jobFields.join(" ")} ', ' ' .. parts[i] .. ' ', 1, true) then
+      read[#read + 1], read[#read + 2] = parts[i], parts[i + 1]
+    end
+  end
+  if not isLong then return parts end
+  return #read > 0 and #read <= ${mostParts} and read or nil
+end
+local function publishIds(text, id)
+  local run, step = string.match(id, '^([^/]+)/([^/]+)$')
+  run, step = idFrom(run), idFrom(step)
+  if not run or not step then return redis.call('XADD', KEYS[1], '*', 'unreadable', text), false end
+  return redis.call('XADD', KEYS[1], '*', 'run_id', run, 'step_id', step, 'unreadable', text), true
+end
+local function publish(kind, text, id)
+  if kind == 'job' then return redis.call('XADD', KEYS[1], '*', 'data', text), true end
+  local parts = partsFrom(text)
+  if not parts then return publishIds(text, id) end
+  return redis.call('XADD', KEYS[1], '*', unpack(parts)), true
+end
+local function watch(record, timers, id, entry, lease)
   redis.call('HSET', record, 'entry', entry)
   redis.call('ZADD', timers, now() + lease, id)
-  return entry
+end
+local function republish(record, timers, id, kind, text, lease)
+  watch(record, timers, id, publish(kind, text, id), lease)
 end
 `;
 
@@ -112,6 +157,7 @@ end
  *   {"duplicate"}                       another entry of the step is leased: this one is gone, `wakePending` is set
  *   {"lease-lost"}                      the entry is not pending for this consumer, or vanished from the stream: then
  *                                       its job was published again
+ * Fails with CORRUPT where the record's fence can't be raised
  */
 export const openStep: Script = {
   name: "stateplaneOpenStep",
@@ -126,9 +172,12 @@ if ended then
   redis.call('PEXPIRE', KEYS[5], ARGV[6])
   return {'reported', ended}
 end
-local kept = redis.call('HMGET', KEYS[2], 'phase', 'entry', 'job', 'fields')
+local kept = redis.call('HMGET', KEYS[2], 'phase', 'entry', 'job', 'fields', 'fence')
 local phase, other = kept[1], kept[2]
-if other and other ~= entry then
+if kept[5] and (#kept[5] > 15 or not string.find(kept[5], '^%d+$')) then
+  error({err = "CORRUPT the fence in the step's record is not a whole number below 10^15"}, 0)
+end
+if other and other ~= entry and isEntry(other) then
   local held = pending(other)
   if held and held[3] < tonumber(ARGV[4]) then
     redis.call('HSET', KEYS[2], 'wakePending', '1')
@@ -139,13 +188,13 @@ end
 
 if not redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, entry, 'JUSTID')[1] then
   -- Somebody trimmed the stream since it was read. A record looks after its own job.
-  if not phase then publish(ARGV[7], ARGV[8]) end
+  if not phase then publish(ARGV[7], ARGV[8], ARGV[5]) end
   return {'lease-lost'}
 end
 local record, journal = {}, redis.call('LRANGE', KEYS[3], 0, -1)
 if phase then
   record = redis.call('HGETALL', KEYS[2])
-  redis.call('HDEL', KEYS[2], 'wakeAt')
+  redis.call('HDEL', KEYS[2], 'wakeAt', 'putBack')
   redis.call('PERSIST', KEYS[2])
 end
 if #journal > 0 then redis.call('PERSIST', KEYS[3]) end
@@ -218,7 +267,7 @@ redis.call('HSET', KEYS[2], 'phase', 'parked', 'job', ARGV[6], 'snapshot', ARGV[
 redis.call('HDEL', KEYS[2], 'entry', 'consumer', 'wakePending', 'wakeAt', 'fields')
 redis.call('ZREM', KEYS[3], ARGV[5])
 if kept[1] then
-  republish(KEYS[2], KEYS[3], ARGV[5], 'job', ARGV[6], tonumber(kept[2]))
+  republish(KEYS[2], KEYS[3], ARGV[5], 'job', ARGV[6], leaseFrom(kept[2], ${usualLeaseMs}))
 elseif ARGV[9] ~= '' then
   redis.call('HSET', KEYS[2], 'wakeAt', ARGV[9])
   redis.call('ZADD', KEYS[3], ARGV[9], ARGV[5])
@@ -262,11 +311,15 @@ return 'written'
 `,
 };
 
+/** A job put back so often without having been opened since does not lead to its step. */
+const mostPutBack = 5;
+
 /**
  * Puts back on the stream: parked steps whose time has come, and jobs whose entry is neither pending nor still to be
  * read, because somebody trimmed the stream, lost its last writes or made the group anew. Timer and job change places
  * in one move, so that of all the workers that sweep exactly one wakes a step, and none that dies here forgets one. A
- * woken step stays parked until it is opened, and its new entry is looked after in the same way.
+ * woken step stays parked until it is opened, and its new entry is looked after in the same way. One record that can't be
+ * read holds up none of the others.
  *
  * KEYS  1 stream, 2 timers
  * ARGV  1 group, 2 most to wake, 3 what stands before an id in a record's key, 4 lease of one that has none (ms),
@@ -287,27 +340,57 @@ local function groupReadsUpTo()
   return nil
 end
 local function isThere(entry)
-  if not redis.call('XRANGE', KEYS[1], entry, entry)[1] then return false end
+  if not isEntry(entry) or not redis.call('XRANGE', KEYS[1], entry, entry)[1] then return false end
   if pending(entry) then return true end
   -- Not read yet, or passed over when the group was made anew. Without a group everything is still to be read.
   local last = groupReadsUpTo()
   return not last or not redis.call('XRANGE', KEYS[1], entry, last, 'COUNT', 1)[1]
 end
-local woken, most = 0, tonumber(ARGV[2])
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now(), 'LIMIT', 0, ARGV[5])) do
-  local record = ARGV[3] .. id
-  local kept = redis.pcall('HMGET', record, 'phase', 'entry', 'job', 'fields', 'leaseMs')
-  if woken == most then return woken end
-  local lease = not kept.err and tonumber(kept[5]) or tonumber(ARGV[4])
-  if kept.err or not kept[1] or not (kept[3] or kept[4]) then
+local function putIdsBack(record, id, text, lease)
+  local entry, isNamed = publishIds(text, id)
+  -- What no step's name leads to is opened by nobody, and would come back for ever.
+  if isNamed and redis.call('TYPE', record).ok == 'hash' then watch(record, KEYS[2], id, entry, lease)
+  else redis.call('ZREM', KEYS[2], id) end
+end
+local function look(record, id)
+  local kept = redis.pcall('HMGET', record, 'phase', 'entry', 'job', 'fields', 'leaseMs', 'putBack')
+  if kept.err then
+    if not string.find(kept.err, 'WRONGTYPE', 1, true) then error(kept.err, 0) end
+    putIdsBack(record, id, 'the record is not a hash', tonumber(ARGV[4]))
+    return 1
+  end
+  local lease = leaseFrom(kept[5], ARGV[4])
+  if redis.call('EXISTS', record) == 0 then
     redis.call('ZREM', KEYS[2], id)
+    return 0
   elseif kept[2] and isThere(kept[2]) then
     redis.call('ZADD', KEYS[2], now() + lease, id)
+    return 0
+  end
+  if kept[2] and isEntry(kept[2]) then drop(kept[2]) end
+  local count = tonumber(kept[6]) or 0
+  local kind, text = kept[3] and 'job' or 'fields', kept[3] or kept[4]
+  if not text or count >= ${mostPutBack} or (kind == 'fields' and not partsFrom(text)) then
+    putIdsBack(record, id, text or 'the record has no job', lease)
   else
-    if kept[2] then drop(kept[2]) end
-    republish(record, KEYS[2], id, kept[3] and 'job' or 'fields', kept[3] or kept[4], lease)
-    redis.call('HDEL', record, 'wakeAt')
-    woken = woken + 1
+    republish(record, KEYS[2], id, kind, text, lease)
+  end
+  redis.call('HSET', record, 'putBack', count + 1)
+  redis.call('HDEL', record, 'wakeAt')
+  return 1
+end
+local woken, most, trouble = 0, tonumber(ARGV[2]), nil
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now(), 'LIMIT', 0, ARGV[5])) do
+  if woken == most then break end
+  local isDone, what = pcall(look, ARGV[3] .. id, id)
+  if isDone then
+    woken = woken + what
+  else
+    -- The server's own, such as OOM, or else of this record: then the others go on, and it is looked at later.
+    trouble = type(what) == 'table' and what.err or tostring(what)
+    local code = string.match(trouble, '^(%u%u+) ') or string.match(trouble, '^@user_script:%s?%d+: %-?(%u%u+) ')
+    if code and code ~= 'ERR' and code ~= 'WRONGTYPE' then return redis.error_reply(trouble) end
+    redis.call('ZADD', KEYS[2], now() + tonumber(ARGV[4]), id)
   end
 end
 return woken

@@ -11,7 +11,15 @@ const troubles: Readonly<Record<string, TroubleKind>> = {
   // A disk that is full, or not writable.
   MISCONF: "ours",
   WRONGTYPE: "step",
+  // Of our own scripts: a record's field that can't be what it is.
+  CORRUPT: "step",
 };
+
+/**
+ * What one step's move met inside a script that the server was well enough to run, together with those of others. An
+ * error without a code of its own (`ERR`, or Lua's) is then of that step's data: trying again would meet it again.
+ */
+export class MoveError extends Error {}
 
 /** Replies that a new connection mends: this one leads to a server that is no longer, or not yet, the right one. */
 const mendedByReconnecting = new Set(["READONLY", "LOADING", "MASTERDOWN"]);
@@ -28,7 +36,9 @@ export function isMendedByReconnecting(error: unknown): boolean {
  */
 export function toStoreError(error: unknown, about: "queue" | "step"): StoreError {
   const message = messageOf(error);
-  const trouble = isUnserialisable(error) ? "step" : troubles[codeOf(error) ?? ""];
+  const code = codeOf(error);
+  const isOfData = error instanceof MoveError && (code === null || code === "ERR");
+  const trouble = isOfData || isUnserialisable(error) ? "step" : troubles[code ?? ""];
   if (trouble === "step" && about === "queue") return new StoreError("ours", message, error);
   return new StoreError(trouble ?? "passing", message, error);
 }

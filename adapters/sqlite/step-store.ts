@@ -11,10 +11,11 @@ import type {
 import {
   readRecordText,
   recordId,
+  stepOfRecordId,
   type RecordText,
 } from "../../machines/contracts/wire/record-text.ts";
 import { type Database, fieldsFrom } from "./database.ts";
-import type { KeptOfStep, Letters } from "./dead-letters.ts";
+import { type KeptOfStep, type Letters, stepOf } from "./dead-letters.ts";
 import {
   type Entries,
   isLeaseOver,
@@ -64,6 +65,23 @@ export function createStepStore(
     const entry = entries.pending(entryId);
     if (entry === undefined || entry.owner === releasedConsumer) return false;
     return !isLeaseOver(entry.deliveredAt, clock.monotonic(), leaseMs);
+  }
+
+  /** As the Redis store does: of a record that does not say its job any more the step's ids alone are put back. */
+  function putBack(id: string, job: string | null, now: number): void {
+    const fields = fieldsFrom(job);
+    const named = stepOf(fields);
+    const step = stepOfRecordId(id);
+    if (named !== null && recordId(named) === id) {
+      steps.watchById(id, entries.add(fields, now), now);
+    } else if (step !== null) {
+      const ids = { run_id: step.runId, step_id: step.stepId, unreadable: job ?? "" };
+      steps.watchById(id, entries.add(ids, now), now);
+    } else {
+      // Nobody would open it, and it would come back for ever.
+      entries.add({ unreadable: job ?? "" }, now);
+      steps.lookAgain(id, null);
+    }
   }
 
   return {
@@ -144,7 +162,7 @@ export function createStepStore(
           if (entry !== null && entries.exists(entry)) {
             steps.lookAgain(id, now + leaseMs);
           } else {
-            steps.watchById(id, entries.add(fieldsFrom(job), now), now);
+            putBack(id, job, now);
             count += 1;
           }
         }
@@ -207,6 +225,12 @@ const noRow: StepRow = {
   lease_ms: 0,
 };
 
+/** The lease of a record that has none that can be one. */
+const usualLeaseMs = 30_000;
+
+const sound = (column: string, otherwise: number | null = null) =>
+  `iif(${column} BETWEEN -9007199254740991 AND 9007199254740991, ${column}, ${otherwise}) AS ${column}`;
+
 /** Names that one sweep looks at. */
 const mostLookedAt = 1_000;
 
@@ -214,7 +238,11 @@ export type StepRows = ReturnType<typeof prepareSteps>;
 
 /** The statements over step records and their journals. None checks a lease: that is the store's. */
 export function prepareSteps({ sql }: Database) {
-  const find = sql.prepare("SELECT * FROM steps WHERE id = ?");
+  // A column may hold any 64 bits, and one that is read as a number of more than 53 would be thrown for.
+  const find = sql.prepare(`
+    SELECT phase, ${sound("fence", -1)}, entry, job, snapshot, result, state_history, ${sound("wake_at")},
+      ${sound("wake_pending", 0)}, ${sound("expires_at")}, ${sound("look_at")}, ${sound("lease_ms", usualLeaseMs)}
+    FROM steps WHERE id = ?`);
   const readJournal = sql.prepare("SELECT entry FROM journal WHERE step = ? ORDER BY position");
   const open = sql.prepare(`
     INSERT INTO steps (id, phase, fence, entry, job, lease_ms, look_at)
@@ -245,10 +273,11 @@ export function prepareSteps({ sql }: Database) {
     WHERE id = :id`);
   const forgetJournal = sql.prepare("DELETE FROM journal WHERE step = ?");
   const due = sql.prepare(`
-    SELECT id, entry, job, lease_ms FROM steps WHERE look_at <= ? AND job IS NOT NULL
-    ORDER BY look_at LIMIT ${mostLookedAt}`);
+    SELECT id, entry, job, iif(lease_ms BETWEEN 1 AND 86400000, lease_ms, ${usualLeaseMs}) AS lease_ms FROM steps
+    WHERE look_at <= ? ORDER BY look_at LIMIT ${mostLookedAt}`);
   const watch = sql.prepare(
-    "UPDATE steps SET entry = ?, look_at = ? + lease_ms, wake_at = NULL WHERE id = ?",
+    `UPDATE steps SET entry = ?, wake_at = NULL,
+      look_at = ? + iif(lease_ms BETWEEN 1 AND 86400000, lease_ms, ${usualLeaseMs}) WHERE id = ?`,
   );
   const lookAgain = sql.prepare("UPDATE steps SET look_at = ? WHERE id = ?");
   const forgetOrphans = sql.prepare(`
@@ -313,7 +342,8 @@ export function prepareSteps({ sql }: Database) {
     /** The step's job is on the stream as this entry, which the sweep looks after. */
     watch: (key: StepKey, entry: string, now: number) => watchById(recordId(key), entry, now),
     watchById,
-    lookAgain: (id: string, at: number) => void lookAgain.run(at, id),
+    /** Null for never. */
+    lookAgain: (id: string, at: number | null) => void lookAgain.run(at, id),
     /** Puts back what a dead letter kept, unless the record itself is still there. */
     retry(key: StepKey, letter: DeadLetter, { fence, result, journal }: KeptOfStep) {
       const id = recordId(key);

@@ -41,8 +41,8 @@ const corrupt: { what: string; kept: { snapshot: unknown; journal: unknown[] }; 
     kept: { snapshot: { snapshot: inner }, journal },
     says: /snapshot.*version/,
   },
-  { what: "a number", kept: { snapshot: 42, journal }, says: /kept snapshot/ },
-  { what: "a list", kept: { snapshot: [snapshot], journal }, says: /kept snapshot/ },
+  { what: "a number", kept: { snapshot: 42, journal }, says: /stored snapshot/ },
+  { what: "a list", kept: { snapshot: [snapshot], journal }, says: /stored snapshot/ },
   {
     what: "an unknown state",
     kept: { snapshot: { ...snapshot, snapshot: { ...inner, value: "dancing" } }, journal },
@@ -61,9 +61,9 @@ const corrupt: { what: string; kept: { snapshot: unknown; journal: unknown[] }; 
   {
     what: "a journal of other things",
     kept: { snapshot, journal: [...journal, { event: "dreamt" }] },
-    says: /kept journal/,
+    says: /stored journal/,
   },
-  { what: "a journal of numbers", kept: { snapshot, journal: [1, 2, 3] }, says: /kept journal/ },
+  { what: "a journal of numbers", kept: { snapshot, journal: [1, 2, 3] }, says: /stored journal/ },
 ];
 
 const redis = redisBackends();
@@ -143,7 +143,7 @@ describe.each(stores)("a kept step that can't be read, on $backends.name", ({ ba
     await putBack(backend, { snapshot, journal }, key);
     await tear(room, JSON.stringify(snapshot).slice(0, 300));
     await deliver();
-    await expectDeadLetter(/kept snapshot can't be read/);
+    await expectDeadLetter(/stored snapshot of the step can't be read/);
   });
 
   it("the worker goes on with the next step", async () => {

@@ -78,6 +78,20 @@ const context = type({
 /** Apart, and read where there is one: to drop keys, arktype copies all that it reads. */
 const budgeted = type({ budget: budgetShape.onDeepUndeclaredKey("delete") });
 
+/** The fields of a stream entry that are read; a publisher may write others. */
+export const jobFields = [
+  "data",
+  "run_id",
+  "step_id",
+  "step_type",
+  "input",
+  "tenant_id",
+  "project_id",
+  "agent_id",
+  "trace_id",
+  "span_id",
+] as const;
+
 /**
  * Reads a stream entry: the envelope (JSON in `data`) or the legacy flat fields. Never throws: an
  * entry that can't be run comes back as a value that says why, so that no entry is stranded.
@@ -104,6 +118,11 @@ function parseEnvelope(data: string): ParsedJob {
 
 function parseFlat(fields: Readonly<Record<string, string>>): ParsedJob {
   const { run_id, step_id, step_type, tenant_id, project_id, agent_id, trace_id, span_id } = fields;
+  // As a store puts a step back whose record does not say its job any more.
+  if (step_type === undefined && fields["unreadable"] !== undefined) {
+    const problem = "the step's record is damaged: the `input` that it kept can't be put back";
+    return invalid(problem, { run_id, step_id });
+  }
   if (run_id === undefined && step_id === undefined) {
     return invalid("the entry has neither a `data` field nor `run_id` and `step_id`");
   }

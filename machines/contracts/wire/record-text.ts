@@ -1,4 +1,4 @@
-import { type Job, parseJob } from "../domain/job.ts";
+import { isId, type Job, parseJob } from "../domain/job.ts";
 import { isJsonObject, type Json } from "../domain/json.ts";
 import { isDeeperThan } from "../domain/json-text.ts";
 import type { StepKey, StepRecord } from "../domain/record.ts";
@@ -44,6 +44,17 @@ export function readJournalLine(line: string): Json {
 /** `{runId}/{stepId}`, escaped so that no two steps share one whatever their ids contain. */
 export function recordId({ runId, stepId }: StepKey): string {
   return `${escape(runId)}/${escape(stepId)}`;
+}
+
+/** The step that a name of {@link recordId} stands for; null where it stands for none. */
+export function stepOfRecordId(id: string): StepKey | null {
+  const [runId = "", stepId = "", ...more] = id.split("/").map(unescape);
+  if (more.length > 0 || !isId(runId) || !isId(stepId)) return null;
+  return recordId({ runId, stepId }) === id ? { runId, stepId } : null;
+}
+
+function unescape(text: string): string {
+  return text.replaceAll("%2F", "/").replaceAll("%25", "%");
 }
 
 function escape(id: string): string {
