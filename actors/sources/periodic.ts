@@ -105,12 +105,38 @@ export function heartbeat({ ports, options, alive, track }: WorkerContext) {
 const everyMs = 1_000;
 const batch = 100;
 
-/** Wakes parked steps whose time has come. Every worker sweeps; the store lets each timer fire once. */
+/** A store that answers nothing for so long is away; a connection that is taken up again needs less. */
+const silentMs = 5_000;
+
+/**
+ * Wakes parked steps whose time has come. Every worker sweeps; the store lets each timer fire once.
+ *
+ * While a server is away its client keeps the calls and sends them later, so nothing fails and nobody would hear of it:
+ * this is the call that is always made, and so the one that notices.
+ */
 export function timers({ ports, track }: WorkerContext) {
+  const { clock, log, store } = ports;
   return repeating("timers", everyMs, ports, track, async (signal) => {
-    for (;;) {
-      const woken = await ports.store.wakeDue(batch);
-      if (woken < batch || signal.aborted) return;
+    const asked = clock.monotonic();
+    let isSilent = false;
+    const cancelTimer = clock.timer(silentMs, () => {
+      isSilent = true;
+      log.warn(
+        {},
+        `the store has not answered for ${silentMs / 1_000} s; steps are waiting for it`,
+      );
+    });
+    try {
+      for (;;) {
+        const woken = await store.wakeDue(batch);
+        if (woken < batch || signal.aborted) break;
+      }
+    } finally {
+      cancelTimer();
+    }
+    if (isSilent) {
+      const forMs = Math.round(clock.monotonic() - asked);
+      log.info({ forMs }, "the store answers again");
     }
   });
 }

@@ -108,6 +108,21 @@ describe("the timers", () => {
     await pass(1_250);
     expect(due).toBe(0);
   });
+
+  it("say when the store answers nothing, and when it answers again [sources.silence]", async () => {
+    const answer = Promise.withResolvers<number>();
+    const lines: string[] = [];
+    const note = (_: object, message: string) => void lines.push(message);
+    const log = { ...noNeighbours.log, warn: note, info: note };
+    start(timers(worker({ log, store: { wakeDue: () => answer.promise } })) as never);
+    await pass(5_500);
+    expect(lines).toEqual([]);
+    await pass(1_000);
+    expect(lines).toEqual(["the store has not answered for 5 s; steps are waiting for it"]);
+    answer.resolve(0);
+    await pass(10_000);
+    expect(lines.slice(1)).toEqual(["the store answers again"]);
+  });
 });
 
 describe("the source of jobs", () => {
