@@ -13,8 +13,8 @@ const longestPauseMs = 10_000;
 const longestEvent = 1024 * 1024;
 
 /**
- * Follows `GET /v1/events`, telling each change of a run's status, and connects again with growing pauses
- * until aborted. Changes made while disconnected are not told: whoever must know asks for the run as well.
+ * Follows `GET /v1/events`, telling each change of a run's status and, to whoever wants it, what models say, and connects
+ * again with growing pauses until aborted. Changes made while disconnected are not told: whoever must know asks for the run as well.
  * Only where `events` is advertised.
  *
  * @returns ok when aborted; a failure when the control plane refuses for good, `not_found` when it has no such stream
@@ -23,10 +23,13 @@ export function watchRuns(
   api: Pick<ControlPlaneApi, "http">,
   onChange: (runId: string, status: RunStatus) => void,
   signal: AbortSignal,
+  onText?: (text: { runId: string; stepId: string; text: string }) => void,
 ): Promise<Outcome<null>> {
   const onEvent = ({ event, data }: EventSourceMessage) => {
     const change = event === "run" ? readChange(data) : null;
     if (change !== null) onChange(change.runId, change.status);
+    const said = event === "text" && onText !== undefined ? readText(data) : null;
+    if (said !== null) onText?.(said);
   };
   return follow(api, "/v1/events", onEvent, signal);
 }
@@ -110,6 +113,15 @@ function readChange(data: string): { runId: string; status: RunStatus } | null {
   const { run_id: runId, status: spelled } = read.value;
   const status = typeof spelled === "string" ? readRunStatus(spelled) : undefined;
   return typeof runId === "string" && status !== undefined ? { runId, status } : null;
+}
+
+function readText(data: string): { runId: string; stepId: string; text: string } | null {
+  const read = parseJson(data);
+  if (!read.ok || !isJsonObject(read.value)) return null;
+  const { run_id: runId, step_id: stepId, text } = read.value;
+  const isText =
+    typeof runId === "string" && typeof stepId === "string" && typeof text === "string";
+  return isText ? { runId, stepId, text } : null;
 }
 
 const pause = (ms: number, signal: AbortSignal) => sleep(ms, undefined, { signal }).catch(() => {});

@@ -4,6 +4,7 @@ import { isRunEnded } from "../../machines/contracts/domain/status.ts";
 import type { RunView, StepView } from "../../machines/contracts/wire/views.ts";
 import type { Output } from "../output/output.ts";
 import { failureError } from "../output/errors.ts";
+import { plain } from "../output/plain.ts";
 import { runLine, stepLine } from "./runs.ts";
 import type { Client } from "./with-control-plane.ts";
 
@@ -25,10 +26,15 @@ export async function watchRun(client: Client, runId: string, output: Output): P
   const over = new AbortController();
   const until = AbortSignal.any([signal, over.signal]);
   let change = Promise.withResolvers<void>();
-  const pushing = isPushed
-    ? watchRuns(api, (id) => id === runId && change.resolve(), until)
-    : Promise.resolve();
   const teller = createTeller(output);
+  const pushing = isPushed
+    ? watchRuns(
+        api,
+        (id) => id === runId && change.resolve(),
+        until,
+        (said) => said.runId === runId && teller.text(said.stepId, said.text),
+      )
+    : Promise.resolve();
   try {
     for (let isFirst = true; ; isFirst = false) {
       change = Promise.withResolvers<void>();
@@ -62,7 +68,10 @@ async function look(
     await sleep(run.failure.retryAfterMs ?? 0, undefined, { signal }).catch(() => {});
     return null;
   }
-  if (isPushed || teller.isNew(run.value)) {
+  const isNew = teller.isNew(run.value);
+  // The run before its steps at first, and after them when it ends.
+  if (isFirst) teller.run(run.value);
+  if (isPushed || isNew) {
     const steps = await api.steps(runId, signal);
     if (steps.ok) steps.value.forEach(teller.step);
   }
@@ -73,6 +82,13 @@ async function look(
 function createTeller(output: Output) {
   let runStatus = "";
   let isAway = false;
+  /** The step whose model speaks, and is in the middle of a line. */
+  let speaking: string | null = null;
+  const line = (text: string) => {
+    if (speaking !== null) output.text("\n");
+    speaking = null;
+    output.line(text);
+  };
   const stepStatus = new Map<string, string>();
   return {
     isNew: (run: RunView) => run.status !== runStatus,
@@ -81,7 +97,7 @@ function createTeller(output: Output) {
       if (run.status === runStatus) return;
       runStatus = run.status;
       if (output.isJson) output.json({ kind: "run", run });
-      else output.line(runLine(run, output));
+      else line(runLine(run, output));
       if (run.status === "waiting_approval") {
         output.remark("it waits for a person: stateplane approvals list");
       }
@@ -90,7 +106,14 @@ function createTeller(output: Output) {
       if (stepStatus.get(step.id) === step.status) return;
       stepStatus.set(step.id, step.status);
       if (output.isJson) output.json({ kind: "step", step });
-      else output.line(stepLine(step, output));
+      else line(stepLine(step, output));
+    },
+    /** What the model says, as it says it. */
+    text(stepId: string, text: string) {
+      if (output.isJson) return output.json({ kind: "text", step_id: stepId, text });
+      if (speaking !== stepId) line(output.colors.dim(`step  ${plain(stepId)}  says`));
+      speaking = stepId;
+      output.text(text);
     },
     away(reason: string) {
       if (!isAway) output.remark(`${reason}; trying again`);

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type { AgentSeed } from "../../adapters/control-plane/embedded/changes/register-agent.ts";
 import {
+  type EmbeddedControlPlane,
   PortTaken,
   startEmbeddedControlPlane,
 } from "../../adapters/control-plane/embedded/start.ts";
@@ -41,33 +42,44 @@ export async function startDev(
   const host = "127.0.0.1";
   let served = { url: "", port: 0 };
   let agents: AgentSeed[] = [];
-  const worker = await startWorker(config, hooks, async (store, tools, closing) => {
-    await makeDataDir(settings.dataDir);
-    agents = agentSeeds(settings, tools);
-    const prices = pricesOf(settings);
-    const starting = startEmbeddedControlPlane({
-      path: join(settings.dataDir, "control-plane.sqlite"),
-      port: settings.port ?? 0,
-      host,
-      apiKey,
-      agents,
-      publish: (fields) => store.backend.queue.publish(fields),
-      costMicros: (model, inputTokens, outputTokens) => {
-        const found = prices.findByName(model);
-        return found === null ? null : costOf(found.price, { inputTokens, outputTokens });
-      },
-      log: hooks.log,
-    });
-    const plane = await starting.catch((error: unknown) => {
-      if (!(error instanceof Error)) throw error;
-      const isPort = error instanceof PortTaken;
-      const from = isPort ? `port (from ${config.sources.port}): ` : "the control plane: ";
-      throw new CliError(2, `${from}${error.message}`, { cause: error });
-    });
-    closing.add("control plane", () => plane.close());
-    served = { url: plane.url, port: plane.port };
-    return { url: plane.url, apiKey };
-  });
+  let tellText: EmbeddedControlPlane["tellText"] = () => {};
+  const onModelPart: WorkerHooks["onModelPart"] = async (notice) => {
+    const { runId, stepId, part } = notice;
+    if (part.type === "text") tellText({ runId, stepId, text: part.text });
+    await hooks.onModelPart?.(notice);
+  };
+  const worker = await startWorker(
+    config,
+    { ...hooks, onModelPart },
+    async (store, tools, closing) => {
+      await makeDataDir(settings.dataDir);
+      agents = agentSeeds(settings, tools);
+      const prices = pricesOf(settings);
+      const starting = startEmbeddedControlPlane({
+        path: join(settings.dataDir, "control-plane.sqlite"),
+        port: settings.port ?? 0,
+        host,
+        apiKey,
+        agents,
+        publish: (fields) => store.backend.queue.publish(fields),
+        costMicros: (model, inputTokens, outputTokens) => {
+          const found = prices.findByName(model);
+          return found === null ? null : costOf(found.price, { inputTokens, outputTokens });
+        },
+        log: hooks.log,
+      });
+      const plane = await starting.catch((error: unknown) => {
+        if (!(error instanceof Error)) throw error;
+        const isPort = error instanceof PortTaken;
+        const from = isPort ? `port (from ${config.sources.port}): ` : "the control plane: ";
+        throw new CliError(2, `${from}${error.message}`, { cause: error });
+      });
+      closing.add("control plane", () => plane.close());
+      tellText = plane.tellText;
+      served = { url: plane.url, port: plane.port };
+      return { url: plane.url, apiKey };
+    },
+  );
   return { ...worker, ...served, apiKey, agents };
 }
 

@@ -11,6 +11,8 @@ export interface Output {
   readonly colors: Colors;
   /** One line of the answer; what came from outside has been made `plain` by then. */
   line(text: string): void;
+  /** A piece of running text from outside, made safe but for its line ends. */
+  text(text: string): void;
   /** One JSON document, on one line; the whole answer, or one of many in a watch. */
   json(value: unknown): void;
   /** A value from outside as a person reads JSON. */
@@ -46,6 +48,7 @@ export function createOutput(made: {
     isJson,
     colors,
     line,
+    text: (text) => void out.write(text.split("\n").map(plain).join("\n")),
     json: (value) => line(safeJson(value)),
     document: (value) => line(safeJson(value, 2)),
     table(headings, rows) {

@@ -47,6 +47,25 @@ describe("watching runs", () => {
     expect(await ended).toEqual({ ok: true, value: null });
   });
 
+  it("tells what models say, piece by piece, to whoever asks for it [events.text]", async () => {
+    const said: string[] = [];
+    const changes = () => {};
+    const ended = watchRuns(plane.api, changes, watch.signal, (piece) => {
+      said.push(`${piece.runId} ${piece.stepId} ${piece.text}`);
+    });
+    const tell = (text: string) => plane.tellText({ runId: "run_1", stepId: "stp_1", text });
+    await vi.waitFor(() => {
+      tell("");
+      expect(said).not.toEqual([]);
+    });
+    said.length = 0;
+    for (const piece of ["Good ", "morn", "ing\n🌍"]) tell(piece);
+    const expected = ["Good ", "morn", "ing\n🌍"].map((piece) => `run_1 stp_1 ${piece}`);
+    await vi.waitFor(() => expect(said.slice(-3)).toEqual(expected));
+    watch.abort();
+    await ended;
+  });
+
   it("goes on after the control plane was away", async () => {
     const { port, url } = plane;
     const api = createControlPlaneApi({ url, apiKey, timeoutMs: 5_000 });

@@ -5,14 +5,23 @@ export interface RunChange {
   status: RunStatus;
 }
 
+/** A piece of what a model says, as it comes. */
+export interface RunText {
+  runId: string;
+  stepId: string;
+  text: string;
+}
+
 interface Listener {
   onChange(change: RunChange): void;
+  onText(text: RunText): void;
   onClose(): void;
 }
 
-/** Tells every open event stream of each run's change of status. */
+/** Tells every open event stream of each run's change of status, and of what models say in a worker of this process. */
 export interface RunEvents {
   tell(change: RunChange): void;
+  tellText(text: RunText): void;
   /** Returns what ends the subscription. */
   subscribe(listener: Listener): () => void;
   close(): void;
@@ -23,6 +32,9 @@ export function createRunEvents(): RunEvents {
   return {
     tell(change) {
       for (const listener of listeners) listener.onChange(change);
+    },
+    tellText(text) {
+      for (const listener of listeners) listener.onText(text);
     },
     subscribe(listener) {
       listeners.add(listener);

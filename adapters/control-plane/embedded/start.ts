@@ -7,7 +7,7 @@ import { createApply } from "./changes/change.ts";
 import { type AgentSeed, registerAgent } from "./changes/register-agent.ts";
 import type { CostMicros } from "./changes/submit-result.ts";
 import { createOutbox } from "./outbox.ts";
-import { createRunEvents } from "./run-events.ts";
+import { createRunEvents, type RunText } from "./run-events.ts";
 import { openStore, type Store } from "./store.ts";
 
 export interface EmbeddedOptions {
@@ -31,6 +31,8 @@ export interface EmbeddedOptions {
 export interface EmbeddedControlPlane {
   readonly url: string;
   readonly port: number;
+  /** Passes on to those who watch a run what its model says; for a worker in this process. */
+  tellText(text: RunText): void;
   close(): Promise<void>;
 }
 
@@ -75,6 +77,7 @@ export async function startEmbeddedControlPlane(
   return {
     url: `http://${reachable(options.host)}:${port}`,
     port,
+    tellText: (text) => events.tellText(text),
     close: () => {
       clearInterval(clock);
       closed ??= closeServer(server, () => events.close()).then(() => closeStore(outbox, store));

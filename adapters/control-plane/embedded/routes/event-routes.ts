@@ -6,7 +6,10 @@ const heartbeatMs = 15_000;
 /** A reader this far behind is cut off, and may connect again. */
 const mostUnread = 1000;
 
-/** `/v1/events`: each change of a run's status, as server-sent events `run`. */
+/** Of text that is only shown; a reader this far behind misses some of it. */
+const mostUnreadText = 500;
+
+/** `/v1/events`: each change of a run's status as a server-sent event `run`, and what its models say as events `text`. */
 export function eventRoutes({ events }: Plane): Hono {
   const app = new Hono();
   app.get("/", (c) =>
@@ -23,6 +26,11 @@ export function eventRoutes({ events }: Plane): Hono {
             send(
               stream.writeSSE({ event: "run", data: JSON.stringify({ run_id: runId, status }) }),
             ),
+          onText: ({ runId, stepId, text }) => {
+            if (unread >= mostUnreadText) return;
+            const data = JSON.stringify({ run_id: runId, step_id: stepId, text });
+            send(stream.writeSSE({ event: "text", data }));
+          },
           onClose: resolve,
         });
         const heartbeat = setInterval(() => send(stream.write(": heartbeat\n\n")), heartbeatMs);
