@@ -1,3 +1,5 @@
+import { modelRequirements } from "./requirements-of-models.ts";
+
 /** One promise, and the id by which a test says that it proves it: `[once.report]` in its title. */
 export interface Requirement {
   id: string;
@@ -295,107 +297,5 @@ export const requirements: readonly Requirement[] = [
   { id: "retrieval.bounds", promise: "a search is bounded by its texts and never holds the loop" },
   { id: "folders.end", promise: "a folder that can't be made is an error, never a wait" },
   { id: "git.names", promise: "names of any bytes are sent back to git as they are, or refused" },
-  // Models.
-  { id: "llm.names", promise: "a model's name leads to its provider, or to what would serve it" },
-  { id: "llm.stream", promise: "an answer is read the same however its bytes are cut" },
-  { id: "llm.used", promise: "a model call that ends early says what it had used" },
-  {
-    id: "llm.idle",
-    promise: "a stream that falls silent is noticed before the call's time is over",
-  },
-  { id: "llm.back-pressure", promise: "no more of an answer is read than its listener takes" },
-  { id: "llm.fallback", promise: "who stands in for a model goes by the failure, and is said" },
-  { id: "llm.circuit", promise: "a provider that fails again and again is left alone for a while" },
-  { id: "llm.adaptive", promise: "a provider is asked for as much at once as it takes" },
-  {
-    id: "llm.parameters",
-    promise: "a parameter is sent as its model takes it, or left out and named",
-  },
-  {
-    id: "llm.echo",
-    promise: "what a provider wants to see again goes back to it, and to nobody else",
-  },
-  {
-    id: "llm.cache",
-    promise: "the prefix that a loop sends again is marked for Anthropic's cache",
-  },
-  {
-    id: "llm.recorded",
-    promise: "a recorded conversation holds no secret and is played back as it was",
-  },
-  { id: "llm.hostile", promise: "whatever a provider sends is a reply or a failure of a kind" },
-  {
-    id: "llm.calls-apart",
-    promise: "parallel calls stay apart, whatever a server leaves out of them",
-  },
-  { id: "llm.parts", promise: "an answer is told to the worker's listener as it comes" },
-  // Money.
-  { id: "prices.facts", promise: "the price lists say what the vendors publish" },
-  { id: "prices.long-context", promise: "a long input makes its whole call dearer" },
-  { id: "prices.unknown", promise: "what has no price costs null, never 0" },
-  { id: "prices.rounding", promise: "a cost is exact, and rounded up once a call" },
-  {
-    id: "budget.estimate",
-    promise: "what a request may cost is estimated from above, in linear time",
-  },
-  { id: "prices.strict", promise: "where it is asked for, no model without a price is called" },
-  { id: "budget.atomic", promise: "many workers at once never pass a run's budget" },
-  { id: "budget.calls", promise: "a call that a budget does not hold is never made" },
-  { id: "budget.settled", promise: "what was reserved is settled on every way out of a call" },
-  { id: "budget.looked", promise: "where nobody keeps reservations, the run is looked at first" },
-  {
-    id: "bills.golden",
-    promise: "each kind of call costs what its vendor charges, to the micro-dollar",
-  },
-  { id: "output.linear", promise: "looking for JSON in an answer takes no longer than its length" },
-  { id: "input.unpaid", promise: "bad input fails by name before anything is paid" },
-  { id: "prices.shown", promise: "what models cost can be looked up" },
-  { id: "budget.tools", promise: "a tool call that a budget does not hold is never made" },
-  { id: "budget.loop", promise: "a loop stops before the call that would pass its budget" },
-  { id: "money.shown", promise: "amounts below a cent are shown as such, never rounded up" },
-  // The agent loop.
-  {
-    id: "compile.agent-loop",
-    promise: "the agent loop's compiled chart does as XState's interpreter does",
-  },
-  { id: "loop.caps", promise: "an agent loop keeps its caps, and asks for one thing at a time" },
-  {
-    id: "loop.ends",
-    promise: "an agent loop ends, and a bound that was met is never reported as an answer",
-  },
-  { id: "loop.no-progress", promise: "a model that goes in a circle is stopped" },
-  {
-    id: "loop.tools",
-    promise: "an agent is offered what the lists let through, and nothing else",
-  },
-  {
-    id: "loop.approval",
-    promise: "a call that needs a person parks the step, and a yes is good for that one call",
-  },
-  { id: "loop.refusals", promise: "what is denied or refused is told to the model" },
-  { id: "loop.arguments", promise: "no tool hears of a call that its model did not write well" },
-  {
-    id: "loop.failures",
-    promise: "a tool's failure is told to the model, and trouble is waited out",
-  },
-  { id: "loop.repair", promise: "an answer is mended in the conversation it came from" },
-  { id: "loop.long-results", promise: "a long result is shown in part and kept whole" },
-  {
-    id: "loop.worker-policy",
-    promise: "that the worker's lists decide alone is said at start and in each verdict",
-  },
-  {
-    id: "loop.ferrumdeck",
-    promise: "beside FerrumDeck's gateway a run's task is worked on with the tools",
-  },
-  {
-    id: "loop.judged",
-    promise: "no tool of an agent runs without a verdict or an approval of its own digest",
-  },
-  {
-    id: "loop.killed",
-    promise: "a loop whose worker is killed goes on after the last finished call",
-  },
-  { id: "loop.cost", promise: "a late turn costs the store no more than an early one" },
-  { id: "loop.window", promise: "a long conversation is made shorter by rule, the oldest first" },
+  ...modelRequirements,
 ];
