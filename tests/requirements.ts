@@ -255,6 +255,10 @@ export const requirements: readonly Requirement[] = [
     id: "secrets.by-value",
     promise: "a secret that the process holds is in no log line, failure, span or printed error",
   },
+  {
+    id: "secrets.linear",
+    promise: "looking for secrets takes time in proportion to the text, whatever it is made of",
+  },
   { id: "secrets.by-name", promise: "what stands under a secret's name in a text is hidden" },
   // The public kit.
   { id: "kit.sound", promise: "the kit finds no fault in a sound handler" },

@@ -44,7 +44,8 @@ function copy(
   return Object.fromEntries(entries);
 }
 
-function cut(text: string): string {
+/** Not longer than a log or a span has place for. */
+export function cut(text: string): string {
   const over = text.length - longest;
   return over > 0 ? `${cutText(text, longest)}… (${over} more)` : text;
 }
@@ -61,10 +62,17 @@ function plainError(error: Error): object {
 
 export const redacted = "[redacted]";
 
-/** What secrets look like wherever they stand, and what is left of them. */
-const patterns: readonly [RegExp, string][] = [
+/**
+ * What secrets look like wherever they stand, and what is left of them. Texts are foreign and may be long, so that each
+ * takes time in proportion to the text: what a pattern reads in one attempt it also takes, or it is bounded. A condition
+ * on all of it is therefore looked at afterwards, by a function; a lookahead would read the same again at every start.
+ */
+const patterns: readonly [RegExp, string | ((found: string, ...groups: string[]) => string)][] = [
   // PEM private keys, whole or cut short; line ends may be escaped.
-  [/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/gu, redacted],
+  [
+    /-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)/gu,
+    redacted,
+  ],
   // user:password@host; what is masked already stays
   [/\b([a-z][a-z0-9+.-]{0,30}:\/\/[^\s:/?#@"']*):(?!\*\*\*@)[^\s/?#"']*@/giu, `$1:${redacted}@`],
   // ?api_key=…, &token=…
@@ -78,9 +86,12 @@ const patterns: readonly [RegExp, string][] = [
   // Cookie: a=b; c=d
   [/\b((?:set-)?cookie\s*:\s*)[^\r\n"'\\]+/giu, `$1${redacted}`],
   // JSON Web Tokens
-  [/\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?/gu, redacted],
+  [
+    /\beyJ[\w-]{8,}(\.[\w-]+(?:\.[\w-]*)?)?/gu,
+    (found, payload?: string) => (payload === undefined ? found : redacted),
+  ],
   // OpenAI, Anthropic and others; a digit tells a key from hyphenated words
-  [/\bsk-(?=[\w-]*\d)[\w-]{8,}/gu, redacted],
+  [/\bsk-[\w-]{8,}/gu, (found) => (/\d/u.test(found) ? redacted : found)],
   // AWS access key ids
   [/\b(?:AKIA|ASIA)[A-Z0-9]{16}\b/gu, redacted],
   // GitHub, Slack
@@ -117,7 +128,10 @@ const maybe =
 /** The text with everything that looks like a secret replaced. */
 export function redactText(text: string): string {
   if (!maybe.test(text)) return text;
-  const known = patterns.reduce((left, [pattern, rest]) => left.replaceAll(pattern, rest), text);
+  const known = patterns.reduce(
+    (left, [pattern, rest]) => left.replaceAll(pattern, rest as () => string),
+    text,
+  );
   return redactNamed(known);
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { context, propagation, trace, TraceFlags } from "@opentelemetry/api";
+import { type AttributeValue, context, propagation, trace, TraceFlags } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import { W3CTraceContextPropagator, ExportResultCode } from "@opentelemetry/core";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-http";
@@ -10,7 +10,9 @@ import {
   type ReadableSpan,
   type SpanExporter,
 } from "@opentelemetry/sdk-trace";
+import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
+import { cut } from "./redact.ts";
 
 export interface TracingOptions {
   /** As in `OTEL_EXPORTER_OTLP_ENDPOINT`; see {@link tracesUrl}. */
@@ -129,15 +131,24 @@ export class CountingProcessor extends BatchSpanProcessor {
   }
 }
 
+/** Of one text, characters that are looked at: far more than are kept, so that no secret is cut in two at the end. */
+const longestLook = 100_000;
+
 /** An ended span is this processor's own: nobody reads it before the exporter does. */
 function hideInSpan(span: ReadableSpan, hide: (text: string) => string): void {
+  const safe = (text: string) => cut(hide(cutText(text, longestLook)));
   const all = [span.attributes, ...span.events.map(({ attributes }) => attributes ?? {})];
   for (const attributes of all) {
     for (const [key, value] of Object.entries(attributes)) {
-      if (typeof value === "string") attributes[key] = hide(value);
+      if (typeof value === "string") attributes[key] = safe(value);
+      if (Array.isArray(value)) {
+        attributes[key] = value.map((item) =>
+          typeof item === "string" ? safe(item) : item,
+        ) as AttributeValue;
+      }
     }
   }
-  if (span.status.message !== undefined) span.status.message = hide(span.status.message);
+  if (span.status.message !== undefined) span.status.message = safe(span.status.message);
 }
 
 /**
