@@ -57,7 +57,7 @@ export const requirements: readonly Requirement[] = [
   // Nothing is dropped.
   {
     id: "dead-letter.unreadable",
-    promise: "a job that breaks whoever reads it becomes a dead letter, and ends no worker",
+    promise: "a job that breaks whoever reads it ends as a letter, no worker",
   },
   {
     id: "dead-letter.past-record",
@@ -232,22 +232,17 @@ export const requirements: readonly Requirement[] = [
   { id: "status.spelling", promise: "statuses are read in either spelling" },
   { id: "store.conformance", promise: "both backends keep the same promises" },
   // The process.
-  {
-    id: "net.descriptors",
-    promise: "no child gets a descriptor that whoever started the program left open",
-  },
-  {
-    id: "net.fall",
-    promise: "what nobody caught is said in one line and ends the process cleanly",
-  },
+  { id: "net.descriptors", promise: "no child gets a descriptor that our starter left open" },
+  { id: "net.fall", promise: "what nobody caught is one line, and ends the process cleanly" },
   {
     id: "net.stalled-loop",
-    promise: "an event loop that stands still for longer than a lease ends its process",
+    promise: "a loop that stands still for longer than a lease ends its process",
   },
   {
     id: "net.hung-call",
     promise: "a call to the control plane that outlives its own deadline ends this worker",
   },
+  { id: "log.stalled", promise: "a log whose reader stands still holds up no worker" },
   { id: "net.stale-note", promise: "a killed `dev` is never taken for a running one" },
   { id: "net.closed-output", promise: "a closed standard output drains and leaves nothing behind" },
   { id: "tracing.exit", promise: "a silent collector delays an exit by no more than its bound" },
@@ -255,10 +250,7 @@ export const requirements: readonly Requirement[] = [
     id: "secrets.by-value",
     promise: "a secret that the process holds is in no log line, failure, span or printed error",
   },
-  {
-    id: "secrets.linear",
-    promise: "looking for secrets takes time in proportion to the text, whatever it is made of",
-  },
+  { id: "secrets.linear", promise: "looking for secrets takes linear time, whatever the text is" },
   { id: "secrets.by-name", promise: "what stands under a secret's name in a text is hidden" },
   // The public kit.
   { id: "kit.sound", promise: "the kit finds no fault in a sound handler" },

@@ -2,6 +2,7 @@ import colors from "picocolors";
 import { type DestinationStream, pino } from "pino";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import { redact } from "./redact.ts";
+import { standardError } from "./standard-error.ts";
 
 export interface LogOptions {
   level: "debug" | "info" | "warn" | "error" | "silent";
@@ -20,7 +21,7 @@ export interface LogOptions {
  * out, because a child's bindings would go past the redaction.
  */
 export function createLog({ level, name, destination, pretty, hide }: LogOptions): Log {
-  return pino(
+  const log = pino(
     {
       level,
       name,
@@ -42,41 +43,14 @@ export function createLog({ level, name, destination, pretty, hide }: LogOptions
         ...(pretty === true ? { streamWrite: prettyLine } : {}),
       },
     },
-    destination ?? standardError(),
+    destination ??
+      standardError((dropped) => {
+        const text = `${dropped} lines of this log were dropped: whoever reads it, or its disk, took no more`;
+        log.warn({ dropped }, text);
+      }),
   );
+  return log;
 }
-
-/**
- * The lines of one turn of the event loop go to standard error in one write, at its end: a busy worker would else spend
- * more time in the writing than in the lines. A warning or an error is written at once, with what waits before it; so
- * is everything when the process exits.
- */
-function standardError(): DestinationStream {
-  const destination = pino.destination({ dest: 2, sync: true });
-  // A full disk or a closed pipe costs lines, never the process.
-  destination.on("error", () => {});
-  let waiting = "";
-  const flush = () => {
-    const lines = waiting;
-    waiting = "";
-    if (lines !== "") destination.write(lines);
-  };
-  process.on("exit", flush);
-  const perTurn = {
-    /** Asks pino to set `lastLevel` before each write. */
-    [pino.symbols.needsMetadataGsym]: true,
-    lastLevel: 0,
-    write(line: string) {
-      if (waiting === "") setImmediate(flush);
-      waiting += line;
-      if (perTurn.lastLevel >= warnLevel) flush();
-    },
-  };
-  return perTurn;
-}
-
-/** Of pino. */
-const warnLevel = 40;
 
 const paint: Record<string, (text: string) => string> = {
   debug: colors.dim,
