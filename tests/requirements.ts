@@ -284,6 +284,10 @@ export const requirements: readonly Requirement[] = [
     promise: "each end, delayed report and abandoned attempt is a line in the log",
   },
   // Tool servers.
+  {
+    id: "mcp.exact",
+    promise: "what a tool server sends is read exactly or refused, whichever way it comes",
+  },
   { id: "mcp.bounds", promise: "what a tool server sends is bounded before it is kept" },
   { id: "mcp.apart", promise: "one tool or server that can't be used costs no other" },
   { id: "mcp.reason", promise: "why a tool server did not start is in the failure" },

@@ -1,4 +1,13 @@
-import { parseJson } from "../../machines/contracts/domain/json.ts";
+import { createParser } from "eventsource-parser";
+import {
+  isJsonObject,
+  type Json,
+  jsonDepth,
+  type JsonObject,
+  maxJsonDepth,
+  parseJson,
+} from "../../machines/contracts/domain/json.ts";
+import { lostNumbers } from "../../machines/contracts/domain/json-text.ts";
 
 /** Bytes of one JSON answer, or of one server-sent event: as much as we read of a line over standard streams. */
 export const largestMessage = 10 * 1024 * 1024;
@@ -11,19 +20,59 @@ export const largestMessage = 10 * 1024 * 1024;
 export const boundedFetch: typeof fetch = async (input, init) => {
   const response = await fetch(input, { ...init, redirect: "manual" });
   const { body, headers, status, statusText } = response;
-  if (body === null) return response;
+  if (body === null) {
+    if (init?.method === "POST" && status >= 400) throw new RefusedPost(status, false);
+    return response;
+  }
   const type = headers.get("content-type") ?? "";
   if (type.startsWith("text/event-stream")) {
-    return new Response(body.pipeThrough(boundedEvents()), { headers, status, statusText });
+    const events = body
+      .pipeThrough(boundedEvents())
+      .pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>)
+      .pipeThrough(exactEvents())
+      .pipeThrough(new TextEncoderStream() as TransformStream<string, Uint8Array>);
+    return new Response(events, { headers: decoded(headers), status, statusText });
   }
   const text = await readBounded(body);
-  const plain = new Headers(headers);
-  // The text is decoded already.
-  plain.delete("content-encoding");
-  plain.delete("content-length");
-  const content = type.startsWith("application/json") ? exactMessage(text) : text;
+  if (init?.method === "POST" && status >= 400) throw new RefusedPost(status, isServersOwn(text));
+  // Whatever the type says: the SDK reads a message wherever there is one.
+  const content = exactMessage(text);
+  const plain = decoded(headers);
   return new Response(content === "" ? null : content, { headers: plain, status, statusText });
 };
+
+/** A message that was not taken, by its HTTP status. */
+export class RefusedPost extends Error {
+  override readonly name = "RefusedPost";
+  readonly status: number;
+  /** Whether an MCP server itself said so, in a JSON-RPC error: whatever stands before it answers otherwise. */
+  readonly isServersOwn: boolean;
+
+  constructor(status: number, isOwn: boolean) {
+    super(`HTTP ${status}`);
+    this.status = status;
+    this.isServersOwn = isOwn;
+  }
+}
+
+function isServersOwn(text: string): boolean {
+  const read = parseJson(text);
+  if (!read.ok || !isJsonObject(read.value)) return false;
+  const { jsonrpc, error } = read.value;
+  return (
+    jsonrpc === "2.0" &&
+    isJsonObject(error ?? null) &&
+    typeof (error as JsonObject)["code"] === "number"
+  );
+}
+
+/** What was sent compressed, or of a known length, is neither any more once it was read. */
+function decoded(headers: Headers): Headers {
+  const plain = new Headers(headers);
+  plain.delete("content-encoding");
+  plain.delete("content-length");
+  return plain;
+}
 
 async function readBounded(body: ReadableStream<Uint8Array>): Promise<string> {
   const decoder = new TextDecoder();
@@ -58,16 +107,73 @@ function boundedEvents(): TransformStream<Uint8Array, Uint8Array> {
 const tooLarge = () => new Error(`the server sent a message of more than ${largestMessage} bytes`);
 
 /**
- * A JSON-RPC message as text: as it came, or, where it can't be read exactly, an error to the request it answers.
- * What is not JSON at all stays as it is, for its reader to refuse.
+ * A JSON-RPC message as text: as it came, or, where it can't be read exactly, an error to the request it answers. Of a
+ * list of tools only the tools that can't be read are replaced, each by its name and what is wrong with it. What is not
+ * JSON at all stays as it is, for its reader to refuse. This is the one door for what a server sends, over standard
+ * streams, as one JSON answer and as server-sent events.
+ *
+ * @throws where nobody waits for the message: it is lost, and nothing else is
  */
 export function exactMessage(text: string): string {
   const read = parseJson(text);
   if (read.ok || read.reason === "syntax") return text;
-  const message = JSON.parse(text) as { id?: unknown } | null;
-  const id = message?.id;
-  if (typeof id !== "string" && typeof id !== "number")
+  const message: unknown = JSON.parse(text);
+  if (!isJsonObject(message)) throw new Error(`a message ${read.problem}`);
+  const { id, result, method } = message;
+  // What has a method asks us or tells us something: its id is the server's own, and answers no request of ours.
+  if ((typeof id !== "string" && typeof id !== "number") || method !== undefined) {
     throw new Error(`a message ${read.problem}`);
+  }
+  if (isJsonObject(result) && Array.isArray(result["tools"])) {
+    const tools = exactTools(text, result["tools"]);
+    const { nextCursor = null } = result;
+    const cursor = typeof nextCursor === "string" ? { nextCursor } : {};
+    return JSON.stringify({ jsonrpc: "2.0", id, result: { ...cursor, tools } });
+  }
   const error = { code: -32_603, message: `the server's answer ${read.problem}` };
   return JSON.stringify({ jsonrpc: "2.0", id, error });
+}
+
+/** How deep a tool may be nested in the list, so that the whole message is not too deep. */
+const maxToolDepth = maxJsonDepth - 4;
+
+/** The tools of a list; those that can't be read exactly by their name, and `unreadable` with the reason. */
+function exactTools(text: string, tools: Json[]): Json[] {
+  const problems = new Map<number, string>();
+  for (const { path, digits } of lostNumbers(text)) {
+    const at = Number(/^result\.tools\[(\d+)\]/u.exec(path)?.[1] ?? Number.NaN);
+    if (!problems.has(at)) problems.set(at, `${path} can't be kept exactly: ${digits}`);
+  }
+  return tools.map((tool, at) => {
+    const isDeep = jsonDepth(tool, maxToolDepth) > maxToolDepth;
+    const problem = isDeep ? `nested deeper than ${maxToolDepth} levels` : problems.get(at);
+    if (problem === undefined) return tool;
+    const name = isJsonObject(tool) ? tool["name"] : null;
+    return { name: typeof name === "string" ? name : null, unreadable: problem };
+  });
+}
+
+/** The events of a stream, each message through {@link exactMessage}; one that nobody waits for is left out. */
+function exactEvents(): TransformStream<string, string> {
+  let parser: ReturnType<typeof createParser>;
+  return new TransformStream({
+    start(controller) {
+      parser = createParser({
+        onRetry: (ms) => controller.enqueue(`retry: ${ms}\n\n`),
+        onEvent({ id, event, data }) {
+          let exact: string;
+          try {
+            exact = data === "" ? "" : exactMessage(data);
+          } catch {
+            return;
+          }
+          const lines = exact.split("\n").map((line) => `data: ${line}`);
+          if (id !== undefined) lines.unshift(`id: ${id}`);
+          if (event !== undefined) lines.unshift(`event: ${event}`);
+          controller.enqueue(`${lines.join("\n")}\n\n`);
+        },
+      });
+    },
+    transform: (chunk) => parser.feed(chunk),
+  });
 }

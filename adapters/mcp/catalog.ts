@@ -233,8 +233,9 @@ export async function readTools(
         if (!tools.has(read.data.name)) tools.set(read.data.name, read.data);
       } else {
         const [issue] = read.error.issues;
-        const name = (item as { name?: unknown } | null)?.name;
-        const problem = `${issue?.path.join(".") ?? ""}: ${issue?.message ?? "can't be read"}`;
+        const { name, unreadable } = (item ?? {}) as { name?: unknown; unreadable?: unknown };
+        const misshapen = `${issue?.path.join(".") ?? ""}: ${issue?.message ?? "can't be read"}`;
+        const problem = typeof unreadable === "string" ? unreadable : misshapen;
         leftOut(typeof name === "string" ? cutText(name, 200) : "a tool without a name", problem);
       }
     }

@@ -1,5 +1,5 @@
 import { type CallToolResult, ErrorCode, McpError } from "@modelcontextprotocol/sdk/types.js";
-import { StreamableHTTPError } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import { RefusedPost } from "./bounded-http.ts";
 import { cutText, wellFormed } from "../../machines/contracts/domain/text.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import { retryable, terminal, type Failure } from "../../machines/contracts/domain/failure.ts";
@@ -88,9 +88,7 @@ export function readError(error: unknown, circumstances: Circumstances): Failure
       : terminal("tool_failed", `${what} failed: ${oneLine(error.message)}`);
   }
   if (isZodError(error)) return terminal("tool_failed", `${what} gave an answer that is not MCP's`);
-  if (error instanceof StreamableHTTPError && error.code !== undefined && error.code >= 400) {
-    return readStatus(error.code, circumstances);
-  }
+  if (error instanceof RefusedPost) return readStatus(error, circumstances);
   const cause = (error as { cause?: { code?: string } } | null)?.cause?.code ?? "";
   const reason = timedOutAfterMs === null ? (ending ?? (cause || oneLine(messageOf(error)))) : "";
   if (!safeToRepeat && !neverSent.has(cause)) {
@@ -108,13 +106,24 @@ export function isAnswer(error: unknown, ending: string | null): error is McpErr
   return ending === null || error.code !== ErrorCode.ConnectionClosed;
 }
 
-/** An HTTP server turned the request away; only a 5xx leaves open whether it ran. */
-function readStatus(status: number, { what, safeToRepeat }: Circumstances): Failure {
+/** Statuses of a request that was turned away for what it is, before anybody read what it asks. */
+const turnedAway = new Set([405, 406, 411, 414, 415, 431]);
+
+/**
+ * Statuses by which an MCP server itself says that it ran nothing: a message it can't use, a session it does not know,
+ * too many requests. From whatever stands before the server the same numbers say nothing of what the server did.
+ */
+const notTaken = new Set([400, 404, 429]);
+
+/** A request that was answered by a status alone: what does not plainly say that it did not run, may have run. */
+function readStatus({ status, isServersOwn }: RefusedPost, circumstances: Circumstances): Failure {
+  const { what, safeToRepeat } = circumstances;
   const said = `${what} got HTTP ${status}`;
   if (status === 401 || status === 403) return terminal("unauthorized", said);
-  if (status === 429) return retryable("rate_limited", said);
-  if (status >= 500 && !safeToRepeat) return terminal("in_doubt", `${said} and may have run`);
-  return retryable("unavailable", said);
+  if (status === 413) return terminal("too_large", said);
+  const isNotDone = turnedAway.has(status) || (isServersOwn && notTaken.has(status));
+  if (!safeToRepeat && !isNotDone) return terminal("in_doubt", `${said} and may have run`);
+  return retryable(status === 429 ? "rate_limited" : "unavailable", said);
 }
 
 function isZodError(error: unknown): boolean {

@@ -34,7 +34,8 @@ export async function serveMcp(port = 0): Promise<WebMcpServer> {
       const id = request.headers["mcp-session-id"];
       let transport = transports.get(String(id));
       if (transport === undefined && id !== undefined) {
-        response.writeHead(404).end();
+        const error = { code: -32_001, message: "Session not found" };
+        response.writeHead(404).end(JSON.stringify({ jsonrpc: "2.0", error, id: null }));
         return;
       }
       if (transport === undefined) {
