@@ -6,6 +6,7 @@ import { Bulkheads } from "./step/execute.ts";
 import { handlersFor } from "./handlers/handlers.ts";
 import { spawner, type RunningStep, type WorkerContext } from "./step/spawn.ts";
 import type { RuntimeOptions } from "./options.ts";
+import { guardPorts } from "./guard-ports.ts";
 import type { RuntimePorts } from "./ports.ts";
 import { cancellations } from "./sources/cancellations.ts";
 import { grace, heartbeat, timers } from "./sources/periodic.ts";
@@ -37,7 +38,8 @@ const giveUpMs = 10 * 60_000;
  *
  * @param ports every neighbour; the caller made them and closes them after the runtime has ended
  */
-export function startRuntime(ports: RuntimePorts, options: RuntimeOptions): Runtime {
+export function startRuntime(given: RuntimePorts, options: RuntimeOptions): Runtime {
+  const ports = guardPorts(given);
   const pending = new Set<Promise<unknown>>();
   const track = (work: Promise<unknown>) => {
     const settled: Promise<unknown> = work.catch(() => {}).finally(() => pending.delete(settled));

@@ -285,6 +285,10 @@ export const requirements: readonly Requirement[] = [
   },
   // Tool servers.
   {
+    id: "port.throws",
+    promise: "an adapter that throws where it should answer makes its job wait, and is named",
+  },
+  {
     id: "mcp.exact",
     promise: "what a tool server sends is read exactly or refused, whichever way it comes",
   },

@@ -1,17 +1,21 @@
 import type { Action, Grant } from "../../machines/contracts/domain/action.ts";
 import {
+  fail,
   retryable,
   terminal,
   type Outcome,
   type Failure,
 } from "../../machines/contracts/domain/failure.ts";
 import type { JournalEntry, StepKey } from "../../machines/contracts/domain/record.ts";
-import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
+import { type Json, jsonDepth, type JsonObject } from "../../machines/contracts/domain/json.ts";
 import { digestOf, actionDigest, toAsk } from "./approvals.ts";
 import type { Effect, HandlerResult } from "../handlers/handler.ts";
 import { LeaseLost, confirmLease, type ActivityScope } from "./session.ts";
 import { isPermitted } from "./policy.ts";
 import { traced } from "../tracing.ts";
+import { DeadlinePassed, Drained } from "../trouble.ts";
+import { StoreError } from "../../machines/contracts/domain/errors.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
 
 /**
@@ -48,6 +52,11 @@ export function effectRunner(
     const done = async () => {
       try {
         return await traced(effect.name, () => effect.run(signal, key));
+      } catch (error) {
+        if (effect.repeat !== "unsafe" || signal.aborted || endsSession(error)) throw error;
+        // Nobody expected it, and it says nothing of what was done until then.
+        session.log.error({ err: error, effect: effect.name }, "an unsafe effect threw");
+        return fail(terminal("in_doubt", `${effect.name} threw: ${messageOf(error)}`));
       } finally {
         session.beginStretch(scope.ports.clock.monotonic());
       }
@@ -116,6 +125,16 @@ export function effectRunner(
     return toHandlerResult(outcome);
   };
 }
+
+/** Whether an error tells of the step's own end in this worker, and not of what was done. */
+const endsSession = (error: unknown): boolean =>
+  error instanceof LeaseLost ||
+  error instanceof Drained ||
+  error instanceof DeadlinePassed ||
+  error instanceof StoreError;
+
+const messageOf = (error: unknown): string =>
+  cutText(error instanceof Error ? error.message : String(error), 300);
 
 /** Names an effect by what it does, and counts those that do the same. */
 function numbered(occurrences: Map<string, number>, effect: Effect<Json>): string {
@@ -215,7 +234,11 @@ export async function offload(
   step: StepKey,
   outcome: KeptOutcome,
 ): Promise<JsonObject> {
-  const content = JSON.stringify(outcome);
+  const content = asJson(outcome);
+  if (content === null) {
+    const message = `the effect ended, but its result can't be kept: it is nested deeper than ${maxKeptDepth} levels, or is not JSON`;
+    return { failure: { ...terminal("invalid_output", message) } };
+  }
   if (!artifacts.isShared || Buffer.byteLength(content) <= maxInlineBytes) {
     return outcome as unknown as JsonObject;
   }
@@ -225,6 +248,18 @@ export async function offload(
     return { failure: { ...terminal(kept.failure.kind, message) } };
   }
   return { artifact: { id: kept.value.id, sha256: kept.value.sha256 } };
+}
+
+/** SQLite reads 1,000 levels; the journal's own stand around what it keeps. */
+const maxKeptDepth = 900;
+
+/** The outcome as JSON; null where it can't be written: what happened must not be forgotten because of that. */
+function asJson(outcome: KeptOutcome): string | null {
+  try {
+    return jsonDepth(outcome, maxKeptDepth) > maxKeptDepth ? null : JSON.stringify(outcome);
+  } catch {
+    return null;
+  }
 }
 
 /** Reads what {@link offload} made; an artifact that is gone or changed is a failure of the step, never a repeat. */

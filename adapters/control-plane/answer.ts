@@ -59,10 +59,19 @@ export function unreadable(answer: Answer, expected: string): Failure {
 /** Status, content type and first words. */
 function describe({ status, headers, body }: Answer): string {
   const contentType = headers["content-type"];
-  const text = typeof body === "string" ? body : JSON.stringify(body);
+  const text = typeof body === "string" ? body : written(body);
   const words =
     text.trim() === "" ? "and no body" : `beginning ${JSON.stringify(oneLine(text, 80))}`;
   return `answered ${status} ${typeof contentType === "string" ? cutText(contentType, 60) : "without a content type"}, ${words}`;
+}
+
+/** A message is made of whatever came: nothing of it may throw. */
+function written(body: unknown): string {
+  try {
+    return JSON.stringify(body) ?? "";
+  } catch {
+    return "[nested too deep to be shown]";
+  }
 }
 
 /**

@@ -1,5 +1,5 @@
 import { createServer, type ServerResponse } from "node:http";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { callTool } from "../support/call-tool.ts";

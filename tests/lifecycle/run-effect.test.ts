@@ -135,6 +135,35 @@ describe("an effect that may not be repeated", () => {
     expect(runs()).toBe(1);
   });
 
+  it("that throws is in doubt like one that was not answered [effect.unsafe-once]", async () => {
+    const throws = effect("unsafe", () => Promise.reject(new RangeError("deep in an adapter")));
+    expect(await runner({ inDoubt: "fail" })(throws.made)).toMatchObject({
+      ok: false,
+      result: { failure: { kind: "in_doubt" } },
+    });
+    const { made, runs } = effect("unsafe", fine);
+    await takeOver();
+    expect(await runner()(made)).toMatchObject({ ok: false, result: { kind: "asked" } });
+    expect(runs()).toBe(0);
+  });
+
+  it.each([
+    ["nested too deep", () => JSON.parse(`${"[".repeat(20_000)}${"]".repeat(20_000)}`) as unknown],
+    ["no JSON", () => 10n],
+  ])(
+    "whose result can't be kept, because it is %s, is completed with that, and never forgotten [effect.unsafe-once]",
+    async (_, make) => {
+      const odd = effect("unsafe", async () => ({ ok: true, value: make() as string }));
+      expect(await runner()(odd.made)).toMatchObject({
+        ok: false,
+        result: { failure: { kind: "invalid_output", retryable: false } },
+      });
+      expect(await takeOver()).toEqual(["begun", "completed"]);
+      expect(await runner()(odd.made)).toMatchObject({ ok: false });
+      expect(odd.runs()).toBe(1);
+    },
+  );
+
   it("begun and never completed, asks a person before it runs again [effect.unsafe-once]", async () => {
     const hangs = effect("unsafe", () => new Promise<never>(() => {}));
     void runner()(hangs.made);
