@@ -80,7 +80,7 @@ export function fileProblem(paths: readonly string[], codeFile: string): string 
   const known = new Set(paths);
   for (const path of paths) {
     const wrong = pathProblem(path) ?? placeProblem(path, known, codeFile);
-    if (wrong !== null) return `sandbox file ${JSON.stringify(cutText(path, 200))}: ${wrong}`;
+    if (wrong !== null) return `sandbox file ${cutText(JSON.stringify(path), 200)}: ${wrong}`;
   }
   return null;
 }

@@ -67,9 +67,9 @@ describe("a worker paused past its lease (SIGSTOP), while another takes over, th
     stage.spawn();
     await stage.finished([key]);
     first.signal("SIGCONT");
-    await until(() => refusals(first).length > 0);
+    // Its heartbeat may be refused as well, before or after.
+    await until(() => refusals(first).includes("record"));
     await drains(first);
-    expect(refusals(first)[0]).toBe("record");
     expect(passed(first)).not.toContain("before:report");
     expect(await stage.applied(key)).toBe(1);
   });
@@ -101,9 +101,9 @@ describe("a worker paused past its lease (SIGSTOP), while another takes over, th
     expect(repeatOf(asked.action_details)).toBe("tool:post");
     await stage.finished([key]);
     first.signal("SIGCONT");
-    await until(() => refusals(first).length > 0);
+    // Its heartbeat may be refused as well, before or after.
+    await until(() => refusals(first).includes("append"));
     await drains(first);
-    expect(refusals(first)[0]).toBe("append");
     expect(touched(second)).toEqual(["post"]);
     expect(await stage.applied(key)).toBe(1);
   });
