@@ -229,7 +229,57 @@ describe("S3-compatible storage", () => {
     }
   });
 
-  it("that can't be reached, or is busy, may pass; it follows no redirect", async () => {
+  it.each([
+    ["RequestTimeTooSkewed", 403, "passing"],
+    ["SlowDown", 503, "passing"],
+    ["AccessDenied", 403, "ours"],
+    ["NoSuchBucket", 404, "ours"],
+    ["PermanentRedirect", 301, "ours"],
+  ] as const)(
+    "says by its code %s whose trouble it is [store.trouble]",
+    async (code, status, whose) => {
+      const server = createServer((_, response) => {
+        response.writeHead(status).end(`<Error><Code>${code}</Code></Error>`);
+      });
+      const own = await listen(server);
+      const store = createS3Artifacts({ url: `http://127.0.0.1:${own}/bucket`, ...keys });
+      for (const outcome of [await store.put(step, output), await store.get("run_01", "some")]) {
+        expect(!outcome.ok && troubleOf(outcome.failure)).toBe(whose);
+      }
+      server.close();
+      server.closeAllConnections();
+    },
+  );
+
+  it("has kept what was put only when its receipt says so, or it can be read again; no answer is read without end [store.trouble]", async () => {
+    let etag = '"of something else"';
+    let sent = 0;
+    const server = createServer((request, response) => {
+      request.resume();
+      response.writeHead(200, { etag });
+      if (request.method === "PUT") return void response.end();
+      const chunk = Buffer.alloc(1024 * 1024);
+      const more = () => {
+        while (!response.destroyed && sent < 200 && response.write(chunk)) sent += 1;
+        if (sent >= 200) response.end();
+      };
+      response.on("drain", more);
+      more();
+    });
+    const own = await listen(server);
+    const store = createS3Artifacts({ url: `http://127.0.0.1:${own}/bucket`, ...keys });
+    for (const outcome of [await store.put(step, output), await store.check()]) {
+      expect(outcome).toMatchObject({ failure: { kind: "unavailable", retryable: true } });
+    }
+    expect(await store.get("run_01", "some")).toMatchObject({ ok: false });
+    expect(sent).toBeLessThan(100);
+    etag = "";
+    expect(await store.put(step, output)).toMatchObject({ failure: { retryable: true } });
+    server.close();
+    server.closeAllConnections();
+  });
+
+  it("that can't be reached, or is busy, or is something else, may pass; it follows no redirect [store.trouble]", async () => {
     let status = 503;
     const server: Server = createServer((_, response) => {
       response.writeHead(status, { location: "http://127.0.0.1:1/" }).end("<html>");
@@ -241,13 +291,23 @@ describe("S3-compatible storage", () => {
       500: "passing",
       429: "passing",
       507: "ours",
-      301: "ours",
-      400: "ours",
+      // Whatever is not in the words of S3 is not the storage.
+      301: "passing",
+      400: "passing",
+      401: "passing",
+      403: "passing",
+      404: "passing",
+      200: "passing",
+      204: "passing",
     };
     for (const [code, trouble] of Object.entries(expected)) {
       status = Number(code);
       const outcome = await store.put(step, output);
       expect(!outcome.ok && troubleOf(outcome.failure)).toBe(trouble);
+      const read = await store.get("run_01", "some");
+      expect(!read.ok && troubleOf(read.failure)).toBe(trouble);
+      const check = await store.check();
+      expect(!check.ok && troubleOf(check.failure)).toBe(trouble);
     }
     server.close();
     server.closeAllConnections();
