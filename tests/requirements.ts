@@ -297,6 +297,10 @@ export const requirements: readonly Requirement[] = [
   { id: "mcp.reason", promise: "why a tool server did not start is in the failure" },
   { id: "mcp.progress", promise: "progress prolongs a call, up to a bound" },
   { id: "mcp.cancel", promise: "only a call under way is cancelled at its server" },
+  {
+    id: "retrieval.in-its-place",
+    promise: "what answers in the retrieval service's place is tried again, and is no job's fault",
+  },
   { id: "retrieval.exact", promise: "a retrieval service's numbers are kept exactly, or refused" },
   { id: "retrieval.bounds", promise: "a search is bounded by its texts and never holds the loop" },
   { id: "folders.end", promise: "a folder that can't be made is an error, never a wait" },

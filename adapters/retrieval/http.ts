@@ -25,7 +25,9 @@ const answerShape = type({ documents: "object[]", "total?": "number.integer >= 0
 
 /**
  * Asks a retrieval service: `POST {query, collection, top_k}`, answered by `{documents, total?}`, at most 8 MiB.
- * Redirects are not followed: the service could send us anywhere. Every answer but a sound 2xx is a failure.
+ * Redirects are not followed: the service could send us anywhere. Every answer but a sound 2xx is a failure, and only
+ * what the service itself said, in JSON, is the step's: a page, an empty answer or a redirect comes from whatever stands
+ * before it, and passes. A refused key may be one that is just changed: it is tried again, too.
  *
  * @throws TypeError when the endpoint is not an http or https URL
  */
@@ -61,6 +63,7 @@ export function createHttpRetriever({
           : fail(
               statusFailure(
                 answer.statusCode,
+                isServices(text ?? ""),
                 saidBy(text ?? "", apiKey),
                 answer.headers["retry-after"],
               ),
@@ -79,13 +82,18 @@ function readAnswer(text: string | null): Outcome<Retrieval> {
     return fail(terminal("too_large", "the retrieval service answered with more than 8 MiB"));
   }
   const json = parseJson(text);
+  if (!json.ok && json.reason === "syntax") {
+    const problem =
+      "the retrieval service's answer is not JSON: something else answered in its place";
+    return fail(retryable("unavailable", problem));
+  }
   if (!json.ok) {
     return fail(terminal("invalid_output", `the retrieval service's answer ${json.problem}`));
   }
   const read = answerShape(json.value);
   if (read instanceof type.errors) {
     const problem = `the retrieval service gave an unexpected answer: ${cutText(read.summary, saidLimit)}`;
-    return fail(terminal("invalid_output", problem));
+    return fail(retryable("unavailable", problem));
   }
   const documents = read.documents as JsonObject[];
   return ok({ documents, totalFound: read.total ?? documents.length });
@@ -106,6 +114,7 @@ function saidBy(text: string, apiKey: string | undefined): string {
 
 function statusFailure(
   status: number,
+  isOwn: boolean,
   said: string,
   retryAfter: string | string[] | undefined,
 ): Failure {
@@ -113,12 +122,19 @@ function statusFailure(
   const waitMs = readRetryAfter(retryAfter, Date.now());
   if (status === 429) return retryable("rate_limited", message, waitMs);
   if (status >= 500 || status === 408) return retryable("unavailable", message, waitMs);
-  if (status === 401 || status === 403) return terminal("unauthorized", message);
-  if (status === 404) return terminal("not_found", message);
+  if (status === 401 || (status === 403 && isOwn))
+    return retryable("unauthorized", message, waitMs);
+  if (status < 400) return retryable("unavailable", `redirects are not followed; ${message}`);
   if (status === 413) return terminal("too_large", message);
-  return status < 400
-    ? terminal("unavailable", `redirects are not followed; ${message}`)
-    : terminal("invalid_input", message);
+  if (!isOwn) return retryable("unavailable", message, waitMs);
+  if (status === 404) return terminal("not_found", message);
+  return terminal("invalid_input", message);
+}
+
+/** Whether an error's body is the service's own: JSON, as its answers are. */
+function isServices(text: string): boolean {
+  const read = parseJson(text);
+  return read.ok || read.reason !== "syntax";
 }
 
 function errorCode(error: unknown): string {

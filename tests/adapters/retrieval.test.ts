@@ -46,7 +46,8 @@ describe("the HTTP retriever", () => {
 
   test.each([
     [400, "invalid_input", false],
-    [401, "unauthorized", false],
+    [401, "unauthorized", true],
+    [403, "unauthorized", true],
     [404, "not_found", false],
     [429, "rate_limited", true],
     [500, "unavailable", true],
@@ -56,15 +57,32 @@ describe("the HTTP retriever", () => {
     async (status, kind, retryable) => {
       const endpoint = await serve((_, response) => {
         response.writeHead(status, { "retry-after": "100000" });
-        response.end(`the index is \ud800 closed to k3y ${"x".repeat(2_000_000)}`);
+        response.end(`"the index is \ud800 closed to k3y ${"x".repeat(2_000_000)}"`);
       });
       const retriever = createHttpRetriever({ endpoint, apiKey: "k3y", timeoutMs: 5000 });
       const outcome = await retriever.retrieve(question, never);
       expect(outcome).toMatchObject({ ok: false, failure: { kind, retryable } });
       const message = outcome.ok ? "" : outcome.failure.message;
-      expect(message).toContain(`${status}: the index is \ufffd closed to [redacted] x`);
+      expect(message).toContain(`${status}: "the index is \ufffd closed to [redacted] x`);
       expect(message.length).toBeLessThan(600);
       if (retryable) expect(outcome).toMatchObject({ failure: { retryAfterMs: 60_000 } });
+    },
+  );
+
+  test.each([200, 204, 302, 400, 401, 403, 404, 409, 418])(
+    "takes a page or nothing with status %d for something that answered in the service's place, and tries again [retrieval.in-its-place]",
+    async (status) => {
+      for (const body of ["<html>log in</html>", ""]) {
+        const endpoint = await serve((_, response) => {
+          response.writeHead(status, { "content-type": "text/html" });
+          response.end(status === 204 ? "" : body);
+        });
+        const retriever = createHttpRetriever({ endpoint, timeoutMs: 5000 });
+        expect(await retriever.retrieve(question, never)).toMatchObject({
+          ok: false,
+          failure: { kind: status === 401 ? "unauthorized" : "unavailable", retryable: true },
+        });
+      }
     },
   );
 
@@ -82,7 +100,7 @@ describe("the HTTP retriever", () => {
       question,
       never,
     );
-    expect(outcome).toMatchObject({ failure: { kind: "unavailable", retryable: false } });
+    expect(outcome).toMatchObject({ failure: { kind: "unavailable", retryable: true } });
     expect(reached).toBe(false);
   });
 
@@ -92,7 +110,7 @@ describe("the HTTP retriever", () => {
       const endpoint = await serve((_, response) => response.end(body));
       const retriever = createHttpRetriever({ endpoint, timeoutMs: 5000 });
       expect(await retriever.retrieve(question, never)).toMatchObject({
-        failure: { kind: "invalid_output", retryable: false },
+        failure: { kind: "unavailable", retryable: true },
       });
     },
   );

@@ -36,7 +36,10 @@ export const failureKinds = [
   "rate_limited",
   /** A neighbour can't be reached, or answers what it should not. Retried. */
   "unavailable",
-  /** A key is refused. The worker waits and takes no jobs until a person mends the key. */
+  /**
+   * A key is refused. By the control plane or the store: the worker waits and takes no jobs until a person mends the
+   * key. By a model's provider, a tool server or the retrieval service: the step fails, where it is not tried again.
+   */
   "unauthorized",
   /** The key is good, and not for this run or tool. Never retried. */
   "forbidden",
