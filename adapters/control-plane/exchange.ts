@@ -19,7 +19,7 @@ export const requestOver = (
 
 /** As many calls at a time; more wait for a connection, within their deadline. */
 const connections = 128;
-export const largestAnswer = 64 * 1024 * 1024;
+export const largestAnswer = 8 * 1024 * 1024;
 /** A call still open so long after its abort has lost its connection for good. */
 export const hungMs = 1_000;
 

@@ -7,6 +7,8 @@ export type Dialect = "draft-07" | "2019-09" | "2020-12";
 const maxNodes = 3_000;
 const maxDepth = 64;
 const maxPatternLength = 2_000;
+/** All patterns of one schema, their repetitions written out, as {@link patternSize} counts: a fifth of a second. */
+const maxPatternSize = 200_000;
 
 /** The keyword that we lay into every subschema: what one look at it costs, in steps. */
 export const costKeyword = "x-stateplane-cost";
@@ -42,6 +44,7 @@ export function prepareSchema(given: JsonObject): PreparedSchema | string {
   const subschemas = new WeakSet<object>();
   const isDraft4 = typeof named === "string" && /draft-0?[34]\b/.test(named);
   let nodes = 0;
+  let sizeOfPatterns = 0;
   let problem: string | null = null;
 
   function copy(value: Json, depth: number): Json {
@@ -60,6 +63,12 @@ export function prepareSchema(given: JsonObject): PreparedSchema | string {
     nodes += 1;
     if (nodes > maxNodes) problem = `has more than ${maxNodes} objects and arrays`;
     if (depth > maxDepth) problem = `is nested deeper than ${maxDepth} levels`;
+    // A longer one is refused below.
+    const patterns = patternsOf(value).filter(({ length }) => length <= maxPatternLength);
+    for (const pattern of patterns) sizeOfPatterns += patternSize(pattern);
+    if (sizeOfPatterns > maxPatternSize) {
+      problem = `has patterns that are more than ${maxPatternSize} characters, repetitions written out`;
+    }
     problem ??= refusedKeyword(value);
     const before = nodes;
     const own = copyData(value, depth);
@@ -94,17 +103,55 @@ function dialectOf(named: Json | undefined): Dialect | null {
 }
 
 function refusedKeyword(schema: JsonObject): string | null {
-  const { $async: async, type, pattern, patternProperties } = schema;
+  const { $async: async, type } = schema;
   if (async !== undefined) return "uses $async, which is no keyword of JSON Schema";
   if (Array.isArray(type) && type.length > 7) return "lists more than the seven types";
-  const patterns = [
-    pattern,
-    ...Object.keys(isJsonObject(patternProperties) ? patternProperties : {}),
-  ];
-  if (patterns.some((text) => typeof text === "string" && text.length > maxPatternLength)) {
+  if (patternsOf(schema).some((text) => text.length > maxPatternLength)) {
     return `has a pattern of more than ${maxPatternLength} characters`;
   }
   return null;
+}
+
+function patternsOf({ pattern, patternProperties }: JsonObject): string[] {
+  const named = isJsonObject(patternProperties) ? Object.keys(patternProperties) : [];
+  return typeof pattern === "string" ? [pattern, ...named] : named;
+}
+
+/** More than this often the engine repeats nothing: it refuses such a pattern at once, and nothing is compiled. */
+const mostRepeated = 1_000;
+/** What a class of Unicode's stands for in many ranges, in characters. */
+const classSize = 5;
+const token =
+  /\\[pP]\{[^}]*\}|\\[\s\S]|\[\^?\]?(?:\\[\s\S]|[^\]\\])*\]?|\{(\d+)(?:(,)(\d*))?\}|[\s\S]/gu;
+
+/**
+ * How many characters a pattern is with its repetitions written out, since so it is compiled: `(a{100}){100}` is
+ * 10,000. An estimate from above, whose cost is one look at the pattern.
+ */
+export function patternSize(pattern: string): number {
+  const open: { sum: number; last: number }[] = [];
+  let [sum, last] = [0, 0];
+  for (const [text, least, , most] of pattern.matchAll(token)) {
+    if (text === "(") {
+      open.push({ sum, last });
+      [sum, last] = [0, 0];
+    } else if (text === ")") {
+      const size = sum + 1;
+      ({ sum, last } = open.pop() ?? { sum: 0, last: 0 });
+      sum += size;
+      last = size;
+    } else if (least !== undefined) {
+      const times = Math.max(Number(least), Number(most ?? 0), 1);
+      if (times > mostRepeated) return 0;
+      sum += last * (times - 1);
+      last *= times;
+    } else {
+      const classes = text.match(/\\[pP]/gu)?.length ?? 0;
+      last = 1 + classes * classSize;
+      sum += last;
+    }
+  }
+  return open.reduce((all, { sum: part }) => all + part, sum);
 }
 
 /** Draft 4's spellings, which readers of later drafts refuse; and what only some readers know, left out. */

@@ -1,6 +1,8 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { RE2JS } from "re2js";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
+import { patternSize } from "../../adapters/schemas/prepare.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import { jsonObjects, jsonValues } from "./json-objects.ts";
 
@@ -142,6 +144,56 @@ describe("a foreign schema", () => {
     const wide = Object.fromEntries(Array.from({ length: 4_000 }, (_, at) => [`p${at}`, {}]));
     expect(checker.compile({ properties: wide })).toMatch(/more than 3000 objects/);
     expect(checker.compile({ const: "x".repeat(300_000) })).toMatch(/longer than 262144/);
+  });
+
+  it("costs little to compile: its patterns are bounded with their repetitions written out [schema.bounded]", () => {
+    const atom = fc.constantFrom(
+      "a",
+      ".",
+      "[a-z]",
+      String.raw`\p{L}`,
+      String.raw`[\p{L}\p{N}_]`,
+      "\\{",
+      "[]a]",
+    );
+    const repeat = fc.constantFrom("", "*", "+?", "{3}", "{2,9}", "{4,}", "{0,30}", "{1}");
+    const pattern = fc.letrec((tie) => ({
+      part: fc.oneof(
+        { depthSize: "small" },
+        atom,
+        fc
+          .tuple(
+            fc.array(tie("part") as fc.Arbitrary<string>, { minLength: 1, maxLength: 4 }),
+            repeat,
+          )
+          .map(([parts, times]) => `(?:${parts.join("")})${times}`),
+        fc.tuple(atom, repeat).map((parts) => parts.join("")),
+        fc.tuple(atom, atom).map((parts) => `(${parts.join("|")})`),
+      ),
+    })).part as fc.Arbitrary<string>;
+    fc.assert(
+      fc.property(pattern, (text) => {
+        const size = patternSize(text);
+        // What is over the bound is never compiled.
+        fc.pre(size < 20_000);
+        try {
+          expect(RE2JS.compile(RE2JS.translateRegExp(text)).programSize()).toBeLessThan(
+            4 * size + 20,
+          );
+        } catch (error) {
+          if (!String(error).includes("invalid repetition")) throw error;
+        }
+      }),
+      { numRuns: 500 },
+    );
+    const costly = `${String.raw`[\p{L}\p{N}]{1000}`.repeat(100)}x`;
+    const properties = (count: number, text: string) =>
+      Object.fromEntries(Array.from({ length: count }, (_, n) => [`p${n}`, { pattern: text + n }]));
+    const refused = /patterns that are more than 200000 characters, repetitions written out/;
+    expect(checker.compile({ properties: properties(1, costly) })).toMatch(refused);
+    expect(checker.compile({ properties: properties(250, ".{1000}") })).toMatch(refused);
+    expect(checker.compile({ patternProperties: { [costly]: {} } })).toMatch(refused);
+    expect(check({ properties: properties(20, ".{1,255}") }, { p3: "x3" })).toBe("valid");
   });
 
   it("says that a pattern can't be checked, and checks the rest", () => {
