@@ -181,7 +181,8 @@ describe("a foreign schema", () => {
             4 * size + 20,
           );
         } catch (error) {
-          if (!String(error).includes("invalid repetition")) throw error;
+          // The engine's own bound: such a pattern is not compiled.
+          if (!String(error).includes("invalid repeat count")) throw error;
         }
       }),
       { numRuns: 500 },
