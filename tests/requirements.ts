@@ -298,6 +298,10 @@ export const requirements: readonly Requirement[] = [
   { id: "mcp.progress", promise: "progress prolongs a call, up to a bound" },
   { id: "mcp.cancel", promise: "only a call under way is cancelled at its server" },
   {
+    id: "llm.in-its-place",
+    promise: "a page in a model provider's place is tried again, and is no step's fault",
+  },
+  {
     id: "retrieval.in-its-place",
     promise: "what answers in the retrieval service's place is tried again, and is no job's fault",
   },

@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import { isJsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
-import { quote, type Speaker, toFailure, type VendorError } from "./vendor-trouble.ts";
+import { pageName, quote, type Speaker, toFailure, type VendorError } from "./vendor-trouble.ts";
 
 /** What both vendors' SDKs need around them. */
 export interface Vendor extends Speaker {
@@ -212,7 +212,11 @@ async function readWhole(first: Uint8Array[], pieces: AsyncIterable<Uint8Array>)
 function errorBody(text: string): string | null {
   if (text.trim() === "") return null;
   const read = parseJson(text);
-  if (!read.ok) return JSON.stringify({ error: { message: cutText(text, 2_000) } });
+  if (!read.ok) {
+    // No provider answers with a page: a proxy, a firewall or a login stands in its place for a while.
+    const page = text.trimStart().startsWith("<") ? { type: pageName } : {};
+    return JSON.stringify({ error: { message: cutText(text, 2_000), ...page } });
+  }
   const said = Array.isArray(read.value) ? (read.value[0] ?? null) : read.value;
   return JSON.stringify(isJsonObject(said) && "error" in said ? said : { error: said });
 }

@@ -22,8 +22,12 @@ export interface VendorError {
   said: unknown;
 }
 
+/** Our name for an error that is a page, which no provider sends. */
+export const pageName = "page_in_place_of_the_provider";
+
 /** The names that vendors give to what went wrong, in `type` or `code`, in small letters. */
 const byName: Readonly<Record<string, ModelTrouble>> = {
+  [pageName]: "network",
   // Anthropic's types.
   invalid_request_error: "bad_request",
   authentication_error: "auth",
@@ -92,6 +96,7 @@ function classify(status: number | undefined, said: unknown, words: string): Mod
   if (status !== undefined && (status >= 500 || status === 408 || status === 413)) {
     return byStatus(status);
   }
+  if (status === 429 && clear === "network") return "rate_limited";
   if (clear !== undefined) return clear;
   const decided = status === undefined ? named[0] : byStatus(status);
   if (decided === undefined || decided === "bad_request") {
@@ -145,7 +150,11 @@ function sentence(
 ): string {
   const answered =
     status === undefined ? `${name} answered with an error` : `${name} answered ${status}`;
-  if (reason === "network") return `${answered}, a redirect; redirects are not followed`;
+  if (reason === "network") {
+    return said === ""
+      ? `${answered}, a redirect; redirects are not followed`
+      : `${answered} with a page, so something else answered in its place: ${said}`;
+  }
   const what: Partial<Record<ModelTrouble, string>> = {
     auth: `: the key in ${keyVariable} is not accepted for this`,
     quota: ": the account has no quota left",

@@ -92,6 +92,23 @@ describe.each([
     });
   });
 
+  test.each([400, 401, 403, 404, 409, 422])(
+    "a page with status %d is not the provider's: it is tried again, and is no step's fault [llm.in-its-place]",
+    async (status) => {
+      const { models } = await vendor((response) => {
+        response.writeHead(status, { "content-type": "text/html" });
+        response.end("<html>please log in</html>");
+      });
+      expect(await models.complete(plain(model), never)).toMatchObject({
+        failure: {
+          kind: "unavailable",
+          retryable: true,
+          message: expect.stringContaining("please log in"),
+        },
+      });
+    },
+  );
+
   test("an account without money is not asked again", async () => {
     const error = { type: "insufficient_quota", code: "insufficient_quota", message: "pay first" };
     const { models } = await vendor(answerJson({ error }, 429));
