@@ -166,6 +166,28 @@ test("no text of a span has a secret that is to be hidden", async () => {
   expect(JSON.stringify(exports.map(({ body }) => body))).not.toContain("hunter22");
 });
 
+test("a text of a span is cut before it is sent, also in a list, and hidden before it is cut", async () => {
+  const { exports, endpoint, close } = await collector();
+  const looked: number[] = [];
+  const hide = (text: string) => {
+    looked.push(text.length);
+    return text.replaceAll("hunter22", "[redacted]");
+  };
+  const tracing = startTracing({ endpoint, serviceName: "cutting", hide });
+  const reason = `${"x".repeat(9_996)}hunter22${"sk-".repeat(200_000)}`;
+  trace
+    .getTracer("test")
+    .startSpan("call", { attributes: { reason, all: [reason] } })
+    .end();
+  await tracing.shutdown();
+  close();
+  const sent = JSON.stringify(exports.map(({ body }) => body));
+  expect(Math.max(...looked)).toBeLessThanOrEqual(100_000);
+  expect(sent).not.toContain("hunt");
+  expect(sent.match(/x{9996}/gu)).toHaveLength(2);
+  expect(sent.length).toBeLessThan(30_000);
+});
+
 test("after the shutdown the API is inert again", async () => {
   const { endpoint, close } = await collector();
   await startTracing({ endpoint, serviceName: "over" }).shutdown();
