@@ -54,6 +54,8 @@ class ChatReader implements Reader<unknown> {
   #counted: JsonObject | null = null;
   #model = "";
   #reason: string | null = null;
+  /** Whether a content came that nobody can read: it must not be taken for an empty answer. */
+  #isOdd = false;
   #hasMessage = false;
   #characters = 0;
 
@@ -95,7 +97,8 @@ class ChatReader implements Reader<unknown> {
 
   #read(message: JsonObject, isInOnePiece: boolean): ModelPart[] {
     this.#hasMessage = true;
-    const { content, refusal, tool_calls: calls } = message;
+    const { content = null, refusal, tool_calls: calls } = message;
+    this.#isOdd ||= content !== null && typeof content !== "string" && !Array.isArray(content);
     const thought = message["reasoning_content"] ?? message["reasoning"];
     this.#characters += typeof thought === "string" ? thought.length : 0;
     this.#refusal.add(refusal);
@@ -129,8 +132,9 @@ class ChatReader implements Reader<unknown> {
 
   reply() {
     const { vendor, request, dropped } = this.#asked;
-    if (!this.#hasMessage) {
-      const message = `${vendor.name} gave an unexpected answer: no choices[0].message`;
+    if (!this.#hasMessage || this.#isOdd) {
+      const what = this.#isOdd ? "its content is no text" : "no choices[0].message";
+      const message = `${vendor.name} gave an unexpected answer: ${what}`;
       return fail(toFailure(vendor, "bad_answer", message));
     }
     const refusal = this.#refusal.end();

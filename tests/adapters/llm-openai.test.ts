@@ -202,6 +202,19 @@ describe("OpenAI's chat completions", () => {
     },
   );
 
+  test.each([5, true, { text: "hi" }])(
+    "a content of %j is never taken for an empty answer",
+    async (content) => {
+      const choices = [
+        { index: 0, message: { role: "assistant", content }, finish_reason: "stop" },
+      ];
+      const { models } = await vendor(answerJson({ object: "chat.completion", choices }));
+      expect(await models.complete(plain("gpt-4o"), never)).toMatchObject({
+        failure: { kind: "model_failed", details: { reason: "bad_answer" } },
+      });
+    },
+  );
+
   test("without choices are out of contract", async () => {
     const { models } = await vendor(answerJson({ object: "chat.completion", choices: [] }));
     expect(await models.complete(plain("gpt-4o"), never)).toMatchObject({
