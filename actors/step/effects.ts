@@ -29,8 +29,8 @@ import type { ArtifactStore } from "../../machines/contracts/ports/artifact-stor
  *   - a completed effect is read from the journal and never done again in this step;
  *   - nothing that costs is done before this worker has seen that the journal can be written and that there is a place
  *     for a large result: trouble with either is waited out while nothing is spent;
- *   - an outcome is held here until the journal has it. A temporary failure to store the result never repeats the effect; what
- *     the store can't keep at all fails the step, and the journal says so where the result would stand;
+ *   - an outcome is held here until the journal has it. A temporary failure to store the result never repeats the
+ *     effect; what the store can't keep at all fails the step, and the journal says so where the result would stand;
  *   - an unsafe effect begun and not completed is in doubt: a person is asked, or the step fails, as settings say;
  *   - what is done was allowed since the last wait: where keeping the journal had to wait, it is judged again;
  *   - a grant is spent by being written down before it is used.
