@@ -89,6 +89,8 @@ class PatientPorts implements RuntimePorts {
   }
 }
 
+type Wait = (neighbour: Neighbour, failure: Failure, tries: number) => Promise<void>;
+
 /** Makes a call again until it meets no passing trouble. */
 class Patience {
   readonly #clock: Clock;
@@ -102,7 +104,11 @@ class Patience {
   }
 
   /** A call of the store, which rejects with its trouble. */
-  async kept<T>(call: () => Promise<T>): Promise<T> {
+  kept<T>(call: () => Promise<T>): Promise<T> {
+    return this.#whole((wait) => this.#kept(call, wait));
+  }
+
+  async #kept<T>(call: () => Promise<T>, wait: Wait): Promise<T> {
     for (let tries = 1; ; tries += 1) {
       try {
         const answer = await call();
@@ -111,13 +117,21 @@ class Patience {
       } catch (error) {
         if (!(error instanceof StoreError) || error.trouble === "step") throw error;
         this.watch.met("store", error.trouble, error.message);
-        await this.#wait("store", retryable("unavailable", error.message), tries);
+        await wait("store", retryable("unavailable", error.message), tries);
       }
     }
   }
 
   /** A call whose failure is a value. */
-  async answered<T>(neighbour: Neighbour, call: () => Promise<Outcome<T>>): Promise<Outcome<T>> {
+  answered<T>(neighbour: Neighbour, call: () => Promise<Outcome<T>>): Promise<Outcome<T>> {
+    return this.#whole((wait) => this.#answered(neighbour, call, wait));
+  }
+
+  async #answered<T>(
+    neighbour: Neighbour,
+    call: () => Promise<Outcome<T>>,
+    wait: Wait,
+  ): Promise<Outcome<T>> {
     for (let tries = 1; ; tries += 1) {
       const outcome = await call();
       const trouble = outcome.ok ? "step" : troubleOf(outcome.failure);
@@ -126,7 +140,22 @@ class Patience {
         return outcome;
       }
       this.watch.met(neighbour, trouble, outcome.failure.message);
-      await this.#wait(neighbour, outcome.failure, tries);
+      await wait(neighbour, outcome.failure, tries);
+    }
+  }
+
+  /** From the first failure until the answer all is waiting, the calls that fail too: none of it is the step's own time. */
+  async #whole<T>(work: (wait: Wait) => Promise<T>): Promise<T> {
+    let isWaiting = false;
+    const wait: Wait = (...given) => {
+      if (!isWaiting) this.#waiting.onWait?.(true);
+      isWaiting = true;
+      return this.#wait(...given);
+    };
+    try {
+      return await work(wait);
+    } finally {
+      if (isWaiting) this.#waiting.onWait?.(false);
     }
   }
 
@@ -139,7 +168,6 @@ class Patience {
     const left = until === null ? Number.POSITIVE_INFINITY : until - this.#clock.now();
     if (left <= 0) throw new DeadlinePassed(failure.message);
     const over = this.watch.waits(neighbour);
-    this.#waiting.onWait?.(true);
     const either = new AbortController();
     const end = () => either.abort();
     signal.addEventListener("abort", end, { once: true });
@@ -149,7 +177,6 @@ class Patience {
     signal.removeEventListener("abort", end);
     drained.removeEventListener("abort", end);
     over();
-    this.#waiting.onWait?.(false);
     signal.throwIfAborted();
   }
 }

@@ -1,6 +1,11 @@
 import { type } from "arktype";
 import type { Ask, Grant, Refusal } from "../../machines/contracts/domain/action.ts";
-import { type Failure, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
+import {
+  type Failure,
+  type Outcome,
+  terminal,
+  troubleOf,
+} from "../../machines/contracts/domain/failure.ts";
 import {
   confirmLease,
   retryStamp,
@@ -60,7 +65,11 @@ export const requestApproval: StepActivity = async (scope) => {
     },
     signal,
   );
-  if (!waiting.ok) return failed(scope, waiting.failure);
+  if (!waiting.ok) {
+    // Not repeated here: before it is said again, run and step are looked at again. A refused key is waited for there.
+    const { failure } = waiting;
+    return failed(scope, troubleOf(failure) === "ours" ? { ...failure, retryable: true } : failure);
+  }
   if (waiting.value === "ended")
     return { type: "cancel.requested", reason: "the run has already ended" };
   return { type: "approval.requested", asks };

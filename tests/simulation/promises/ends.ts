@@ -1,7 +1,10 @@
 import { isAtRest } from "../rest.ts";
 import type { History, Promises } from "./history.ts";
 
-/** A report that the network or a pause held back: where repeats are not recognised, it may come second. */
+/**
+ * A report that the network or a pause held back: where repeats are not recognised, it may come second; and one that
+ * says `waiting` may come after the step was settled without a word, in a run that had ended, and open the run again.
+ */
 const isHeldBack = ({ at, askedAt }: { at: number; askedAt: number }) => at - askedAt > 1_000;
 
 function unended(of: History): string[] {
@@ -54,7 +57,7 @@ export const ends: Promises = {
         (report) => report.stepId === stepId && report.reception === "accepted",
       );
       const isUnguarded = plan.rules === "ferrumdeck" && reports.some(isHeldBack);
-      return taken > 1 && isUnguarded ? [] : [`${stepId} has ${taken}`];
+      return isUnguarded ? [] : [`${stepId} has ${taken}`];
     }),
 
   "the stream is empty at the end": ({ stats, cameToRest }) =>
