@@ -42,7 +42,8 @@ async function isWorkedOff(): Promise<void> {
 async function publish(count: number, name: string): Promise<void> {
   for (let number = 0; number < count; number += 1) {
     const scope = { tenantId: "t", projectId: "p", agentId: null, traceId: null, spanId: null };
-    const key = { runId: "run_1", stepId: `stp_${name}${number}` };
+    // Each in a run of its own: the gateway ends a run with the first result, and the others would end unseen.
+    const key = { runId: `run_${name}${number}`, stepId: `stp_${name}${number}` };
     const input = { query: "x", documents: [{ content: "x" }] };
     const job = { ...key, stepType: "retrieval" as const, input, ...scope, createdAt: Date.now() };
     await backend.queue.publish({ data: toEnvelope(job) });
@@ -64,7 +65,11 @@ beforeEach(async () => {
   supervisor = spawn(process.execPath, args, { env, cwd: folder, stdio: "ignore" });
   await publish(4, "first");
   await isWorkedOff();
-  children = await processes();
+  // One of the two may have done it all while the other was starting.
+  await vi.waitFor(async () => {
+    children = await processes();
+    expect(children).toHaveLength(2);
+  }, patience);
 });
 afterEach(async () => {
   supervisor.kill("SIGKILL");
