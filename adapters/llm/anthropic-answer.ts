@@ -1,23 +1,10 @@
 import { fail, ok } from "../../machines/contracts/domain/failure.ts";
 import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
-import type {
-  ModelPart,
-  ModelReply,
-  ModelRequest,
-} from "../../machines/contracts/ports/model-provider.ts";
+import type { ModelPart, ModelReply } from "../../machines/contracts/ports/model-provider.ts";
 import { AnswerCalls, AnswerText, estimatedUsage, tokenCount, usageDetails } from "./answer.ts";
-import type { ToolNames } from "./tool-calls.ts";
-import type { Reader } from "./vendor-call.ts";
-import { type Speaker, toFailure, type VendorError } from "./vendor-trouble.ts";
-
-interface Asked {
-  vendor: Speaker;
-  request: ModelRequest;
-  body: object;
-  names: ToolNames;
-  dropped: string[];
-}
+import type { Asked, Reader } from "./vendor-call.ts";
+import { toFailure, type VendorError } from "./vendor-trouble.ts";
 
 /** Reads the events of a message; what they hold is checked, for the SDK does not check what it received. */
 export class MessageReader implements Reader<unknown> {

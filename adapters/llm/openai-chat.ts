@@ -15,8 +15,8 @@ import { limitName, writeParams } from "./parameters.ts";
 import type { ProviderOptions } from "./providers.ts";
 import { openaiSchema } from "./response-schema.ts";
 import { createToolNames, type ToolNames } from "./tool-calls.ts";
-import { callVendor, type Reader } from "./vendor-call.ts";
-import { type Speaker, toFailure, type VendorError } from "./vendor-trouble.ts";
+import { type Asked, callVendor, type Reader } from "./vendor-call.ts";
+import { toFailure, type VendorError } from "./vendor-trouble.ts";
 
 /** OpenAI's chat completions, and whatever else speaks them, as a stream. */
 export function createOpenaiChat(options: ProviderOptions): ModelProvider {
@@ -32,14 +32,6 @@ export function createOpenaiChat(options: ProviderOptions): ModelProvider {
       return callVendor(vendor, { signal, onPart, open, reader });
     },
   };
-}
-
-interface Asked {
-  vendor: Speaker;
-  request: ModelRequest;
-  body: object;
-  names: ToolNames;
-  dropped: string[];
 }
 
 /** Reads the chunks of a completion; what they hold is checked, for the SDK does not check what it received. */

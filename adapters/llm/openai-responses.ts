@@ -15,8 +15,8 @@ import { reasons, writeParams } from "./parameters.ts";
 import type { ProviderOptions } from "./providers.ts";
 import { openaiSchema } from "./response-schema.ts";
 import { createToolNames, type ToolNames } from "./tool-calls.ts";
-import { callVendor, type Reader } from "./vendor-call.ts";
-import { type Speaker, toFailure, type VendorError } from "./vendor-trouble.ts";
+import { type Asked, callVendor, type Reader } from "./vendor-call.ts";
+import { toFailure, type VendorError } from "./vendor-trouble.ts";
 
 /** OpenAI's responses, as a stream. Nothing is kept at the provider: the conversation is sent whole each time. */
 export function createOpenaiResponses(options: ProviderOptions): ModelProvider {
@@ -36,14 +36,6 @@ export function createOpenaiResponses(options: ProviderOptions): ModelProvider {
       return callVendor(vendor, { signal, onPart, open, reader });
     },
   };
-}
-
-interface Asked {
-  vendor: Speaker;
-  request: ModelRequest;
-  body: object;
-  names: ToolNames;
-  dropped: string[];
 }
 
 /** Reads the events of a response. Its last event holds the whole of it, which then counts. */

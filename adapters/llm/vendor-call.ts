@@ -4,10 +4,18 @@ import type { Usage } from "../../machines/contracts/domain/step-result.ts";
 import type {
   ModelPart,
   ModelReply,
+  ModelRequest,
   OnModelPart,
 } from "../../machines/contracts/ports/model-provider.ts";
+import type { ToolNames } from "./tool-calls.ts";
 import { BrokenConnection, calls, CallState, UnusableAnswer, type Vendor } from "./vendor-fetch.ts";
-import { quote, toFailure, vendorFailure, type VendorError } from "./vendor-trouble.ts";
+import {
+  quote,
+  type Speaker,
+  toFailure,
+  vendorFailure,
+  type VendorError,
+} from "./vendor-trouble.ts";
 
 /*
  * One call of a vendor's SDK, always as a stream. The SDKs' own retries, time-outs, logging, redirects and unbounded
@@ -22,6 +30,17 @@ import { quote, toFailure, vendorFailure, type VendorError } from "./vendor-trou
  * Time: `idleMs` between two pieces of the body (and before the first), `totalMs` for the whole. Both stand still
  * while a part is being told. A call that ends before the answer is whole fails with what it used in the details.
  */
+
+/** What was asked, as the reader of the answer needs it. */
+export interface Asked {
+  vendor: Speaker;
+  request: ModelRequest;
+  /** As it was sent. */
+  body: object;
+  names: ToolNames;
+  /** Parameters that were left out. */
+  dropped: string[];
+}
 
 /** Reads the events of one answer. */
 export interface Reader<Event> {
