@@ -8,7 +8,7 @@ import type { Output } from "../output/output.ts";
 import { plain } from "../output/plain.ts";
 import { CliError } from "../output/errors.ts";
 import { version } from "../main.ts";
-import { configuredModels } from "../compose/compose-models.ts";
+import { configuredModels, shownProviders } from "../compose/compose-models.ts";
 import { openLog, workUntilStopped } from "./long-running.ts";
 
 /** `dev`: a whole data plane until Ctrl-C. */
@@ -69,7 +69,8 @@ function introduce(running: Dev, { config, env, output }: Context, noteFile: str
   output.line("");
   output.line("In another terminal, in this folder:");
   output.line(`  stateplane submit ${slugs[0] ?? "AGENT"} --task "Say hello" --watch`);
-  if (models.startsWith("none")) output.line("Its llm steps need a model, and none is configured.");
+  if (shownProviders(settings, env).length === 0)
+    output.line("Its llm steps need a model, and none is configured.");
   output.line("Ctrl-C stops.");
   output.line("");
 }
