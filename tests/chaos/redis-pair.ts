@@ -57,7 +57,7 @@ export async function startRedisPair(directory: string): Promise<RedisPair> {
       primary = { ...primary, process: await startAgain(binary, primary) };
     },
     async demote() {
-      await inSync(replica);
+      await replicaOnline(primary);
       await command(primary, "FAILOVER", "TO", "127.0.0.1", String(replica.port));
       while (!(await command(replica, "INFO", "replication")).includes("role:master")) {
         await sleep(10);
@@ -84,8 +84,12 @@ async function command({ port }: Server, name: string, ...args: string[]): Promi
   }
 }
 
-async function inSync(replica: Server): Promise<void> {
-  while (!(await command(replica, "INFO", "replication")).includes("master_link_status:up")) {
+/**
+ * Waits until the primary counts its replica as online, which is what FAILOVER asks for: the replica calls its link up
+ * a moment before the primary hears of it.
+ */
+async function replicaOnline(primary: Server): Promise<void> {
+  while (!(await command(primary, "INFO", "replication")).includes("state=online")) {
     await sleep(50);
   }
 }
