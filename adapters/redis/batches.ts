@@ -28,8 +28,17 @@ interface Call {
   reject: (error: unknown) => void;
 }
 
-/** As {@link bindScript}, with the calls of one turn sent together. */
-export function bindBatched(redis: Redis, script: Script): BoundScript {
+/**
+ * As {@link bindScript}, with the calls of one turn sent together.
+ *
+ * @param atEnd runs `send` when the calls have come together: `setImmediate` for those that answers from many
+ *   connections bring, `process.nextTick` for those that one answer brings all at once, and that somebody waits for
+ */
+export function bindBatched(
+  redis: Redis,
+  script: Script,
+  atEnd: (send: () => void) => unknown = setImmediate,
+): BoundScript {
   const run = bindScript(redis, { name: `${script.name}Batch`, keys: null, lua: batchOf(script) });
   let queued: Call[] = [];
   let characters = 0;
@@ -56,7 +65,7 @@ export function bindBatched(redis: Redis, script: Script): BoundScript {
 
   return (...inputs) =>
     new Promise((resolve, reject) => {
-      if (queued.length === 0) setImmediate(send);
+      if (queued.length === 0) atEnd(send);
       queued.push({ inputs, resolve, reject });
       for (const input of inputs) if (typeof input === "string") characters += input.length;
       if (queued.length >= mostCalls || characters >= mostCharacters) send();

@@ -49,7 +49,7 @@ export function createStepStore(
 ): StepStore {
   const { stream, timers, letters, droppedLetters } = keys;
   const { rememberMs, maxDeadLetters } = options;
-  const open = bindBatched(redis, openStep);
+  const open = bindBatched(redis, openStep, process.nextTick);
   const append = bindBatched(redis, appendJournal);
   const record = bindBatched(redis, recordResult);
   const park = bindBatched(redis, parkStep);

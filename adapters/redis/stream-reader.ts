@@ -48,9 +48,13 @@ export function createStreamReader(
     }
   }
 
+  // Asked for once a connection: a command before every read would be a third of what an idle worker sends.
+  let connectionId: Promise<number | null> | null = null;
+  reader.on("close", () => (connectionId = null));
+
   return async (count, blockMs, signal) => {
     if (!(await isReady(reader, blockMs, signal))) return [];
-    const connection = reader.client("ID").catch(() => null);
+    const connection = (connectionId ??= reader.client("ID").catch(() => (connectionId = null)));
     const reply = request(count, blockMs);
     const broken = new AbortController();
     const giveUp = () => broken.abort();

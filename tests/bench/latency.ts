@@ -16,6 +16,8 @@ export interface LatencyFigures {
   /** At half of what the worker took in a burst just before, arrivals at random. */
   half: Figures;
   halfPerSecond: number;
+  /** The same, idle, of a bare loop that reads, works and sends: what this machine and its processes take by themselves. */
+  loop: Pick<Figures, "reportMedianMs" | "reportP99Ms">;
 }
 
 const samples = 500;
@@ -29,36 +31,33 @@ export async function benchLatency(
   { rounds, concurrency }: { rounds: number; concurrency: number },
   note: (line: string) => void,
 ): Promise<LatencyFigures> {
-  const measured: { idle: Figures; half: Figures; perSecond: number }[] = [];
+  const measured: Measured[] = [];
   for (let round = 0; round < rounds; round += 1) {
-    measured.push(await measure(concurrency));
-    const { idle, half } = measured.at(-1) ?? {};
-    note(`round ${round + 1}: ${idle?.reportMedianMs} ms idle, ${half?.reportMedianMs} ms busy`);
+    const own = { ...(await measure(concurrency)), loop: await measureLoop(concurrency) };
+    measured.push(own);
+    const [idle, half, loop] = [own.idle, own.half, own.loop].map((figures) =>
+      figures.reportMedianMs.toFixed(2),
+    );
+    note(`round ${round + 1}: ${idle} ms idle, ${half} ms at half load; the bare loop ${loop}`);
   }
   return {
     idle: mediansOf(measured.map(({ idle }) => idle)),
     half: mediansOf(measured.map(({ half }) => half)),
+    loop: mediansOf(measured.map(({ loop }) => loop)),
     halfPerSecond: mediansOf(measured.map(({ perSecond }) => ({ perSecond }))).perSecond,
   };
 }
 
-async function measure(concurrency: number) {
+type Measured = Record<"idle" | "half", Figures> &
+  Pick<LatencyFigures, "loop"> & { perSecond: number };
+
+async function measure(concurrency: number): Promise<Omit<Measured, "loop">> {
   await using stage = await openStage();
   const marks = join(stage.folder, "executing.json");
   await writeFile(join(stage.folder, "stateplane.config.js"), configOf(marks));
   const worker = stage.startWorker({ concurrency });
   await worker.says("takes jobs");
-  // Warm, and how much it takes at most.
-  const burst = 6_000;
-  stage.sink.tell({ kind: "expect", reports: burst });
-  const warm = stage.sink.next("reported");
-  await publish(
-    stage.redis.client,
-    Array.from({ length: burst }, (_, number) => jobData(number)),
-  );
-  const { half: middle, last } = await warm;
-  const perSecond = burst / 2 / ((last - middle) / 1e9) / 2;
-  await sleep(500);
+  const perSecond = (await warmUp(stage)) / 2;
 
   const idle = await send(stage, "idle", samples, () => 12);
   const count = Math.round((perSecond * halfLoadMs) / 1_000);
@@ -76,6 +75,37 @@ async function measure(concurrency: number) {
     half: figuresOf(busy, executing),
     perSecond,
   };
+}
+
+async function measureLoop(concurrency: number): Promise<LatencyFigures["loop"]> {
+  await using stage = await openStage();
+  const loop = stage.startPeer("peer.ts", [
+    "loop",
+    stage.redis.url,
+    stage.sink.url,
+    String(concurrency),
+  ]);
+  await warmUp(stage);
+  const { reportMedianMs, reportP99Ms } = figuresOf(
+    await send(stage, "idle", samples, () => 12),
+    new Map(),
+  );
+  await loop.stop();
+  return { reportMedianMs, reportP99Ms };
+}
+
+/** A burst, so that what is measured then is warm. Returns how many a second it took at most. */
+async function warmUp(stage: Stage): Promise<number> {
+  const burst = 6_000;
+  stage.sink.tell({ kind: "expect", reports: burst });
+  const warm = stage.sink.next("reported");
+  await publish(
+    stage.redis.client,
+    Array.from({ length: burst }, (_, number) => jobData(number)),
+  );
+  const { half: middle, last } = await warm;
+  await sleep(500);
+  return burst / 2 / ((last - middle) / 1e9);
 }
 
 /** In the worker: notes when each step's handler began, and writes it down at the end. */
@@ -141,7 +171,7 @@ function randomFrom(seed: number): () => number {
   };
 }
 
-export function latencyTable({ idle, half, halfPerSecond }: LatencyFigures): string {
+export function latencyTable({ idle, half, loop, halfPerSecond }: LatencyFigures): string {
   const row = (name: string, figures: Figures) => [
     name,
     ...Object.values(figures).map((ms) => ms.toFixed(2)),
@@ -152,5 +182,6 @@ export function latencyTable({ idle, half, halfPerSecond }: LatencyFigures): str
       ["", "executing", "p99", "report", "p99"],
       [row("idle", idle), row(`half load (${halfPerSecond.toFixed(0)}/s)`, half)],
     ),
+    `the bare loop, idle: ${loop.reportMedianMs.toFixed(2)} to the report, ${loop.reportP99Ms.toFixed(2)} at p99; ratio ${(idle.reportMedianMs / loop.reportMedianMs).toFixed(2)}`,
   ].join("\n");
 }

@@ -38,8 +38,10 @@ const longestPath = 200;
 
 /** Whether more than `limit` arrays and objects stand inside each other. */
 export function isDeeperThan(text: string, limit: number): boolean {
-  // Each level takes two characters.
+  // Each level takes two characters, one of them an opening bracket: most texts have too few to be looked at closely.
   if (text.length <= 2 * limit) return false;
+  const brackets = countUpTo(text, "{", limit);
+  if (brackets + countUpTo(text, "[", limit) <= limit) return false;
   let depth = 0;
   for (let at = 0; at < text.length; at += 1) {
     const code = text.charCodeAt(at);
@@ -50,6 +52,17 @@ export function isDeeperThan(text: string, limit: number): boolean {
     } else if (code === closeList || code === closeObject) depth -= 1;
   }
   return false;
+}
+
+/** How often `part` stands in the text; counts no further than one past `limit`. */
+function countUpTo(text: string, part: string, limit: number): number {
+  let count = 0;
+  let at = text.indexOf(part);
+  while (at !== -1 && count <= limit) {
+    count += 1;
+    at = text.indexOf(part, at + 1);
+  }
+  return count;
 }
 
 export function* lostNumbers(text: string): Generator<LostNumber> {
