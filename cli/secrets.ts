@@ -45,7 +45,8 @@ export function learnSecrets(settings: Settings, env: Env): void {
  */
 export function learnServers(servers: readonly McpServer[], expanded: Iterable<string>): void {
   secrets.add([...expanded].filter(isTelling));
-  for (const { env = {}, headers = {}, url } of servers) {
+  for (const { env = {}, headers = {}, url, bearerToken, oauth } of servers) {
+    secrets.add([bearerToken, oauth?.clientSecret].filter((text) => text !== undefined));
     const named = Object.entries(env).filter(([name]) => isSecretKey(name));
     secrets.add(named.map(([, value]) => value).filter(isTelling));
     for (const value of Object.values(headers).filter(isTelling)) {

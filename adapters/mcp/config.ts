@@ -1,179 +1,18 @@
 import { readFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { type } from "arktype";
-
-const stringMap = type({ "[string]": "string" });
-
-const serverShape = type({
-  "command?": "string > 0 | null",
-  "args?": type("string[]").or("null"),
-  "env?": stringMap.or("null"),
-  "cwd?": "string > 0 | null",
-  "url?": "string > 0 | null",
-  "headers?": stringMap.or("null"),
-  "disabled?": "boolean | null",
-});
-const serverKeys = new Set(["name", "command", "args", "env", "cwd", "url", "headers", "disabled"]);
-
-const configShape = type({
-  "servers?": serverShape.and({ name: "string > 0" }).array(),
-  "mcpServers?": { "[string]": serverShape },
-  "allowlist?": {
-    // A misspelt list would silently be no list.
-    "+": "reject",
-    "allowed_tools?": "string[]",
-    "approval_required?": "string[]",
-    "denied_tools?": "string[]",
-  },
-});
-
-export interface McpConfig {
-  servers: McpServer[];
-  /** What the file says and we do not act on, as whole sentences. */
-  warnings: string[];
-  /** Null when the file says nothing of it. */
-  allowlist: { allowedTools: string[]; approvalRequired: string[]; deniedTools: string[] } | null;
-}
-
-/**
- * Reads an MCP configuration file: FerrumDeck's shape (`servers`, a list, and `allowlist`) or the common
- * one (`mcpServers`, by name). `${VAR}` in args, env, url and headers is taken from `env`, `${VAR:-text}` is the
- * text where it is not set. A server with `disabled: true` is left out.
- *
- * @returns the problem, one line naming the file, the key and what was expected, never a value
- */
-export async function readConfig(
-  file: string,
-  env: Record<string, string | undefined>,
-): Promise<{ ok: true; value: McpConfig } | { ok: false; problem: string }> {
-  const problem = (text: string) => ({ ok: false, problem: `${file}: ${text}` }) as const;
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse((await readFile(file, "utf8")).replace(/^\uFEFF/u, ""));
-  } catch (error) {
-    // A parser's message quotes the text around the fault, and that may be a secret.
-    if (error instanceof SyntaxError) return problem("must be JSON");
-    return problem(`can't be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`);
-  }
-  const config = configShape(parsed);
-  if (config instanceof type.errors) {
-    const [first] = config;
-    const key = first?.path.stringify() || "the file";
-    return problem(`${key} must be ${first?.expected ?? "an MCP configuration"}`);
-  }
-  const { servers: list, mcpServers: record, allowlist } = config;
-  if ((list === undefined) === (record === undefined)) {
-    return problem("must have either servers (a list) or mcpServers (an object), and not both");
-  }
-  const entries =
-    list?.map((entry, index) => ({ key: `servers[${index}]`, ...entry })) ??
-    Object.entries(record ?? {}).map(([name, entry]) => ({ key: "mcpServers", ...entry, name }));
-  const servers: McpServer[] = [];
-  const warnings: string[] = [];
-  for (const entry of entries) {
-    const { key, name, command, args, env: variables, cwd, url, headers, disabled } = entry;
-    const where = `${key} "${name}"`;
-    const unknown = Object.keys(entry).filter((word) => word !== "key" && !serverKeys.has(word));
-    if (unknown.length > 0) {
-      warnings.push(`${file}: ${where} has keys that mean nothing here: ${unknown.join(", ")}.`);
-    }
-    if (disabled === true) continue;
-    if (servers.some((other) => other.name === name)) {
-      return problem(`${where} must have a name of its own`);
-    }
-    if ((command ?? null) === null ? (url ?? null) === null : (url ?? null) !== null) {
-      const instead = command || unknown.length === 0 ? "" : `; it has ${unknown.join(", ")}`;
-      return problem(`${where} must have either a command or a url, and not both${instead}`);
-    }
-    const expanded = expandVariables(
-      { args: args ?? [], env: variables ?? {}, url: url ?? "", headers: headers ?? {} },
-      env,
-    );
-    if (!expanded.ok) return problem(`${where} ${expanded.problem}`);
-    const { url: address, ...rest } = expanded.value;
-    const hidden = wellKnown.filter(
-      (word) => env[word] && name.toLowerCase().includes(owner(word)) && !(word in rest.env),
-    );
-    if (command && hidden.length > 0) {
-      warnings.push(
-        `${file}: ${where} does not see ${hidden.join(", ")}: a server gets only the variables that its env names.`,
-      );
-    }
-    if (command) {
-      const folder = cwd ? { cwd } : {};
-      servers.push({ name, command, args: rest.args, env: rest.env, ...folder });
-    } else if (/^https?:$/.test(URL.parse(address)?.protocol ?? "")) {
-      servers.push({ name, url: address, headers: rest.headers });
-    } else {
-      return problem(`${where} url must be an http or https address`);
-    }
-  }
-  return {
-    ok: true,
-    value: { servers, warnings, allowlist: allowlist === undefined ? null : readList(allowlist) },
-  };
-}
-
-/** Variables that well-known servers read, and that FerrumDeck's worker would have handed on. */
-const wellKnown = [
-  "GITHUB_PERSONAL_ACCESS_TOKEN",
-  "GITHUB_TOKEN",
-  "GITLAB_TOKEN",
-  "SLACK_BOT_TOKEN",
-];
-const owner = (variable: string) => variable.split("_")[0]?.toLowerCase() ?? "";
-
-type Allowlist = NonNullable<typeof configShape.infer.allowlist>;
-
-function readList(allowlist: Allowlist): NonNullable<McpConfig["allowlist"]> {
-  return {
-    allowedTools: allowlist.allowed_tools ?? [],
-    approvalRequired: allowlist.approval_required ?? [],
-    deniedTools: allowlist.denied_tools ?? [],
-  };
-}
-
-/** The parts of a server's configuration in which `${VAR}` means a variable. */
-export interface Expandable {
-  args: string[];
-  env: Record<string, string>;
-  url: string;
-  headers: Record<string, string>;
-}
-
-const variable = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g;
-
-type Variables = Record<string, string | undefined>;
-
-/** Puts in the variables' values; one that is not set is a problem that names it and its place. */
-export function expandVariables(
-  parts: Expandable,
-  variables: Variables,
-): { ok: true; value: Expandable } | { ok: false; problem: string } {
-  const problems: string[] = [];
-  const expand = (where: string, text: string): string =>
-    text.replaceAll(variable, (_, name: string, otherwise: string | undefined) => {
-      const set = variables[name];
-      const value = otherwise !== undefined && (set ?? "") === "" ? otherwise : set;
-      if (value === undefined) problems.push(`${where} uses \${${name}}, which is not set`);
-      return value ?? "";
-    });
-  const expandMap = (where: string, map: Record<string, string>): Record<string, string> =>
-    Object.fromEntries(
-      Object.entries(map).map(([key, text]) => [key, expand(`${where}.${key}`, text)]),
-    );
-  const value = {
-    args: parts.args.map((text, index) => expand(`args[${index}]`, text)),
-    env: expandMap("env", parts.env),
-    url: expand("url", parts.url),
-    headers: expandMap("headers", parts.headers),
-  };
-  const [problem] = problems;
-  return problem === undefined ? { ok: true, value } : { ok: false, problem };
-}
+import stripJsonComments from "strip-json-comments";
+import { nearest } from "../../machines/contracts/domain/nearest.ts";
+import {
+  expandVariables,
+  missingCredentials,
+  readEnvFile,
+  type Variables,
+} from "./config-variables.ts";
 
 /**
  * One configured MCP server: a `command` that we start and speak to over its standard streams, or the `url`
- * of one that runs elsewhere (streamable HTTP). Exactly one of the two.
+ * of one that runs elsewhere. Exactly one of the two.
  */
 export interface McpServer {
   name: string;
@@ -183,6 +22,364 @@ export interface McpServer {
   env?: Record<string, string>;
   cwd?: string;
   url?: string;
+  /**
+   * How to speak to `url`: `http` is streamable HTTP, `sse` the older transport of two channels. Left out, it is
+   * whichever the server speaks.
+   */
+  transport?: "http" | "sse";
   /** Sent with every request to `url`. */
   headers?: Record<string, string>;
+  /** Sent to `url` as `Authorization: Bearer …`. */
+  bearerToken?: string;
+  /** A client of its own at the authorization server of `url`: OAuth 2.1's client credentials grant. */
+  oauth?: { clientId: string; clientSecret: string; scope?: string };
+  /** Milliseconds for a connect, a list and a call, in place of the worker's own. */
+  timeoutMs?: number;
+}
+
+export interface McpConfig {
+  servers: McpServer[];
+  /** What the file says and we do not act on, as whole sentences. */
+  warnings: string[];
+  /** Null when the file says nothing of it. */
+  allowlist: { allowedTools: string[]; approvalRequired: string[]; deniedTools: string[] } | null;
+}
+
+const stringMap = type({ "[string]": "string" });
+
+const serverShape = type({
+  "type?": "string | null",
+  "command?": "string > 0 | null",
+  "args?": type("string[]").or("null"),
+  "env?": stringMap.or("null"),
+  "envFile?": "string > 0 | null",
+  "cwd?": "string > 0 | null",
+  "url?": "string > 0 | null",
+  "headers?": stringMap.or("null"),
+  "bearerToken?": "string > 0 | null",
+  "oauth?": type({
+    clientId: "string > 0",
+    clientSecret: "string > 0",
+    "scope?": "string > 0",
+  }).or("null"),
+  "timeout?": "number > 0 | null",
+  "disabled?": "boolean | null",
+  "enabled?": "boolean | null",
+});
+type ServerEntry = typeof serverShape.infer;
+
+const serverRecord = type({ "[string]": serverShape });
+const fileShape = type({
+  "mcpServers?": serverRecord,
+  "allowlist?": {
+    // A misspelt list would silently be no list.
+    "+": "reject",
+    "allowed_tools?": "string[]",
+    "approval_required?": "string[]",
+    "denied_tools?": "string[]",
+  },
+});
+/** FerrumDeck's list, or the object that an editor keeps under the same key. */
+const serverList = type({ "servers?": serverShape.and({ name: "string > 0" }).array() });
+const serversByName = type({ "servers?": serverRecord });
+
+const fileKeys = ["servers", "mcpServers", "allowlist"];
+/** Of other programs; what they say is nothing that we would act on. */
+const silentFileKeys = ["$schema", "description", "version", "inputs"];
+const serverKeys = serverShape.props.map(({ key }) => String(key));
+const oauthKeys = ["clientId", "clientSecret", "scope"];
+const allowlistKeys = ["allowed_tools", "approval_required", "denied_tools"];
+
+/** What other programs call what we have under another name, and no spelling would find. */
+const otherWords: Readonly<Record<string, string>> = {
+  serverUrl: "url",
+  httpUrl: "url",
+  transport: "type",
+  transportType: "type",
+  auth: "oauth",
+  autoApprove: 'the file\'s "allowlist"',
+  alwaysAllow: 'the file\'s "allowlist"',
+  disabledTools: '"denied_tools" of the file\'s "allowlist"',
+  excludeTools: '"denied_tools" of the file\'s "allowlist"',
+  includeTools: '"allowed_tools" of the file\'s "allowlist"',
+};
+
+/** As editors and SDKs write them. */
+const transports: Readonly<Record<string, "stdio" | "http" | "sse">> = {
+  stdio: "stdio",
+  http: "http",
+  "streamable-http": "http",
+  streamablehttp: "http",
+  streamable_http: "http",
+  sse: "sse",
+};
+
+type Read<T> = { ok: true; value: T } | { ok: false; problem: string };
+
+/**
+ * Reads an MCP configuration file: FerrumDeck's shape (`servers`, a list, and `allowlist`) or that of editors
+ * (`mcpServers`, or `servers`, by name), as JSON that may have comments, trailing commas and a byte-order mark.
+ * `${VAR}`, `${env:VAR}` and `${VAR:-text}` are taken from `env` wherever a server's texts stand. A server with
+ * `disabled: true` or `enabled: false` is left out.
+ *
+ * @param mayExpand which variables the file may hand on to its servers
+ * @returns the problem, one line naming the file, the key and what was expected, never a value
+ */
+export async function readConfig(
+  file: string,
+  env: Variables,
+  mayExpand: (variable: string) => boolean = () => true,
+): Promise<Read<McpConfig>> {
+  const read = await readFileOf(file, env, mayExpand);
+  return read.ok ? read : { ok: false, problem: `${file}: ${read.problem}` };
+}
+
+async function readFileOf(
+  file: string,
+  env: Variables,
+  mayExpand: (variable: string) => boolean,
+): Promise<Read<McpConfig>> {
+  const parsed = await parseFile(file);
+  if (!parsed.ok) return parsed;
+  const config = fileShape(parsed.value);
+  if (config instanceof type.errors) return problem(shapeProblem(config));
+  const isList = Array.isArray((config as { servers?: unknown }).servers);
+  const own = isList ? serverList(config) : serversByName(config);
+  if (own instanceof type.errors) return problem(shapeProblem(own));
+  const { servers: list } = own;
+  const { mcpServers: record, allowlist } = config;
+  const warnings = strangers(config, [...fileKeys, ...silentFileKeys], "the file");
+  if ((list === undefined) === (record === undefined)) {
+    const hint = warnings.length === 0 ? "" : `; ${warnings.join("; ")}`;
+    return problem(
+      `must have either servers (a list or an object) or mcpServers (an object), and not both${hint}`,
+    );
+  }
+  const servers: McpServer[] = [];
+  for (const { where, name, entry } of entriesOf(list, record)) {
+    warnings.push(...entryWarnings(entry, where));
+    if (entry.disabled === true || entry.enabled === false) continue;
+    if (servers.some((other) => other.name === name)) {
+      return problem(`${where} must have a name of its own`);
+    }
+    const server = await readServer(name, entry, { file, env, mayExpand });
+    if (!server.ok) return problem(`${where} ${server.problem}`);
+    servers.push(server.value);
+    const hint = credentialWarning(server.value, env);
+    if (hint !== null) warnings.push(`${where} ${hint}`);
+  }
+  return {
+    ok: true,
+    value: {
+      servers,
+      warnings: warnings.map((text) => `${file}: ${text}.`),
+      allowlist:
+        allowlist === undefined
+          ? null
+          : {
+              allowedTools: allowlist.allowed_tools ?? [],
+              approvalRequired: allowlist.approval_required ?? [],
+              deniedTools: allowlist.denied_tools ?? [],
+            },
+    },
+  };
+}
+
+const problem = (text: string) => ({ ok: false, problem: text }) as const;
+
+async function parseFile(file: string): Promise<Read<unknown>> {
+  try {
+    const text = decode(await readFile(file));
+    if (text === null) return problem("must be text in UTF-8, or in UTF-16 with a byte-order mark");
+    return { ok: true, value: JSON.parse(stripJsonComments(text, { trailingCommas: true })) };
+  } catch (error) {
+    if (error instanceof SyntaxError) {
+      // A parser's message quotes the text around the fault, and that may be a secret.
+      const place = /\(line \d+ column \d+\)/u.exec(error.message)?.[0];
+      return problem(`must be JSON${place === undefined ? "" : ` ${place}`}`);
+    }
+    return problem(`can't be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`);
+  }
+}
+
+/** Windows' own editors and shells write a byte-order mark, and some of them UTF-16. */
+function decode(bytes: Buffer): string | null {
+  const encoding =
+    bytes[0] === 0xff && bytes[1] === 0xfe
+      ? "utf-16le"
+      : bytes[0] === 0xfe && bytes[1] === 0xff
+        ? "utf-16be"
+        : "utf-8";
+  try {
+    return new TextDecoder(encoding, { fatal: true }).decode(bytes);
+  } catch {
+    return null;
+  }
+}
+
+function shapeProblem(errors: type.errors): string {
+  const [first] = errors;
+  const key = first?.path.stringify() || "the file";
+  const said = `${key} must be ${first?.expected ?? "an MCP configuration"}`;
+  const word = String(first?.path.at(-1) ?? "");
+  const meant = key.startsWith("allowlist.") ? nearest(word, allowlistKeys) : null;
+  if (!key.startsWith("allowlist.") || allowlistKeys.includes(word)) return said;
+  return `${said}: ${meant === null ? `a list is one of ${allowlistKeys.join(", ")}` : `did you mean ${meant}?`}`;
+}
+
+interface Entry {
+  /** For a person. */
+  where: string;
+  name: string;
+  entry: ServerEntry;
+}
+
+function entriesOf(
+  list: (typeof serverList.infer | typeof serversByName.infer)["servers"],
+  record: typeof serverRecord.infer | undefined,
+): Entry[] {
+  if (Array.isArray(list)) {
+    return list.map((entry, index) => {
+      const { name, ...rest } = entry;
+      return { where: `servers[${index}] "${name}"`, name, entry: rest };
+    });
+  }
+  const key = list === undefined ? "mcpServers" : "servers";
+  return Object.entries(list ?? record ?? {}).map(([name, entry]) => ({
+    where: `${key} "${name}"`,
+    name,
+    entry,
+  }));
+}
+
+/** Keys that mean nothing here, each with the one that was probably meant. */
+function strangers(given: object, known: readonly string[], where: string): string[] {
+  return Object.keys(given)
+    .filter((key) => !known.includes(key))
+    .map((key) => {
+      const other = Object.hasOwn(otherWords, key) ? otherWords[key] : nearest(key, known);
+      const hint = other === null || other === undefined ? "" : `; did you mean ${other}?`;
+      return `${where} has a key "${key}" that means nothing here${hint}`;
+    });
+}
+
+function entryWarnings(entry: ServerEntry, where: string): string[] {
+  const { timeout, oauth, disabled, enabled } = entry;
+  const warnings = [
+    ...strangers(entry, serverKeys, where),
+    ...(oauth ? strangers(oauth, oauthKeys, `${where} oauth`) : []),
+  ];
+  if (typeof timeout === "number" && timeout < leastMs) {
+    warnings.push(
+      `${where} timeout is read as ${timeout} seconds, because no server answers in ${timeout} milliseconds; write ${timeout * 1_000}`,
+    );
+  }
+  if (disabled === true && enabled === true) {
+    warnings.push(`${where} is both disabled and enabled, and counts as disabled`);
+  }
+  return warnings;
+}
+
+/** Some editors write seconds, others milliseconds; nobody means less than a second. */
+const leastMs = 1_000;
+
+interface Place {
+  file: string;
+  env: Variables;
+  mayExpand: (variable: string) => boolean;
+}
+
+async function readServer(
+  name: string,
+  entry: ServerEntry,
+  { file, env, mayExpand }: Place,
+): Promise<Read<McpServer>> {
+  const kind = kindOf(entry);
+  if (!kind.ok) return kind;
+  const texts = expandVariables(
+    {
+      command: entry.command ?? undefined,
+      args: entry.args ?? [],
+      env: entry.env ?? {},
+      envFile: entry.envFile ?? undefined,
+      cwd: entry.cwd ?? undefined,
+      url: entry.url ?? undefined,
+      headers: entry.headers ?? {},
+      bearerToken: entry.bearerToken ?? undefined,
+      oauth: entry.oauth ?? undefined,
+    },
+    env,
+    mayExpand,
+  );
+  if (!texts.ok) return texts;
+  const {
+    command,
+    args,
+    env: own,
+    envFile,
+    cwd,
+    url = "",
+    headers,
+    bearerToken,
+    oauth,
+  } = texts.value;
+  const { timeout } = entry;
+  const time =
+    typeof timeout === "number"
+      ? { timeoutMs: Math.ceil(timeout < leastMs ? timeout * 1_000 : timeout) }
+      : {};
+  if (command !== undefined) {
+    const shared =
+      envFile === undefined ? null : await readEnvFile(resolve(dirname(file), envFile));
+    if (shared !== null && !shared.ok) return shared;
+    const folder = cwd === undefined ? {} : { cwd };
+    return {
+      ok: true,
+      value: { name, command, args, env: { ...shared?.value, ...own }, ...folder, ...time },
+    };
+  }
+  if (!/^https?:$/.test(URL.parse(url)?.protocol ?? "")) {
+    return problem("url must be an http or https address");
+  }
+  const transport = kind.value === null ? {} : { transport: kind.value };
+  const token = bearerToken === undefined ? {} : { bearerToken };
+  const client = oauth === undefined ? {} : { oauth: oauth as NonNullable<McpServer["oauth"]> };
+  return { ok: true, value: { name, url, headers, ...transport, ...token, ...client, ...time } };
+}
+
+/** How a server of a `url` is spoken to; null where that is not said, or for one of a `command`. */
+function kindOf(entry: ServerEntry): Read<"http" | "sse" | null> {
+  const { command = null, url = null, type: said = null } = entry;
+  const unknown = Object.keys(entry).filter((key) => !serverKeys.includes(key));
+  if ((command === null) === (url === null)) {
+    const instead =
+      command !== null || unknown.length === 0 ? "" : `; it has ${unknown.join(", ")}`;
+    return problem(`must have either a command or a url, and not both${instead}`);
+  }
+  const credentials = ["bearerToken", "oauth"] as const;
+  const given = credentials.filter((key) => (entry[key] ?? null) !== null);
+  if (url === null && given.length > 0) {
+    return problem(`${given.join(" and ")} must go with a url: a command is given its env`);
+  }
+  if (given.length > 1) return problem("must have either a bearerToken or oauth, and not both");
+  if (said === null) return { ok: true, value: null };
+  const key = said.toLowerCase();
+  const transport = Object.hasOwn(transports, key) ? transports[key] : undefined;
+  if (transport === undefined) {
+    return problem("type must be stdio, http, streamable-http or sse");
+  }
+  if ((transport === "stdio") !== (command !== null)) {
+    const needs = transport === "stdio" ? "a command" : "a url";
+    return problem(`type is ${transport}, which goes with ${needs}, and it has none`);
+  }
+  return { ok: true, value: transport === "stdio" ? null : transport };
+}
+
+function credentialWarning(server: McpServer, env: Variables): string | null {
+  const [first, ...more] = missingCredentials(server, env);
+  if (first === undefined) return null;
+  const all = [first, ...more].join(", ");
+  return server.command === undefined
+    ? `sends no credentials, although this worker has ${all}: to send it, write "bearerToken": "\${${first}}"`
+    : `does not see ${all}, which this worker has: a server gets only the variables that its env names. To hand it on, write "env": { "${first}": "\${${first}}" }`;
 }

@@ -1,7 +1,9 @@
 import type { Allowlist } from "../../actors/options.ts";
 import { type McpServer, readConfig } from "../../adapters/mcp/config.ts";
+import { matchesGlob } from "../../machines/contracts/domain/glob.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import type { Config } from "../config/load-config.ts";
+import { settingSources } from "../config/setting-sources.ts";
 import { learnServers } from "../secrets.ts";
 
 export interface ChosenTools {
@@ -58,7 +60,7 @@ export async function chooseTools(
     return { servers, allowlist: chosen ?? referenceAllowlist, describe, warnings: [] };
   }
   const expanded = new Set<string>();
-  const read = await readConfig(file, noting({ ...env }, expanded));
+  const read = await readConfig(file, noting({ ...env }, expanded), mayExpand(settings));
   if (!read.ok) {
     const expected = `a usable MCP configuration file: ${read.problem}`;
     throw new InvalidSetting("mcpConfigPath", sources.mcpConfigPath, expected);
@@ -71,6 +73,17 @@ export async function chooseTools(
     denied: allowlist?.deniedTools ?? [],
   };
   return { servers, allowlist: chosen ?? listed, describe: `by ${file}`, warnings };
+}
+
+/** Which variables an MCP file may hand on: those that `mcpVariables` names, else all but this worker's own secrets. */
+function mayExpand({ mcpVariables }: Config["settings"]): (variable: string) => boolean {
+  if (mcpVariables !== null) {
+    return (variable) => mcpVariables.some((pattern) => matchesGlob(pattern, variable));
+  }
+  const own = new Set(
+    Object.values(settingSources).flatMap(({ env = [], mask }) => (mask === undefined ? [] : env)),
+  );
+  return (variable) => !own.has(variable);
 }
 
 /** The environment, noting what is read of it: what a configuration expands may be a secret. */

@@ -57,9 +57,10 @@ const exists = (path: string) =>
 async function load(path: string): Promise<unknown> {
   const kind = extname(path);
   if (kind === ".ts" || kind === ".js" || kind === ".mjs") return loadModule(path);
-  const content = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+  const read = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
     throw new InvalidSetting("configuration", path, `a readable file (${error.code})`);
   });
+  const content = read.replace(/^\uFEFF/u, "");
   try {
     if (kind === ".json") return JSON.parse(content);
     const { parse } = await import("yaml");

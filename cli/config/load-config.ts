@@ -3,7 +3,7 @@ import { type } from "arktype";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import { type ConfigFile, readConfigFile } from "./config-file.ts";
 import { type SettingKey, type Settings, settingsShape } from "./settings.ts";
-import { nearest } from "./values.ts";
+import { nearest } from "../../machines/contracts/domain/nearest.ts";
 import { defaultModels, settingSources } from "./setting-sources.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
 

@@ -93,6 +93,7 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
     fallback: null,
     isPath: true,
   },
+  mcpVariables: { env: ["STATEPLANE_MCP_VARIABLES"], fallback: null },
   mcpTimeoutMs: { env: ["MCP_DEFAULT_TIMEOUT_MS"], fallback: 30_000 },
   artifactsPath: { env: ["FD_ARTIFACTS_PATH"], fallback: null, isPath: true },
   artifactsUrl: { env: ["STATEPLANE_ARTIFACTS_URL"], fallback: null, mask: "url" },

@@ -12,6 +12,7 @@ import {
   optionalText,
   optionalUrl,
   optionalWhole,
+  optionalWords,
   text,
   httpAddress,
   whole,
@@ -134,6 +135,8 @@ export const settingsShape = type({
   drainMs: number("drainMs"),
   requestTimeoutMs: number("requestTimeoutMs"),
   mcpConfigPath: optionalText("a file"),
+  /** Variables that the MCP file may hand on to its servers; null for all but this worker's own secrets. */
+  mcpVariables: optionalWords("a list of variables, or of patterns such as ACME_*"),
   mcpTimeoutMs: number("mcpTimeoutMs"),
   /** Null for `artifacts` in the data folder. */
   artifactsPath: optionalText("a folder"),

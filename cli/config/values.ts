@@ -38,6 +38,15 @@ const readWhole =
 
 const within = ({ least, most, what }: Bounds) => `${what} from ${least} to ${most}`;
 
+/** Words as a list, or in one text with commas or spaces between them. */
+export const optionalWords = (expected: string) =>
+  optional(expected, (given): string[] | undefined => {
+    const words: unknown = typeof given === "string" ? given.split(/[\s,]+/u) : given;
+    if (!Array.isArray(words)) return undefined;
+    const texts = words.filter((word): word is string => typeof word === "string");
+    return texts.length === words.length ? texts.filter((word) => word !== "") : undefined;
+  });
+
 /** A whole number within its bounds. */
 export const whole = (bounds: Bounds) => value(within(bounds), readWhole(bounds));
 export const optionalWhole = (bounds: Bounds) => optional(within(bounds), readWhole(bounds));
@@ -77,27 +86,4 @@ export function optionalFunction<F extends (...args: never[]) => unknown>() {
   return optional<F>("a function (from a .ts or .js file)", (given) =>
     typeof given === "function" ? (given as F) : undefined,
   );
-}
-
-/** The known word that was probably meant: at most a third of its letters away. Null for none. */
-export function nearest(word: string, known: readonly string[]): string | null {
-  const [best] = known
-    .map((candidate) => ({ candidate, far: distance(word.toLowerCase(), candidate.toLowerCase()) }))
-    .filter(({ candidate, far }) => far <= Math.ceil(candidate.length / 3))
-    .sort((a, b) => a.far - b.far);
-  return best?.candidate ?? null;
-}
-
-/** Letters to insert, leave out or change, the Levenshtein distance, row by row of its table. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, at) => at);
-  for (const [at, letter] of [...a].entries()) {
-    const next = [at + 1];
-    for (let to = 1; to <= b.length; to += 1) {
-      const change = (row[to - 1] ?? 0) + (letter === b[to - 1] ? 0 : 1);
-      next.push(Math.min(change, (row[to] ?? 0) + 1, (next[to - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
 }
