@@ -54,6 +54,7 @@ export const modelRequirements: readonly Requirement[] = [
     id: "bills.golden",
     promise: "each kind of call costs what its vendor charges, to the micro-dollar",
   },
+  { id: "output.cut", promise: "no part of a cut answer is taken for the whole" },
   { id: "output.linear", promise: "looking for JSON in an answer takes no longer than its length" },
   { id: "input.unpaid", promise: "bad input fails by name before anything is paid" },
   { id: "prices.shown", promise: "what models cost can be looked up" },
@@ -69,6 +70,14 @@ export const modelRequirements: readonly Requirement[] = [
   {
     id: "loop.ends",
     promise: "an agent loop ends, and a bound that was met is never reported as an answer",
+  },
+  {
+    id: "loop.whole",
+    promise: "only a message that the model itself ended completes a step or has its calls run",
+  },
+  {
+    id: "loop.reply-cap",
+    promise: "one reply makes so many calls at most, and is told of the rest",
   },
   { id: "loop.no-progress", promise: "a model that goes in a circle is stopped" },
   {

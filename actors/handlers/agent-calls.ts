@@ -1,4 +1,5 @@
 import type { CallResult, Turn } from "../../machines/agent-loop/context.ts";
+import { isWhole } from "../../machines/agent-loop/rules.ts";
 import type { LoopEvent } from "../../machines/agent-loop/events.ts";
 import type { Action, Ask } from "../../machines/contracts/domain/action.ts";
 import { type Failure, ok, troubleOf } from "../../machines/contracts/domain/failure.ts";
@@ -17,7 +18,10 @@ import type { HandlerResult, StepScope } from "./handler.ts";
  * under it the journal has one outcome: what the tool brought, or why it was not called. So what the model was told once
  * it is told for ever, whatever policy says later.
  *
- *   written badly, cut off, not offered    an error for the model; no tool hears of it
+ *   written badly, not offered             an error for the model; no tool hears of it
+ *   of a message that the model itself     an error for the model; no tool hears of it
+ *   did not end
+ *   beyond the most calls of one reply     an error for the model; nothing is journalled or counted
  *   denied, refused by a person            an error for the model, unless the verdict says that it ends the step
  *   no word on it that counts              an error for the model: closed
  *   to be asked about                      the question is put once the other calls are over; nothing is journalled
@@ -43,17 +47,23 @@ export interface CallsScope extends Pick<
   offered: OfferedTools;
 }
 
+/** Calls of one reply that are done; a model that makes more is told so. The most parallel calls in use are some dozens. */
+const maxCalls = 32;
+
 /** Does the calls of a turn, or reads from the journal what came of them. */
 export async function runCalls(
   scope: CallsScope,
   { reply }: Turn,
   turnKey: string,
 ): Promise<LoopEvent> {
-  const calls = reply.toolCalls.map((call, at) => ({
-    call,
-    key: `tool#${turnKey}.${at + 1}`,
-    tool: scope.offered.find(call.name),
-  }));
+  const isMade = (at: number) => at < maxCalls;
+  const calls = reply.toolCalls
+    .filter((_, at) => isMade(at))
+    .map((call, at) => ({
+      call: isWhole(reply) ? call : unfinished(call, reply),
+      key: `tool#${turnKey}.${at + 1}`,
+      tool: scope.offered.find(call.name),
+    }));
   // Counted first and in order, so that every session counts the same.
   for (const { key } of calls) {
     const counted = await scope.budget.toolCall(scope.signal);
@@ -75,8 +85,23 @@ export async function runCalls(
       ends.push(end);
     }
   }
+  for (const call of reply.toolCalls.filter((_, at) => !isMade(at))) {
+    const why = `one message can make ${maxCalls} calls at most`;
+    const result = toolless(call, null, "deny", why, `${why}; this tool was not called`);
+    ends.push({ kind: "result", result });
+  }
   return together(ends, reply.toolCalls);
 }
+
+/** A call of a message that ended before the model had ended it: however whole it looks, it may be cut. */
+const unfinished = (call: ToolCall, { finishReason }: Turn["reply"]): ToolCall =>
+  finishReason === "length" || call.cutOff === true
+    ? { ...call, cutOff: true }
+    : {
+        ...call,
+        arguments: null,
+        problem: `the message ended before it was known to be whole (reason: ${finishReason}): make the call again`,
+      };
 
 const isSafe = (tool: ToolDescription | null): boolean =>
   tool === null || tool.safeToRepeat || tool.readOnly;

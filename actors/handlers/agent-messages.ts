@@ -37,9 +37,7 @@ export function turnMessages(turns: readonly Turn[], folded: number): ModelMessa
     {
       role: "assistant",
       content: reply.content,
-      // Calls that got no results were made when none were asked for: no provider takes a call without a result.
-      ...(results.length === 0 ? {} : { toolCalls: reply.toolCalls }),
-      ...(reply.echo === undefined ? {} : { echo: reply.echo }),
+      ...callsOf(reply, results.length > 0),
     },
     ...results.map((result, place): ModelMessage => ({
       role: "tool",
@@ -48,6 +46,18 @@ export function turnMessages(turns: readonly Turn[], folded: number): ModelMessa
       ...(result.error === null ? {} : { isError: true }),
     })),
   ]);
+}
+
+/**
+ * Calls that got no results were made when none were asked for: no provider takes a call without a result, and what it
+ * wants to see again of such a turn holds the calls.
+ */
+function callsOf({ toolCalls, echo }: Turn["reply"], haveResults: boolean) {
+  const isShown = haveResults || toolCalls.length === 0;
+  return {
+    ...(haveResults ? { toolCalls } : {}),
+    ...(echo === undefined || !isShown ? {} : { echo }),
+  };
 }
 
 function foldedContent({ content }: CallResult): string {

@@ -21,6 +21,7 @@ export function toOutput(
   { folded }: Pick<LoopContext, "folded">,
   end: LoopEnd,
   usage: Usage | null,
+  cause: Failure | null = null,
 ): JsonObject {
   const last = turns.at(-1)?.reply;
   const isAnswer = last !== undefined && last.finishReason !== "refusal" && end !== "paused";
@@ -38,11 +39,18 @@ export function toOutput(
     usage: usage === null ? null : { ...usage },
     cost_micros: usage?.costMicros ?? null,
     ...(turns.some(({ reply }) => reply.scripted === true) ? { scripted: true } : {}),
+    ...(cause === null ? {} : { cause: toCause(cause) }),
     ...(folded === 0 ? {} : { folded_turns: folded }),
     ...(dropped.length === 0 ? {} : { dropped_params: dropped }),
     ...(last?.attempts === undefined ? {} : { attempts: last.attempts as unknown as JsonObject[] }),
   };
 }
+
+/** What kept a loop that had met a bound from its last answer. */
+const toCause = ({ kind, message }: Failure): JsonObject => ({
+  kind,
+  message: cutText(message, 1_000),
+});
 
 function toCall(call: ToolCall | undefined, result: CallResult): JsonObject {
   const { content, error, decision, reason, tool, server, approvalId, digest, durationMs } = result;
@@ -68,14 +76,30 @@ function toCall(call: ToolCall | undefined, result: CallResult): JsonObject {
 }
 
 /** Why a loop that has ended without an answer of its own is a failure. */
-export function toFailure(end: LoopEnd, { failure, turns, limits }: LoopContext): Failure {
+export function toFailure(
+  end: LoopEnd,
+  { failure, turns }: Pick<LoopContext, "failure" | "turns">,
+  { maxIterations, maxTokens }: { maxIterations: number; maxTokens: number },
+): Failure {
+  const iterations = turns.length;
+  const because =
+    failure === null ? "" : `; the last answer, without tools, did not come: ${failure.message}`;
+  const cause = failure === null ? {} : { cause: toCause(failure) };
   if (end === "max_iterations") {
-    const message = `the agent had no answer after ${limits.maxIterations} iterations, its limit`;
-    return terminal("incomplete", message, { iterations: turns.length });
+    const message = `the agent had no answer after ${maxIterations} iterations, its limit${because}`;
+    return terminal("incomplete", message, { iterations, ...cause });
   }
   if (end === "no_progress") {
-    const message = `the agent repeated the same calls with the same results and made no progress`;
-    return terminal("incomplete", message, { iterations: turns.length });
+    const message = `the agent repeated the same calls with the same results and made no progress${because}`;
+    return terminal("incomplete", message, { iterations, ...cause });
+  }
+  if (end === "cut_off") {
+    const reason = turns.at(-1)?.reply.finishReason ?? "other";
+    const message =
+      reason === "length"
+        ? `the model's answer was cut off at a limit of tokens (this step asks for at most ${maxTokens}): raise max_tokens, or ask for less`
+        : `the model's answer ended, and its provider did not say that it is whole (reason: ${reason})`;
+    return terminal("incomplete", message, { iterations, finish_reason: reason });
   }
   return failure ?? terminal("internal", `the agent's loop ended as ${end} without a reason`);
 }

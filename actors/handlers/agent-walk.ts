@@ -65,6 +65,9 @@ export class LoopWalk {
   /** Of the rounds before this one. */
   #turns: Turn[] = [];
   #folded = 0;
+  /** The bound that a round before this one met: an answer mended afterwards is no less of a partial one. */
+  #bound: LoopEnd | null = null;
+  #maxIterations = 0;
   #asked = "";
   #again = 0;
 
@@ -83,7 +86,8 @@ export class LoopWalk {
   }
 
   /** Keeps a finished round, so that the next one begins with all that was said in it. */
-  next({ turns, folded }: LoopContext): void {
+  next({ end, context: { turns, folded } }: Ended): void {
+    if (end === "max_iterations" || end === "no_progress") this.#bound ??= end;
     this.messages = [...this.messages, ...turnMessages(turns, folded)];
     this.#turns = [...this.#turns, ...turns];
     this.#folded += folded;
@@ -103,9 +107,15 @@ export class LoopWalk {
     return note.ok;
   }
 
-  /** Runs the loop of one round to its end in this session. */
+  /**
+   * Runs the loop of one round to its end in this session.
+   *
+   * @param maxIterations of the whole step: what earlier rounds used is used
+   */
   async run(round: number, maxIterations: number): Promise<Ended> {
-    const limits = { maxIterations, maxRepeats, windowTokens: usualWindow };
+    this.#maxIterations = maxIterations;
+    const left = Math.max(0, maxIterations - this.#turns.length);
+    const limits = { maxIterations: left, maxRepeats, windowTokens: usualWindow };
     const isPaid = round === this.#scope.repairs;
     let [snapshot, actions] = initialTransition(loop, { limits });
     for (;;) {
@@ -138,7 +148,8 @@ export class LoopWalk {
       ...turnMessages(turns, folded),
       ...(isLast ? [lastAnswer(why)] : []),
     ];
-    const toolChoice = isLast ? ({ toolChoice: "none" } as const) : {};
+    const toolChoice =
+      isLast || context.limits.maxIterations === 0 ? ({ toolChoice: "none" } as const) : {};
     const tools = this.#tools.length === 0 ? {} : { tools: this.#tools, ...toolChoice };
     const event = await this.#ask(
       { ...this.#request, messages, ...tools },
@@ -189,7 +200,8 @@ export class LoopWalk {
   }
 
   /** What the step's work came to. Usage is that of the last round: earlier ones are counted already. */
-  conclude({ end, context }: Ended, onIncomplete: "fail" | "partial"): HandlerResult {
+  conclude({ end: ended, context }: Ended, onIncomplete: "fail" | "partial"): HandlerResult {
+    const end = ended === "completed" ? (this.#bound ?? ended) : ended;
     if (end === "paused" && context.asks.length > 0) return { kind: "asked", asks: context.asks };
     const usage = context.turns.reduce<Usage | null>(
       (sum, { reply }) => addUsage(sum, usageOfReply(reply)),
@@ -205,17 +217,23 @@ export class LoopWalk {
       { folded: this.#folded + context.folded },
       end,
       addUsage(before, usage),
+      isBound(end) ? context.failure : null,
     );
-    const isPartial =
-      onIncomplete === "partial" && (end === "max_iterations" || end === "no_progress");
+    const isPartial = onIncomplete === "partial" && isBound(end);
     if (end === "completed" || isPartial) return { kind: "done", output, usage };
     if (end === "paused") {
       const failure = context.failure ?? terminal("internal", "the loop paused without a reason");
       return { kind: "failed", failure, output: { ...output, status: "failed" }, usage };
     }
-    return { kind: "failed", failure: toFailure(end, context), output, usage };
+    const limits = { maxIterations: this.#maxIterations, maxTokens: this.#request.maxTokens };
+    const { failure } = context;
+    return { kind: "failed", failure: toFailure(end, { failure, turns }, limits), output, usage };
   }
 }
+
+/** The ends of a loop that was stopped before its answer was there, or whole: what there is of one may be asked for. */
+const isBound = (end: LoopEnd): boolean =>
+  end === "max_iterations" || end === "no_progress" || end === "cut_off";
 
 const isActivity = (name: string): boolean => (loopActivities as readonly string[]).includes(name);
 

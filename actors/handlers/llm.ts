@@ -45,7 +45,7 @@ export function llmHandler(ports: LoopPorts, options: Options): StepHandler {
     for (let round = 0; round <= scope.repairs; round += 1) {
       if (round > 0 && !(await walk.repair(round))) return walk.over;
       const ended = await walk.run(round, Math.min(maxIterations, options.maxIterations));
-      if (round < scope.repairs && ended.end !== "paused") walk.next(ended.context);
+      if (round < scope.repairs && ended.end !== "paused") walk.next(ended);
       else return walk.conclude(ended, input.on_incomplete ?? "fail");
     }
     throw new Error("a loop ended without a result");

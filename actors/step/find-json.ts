@@ -17,6 +17,11 @@
 const maxFound = 64;
 const maxFences = 32;
 
+/** Of an answer that may be cut: all of it, or nothing. */
+export function* wholeAnswer(text: string): Generator<string> {
+  yield afterThinking(text);
+}
+
 /** What may be the JSON in an answer, likeliest first. */
 export function* jsonCandidates(text: string): Generator<string> {
   const answer = afterThinking(text);

@@ -10,7 +10,7 @@ import {
 import { cutText, wellFormed } from "../../machines/contracts/domain/text.ts";
 import type { SchemaChecker } from "../../machines/contracts/ports/schema-checker.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
-import { jsonCandidates } from "./find-json.ts";
+import { jsonCandidates, wholeAnswer } from "./find-json.ts";
 import type { StepActivity } from "./session.ts";
 
 /** Deeper than this, readers' recursive code is at risk; a report adds some levels of its own. */
@@ -65,7 +65,7 @@ function structured(output: Json, violation: (data: Json) => Failure | null): St
     failure = found;
     longest = candidate.length;
   };
-  for (const candidate of jsonCandidates(text)) {
+  for (const candidate of isCut(output) ? wholeAnswer(text) : jsonCandidates(text)) {
     const read = parseJson(candidate, { maxDepth });
     if (!read.ok) {
       if (read.reason === "syntax") continue;
@@ -80,6 +80,10 @@ function structured(output: Json, violation: (data: Json) => Failure | null): St
   }
   return invalid(failure, cutText(text, shownAnswerLength));
 }
+
+/** Whether the provider did not say that the answer is whole. What is complete in it is a part of what was meant. */
+const isCut = (output: Json): boolean =>
+  isJsonObject(output) && !["stop", null, undefined].includes(output["finish_reason"] as string);
 
 function findViolation(schemas: SchemaChecker, schema: JsonObject, data: Json): Failure | null {
   const compiled = schemas.compile(schema);

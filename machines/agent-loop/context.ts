@@ -5,7 +5,10 @@ import type { ModelReply } from "../contracts/ports/model-provider.ts";
 
 /** Bounds of one loop. */
 export interface LoopLimits {
-  /** How often the model is asked with tools; one more answer, without tools, ends a loop that got so far. At least 1. */
+  /**
+   * How often the model is asked with tools; one more answer, without tools, ends a loop that got so far. 0: it is asked
+   * for an answer alone.
+   */
   maxIterations: number;
   /** Turns in a row that do and learn nothing new after which the loop is stuck. At least 1. */
   maxRepeats: number;

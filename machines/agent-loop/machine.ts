@@ -20,6 +20,7 @@ export type LoopEnd =
   | "completed"
   | "max_iterations"
   | "no_progress"
+  | "cut_off"
   | "failed"
   | "budget_exceeded"
   | "paused";
@@ -98,8 +99,14 @@ export const agentLoopMachine = setup({
       on: {
         "reply.received": [
           { guard: "isRefused", target: "failed", actions: ["keepReply", "refuse"] },
+          { guard: "hasForbiddenCalls", target: "max-iterations", actions: "keepReply" },
           { guard: "hasCalls", target: "calling", actions: "keepReply" },
-          { target: "completed", actions: "keepReply" },
+          { guard: "isAnswer", target: "completed", actions: "keepReply" },
+          {
+            target: "cut-off",
+            actions: "keepReply",
+            description: "It ended for a reason that is not known to leave an answer whole.",
+          },
         ],
         "model.failed": [
           {
@@ -138,23 +145,37 @@ export const agentLoopMachine = setup({
         stuck: {
           entry: "askForAnswer",
           on: {
-            "reply.received": { target: "#agent-loop.no-progress", actions: "keepReply" },
+            "reply.received": [
+              {
+                guard: "isRefused",
+                target: "#agent-loop.no-progress",
+                actions: ["keepReply", "refuse"],
+              },
+              { target: "#agent-loop.no-progress", actions: "keepReply" },
+            ],
             "model.failed": [
               { guard: "mayFold", target: "stuck", reenter: true, actions: "fold" },
-              { target: "#agent-loop.no-progress" },
+              { target: "#agent-loop.no-progress", actions: "keepFailure" },
             ],
-            "budget.exceeded": "#agent-loop.no-progress",
+            "budget.exceeded": { target: "#agent-loop.no-progress", actions: "keepFailure" },
           },
         },
         capped: {
           entry: "askForAnswer",
           on: {
-            "reply.received": { target: "#agent-loop.max-iterations", actions: "keepReply" },
+            "reply.received": [
+              {
+                guard: "isRefused",
+                target: "#agent-loop.max-iterations",
+                actions: ["keepReply", "refuse"],
+              },
+              { target: "#agent-loop.max-iterations", actions: "keepReply" },
+            ],
             "model.failed": [
               { guard: "mayFold", target: "capped", reenter: true, actions: "fold" },
-              { target: "#agent-loop.max-iterations" },
+              { target: "#agent-loop.max-iterations", actions: "keepFailure" },
             ],
-            "budget.exceeded": "#agent-loop.max-iterations",
+            "budget.exceeded": { target: "#agent-loop.max-iterations", actions: "keepFailure" },
           },
         },
       },
@@ -162,6 +183,7 @@ export const agentLoopMachine = setup({
     completed: { type: "final", description: "The model answered, and called nothing more." },
     "max-iterations": { type: "final", description: "The cap was met before an answer." },
     "no-progress": { type: "final", description: "The model went in a circle." },
+    "cut-off": { type: "final", description: "The answer ended before the model had ended it." },
     failed: { type: "final", description: "The model or a call failed for good." },
     "budget-exceeded": { type: "final", description: "The next call would break a budget." },
     paused: { type: "final", description: "For this session: people or passing trouble decide." },

@@ -1,3 +1,4 @@
+import type { ModelReply } from "../contracts/ports/model-provider.ts";
 import type { LoopContext, Turn } from "./context.ts";
 import type { LoopEvent } from "./events.ts";
 
@@ -68,8 +69,21 @@ export function foldedTurns(
 const isRefused = ({ event }: ActionArgs): boolean =>
   event.type === "reply.received" && event.reply.finishReason === "refusal";
 
+/** Whether the model itself ended its message: what ended for any other reason may be cut, however whole it looks. */
+export const isWhole = ({ finishReason }: Pick<ModelReply, "finishReason">): boolean =>
+  finishReason === "stop" || finishReason === "tool_calls";
+
+/** Whether a reply that calls nothing is all of an answer. A message that ended for calls and has none has lost them. */
+const isAnswer = ({ event }: ActionArgs): boolean =>
+  event.type === "reply.received" && event.reply.finishReason === "stop";
+
+/** Whether the model may call anything at all. */
+const mayCall = ({ context }: ActionArgs): boolean => context.limits.maxIterations > 0;
+
 const hasCalls = ({ event }: ActionArgs): boolean =>
   event.type === "reply.received" && event.reply.toolCalls.length > 0;
+
+const hasForbiddenCalls = (given: ActionArgs): boolean => hasCalls(given) && !mayCall(given);
 
 /** Whether leaving results out could still make the conversation short enough. */
 const mayFold = ({ context, event }: ActionArgs): boolean =>
@@ -91,4 +105,13 @@ const isAtCap = ({ context }: ActionArgs): boolean =>
   context.turns.length >= context.limits.maxIterations;
 
 /** What decides between two arrows of the chart: pure, one function a guard. */
-export const rules = { isRefused, hasCalls, mayFold, isStuck, isAtCap };
+export const rules = {
+  isRefused,
+  isAnswer,
+  hasCalls,
+  mayCall,
+  hasForbiddenCalls,
+  mayFold,
+  isStuck,
+  isAtCap,
+};

@@ -60,6 +60,7 @@ export const loopEvents: readonly LoopEvent[] = [
   { type: "reply.received", reply: sampleReply },
   { type: "reply.received", reply: callingReply },
   { type: "reply.received", reply: { ...sampleReply, finishReason: "refusal" } },
+  { type: "reply.received", reply: { ...sampleReply, finishReason: "length" } },
   { type: "model.failed", failure: lasting },
   { type: "model.failed", failure: tooLong },
   { type: "results.received", results: [sampleResult], digest: "one" },

@@ -68,6 +68,7 @@ describe("every simple path of the agent loop's chart", () => {
         "completed",
         "max-iterations",
         "no-progress",
+        "cut-off",
         "failed",
         "budget-exceeded",
         "paused",
@@ -126,8 +127,8 @@ describe("every simple path of the agent loop's chart", () => {
       if (end === null) faults.push(`never ended: ${JSON.stringify(actor.getSnapshot().value)}`);
       const { turns } = actor.getSnapshot().context;
       const last = turns.at(-1);
-      if (end === "completed" && (last?.reply.toolCalls.length ?? 1) > 0)
-        faults.push("completed without an answer");
+      const isAnswer = last?.reply.toolCalls.length === 0 && last.reply.finishReason === "stop";
+      if (end === "completed" && !isAnswer) faults.push("completed without an answer");
     }
     expect([...new Set(faults)]).toEqual([]);
   });

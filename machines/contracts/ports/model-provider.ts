@@ -64,6 +64,18 @@ export type ModelPart =
  */
 export type OnModelPart = (part: ModelPart) => void | Promise<void>;
 
+/**
+ * Why a message ended, in five words that every adapter keeps to. Only `stop` and `tool_calls` say that the model itself
+ * was done: an answer completes a step and a call runs under these two alone.
+ *
+ *   stop         the model ended its message
+ *   tool_calls   the model ended its message to have tools called
+ *   length       a limit of tokens ended it, by whatever name the provider has for that
+ *   refusal      the model or its provider's rules refused
+ *   other        any other reason, an unknown one, or none: nobody knows whether the message is whole
+ */
+export type FinishReason = "stop" | "tool_calls" | "length" | "refusal" | "other";
+
 export interface ModelReply {
   /** The provider that answered, as the configuration names it. */
   provider: string;
@@ -71,7 +83,7 @@ export interface ModelReply {
   model: string;
   content: string;
   toolCalls: ToolCall[];
-  finishReason: "stop" | "length" | "tool_calls" | "refusal" | "other";
+  finishReason: FinishReason;
   /** Of the call that was answered; what failed attempts cost stands with them. */
   usage: Usage;
   echo?: ModelEcho;
