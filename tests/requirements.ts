@@ -309,5 +309,9 @@ export const requirements: readonly Requirement[] = [
   { id: "retrieval.bounds", promise: "a search is bounded by its texts and never holds the loop" },
   { id: "folders.end", promise: "a folder that can't be made is an error, never a wait" },
   { id: "git.names", promise: "names of any bytes are sent back to git as they are, or refused" },
+  { id: "git.remotes", promise: "git reaches allowed https hosts and the workspace, nothing else" },
+  { id: "git.push", promise: "a push adds commits to one branch that is not protected" },
+  { id: "git.closed", promise: "what a repository configures runs nothing and reads nothing else" },
+  { id: "git.options", promise: "no argument of a caller becomes an option" },
   ...modelRequirements,
 ];

@@ -33,7 +33,7 @@ export async function prepare(model: string): Promise<Workshop> {
 
   const server = join(import.meta.dirname, "../../tools/git/server.ts");
   const mcp = {
-    servers: [{ name: "git", command: process.execPath, args: [server, "--workspace", folder] }],
+    servers: [{ name: "git", command: process.execPath, args: [server, "--root", folder] }],
     allowlist: {
       allowed_tools: ["git_status", "git_diff", "git_log", "git_add"],
       approval_required: ["git_commit"],

@@ -38,15 +38,26 @@ export interface GitRoom {
   refusal(tool: string, input: JsonObject): Promise<string>;
 }
 
-/** The git server over a workspace of its own, for all tests of a file; cleans up after each and after all. */
-export function useGitRoom(): GitRoom {
+/**
+ * The git server over a workspace of its own, for all tests of a file; cleans up after each and after all.
+ *
+ * @param options - more of its command line
+ */
+export function useGitRoom(options: readonly string[] = [], serverEnv = {}): GitRoom {
   const root = useTemporaryFolder();
   const workspace = join(root, "workspace");
   const canary = join(root, "canary");
   const server = fileURLToPath(new URL("../../tools/git/server.ts", import.meta.url));
   const host = createToolHost({
     schemas: createSchemaChecker(),
-    servers: [{ name: "git", command: process.execPath, args: [server, "--workspace", workspace] }],
+    servers: [
+      {
+        name: "git",
+        command: process.execPath,
+        args: [server, "--root", workspace, ...options],
+        env: serverEnv,
+      },
+    ],
     log,
     clientInfo: { name: "stateplane-test", version: "0" },
   });

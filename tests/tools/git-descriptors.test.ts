@@ -19,7 +19,7 @@ it.runIf(process.platform === "linux")(
         import { readlinkSync } from "node:fs";
         const { runGit } = await import("${module}");
         const signal = new AbortController().signal;
-        const answer = await runGit({ cwd: "/", args: ["x"], env: process.env, signal });
+        const answer = await runGit({ command: ["x"] }, { cwd: "/", env: process.env, signal });
         console.log(JSON.stringify([readlinkSync("/proc/self/fd/40"), answer]));`;
       const between = Array.from({ length: 37 }, () => "ignore" as const);
       const { stdout } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], {

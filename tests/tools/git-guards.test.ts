@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { checkPath } from "../../tools/git/check-path.ts";
+import { checkPath } from "../../tools/shared/check-path.ts";
 import { findRepository } from "../../tools/git/find-repository.ts";
 import { guards } from "../../tools/git/guards.ts";
 
@@ -39,8 +39,8 @@ it("a .git of more entries than are looked at is refused, and one of as many is 
     await mkdir(join(workspace, "repo", ".git"), { recursive: true });
     for (let n = 0; n < 5; n += 1)
       await writeFile(join(workspace, "repo", ".git", `file-${n}`), "");
-    expect(await findRepository(workspace, "repo", 5)).toMatchObject({ ok: true });
-    expect(await findRepository(workspace, "repo", 4)).toEqual({
+    expect(await findRepository(workspace, "repo", { entryLimit: 5 })).toMatchObject({ ok: true });
+    expect(await findRepository(workspace, "repo", { entryLimit: 4 })).toEqual({
       ok: false,
       problem: '.git of repository "repo": more than 4 entries',
     });
@@ -59,6 +59,7 @@ it("a path is judged by checkPath alone, before git sees it: .git in any case, s
     await symlink(join(root, "repo-2"), join(folder, "beside"));
     await symlink(root, join(folder, "above"));
     await symlink(join(folder, "sub"), join(folder, "within"));
+    await symlink(join(root, "not-there-yet"), join(folder, "dangling"));
     const inGit = { ok: false, problem: expect.stringContaining("must not lead into .git") };
     for (const path of [".git", ".GIT", ".gIt/config", "sub/.GIT/x", "./.git/", ".git//x"]) {
       expect(await checkPath(folder, path), path).toEqual(inGit);
@@ -71,6 +72,7 @@ it("a path is judged by checkPath alone, before git sees it: .git in any case, s
       "beside/x",
       "above/x",
       "above/no/such/x",
+      "dangling/x",
       "",
       "a\0",
     ]) {

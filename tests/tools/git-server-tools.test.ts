@@ -27,8 +27,13 @@ describe("the git server", () => {
       ["git_status", true, true],
       ["git_diff", true, true],
       ["git_log", true, true],
+      ["git_show", true, true],
       ["git_add", false, true],
       ["git_commit", false, false],
+      ["git_branch", false, false],
+      ["git_checkout", false, false],
+      ["git_clone", false, false],
+      ["git_push", false, true],
     ]);
     expect(tools.every((tool) => tool.outputSchema !== null)).toBe(true);
   });
@@ -220,7 +225,7 @@ describe("the git server", () => {
     const started = run(process.execPath, [server], { env: { PATH: process.env["PATH"] } });
     await expect(started).rejects.toMatchObject({
       code: 2,
-      stderr: "stateplane-mcp-git: give --workspace DIR, or set FD_WORKSPACE_DIR\n",
+      stderr: "stateplane-mcp-git: give --root DIR, or set FD_WORKSPACE_DIR\n",
     });
   });
 });

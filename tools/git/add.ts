@@ -1,6 +1,7 @@
 import { type } from "arktype";
-import { shownBytes, toBytes } from "./bytes.ts";
-import { checkPath } from "./check-path.ts";
+import { shownBytes, toBytes } from "../shared/bytes.ts";
+import { checkPath } from "../shared/check-path.ts";
+import type { CommandLine } from "../shared/command-line.ts";
 import { gitTool } from "./git-tool.ts";
 import { openRepository } from "./repository.ts";
 
@@ -18,7 +19,13 @@ export const add = gitTool({
     "files: files or folders, relative to the repository; `.` for all. Ignored files are not staged, and " +
     "files that need a filter (Git LFS, say) are refused. A file whose name is not UTF-8 is staged by its " +
     "folder; such bytes are shown as \\xNN.",
-  annotations: { title: "Git add", destructiveHint: false, idempotentHint: true },
+  annotations: {
+    title: "Git add",
+    readOnlyHint: false,
+    destructiveHint: false,
+    idempotentHint: true,
+    openWorldHint: false,
+  },
   input: type({ "+": "reject", repo: "string", files: "1 <= string[] <= 1000" }),
   output: type({ files: "string[]" }),
   async run({ repo, files }, { workspace, signal }) {
@@ -32,12 +39,15 @@ export const add = gitTool({
       paths.push(path.value);
     }
     // `.` in an empty repository is no mistake, and matches nothing.
-    const strict = paths.includes(".") ? [] : ["--error-unmatch"];
-    const kinds = ["--cached", "--others", "--exclude-standard", "--deduplicate"];
-    const listed = await git(["ls-files", "-z", ...strict, ...kinds, "--", ...paths], {
-      outputLimit: listLimit,
-      isBytes: true,
-    });
+    const strict = paths.includes(".") ? [] : (["--error-unmatch"] as const);
+    const listed = await git(
+      {
+        command: ["ls-files"],
+        flags: ["-z", ...strict, "--cached", "--others", "--exclude-standard", "--deduplicate"],
+        paths,
+      },
+      { outputLimit: listLimit, isBytes: true },
+    );
     if (!listed.ok) return { ok: false, problem: `nothing was staged: ${listed.problem}` };
     if (listed.value.truncated) return { ok: false, problem: "too many files for one call" };
     // A trailing slash is a repository inside this one; staging it would record a submodule.
@@ -48,10 +58,10 @@ export const add = gitTool({
     if (nested.length > 0) {
       return { ok: false, problem: `${JSON.stringify(nested[0])} is a repository of its own` };
     }
-    const staged = await git(["update-index", "--add", "--remove", "-z", "--stdin"], {
-      input: names.map((name) => `${name}\0`).join(""),
-      isBytes: true,
-    });
+    const staged = await git(
+      { command: ["update-index"], flags: ["--add", "--remove", "-z", "--stdin"] },
+      { input: names.map((name) => `${name}\0`).join(""), isBytes: true },
+    );
     if (!staged.ok) return { ok: false, problem: `nothing was staged: ${staged.problem}` };
     // What git has staged by now, not what it was asked for.
     const asked = names.length === 0 ? null : await git(stagedNames(paths), { isBytes: true });
@@ -69,17 +79,11 @@ export const add = gitTool({
 });
 
 /** Names whose staged content is another than the last commit's. */
-const stagedNames = (paths: string[]) => [
-  "diff",
-  "--cached",
-  "--name-only",
-  "--no-renames",
-  "--no-ext-diff",
-  "--no-textconv",
-  "-z",
-  "--",
-  ...paths,
-];
+const stagedNames = (paths: string[]): CommandLine => ({
+  command: ["diff"],
+  flags: ["--cached", "--name-only", "--no-renames", "--no-ext-diff", "--no-textconv", "-z"],
+  paths,
+});
 
 function some(names: readonly string[]): string {
   const more = names.length - 20;

@@ -1,10 +1,11 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type } from "arktype";
-import type { Answer } from "./answer.ts";
+import type { Answer } from "../shared/server-tool.ts";
 import { gitTool } from "./git-tool.ts";
 import { openRepository } from "./repository.ts";
 import type { Repository } from "./repository.ts";
+import { resolveCommit } from "./references.ts";
 
 /** Operations that `git commit` would conclude, and we don't. */
 const unfinished = ["MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD"];
@@ -20,7 +21,13 @@ export const commit = gitTool({
   description:
     "Commits what is staged on the current branch. repo: the repository's folder in the workspace. " +
     "author: `Name <mail>`, the committer unless given. Hooks don't run and nothing is signed.",
-  annotations: { title: "Git commit", readOnlyHint: false, destructiveHint: false },
+  annotations: {
+    title: "Git commit",
+    readOnlyHint: false,
+    destructiveHint: false,
+    idempotentHint: false,
+    openWorldHint: false,
+  },
   input: type({ "+": "reject", repo: "string", message: "string <= 65536", "author?": "string" }),
   output: type({ hash: "string", subject: "string" }),
   async run({ repo, message, author }, { workspace, signal }) {
@@ -44,16 +51,23 @@ export const commit = gitTool({
     if (!staged.ok) return staged;
     const { tree, parent } = staged.value;
     const env = { ...committer(repository), ...authorship };
-    const ancestry = parent === null ? [] : ["-p", parent];
     const made = await repository.git(
-      ["commit-tree", "--no-gpg-sign", ...ancestry, "-F", "-", tree],
+      {
+        // Its short options take their value as a word of its own: here a hash that git gave us.
+        command: ["commit-tree", ...(parent === null ? [] : ["-p", parent])],
+        flags: ["--no-gpg-sign", "-F-"],
+        operands: [tree],
+      },
       { env, input: `${cleaned}\n` },
     );
     if (!made.ok) return made;
     const hash = made.value.stdout.trim();
     const subject = cleaned.split(/\n\s*\n/)[0]?.replaceAll("\n", " ") ?? "";
     const moved = await repository.git(
-      ["update-ref", "-m", `commit: ${subject}`, "--end-of-options", "HEAD", hash, parent ?? ""],
+      {
+        command: ["update-ref", "-m", `commit: ${subject}`],
+        operands: ["HEAD", hash, parent ?? ""],
+      },
       { env },
     );
     if (!moved.ok) return { ok: false, problem: `the branch was not moved: ${moved.problem}` };
@@ -63,18 +77,23 @@ export const commit = gitTool({
 });
 
 /** The tree of the index and the commit it would follow; a problem if there is nothing to commit. */
-async function readStaged({
-  git,
-}: Repository): Promise<Answer<{ tree: string; parent: string | null }>> {
-  const head = await git(["rev-parse", "--verify", "--quiet", "--end-of-options", "HEAD^{commit}"]);
+async function readStaged(
+  repository: Repository,
+): Promise<Answer<{ tree: string; parent: string | null }>> {
+  const head = await resolveCommit(repository, "HEAD");
   if (!head.ok) return head;
-  const parent = head.value.exitCode === 0 ? head.value.stdout.trim() : null;
-  const written = await git(["write-tree"]);
+  const parent = head.value;
+  const { git } = repository;
+  const written = await git({ command: ["write-tree"] });
   if (!written.ok) return written;
   const before =
     parent === null
-      ? await git(["hash-object", "-t", "tree", "--stdin"])
-      : await git(["rev-parse", "--verify", "--end-of-options", `${parent}^{tree}`]);
+      ? await git({ command: ["hash-object", "-t", "tree"], flags: ["--stdin"] })
+      : await git({
+          command: ["rev-parse"],
+          flags: ["--verify"],
+          operands: [`${parent}^{tree}`],
+        });
   if (!before.ok) return before;
   const tree = written.value.stdout.trim();
   if (tree === before.value.stdout.trim()) return { ok: false, problem: "nothing is staged" };

@@ -1,14 +1,30 @@
 import { type } from "arktype";
-import { checkPath } from "./check-path.ts";
+import { checkPath } from "../shared/check-path.ts";
 import { gitTool } from "./git-tool.ts";
 import { openRepository } from "./repository.ts";
+
+/** A patch as git makes it by itself, with no program of the repository's choosing and the usual prefixes. */
+export const patchFlags = [
+  "--no-color",
+  "--no-ext-diff",
+  "--no-textconv",
+  "--ignore-submodules=all",
+  "--src-prefix=a/",
+  "--dst-prefix=b/",
+] as const;
 
 export const diff = gitTool({
   name: "git_diff",
   description:
     "The changes in a repository's working tree that are not staged, or those that are (staged: true). " +
     "repo: its folder in the workspace. file: one file or folder, relative to the repository.",
-  annotations: { title: "Git diff", readOnlyHint: true, destructiveHint: false },
+  annotations: {
+    title: "Git diff",
+    readOnlyHint: true,
+    destructiveHint: false,
+    idempotentHint: true,
+    openWorldHint: false,
+  },
   input: type({ "+": "reject", repo: "string", staged: "boolean = false", "file?": "string" }),
   output: type({ diff: "string", truncated: "boolean" }),
   async run({ repo, staged, file }, { workspace, signal }) {
@@ -16,19 +32,11 @@ export const diff = gitTool({
     if (!opened.ok) return opened;
     const path = file === undefined ? null : await checkPath(opened.value.folder, file);
     if (path !== null && !path.ok) return path;
-    const compared = await opened.value.git([
-      "diff",
-      "--no-color",
-      "--no-ext-diff",
-      "--no-textconv",
-      "--ignore-submodules=all",
-      "--src-prefix=a/",
-      "--dst-prefix=b/",
-      ...(staged ? ["--cached"] : []),
-      "--end-of-options",
-      "--",
-      ...(path === null ? [] : [path.value]),
-    ]);
+    const compared = await opened.value.git({
+      command: ["diff"],
+      flags: [...patchFlags, ...(staged ? (["--cached"] as const) : [])],
+      paths: path === null ? [] : [path.value],
+    });
     if (!compared.ok) return compared;
     const { stdout, truncated } = compared.value;
     const text = truncated ? `${stdout}\n[cut off: the diff goes on]` : stdout || "No changes";

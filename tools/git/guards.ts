@@ -19,6 +19,18 @@ const closed: readonly ConfigEntry[] = [
   ["submodule.recurse", "false"],
   ["diff.ignoreSubmodules", "all"],
   ["protocol.allow", "never"],
+  ["core.alternateRefsCommand", "false"],
+  ["core.gitProxy", "false"],
+  ["credential.helper", ""],
+  ["gc.auto", "0"],
+  ["maintenance.auto", "false"],
+  // Where this repository is pushed to.
+  ["receive.autogc", "false"],
+  ["receive.denyCurrentBranch", "refuse"],
+  ["receive.denyDeletes", "true"],
+  ["receive.denyNonFastForwards", "true"],
+  ["receive.shallowUpdate", "false"],
+  ["receive.advertisePushOptions", "false"],
 ];
 
 /**

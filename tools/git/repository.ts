@@ -1,30 +1,33 @@
+import { access } from "node:fs/promises";
 import { join } from "node:path";
-import type { Answer } from "./answer.ts";
-import { exactText, shownBytes } from "./bytes.ts";
-import { findRepository } from "./find-repository.ts";
+import { exactText, shownBytes } from "../shared/bytes.ts";
+import type { CommandLine } from "../shared/command-line.ts";
+import type { Answer } from "../shared/server-tool.ts";
+import { findRepository, type FoundRepository } from "./find-repository.ts";
 import { configEnvironment, guards } from "./guards.ts";
 import type { ConfigEntry } from "./guards.ts";
-import { runGit } from "./run-git.ts";
-import type { GitOutput } from "./run-git.ts";
+import { type GitOptions, type GitOutput, runGit } from "./run-git.ts";
 
-export interface GitOptions {
-  input?: string;
-  /** See `GitRequest`. */
-  isBytes?: boolean;
-  env?: Record<string, string>;
-  /** Bytes. */
-  outputLimit?: number;
-}
-
-export interface Repository {
-  folder: string;
-  /** The value of a configuration key (lower case) as git would see it. */
+export interface Repository extends FoundRepository {
+  /** The value of a configuration key as git would see it, its section and last part in lower case. */
   config(key: string): string | undefined;
-  git(args: string[], options?: GitOptions): Promise<Answer<GitOutput>>;
+  /** All values of such a key. */
+  configAll(key: string): string[];
+  /** The environment that git runs in here, everything dangerous of the configuration closed. */
+  environment: Readonly<Record<string, string>>;
+  git(line: CommandLine, options?: GitOptions): Promise<Answer<GitOutput>>;
 }
 
 /** Bytes; a configuration that doesn't fit could hide a filter, so the repository is refused then. */
 const configLimit = 1_048_576;
+
+export interface OpenOptions {
+  /** What becomes of a file that wants a filter; see {@link guards}. */
+  onFilter: "refuse" | "skip";
+  signal: AbortSignal;
+  /** Whether a repository without a working tree will do. */
+  bare?: boolean;
+}
 
 /**
  * Opens a repository whose content nobody vouches for. Git is told where the repository and its files are,
@@ -34,45 +37,84 @@ const configLimit = 1_048_576;
 export async function openRepository(
   workspace: string,
   repo: string,
-  { onFilter, signal }: { onFilter: "refuse" | "skip"; signal: AbortSignal },
+  { onFilter, signal, bare = false }: OpenOptions,
 ): Promise<Answer<Repository>> {
-  const found = await findRepository(workspace, repo);
+  const found = await findRepository(workspace, repo, { bare });
   if (!found.ok) return found;
-  const folder = found.value;
-  const base = environment(workspace, folder);
-  const listing = await runGit({
-    cwd: folder,
-    args: ["config", "--list", "--includes", "--null"],
-    env: { ...base, ...configEnvironment(guards([], onFilter)) },
-    outputLimit: configLimit,
-    isBytes: true,
-    signal,
-  });
-  if (!listing.ok) return listing;
-  if (listing.value.truncated) {
-    return { ok: false, problem: `the configuration of repository "${repo}" is too large` };
-  }
-  const config: ConfigEntry[] = [];
-  for (const [key, value] of readEntries(listing.value.stdout)) {
-    const name = exactText(key);
-    // What is laid over a filter must bear its very name, and the environment carries text alone.
-    if (name === null) {
-      const said = shownBytes(key).slice(0, 200).toWellFormed();
-      const problem = `the configuration of repository "${repo}" has a key that is not UTF-8: ${said}`;
-      return { ok: false, problem };
-    }
-    config.push([name, value]);
-  }
-  const guarded = { ...base, ...configEnvironment(guards(config, onFilter)) };
+  const { folder, gitFolder } = found.value;
+  const config = await readConfig(repo, gitFolder, signal);
+  if (!config.ok) return config;
+  const environment = {
+    ...cleanEnvironment(),
+    GIT_DIR: gitFolder,
+    GIT_COMMON_DIR: gitFolder,
+    GIT_CEILING_DIRECTORIES: workspace,
+    ...(gitFolder === folder ? {} : { GIT_WORK_TREE: folder }),
+    ...configEnvironment(guards(config.value, onFilter)),
+  };
+  const configAll = (key: string) =>
+    config.value.flatMap(([name, value]) => (name === key && value !== null ? [value] : []));
   return {
     ok: true,
     value: {
       folder,
-      config: (key) => config.findLast(([name]) => name === key)?.[1] ?? undefined,
-      git: (args, options = {}) =>
-        runGit({ cwd: folder, args, ...options, env: { ...guarded, ...options.env }, signal }),
+      gitFolder,
+      config: (key) => configAll(key).at(-1),
+      configAll,
+      environment,
+      git: (line, options = {}) =>
+        runGit(line, { cwd: folder, ...options, env: { ...environment, ...options.env }, signal }),
     },
   };
+}
+
+/**
+ * The repository's own configuration, read by a git that is in no repository: it follows nothing that the files name
+ * before we have seen them.
+ */
+async function readConfig(
+  repo: string,
+  gitFolder: string,
+  signal: AbortSignal,
+): Promise<Answer<ConfigEntry[]>> {
+  const where = `the configuration of repository "${repo}"`;
+  const config: ConfigEntry[] = [];
+  for (const file of ["config", "config.worktree"]) {
+    const path = join(gitFolder, file);
+    const isThere = await access(path).then(
+      () => true,
+      () => false,
+    );
+    if (!isThere) continue;
+    const listing = await runGit(
+      { command: ["config", "--file", path], flags: ["--list", "--no-includes", "--null"] },
+      {
+        cwd: "/",
+        env: { ...cleanEnvironment(), GIT_CEILING_DIRECTORIES: "/", GIT_DIR: "/dev/null" },
+        outputLimit: configLimit,
+        isBytes: true,
+        signal,
+      },
+    );
+    if (!listing.ok) return listing;
+    if (listing.value.truncated) return { ok: false, problem: `${where} is too large` };
+    for (const [key, value] of readEntries(listing.value.stdout)) {
+      const name = exactText(key);
+      const said = shownBytes(key).slice(0, 200).toWellFormed();
+      // What is laid over a filter must bear its very name, and the environment carries text alone.
+      if (name === null) {
+        return { ok: false, problem: `${where} has a key that is not UTF-8: ${said}` };
+      }
+      if (/^include(?:if\..*)?\.path$/s.test(name)) {
+        return {
+          ok: false,
+          problem: `${where} includes another file (${said}), which is not read`,
+        };
+      }
+      config.push([name, value]);
+    }
+  }
+  return { ok: true, value: config };
 }
 
 function readEntries(listing: string): ConfigEntry[] {
@@ -85,16 +127,13 @@ function readEntries(listing: string): ConfigEntry[] {
     });
 }
 
-function environment(workspace: string, folder: string): Record<string, string> {
+/** What git gets of an environment wherever it runs: nothing of a user's, no terminal, no protocol. */
+export function cleanEnvironment(): Record<string, string> {
   return {
     PATH: process.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin",
     // Nothing can be put there, so nothing of a user's is found.
     HOME: "/dev/null",
     LC_ALL: "C.UTF-8",
-    GIT_DIR: join(folder, ".git"),
-    GIT_COMMON_DIR: join(folder, ".git"),
-    GIT_WORK_TREE: folder,
-    GIT_CEILING_DIRECTORIES: workspace,
     GIT_CONFIG_NOSYSTEM: "1",
     GIT_CONFIG_GLOBAL: "/dev/null",
     GIT_ATTR_NOSYSTEM: "1",

@@ -1,68 +1,43 @@
 #!/usr/bin/env node
 import { realpathSync } from "node:fs";
-import { parseArgs } from "node:util";
-import { Server } from "@modelcontextprotocol/sdk/server/index.js";
-import { StdioServerTransport } from "@modelcontextprotocol/sdk/server/stdio.js";
-import {
-  CallToolRequestSchema,
-  ErrorCode,
-  ListToolsRequestSchema,
-  McpError,
-} from "@modelcontextprotocol/sdk/types.js";
-import type { Tool } from "@modelcontextprotocol/sdk/types.js";
+import { readCommandLine, serve } from "../shared/server-tool.ts";
 import { add } from "./add.ts";
+import { branch } from "./branch.ts";
+import { checkout } from "./checkout.ts";
+import { clone } from "./clone.ts";
 import { commit } from "./commit.ts";
 import { diff } from "./diff.ts";
 import { log } from "./log.ts";
+import { push } from "./push.ts";
+import { readRemotePolicy } from "./remotes.ts";
+import { show } from "./show.ts";
 import { status } from "./status.ts";
 
-const tools = [status, diff, log, add, commit];
-
-const workspace = readWorkspace();
-const stopping = new AbortController();
-const server = new Server(
-  { name: "stateplane-mcp-git", version: "0.1.0" },
-  { capabilities: { tools: {} } },
+const name = "stateplane-mcp-git";
+const context = readCommandLine(
+  name,
+  {
+    // The folder that holds the repositories; `--workspace` is its older name.
+    root: { type: "string" },
+    workspace: { type: "string" },
+    "allow-host": { type: "string", multiple: true },
+    protect: { type: "string", multiple: true },
+    token: { type: "string", multiple: true },
+  },
+  (values) => {
+    const folder = values.root ?? values.workspace ?? process.env["FD_WORKSPACE_DIR"];
+    if (!folder) throw new Error("give --root DIR, or set FD_WORKSPACE_DIR");
+    return {
+      workspace: realpathSync(folder),
+      remotes: readRemotePolicy({
+        hosts: values["allow-host"] ?? [],
+        protect: values.protect ?? ["main", "master"],
+        tokens: values.token ?? [],
+        env: process.env,
+      }),
+    };
+  },
 );
 
-server.setRequestHandler(ListToolsRequestSchema, () => ({
-  tools: tools.map(
-    ({ name, description, annotations, inputSchema, outputSchema }) =>
-      // Arktype gives an object schema for an object type; its declared type can't say so.
-      ({ name, description, annotations, inputSchema, outputSchema }) as Tool,
-  ),
-}));
-
-server.setRequestHandler(CallToolRequestSchema, async ({ params }, extra) => {
-  const tool = tools.find(({ name }) => name === params.name);
-  if (tool === undefined) throw new McpError(ErrorCode.InvalidParams, `no tool "${params.name}"`);
-  const signal = AbortSignal.any([extra.signal, stopping.signal]);
-  const answer = await tool.call(params.arguments ?? {}, { workspace, signal });
-  if (!answer.ok) return { isError: true, content: [{ type: "text", text: answer.problem }] };
-  const { text, structured } = answer.value;
-  return { content: [{ type: "text", text }], structuredContent: structured };
-});
-
-// A git that still runs is stopped first; then nothing keeps this process alive.
-const stop = (): void => {
-  stopping.abort();
-  void server.close();
-  process.stdin.destroy();
-};
-process.stdin.once("end", stop);
-process.once("SIGTERM", stop);
-process.once("SIGINT", stop);
-await server.connect(new StdioServerTransport());
-
-function readWorkspace(): string {
-  try {
-    const { values } = parseArgs({ options: { workspace: { type: "string" } } });
-    const folder = values.workspace ?? process.env["FD_WORKSPACE_DIR"];
-    if (!folder) throw new Error("give --workspace DIR, or set FD_WORKSPACE_DIR");
-    return realpathSync(folder);
-  } catch (error) {
-    const problem = error instanceof Error ? error.message : String(error);
-    process.stderr.write(`stateplane-mcp-git: ${problem}\n`);
-    process.exit(2);
-  }
-}
+const tools = [status, diff, log, show, add, commit, branch, checkout, clone, push];
+await serve(name, tools, context);

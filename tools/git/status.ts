@@ -10,7 +10,13 @@ export const status = gitTool({
     "workspace. A file's state is two letters, index then working tree: M modified, A added, D deleted, " +
     "R renamed, C copied, T type changed, U unmerged, . unchanged, ?? untracked. Bytes of a name that are " +
     "not UTF-8 are shown as \\xNN.",
-  annotations: { title: "Git status", readOnlyHint: true, destructiveHint: false },
+  annotations: {
+    title: "Git status",
+    readOnlyHint: true,
+    destructiveHint: false,
+    idempotentHint: true,
+    openWorldHint: false,
+  },
   input: type({ "+": "reject", repo: "string" }),
   output: type({
     branch: "string | null",
@@ -21,19 +27,21 @@ export const status = gitTool({
   async run({ repo }, { workspace, signal }) {
     const opened = await openRepository(workspace, repo, { onFilter: "skip", signal });
     if (!opened.ok) return opened;
-    const listed = await opened.value.git([
-      "status",
-      "--porcelain=v2",
-      "--branch",
-      "--null",
-      "--untracked-files=all",
-      "--ignore-submodules=all",
-      "--",
-    ]);
+    const listed = await opened.value.git({
+      command: ["status"],
+      flags: [
+        "--porcelain=v2",
+        "--branch",
+        "--null",
+        "--untracked-files=all",
+        "--ignore-submodules=all",
+      ],
+      paths: [],
+    });
     if (!listed.ok) return listed;
     const { truncated } = listed.value;
     const { branch, files } = readStatus(listed.value.stdout);
-    const clean = files.length === 0;
+    const clean = files.length === 0 && !truncated;
     const lines = files.map(({ path, state }) => `${state} ${path}`);
     if (truncated) lines.push("[cut off: there are more files]");
     const text = clean ? "Working tree clean" : lines.join("\n");
