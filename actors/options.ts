@@ -1,6 +1,7 @@
 import type { Observer, InspectionEvent, SnapshotFrom } from "xstate";
 import type { Action, Verdict } from "../machines/contracts/domain/action.ts";
 import type { Job, StepType } from "../machines/contracts/domain/job.ts";
+import type { ToolRule } from "../machines/contracts/domain/tool-lists.ts";
 import type { StepLimits } from "../machines/step/context.ts";
 import type { StepEnd, stepMachine } from "../machines/step/machine.ts";
 import type { ModelPart } from "../machines/contracts/ports/model-provider.ts";
@@ -8,9 +9,9 @@ import type { StepHandler } from "./handlers/handler.ts";
 
 /** Which tools this worker may call at all, whatever the control plane says. Deny by default. */
 export interface Allowlist {
-  allowed: readonly string[];
-  approvalRequired: readonly string[];
-  denied: readonly string[];
+  allowed: readonly ToolRule[];
+  approvalRequired: readonly ToolRule[];
+  denied: readonly ToolRule[];
 }
 
 /** What a watcher is told of a step's session in this worker. */

@@ -187,6 +187,7 @@ export const requirements: readonly Requirement[] = [
     id: "policy.after-waits",
     promise: "what was judged before a wait is judged again after it, however short the wait was",
   },
+  { id: "policy.order", promise: "of the lists, denied beats asked for, which beats allowed" },
   { id: "policy.stricter", promise: "of two verdicts the stricter one holds" },
   { id: "policy.denied-never", promise: "what was denied or rejected is never executed" },
   { id: "approval.exact", promise: "a grant is for exactly what was shown" },

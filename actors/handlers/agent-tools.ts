@@ -59,7 +59,9 @@ export async function offerTools(
   if (!listed.ok) return listed;
   return ok(
     new OfferedTools(
-      listed.value.filter((tool) => localVerdict(tool, allowlist, agentTools).kind !== "deny"),
+      listed.value.filter(
+        (tool) => localVerdict({ ...tool, input: null }, allowlist, agentTools).kind !== "deny",
+      ),
     ),
   );
 }

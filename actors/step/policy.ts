@@ -199,7 +199,7 @@ function noteOwn(
   const { job } = session;
   const digest = () => (job === null ? digestOf(action) : session.ownAction(job).digestOf(action));
   session.judged = { digest, verdict: said, at: ports.clock.monotonic() };
-  const what = action.server === undefined ? action.name : `${action.server}.${action.name}`;
+  const what = action.server === undefined ? action.name : `${action.server}/${action.name}`;
   session.log.debug(
     { verdict: kind, reason, action: what, decisionId, ...details },
     "policy gave its verdict",
@@ -320,7 +320,7 @@ function workerVerdict(
 ): Verdict {
   if (action.kind === "tool") {
     return localVerdict(
-      { server: action.server ?? null, name: action.name },
+      { server: action.server ?? null, name: action.name, input: action.input },
       options.allowlist,
       agentTools,
     );

@@ -8,31 +8,40 @@ import {
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import {
   couldMean,
+  isHeldBack,
   isListed,
+  ruleTool,
+  type ToolCallPair,
   toolLabel,
-  type ToolPair,
+  type ToolRule,
 } from "../../machines/contracts/domain/tool-lists.ts";
 import type { Allowlist, RuntimeOptions } from "../options.ts";
 
 /**
- * The worker's own say on a tool, by its lists: denied, then asked for, then allowed; anything else is denied.
+ * The worker's own say on a call of a tool, by its lists: denied, then asked for, then allowed; anything else is denied.
+ * Without an input, on whether some call of it may be made.
  *
  * @param agentTools the tools of the job's agent, where the job names them: they narrow, never widen
  */
 export function localVerdict(
-  tool: ToolPair,
+  call: ToolCallPair,
   allowlist: Allowlist,
   agentTools: readonly string[] | null,
 ): Verdict {
-  const label = `tool '${toolLabel(tool)}'`;
-  if (isListed(allowlist.denied, tool)) return verdict.deny(`${label} is denied on this worker`);
-  if (!isListed(allowlist.allowed, tool) && !isListed(allowlist.approvalRequired, tool)) {
-    return verdict.deny(`${label} is not on this worker's allowlist`);
+  const label = `tool '${toolLabel(call)}'`;
+  if (isHeldBack(allowlist.denied, call)) return verdict.deny(`${label} is denied on this worker`);
+  const isAsked = isHeldBack(allowlist.approvalRequired, call);
+  if (!isListed([...allowlist.allowed, ...allowlist.approvalRequired], call)) {
+    const isKnown = isListed(allowlist.allowed, { ...call, input: null });
+    const said = isKnown
+      ? "is not allowed with these arguments"
+      : "is not on this worker's allowlist";
+    return verdict.deny(isKnown ? `${label} ${said} on this worker` : `${label} ${said}`);
   }
-  if (agentTools !== null && !isListed(agentTools, tool)) {
+  if (agentTools !== null && !isListed(agentTools, call)) {
     return verdict.deny(`${label} is not among the agent's allowed tools`);
   }
-  return isListed(allowlist.approvalRequired, tool)
+  return isAsked
     ? verdict.ask(`${label} needs approval on this worker`)
     : verdict.allow(`${label} is on this worker's allowlist`);
 }
@@ -45,7 +54,8 @@ export function spelledVerdict(
 ): Verdict | null {
   const label = `tool '${spelled}'`;
   if (allowlist.denied.includes(spelled)) return verdict.deny(`${label} is denied on this worker`);
-  const mayBe = (list: readonly string[]) => list.some((entry) => couldMean(entry, spelled));
+  const mayBe = (list: readonly ToolRule[]) =>
+    list.some((rule) => couldMean(ruleTool(rule), spelled));
   if (!mayBe([...allowlist.allowed, ...allowlist.approvalRequired])) {
     return verdict.deny(`${label} is not on this worker's allowlist`);
   }

@@ -31,14 +31,14 @@ export interface FoundTool<S extends ToolSource> {
 }
 
 /**
- * The configured server that a dotted name speaks of: the longest one that the name begins with. Of servers `a` and
- * `a.b`, `a.b.c` speaks of `a.b` alone, whatever tools either has.
+ * The configured server that a name with a slash speaks of: the longest one that the name begins with. Of servers `a` and
+ * `a/b`, `a/b/c` speaks of `a/b` alone, whatever tools either has.
  */
 export function serverOf<S extends Pick<ToolSource, "name">>(
   servers: readonly S[],
   name: string,
 ): S | null {
-  const named = servers.filter((server) => name.startsWith(`${server.name}.`));
+  const named = servers.filter((server) => name.startsWith(`${server.name}/`));
   return named.reduce<S | null>(
     (longest, server) =>
       longest === null || server.name.length > longest.name.length ? server : longest,
@@ -47,7 +47,7 @@ export function serverOf<S extends Pick<ToolSource, "name">>(
 }
 
 /**
- * Whether a tool's own name makes it look like another server's: `b.c` on server `a` beside a server `b` or `a.b`.
+ * Whether a tool's own name makes it look like another server's: `b/c` on server `a` beside a server `b` or `a/b`.
  * Such a tool is neither listed nor called. Otherwise a server could slip one of its tools past a list that
  * speaks of the other, only by the name it gives it.
  */
@@ -57,7 +57,7 @@ export function isShadowed(
   tool: string,
 ): boolean {
   const bare = serverOf(servers, tool);
-  const qualified = serverOf(servers, `${server}.${tool}`);
+  const qualified = serverOf(servers, `${server}/${tool}`);
   return (bare !== null && bare.name !== server) || qualified?.name !== server;
 }
 
@@ -148,7 +148,7 @@ function only<S extends ToolSource>(
   return fail(
     terminal(
       "conflict",
-      `tool "${name}" is on more than one MCP server (${said.join(", ")}): call it as server.tool`,
+      `tool "${name}" is on more than one MCP server (${said.join(", ")}): call it as server/tool`,
     ),
   );
 }
@@ -158,7 +158,7 @@ function cutShort(name: string): Failure {
 }
 
 /**
- * The tools of every server that answers, each with an address that means it alone: `server.tool` where two
+ * The tools of every server that answers, each with an address that means it alone: `server/tool` where two
  * servers have the bare name. Tools that look like another server's are left out. A server that doesn't answer is logged, and fails the list only when none does.
  */
 export async function listTools(
@@ -194,8 +194,8 @@ export async function listTools(
 
 function addressOf(servers: readonly ToolSource[], server: string, tool: string): string {
   const owners = servers.filter(({ lastTools }) => lastTools.has(tool));
-  // A bare name that begins with its own server's would be read as `server.tool`.
-  return owners.length > 1 || serverOf(servers, tool) !== null ? `${server}.${tool}` : tool;
+  // A bare name that begins with its own server's would be read as `server/tool`.
+  return owners.length > 1 || serverOf(servers, tool) !== null ? `${server}/${tool}` : tool;
 }
 
 /** What one server may list. The largest that is known has some hundreds of tools. */

@@ -3,6 +3,7 @@ import { dirname, resolve } from "node:path";
 import { type } from "arktype";
 import stripJsonComments from "strip-json-comments";
 import { nearest } from "../../machines/contracts/domain/nearest.ts";
+import { type ToolRule, toolRuleShape } from "../../machines/contracts/domain/tool-lists.ts";
 import {
   expandVariables,
   missingCredentials,
@@ -42,7 +43,11 @@ export interface McpConfig {
   /** What the file says and we do not act on, as whole sentences. */
   warnings: string[];
   /** Null when the file says nothing of it. */
-  allowlist: { allowedTools: string[]; approvalRequired: string[]; deniedTools: string[] } | null;
+  allowlist: {
+    allowedTools: ToolRule[];
+    approvalRequired: ToolRule[];
+    deniedTools: ToolRule[];
+  } | null;
 }
 
 const stringMap = type({ "[string]": "string" });
@@ -74,9 +79,9 @@ const fileShape = type({
   "allowlist?": {
     // A misspelt list would silently be no list.
     "+": "reject",
-    "allowed_tools?": "string[]",
-    "approval_required?": "string[]",
-    "denied_tools?": "string[]",
+    "allowed_tools?": toolRuleShape.array(),
+    "approval_required?": toolRuleShape.array(),
+    "denied_tools?": toolRuleShape.array(),
   },
 });
 /** FerrumDeck's list, or the object that an editor keeps under the same key. */

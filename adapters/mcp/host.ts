@@ -35,7 +35,7 @@ export interface ToolHostOptions {
 }
 
 /**
- * The tools of MCP servers. A name is resolved once, by `describe`: bare, or as `server.tool`; a bare name that two
+ * The tools of MCP servers. A name is resolved once, by `describe`: bare, or as `server/tool`; a bare name that two
  * servers have is a `conflict`, so that neither is chosen silently. What was resolved is called by server, bare
  * name and digest, and nothing else is. A call that was sent, brought no answer
  * and may not be repeated is `in_doubt`, never retryable.

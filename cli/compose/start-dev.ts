@@ -7,6 +7,7 @@ import {
   startEmbeddedControlPlane,
 } from "../../adapters/control-plane/embedded/start.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import { isUnconditional, ruleTool } from "../../machines/contracts/domain/tool-lists.ts";
 import type { Config } from "../config/load-config.ts";
 import type { Settings } from "../config/settings.ts";
 import { CliError } from "../output/errors.ts";
@@ -90,9 +91,10 @@ function agentSeeds({ agents, defaultModel: model }: Settings, tools: ChosenTool
       {
         slug: "assistant",
         model,
-        allowedTools: [...allowed, ...approvalRequired],
-        approvalRequiredTools: [...approvalRequired],
-        deniedTools: [...denied],
+        // Conditions are the worker's to judge: the control plane's lists know names alone.
+        allowedTools: [...allowed, ...approvalRequired].map(ruleTool),
+        approvalRequiredTools: approvalRequired.filter(isUnconditional).map(ruleTool),
+        deniedTools: denied.filter(isUnconditional).map(ruleTool),
       },
     ];
   }

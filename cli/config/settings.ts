@@ -3,6 +3,7 @@ import type { RuntimeOptions } from "../../actors/options.ts";
 import type { StepHandler } from "../../actors/handlers/handler.ts";
 import { priceShape } from "../../adapters/llm/prices.ts";
 import { providerKinds } from "../../adapters/llm/providers.ts";
+import { toolRuleShape } from "../../machines/contracts/domain/tool-lists.ts";
 import { modelTroubles } from "../../machines/contracts/ports/model-provider.ts";
 import {
   type Bounds,
@@ -215,9 +216,9 @@ export const settingsShape = type({
   },
   /** Which tools this worker may call at all; in place of the MCP file's own list. */
   "allowlist?": {
-    "allowed?": "string[]",
-    "approvalRequired?": "string[]",
-    "denied?": "string[]",
+    "allowed?": toolRuleShape.array(),
+    "approvalRequired?": toolRuleShape.array(),
+    "denied?": toolRuleShape.array(),
   },
   "agents?": type({ "[string]": agentSettings }),
   /** The worker's own say before the control plane's. */

@@ -17,7 +17,7 @@ describe("names", () => {
   test("an unknown tool is not found", async () => {
     const host = hostOf([odd()]);
     expect(failure(await callTool(host, "nope", {}, never)).kind).toBe("not_found");
-    expect(failure(await host.describe("odd.nope", never)).kind).toBe("not_found");
+    expect(failure(await host.describe("odd/nope", never)).kind).toBe("not_found");
   });
 
   test("a name that two servers have is a conflict, and the qualified one is not", async () => {
@@ -25,12 +25,12 @@ describe("names", () => {
     const conflict = failure(await callTool(host, "environment", {}, never));
     expect(conflict).toMatchObject({ kind: "conflict", retryable: false });
     expect(conflict.message).toMatch(/"one".*"two"/);
-    const result = value(await callTool(host, "two.environment", {}, never));
+    const result = value(await callTool(host, "two/environment", {}, never));
     expect(result.server).toBe("two");
     expect(JSON.parse(String(result.content))).toMatchObject({ WHO: "second" });
     const names = value(await host.list(never)).map((tool) => tool.address);
     expect(new Set(names).size).toBe(names.length);
-    expect(names).toContain("one.pid");
+    expect(names).toContain("one/pid");
   });
 
   test("a server that went away still counts against an ambiguous name", async () => {
@@ -42,10 +42,10 @@ describe("names", () => {
     const host = hostOf([odd({}, "one"), fading]);
     expect(failure(await callTool(host, "pid", {}, never)).kind).toBe("conflict");
     await rm(flag);
-    const pid = Number(value(await callTool(host, "fading.pid", {}, never)).content);
+    const pid = Number(value(await callTool(host, "fading/pid", {}, never)).content);
     process.kill(pid, "SIGKILL");
     while (isAlive(pid)) await sleep(10);
-    expect(failure(await callTool(host, "fading.pid", {}, never)).kind).toBe("unavailable");
+    expect(failure(await callTool(host, "fading/pid", {}, never)).kind).toBe("unavailable");
     const conflict = failure(await callTool(host, "pid", {}, never));
     expect(conflict.kind).toBe("conflict");
   });
@@ -70,7 +70,7 @@ describe("names", () => {
 
   test("what was resolved is called, and nothing that has taken its place since [policy.resolved]", async () => {
     const host = hostOf([odd({ WHO: "staging" }, "staging"), odd({ WHO: "prod" }, "prod")]);
-    const staging = value(await host.describe("staging.environment", never));
+    const staging = value(await host.describe("staging/environment", never));
     expect(staging).toMatchObject({ server: "staging", name: "environment" });
     expect(staging.digest).toMatch(/^[0-9a-f]{64}$/);
     const called = value(await host.call(staging, {}, never));
@@ -79,7 +79,7 @@ describe("names", () => {
     const others = [
       [{ ...staging, digest: "0".repeat(64) }, "policy_denied"],
       [{ ...staging, server: "nobody" }, "not_found"],
-      [{ ...staging, name: "staging.environment" }, "not_found"],
+      [{ ...staging, name: "staging/environment" }, "not_found"],
       [{ ...staging, server: "prod", name: "strict" }, "policy_denied"],
     ] as const;
     for (const [target, kind] of others) {

@@ -15,12 +15,13 @@ const verdicts: fc.Arbitrary<Verdict> = fc.record({
   kind: fc.constantFrom("allow", "ask", "deny"),
   reason: fc.string(),
 });
-const names = ["read", "write", "erase", "git.read", "read.git", ""];
+const names = ["read", "write", "erase", "git/read", "read/git", "git.read"];
 const tools = fc.record({
-  server: fc.constantFrom(null, "git", "git.read", "read"),
+  server: fc.constantFrom(null, "git", "git/read", "read"),
   name: fc.constantFrom(...names),
+  input: fc.option(jsonObjects),
 });
-const lists = fc.subarray([...names, "git.write", "git.git.read", "read.read", "git.read.read"]);
+const lists = fc.subarray([...names, "git/write", "git/git/read", "read/read", "git/read/read"]);
 const allowlists = fc.record({ allowed: lists, approvalRequired: lists, denied: lists });
 
 describe("a delay before the next try", () => {
@@ -90,7 +91,7 @@ describe("verdicts", () => {
         const { server, name } = tool;
         const isOn = (list: string[]) =>
           list.some(
-            (entry) => entry === name || (server !== null && entry === `${server}.${name}`),
+            (entry) => entry === name || (server !== null && entry === `${server}/${name}`),
           );
         if (isOn(allowlist.denied)) expect(said.kind).toBe("deny");
         if (said.kind === "allow") expect(isOn(allowlist.allowed)).toBe(true);

@@ -1,29 +1,43 @@
 import type { Tool } from "@modelcontextprotocol/sdk/types.js";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { findTool, isShadowed, type ToolSource } from "../../adapters/mcp/catalog.ts";
+import { findTool, isShadowed, listTools, type ToolSource } from "../../adapters/mcp/catalog.ts";
 import { localVerdict, spelledVerdict } from "../../actors/step/verdicts.ts";
 import { decideTool } from "../../adapters/control-plane/embedded/changes/check-tool.ts";
 
 const never = new AbortController().signal;
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** Few words, many dots: so that names run into each other in every way. */
-const dotted = fc
-  .array(fc.constantFrom("a", "b", "read"), { minLength: 1, maxLength: 3 })
-  .map((words) => words.join("."));
-const sources = fc.dictionary(dotted, fc.uniqueArray(dotted, { maxLength: 4 }), {
-  minKeys: 1,
-  maxKeys: 4,
-});
-const lists = fc.uniqueArray(
+/** Few words, many slashes and dots: so that names run into each other in every way. */
+const words = (maxLength: number) =>
   fc
-    .array(fc.constantFrom("a", "b", "read"), { minLength: 1, maxLength: 5 })
-    .map((w) => w.join(".")),
-  { maxLength: 4 },
+    .array(fc.tuple(fc.constantFrom("a", "b", "read"), fc.constantFrom("/", "/", ".")), {
+      minLength: 1,
+      maxLength,
+    })
+    .map((parts) => parts.flat().slice(0, -1).join(""));
+/** Or whatever characters a server may choose. */
+const anyName = fc.oneof(
+  { weight: 4, arbitrary: words(3) },
+  { weight: 1, arbitrary: fc.string({ minLength: 1, maxLength: 6, unit: "grapheme" }) },
+  {
+    weight: 1,
+    arbitrary: fc.string({ minLength: 1, unit: fc.constantFrom("/", ".", "*", "a", " ") }),
+  },
 );
+const sources = fc
+  .uniqueArray(fc.tuple(anyName, fc.uniqueArray(anyName, { maxLength: 4 })), {
+    minLength: 1,
+    maxLength: 4,
+    selector: ([name]) => name,
+  })
+  .map((entries) => new Map(entries));
+const lists = fc.uniqueArray(words(5), { maxLength: 4 });
 
-const toSources = (world: Record<string, string[]>): ToolSource[] =>
-  Object.entries(world).map(([name, tools]) => ({
+type World = ReadonlyMap<string, readonly string[]>;
+
+const toSources = (world: World): ToolSource[] =>
+  [...world].map(([name, tools]) => ({
     name,
     down: false,
     lastTools: new Set(tools),
@@ -36,15 +50,15 @@ const toSources = (world: Record<string, string[]>): ToolSource[] =>
   }));
 
 /** Every spelling that anybody could try. */
-const spellings = (world: Record<string, string[]>): string[] => [
+const spellings = (world: World): string[] => [
   ...new Set(
-    Object.entries(world).flatMap(([server, tools]) =>
-      tools.flatMap((tool) => [tool, `${server}.${tool}`, `${server}.${server}.${tool}`]),
+    [...world].flatMap(([server, tools]) =>
+      tools.flatMap((tool) => [tool, `${server}/${tool}`, `${server}/${server}/${tool}`]),
     ),
   ),
 ];
 
-describe("a tool's name, with dots wherever MCP and people put them", () => {
+describe("a tool's name, with whatever characters MCP and people put in it", () => {
   it("means one tool or none: a denied one never runs by any spelling, an allowed entry lets no other through [policy.resolved]", async () => {
     let ran = 0;
     await fc.assert(
@@ -56,16 +70,16 @@ describe("a tool's name, with dots wherever MCP and people put them", () => {
           const found = await findTool(servers, spelled, never);
           if (!found.ok) continue;
           const { server, tool } = found.value;
-          const pair = { server: server.name, name: tool.name };
+          const pair = { server: server.name, name: tool.name, input: {} };
           if (localVerdict(pair, allowlist, null).kind !== "allow") continue;
           ran += 1;
-          const both = [tool.name, `${server.name}.${tool.name}`];
+          const both = [tool.name, `${server.name}/${tool.name}`];
           expect(denied.filter((entry) => both.includes(entry))).toEqual([]);
           expect(allowed.some((entry) => both.includes(entry))).toBe(true);
           // An entry that begins with a configured server's name speaks of that server's tools alone.
           const spoken = allowed.filter((entry) => both.includes(entry));
           for (const entry of spoken) {
-            const named = Object.keys(world).filter((name) => entry.startsWith(`${name}.`));
+            const named = [...world.keys()].filter((name) => entry.startsWith(`${name}/`));
             if (named.length > 0) expect(named).toContain(server.name);
           }
           // The embedded control plane judges the pair as the worker does.
@@ -86,7 +100,8 @@ describe("a tool's name, with dots wherever MCP and people put them", () => {
           if (spelledVerdict(spelled, allowlist, null) === null) continue;
           const found = await findTool(toSources(world), spelled, never);
           if (!found.ok) continue;
-          const pair = { server: found.value.server.name, name: found.value.tool.name };
+          const { server, tool } = found.value;
+          const pair = { server: server.name, name: tool.name, input: {} };
           expect(localVerdict(pair, allowlist, null).kind).toBe("deny");
         }
       }),
@@ -94,20 +109,44 @@ describe("a tool's name, with dots wherever MCP and people put them", () => {
     );
   });
 
-  it("every tool that is not left out is reached by server.tool, and by that alone it is never another", async () => {
+  it("every tool that is not left out is reached by server/tool, and by that alone it is never another", async () => {
     await fc.assert(
       fc.asyncProperty(sources, async (world) => {
         const servers = toSources(world);
-        for (const [server, tools] of Object.entries(world)) {
+        for (const [server, tools] of world) {
           for (const tool of tools) {
             if (isShadowed(servers, server, tool)) continue;
-            const found = await findTool(servers, `${server}.${tool}`, never);
+            const found = await findTool(servers, `${server}/${tool}`, never);
             expect(found.ok && [found.value.server.name, found.value.tool.name]).toEqual([
               server,
               tool,
             ]);
           }
         }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("every listed tool has an address of its own, which is resolved to it and to no other [policy.resolved]", async () => {
+    await fc.assert(
+      fc.asyncProperty(sources, async (world) => {
+        const servers = toSources(world);
+        const listed = await listTools(servers, silent, never);
+        if (!listed.ok) throw new Error(listed.failure.message);
+        const addresses = listed.value.map(({ address }) => address);
+        expect(new Set(addresses).size).toBe(addresses.length);
+        for (const { address, server, name } of listed.value) {
+          const found = await findTool(servers, address, never);
+          expect(found.ok && [found.value.server.name, found.value.tool.name]).toEqual([
+            server,
+            name,
+          ]);
+        }
+        const open = [...world].flatMap(([server, tools]) =>
+          tools.filter((tool) => !isShadowed(servers, server, tool)),
+        );
+        expect(addresses).toHaveLength(open.length);
       }),
       { numRuns: 500 },
     );

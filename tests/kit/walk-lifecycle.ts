@@ -138,7 +138,7 @@ function judgeFor(
     subject.policy?.(action, job) ?? verdict.allow("no policy of the user's");
   const own = (action: Action): Verdict => {
     if (action.kind === "tool") {
-      const tool = { server: "kit", name: action.name };
+      const tool = { server: "kit", name: action.name, input: action.input };
       const tools = job.input["allowed_tools"];
       const listed = Array.isArray(tools) ? tools.map(String) : null;
       return stricter(localVerdict(tool, allowlist, listed), users(action));

@@ -59,7 +59,7 @@ async function runAtFerrumDeck(
     controlPlane: gateway,
     artifacts: folder,
     options: {
-      allowlist: { allowed: ["put", "ledger.post"], approvalRequired: [], denied: [] },
+      allowlist: { allowed: ["put", "ledger/post"], approvalRequired: [], denied: [] },
       ...options,
     },
     ports: { models: model.models, tools, ...ports(gateway) },

@@ -248,7 +248,7 @@ describe("a permission", () => {
   it("that a handler asks for inside its own loop is judged by the same lists [policy.inner]", async () => {
     const said: string[] = [];
     const loop: StepHandler = async ({ permission }) => {
-      for (const name of ["write", "desk.write", "erase", "read"]) {
+      for (const name of ["write", "desk/write", "erase", "read"]) {
         const permitted = await permission({ kind: "tool", name, input: {} });
         said.push(`${name} ${permitted.allowed ? "allowed" : permitted.result.kind}`);
       }
@@ -258,19 +258,19 @@ describe("a permission", () => {
     const tools: ToolHost = {
       ...moving.tools,
       async describe(name) {
-        const bare = name.split(".").at(-1) ?? "";
+        const bare = name.split("/").at(-1) ?? "";
         return desk.ok ? ok({ ...desk.value, server: "desk", name: bare, address: bare }) : desk;
       },
     };
     const allowlist = {
       allowed: ["read", "write", "erase"],
       approvalRequired: [],
-      denied: ["desk.erase"],
+      denied: ["desk/erase"],
     };
     await start({ handlers: { llm: loop }, allowlist }, () => ({ tools }));
     const { runId, stepIds } = await scene.run([llm]);
     await scene.ended(runId, stepIds[0] ?? "");
     // The control plane asks about `write` and lets `read` through.
-    expect(said).toEqual(["write asked", "desk.write asked", "erase failed", "read allowed"]);
+    expect(said).toEqual(["write asked", "desk/write asked", "erase failed", "read allowed"]);
   });
 });

@@ -73,7 +73,7 @@ describe("a verdict", () => {
     const options = {
       ...defaultOptions,
       leaseMs: 10_000_000,
-      allowlist: { allowed: ["git.git_commit"], approvalRequired: [], denied: [] },
+      allowlist: { allowed: ["git/git_commit"], approvalRequired: [], denied: [] },
       ...more,
     };
     return liveOnce(ports, options, { job, delivery });

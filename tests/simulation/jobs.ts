@@ -20,7 +20,7 @@ const types: Record<StepKind, StepType> = {
 /** What a tool or a loop step is given: `ref` says whose effect it is. */
 function inputOf({ kind, stepId, spelling }: StepPlan): JsonObject {
   const tool = (name: string) => ({
-    tool_name: spelling === "full" ? `${firstToolbox.server}.${name}` : name,
+    tool_name: spelling === "full" ? `${firstToolbox.server}/${name}` : name,
     tool_input: { ref: stepId },
   });
   switch (kind) {

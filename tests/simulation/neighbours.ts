@@ -110,7 +110,7 @@ function textOf({ steps }: Surroundings, stepId: string, token: string): string 
 export function simulatedTools(around: Surroundings): ToolHost {
   const { tools } = around;
   const find = (name: string) =>
-    toolNames.find((tool) => name === tool || name === `${tools.server}.${tool}`);
+    toolNames.find((tool) => name === tool || name === `${tools.server}/${tool}`);
   const describe = (name: string): ToolDescription => ({
     name,
     address: name,
@@ -131,7 +131,7 @@ export function simulatedTools(around: Surroundings): ToolHost {
     },
     async call(target, input, signal) {
       const { name, server } = target;
-      if (find(name) === undefined || server !== tools.server) return unknown(`${server}.${name}`);
+      if (find(name) === undefined || server !== tools.server) return unknown(`${server}/${name}`);
       if (target.digest !== describe(name).digest) {
         return fail(terminal("policy_denied", `${name} has another schema by now`));
       }

@@ -184,7 +184,7 @@ export async function startWorker(
 function deniedNow({ plan, world, tools }: Stage): string | null {
   const { denied } = plan;
   if (denied === null || world.elapsed < denied.from) return null;
-  return denied.spelling === "full" ? `${tools.server}.${denied.tool}` : denied.tool;
+  return denied.spelling === "full" ? `${tools.server}/${denied.tool}` : denied.tool;
 }
 
 /** A user's policy function that has a fault: for one tool it does not answer as it should. */

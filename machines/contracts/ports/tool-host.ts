@@ -11,7 +11,7 @@ export interface ToolTarget {
 }
 
 export interface ToolDescription extends ToolTarget {
-  /** The name that means this tool alone: the bare one, or `server.tool` where several servers have that. */
+  /** The name that means this tool alone: the bare one, or `server/tool` where several servers have that. */
   address: string;
   description: string;
   inputSchema: JsonObject;
@@ -31,7 +31,7 @@ export interface ToolResult {
 export interface ToolHost {
   list(signal: AbortSignal): Promise<Outcome<ToolDescription[]>>;
   /**
-   * Resolves a name, bare or `server.tool`, to the one tool that it means. `not_found` when no server has it,
+   * Resolves a name, bare or `server/tool`, to the one tool that it means. `not_found` when no server has it,
    * `conflict` when several do, `unavailable` when the server it names can't be reached.
    */
   describe(name: string, signal: AbortSignal): Promise<Outcome<ToolDescription>>;

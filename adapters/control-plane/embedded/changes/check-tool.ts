@@ -12,6 +12,7 @@ import { findRun } from "./submit-result.ts";
 import { markStarted } from "./run-state.ts";
 import {
   couldMean,
+  isHeldBack,
   isListed,
   toolLabel,
   type ToolPair,
@@ -101,13 +102,14 @@ export interface ToolLists {
  */
 export function decideTool(lists: ToolLists, tool: ToolPair): Verdict {
   const named = `tool "${toolLabel(tool)}"`;
+  const call = { ...tool, input: null };
   const mayBeOn = (list: readonly string[]) =>
-    isListed(list, tool) ||
+    isHeldBack(list, call) ||
     (tool.server === null && list.some((entry) => couldMean(entry, tool.name)));
   if (mayBeOn(lists.deniedTools)) return verdict.deny(`${named} is denied to this agent`);
   if (mayBeOn(lists.approvalRequiredTools))
     return verdict.ask(`${named} needs a person's approval`);
-  return isListed(lists.allowedTools ?? [], tool)
+  return isListed(lists.allowedTools ?? [], call)
     ? verdict.allow(`${named} is allowed to this agent`)
     : verdict.deny(`${named} is not on this agent's lists`);
 }
