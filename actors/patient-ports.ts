@@ -103,21 +103,32 @@ class Patience {
     this.#waiting = waiting;
   }
 
-  /** A call of the store, which rejects with its trouble. */
+  /** A call of the store, which rejects with its trouble. The first try is nearly always the last, and is kept short. */
   kept<T>(call: () => Promise<T>): Promise<T> {
-    return this.#whole((wait) => this.#kept(call, wait));
+    const again = (error: unknown) => this.#whole((wait) => this.#keptAfter(error, call, wait));
+    const well = (answer: T) => {
+      this.watch.well("store");
+      return answer;
+    };
+    try {
+      return call().then(well, again);
+    } catch (error) {
+      return again(error);
+    }
   }
 
-  async #kept<T>(call: () => Promise<T>, wait: Wait): Promise<T> {
+  async #keptAfter<T>(first: unknown, call: () => Promise<T>, wait: Wait): Promise<T> {
+    let error = first;
     for (let tries = 1; ; tries += 1) {
+      if (!(error instanceof StoreError) || error.trouble === "step") throw error;
+      this.watch.met("store", error.trouble, error.message);
+      await wait("store", retryable("unavailable", error.message), tries);
       try {
         const answer = await call();
         this.watch.well("store");
         return answer;
-      } catch (error) {
-        if (!(error instanceof StoreError) || error.trouble === "step") throw error;
-        this.watch.met("store", error.trouble, error.message);
-        await wait("store", retryable("unavailable", error.message), tries);
+      } catch (again) {
+        error = again;
       }
     }
   }

@@ -71,27 +71,46 @@ export function watchAvailability(
     if (unanswered >= callsInARow) turn(true, outcome.failure.message);
     return outcome;
   };
-  const withinReason = <T>(name: string, call: Promise<Outcome<T>>): Promise<Outcome<T>> => {
-    const { promise, resolve, reject } = Promise.withResolvers<Outcome<T>>();
-    const cancelTimer = clock.timer(worstMs, () => {
-      const message = `a call to the control plane (${name}) had no end after ${worstMs} ms, long past its own deadline`;
-      resolve({ ok: false, failure: retryable("unavailable", message) });
-      if (stopped.signal.aborted) return;
-      log.error({ call: name }, `${message}: this worker is at fault and ends`);
-      faultListener(message);
+  // All may take the same time, so the oldest is due first, and one timer watches over all of them.
+  const underWay = new Set<{ due: number; giveUp: () => void }>();
+  let isWatched = false;
+  const watchOldest = () => {
+    const [oldest] = underWay;
+    isWatched = oldest !== undefined;
+    if (oldest === undefined) return;
+    clock.timer(Math.max(oldest.due - clock.monotonic(), 1), () => {
+      const now = clock.monotonic();
+      for (const call of underWay) {
+        if (call.due > now) break;
+        underWay.delete(call);
+        call.giveUp();
+      }
+      watchOldest();
     });
-    call.then(
-      (outcome) => {
-        cancelTimer();
-        resolve(outcome);
-      },
-      (error: unknown) => {
-        cancelTimer();
-        reject(error);
-      },
-    );
-    return promise;
   };
+  const withinReason = <T>(name: string, call: Promise<Outcome<T>>): Promise<Outcome<T>> =>
+    new Promise((resolve, reject) => {
+      const giveUp = () => {
+        const message = `a call to the control plane (${name}) had no end after ${worstMs} ms, long past its own deadline`;
+        resolve({ ok: false, failure: retryable("unavailable", message) });
+        if (stopped.signal.aborted) return;
+        log.error({ call: name }, `${message}: this worker is at fault and ends`);
+        faultListener(message);
+      };
+      const entry = { due: clock.monotonic() + worstMs, giveUp };
+      underWay.add(entry);
+      if (!isWatched) watchOldest();
+      call.then(
+        (outcome) => {
+          underWay.delete(entry);
+          resolve(outcome);
+        },
+        (error: unknown) => {
+          underWay.delete(entry);
+          reject(error);
+        },
+      );
+    });
   return {
     controlPlane: {
       ping: (signal) => seen("ping", controlPlane.ping(signal)),

@@ -94,14 +94,19 @@ export function hideSecrets(ports: RuntimePorts): RuntimePorts {
 
 /** A port of promised outcomes, in whose failures no secret of ours stands; other members pass as they are. */
 export function hiding<T extends object>(port: T): T {
+  const verbs = new Map<unknown, unknown>();
   return new Proxy(port, {
     get(target, name) {
       const member: unknown = Reflect.get(target, name);
       if (typeof member !== "function") return member;
-      return (...args: unknown[]): unknown => {
+      const known = verbs.get(member);
+      if (known !== undefined) return known;
+      const verb = (...args: unknown[]): unknown => {
         const answer: unknown = member.apply(target, args);
         return answer instanceof Promise ? answer.then(hidden) : answer;
       };
+      verbs.set(member, verb);
+      return verb;
     },
   });
 }

@@ -54,13 +54,16 @@ export function rejectingWith<Port extends object>(
   port: Port,
   classify: (error: unknown) => StoreError,
 ): Port {
+  const rejected = (error: unknown): never => {
+    throw error instanceof StoreError ? error : classify(error);
+  };
   const wrapped = Object.entries(port).map(([name, value]) => {
     if (typeof value !== "function") return [name, value];
-    const verb = async (...given: unknown[]): Promise<unknown> => {
+    const verb = (...given: unknown[]): Promise<unknown> => {
       try {
-        return await Reflect.apply(value, port, given);
+        return (Reflect.apply(value, port, given) as Promise<unknown>).then(undefined, rejected);
       } catch (error) {
-        throw error instanceof StoreError ? error : classify(error);
+        return Promise.reject(error).catch(rejected);
       }
     };
     return [name, verb];
