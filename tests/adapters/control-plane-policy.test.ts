@@ -69,7 +69,7 @@ describe("a tool check", () => {
   });
 
   it("judges the server and the tool that a name was resolved to", async () => {
-    const lists = { allowedTools: ["write_file"], deniedTools: ["prod.write_file"] };
+    const lists = { allowedTools: ["write_file"], deniedTools: ["prod/write_file"] };
     const other = await startTestPlane({ agents: [{ slug: "helper", ...lists }] });
     try {
       const { runId } = await other.createRun();

@@ -42,7 +42,7 @@ describe("a tool decision", () => {
     const lists = {
       allowedTools: ["write_file", "secrets.read"],
       approvalRequiredTools: ["mail.send"],
-      deniedTools: ["prod.write_file"],
+      deniedTools: ["prod/write_file"],
     };
     const kind = (server: string | null, name: string) => decideTool(lists, { server, name }).kind;
     expect(kind("dev", "write_file")).toBe("allow");
