@@ -83,6 +83,11 @@ export const requirements: readonly Requirement[] = [
     promise: "a store's rejection says whose trouble it is, by its code",
   },
   {
+    id: "store.permissions",
+    promise:
+      "a Redis user who may not do all that a step needs is refused at the start, with the names of the commands",
+  },
+  {
     id: "store.failover",
     promise: "a demoted primary is left for whoever has its name now, without a restart",
   },

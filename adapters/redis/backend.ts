@@ -4,6 +4,7 @@ import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts
 import { connectRedis, parseRedisUrl } from "./connect.ts";
 import { createDurableAppends } from "./durable-appends.ts";
 import { keysOf, ourConsumers } from "./keys.ts";
+import { checkPermissions } from "./permissions.ts";
 import { examineServer } from "./server-facts.ts";
 import { createStepEntities } from "./step-entities.ts";
 import { createStepQueue } from "./step-queue.ts";
@@ -38,12 +39,13 @@ const defaults = {
 /**
  * Queue and store in Redis or Valkey, 6.2 or later.
  *
- * @throws InvalidSetting for a malformed URL, StoreUnreachable when nobody fit answers there
+ * @throws InvalidSetting for a malformed URL, or a user who may not do what is needed; StoreUnreachable when nobody fit answers there
  */
 export async function createRedisBackend(given: RedisBackendOptions): Promise<StepBackend> {
   const options = { ...defaults, ...given };
   const { prefix } = options;
-  const target = parseRedisUrl(options.url, options.source ?? "the environment");
+  const source = options.source ?? "the environment";
+  const target = parseRedisUrl(options.url, source);
   const connectForMoves = (): Promise<Redis> =>
     connectRedis(target, {
       // No move takes long: a server silent for so long is gone, and its connection is made anew.
@@ -59,6 +61,12 @@ export async function createRedisBackend(given: RedisBackendOptions): Promise<St
     commands.disconnect();
     throw error;
   });
+  try {
+    await checkPermissions(commands, { prefix, source, shown: target.shown });
+  } catch (error) {
+    for (const connection of [commands, reader]) connection.disconnect();
+    throw error;
+  }
   const { warnings, canWaitForDisk } = await examineServer(commands, prefix);
   const keys = keysOf(prefix);
   const consumer = ourConsumers + options.consumer;

@@ -1,3 +1,5 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as fc from "fast-check";
 import { Redis } from "ioredis";
@@ -125,6 +127,40 @@ describe("whose trouble it is", () => {
         expect(error.trouble).toBe("passing");
       }),
     );
+  });
+});
+
+describe("a user who may not do all that a step needs", () => {
+  const asUser = async (...rules: string[]) => {
+    await redis.call("ACL", "SETUSER", "limited", "reset", "on", ">password", ...rules);
+    const url = server.url.replace("redis://", "redis://limited:password@");
+    return createRedisBackend({ url, prefix, consumer: "worker-2", source: "REDIS_URL" });
+  };
+
+  it("is refused at the start, by the names of the commands, before any job is taken [store.permissions]", async () => {
+    await expect(asUser("~fd:*", "+@all", "-hset", "-xclaim")).rejects.toMatchObject({
+      name: "InvalidSetting",
+      message: expect.stringMatching(/REDIS_URL.*refuses it HSET, XCLAIM$/),
+    });
+    await expect(asUser("~fd:*", "+@all", "-evalsha", "-eval")).rejects.toThrow(
+      /refuses it EVALSHA/,
+    );
+    await expect(asUser("~other:*", "+@all")).rejects.toThrow(/keys that begin with fd:queue:/);
+    expect(await redis.keys("*probe*")).toEqual([]);
+    const allowed = await asUser("~fd:*", "+@all");
+    await allowed.close();
+  });
+
+  it("is asked about every command that a script calls", async () => {
+    const folder = join(import.meta.dirname, "../../adapters/redis");
+    const sources = await Promise.all(
+      (await readdir(folder)).map((file) => readFile(join(folder, file), "utf8")),
+    );
+    const named = (pattern: RegExp) =>
+      new Set(sources.flatMap((source) => [...source.matchAll(pattern)].map(([, name]) => name)));
+    const called = named(/redis\.p?call\('([A-Z]+)'/g);
+    expect(called.size).toBeGreaterThan(30);
+    expect([...called].filter((name) => !named(/\btry\('([A-Z]+)'/g).has(name))).toEqual([]);
   });
 });
 
