@@ -3,13 +3,11 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as fc from "fast-check";
 import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { createRedisBackend } from "../../adapters/redis/backend.ts";
 import { createDurableAppends } from "../../adapters/redis/durable-appends.ts";
-import { keysOf } from "../../adapters/redis/keys.ts";
 import { toStoreError } from "../../adapters/redis/trouble.ts";
 import { StoreError } from "../../machines/contracts/domain/errors.ts";
-import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import {
   begun,
   ending,
@@ -23,30 +21,11 @@ import {
   result,
   take,
 } from "../conformance/store-conformance/stage.ts";
-import { startTestRedis, type TestRedis } from "../support/redis.ts";
+import { backend, keys, prefix, redis, server, useRedisBackend } from "../support/redis-backend.ts";
+import { startTestRedis } from "../support/redis.ts";
 import { startRedisPair } from "../support/switch.ts";
 
-const prefix = "fd:queue:";
-const keys = keysOf(prefix);
-let server: TestRedis;
-let redis: Redis;
-let backend: StepBackend;
-
-beforeAll(async () => {
-  server = await startTestRedis();
-  redis = new Redis(server.url);
-});
-afterAll(async () => {
-  redis.disconnect();
-  await server.stop();
-});
-beforeEach(async () => {
-  await redis.flushall();
-  backend = await createRedisBackend({ url: server.url, prefix, consumer: "worker-1" });
-});
-afterEach(async () => {
-  await backend.close();
-});
+useRedisBackend();
 
 describe("whose trouble it is", () => {
   it("is the step's for a record of the wrong type, which can still become a dead letter [store.trouble]", async () => {

@@ -1,13 +1,11 @@
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { createRedisBackend } from "../../adapters/redis/backend.ts";
-import { keysOf, bindScript } from "../../adapters/redis/keys.ts";
+import { bindScript } from "../../adapters/redis/keys.ts";
 import { forgetConsumers } from "../../adapters/redis/queue-scripts.ts";
 import { toEnvelope } from "../../machines/contracts/domain/job.ts";
 import { InvalidSetting, StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
-import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import {
   begun,
   ending,
@@ -21,39 +19,22 @@ import {
   take,
 } from "./store-conformance/stage.ts";
 import { listen } from "../support/listen.ts";
-import { startTestRedis, type TestRedis } from "../support/redis.ts";
+import {
+  backend,
+  keys,
+  openBackend,
+  prefix,
+  redis,
+  reopenBackend,
+  server,
+  useRedisBackend,
+} from "../support/redis-backend.ts";
 import { startTcpProxy } from "../support/tcp-proxy.ts";
 
-const prefix = "fd:queue:";
-const keys = keysOf(prefix);
-let server: TestRedis;
-let redis: Redis;
-let backend: StepBackend;
-
-beforeAll(async () => {
-  server = await startTestRedis();
-  redis = new Redis(server.url);
-});
-afterAll(async () => {
-  redis.disconnect();
-  await server.stop();
-});
-beforeEach(async () => {
-  await redis.flushall();
-  backend = await createRedisBackend({ url: server.url, prefix, consumer: "worker-1" });
-});
-afterEach(async () => {
-  await backend.close();
-});
+useRedisBackend();
 
 it("prolongs its memory of an ended step with each late duplicate of its job", async () => {
-  await backend.close();
-  backend = await createRedisBackend({
-    url: server.url,
-    prefix,
-    consumer: "worker-1",
-    rememberMs: hour,
-  });
+  await reopenBackend({ rememberMs: hour });
   await backend.store.settle(await take(backend), ending);
   // As if most of its time had passed.
   await redis.pexpire(keys.ended(key), 60_000);
@@ -195,7 +176,7 @@ const names = async () => {
 
 describe("consumers", () => {
   it("leave the group when they close, unless they still own something", async () => {
-    const other = await createRedisBackend({ url: server.url, prefix, consumer: "worker-2" });
+    const other = await openBackend({ consumer: "worker-2" });
     await backend.queue.publish(fields);
     await readOne(other);
     await backend.store.settle(await take(backend), ending);

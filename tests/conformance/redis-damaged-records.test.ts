@@ -1,35 +1,15 @@
 import * as fc from "fast-check";
-import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { createRedisBackend } from "../../adapters/redis/backend.ts";
-import { group, keysOf } from "../../adapters/redis/keys.ts";
+import { describe, expect, it } from "vitest";
+import { group } from "../../adapters/redis/keys.ts";
 import { StoreError } from "../../machines/contracts/domain/errors.ts";
 import { parseJob, toEnvelope } from "../../machines/contracts/domain/job.ts";
-import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { recordId } from "../../machines/contracts/wire/record-text.ts";
-import { startTestRedis, type TestRedis } from "../support/redis.ts";
+import { backend, keys, redis, useRedisBackend } from "../support/redis-backend.ts";
 import { hour, job, key, parking, readOne } from "./store-conformance/stage.ts";
 
-const prefix = "fd:queue:";
-const keys = keysOf(prefix);
 const other = { runId: "run_other", stepId: "stp/other%1" };
-let server: TestRedis;
-let redis: Redis;
-let backend: StepBackend;
 
-beforeAll(async () => {
-  server = await startTestRedis();
-  redis = new Redis(server.url);
-});
-afterAll(async () => {
-  redis.disconnect();
-  await server.stop();
-});
-beforeEach(async () => {
-  await redis.flushall();
-  backend = await createRedisBackend({ url: server.url, prefix, consumer: "worker-1" });
-});
-afterEach(() => backend.close());
+useRedisBackend();
 
 const anything = fc.oneof(
   fc.constantFrom("", "x", "0", "-1", "1.5", "nan", "inf", "1e400", "9223372036854775807", "1-1"),

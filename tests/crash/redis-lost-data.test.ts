@@ -1,8 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { createRedisBackend } from "../../adapters/redis/backend.ts";
-import { keysOf } from "../../adapters/redis/keys.ts";
+import { describe, expect, it } from "vitest";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import {
   begun,
@@ -16,29 +13,9 @@ import {
   readOne,
   take,
 } from "../conformance/store-conformance/stage.ts";
-import { startTestRedis, type TestRedis } from "../support/redis.ts";
+import { backend, keys, openBackend, redis, useRedisBackend } from "../support/redis-backend.ts";
 
-const prefix = "fd:queue:";
-const keys = keysOf(prefix);
-let server: TestRedis;
-let redis: Redis;
-let backend: StepBackend;
-
-beforeAll(async () => {
-  server = await startTestRedis();
-  redis = new Redis(server.url);
-});
-afterAll(async () => {
-  redis.disconnect();
-  await server.stop();
-});
-beforeEach(async () => {
-  await redis.flushall();
-  backend = await createRedisBackend({ url: server.url, prefix, consumer: "worker-1" });
-});
-afterEach(async () => {
-  await backend.close();
-});
+useRedisBackend();
 
 /** Sweeps until something is woken, or a sweep could have woken it long since. */
 async function sweep(store: StepBackend["store"], forMs = 400): Promise<number> {
@@ -164,12 +141,7 @@ describe("a group that was lost over a stream that nobody trims", () => {
 
 describe("a consumer that is not ours", () => {
   it("keeps its entry for longer than a lease, but not for ever; others are not held up", async () => {
-    const patient = await createRedisBackend({
-      url: server.url,
-      prefix,
-      consumer: "worker-2",
-      foreignLeaseMs: 400,
-    });
+    const patient = await openBackend({ consumer: "worker-2", foreignLeaseMs: 400 });
     await backend.queue.publish({ data: "python's" });
     await backend.queue.claimStale(hour, 1);
     await redis.xreadgroup("GROUP", "steps-workers", "worker-abc", "STREAMS", keys.stream, ">");
@@ -187,12 +159,7 @@ describe("a consumer that is not ours", () => {
 
 describe("the memory of an ended step", () => {
   it("is small, is kept as long as it is told to, and is prolonged by a late duplicate", async () => {
-    const brief = await createRedisBackend({
-      url: server.url,
-      prefix,
-      consumer: "worker-2",
-      rememberMs: 60_000,
-    });
+    const brief = await openBackend({ consumer: "worker-2", rememberMs: 60_000 });
     const long = {
       runId: "run_01JGXM5QJ8ZK3R7W9T2V4B6N8P",
       stepId: "stp_01JGXM5QJ8ZK3R7W9T2V4B6N8Q",
