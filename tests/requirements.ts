@@ -236,6 +236,10 @@ export const requirements: readonly Requirement[] = [
   { id: "retry.bounds", promise: "a retry comes no sooner than asked for, and within its bounds" },
   { id: "bulkhead.limit", promise: "no more steps of a type execute at once than its limit" },
   { id: "status.spelling", promise: "statuses are read in either spelling" },
+  {
+    id: "store.pins",
+    promise: "of a tool server, what was accepted first is what all workers read",
+  },
   { id: "store.conformance", promise: "both backends keep the same promises" },
   // The process.
   { id: "net.descriptors", promise: "no child gets a descriptor that our starter left open" },
@@ -299,6 +303,12 @@ export const requirements: readonly Requirement[] = [
     promise: "what a tool server sends is read exactly or refused, whichever way it comes",
   },
   { id: "mcp.bounds", promise: "what a tool server sends is bounded before it is kept" },
+  {
+    id: "mcp.schemas",
+    promise: "a tool whose schema can't be applied is disabled, with the reason",
+  },
+  { id: "mcp.pins", promise: "tools that changed since they were accepted are not used" },
+  { id: "mcp.screen", promise: "hidden characters and orders in a tool's texts are flagged" },
   { id: "mcp.apart", promise: "one tool or server that can't be used costs no other" },
   { id: "mcp.reason", promise: "why a tool server did not start is in the failure" },
   { id: "mcp.progress", promise: "progress prolongs a call, up to a bound" },

@@ -1,5 +1,11 @@
 import type { CallToolResult, Tool } from "@modelcontextprotocol/sdk/types.js";
-import { terminal, fail, ok, type Outcome } from "../../machines/contracts/domain/failure.ts";
+import {
+  type Failure,
+  terminal,
+  fail,
+  ok,
+  type Outcome,
+} from "../../machines/contracts/domain/failure.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type {
@@ -15,11 +21,14 @@ import {
   isSafeToRepeat,
   isShadowed,
   listTools,
+  serverOf,
   toolDigest,
 } from "./catalog.ts";
 import type { McpServer } from "./config.ts";
+import type { PinOptions } from "./pins.ts";
 import { readResult, readText } from "./results.ts";
 import { ServerConnection } from "./server-connection.ts";
+import { ToolSet, type ToolSetLook } from "./tool-set.ts";
 
 /** Characters of a tool's own error that are kept. */
 const errorTextLimit = 4_096;
@@ -30,8 +39,23 @@ export interface ToolHostOptions {
   schemas: SchemaChecker;
   log: Log;
   clientInfo: { name: string; version: string };
-  /** Milliseconds for each connect, list and call; 30 seconds unless given. */
+  /** What was accepted of each server, which its tools must be; without it, no change is noticed. */
+  pins?: PinOptions;
+  /** Milliseconds for each connect, list and call, of servers that say nothing of it; 30 seconds unless given. */
   timeoutMs?: number;
+}
+
+/** One server as a person sees it; a failure where it does not list its tools. */
+export interface ServerLook {
+  name: string;
+  found: Outcome<ToolSetLook>;
+  /** Whether a tool is left out because its own name reads as another server's. */
+  isShadowed(tool: string): boolean;
+}
+
+/** A tool host that also shows what it knows of its servers, what may not be used included. */
+export interface McpHost extends ToolHost {
+  look(signal: AbortSignal): Promise<ServerLook[]>;
 }
 
 /**
@@ -42,42 +66,45 @@ export interface ToolHostOptions {
  *
  * @throws when two servers have one name
  */
-export function createToolHost(options: ToolHostOptions): ToolHost {
-  const { log, clientInfo, schemas, timeoutMs = 30_000 } = options;
+export function createToolHost(options: ToolHostOptions): McpHost {
+  const { log, clientInfo, schemas, pins = null, timeoutMs = 30_000 } = options;
   const servers = options.servers.map(
-    (server) => new ServerConnection(server, { clientInfo, timeoutMs, log }),
+    (server) =>
+      new ToolSet(
+        new ServerConnection(server, { clientInfo, timeoutMs: server.timeoutMs ?? timeoutMs, log }),
+        { schemas, pins, log },
+      ),
   );
   const names = new Set(servers.map((server) => server.name));
   if (names.size < servers.length) throw new Error("two MCP servers have one name");
-  const checks = new WeakMap<object, CompiledSchema | null>();
+  const checks = new WeakMap<object, CompiledSchema>();
 
-  /** A schema that can't be used is the server's fault: told once, and then not enforced. */
+  /** Those of the tools in use were compiled before; a schema that could not be is in no tool that is called. */
   function schemaOf(schema: object, about: { server: string; tool: string }) {
     const known = checks.get(schema);
     if (known !== undefined) return known;
     const compiled = schemas.compile(schema as JsonObject);
-    const usable = typeof compiled === "string" ? null : compiled;
-    if (usable === null)
-      log.warn({ ...about, problem: compiled }, "MCP tool's schema is not usable");
-    if (usable !== null && usable.unchecked.length > 0) {
-      const fields = { ...about, patterns: usable.unchecked };
+    if (typeof compiled === "string") return compiled;
+    if (compiled.unchecked.length > 0) {
+      const fields = { ...about, patterns: compiled.unchecked };
       log.warn(
         fields,
         "MCP tool's schema has patterns that no linear engine can match: not checked",
       );
     }
-    checks.set(schema, usable);
-    return usable;
+    checks.set(schema, compiled);
+    return compiled;
   }
 
-  /** What is wrong with a value by a tool's schema; null when nothing is, or when the schema can't tell. */
+  /** What is wrong with a value by a tool's schema; null when nothing is. What the schema can't tell is wrong too. */
   function problemOf(schema: object, value: unknown, about: { server: string; tool: string }) {
-    const verdict = schemaOf(schema, about)?.check(value);
-    if (verdict === undefined || verdict.kind === "valid") return null;
-    if (verdict.kind === "invalid") return verdict.problem;
-    log.warn({ ...about, problem: verdict.problem }, "MCP tool's schema is not usable");
-    checks.set(schema, null);
-    return null;
+    const compiled = schemaOf(schema, about);
+    if (typeof compiled === "string") return `can't be checked: its schema ${compiled}`;
+    const verdict = compiled.check(value);
+    if (verdict.kind === "valid") return null;
+    return verdict.kind === "invalid"
+      ? verdict.problem
+      : `can't be checked: its schema ${verdict.problem}`;
   }
 
   function readOutput(server: string, tool: Tool, result: CallToolResult): Outcome<Json> {
@@ -103,7 +130,7 @@ export function createToolHost(options: ToolHostOptions): ToolHost {
   async function findTarget(
     { server: owner, name, digest }: ToolTarget,
     signal: AbortSignal,
-  ): Promise<Outcome<FoundTool<ServerConnection>>> {
+  ): Promise<Outcome<FoundTool<ToolSet<ServerConnection>>>> {
     const server = servers.find((known) => known.name === owner);
     const what = `tool "${name}" of MCP server "${owner}"`;
     if (server === undefined || isShadowed(servers, owner, name)) {
@@ -112,7 +139,14 @@ export function createToolHost(options: ToolHostOptions): ToolHost {
     const tools = await server.tools(signal);
     if (!tools.ok) return tools;
     const tool = tools.value.get(name);
-    if (tool === undefined) return fail(terminal("not_found", `there is no ${what} any more`));
+    if (tool === undefined) {
+      const disabled = server.disabled(name);
+      return fail(
+        disabled === null
+          ? terminal("not_found", `there is no ${what} any more`)
+          : terminal("invalid_input", `${what} can't be used: ${disabled}`),
+      );
+    }
     if (toolDigest(tool) === digest) return ok({ server, tool });
     const changed = `${what} has another schema or other annotations than the one that was allowed`;
     return fail(terminal("policy_denied", `${changed}: nothing was sent`));
@@ -122,7 +156,7 @@ export function createToolHost(options: ToolHostOptions): ToolHost {
     list: (signal) => listTools(servers, log, signal),
     async describe(name, signal) {
       const found = await findTool(servers, name, signal);
-      if (!found.ok) return found;
+      if (!found.ok) return fail(disabledBy(servers, name) ?? found.failure);
       return ok(describeTool(name, found.value.server.name, found.value.tool));
     },
     async call(target, input, signal, idempotencyKey) {
@@ -134,7 +168,7 @@ export function createToolHost(options: ToolHostOptions): ToolHost {
       if (problem !== null) {
         return fail(terminal("invalid_input", `input of tool "${tool.name}": ${problem}`));
       }
-      const called = await server.call(
+      const called = await server.listed.call(
         tool,
         { name: tool.name, arguments: input, ...meta(idempotencyKey) },
         isSafeToRepeat(tool),
@@ -145,9 +179,33 @@ export function createToolHost(options: ToolHostOptions): ToolHost {
       return content.ok ? ok({ server: server.name, content: content.value }) : content;
     },
     async close() {
-      await Promise.all(servers.map((server) => server.close()));
+      await Promise.all(servers.map((server) => server.listed.close()));
     },
+    look: (signal) =>
+      Promise.all(
+        servers.map(async (server) => ({
+          name: server.name,
+          found: await server.look(signal),
+          isShadowed: (tool: string) => isShadowed(servers, server.name, tool),
+        })),
+      ),
   };
+}
+
+/** Why the tool that a name means is not there, where it is only disabled. */
+function disabledBy(servers: readonly ToolSet<ServerConnection>[], name: string): Failure | null {
+  const named = serverOf(servers, name);
+  const places =
+    named === null
+      ? servers.map((server) => ({ server, tool: name }))
+      : [{ server: named, tool: name.slice(named.name.length + 1) }];
+  for (const { server, tool } of places) {
+    const problem = server.disabled(tool);
+    if (problem === null) continue;
+    const what = `tool "${tool}" of MCP server "${server.name}"`;
+    return terminal("invalid_input", `${what} can't be used: ${problem}`);
+  }
+  return null;
 }
 
 /** `_meta` is MCP's place for what is not the tool's business; its keys carry their owner's prefix. */

@@ -16,6 +16,7 @@ import type { Log } from "../../machines/contracts/ports/clock.ts";
 import { connect, type Connection, noTimeout, RequestTime, untilAborted } from "./connect.ts";
 import type { McpServer } from "./config.ts";
 import { isAnswer, readError } from "./results.ts";
+import type { ServerIdentity } from "./pins.ts";
 import { readTools } from "./catalog.ts";
 
 /** Milliseconds; a connection that lived this long starts its back-off anew. */
@@ -43,6 +44,10 @@ export class ServerConnection {
   readonly name: string;
   /** The names of its tools when it was last asked. */
   lastTools: ReadonlySet<string> = new Set();
+  /** Who it said that it is, when it was last reached. */
+  identity: ServerIdentity | null = null;
+  /** What was left out when its tools were last read, and why. */
+  unreadable: ReadonlyMap<string, string> = new Map();
   /** True when the last attempt to connect failed. */
   down = false;
   readonly #server: McpServer;
@@ -100,10 +105,13 @@ export class ServerConnection {
   async #list(live: Live): Promise<Map<string, Tool>> {
     const time = new RequestTime(this.#timeoutMs, this.#closing.signal);
     try {
-      const reading = readTools(live.connection.client, time.signal, (tool, problem) =>
-        this.#log.warn({ server: this.name, tool, problem }, "MCP tool left out: it can't be read"),
-      );
+      const unreadable = new Map<string, string>();
+      const reading = readTools(live.connection.client, time.signal, (tool, problem) => {
+        unreadable.set(tool, problem);
+        this.#log.warn({ server: this.name, tool, problem }, "MCP tool left out: it can't be read");
+      });
       const tools = await untilAborted(reading, time.signal);
+      this.unreadable = unreadable;
       this.down = false;
       this.#listFailures = 0;
       return tools;
@@ -210,6 +218,7 @@ export class ServerConnection {
         calls: 0,
         retired: false,
       };
+      this.identity = connection.client.getServerVersion() ?? null;
       if (connection.ending() !== null) throw new Error("it ended at once");
     } catch (error) {
       const failure = readError(error, {

@@ -9,6 +9,7 @@ import { examineServer } from "./server-facts.ts";
 import { createStepEntities } from "./step-entities.ts";
 import { createStepQueue } from "./step-queue.ts";
 import { createStepStore } from "./step-store.ts";
+import { createToolPins } from "./tool-pins.ts";
 import { toStoreError } from "./trouble.ts";
 
 export interface RedisBackendOptions {
@@ -80,6 +81,9 @@ export async function createRedisBackend(given: RedisBackendOptions): Promise<St
   return {
     queue: rejectingWith(queue, (error) => toStoreError(error, "queue")),
     store: rejectingWith(store, (error) => toStoreError(error, "step")),
+    pins: rejectingWith(createToolPins(commands, keys.toolPins), (error) =>
+      toStoreError(error, "queue"),
+    ),
     describe: `Redis at ${target.shown}`,
     warnings,
     close: async () => {

@@ -4,6 +4,7 @@ import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts
 import { isFile, openDatabase, toStoreError } from "./database.ts";
 import { prepareLetters } from "./dead-letters.ts";
 import { prepareEntries, createStepQueue, waitersOf } from "./step-queue.ts";
+import { createToolPins } from "./tool-pins.ts";
 import { prepareSteps, createStepStore } from "./step-store.ts";
 
 export interface SqliteBackendOptions {
@@ -48,6 +49,7 @@ export async function createSqliteBackend(options: SqliteBackendOptions): Promis
   return {
     queue: rejectingWith(queue, (error) => toStoreError(error, "queue")),
     store: rejectingWith(store, (error) => toStoreError(error, "step")),
+    pins: rejectingWith(createToolPins(database), (error) => toStoreError(error, "queue")),
     describe: isFile(path) ? `SQLite in ${path}` : "SQLite in memory",
     warnings: [],
     close: async () => {

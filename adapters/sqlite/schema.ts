@@ -2,7 +2,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
 
 /** The layout below; the file keeps it as `user_version`. */
-const version = 2;
+const version = 3;
 
 /**
  * `entries` is the stream and its group in one: an entry without an owner is new, one with is pending. `n` never comes
@@ -66,6 +66,8 @@ CREATE TABLE IF NOT EXISTS letters (
   journal TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 
+CREATE TABLE IF NOT EXISTS tool_pins (server TEXT PRIMARY KEY, pin TEXT NOT NULL) STRICT;
+
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 PRAGMA user_version = ${version};
 `;
@@ -83,7 +85,8 @@ export function prepareSchema(sql: DatabaseSync, path: string): void {
     const advice = "update stateplane, or move the file away to begin with an empty one";
     throw new StoreUnreachable(path, `it has layout ${found}, and ${known}: ${advice}`);
   }
-  if (columns(sql, "steps").has("phase")) fromFirstLayout(sql);
+  // The second layout is the third without its own table.
+  if (found < 2 && columns(sql, "steps").has("phase")) fromFirstLayout(sql);
   sql.exec(layout);
 }
 

@@ -9,6 +9,7 @@ import { createS3Artifacts } from "../../adapters/artifacts/s3.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
 import { createHttpRetriever } from "../../adapters/retrieval/http.ts";
 import { createLocalRetriever } from "../../adapters/retrieval/local.ts";
+import type { PinOptions } from "../../adapters/mcp/pins.ts";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
 import { fail, ok, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
@@ -71,6 +72,7 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
           log,
           clientInfo: { name: "stateplane", version },
           timeoutMs: settings.mcpTimeoutMs,
+          ...pinsOf(settings, backend),
         });
   closing.add("MCP servers", () => tools.close());
   const found = await findSandbox({ log });
@@ -100,6 +102,14 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
     clock: systemClock,
     log,
   });
+}
+
+/** With what the tools of MCP servers are compared. */
+export function pinsOf(
+  { toolPins: mode }: Pick<Settings, "toolPins">,
+  { pins: store }: Pick<StepBackend, "pins">,
+): { pins?: PinOptions } {
+  return mode === "off" ? {} : { pins: { store, mode } };
 }
 
 /** S3-compatible storage where it is set, else a folder, which only a store of this machine's own goes with. */

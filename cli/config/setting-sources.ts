@@ -94,6 +94,7 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
     isPath: true,
   },
   mcpVariables: { env: ["STATEPLANE_MCP_VARIABLES"], fallback: null },
+  toolPins: { env: ["STATEPLANE_TOOL_PINS"], fallback: "first-use" },
   mcpTimeoutMs: { env: ["MCP_DEFAULT_TIMEOUT_MS"], fallback: 30_000 },
   artifactsPath: { env: ["FD_ARTIFACTS_PATH"], fallback: null, isPath: true },
   artifactsUrl: { env: ["STATEPLANE_ARTIFACTS_URL"], fallback: null, mask: "url" },

@@ -139,6 +139,12 @@ export const settingsShape = type({
   /** Variables that the MCP file may hand on to its servers; null for all but this worker's own secrets. */
   mcpVariables: optionalWords("a list of variables, or of patterns such as ACME_*"),
   mcpTimeoutMs: number("mcpTimeoutMs"),
+  /** What happens to a server whose tools are not those that were accepted. */
+  toolPins: oneOf(["first-use", "strict", "off"], {
+    on: "first-use",
+    true: "first-use",
+    false: "off",
+  }),
   /** Null for `artifacts` in the data folder. */
   artifactsPath: optionalText("a folder"),
   /** An S3-compatible bucket, path-style, and what stands before every key; in place of a folder. */

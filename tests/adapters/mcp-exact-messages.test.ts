@@ -101,7 +101,10 @@ describe.each(hows)("what an HTTP server sends %s", (how) => {
     const host = hostOf([{ name: "bank", url: server.url }]);
     expect(value(await host.list(never)).map(({ name }) => name)).toEqual(["pay"]);
     expect(value(await callTool(host, "pay", {}, never)).content).toBe("paid");
-    expect(failure(await host.describe("odd", never)).kind).toBe("not_found");
+    expect(failure(await host.describe("odd", never))).toMatchObject({
+      kind: "invalid_input",
+      message: expect.stringContaining('tool "odd" of MCP server "bank" can\'t be used: '),
+    });
     await server.stop();
   });
 });

@@ -57,13 +57,18 @@ describe("what goes in and out", () => {
     expect(result.content).toBe('{"value":null}');
   });
 
-  test("a schema of draft 7 is enforced, one that nobody can read is told and passed", async () => {
+  test("a schema of draft 7 is enforced, one that nobody can read disables its tool alone [mcp.schemas]", async () => {
     const host = hostOf([odd()]);
     expect(failure(await callTool(host, "older", { pair: ["x"] }, never)).kind).toBe(
       "invalid_input",
     );
-    value(await callTool(host, "unreadable", { x: 1 }, never));
-    expect(warnings).toEqual(["MCP tool's schema is not usable"]);
+    const refused = failure(await callTool(host, "unreadable", { x: 1 }, never));
+    expect(refused).toMatchObject({ kind: "invalid_input", retryable: false });
+    expect(refused.message).toMatch(
+      /tool "unreadable" .* can't be used: its input schema .*\/x\/type/,
+    );
+    expect(value(await host.list(never)).map(({ name }) => name)).not.toContain("unreadable");
+    expect(warnings).toEqual(["MCP tool disabled: its schema can't be used"]);
   });
 
   test("structured content that breaks the tool's own schema is an invalid output", async () => {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
+import { failure } from "../support/failure.ts";
 import { useMcpHosts } from "../support/mcp-hosts.ts";
 
 const script = fileURLToPath(new URL("../support/raw-mcp-server.ts", import.meta.url));
@@ -55,10 +56,16 @@ describe("an MCP server that means no good", () => {
     expect(await call(host, "fine")).toMatchObject({ ok: true });
     expect(await host.describe("nameless schema", never)).toMatchObject({ ok: false });
     expect(warnings).toContain("MCP tool left out: it can't be read");
-    for (const name of ["promised", "loops"]) {
-      expect(await call(host, name)).toMatchObject({ ok: true });
+    expect(warnings).toContain("MCP tool disabled: its schema can't be used");
+    for (const [name, reason] of [
+      ["nameless schema", "can't be used: "],
+      ["promised", "can't be used: its input schema"],
+      ["loops", "can't be checked: its schema refers to itself without end"],
+    ] as const) {
+      const refused = failure(await call(host, name));
+      expect(refused).toMatchObject({ kind: "invalid_input", retryable: false });
+      expect(refused.message).toContain(reason);
     }
-    expect(warnings).toContain("MCP tool's schema is not usable");
     const text = `${"a".repeat(40)}!`;
     expect(await call(host, "slow", never, { text })).toMatchObject({
       ok: false,

@@ -6,6 +6,7 @@ import { journalPromises } from "./store-conformance/journal-promises.ts";
 import { parkPromises } from "./store-conformance/park-promises.ts";
 import { settlePromises } from "./store-conformance/settle-promises.ts";
 import { letterPromises } from "./store-conformance/letter-promises.ts";
+import { pinPromises } from "./store-conformance/pin-promises.ts";
 import type { Stage } from "./store-conformance/stage.ts";
 
 /** Opens backends over one and the same fresh store; `clean` checks that nothing is left and removes it. */
@@ -36,5 +37,6 @@ export function storeConformance(name: string, create: () => Promise<StoreUnderT
     parkPromises(() => stage);
     settlePromises(() => stage);
     letterPromises(() => stage);
+    pinPromises(() => stage);
   });
 }

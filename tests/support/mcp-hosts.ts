@@ -1,7 +1,8 @@
 import { fileURLToPath } from "node:url";
 import { afterEach } from "vitest";
-import { createToolHost } from "../../adapters/mcp/host.ts";
+import { createToolHost, type McpHost } from "../../adapters/mcp/host.ts";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
+import type { PinOptions } from "../../adapters/mcp/pins.ts";
 import type { McpServer } from "../../adapters/mcp/config.ts";
 import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 
@@ -10,7 +11,7 @@ const oddServer = fileURLToPath(new URL("./odd-mcp-server.ts", import.meta.url))
 export interface McpHosts {
   /** What the hosts warned of in this test. */
   warnings: string[];
-  hostOf(servers: McpServer[], timeoutMs?: number): ToolHost;
+  hostOf(servers: McpServer[], timeoutMs?: number, pins?: PinOptions): McpHost;
   /** Our own server of odd behaviour (`odd-mcp-server.ts`), run with `env`. */
   odd(env?: Record<string, string>, name?: string): McpServer & { command: string; args: string[] };
 }
@@ -31,7 +32,7 @@ export function useMcpHosts(): McpHosts {
   });
   return {
     warnings,
-    hostOf(servers, timeoutMs = 20_000) {
+    hostOf(servers, timeoutMs = 20_000, pins) {
       const clientInfo = { name: "stateplane-test", version: "0" };
       const host = createToolHost({
         servers,
@@ -39,6 +40,7 @@ export function useMcpHosts(): McpHosts {
         log,
         clientInfo,
         timeoutMs,
+        ...(pins === undefined ? {} : { pins }),
       });
       hosts.push(host);
       return host;

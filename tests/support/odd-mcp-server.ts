@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { spawn } from "node:child_process";
 import { Server } from "@modelcontextprotocol/sdk/server/index.js";
 import { StdioServerTransport } from "@modelcontextprotocol/sdk/server/stdio.js";
@@ -12,7 +12,8 @@ import type { CallToolResult, Tool } from "@modelcontextprotocol/sdk/types.js";
 /**
  * A real MCP server over stdio that does what servers do on bad days. `ODD_MODE`: `mute` never answers the
  * handshake, `dies` exits at once, `deaf` ignores the end of its input and SIGTERM, and starts a child, `grows`
- * has one more tool while its list is first read.
+ * has one more tool while its list is first read. `ODD_DESCRIPTION` names a file with the description of `pid`, which is
+ * read for each list.
  */
 const mode = process.env["ODD_MODE"] ?? "";
 if (mode === "dies") process.exit(3);
@@ -81,6 +82,11 @@ server.setRequestHandler(ListToolsRequestSchema, async ({ params }) => {
       tools.push({ name: "grown", inputSchema: anything });
       await server.sendToolListChanged();
     }
+  }
+  const described = process.env["ODD_DESCRIPTION"];
+  const pid = listed.find(({ name }) => name === "pid");
+  if (described !== undefined && pid !== undefined) {
+    pid.description = readFileSync(described, "utf8");
   }
   const from = Number(params?.cursor ?? 0);
   const more = from + 2 < listed.length ? { nextCursor: String(from + 2) } : {};

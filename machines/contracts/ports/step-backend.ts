@@ -1,5 +1,6 @@
 import type { Job } from "../domain/job.ts";
 import type { JournalEntry, StepKey, StepRecord, StepSnapshot } from "../domain/record.ts";
+import type { ToolPins } from "./tool-pins.ts";
 import type { StepResult } from "../domain/step-result.ts";
 
 /** One delivery of a job. */
@@ -166,10 +167,12 @@ export interface StepStore {
   find(key: StepKey): Promise<StepRecord | null>;
 }
 
-/** Where steps live: a queue and a store over the same data, so that one move can touch both. */
+/** Where steps live: a queue and a store over the same data, so that one move can touch both; and what was accepted of
+ * the tool servers that they call. */
 export interface StepBackend {
   queue: StepQueue;
   store: StepStore;
+  pins: ToolPins;
   /** For a person, at start; never a secret: `Redis at redis://127.0.0.1:6379`. */
   describe: string;
   /** What about this store endangers what we promise, for a person, at start: a whole sentence each. */
