@@ -186,6 +186,14 @@ const known = {
       };
     },
   },
+  "yes-is-forgotten": {
+    bug: "a step that is put away after a person's yes comes back without it",
+    store: (store: StepStore): StepStore => ({
+      ...store,
+      park: (lease, parking) =>
+        store.park(lease, { ...parking, snapshot: withoutGrants(parking.snapshot) }),
+    }),
+  },
   "ended-not-looked-at": {
     bug: "whether run and step have ended is not looked at",
     controlPlane: (controlPlane) => ({
@@ -326,4 +334,10 @@ function firstAnswers() {
 function final<T>(outcome: Outcome<T>): Outcome<T> {
   if (outcome.ok || !outcome.failure.retryable) return outcome;
   return fail(terminal("refused", outcome.failure.message));
+}
+
+function withoutGrants<T>(snapshot: T): T {
+  const kept = structuredClone(snapshot) as T & { snapshot: { context: object } };
+  Object.assign(kept.snapshot.context, { grants: [] });
+  return kept;
 }

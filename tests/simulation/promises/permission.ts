@@ -84,6 +84,25 @@ export const permission: Promises = {
       return isHarmless ? [] : [`${told(call)}, opened after the end`];
     }),
 
+  "what a person said yes to is not asked again": ({ plane, witness }) =>
+    plane.approvals.flatMap((asked) => {
+      const { stepId, action, askedAt } = asked;
+      // A doubt comes anew with every try, and what the store forgot nobody remembers.
+      if (action.kind === "repeat" || witness.isForgotten(stepId)) return [];
+      const yes = plane.approvals.find(
+        (one) =>
+          one !== asked &&
+          one.stepId === stepId &&
+          one.status === "approved" &&
+          (one.answeredAt ?? askedAt) < askedAt &&
+          JSON.stringify(one.action) === JSON.stringify(action),
+      );
+      if (yes === undefined) return [];
+      return [
+        `${stepId} at ${(askedAt / 1_000).toFixed(3)} s, answered at ${((yes.answeredAt ?? 0) / 1_000).toFixed(3)} s`,
+      ];
+    }),
+
   "nothing runs under an approval for something else": (of) =>
     of.witness.effects.flatMap((call) => {
       if (!isTool(call) || of.plane.allowed.has(call.stepId)) return [];
