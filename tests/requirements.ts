@@ -328,6 +328,7 @@ export const requirements: readonly Requirement[] = [
   { id: "git.remotes", promise: "git reaches allowed https hosts and the workspace, nothing else" },
   { id: "git.push", promise: "a push adds commits to one branch that is not protected" },
   { id: "git.closed", promise: "what a repository configures runs nothing and reads nothing else" },
+  { id: "tests.report", promise: "a test run says which tests failed, why and where" },
   { id: "git.options", promise: "no argument of a caller becomes an option" },
   ...modelRequirements,
 ];
