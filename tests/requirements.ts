@@ -312,6 +312,7 @@ export const requirements: readonly Requirement[] = [
   { id: "mcp.apart", promise: "one tool or server that can't be used costs no other" },
   { id: "mcp.reason", promise: "why a tool server did not start is in the failure" },
   { id: "mcp.progress", promise: "progress prolongs a call, up to a bound" },
+  { id: "mcp.real", promise: "the servers that people install work as they are" },
   { id: "mcp.cancel", promise: "only a call under way is cancelled at its server" },
   {
     id: "llm.in-its-place",

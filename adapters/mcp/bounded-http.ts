@@ -3,7 +3,6 @@ import {
   isJsonObject,
   type Json,
   jsonDepth,
-  type JsonObject,
   maxJsonDepth,
   parseJson,
 } from "../../machines/contracts/domain/json.ts";
@@ -20,10 +19,7 @@ export const largestMessage = 10 * 1024 * 1024;
 export const boundedFetch: typeof fetch = async (input, init) => {
   const response = await fetch(input, { ...init, redirect: "manual" });
   const { body, headers, status, statusText } = response;
-  if (body === null) {
-    if (init?.method === "POST" && status >= 400) throw new RefusedPost(status, false);
-    return response;
-  }
+  if (body === null) return response;
   const type = headers.get("content-type") ?? "";
   if (type.startsWith("text/event-stream")) {
     const events = body
@@ -34,37 +30,11 @@ export const boundedFetch: typeof fetch = async (input, init) => {
     return new Response(events, { headers: decoded(headers), status, statusText });
   }
   const text = await readBounded(body);
-  if (init?.method === "POST" && status >= 400) throw new RefusedPost(status, isServersOwn(text));
   // Whatever the type says: the SDK reads a message wherever there is one.
   const content = exactMessage(text);
   const plain = decoded(headers);
   return new Response(content === "" ? null : content, { headers: plain, status, statusText });
 };
-
-/** A message that was not taken, by its HTTP status. */
-export class RefusedPost extends Error {
-  override readonly name = "RefusedPost";
-  readonly status: number;
-  /** Whether an MCP server itself said so, in a JSON-RPC error: whatever stands before it answers otherwise. */
-  readonly isServersOwn: boolean;
-
-  constructor(status: number, isOwn: boolean) {
-    super(`HTTP ${status}`);
-    this.status = status;
-    this.isServersOwn = isOwn;
-  }
-}
-
-function isServersOwn(text: string): boolean {
-  const read = parseJson(text);
-  if (!read.ok || !isJsonObject(read.value)) return false;
-  const { jsonrpc, error } = read.value;
-  return (
-    jsonrpc === "2.0" &&
-    isJsonObject(error ?? null) &&
-    typeof (error as JsonObject)["code"] === "number"
-  );
-}
 
 /** What was sent compressed, or of a known length, is neither any more once it was read. */
 function decoded(headers: Headers): Headers {

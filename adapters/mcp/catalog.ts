@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import { stringify } from "safe-stable-stringify";
-import { ResultSchema, type Tool, ToolSchema } from "@modelcontextprotocol/sdk/types.js";
-import type { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import type { Tool } from "@modelcontextprotocol/client";
 import {
   terminal,
   type Failure,
@@ -11,8 +10,6 @@ import {
 } from "../../machines/contracts/domain/failure.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { ToolDescription } from "../../machines/contracts/ports/tool-host.ts";
-import { cutText } from "../../machines/contracts/domain/text.ts";
-import { noTimeout } from "./connect.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 
 /** What resolving a name needs of a server. */
@@ -196,59 +193,6 @@ function addressOf(servers: readonly ToolSource[], server: string, tool: string)
   const owners = servers.filter(({ lastTools }) => lastTools.has(tool));
   // A bare name that begins with its own server's would be read as `server/tool`.
   return owners.length > 1 || serverOf(servers, tool) !== null ? `${server}/${tool}` : tool;
-}
-
-/** What one server may list. The largest that is known has some hundreds of tools. */
-const most = { pages: 200, tools: 5_000, characters: 16 * 1024 * 1024 };
-
-/**
- * All tools of a server, page by page and within bounds, the first of any name that is given twice. Not the SDK's
- * `listTools`: that forgets the output schemas of earlier pages, and one tool that can't be read fails the whole
- * list. Here such a tool is left out, and `leftOut` is told its name and what is wrong with it.
- *
- * @throws the SDK's errors, and the signal's reason
- */
-export async function readTools(
-  client: Client,
-  signal: AbortSignal,
-  leftOut: (tool: string, problem: string) => void,
-): Promise<Map<string, Tool>> {
-  const tools = new Map<string, Tool>();
-  if (client.getServerCapabilities()?.tools === undefined) return tools;
-  const seen = new Set<string>();
-  let characters = 0;
-  let cursor: string | undefined;
-  for (let pages = 1; ; pages += 1) {
-    const page = await client.request(
-      { method: "tools/list", params: cursor === undefined ? {} : { cursor } },
-      ResultSchema,
-      { signal, timeout: noTimeout },
-    );
-    const { tools: listed, nextCursor } = page as { tools?: unknown; nextCursor?: unknown };
-    if (!Array.isArray(listed)) throw new Error("tools/list gave no list of tools");
-    characters += JSON.stringify(listed).length;
-    for (const item of listed) {
-      const read = ToolSchema.safeParse(item);
-      if (read.success) {
-        if (!tools.has(read.data.name)) tools.set(read.data.name, read.data);
-      } else {
-        const [issue] = read.error.issues;
-        const { name, unreadable } = (item ?? {}) as { name?: unknown; unreadable?: unknown };
-        const misshapen = `${issue?.path.join(".") ?? ""}: ${issue?.message ?? "can't be read"}`;
-        const problem = typeof unreadable === "string" ? unreadable : misshapen;
-        leftOut(typeof name === "string" ? cutText(name, 200) : "a tool without a name", problem);
-      }
-    }
-    if (tools.size > most.tools) throw new Error(`tools/list has more than ${most.tools} tools`);
-    if (characters > most.characters) {
-      throw new Error(`tools/list is longer than ${most.characters} characters`);
-    }
-    if (typeof nextCursor !== "string") return tools;
-    if (seen.has(nextCursor)) throw new Error("tools/list goes in a circle");
-    if (pages >= most.pages) throw new Error(`tools/list has more than ${most.pages} pages`);
-    seen.add(nextCursor);
-    cursor = nextCursor;
-  }
 }
 
 /** Whether calling the tool twice does no more than calling it once, by its server's word; silence means no. */

@@ -1,9 +1,12 @@
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { StringDecoder } from "node:string_decoder";
-import { getDefaultEnvironment } from "@modelcontextprotocol/sdk/client/stdio.js";
-import { serializeMessage } from "@modelcontextprotocol/sdk/shared/stdio.js";
-import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
-import { type JSONRPCMessage, JSONRPCMessageSchema } from "@modelcontextprotocol/sdk/types.js";
+import {
+  type JSONRPCMessage,
+  parseJSONRPCMessage,
+  serializeMessage,
+  type Transport,
+} from "@modelcontextprotocol/client";
+import { getDefaultEnvironment } from "@modelcontextprotocol/client/stdio";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import { exactMessage, largestMessage } from "./bounded-http.ts";
 import type { McpServer } from "./config.ts";
@@ -25,6 +28,8 @@ export class ChildTransport implements Transport {
   onclose?: () => void;
   onerror?: (error: Error) => void;
   onmessage?: (message: JSONRPCMessage) => void;
+  /** By this and `pid` the SDK knows a transport over standard streams, on which silence means a server of before 2026. */
+  readonly stderr = null;
   /** Why the child is gone, for a person; null while it lives. */
   ending: string | null = null;
   readonly #server: McpServer;
@@ -39,6 +44,10 @@ export class ChildTransport implements Transport {
   constructor(server: McpServer, onStderr: (line: string) => void) {
     this.#server = server;
     this.#onStderr = onStderr;
+  }
+
+  get pid(): number | null {
+    return this.#child?.pid ?? null;
   }
 
   /** @throws when the command can't be started */
@@ -113,7 +122,7 @@ export class ChildTransport implements Transport {
     for (const line of lines) {
       if (line.trim() === "") continue;
       try {
-        this.onmessage?.(JSONRPCMessageSchema.parse(JSON.parse(exactMessage(line))));
+        this.onmessage?.(parseJSONRPCMessage(JSON.parse(exactMessage(line))));
       } catch (error) {
         // A line that isn't JSON-RPC (a stray print, say) costs that line only.
         this.onerror?.(asError(error));

@@ -1,21 +1,34 @@
-import { Client } from "@modelcontextprotocol/sdk/client/index.js";
-import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
-import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
-import { ToolListChangedNotificationSchema } from "@modelcontextprotocol/sdk/types.js";
+import {
+  Client,
+  type PriorDiscovery,
+  SdkError,
+  SdkErrorCode,
+  SdkHttpError,
+} from "@modelcontextprotocol/client";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
-import { ChildTransport } from "./child-transport.ts";
-import { boundedFetch } from "./bounded-http.ts";
 import type { McpServer } from "./config.ts";
-
-/** Milliseconds that an HTTP server has to hear that its session is over. */
-const farewellMs = 1_000;
+import {
+  type Credentials,
+  openTransport,
+  type TransportKind,
+  transportKinds,
+} from "./transports.ts";
 
 export interface Connection {
   client: Client;
+  /** How this server is reached, for the next connection to it. */
+  route: Route;
   /** Why the connection is over, for a person; null while it stands. */
   ending(): string | null;
   /** Bounded, never rejects; a child process and all it started are gone afterwards. */
   close(): Promise<void>;
+}
+
+/** What was learnt of a server by a connection to it. */
+export interface Route {
+  kind: TransportKind;
+  /** Whether it speaks the protocol with a handshake (up to 2025-11-25), so that it need not be asked again. */
+  isHandshake: boolean;
 }
 
 export interface Listeners {
@@ -24,22 +37,71 @@ export interface Listeners {
   onClosed(): void;
 }
 
+export interface Caller {
+  clientInfo: { name: string; version: string };
+  credentials: Credentials | null;
+  /** Milliseconds that a connect may take; a child that doesn't answer what it doesn't know gets a third of it. */
+  timeoutMs: number;
+}
+
 /**
- * Opens a connection and shakes hands. What was started for a handshake that fails is ended before this rejects.
+ * Opens a connection, finding out how the server is to be spoken to where that is not known: first by
+ * `server/discover`, the protocol's stateless revisions; then by the handshake of those before. What was started for an
+ * attempt that fails is ended before this rejects.
  *
+ * @param known how an earlier connection reached it
  * @throws whatever the transport or the SDK throws, and the signal's reason
  */
 export async function connect(
   server: McpServer,
-  clientInfo: { name: string; version: string },
+  caller: Caller,
+  known: Route | null,
+  listeners: Listeners,
+  signal: AbortSignal,
+): Promise<Connection> {
+  const kinds = known === null ? transportKinds(server) : [known.kind];
+  for (const kind of kinds) {
+    const isLast = kind === kinds.at(-1);
+    const isHandshake = kind === "sse" || known?.isHandshake === true;
+    try {
+      return await attempt(server, caller, { kind, isHandshake }, listeners, signal);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      if (!isLast && isOlderTransport(error)) continue;
+      if (kind === "stdio" && !isHandshake && endedWhenAsked(error)) {
+        return attempt(server, caller, { kind, isHandshake: true }, listeners, signal);
+      }
+      throw error;
+    }
+  }
+  throw new Error(`no transport for MCP server "${server.name}"`);
+}
+
+/** A server of the older transport knows no POST to its address. */
+function isOlderTransport(error: unknown): boolean {
+  return error instanceof SdkHttpError && [400, 404, 405].includes(error.status);
+}
+
+/** Some servers end when they are asked anything before the handshake. */
+function endedWhenAsked(error: unknown): boolean {
+  const first = error instanceof Error ? (error.cause ?? error) : error;
+  return first instanceof SdkError && first.code === SdkErrorCode.EraNegotiationFailed;
+}
+
+async function attempt(
+  server: McpServer,
+  caller: Caller,
+  route: Route,
   listeners: Listeners,
   signal: AbortSignal,
 ): Promise<Connection> {
   const { log } = listeners;
   const about = { server: server.name };
   let ended: string | null = null;
-  const { transport, ending, farewell } = open(server, log);
-  const client = new Client(clientInfo);
+  const opened = openTransport(server, route.kind, caller.credentials, log);
+  const { transport, ending } = opened;
+  const probe = route.kind === "stdio" ? { timeoutMs: Math.ceil(caller.timeoutMs / 3) } : {};
+  const client = new Client(caller.clientInfo, { versionNegotiation: { mode: "auto", probe } });
   Object.assign(client, {
     onerror: (error: Error) =>
       log.debug({ ...about, problem: error.message }, "MCP transport error"),
@@ -48,45 +110,53 @@ export async function connect(
       listeners.onClosed();
     },
   });
-  client.setNotificationHandler(ToolListChangedNotificationSchema, listeners.onToolsChanged);
+  client.setNotificationHandler("notifications/tools/list_changed", listeners.onToolsChanged);
   const close = async (): Promise<void> => {
-    await farewell();
+    await opened.farewell();
     await transport.close().catch(() => undefined);
   };
+  const prior: { prior?: PriorDiscovery } = route.isHandshake ? { prior: { kind: "legacy" } } : {};
   try {
     // Without the signal: the protocol forbids to cancel `initialize`; what is given up is ended instead.
-    await untilAborted(client.connect(transport, { timeout: noTimeout }), signal);
+    await untilAborted(client.connect(transport, { timeout: noTimeout, ...prior }), signal);
   } catch (error) {
     const reason = ending();
     await close();
     throw reason === null ? error : new Error(reason, { cause: error });
   }
-  return { client, ending: () => ending() ?? ended, close };
+  opened.established();
+  const isHandshake = client.getProtocolEra() === "legacy";
+  if (!isHandshake) void subscribe(client, listeners, () => ended !== null || ending() !== null);
+  return {
+    client,
+    route: { kind: route.kind, isHandshake },
+    ending: () => ending() ?? ended,
+    close,
+  };
 }
 
-interface Opened {
-  transport: Transport;
-  ending(): string | null;
-  farewell(): Promise<void>;
-}
+/** Milliseconds before a lost stream of changes is asked for again; it doubles up to a minute. */
+const listenAgain = { first: 1_000, most: 60_000 };
 
-function open(server: McpServer, log: Log): Opened {
-  if (server.url === undefined) {
-    const transport = new ChildTransport(server, (line) =>
-      log.debug({ server: server.name, line }, "MCP server wrote to stderr"),
-    );
-    return { transport, ending: () => transport.ending, farewell: async () => undefined };
+/** A stateless server tells of changes on a stream that is asked for; while there is none, each list may be old. */
+async function subscribe(
+  client: Client,
+  listeners: Listeners,
+  isOver: () => boolean,
+): Promise<void> {
+  if (client.getServerCapabilities()?.tools?.listChanged !== true) return;
+  for (let wait = listenAgain.first; !isOver(); wait = Math.min(wait * 2, listenAgain.most)) {
+    try {
+      const subscription = await client.listen({ toolsListChanged: true });
+      wait = listenAgain.first;
+      if ((await subscription.closed) === "local") return;
+    } catch {
+      // The server was told about already where it matters: by the failure of the next call.
+    }
+    if (isOver()) return;
+    listeners.onToolsChanged();
+    await new Promise((resolve) => setTimeout(resolve, wait).unref());
   }
-  const transport = new StreamableHTTPClientTransport(new URL(server.url), {
-    fetch: boundedFetch,
-    ...(server.headers === undefined ? {} : { requestInit: { headers: server.headers } }),
-  });
-  const farewell = (): Promise<void> =>
-    untilAborted(transport.terminateSession(), AbortSignal.timeout(farewellMs)).catch(
-      () => undefined,
-    );
-  // The SDK declares `sessionId: string | undefined` where its own interface has it optional.
-  return { transport: transport as Transport, ending: () => null, farewell };
 }
 
 /**

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { type } from "arktype";
 import { stringify } from "safe-stable-stringify";
-import type { Tool } from "@modelcontextprotocol/sdk/types.js";
+import type { Tool } from "@modelcontextprotocol/client";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import {
   fail,

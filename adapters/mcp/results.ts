@@ -1,7 +1,22 @@
-import { type CallToolResult, ErrorCode, McpError } from "@modelcontextprotocol/sdk/types.js";
-import { RefusedPost } from "./bounded-http.ts";
+import {
+  type CallToolResult,
+  OAuthError,
+  OAuthErrorCode,
+  ProtocolError,
+  ProtocolErrorCode,
+  SdkError,
+  SdkErrorCode,
+  SdkHttpError,
+  UnauthorizedError,
+} from "@modelcontextprotocol/client";
+import { streamEnded } from "./transports.ts";
 import { cutText, wellFormed } from "../../machines/contracts/domain/text.ts";
-import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
+import {
+  isJsonObject,
+  type Json,
+  type JsonObject,
+  parseJson,
+} from "../../machines/contracts/domain/json.ts";
 import { retryable, terminal, type Failure } from "../../machines/contracts/domain/failure.ts";
 
 /** Characters of one text that are kept: a result is journalled, and read by a model. */
@@ -81,14 +96,20 @@ const neverSent = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CO
 export function readError(error: unknown, circumstances: Circumstances): Failure {
   const { what, aborted, timedOutAfterMs, ending, safeToRepeat } = circumstances;
   if (aborted) return terminal("cancelled", `${what} was cut short`);
-  // The SDK dresses our own deadline up as an answer with an error code.
-  if (timedOutAfterMs === null && isAnswer(error, ending)) {
-    return error.code === ErrorCode.InvalidParams
+  if (timedOutAfterMs === null && isAnswer(error)) {
+    return error.code === ProtocolErrorCode.InvalidParams
       ? terminal("invalid_input", `${what} was refused: ${oneLine(error.message)}`)
       : terminal("tool_failed", `${what} failed: ${oneLine(error.message)}`);
   }
-  if (isZodError(error)) return terminal("tool_failed", `${what} gave an answer that is not MCP's`);
-  if (error instanceof RefusedPost) return readStatus(error, circumstances);
+  if (error instanceof SdkHttpError) return readStatus(error, circumstances);
+  if (error instanceof SdkError && notMcp.has(error.code)) {
+    return terminal("tool_failed", `${what} gave an answer that is not MCP's`);
+  }
+  if (isRefusal(error))
+    return terminal(
+      "unauthorized",
+      `${what} did not take who we are: ${oneLine(messageOf(error))}`,
+    );
   const cause = (error as { cause?: { code?: string } } | null)?.cause?.code ?? "";
   const reason = timedOutAfterMs === null ? (ending ?? (cause || oneLine(messageOf(error)))) : "";
   if (!safeToRepeat && !neverSent.has(cause)) {
@@ -100,10 +121,22 @@ export function readError(error: unknown, circumstances: Circumstances): Failure
     : retryable("timeout", `${what} did not answer within ${timedOutAfterMs} ms`);
 }
 
+/** What the SDK says of an answer that it can't read. */
+const notMcp = new Set([SdkErrorCode.InvalidResult, SdkErrorCode.UnsupportedResultType]);
+
 /** True for an error that the server itself sent, so that the connection is as good as before. */
-export function isAnswer(error: unknown, ending: string | null): error is McpError {
-  if (!(error instanceof McpError)) return false;
-  return ending === null || error.code !== ErrorCode.ConnectionClosed;
+export function isAnswer(error: unknown): error is ProtocolError {
+  return error instanceof ProtocolError && error.data !== streamEnded;
+}
+
+/** An authorization server that is in trouble may take us the next time; one that refuses us will not. */
+function isRefusal(error: unknown): boolean {
+  if (error instanceof UnauthorizedError) return true;
+  return (
+    error instanceof OAuthError &&
+    error.code !== OAuthErrorCode.ServerError &&
+    error.code !== OAuthErrorCode.TemporarilyUnavailable
+  );
 }
 
 /** Statuses of a request that was turned away for what it is, before anybody read what it asks. */
@@ -116,18 +149,26 @@ const turnedAway = new Set([405, 406, 411, 414, 415, 431]);
 const notTaken = new Set([400, 404, 429]);
 
 /** A request that was answered by a status alone: what does not plainly say that it did not run, may have run. */
-function readStatus({ status, isServersOwn }: RefusedPost, circumstances: Circumstances): Failure {
+function readStatus({ status, data }: SdkHttpError, circumstances: Circumstances): Failure {
   const { what, safeToRepeat } = circumstances;
   const said = `${what} got HTTP ${status}`;
   if (status === 401 || status === 403) return terminal("unauthorized", said);
   if (status === 413) return terminal("too_large", said);
-  const isNotDone = turnedAway.has(status) || (isServersOwn && notTaken.has(status));
+  const isNotDone = turnedAway.has(status) || (isServersOwn(data["text"]) && notTaken.has(status));
   if (!safeToRepeat && !isNotDone) return terminal("in_doubt", `${said} and may have run`);
   return retryable(status === 429 ? "rate_limited" : "unavailable", said);
 }
 
-function isZodError(error: unknown): boolean {
-  return error instanceof Error && error.name.endsWith("ZodError");
+/** Whether an MCP server itself said so, in a JSON-RPC error: whatever stands before it answers otherwise. */
+function isServersOwn(text: unknown): boolean {
+  const read = typeof text === "string" ? parseJson(text) : null;
+  if (read === null || !read.ok || !isJsonObject(read.value)) return false;
+  const { jsonrpc, error } = read.value;
+  return (
+    jsonrpc === "2.0" &&
+    isJsonObject(error ?? null) &&
+    typeof (error as JsonObject)["code"] === "number"
+  );
 }
 
 function messageOf(error: unknown): string {

@@ -1,9 +1,4 @@
-import {
-  CallToolResultSchema,
-  type CallToolRequest,
-  type CallToolResult,
-  type Tool,
-} from "@modelcontextprotocol/sdk/types.js";
+import type { CallToolRequest, CallToolResult, Tool } from "@modelcontextprotocol/client";
 import {
   retryable,
   terminal,
@@ -13,11 +8,20 @@ import {
   type Outcome,
 } from "../../machines/contracts/domain/failure.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
-import { connect, type Connection, noTimeout, RequestTime, untilAborted } from "./connect.ts";
+import {
+  type Caller,
+  connect,
+  type Connection,
+  noTimeout,
+  RequestTime,
+  type Route,
+  untilAborted,
+} from "./connect.ts";
 import type { McpServer } from "./config.ts";
 import { isAnswer, readError } from "./results.ts";
 import type { ServerIdentity } from "./pins.ts";
-import { readTools } from "./catalog.ts";
+import { readTools } from "./list-tools.ts";
+import { credentialsOf } from "./transports.ts";
 
 /** Milliseconds; a connection that lived this long starts its back-off anew. */
 const soundAfterMs = 30_000;
@@ -51,7 +55,8 @@ export class ServerConnection {
   /** True when the last attempt to connect failed. */
   down = false;
   readonly #server: McpServer;
-  readonly #clientInfo: { name: string; version: string };
+  readonly #caller: Caller;
+  #route: Route | null = null;
   readonly #timeoutMs: number;
   readonly #log: Log;
   readonly #closing = new AbortController();
@@ -71,8 +76,12 @@ export class ServerConnection {
   ) {
     this.name = server.name;
     this.#server = server;
-    this.#clientInfo = options.clientInfo;
     this.#timeoutMs = options.timeoutMs;
+    this.#caller = {
+      clientInfo: options.clientInfo,
+      credentials: credentialsOf(server),
+      timeoutMs: this.#timeoutMs,
+    };
     this.#log = options.log;
   }
 
@@ -152,12 +161,15 @@ export class ServerConnection {
     const time = new RequestTime(this.#timeoutMs, signal);
     live.calls += 1;
     try {
-      const request = live.connection.client.request(
-        { method: "tools/call", params },
-        CallToolResultSchema,
-        { signal: time.signal, timeout: noTimeout, onprogress: () => time.progress() },
-      );
-      return ok(await request);
+      const { name, inputSchema } = tool;
+      const options = {
+        signal: time.signal,
+        timeout: noTimeout,
+        onprogress: () => time.progress(),
+        // What the SDK takes headers from. Without its output schema, which is checked by ours, in a linear engine.
+        toolDefinition: { name, inputSchema },
+      };
+      return ok(await live.connection.client.callTool(params, options));
     } catch (error) {
       return fail(
         this.#readError(error, live, `tool "${params.name}"`, safeToRepeat, signal, time.isOver),
@@ -209,7 +221,8 @@ export class ServerConnection {
     let live: Live | null = null;
     try {
       const signal = AbortSignal.any([deadline, this.#closing.signal]);
-      const connection = await connect(this.#server, this.#clientInfo, listeners, signal);
+      const connection = await connect(this.#server, this.#caller, this.#route, listeners, signal);
+      this.#route = connection.route;
       live = {
         connection,
         since: performance.now(),
@@ -221,6 +234,8 @@ export class ServerConnection {
       this.identity = connection.client.getServerVersion() ?? null;
       if (connection.ending() !== null) throw new Error("it ended at once");
     } catch (error) {
+      // It may speak otherwise by now.
+      this.#route = null;
       const failure = readError(error, {
         what: `MCP server "${this.name}"`,
         aborted: this.#closing.signal.aborted,
@@ -269,7 +284,7 @@ export class ServerConnection {
     const ending = live.connection.ending();
     const timedOut = !signal.aborted && isTimeOver;
     if (timedOut) void this.#probe(live);
-    else if (!signal.aborted && !isAnswer(error, ending) && this.#server.url !== undefined) {
+    else if (!signal.aborted && !isAnswer(error) && this.#server.url !== undefined) {
       // An HTTP transport never says that the other side, or our session there, is gone.
       this.#retire(live);
     }
@@ -288,7 +303,7 @@ export class ServerConnection {
     const ping = live.connection.client.ping({ signal, timeout: noTimeout });
     const alive = await untilAborted(ping, signal).then(
       () => true,
-      (error: unknown) => isAnswer(error, live.connection.ending()) && !signal.aborted,
+      (error: unknown) => isAnswer(error) && !signal.aborted,
     );
     if (alive || live !== this.#live) return;
     this.#lost(live);

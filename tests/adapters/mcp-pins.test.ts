@@ -1,6 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Tool } from "@modelcontextprotocol/sdk/types.js";
+import type { Tool } from "@modelcontextprotocol/client";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { changesBetween, checkPin, pinOf, readPin, writePin } from "../../adapters/mcp/pins.ts";

@@ -1,4 +1,4 @@
-import type { Tool } from "@modelcontextprotocol/sdk/types.js";
+import type { Tool } from "@modelcontextprotocol/client";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { findTool, isShadowed, listTools, type ToolSource } from "../../adapters/mcp/catalog.ts";

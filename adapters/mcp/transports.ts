@@ -1,0 +1,145 @@
+import {
+  type AuthProvider,
+  ClientCredentialsProvider,
+  isJSONRPCRequest,
+  type OAuthClientProvider,
+  type RequestId,
+  SSEClientTransport,
+  SseError,
+  StreamableHTTPClientTransport,
+  type Transport,
+  type JSONRPCMessage,
+} from "@modelcontextprotocol/client";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
+import { boundedFetch } from "./bounded-http.ts";
+import { ChildTransport } from "./child-transport.ts";
+import type { McpServer } from "./config.ts";
+
+/** Milliseconds that an HTTP server has to hear that its session is over. */
+const farewellMs = 1_000;
+
+/** How a server is spoken to: over a child's standard streams, streamable HTTP, or the older transport of two channels. */
+export type TransportKind = "stdio" | "http" | "sse";
+
+export interface OpenTransport {
+  transport: Transport;
+  /** Why the other side is gone, for a person; null while nothing says so. */
+  ending(): string | null;
+  /** Called once the handshake is over. */
+  established(): void;
+  /** Tells the other side that we leave. Bounded, never rejects. */
+  farewell(): Promise<void>;
+}
+
+export type Credentials = AuthProvider | OAuthClientProvider;
+
+/** The kinds of transport to try, in this order: a server whose configuration doesn't say is asked the newer way first. */
+export function transportKinds(server: McpServer): TransportKind[] {
+  if (server.url === undefined) return ["stdio"];
+  return server.transport === undefined ? ["http", "sse"] : [server.transport];
+}
+
+/** What proves to a server who we are; kept over its connections, so that a token is asked for once. */
+export function credentialsOf({ bearerToken, oauth }: McpServer): Credentials | null {
+  if (oauth !== undefined) return new ClientCredentialsProvider(oauth);
+  return bearerToken === undefined ? null : { token: async () => bearerToken };
+}
+
+export function openTransport(
+  server: McpServer,
+  kind: TransportKind,
+  credentials: Credentials | null,
+  log: Log,
+): OpenTransport {
+  const nothing = { established: () => undefined, farewell: async () => undefined };
+  if (kind === "stdio") {
+    const transport = new ChildTransport(server, (line) =>
+      log.debug({ server: server.name, line }, "MCP server wrote to stderr"),
+    );
+    return { ...nothing, transport, ending: () => transport.ending };
+  }
+  const url = new URL(server.url ?? "");
+  const options = {
+    fetch: boundedFetch,
+    ...(server.headers === undefined ? {} : { requestInit: { headers: server.headers } }),
+    ...(credentials === null ? {} : { authProvider: credentials }),
+  };
+  if (kind === "sse") {
+    const transport = new EventsTransport(url, options);
+    return {
+      transport,
+      ending: () => transport.ending,
+      established: () => transport.watch(),
+      farewell: nothing.farewell,
+    };
+  }
+  const transport = new HttpTransport(url, options);
+  const farewell = async (): Promise<void> => {
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, farewellMs);
+    await Promise.race([transport.terminateSession().catch(() => undefined), late.promise]);
+    clearTimeout(timer);
+  };
+  return { transport, ending: () => null, established: () => transport.watch(), farewell };
+}
+
+/** Marks the answer that we give ourselves in place of a server whose stream of an answer ended without one. */
+export const streamEnded = { reason: "the connection ended before the answer came" } as const;
+
+/**
+ * Streamable HTTP. When the stream of an answer ends without the answer, the SDK's transport says so to nobody and the
+ * request would wait until its time is over: here it fails at once.
+ */
+class HttpTransport extends StreamableHTTPClientTransport {
+  readonly #waiting = new Set<RequestId>();
+
+  /** From now on what is answered waits no more. */
+  watch(): void {
+    const deliver = this.onmessage;
+    const onmessage = (message: JSONRPCMessage): void => {
+      if ("id" in message && !("method" in message) && message.id !== undefined) {
+        this.#waiting.delete(message.id);
+      }
+      deliver?.(message);
+    };
+    Object.assign(this, { onmessage });
+  }
+
+  override async send(
+    message: JSONRPCMessage,
+    options?: Parameters<StreamableHTTPClientTransport["send"]>[1],
+  ): Promise<void> {
+    if (!isJSONRPCRequest(message) || options?.onRequestStreamEnd !== undefined) {
+      return super.send(message, options);
+    }
+    const { id } = message;
+    this.#waiting.add(id);
+    const onRequestStreamEnd = (): void => {
+      if (!this.#waiting.delete(id)) return;
+      const error = { code: -32_000, message: streamEnded.reason, data: streamEnded };
+      this.onmessage?.({ jsonrpc: "2.0", id, error });
+    };
+    try {
+      await super.send(message, { ...options, onRequestStreamEnd });
+    } catch (error) {
+      this.#waiting.delete(id);
+      throw error;
+    }
+  }
+}
+
+/** The older transport: when its one stream of answers breaks, all that waits for an answer waits in vain. */
+class EventsTransport extends SSEClientTransport {
+  ending: string | null = null;
+
+  watch(): void {
+    const tell = this.onerror;
+    const onerror = (error: Error): void => {
+      tell?.(error);
+      if (!(error instanceof SseError) || this.ending !== null) return;
+      this.ending = "its stream of answers broke";
+      void this.close();
+    };
+    Object.assign(this, { onerror });
+  }
+}
