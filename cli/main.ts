@@ -1,3 +1,4 @@
+import { calledAs, commandLine } from "./called-as.ts";
 import manifest from "../package.json" with { type: "json" };
 
 /** Of this package. */
@@ -15,7 +16,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   // What each answer needs is loaded when it is known which one is wanted.
   const isVersion = argv.length === 1 && versionWords.has(argv[0] ?? "");
   const { parseCommand } = isVersion ? { parseCommand: null } : await import("./program.ts");
-  const parsed = parseCommand?.(argv, terminalColumns() ?? 80) ?? { kind: "version" };
+  const parsed = parseCommand?.(argv, terminalColumns() ?? 80, calledAs()) ?? { kind: "version" };
   switch (parsed.kind) {
     case "version":
       process.stdout.write(`stateplane ${version}\n`);
@@ -25,7 +26,7 @@ export async function main(argv: readonly string[]): Promise<number> {
       return 0;
     case "usage": {
       const { printError } = await import("./output/errors.ts");
-      const see = `stateplane ${parsed.of === null ? "" : `${parsed.of} `}--help`;
+      const see = commandLine(`${parsed.of === null ? "" : `${parsed.of} `}--help`);
       printError(`${parsed.problem} (see: ${see})`);
       return 2;
     }

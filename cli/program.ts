@@ -1,4 +1,4 @@
-import { Command, CommanderError, Help } from "commander";
+import { Command, CommanderError, Help as Helper } from "commander";
 import { settingSources } from "./config/setting-sources.ts";
 import { type CommandName, type CommandSpec, type FlagSpec, groups, specs } from "./specs.ts";
 
@@ -35,17 +35,24 @@ const commonFlags: Readonly<Record<string, FlagSpec>> = {
  * What a command line asks for. Pure: nothing is read and nothing is done.
  *
  * @param columns the width that help is wrapped to
+ * @param program what a person types to start us, for the help
  */
-export function parseCommand(argv: readonly string[], columns = 80): Parsed {
-  if (argv.length === 0) return { kind: "usage", problem: "no command was given", of: null };
+export function parseCommand(
+  argv: readonly string[],
+  columns = 80,
+  program = "stateplane",
+): Parsed {
   let invocation: Invocation | null = null;
   let help = "";
-  const program = buildProgram(columns, {
-    print: (text) => (help += text),
-    run: (found) => (invocation = found),
-  });
+  const commander = buildProgram(
+    { columns, program },
+    {
+      print: (text) => (help += text),
+      run: (found) => (invocation = found),
+    },
+  );
   try {
-    program.parse(spelledOut(argv), { from: "user" });
+    commander.parse(argv.length === 0 ? ["--help"] : spelledOut(argv), { from: "user" });
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     const { code, message } = error.error;
@@ -105,8 +112,15 @@ interface Hooks {
   run(invocation: Invocation): void;
 }
 
-function buildProgram(columns: number, { print, run }: Hooks): Command {
-  const program = named(new Command("stateplane"), null)
+/** How help is written: how wide, and with what name of ours. */
+interface Help {
+  columns: number;
+  program: string;
+}
+
+function buildProgram(help: Help, { print, run }: Hooks): Command {
+  const { columns } = help;
+  const program = named(new Command(help.program), null)
     .usage("[options] <command>")
     .description(
       "Stateplane runs the steps of AI agents: each a state machine, each reported once.",
@@ -124,10 +138,10 @@ function buildProgram(columns: number, { print, run }: Hooks): Command {
     .helpCommand(false)
     // Only its flag is used: what the version is, is for whoever prints it to know.
     .version("", "-v, --version", "show the version")
-    .addHelpText("after", () => startHere(columns));
+    .addHelpText("after", () => startHere(help));
   for (const [name, spec] of Object.entries(commonFlags)) addFlag(program, name, spec);
   for (const name of Object.keys(specs) as CommandName[]) {
-    addCommand(program, name, columns).action(function act(this: Command) {
+    addCommand(program, name, help).action(function act(this: Command) {
       run(invocationOf(name, this));
     });
   }
@@ -140,14 +154,15 @@ function named(command: Command, name: string | null): Command {
   });
 }
 
-function addCommand(program: Command, name: CommandName, columns: number): Command {
+function addCommand(program: Command, name: CommandName, help: Help): Command {
   const spec: CommandSpec = specs[name];
   const [first = "", second] = name.split(" ");
   const parent = second === undefined ? program : groupOf(program, first);
   const command = named(parent.command(second ?? first), name)
     .summary(spec.summary)
-    .description([`${sentence(spec.summary)}`, ...(spec.notes ?? [])].join("\n"))
-    .addHelpText("after", () => `\nExamples:\n${examples(spec.example, columns)}`);
+    .description(startable([sentence(spec.summary), ...(spec.notes ?? [])].join("\n"), help))
+    .addHelpText("after", () => `\nExamples:\n${examples(spec.example, help)}`);
+  if (spec.alias !== undefined) command.alias(spec.alias);
   for (const arg of spec.args) {
     command.argument(arg.endsWith("?") ? `[${arg.slice(0, -1)}]` : `<${arg}>`);
   }
@@ -208,7 +223,7 @@ function invocationOf(name: CommandName, command: Command): Invocation {
   };
 }
 
-function startHere(columns: number): string {
+function startHere(help: Help): string {
   const first = [
     "stateplane doctor",
     "stateplane dev",
@@ -216,12 +231,17 @@ function startHere(columns: number): string {
   ];
   const codes =
     "Exit codes: 0 done; 1 the run failed; 2 bad usage or configuration; 3 a service can't be reached.";
-  return `\nStart here:\n${examples(first, columns)}\n\n${new Help().boxWrap(codes, columns)}`;
+  return `\nStart here:\n${examples(first, help)}\n\n${new Helper().boxWrap(codes, help.columns)}`;
 }
 
 /** Command lines, indented, and continued by a backslash where one is wider than the terminal. */
-function examples(lines: readonly string[], columns: number): string {
-  return lines.flatMap((line) => continued(line, columns)).join("\n");
+function examples(lines: readonly string[], help: Help): string {
+  return lines.flatMap((line) => continued(startable(line, help), help.columns)).join("\n");
+}
+
+/** Commands in a text under the name by which they can be started. */
+function startable(text: string, { program }: Help): string {
+  return text.replaceAll(/(?<=^|[\s`])stateplane(?= [a-z])/gu, program);
 }
 
 function continued(line: string, columns: number): string[] {

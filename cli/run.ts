@@ -1,12 +1,13 @@
 import type { Command } from "./command.ts";
-import { loadConfig } from "./config/load-config.ts";
+import { repeatFlags, word } from "./called-as.ts";
+import { type Config, loadConfig } from "./config/load-config.ts";
 import { terminalColumns } from "./main.ts";
 import { guardProcess } from "./nets.ts";
 import { createOutput } from "./output/output.ts";
 import { printError, toCliError } from "./output/errors.ts";
 import type { Invocation } from "./program.ts";
 import { learnSecrets, secrets } from "./secrets.ts";
-import type { CommandName } from "./specs.ts";
+import { type CommandName, type CommandSpec, specs } from "./specs.ts";
 import { listenForStop } from "./stopping.ts";
 
 /** What each command does, loaded when it is asked for: a look at the runs needs no worker. */
@@ -64,6 +65,7 @@ export async function run(invocation: Invocation): Promise<number> {
     try {
       const file = invocation.configFile;
       const config = await loadConfig({ flags: invocation.settings, env, folder, file });
+      repeatFlags((rest) => flagsOf(rest, invocation, config));
       learnSecrets(config.settings, env);
       const command = await commands[invocation.command]();
       return await command({ invocation, config, env, folder, output, stopping });
@@ -78,6 +80,26 @@ export async function run(invocation: Invocation): Promise<number> {
       stopping.release();
     }
   }
+}
+
+/** So that a hint leads to the same data folder, control plane and configuration as this command had. */
+function flagsOf(rest: string, { configFile }: Invocation, { settings, sources }: Config): string {
+  const names = Object.keys(specs) as CommandName[];
+  const name = names.find((known) => rest === known || rest.startsWith(`${known} `));
+  if (name === undefined) return "";
+  const { settings: taken }: CommandSpec = specs[name];
+  const said = (key: "dataDir" | "controlPlaneUrl", by: RegExp) =>
+    taken.includes(key) && by.test(sources[key]) ? settings[key] : null;
+  const url = said("controlPlaneUrl", /^flag/u);
+  const flags = [
+    ["--config", configFile],
+    ["--data-dir", said("dataDir", /^(?:flag|environment)/u)],
+    // One with a password in it is for nobody's screen.
+    ["--control-plane", url?.includes("@") === true ? null : url],
+  ] as const;
+  return flags
+    .flatMap(([flag, value]) => (value === null ? [] : [` ${flag} ${word(value)}`]))
+    .join("");
 }
 
 const isLongRunning = ({ command }: Invocation) => command === "dev" || command === "worker";

@@ -13,6 +13,8 @@ export interface CommandSpec {
   args: readonly string[];
   summary: string;
   flags?: Readonly<Record<string, FlagSpec>>;
+  /** Another second word for the same: `runs show` for `runs get`. */
+  alias?: string;
   /** Settings that may be given as flags, after the command's own. */
   settings: readonly SettingKey[];
   /** What a reader of the help should know beyond the flags; a paragraph each. */
@@ -115,6 +117,7 @@ export const specs = {
   },
   "runs get": {
     args: ["run"],
+    alias: "show",
     summary: "show one run and its steps",
     settings: [...client],
     example: ["stateplane runs get run_01JFVX0000000000000000000A --json"],
@@ -133,6 +136,7 @@ export const specs = {
   },
   "steps show": {
     args: ["run", "step"],
+    alias: "get",
     summary: "show a step's record: phase, fence, states, journal and wake time",
     settings: [...store],
     notes: ["Reads the store that REDIS_URL names, or that of a `stateplane dev` in this folder."],
@@ -188,6 +192,7 @@ export const specs = {
   },
   "dlq show": {
     args: ["letter"],
+    alias: "get",
     summary: "show one dead letter: its job, states, snapshot, journal and cause",
     settings: [...store],
     example: ["stateplane dlq show 1737900000000-0"],

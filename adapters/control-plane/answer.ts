@@ -76,7 +76,7 @@ function written(body: unknown): string {
 
 /**
  * Decides, here and nowhere else, what an error answer means to us; see the protocol at the top of client.ts. `details`
- * carry the HTTP status and the control plane's own code.
+ * carry the HTTP status, and the control plane's own code and words.
  *
  * @param now epoch milliseconds
  */
@@ -87,7 +87,11 @@ export function toFailure(answer: Answer, now: number): Failure {
   if (kind === null) return unreadable(answer, "expected the control plane's answer");
   const { code = "", message = "" } = said ?? {};
   const text = [`${answer.call}: ${status}`, code, message].filter(Boolean).join(" ");
-  const details = code === "" ? { status } : { status, code };
+  const details = {
+    status,
+    ...(code === "" ? {} : { code }),
+    ...(message === "" ? {} : { said: message }),
+  };
   if (kind !== "unavailable" && kind !== "rate_limited") return terminal(kind, text, details);
   const retryAfterMs =
     readRetryAfter(answer.headers["retry-after"], now) ??

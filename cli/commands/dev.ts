@@ -10,6 +10,7 @@ import { CliError } from "../output/errors.ts";
 import { version } from "../main.ts";
 import { configuredModels, shownProviders } from "../compose/compose-models.ts";
 import { openLog, workUntilStopped } from "./long-running.ts";
+import { commandLine } from "../called-as.ts";
 
 /** `dev`: a whole data plane until Ctrl-C. */
 export const dev: Command = async (context) => {
@@ -18,7 +19,7 @@ export const dev: Command = async (context) => {
   const other = await readDevNote(dataDir);
   if (other !== null) {
     const where = `at ${other.url}, process ${other.pid}`;
-    throw new CliError(2, `\`stateplane dev\` already runs with ${dataDir} (${where})`);
+    throw new CliError(2, `another \`dev\` already runs with ${dataDir} (${where})`);
   }
   const log = openLog(context, "warn");
   const running = await startDev(config, {
@@ -68,7 +69,7 @@ function introduce(running: Dev, { config, env, output }: Context, noteFile: str
   ]);
   output.line("");
   output.line("In another terminal, in this folder:");
-  output.line(`  stateplane submit ${slugs[0] ?? "AGENT"} --task "Say hello" --watch`);
+  output.line(`  ${commandLine(`submit ${slugs[0] ?? "AGENT"} --task "Say hello" --watch`)}`);
   if (shownProviders(settings, env).length === 0)
     output.line("Its llm steps need a model, and none is configured.");
   output.line("Ctrl-C stops.");

@@ -4,6 +4,7 @@ import type { Command } from "../command.ts";
 import { withBackend } from "../compose/choose-store.ts";
 import { CliError } from "../output/errors.ts";
 import { readLimit } from "./with-control-plane.ts";
+import { commandLine } from "../called-as.ts";
 
 /** `dlq list`. */
 export const listLetters: Command = (context) => {
@@ -15,7 +16,10 @@ export const listLetters: Command = (context) => {
       output.json(letters);
       return 0;
     }
-    if (letters.length === 0) output.remark("there are no dead letters");
+    if (letters.length === 0) {
+      output.remark("there are no dead letters");
+      return 0;
+    }
     const rows = letters.map((letter) => [
       letter.id,
       new Date(letter.at).toISOString(),
@@ -58,7 +62,7 @@ export const changeLetter =
     });
 
 const unknown = (id: string) =>
-  new CliError(2, `there is no dead letter ${id}; see: stateplane dlq list`);
+  new CliError(2, `there is no dead letter ${id}; see: ${commandLine("dlq list")}`);
 
 /** The step a letter is about, where the job can be read. */
 function step({ fields }: DeadLetter): string {

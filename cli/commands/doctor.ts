@@ -22,6 +22,7 @@ import { artifactsOf, sharingWarnings } from "../compose/compose-ports.ts";
 import { configuredModels, pricesOf, shownProviders } from "../compose/compose-models.ts";
 import type { Settings } from "../config/settings.ts";
 import { openApi } from "./with-control-plane.ts";
+import { commandLine } from "../called-as.ts";
 
 interface Finding {
   what: string;
@@ -118,8 +119,8 @@ async function controlPlane({ config, stopping }: Context): Promise<Finding[]> {
   const note = await readDevNote(dataDir);
   const url = controlPlaneUrl ?? note?.url ?? null;
   if (url === null) {
-    const detail = "CONTROL_PLANE_URL is not set, and no `stateplane dev` runs in this folder";
-    return [{ what, state: "missing", detail, fix: "run `stateplane dev`" }];
+    const detail = "CONTROL_PLANE_URL is not set, and no `dev` runs in this folder";
+    return [{ what, state: "missing", detail, fix: `run \`${commandLine("dev")}\`` }];
   }
   const key = apiKey ?? (note?.url === url ? note.apiKey : "");
   const api = openApi({ url, apiKey: key, timeoutMs: Math.min(requestTimeoutMs, 5_000) }, config);

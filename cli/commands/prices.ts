@@ -5,6 +5,7 @@ import { pricesOf } from "../compose/compose-models.ts";
 import { CliError } from "../output/errors.ts";
 import type { Output } from "../output/output.ts";
 import { plain } from "../output/plain.ts";
+import { commandLine } from "../called-as.ts";
 
 type Priced = { target: ModelTarget; price: Price };
 type Rates = Price["tiers"][number]["rates"];
@@ -84,7 +85,7 @@ function showAll(shown: readonly Priced[], output: Output): void {
   }
   if (shown.some(({ price }) => price.tiers.length > 1)) {
     output.line("");
-    output.line("+ more for a long input: stateplane prices MODEL");
+    output.line(`+ more for a long input: ${commandLine("prices MODEL")}`);
   }
 }
 

@@ -1,8 +1,9 @@
 import { dollars, microsPerCent } from "../../machines/contracts/domain/budget.ts";
 import { readRunStatus, runStatuses } from "../../machines/contracts/domain/status.ts";
-import type { Command } from "../command.ts";
+import { commandLine } from "../called-as.ts";
+import type { Command, Context } from "../command.ts";
 import { CliError } from "../output/errors.ts";
-import { readLimit, withControlPlane } from "./with-control-plane.ts";
+import { type Client, readLimit, withControlPlane } from "./with-control-plane.ts";
 import { watchRun } from "./watch-run.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
@@ -14,7 +15,8 @@ const mostInAPage = 100;
 
 /** `runs list`. FerrumDeck has no filter by status, so it is made here, over one page. */
 export const listRuns: Command = (context) =>
-  withControlPlane(context, async ({ api, signal, value }) => {
+  withControlPlane(context, async (client) => {
+    const { api, signal, value } = client;
     const { invocation, output, config } = context;
     const limit = readLimit(invocation);
     const status = readStatus(invocation.flags["status"]);
@@ -27,21 +29,32 @@ export const listRuns: Command = (context) =>
       output.json({ runs, total: page.total });
       return 0;
     }
-    if (runs.length === 0) output.remark("there are no such runs");
+    if (runs.length === 0) {
+      output.remark(
+        status === null
+          ? `there are no runs yet; start one: ${commandLine('submit AGENT --task "…"')}`
+          : `none of the ${page.runs.length} newest runs is ${status}`,
+      );
+      return 0;
+    }
+    const nameOf = await agentNames(client, context);
     const rows = runs.map((run) => [
       run.id,
       run.status,
-      run.created_at ?? "",
+      nameOf(run),
+      taskOf(run),
+      ageOf(run.created_at),
       String((run.input_tokens ?? 0) + (run.output_tokens ?? 0)),
       costOf(run) ?? "",
     ]);
-    output.table(["RUN", "STATUS", "CREATED", "TOKENS", "COST"], rows);
+    output.table(["RUN", "STATUS", "AGENT", "TASK", "AGE", "TOKENS", "COST"], rows);
     return 0;
   });
 
 /** `runs get`. */
 export const getRun: Command = (context) =>
-  withControlPlane(context, async ({ api, signal, value }) => {
+  withControlPlane(context, async (client) => {
+    const { api, signal, value } = client;
     const { output, invocation } = context;
     const id = invocation.args[0] ?? "";
     const [run, steps] = await Promise.all([
@@ -53,6 +66,10 @@ export const getRun: Command = (context) =>
       return 0;
     }
     output.line(runLine(run, output));
+    const about = { agent: (await agentNames(client, context))(run), task: taskOf(run) };
+    for (const [name, text] of Object.entries(about)) {
+      if (text !== "") output.line(`${name.padEnd(5)} ${plain(text)}`);
+    }
     for (const step of steps) output.line(stepLine(step, output));
     if (run.output !== null && run.output !== undefined) {
       output.line("");
@@ -86,6 +103,10 @@ export const listAgents: Command = (context) =>
       output.json(agents);
       return 0;
     }
+    if (agents.length === 0) {
+      output.remark("the control plane has no agents in this project");
+      return 0;
+    }
     const rows = agents.map(({ slug, id, latest_version: latest }) => [
       slug,
       id,
@@ -96,6 +117,42 @@ export const listAgents: Command = (context) =>
     output.table(["AGENT", "ID", "VERSION", "MODEL", "TOOLS"], rows);
     return 0;
   });
+
+/** An agent's slug by the run it has; an id where the control plane lists no such agent, or none at all. */
+async function agentNames(
+  { api, signal }: Client,
+  { config }: Pick<Context, "config">,
+): Promise<(run: RunView) => string> {
+  const listed = await api.agents(config.settings.projectId, signal);
+  const agents = listed.ok ? listed.value : [];
+  return ({ agent_id: agentId, agent_version_id: versionId }) => {
+    // FerrumDeck's runs name the agent's version alone.
+    const found = agents.find(
+      ({ id, latest_version: latest }) => id === agentId || latest?.id === versionId,
+    );
+    return found?.slug ?? agentId ?? versionId ?? "";
+  };
+}
+
+const longestTask = 48;
+
+/** What the run is to do, in one short line; empty for steps that were planned without any text. */
+function taskOf({ input }: RunView): string {
+  const given = isJsonObject(input) ? (input["task"] ?? input["prompt"] ?? input["query"]) : input;
+  if (typeof given !== "string") return "";
+  const text = plain(given).trim();
+  return text.length > longestTask ? `${cutText(text, longestTask)}…` : text;
+}
+
+/** `12s`, `5m`, `3h` or `9d`; an instant that can't be read as it stands. */
+function ageOf(created: string | null | undefined): string {
+  const at = Date.parse(created ?? "");
+  if (Number.isNaN(at)) return created ?? "";
+  const seconds = Math.max(0, Math.floor((Date.now() - at) / 1_000));
+  if (seconds < 60) return `${seconds}s`;
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)}m`;
+  return seconds < 86_400 ? `${Math.floor(seconds / 3_600)}h` : `${Math.floor(seconds / 86_400)}d`;
+}
 
 function readStatus(text: string | true | undefined) {
   if (typeof text !== "string") return null;
@@ -119,8 +176,9 @@ export function runLine(run: RunView, { colors }: Output): string {
 
 /** A step in one line; of a failed one the reason. */
 export function stepLine(step: StepView, { colors }: Output): string {
-  const name = step.tool_name ?? step.model;
-  const what = plain(name ? `${step.step_type} ${name}` : step.step_type);
+  const used = step.tool_name ?? step.model;
+  const named = step.name ? ` "${step.name}"` : "";
+  const what = plain(`${step.step_type}${used ? ` ${used}` : ""}${named}`);
   const error = step.status === "failed" ? `  ${plain(reason(step))}` : "";
   return `step  ${plain(step.id)}  ${paintStatus(step.status, colors)}  ${what}${error}`;
 }

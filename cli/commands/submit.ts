@@ -6,6 +6,8 @@ import { CliError } from "../output/errors.ts";
 import { readDocument } from "./read-document.ts";
 import { watchRun } from "./watch-run.ts";
 import { type Client, withControlPlane } from "./with-control-plane.ts";
+import { commandLine } from "../called-as.ts";
+import { nearest } from "../../machines/contracts/domain/nearest.ts";
 
 /** `submit AGENT`: starts a run, and follows it where asked to. */
 export const submit: Command = async (context) => {
@@ -19,18 +21,30 @@ export const submit: Command = async (context) => {
     const planned = steps === null ? {} : { steps };
     const created = await api.createRun({ agentId, input, ...planned }, signal);
     if (!created.ok && created.failure.kind === "not_found") {
-      const named = JSON.stringify(agentId);
-      throw new CliError(2, `there is no agent ${named}; see: stateplane agents list`);
+      throw await unknownAgent(agentId, client, context);
     }
     const run = await value(Promise.resolve(created));
     const isWatched = invocation.flags["watch"] === true;
     if (isWatched) return watchRun(client, run.id, output);
     if (output.isJson) output.json(run);
     else output.line(run.id);
-    output.remark(`follow it: stateplane runs watch ${run.id}`);
+    output.remark(`follow it: ${commandLine(`runs watch ${run.id}`)}`);
     return 0;
   });
 };
+
+/** What was probably meant, where the control plane lists its agents. */
+async function unknownAgent(
+  slug: string,
+  { api, signal }: Client,
+  { config }: Context,
+): Promise<CliError> {
+  const agents = await api.agents(config.settings.projectId, signal);
+  const slugs = agents.ok ? agents.value.map((agent) => agent.slug) : [];
+  const meant = nearest(slug, slugs);
+  const hint = meant === null ? `see: ${commandLine("agents list")}` : `did you mean ${meant}?`;
+  return new CliError(2, `there is no agent named ${slug}; ${hint}`);
+}
 
 async function readInput({ invocation, folder }: Context, hasSteps: boolean): Promise<Json> {
   const { task, input, file } = invocation.flags;

@@ -7,6 +7,7 @@ import { failureError } from "../output/errors.ts";
 import { plain } from "../output/plain.ts";
 import { runLine, stepLine } from "./runs.ts";
 import type { Client } from "./with-control-plane.ts";
+import { commandLine } from "../called-as.ts";
 
 /** Where changes are pushed, a look now and then is for those missed while disconnected and for steps. */
 const pushedPauseMs = 1_000;
@@ -35,6 +36,10 @@ export async function watchRun(client: Client, runId: string, output: Output): P
         (said) => said.runId === runId && teller.text(said.stepId, said.text),
       )
     : Promise.resolve();
+  const leave = () => {
+    output.remark(`the run goes on; watch it again: ${commandLine(`runs watch ${runId}`)}`);
+    return 130;
+  };
   try {
     for (let isFirst = true; ; isFirst = false) {
       change = Promise.withResolvers<void>();
@@ -43,8 +48,11 @@ export async function watchRun(client: Client, runId: string, output: Output): P
       const pauseMs = isPushed ? pushedPauseMs : pollPauseMs;
       const pause = sleep(pauseMs, undefined, { signal: until }).catch(() => {});
       await Promise.race([pause, change.promise]);
-      if (signal.aborted) return 130;
+      if (signal.aborted) return leave();
     }
+  } catch (error) {
+    if (signal.aborted) return leave();
+    throw error;
   } finally {
     over.abort();
     await pushing;
@@ -99,7 +107,7 @@ function createTeller(output: Output) {
       if (output.isJson) output.json({ kind: "run", run });
       else line(runLine(run, output));
       if (run.status === "waiting_approval") {
-        output.remark("it waits for a person: stateplane approvals list");
+        output.remark(`it waits for a person: ${commandLine("approvals list")}`);
       }
     },
     step(step: StepView) {

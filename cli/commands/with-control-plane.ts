@@ -7,6 +7,7 @@ import { type DevNote, readDevNote } from "../dev-note.ts";
 import { failureError, CliError } from "../output/errors.ts";
 import type { Invocation } from "../program.ts";
 import { secrets } from "../secrets.ts";
+import { commandLine } from "../called-as.ts";
 
 /** A client whose failures end the command, each in one line. */
 export interface Client {
@@ -53,7 +54,7 @@ async function findTarget({
     if (note !== null) return note;
     throw new CliError(
       2,
-      `no control plane: CONTROL_PLANE_URL is not set, and no \`stateplane dev\` runs with ${dataDir}`,
+      `there is no control plane: CONTROL_PLANE_URL is not set, and no \`dev\` runs with ${dataDir}; start one: ${commandLine("dev")}`,
     );
   }
   const key = apiKey ?? (note?.url === controlPlaneUrl ? note.apiKey : null);

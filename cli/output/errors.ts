@@ -36,15 +36,17 @@ const fileCodes = new Set([
 
 /** What the control plane's refusal or absence means to whoever typed the command. */
 export function failureError({ kind, message, details }: Failure): CliError {
+  const words = typeof details?.["said"] === "string" ? details["said"] : message;
   if (kind === "unauthorized") {
-    return new CliError(2, `the control plane refuses the key in FD_API_KEY (${message})`);
+    return new CliError(2, `the control plane refuses the key in FD_API_KEY: ${words}`);
   }
   const status = details?.["status"];
   if (kind === "unavailable" && typeof status === "number" && status < 400) {
     return new CliError(3, `the control plane gave an unexpected answer: ${message}`);
   }
   if (away.has(kind)) return new CliError(3, `the control plane can't be reached: ${message}`);
-  return new CliError(2, message);
+  // Its own words, without the call that they answered: whoever typed a command made no HTTP request.
+  return new CliError(2, words);
 }
 
 const away: ReadonlySet<Failure["kind"]> = new Set(["unavailable", "rate_limited", "timeout"]);

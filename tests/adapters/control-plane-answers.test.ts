@@ -25,7 +25,7 @@ describe("an error answer", () => {
       kind,
       retryable,
       message: `GET /x: ${status} CODE why`,
-      details: { status, code: "CODE" },
+      details: { status, code: "CODE", said: "why" },
     });
   });
 

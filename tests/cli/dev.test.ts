@@ -105,7 +105,7 @@ describe("stateplane dev", () => {
       expect(await processGroup(dev.pid)).toEqual([]);
       const after = await run("runs", "list");
       expect(after).toMatchObject({ code: 2, stdout: "" });
-      expect(after.stderr).toContain("no `stateplane dev` runs");
+      expect(after.stderr).toContain("no `dev` runs");
     },
   );
 
@@ -209,7 +209,7 @@ describe("stateplane dev", () => {
       expect(existsSync(join(folder, ".stateplane", "dev.json"))).toBe(true);
       const after = await run("runs", "list");
       expect(after.code).toBe(2);
-      expect(after.stderr).toContain("no `stateplane dev` runs");
+      expect(after.stderr).toContain("no `dev` runs");
       const next = await startDev("--store", "sqlite");
       expect((await run("runs", "list")).code).toBe(0);
       next.kill("SIGINT");

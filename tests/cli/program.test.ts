@@ -39,6 +39,14 @@ describe("parsing a command line", () => {
     });
   });
 
+  it.each([
+    ["runs show run_1", "runs get"],
+    ["steps get run_1 stp_1", "steps show"],
+    ["dlq get 1-0", "dlq show"],
+  ])("takes `%s` for `%s`", (line, command) => {
+    expect(parseCommand(line.split(" "))).toMatchObject({ kind: "run", invocation: { command } });
+  });
+
   it("takes what follows -- as it is", () => {
     const parsed = parseCommand(["runs", "get", "--", "--odd-id"]);
     expect(parsed).toMatchObject({ kind: "run", invocation: { args: ["--odd-id"] } });
@@ -59,7 +67,10 @@ describe("parsing a command line", () => {
   it("answers help for the program, a group and a command, in every usual spelling", () => {
     expect(help("--help")).toContain("Usage: stateplane [options] <command>");
     expect(help("help")).toBe(help("--help"));
-    expect(help("help", "runs", "get")).toContain("Usage: stateplane runs get [options] <run>");
+    expect(help()).toBe(help("--help"));
+    expect(help("help", "runs", "get")).toContain(
+      "Usage: stateplane runs get|show [options] <run>",
+    );
     expect(help("runs", "--help")).toContain("cancel [options] <run>");
     expect(help("runs", "get", "-h")).toBe(help("help", "runs", "get"));
     expect(help("submit", "--help")).toContain("--task <text>");
@@ -69,7 +80,6 @@ describe("parsing a command line", () => {
   });
 
   it("names what was wrong, and what would have been right", () => {
-    expect(problem()).toBe("no command was given");
     expect(problem("submitt")).toBe("unknown command 'submitt'; did you mean submit?");
     expect(problem("help", "submitt")).toContain("did you mean submit?");
     expect(problem("runs", "lst")).toBe("runs: unknown command 'lst'; did you mean list?");
