@@ -72,6 +72,15 @@ export const modelRequirements: readonly Requirement[] = [
     promise: "an agent loop ends, and a bound that was met is never reported as an answer",
   },
   {
+    id: "loop.doubt",
+    promise: "a call that may have run is asked about, whatever has become of its tool since",
+  },
+  { id: "loop.target", promise: "a call goes to the tool that the model was offered, or nowhere" },
+  {
+    id: "loop.lazy",
+    promise: "what is finished is taken up without asking a server for its tools",
+  },
+  {
     id: "loop.whole",
     promise: "only a message that the model itself ended completes a step or has its calls run",
   },

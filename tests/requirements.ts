@@ -29,6 +29,10 @@ export const requirements: readonly Requirement[] = [
   },
   { id: "report.body", promise: "the report's body is what the wire contract asks for" },
   // No effect twice unseen.
+  {
+    id: "effect.unsafe-stays",
+    promise: "what was begun as unsafe is not repeated unasked, whatever is said of it later",
+  },
   { id: "effect.unsafe-once", promise: "an unsafe effect is never executed twice unseen" },
   {
     id: "effect.completed-once",
@@ -193,6 +197,7 @@ export const requirements: readonly Requirement[] = [
     promise: "what was judged before a wait is judged again after it, however short the wait was",
   },
   { id: "policy.order", promise: "of the lists, denied beats asked for, which beats allowed" },
+  { id: "policy.apart", promise: "a yes to one of several calls under way is none to another" },
   { id: "policy.stricter", promise: "of two verdicts the stricter one holds" },
   { id: "policy.denied-never", promise: "what was denied or rejected is never executed" },
   { id: "approval.exact", promise: "a grant is for exactly what was shown" },

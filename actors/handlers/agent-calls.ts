@@ -1,17 +1,22 @@
-import type { CallResult, Turn } from "../../machines/agent-loop/context.ts";
+import type { CallResult, CallTarget, Turn } from "../../machines/agent-loop/context.ts";
 import { isWhole } from "../../machines/agent-loop/rules.ts";
 import type { LoopEvent } from "../../machines/agent-loop/events.ts";
 import type { Action, Ask } from "../../machines/contracts/domain/action.ts";
-import { type Failure, ok, troubleOf } from "../../machines/contracts/domain/failure.ts";
+import {
+  type Failure,
+  ok,
+  type Outcome,
+  troubleOf,
+} from "../../machines/contracts/domain/failure.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
+import type { Recalled } from "../step/journal.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { ToolCall } from "../../machines/contracts/ports/model-provider.ts";
-import type { ToolDescription } from "../../machines/contracts/ports/tool-host.ts";
 import type { RuntimePorts } from "../ports.ts";
 import { digestOf } from "../step/approvals.ts";
 import { isForModel, problemOf, show, shownLength, toolless } from "./agent-results.ts";
 import type { OfferedTools } from "./agent-tools.ts";
-import type { HandlerResult, StepScope } from "./handler.ts";
+import type { HandlerResult, Permission, StepScope } from "./handler.ts";
 
 /*
  * The tool calls of one reply. Each has a key, `tool#<round>.<turn>.<call>`, which is the same in every session, and
@@ -22,12 +27,17 @@ import type { HandlerResult, StepScope } from "./handler.ts";
  *   of a message that the model itself     an error for the model; no tool hears of it
  *   did not end
  *   beyond the most calls of one reply     an error for the model; nothing is journalled or counted
+ *   begun before and perhaps done          first of all what the journal says of doubt: a person is asked, or the step
+ *                                          fails; whatever has become of the tool, its server or its permission
  *   denied, refused by a person            an error for the model, unless the verdict says that it ends the step
  *   no word on it that counts              an error for the model: closed
  *   to be asked about                      the question is put once the other calls are over; nothing is journalled
  *   the tool failed                        an error for the model
  *   passing trouble                        the step waits and comes back; the last attempt's is an error for the model
- *   in doubt                               a person is asked, or the step fails, as settings say
+ *   in doubt after the call                a person is asked, or the step fails, as settings say
+ *
+ * A call goes to the tool that its name meant when the model was asked, which is kept with the reply: to that server,
+ * with that schema, or nowhere.
  *
  * Calls that are all safe to repeat are made at once, others in order; behind a call that waits for a person only those
  * go on that are safe to repeat.
@@ -44,43 +54,64 @@ export interface CallsScope extends Pick<
   "job" | "signal" | "permission" | "recall" | "effect" | "budget" | "isLastAttempt" | "log"
 > {
   ports: Pick<RuntimePorts, "tools" | "schemas" | "artifacts" | "clock">;
-  offered: OfferedTools;
+  /** The tools as they are now; asked for only where a call is new. */
+  offer(): Promise<Outcome<OfferedTools>>;
 }
+
+/** One call, and what is known of it in every session. */
+interface KeyedCall {
+  call: ToolCall;
+  key: string;
+  tool: CallTarget | null;
+  known: Recalled;
+}
+
+type KeyedScope = CallsScope & { offered: OfferedTools | null };
 
 /** Calls of one reply that are done; a model that makes more is told so. The most parallel calls in use are some dozens. */
 const maxCalls = 32;
+const isMade = (at: number): boolean => at < maxCalls;
+
+/** What the calls of a reply go to, to be kept with it. */
+export const targetsOf = (toolCalls: readonly ToolCall[], offered: OfferedTools) =>
+  toolCalls.filter((_, at) => isMade(at)).map(({ name }) => offered.target(name));
 
 /** Does the calls of a turn, or reads from the journal what came of them. */
 export async function runCalls(
-  scope: CallsScope,
-  { reply }: Turn,
+  given: CallsScope,
+  { reply, targets }: Turn,
   turnKey: string,
 ): Promise<LoopEvent> {
-  const isMade = (at: number) => at < maxCalls;
-  const calls = reply.toolCalls
+  const keys = reply.toolCalls
     .filter((_, at) => isMade(at))
-    .map((call, at) => ({
+    .map((_, at) => `tool#${turnKey}.${at + 1}`);
+  // Servers are asked only where something is new: what is finished or in doubt needs none of them.
+  const isNew = keys.some((key) => given.recall(key) === "nothing");
+  const offered = isNew || targets === undefined ? await given.offer() : null;
+  const scope: KeyedScope = { ...given, offered: offered?.ok === true ? offered.value : null };
+  if (targets === undefined && offered?.ok === false) return toEvent(offered.failure);
+  const calls = keys.map((key, at): KeyedCall => {
+    const call = reply.toolCalls[at] as ToolCall;
+    return {
       call: isWhole(reply) ? call : unfinished(call, reply),
-      key: `tool#${turnKey}.${at + 1}`,
-      tool: scope.offered.find(call.name),
-    }));
+      key,
+      tool:
+        targets === undefined ? (scope.offered?.target(call.name) ?? null) : (targets[at] ?? null),
+      known: scope.recall(key),
+    };
+  });
   // Counted first and in order, so that every session counts the same.
-  for (const { key } of calls) {
+  for (const { known } of calls) {
     const counted = await scope.budget.toolCall(scope.signal);
-    if (counted.ok || scope.recall(key) === "completed") continue;
-    return toEvent(counted.failure);
+    if (!counted.ok && known === "nothing") return toEvent(counted.failure);
   }
   const ends: CallEnd[] = [];
-  const areSafe = calls.every(({ tool, key }) => isSafe(tool) || scope.recall(key) === "completed");
-  if (areSafe) {
-    ends.push(
-      ...(await Promise.all(calls.map(({ call, key, tool }) => one(scope, call, key, tool)))),
-    );
+  if (calls.every((each) => isRepeatable(each))) {
+    ends.push(...(await Promise.all(calls.map((each) => one(scope, each, true)))));
   } else {
     let isAsking = false;
-    for (const { call, key, tool } of calls) {
-      const mayRun = !isAsking || isSafe(tool);
-      const end = await one(scope, call, key, tool, mayRun);
+    for (const each of calls) {
+      const end = await one(scope, each, !isAsking || isRepeatable(each));
       isAsking ||= end.kind === "asked" || end.kind === "waits";
       ends.push(end);
     }
@@ -103,8 +134,13 @@ const unfinished = (call: ToolCall, { finishReason }: Turn["reply"]): ToolCall =
         problem: `the message ended before it was known to be whole (reason: ${finishReason}): make the call again`,
       };
 
-const isSafe = (tool: ToolDescription | null): boolean =>
-  tool === null || tool.safeToRepeat || tool.readOnly;
+/** Whether a call may have been made, and must not be made again unasked. */
+const isInDoubt = ({ tool, known }: KeyedCall): boolean =>
+  known === "in-doubt" || (known === "begun" && tool?.isSafe === false);
+
+/** Whether the call is over, goes to no tool, or may be made as often as one likes. */
+const isRepeatable = (each: KeyedCall): boolean =>
+  each.known === "completed" || (!isInDoubt(each) && each.tool?.isSafe !== false);
 
 /** What the calls of a turn came to, in order: what ends the step first, then what it waits for. */
 function together(ends: readonly CallEnd[], calls: readonly ToolCall[]): LoopEvent {
@@ -129,68 +165,74 @@ function toEvent(failure: Failure): LoopEvent {
 }
 
 /** @param mayRun false where a call before it waits for a person: then it is only judged */
-async function one(
-  scope: CallsScope,
-  call: ToolCall,
-  key: string,
-  tool: ToolDescription | null,
-  mayRun = true,
-): Promise<CallEnd> {
-  const { recall, ports } = scope;
-  if (recall(key) === "completed") return conclude(await kept(scope, key, null), scope, key, call);
+async function one(scope: KeyedScope, each: KeyedCall, mayRun: boolean): Promise<CallEnd> {
+  const { call, key, tool, known } = each;
+  if (known === "completed") return conclude(await kept(scope, key, null), scope, each);
+  if (isInDoubt(each)) return mayRun ? make(scope, each, null) : { kind: "waits" };
   const bad = problemOf(scope, call, tool);
   if (bad !== null || tool === null) {
     const why = bad ?? "there is no such tool";
     return tell(scope, key, toolless(call, tool, "deny", why, `${why}; the tool was not called`));
   }
-  const input = call.arguments ?? {};
-  const { name, server, digest: schema } = tool;
-  const action: Action = { kind: "tool", name, server, schema, call: key, input };
-  const permitted = await scope.permission(action);
-  const about = { tool: name, server, call: key };
+  const permitted = await scope.permission(actionOf(each));
   if (!permitted.allowed) {
-    const { result, verdict } = permitted;
-    if (result.kind === "asked") return { kind: "asked", asks: result.asks };
-    if (result.kind !== "failed") throw new Error("a permission that is refused has no output");
-    // No other call would be within the run's budget either.
-    if (result.failure.kind === "budget_exceeded")
-      return { kind: "failed", failure: result.failure };
-    return refused(
-      scope,
-      call,
-      key,
-      tool,
-      result.failure,
-      verdict?.failsStep === true,
-      digestOf(action),
-    );
+    const { result } = permitted;
+    return result.kind === "failed" ? refused(scope, each, result) : ended(result);
   }
-  if (!mayRun) return { kind: "waits" };
-  const { verdict, grant } = permitted;
-  scope.log.info(
-    { ...about, decision: verdict.kind, reason: verdict.reason },
-    "the agent calls a tool",
-  );
-  const allowed = {
-    decision: "allow" as const,
-    reason: verdict.reason,
-    tool: name,
-    server,
-    approvalId: grant?.approvalId ?? null,
-    digest: digestOf(permitted.action),
-  };
+  return mayRun ? make(scope, each, permitted) : { kind: "waits" };
+}
+
+/** The call as policy and people see it. */
+function actionOf({ call, key, tool }: KeyedCall): Action {
+  const input = call.arguments ?? {};
+  if (tool === null) return { kind: "tool", name: call.name, call: key, input };
+  const { name, server, digest: schema } = tool;
+  return { kind: "tool", name, server, schema, call: key, input };
+}
+
+/**
+ * Makes the call as an effect.
+ *
+ * @param permitted null for one in doubt: the effect asks about the doubt first, and then whether it is allowed now
+ */
+async function make(
+  scope: KeyedScope,
+  each: KeyedCall,
+  permitted: Extract<Permission, { allowed: true }> | null,
+): Promise<CallEnd> {
+  const { call, key, tool } = each;
+  const { ports } = scope;
+  const action = permitted?.action ?? actionOf(each);
+  const { name, server = null, schema } = action;
+  const reason =
+    permitted?.verdict.reason ??
+    "a person has said that it may be made again, and policy allows it";
+  const text = permitted === null ? "the agent's call is in doubt" : "the agent calls a tool";
+  scope.log.info({ tool: name, server, call: key, reason }, text);
   const done = await scope.effect({
     name: `tool:${name}`,
     key,
-    input: { tool: name, server, input },
+    input: { tool: name, server, input: action.input },
     // Even what may be repeated for nothing is kept: the model has been told of it.
-    repeat: tool.safeToRepeat || tool.readOnly ? "safe" : "unsafe",
-    target: { server, schema },
-    action: permitted.action,
-    ...(grant === null ? {} : { grant }),
-    run: async (signal, idempotencyKey) => {
+    repeat: tool?.isSafe === true ? "safe" : "unsafe",
+    ...(server === null || schema === undefined ? {} : { target: { server, schema } }),
+    action,
+    ...(permitted === null || permitted.grant === null ? {} : { grant: permitted.grant }),
+    run: async (signal, idempotencyKey, grant) => {
+      const allowed = {
+        decision: "allow" as const,
+        reason,
+        tool: name,
+        server,
+        approvalId: grant?.approvalId ?? null,
+        digest: digestOf(action),
+      };
+      if (tool === null) {
+        const gone = `there is no tool "${cutText(call.name, 100)}" any more; an earlier try of this call may have run`;
+        return ok(toolless(call, null, "deny", gone, gone) as unknown as JsonObject);
+      }
       const begun = ports.clock.monotonic();
-      const called = await ports.tools.call(tool, input, signal, idempotencyKey);
+      const called = await ports.tools.call(tool, action.input, signal, idempotencyKey);
       const durationMs = Math.round(ports.clock.monotonic() - begun);
       if (called.ok) {
         const shown = await show(scope, called.value.content);
@@ -204,20 +246,22 @@ async function one(
       }
       const { failure } = called;
       if (!isForModel(failure, scope.isLastAttempt)) return called;
-      const error = cutText(failure.message, shownLength);
+      const isSent = failure.kind !== "policy_denied" && failure.kind !== "invalid_input";
+      const doubt =
+        permitted === null && !isSent ? "; an earlier try of this call may have run" : "";
+      const error = `${cutText(failure.message, shownLength)}${doubt}`;
       const decision = failure.kind === "policy_denied" ? "deny" : "allow";
-      const ran = failure.kind !== "policy_denied" && failure.kind !== "invalid_input";
       return ok({
         ...allowed,
         decision,
         content: error,
         error,
         durationMs,
-        ran,
+        ran: isSent,
       } as unknown as JsonObject);
     },
   });
-  return conclude(done, scope, key, call, tool);
+  return conclude(done, scope, each);
 }
 
 type Kept = { ok: true; value: Json } | { ok: false; result: HandlerResult };
@@ -229,6 +273,7 @@ function kept(scope: CallsScope, key: string, result: CallResult | null): Promis
     key,
     input: {},
     repeat: "safe",
+    concludes: true,
     run: async () => ok(result as unknown as JsonObject),
   });
 }
@@ -251,18 +296,13 @@ function ended(result: HandlerResult): CallEnd {
   throw new Error("an effect that did not succeed has no output");
 }
 
-/** A person's no to a call, or to its repetition, is told to the model; what else went wrong, ends or pauses the step. */
-async function conclude(
-  done: Kept,
-  scope: CallsScope,
-  key: string,
-  call: ToolCall,
-  tool: ToolDescription | null = null,
-): Promise<CallEnd> {
+/** What came of a call: a no to it or to its repetition, whosesoever, is told to the model; what else went wrong is not. */
+async function conclude(done: Kept, scope: KeyedScope, each: KeyedCall): Promise<CallEnd> {
   if (done.ok) return { kind: "result", result: done.value as unknown as CallResult };
-  const end = ended(done.result);
-  if (end.kind !== "failed") return end;
-  return isPersonsNo(end.failure) ? refused(scope, call, key, tool, end.failure, false, null) : end;
+  const { result } = done;
+  if (result.kind !== "failed") return ended(result);
+  const isNo = isPersonsNo(result.failure) || result.failure.kind === "policy_denied";
+  return isNo ? refused(scope, each, result) : ended(result);
 }
 
 const isPersonsNo = ({ kind }: Failure): boolean =>
@@ -270,26 +310,26 @@ const isPersonsNo = ({ kind }: Failure): boolean =>
 
 /** What is not done: told to the model where it may go on without. */
 async function refused(
-  scope: CallsScope,
-  call: ToolCall,
-  key: string,
-  tool: ToolDescription | null,
-  failure: Failure,
-  failsStep: boolean,
-  digest: string | null,
+  scope: KeyedScope,
+  each: KeyedCall,
+  { failure, failsStep }: Extract<HandlerResult, { kind: "failed" }>,
 ): Promise<CallEnd> {
+  const { call, key, tool } = each;
+  const isPassing = troubleOf(failure) !== "step" && !scope.isLastAttempt;
+  // No other call would be within the run's budget either.
+  const endsStep = failure.kind === "cancelled" || failure.kind === "budget_exceeded";
+  if (endsStep || failsStep === true || isPassing) return { kind: "failed", failure };
   const isNo = isPersonsNo(failure);
   const isDenied = failure.kind === "policy_denied";
-  const isPassing = troubleOf(failure) !== "step" && !scope.isLastAttempt;
-  if (failure.kind === "cancelled" || failsStep || isPassing) return { kind: "failed", failure };
   const decision = isNo ? "requires_approval" : isDenied ? "deny" : "fail_closed";
-  const doubt =
-    scope.recall(key) === "begun" && !isNo ? "; an earlier try of this call may have run" : "";
   const words = isNo
     ? `A person did not approve this call: ${failure.message}`
     : isDenied
       ? `This call is not allowed: ${failure.message}`
       : `It can't be known whether this call is allowed: ${failure.message}`;
-  const content = `${words}. The tool was not called${doubt}.`;
+  const content = isInDoubt(each)
+    ? `${words}. The tool was not called again; an earlier try of this call may have run.`
+    : `${words}. The tool was not called.`;
+  const digest = digestOf(actionOf(each));
   return tell(scope, key, { ...toolless(call, tool, decision, failure.message, content), digest });
 }

@@ -4,7 +4,7 @@ import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import { cutText, wellFormedText } from "../../machines/contracts/domain/text.ts";
 import type { ToolCall } from "../../machines/contracts/ports/model-provider.ts";
-import type { ToolDescription } from "../../machines/contracts/ports/tool-host.ts";
+import type { ToolTarget } from "../../machines/contracts/ports/tool-host.ts";
 import type { RuntimePorts } from "../ports.ts";
 import type { OfferedTools } from "./agent-tools.ts";
 
@@ -15,7 +15,7 @@ const shownEndLength = 4_000;
 /** What is kept of a call whose tool was not called. */
 export function toolless(
   call: ToolCall,
-  tool: ToolDescription | null,
+  tool: Pick<ToolTarget, "name" | "server"> | null,
   decision: CallResult["decision"],
   reason: string,
   content: string,
@@ -36,17 +36,20 @@ export function toolless(
 
 /** Why the call can't be made as the model wrote it; null when it can. */
 export function problemOf(
-  { ports, offered }: { ports: Pick<RuntimePorts, "schemas">; offered: OfferedTools },
+  { ports, offered }: { ports: Pick<RuntimePorts, "schemas">; offered: OfferedTools | null },
   call: ToolCall,
-  tool: ToolDescription | null,
+  tool: ToolTarget | null,
 ): string | null {
   if (tool === null) {
-    const names = cutText(offered.names().join(", "), 1_000) || "none";
+    const names = cutText(offered?.names().join(", ") ?? "", 1_000) || "none";
     return `there is no tool "${cutText(call.name, 100)}"; the tools are: ${names}`;
   }
   if (call.cutOff === true) return "the call was cut off at the token limit: write less at once";
   if (call.arguments === null) return call.problem ?? "the arguments are not a JSON object";
-  const schema = ports.schemas.compile(tool.inputSchema);
+  // Of a tool that is not there as it was, its host finds out, and sends nothing.
+  const inputSchema = offered?.schemaOf(tool) ?? null;
+  if (inputSchema === null) return null;
+  const schema = ports.schemas.compile(inputSchema);
   if (typeof schema === "string") return null;
   const said = schema.check(call.arguments);
   return said.kind === "invalid" ? `the arguments break the tool's schema: ${said.problem}` : null;

@@ -1,13 +1,22 @@
+import type { CallTarget } from "../../machines/agent-loop/context.ts";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import { ok, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { ModelTool } from "../../machines/contracts/ports/model-provider.ts";
-import type { ToolDescription, ToolHost } from "../../machines/contracts/ports/tool-host.ts";
+import type {
+  ToolDescription,
+  ToolHost,
+  ToolTarget,
+} from "../../machines/contracts/ports/tool-host.ts";
 import type { Allowlist } from "../options.ts";
 import { localVerdict } from "../step/verdicts.ts";
 
 /** Characters of a tool's description that a model is shown. */
 const descriptionLength = 2_000;
+
+/** Tools that a model is offered at most: OpenAI takes no more in a request, and none chooses well among more. */
+const maxTools = 128;
 
 /** The tools that an agent's model is offered: those which the lists allow or ask for, by the names it calls them by. */
 export class OfferedTools {
@@ -21,8 +30,22 @@ export class OfferedTools {
     return this.#byName.size;
   }
 
-  find(name: string): ToolDescription | null {
-    return this.#byName.get(name) ?? null;
+  /** What calling this name means now; to be kept with the call. */
+  target(called: string): CallTarget | null {
+    const tool = this.#byName.get(called);
+    if (tool === undefined) return null;
+    const { server, name, digest, safeToRepeat, readOnly } = tool;
+    return { server, name, digest, isSafe: safeToRepeat || readOnly };
+  }
+
+  /** The schema of exactly this tool, if it is offered now. */
+  schemaOf({ server, name, digest }: ToolTarget): JsonObject | null {
+    for (const tool of this.#byName.values()) {
+      if (tool.server === server && tool.name === name && tool.digest === digest) {
+        return tool.inputSchema;
+      }
+    }
+    return null;
   }
 
   names(): string[] {
@@ -36,7 +59,7 @@ export class OfferedTools {
       .map(({ address, description, inputSchema }) => ({
         name: address,
         description: description.slice(0, descriptionLength).toWellFormed(),
-        inputSchema: inputSchema as JsonObject,
+        inputSchema,
       }));
   }
 }
@@ -48,8 +71,7 @@ export class OfferedTools {
 export async function offerTools(
   host: Pick<ToolHost, "list">,
   allowlist: Allowlist,
-  job: Job,
-  signal: AbortSignal,
+  { job, signal, log }: { job: Job; signal: AbortSignal; log: Log },
 ): Promise<Outcome<OfferedTools>> {
   const given = job.input["allowed_tools"];
   const agentTools = Array.isArray(given) ? given.filter((name) => typeof name === "string") : null;
@@ -57,11 +79,16 @@ export async function offerTools(
   if (isHopeless || agentTools?.length === 0) return ok(new OfferedTools([]));
   const listed = await host.list(signal);
   if (!listed.ok) return listed;
-  return ok(
-    new OfferedTools(
-      listed.value.filter(
-        (tool) => localVerdict({ ...tool, input: null }, allowlist, agentTools).kind !== "deny",
-      ),
-    ),
-  );
+  const open = listed.value
+    .filter((tool) => localVerdict({ ...tool, input: null }, allowlist, agentTools).kind !== "deny")
+    .sort((one, other) => (one.address < other.address ? -1 : 1));
+  const leftOut = open.splice(maxTools);
+  if (leftOut.length > 0) {
+    const [first] = leftOut;
+    log.warn(
+      { offered: open.length, leftOut: leftOut.length, first: first?.address },
+      `an agent's model is offered ${maxTools} tools at most; the rest, from the first named here on, is left out: narrow the agent's allowed_tools, or the worker's list`,
+    );
+  }
+  return ok(new OfferedTools(open));
 }

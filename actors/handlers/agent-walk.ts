@@ -1,5 +1,5 @@
 import { initialTransition, transition } from "xstate";
-import type { LoopContext, Turn } from "../../machines/agent-loop/context.ts";
+import type { CallTarget, LoopContext, Turn } from "../../machines/agent-loop/context.ts";
 import type { LoopEvent } from "../../machines/agent-loop/events.ts";
 import {
   agentLoopMachine,
@@ -9,21 +9,25 @@ import {
   loopEnd,
 } from "../../machines/agent-loop/machine.ts";
 import { compile } from "../../machines/compile.ts";
-import { type Failure, ok, terminal } from "../../machines/contracts/domain/failure.ts";
+import {
+  type Failure,
+  ok,
+  type Outcome,
+  terminal,
+} from "../../machines/contracts/domain/failure.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import { type Usage, usageOfFailure } from "../../machines/contracts/domain/step-result.ts";
 import type {
   ModelMessage,
   ModelReply,
   ModelRequest,
-  ModelTool,
 } from "../../machines/contracts/ports/model-provider.ts";
 import { addUsage } from "../../machines/step/updates.ts";
 import type { RuntimePorts } from "../ports.ts";
-import { runCalls } from "./agent-calls.ts";
-import { lastAnswer, repairMessage, turnMessages } from "./agent-messages.ts";
+import { runCalls, targetsOf } from "./agent-calls.ts";
+import { lastAnswer, repairMessage, toMessages, turnMessages } from "./agent-messages.ts";
 import { toFailure, toOutput } from "./agent-output.ts";
-import type { OfferedTools } from "./agent-tools.ts";
+import { OfferedTools } from "./agent-tools.ts";
 import type { HandlerResult, StepScope } from "./handler.ts";
 
 /*
@@ -46,6 +50,20 @@ const loop = compile(agentLoopMachine);
 
 export type LoopPorts = Pick<RuntimePorts, "models" | "tools" | "schemas" | "artifacts" | "clock">;
 
+/** What a step asks of its model. */
+export interface LoopPlan {
+  request: Omit<ModelRequest, "messages" | "idempotencyKey">;
+  /** The tools for the step's agent; its servers are asked once a session, when somebody first wants to know. */
+  offer(): Promise<Outcome<OfferedTools>>;
+}
+
+/** What the journal has of a model call. */
+interface KeptAnswer {
+  reply: ModelReply;
+  targets: (CallTarget | null)[];
+  tooLong: Failure;
+}
+
 interface Ended {
   end: LoopEnd;
   context: LoopContext;
@@ -53,15 +71,13 @@ interface Ended {
 
 /** One walk through a step's rounds. */
 export class LoopWalk {
-  /** What stands before the turns of the present round. */
-  messages: ModelMessage[] = [];
   /** The result that a round could not begin for. */
   over: HandlerResult = { kind: "failed", failure: terminal("internal", "the loop has no result") };
   readonly #scope: StepScope;
   readonly #ports: LoopPorts;
-  readonly #offered: OfferedTools;
-  readonly #tools: ModelTool[];
-  readonly #request: Omit<ModelRequest, "messages" | "idempotencyKey">;
+  readonly #plan: LoopPlan;
+  /** What was said since the step's own messages and before the turns of the present round. */
+  #said: ModelMessage[] = [];
   /** Of the rounds before this one. */
   #turns: Turn[] = [];
   #folded = 0;
@@ -71,24 +87,16 @@ export class LoopWalk {
   #asked = "";
   #again = 0;
 
-  constructor(
-    scope: StepScope,
-    ports: LoopPorts,
-    offered: OfferedTools,
-    tools: ModelTool[],
-    request: Omit<ModelRequest, "messages" | "idempotencyKey">,
-  ) {
+  constructor(scope: StepScope, ports: LoopPorts, plan: LoopPlan) {
     this.#scope = scope;
     this.#ports = ports;
-    this.#offered = offered;
-    this.#tools = tools;
-    this.#request = request;
+    this.#plan = plan;
   }
 
   /** Keeps a finished round, so that the next one begins with all that was said in it. */
   next({ end, context: { turns, folded } }: Ended): void {
     if (end === "max_iterations" || end === "no_progress") this.#bound ??= end;
-    this.messages = [...this.messages, ...turnMessages(turns, folded)];
+    this.#said = [...this.#said, ...turnMessages(turns, folded)];
     this.#turns = [...this.#turns, ...turns];
     this.#folded += folded;
   }
@@ -103,7 +111,7 @@ export class LoopWalk {
       run: async () => ok(this.#scope.repairNote ?? "it is not what was asked for"),
     });
     if (!note.ok) this.over = note.result;
-    else this.messages = [...this.messages, repairMessage(String(note.value))];
+    else this.#said = [...this.#said, repairMessage(String(note.value))];
     return note.ok;
   }
 
@@ -138,42 +146,42 @@ export class LoopWalk {
     if (wanted === "runCalls" && last !== undefined) {
       const { job, signal, permission, recall, effect, budget, isLastAttempt, log } = this.#scope;
       const given = { job, signal, permission, recall, effect, budget, isLastAttempt, log };
-      const scope = { ...given, ports: this.#ports, offered: this.#offered };
+      const scope = { ...given, ports: this.#ports, offer: this.#plan.offer };
       return runCalls(scope, last, `${round}.${turns.length}`);
     }
     const isLast = wanted === "askForAnswer";
     const why = JSON.stringify(value).includes("stuck") ? "stuck" : "capped";
-    const messages = [
-      ...this.messages,
+    const said = [
+      ...this.#said,
       ...turnMessages(turns, folded),
       ...(isLast ? [lastAnswer(why)] : []),
     ];
-    const toolChoice =
-      isLast || context.limits.maxIterations === 0 ? ({ toolChoice: "none" } as const) : {};
-    const tools = this.#tools.length === 0 ? {} : { tools: this.#tools, ...toolChoice };
-    const event = await this.#ask(
-      { ...this.#request, messages, ...tools },
-      round,
-      turns.length + 1,
-    );
+    const mayCall = !isLast && context.limits.maxIterations > 0;
+    const event = await this.#ask(said, mayCall, `${round}.${turns.length + 1}`);
     if (event.type === "reply.received" && isPaid) this.#scope.budget.used(event.reply);
     return event;
   }
 
-  async #ask(
-    request: Omit<ModelRequest, "idempotencyKey">,
-    round: number,
-    turn: number,
-  ): Promise<LoopEvent> {
-    const { effect, budget, onPart } = this.#scope;
+  async #ask(said: ModelMessage[], mayCall: boolean, place: string): Promise<LoopEvent> {
+    const { effect, recall, budget, onPart } = this.#scope;
     // Asked again within a turn, with a shorter conversation, it is another call.
-    const place = `${round}.${turn}`;
     const again = this.#asked === place ? this.#again + 1 : 0;
     this.#asked = place;
     this.#again = again;
+    const key = `model#${place}${again === 0 ? "" : `+${again}`}`;
+    // No server is asked for its tools where the answer is known.
+    const isKnown = recall(key) === "completed";
+    const offered = isKnown ? ok(new OfferedTools([])) : await this.#plan.offer();
+    if (!offered.ok) {
+      const { failure } = offered;
+      return failure.retryable
+        ? { type: "trouble.met", failure }
+        : { type: "model.failed", failure };
+    }
+    const request = this.#toRequest(said, mayCall, offered.value);
     const asked = await effect<JsonObject>({
       name: `model:${request.model}`,
-      key: `model#${place}${again === 0 ? "" : `+${again}`}`,
+      key,
       input: {},
       repeat: "safe",
       run: async (signal, idempotencyKey) => {
@@ -181,7 +189,10 @@ export class LoopWalk {
         const reply = await budget.spend(keyed, signal, () =>
           this.#ports.models.complete(keyed, signal, onPart),
         );
-        if (reply.ok) return ok({ reply: reply.value as unknown as JsonObject });
+        if (reply.ok) {
+          const targets = targetsOf(reply.value.toolCalls, offered.value);
+          return ok({ reply: reply.value, targets } as unknown as JsonObject);
+        }
         // What can be mended here, by a shorter conversation, is an outcome and no end of the effect.
         return reply.failure.kind === "too_large"
           ? ok({ tooLong: reply.failure as unknown as JsonObject })
@@ -189,14 +200,29 @@ export class LoopWalk {
       },
     });
     if (asked.ok) {
-      const { reply, tooLong } = asked.value as { reply?: unknown; tooLong?: unknown };
-      if (reply !== undefined) return { type: "reply.received", reply: reply as ModelReply };
-      if (tooLong !== undefined) return { type: "model.failed", failure: tooLong as Failure };
+      const { reply, targets, tooLong } = asked.value as Partial<KeptAnswer>;
+      if (reply !== undefined) {
+        const event = { type: "reply.received" as const, reply };
+        return targets === undefined ? event : { ...event, targets };
+      }
+      if (tooLong !== undefined) return { type: "model.failed", failure: tooLong };
     }
     const failure = failureOf(asked);
     if (failure.retryable) return { type: "trouble.met", failure };
     if (failure.kind === "budget_exceeded") return { type: "budget.exceeded", failure };
     return { type: "model.failed", failure };
+  }
+
+  #toRequest(
+    said: ModelMessage[],
+    mayCall: boolean,
+    offered: OfferedTools,
+  ): Omit<ModelRequest, "idempotencyKey"> {
+    const tools = offered.forModel();
+    const messages = [...toMessages(this.#scope.job, tools.length > 0), ...said];
+    if (tools.length === 0) return { ...this.#plan.request, messages };
+    const toolChoice = mayCall ? {} : ({ toolChoice: "none" } as const);
+    return { ...this.#plan.request, messages, tools, ...toolChoice };
   }
 
   /** What the step's work came to. Usage is that of the last round: earlier ones are counted already. */
@@ -225,7 +251,7 @@ export class LoopWalk {
       const failure = context.failure ?? terminal("internal", "the loop paused without a reason");
       return { kind: "failed", failure, output: { ...output, status: "failed" }, usage };
     }
-    const limits = { maxIterations: this.#maxIterations, maxTokens: this.#request.maxTokens };
+    const limits = { maxIterations: this.#maxIterations, maxTokens: this.#plan.request.maxTokens };
     const { failure } = context;
     return { kind: "failed", failure: toFailure(end, { failure, turns }, limits), output, usage };
   }

@@ -5,6 +5,7 @@ import type { Json } from "../../machines/contracts/domain/json.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { OnModelPart } from "../../machines/contracts/ports/model-provider.ts";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
+import type { Recalled } from "../step/journal.ts";
 import type { CallBudget } from "../step/budget.ts";
 
 /** How a handler's work came out. */
@@ -12,7 +13,14 @@ export type HandlerResult =
   | { kind: "done"; output: Json; usage?: Usage | null }
   | { kind: "asked"; asks: Ask[] }
   /** `output`: what there is of one all the same; it is reported with the failure. */
-  | { kind: "failed"; failure: Failure; output?: Json; usage?: Usage | null };
+  | {
+      kind: "failed";
+      failure: Failure;
+      output?: Json;
+      usage?: Usage | null;
+      /** Of a denial: it ends the step, where else an agent's model is told of it. */
+      failsStep?: true;
+    };
 
 /**
  * One touch of the outside world.
@@ -30,6 +38,8 @@ export interface Effect<T extends Json> {
   key?: string;
   input: Json;
   repeat: "free" | "safe" | "unsafe";
+  /** It does nothing but keep what became of the effect that was begun under its key and given up. */
+  concludes?: true;
   /** The grant this effect spends. */
   grant?: Grant;
   /** What was allowed; the step's own action where it is missing. Asked about again where a wait came between. */
@@ -39,8 +49,10 @@ export interface Effect<T extends Json> {
   /**
    * Does it. For an unsafe effect a retryable failure says that nothing happened, and `in_doubt` that it can't
    * be known whether anything did.
+   *
+   * @param grant the person's yes by which it is done: the effect's own, or the one that let it be repeated
    */
-  run(signal: AbortSignal, idempotencyKey: string): Promise<Outcome<T>>;
+  run(signal: AbortSignal, idempotencyKey: string, grant?: Grant): Promise<Outcome<T>>;
 }
 
 export type Permission =
@@ -72,8 +84,8 @@ export interface StepScope {
    * about: a tool by the worker's lists, the user's policy and the control plane, anything else by a person.
    */
   permission(action: Action): Promise<Permission>;
-  /** What the journal has of the effect with this key: nothing, that it was begun, or its outcome. */
-  recall(key: string): "nothing" | "begun" | "completed";
+  /** What the journal has of the effect with this key. */
+  recall(key: string): Recalled;
   /** Runs an effect, or reads its result from the journal. On `ok: false` return `work` from the handler. */
   effect<T extends Json>(
     effect: Effect<T>,

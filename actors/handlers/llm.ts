@@ -1,10 +1,9 @@
 import { type } from "arktype";
-import { ok, terminal } from "../../machines/contracts/domain/failure.ts";
+import { ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
 import { isJsonObject, type JsonObject } from "../../machines/contracts/domain/json.ts";
 import { llmInput } from "../../machines/contracts/domain/step-input.ts";
 import type { ModelRequest } from "../../machines/contracts/ports/model-provider.ts";
 import type { RuntimeOptions } from "../options.ts";
-import { toMessages } from "./agent-messages.ts";
 import { offerTools, OfferedTools } from "./agent-tools.ts";
 import { type LoopPorts, LoopWalk } from "./agent-walk.ts";
 import type { StepHandler } from "./handler.ts";
@@ -25,11 +24,8 @@ export function llmHandler(ports: LoopPorts, options: Options): StepHandler {
       const message = `llm step input: model_params ${params.summary}`;
       return { kind: "failed", failure: terminal("invalid_input", message) };
     }
-    const offered = isAgentic(input)
-      ? await offerTools(ports.tools, options.allowlist, scope.job, scope.signal)
-      : ok(new OfferedTools([]));
-    if (!offered.ok) return { kind: "failed", failure: offered.failure };
-    const tools = offered.value.forModel();
+    let offered: Outcome<OfferedTools> | null = isAgentic(input) ? null : ok(new OfferedTools([]));
+    const offer = async () => (offered ??= await offerTools(ports.tools, options.allowlist, scope));
     const temperature = input.temperature ?? params?.temperature ?? undefined;
     const { temperature: _t, max_tokens: _m, ...more } = (input.model_params ?? {}) as JsonObject;
     const request: Omit<ModelRequest, "messages" | "idempotencyKey"> = {
@@ -39,8 +35,7 @@ export function llmHandler(ports: LoopPorts, options: Options): StepHandler {
       ...(isJsonObject(input.output_schema) ? { responseSchema: input.output_schema } : {}),
       ...(Object.keys(more).length === 0 ? {} : { params: more }),
     };
-    const walk = new LoopWalk(scope, ports, offered.value, tools, request);
-    walk.messages = toMessages(scope.job, tools.length > 0);
+    const walk = new LoopWalk(scope, ports, { request, offer });
     const maxIterations = input.max_iterations ?? options.maxIterations;
     for (let round = 0; round <= scope.repairs; round += 1) {
       if (round > 0 && !(await walk.repair(round))) return walk.over;

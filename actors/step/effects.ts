@@ -31,7 +31,8 @@ import type { ArtifactStore } from "../../machines/contracts/ports/artifact-stor
  *     for a large result: trouble with either is waited out while nothing is spent;
  *   - an outcome is held here until the journal has it. A temporary failure to store the result never repeats the
  *     effect; what the store can't keep at all fails the step, and the journal says so where the result would stand;
- *   - an unsafe effect begun and not completed is in doubt: a person is asked, or the step fails, as settings say;
+ *   - an unsafe effect begun and not completed is in doubt, whatever is said of it by now: a person is asked, or the
+ *     step fails, as settings say;
  *   - what is done was allowed since the last wait: where keeping the journal had to wait, it is judged again;
  *   - a grant is spent by being written down before it is used.
  */
@@ -49,9 +50,9 @@ export function effectRunner(
     signal.throwIfAborted();
     const id = effect.key ?? numbered(occurrences, effect);
     const key = `${session.key.runId}/${session.key.stepId}/${id}`;
-    const done = async () => {
+    const done = async (by: Grant | undefined) => {
       try {
-        return await traced(effect.name, () => effect.run(signal, key));
+        return await traced(effect.name, () => effect.run(signal, key, by));
       } catch (error) {
         if (effect.repeat !== "unsafe" || signal.aborted || endsSession(error)) throw error;
         // Nobody expected it, and it says nothing of what was done until then.
@@ -64,19 +65,26 @@ export function effectRunner(
     /** Why the effect may not be done any more; null when it may, in this stretch and under this lease. */
     const confirm = async (needsLease: boolean): Promise<HandlerResult | null> => {
       for (;;) {
-        if (!isPermitted(scope)) {
+        if (!isPermitted(scope, effect.action)) {
           const refused = await withdrawn(effect.action);
           if (refused !== null) return refused;
         }
         if (needsLease) await confirmLease(scope);
-        if (isPermitted(scope)) return null;
+        if (isPermitted(scope, effect.action)) return null;
       }
     };
 
     let { grant } = effect;
-    if (effect.repeat === "free" && grant === undefined) {
+    // What was begun as unsafe stays so: its server may call it safe by now.
+    const isInDoubt =
+      effect.concludes !== true &&
+      (session.journal.isUnsafeInDoubt(id) ||
+        (effect.repeat === "unsafe" && session.journal.isInDoubt(id)));
+    if (effect.repeat === "free" && grant === undefined && !isInDoubt) {
       const refused = await confirm(false);
-      return refused === null ? toHandlerResult(await done()) : { ok: false, result: refused };
+      return refused === null
+        ? toHandlerResult(await done(undefined))
+        : { ok: false, result: refused };
     }
     if (session.journal.isCompleted(id)) {
       const kept = await restore(scope.ports.artifacts, session.key, session.journal.result(id));
@@ -84,7 +92,7 @@ export function effectRunner(
       // A passing failure is known not to have happened: it is tried again.
       if (!kept.failure.retryable) return toHandlerResult({ ok: false, ...kept });
     }
-    if (effect.repeat === "unsafe" && session.journal.isInDoubt(id)) {
+    if (isInDoubt) {
       const settled = settleDoubt(scope, effect, id);
       if ("kind" in settled) return { ok: false, result: settled };
       grant = settled;
@@ -95,15 +103,17 @@ export function effectRunner(
     await checkArtifacts(scope);
     const isWritten = effect.repeat === "unsafe" || grant !== undefined;
     if (isWritten || !scope.trouble.isJournalGood) {
-      await append(scope, begun(scope, id, grant));
+      await append(scope, begun(scope, id, grant, effect.repeat === "unsafe"));
     }
     const refused = await confirm(true);
     if (refused !== null) {
-      // Begun was only the intent: that nothing was done is known, and doing it later is not forbidden.
-      if (isWritten) await append(scope, completed(scope, id, { failure: { ...neverDone } }));
+      // Begun was only the intent: that nothing was done is known, and doing it later is not forbidden. What was in
+      // doubt before stays so.
+      if (isWritten && !isInDoubt)
+        await append(scope, completed(scope, id, { failure: { ...neverDone } }));
       return { ok: false, result: refused };
     }
-    const outcome = await done();
+    const outcome = await done(grant);
     // Cut short by us, not ended: what it did is not known, and is not written down as known.
     if (!outcome.ok) signal.throwIfAborted();
     if (!outcome.ok && outcome.failure.kind === "in_doubt") {
@@ -144,10 +154,16 @@ function numbered(occurrences: Map<string, number>, effect: Effect<Json>): strin
   return `${name}#${occurrence}`;
 }
 
-const begun = (scope: ActivityScope, effect: string, grant: Grant | undefined): JournalEntry => ({
+const begun = (
+  scope: ActivityScope,
+  effect: string,
+  grant: Grant | undefined,
+  isUnsafe: boolean,
+): JournalEntry => ({
   event: "begun",
   effect,
   at: scope.ports.clock.now(),
+  ...(isUnsafe ? { unsafe: true } : {}),
   ...(grant === undefined ? {} : { grant: grant.digest }),
 });
 

@@ -2,10 +2,17 @@ import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
 import type { JournalEntry } from "../../machines/contracts/domain/record.ts";
 
+/**
+ * What a journal has of an effect: nothing, that it was begun and may be made again, that it was begun and must not be
+ * made again unasked, or its outcome.
+ */
+export type Recalled = "nothing" | "begun" | "in-doubt" | "completed";
+
 /** A step's journal folded: what was begun, what was completed since, and with which grant. */
 export class Journal {
   readonly #begun = new Set<string>();
   readonly #completed = new Map<string, Json>();
+  readonly #unsafe = new Set<string>();
   readonly #grants = new Map<string, string>();
   /** Why the first attempt that was given up was given up; null where none was. */
   firstTrouble: string | null = null;
@@ -24,13 +31,15 @@ export class Journal {
       return;
     }
     this.#begun.add(entry.effect);
+    if (entry.unsafe === true) this.#unsafe.add(entry.effect);
     this.#completed.delete(entry.effect);
     if (entry.grant !== undefined) this.#grants.set(entry.grant, entry.effect);
   }
 
   /** What is known of an effect. */
-  recall(effect: string): "nothing" | "begun" | "completed" {
-    if (!this.isCompleted(effect)) return this.#begun.has(effect) ? "begun" : "nothing";
+  recall(effect: string): Recalled {
+    if (this.isInDoubt(effect)) return this.#unsafe.has(effect) ? "in-doubt" : "begun";
+    if (!this.isCompleted(effect)) return "nothing";
     // A failure that may pass is known not to have happened: it is tried again.
     const { failure } = (this.result(effect) ?? {}) as { failure?: Failure };
     return failure?.retryable === true ? "nothing" : "completed";
@@ -47,6 +56,11 @@ export class Journal {
   /** Begun and not completed: it may have happened, or not. */
   isInDoubt(effect: string): boolean {
     return this.#begun.has(effect) && !this.#completed.has(effect);
+  }
+
+  /** Begun as what must not be repeated unasked, and not completed. */
+  isUnsafeInDoubt(effect: string): boolean {
+    return this.recall(effect) === "in-doubt";
   }
 
   /** The names of all effects that may have happened, or not. */

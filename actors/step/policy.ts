@@ -88,13 +88,13 @@ export async function confirmPermission(scope: ActivityScope, job: Job): Promise
   const { ports, session, context } = scope;
   const own = session.judged;
   if (own !== null && ports.clock.monotonic() - own.at <= verdictGoodMs) {
-    session.permitted = { stretch: session.stretch, at: own.at };
+    notePermitted(scope, null, own.at);
     return null;
   }
   const judged = await judge(scope, job, session.ownAction(job).action);
   if (judged.kind === "failed" || judged.kind === "ended") return toEvent(scope, judged);
   noteOwn(scope, judged);
-  session.permitted = { stretch: session.stretch, at: ports.clock.monotonic() };
+  notePermitted(scope, null, ports.clock.monotonic());
   if (judged.kind === "deny") return { type: "policy.denied", verdict: judged.verdict };
   if (judged.kind === "allow" || coveringGrant(context, judged.action) !== null) return null;
   const asks = [toAsk(session.key, judged.action, judged.verdict.reason)];
@@ -139,14 +139,32 @@ export async function withdrawn(
 ): Promise<HandlerResult | null> {
   const asked = action ?? scope.session.ownAction(job).action;
   const still = await permitted(scope, job, asked, occurrences.get(digestOf(asked)) ?? 1);
+  const { session } = scope;
+  const noted = session.permitted.get(asked);
+  if (action === undefined && noted !== undefined) session.permitted.set(session, noted);
   return still.allowed ? null : still.result;
 }
 
-/** Whether what was last allowed is still good: nothing was waited for since, and it is not old. */
-export function isPermitted({ ports, session }: Pick<ActivityScope, "ports" | "session">): boolean {
-  const { stretch, at } = session.permitted;
-  return stretch === session.stretch && ports.clock.monotonic() - at <= verdictGoodMs;
+/**
+ * Whether what was said of an action is still good: nothing was waited for since, and it is not old. Without an action
+ * of its own, what is asked about is the step's.
+ */
+export function isPermitted(
+  { ports, session }: Pick<ActivityScope, "ports" | "session">,
+  action: Action | undefined,
+): boolean {
+  const noted = session.permitted.get(action ?? session);
+  if (noted === undefined) return false;
+  return noted.stretch === session.stretch && ports.clock.monotonic() - noted.at <= verdictGoodMs;
 }
+
+const notePermitted = (
+  { session }: Pick<ActivityScope, "session">,
+  action: Action | null,
+  at: number,
+): void => {
+  session.permitted.set(action ?? session, { stretch: session.stretch, at });
+};
 
 async function permitted(
   scope: ActivityScope,
@@ -164,7 +182,7 @@ async function permitted(
     ? { kind: own.verdict.kind, verdict: own.verdict, action }
     : await judge(scope, job, action, occurrence);
   const at = isFresh ? own.at : ports.clock.monotonic();
-  session.permitted = { stretch: session.stretch, at };
+  notePermitted(scope, action, at);
   switch (judged.kind) {
     case "failed":
       return refused(action, judged.failure);
@@ -185,7 +203,7 @@ async function permitted(
 
 const refused = (action: Action, failure: Failure, said: Verdict | null = null): Permission => ({
   allowed: false,
-  result: { kind: "failed", failure },
+  result: { kind: "failed", failure, ...(said?.failsStep === true ? { failsStep: true } : {}) },
   action,
   verdict: said,
 });

@@ -1,5 +1,5 @@
 import type { Span } from "@opentelemetry/api";
-import type { Verdict } from "../../machines/contracts/domain/action.ts";
+import type { Action, Verdict } from "../../machines/contracts/domain/action.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { Log, Clock } from "../../machines/contracts/ports/clock.ts";
 import type {
@@ -62,8 +62,11 @@ export class StepSession {
   stretch = 0;
   /** Monotonic milliseconds of the last wait's end; nothing seen before it is good. */
   waitedUntil = Number.NEGATIVE_INFINITY;
-  /** The stretch in which an action of this step was last allowed, and when, in monotonic milliseconds. */
-  permitted = { stretch: -1, at: Number.NEGATIVE_INFINITY };
+  /**
+   * The stretch in which each action was last judged, and when, in monotonic milliseconds: a yes to one of several calls
+   * that are under way is none to another. By the very object that was judged; the step's own action by this session.
+   */
+  readonly permitted = new WeakMap<Action | StepSession, { stretch: number; at: number }>();
   /**
    * How far the store's time was ahead of this worker's clock when the record was opened, milliseconds. What is kept
    * with a step, for whichever worker reads it, is in the store's time.

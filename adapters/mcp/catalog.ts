@@ -202,12 +202,17 @@ export function isSafeToRepeat(tool: Tool): boolean {
 
 const digests = new WeakMap<Tool, string>();
 
-/** Hex SHA-256 of all that decides how a tool is called and judged; what only describes it may change. */
+/**
+ * Hex SHA-256 of all that decides how a tool is called, judged and understood: by its description a model chose it, and
+ * a person said yes to it.
+ */
 export function toolDigest(tool: Tool): string {
   const known = digests.get(tool);
   if (known !== undefined) return known;
+  const { title = null, description = null } = tool;
   const { inputSchema, outputSchema = null, annotations = null } = tool;
-  const canonical = stringify({ inputSchema, outputSchema, annotations }) ?? "";
+  const defined = { title, description, inputSchema, outputSchema, annotations };
+  const canonical = stringify(defined) ?? "";
   const digest = createHash("sha256").update(canonical).digest("hex");
   digests.set(tool, digest);
   return digest;

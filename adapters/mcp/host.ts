@@ -148,7 +148,7 @@ export function createToolHost(options: ToolHostOptions): McpHost {
       );
     }
     if (toolDigest(tool) === digest) return ok({ server, tool });
-    const changed = `${what} has another schema or other annotations than the one that was allowed`;
+    const changed = `${what} has another description, schema or annotations than the one that was allowed`;
     return fail(terminal("policy_denied", `${changed}: nothing was sent`));
   }
 

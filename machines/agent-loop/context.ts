@@ -1,6 +1,7 @@
 import type { Ask } from "../contracts/domain/action.ts";
 import type { Failure } from "../contracts/domain/failure.ts";
 import type { JsonObject } from "../contracts/domain/json.ts";
+import type { ToolTarget } from "../contracts/ports/tool-host.ts";
 import type { ModelReply } from "../contracts/ports/model-provider.ts";
 
 /** Bounds of one loop. */
@@ -41,9 +42,20 @@ export interface CallResult {
   artifact?: JsonObject;
 }
 
+/**
+ * The tool that a call's name meant when the model was asked. A later session may see other servers, other schemas and
+ * other promises: the call goes to this one, or nowhere.
+ */
+export interface CallTarget extends ToolTarget {
+  /** Whether it was safe to repeat, or read only. */
+  isSafe: boolean;
+}
+
 /** One answer of the model, and what became of its tool calls, in their order; none while they are under way. */
 export interface Turn {
   reply: ModelReply;
+  /** Of each call in order, what it goes to; null where no tool of that name was offered. Absent in older journals. */
+  targets?: (CallTarget | null)[];
   results: CallResult[];
 }
 

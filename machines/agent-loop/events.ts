@@ -1,14 +1,14 @@
 import type { Ask } from "../contracts/domain/action.ts";
 import type { Failure } from "../contracts/domain/failure.ts";
 import type { ModelReply } from "../contracts/ports/model-provider.ts";
-import type { CallResult } from "./context.ts";
+import type { CallResult, CallTarget } from "./context.ts";
 
 /**
  * The outcomes of journalled effects. What the journal has completed comes back in the same order in every session, so
  * that a loop taken over stands where it stood.
  */
 export type LoopEvent =
-  | { type: "reply.received"; reply: ModelReply }
+  | { type: "reply.received"; reply: ModelReply; targets?: (CallTarget | null)[] }
   /** The model gave no answer, and asking again will not bring one. */
   | { type: "model.failed"; failure: Failure }
   /** One result for each call of the last reply, in order. `digest` is that of the calls and of what they brought. */

@@ -1,6 +1,6 @@
 import { assign, setup } from "xstate";
 import { terminal } from "../contracts/domain/failure.ts";
-import { initialContext, type LoopContext, type LoopInput } from "./context.ts";
+import { initialContext, type LoopContext, type LoopInput, type Turn } from "./context.ts";
 import type { LoopEvent } from "./events.ts";
 import { foldedTurns, repeatsAfter, rules } from "./rules.ts";
 
@@ -36,10 +36,14 @@ interface ActionArgs {
 }
 type Change = Partial<LoopContext>;
 
+const toTurn = ({ reply, targets }: Extract<LoopEvent, { type: "reply.received" }>): Turn => ({
+  reply,
+  ...(targets === undefined ? {} : { targets }),
+  results: [],
+});
+
 const keepReply = ({ context, event }: ActionArgs): Change =>
-  event.type === "reply.received"
-    ? { turns: [...context.turns, { reply: event.reply, results: [] }] }
-    : {};
+  event.type === "reply.received" ? { turns: [...context.turns, toTurn(event)] } : {};
 
 function keepResults({ context, event }: ActionArgs): Change {
   if (event.type !== "results.received") return {};

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { actionDigest, digestOf } from "../../actors/step/approvals.ts";
-import { runCalls } from "../../actors/handlers/agent-calls.ts";
+import { runCalls, targetsOf } from "../../actors/handlers/agent-calls.ts";
 import { OfferedTools } from "../../actors/handlers/agent-tools.ts";
 import type { Effect, HandlerResult, Permission } from "../../actors/handlers/handler.ts";
 import { systemClock } from "../../actors/runtime.ts";
@@ -81,7 +81,7 @@ it("whatever the model calls and whatever policy says, a tool runs only after a 
           artifacts: {} as never,
           clock: systemClock,
         },
-        offered,
+        offer: async () => ok(offered),
       };
       const toolCalls = plan.map(({ name, path, form }, at) => ({
         id: `call_${at}`,
@@ -97,7 +97,7 @@ it("whatever the model calls and whatever policy says, a tool runs only after a 
         finishReason: "tool_calls" as const,
         usage: { inputTokens: 0, outputTokens: 0 },
       };
-      const turn = { reply, results: [] };
+      const turn = { reply, targets: targetsOf(toolCalls, offered), results: [] };
       const first = await runCalls(scope, turn, "0.1");
       const after = world.calls.length;
       // Whoever comes later finds what is done, and does none of it again.

@@ -7,8 +7,9 @@ import { defaultOptions } from "../../actors/options.ts";
 import { effectRunner } from "../../actors/step/effects.ts";
 import { Journal } from "../../actors/step/journal.ts";
 import { TroubleWatch } from "../../actors/trouble.ts";
-import { StepSession, type ActivityScope } from "../../actors/step/session.ts";
+import { LeaseLost, StepSession, type ActivityScope } from "../../actors/step/session.ts";
 import { systemClock } from "../../actors/runtime.ts";
+import type { Action } from "../../machines/contracts/domain/action.ts";
 import { type JournalEntry, journalEntryShape } from "../../machines/contracts/domain/record.ts";
 import { retryable, terminal, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
@@ -51,7 +52,12 @@ beforeEach(async () => {
 afterEach(() => backend.close());
 
 function runner(
-  over: { signal?: AbortSignal; inDoubt?: "ask" | "fail"; trouble?: TroubleWatch } = {},
+  over: {
+    signal?: AbortSignal;
+    inDoubt?: "ask" | "fail";
+    trouble?: TroubleWatch;
+    onJudged?: (action: Action | undefined) => void;
+  } = {},
 ) {
   const store = {
     isShared: true,
@@ -75,8 +81,10 @@ function runner(
     context: initialContext(sampleInput),
     signal: over.signal ?? new AbortController().signal,
   } as unknown as ActivityScope;
-  return effectRunner(scope, async () => {
-    session.permitted = { stretch: session.stretch, at: systemClock.monotonic() };
+  return effectRunner(scope, async (action) => {
+    over.onJudged?.(action);
+    const at = systemClock.monotonic();
+    session.permitted.set(action ?? session, { stretch: session.stretch, at });
     return null;
   });
 }
@@ -124,6 +132,36 @@ describe("an approval", () => {
       expect(other.runs()).toBe(0);
     },
   );
+});
+
+it("is done on the word on its own action, and not on that of another call under way [policy.apart]", async () => {
+  const judged: string[] = [];
+  const run = runner({ onJudged: (action) => judged.push(action?.name ?? "own") });
+  const [first, second] = ["first", "second"].map((name): Action => ({
+    kind: "tool",
+    name,
+    server: "files",
+    input: {},
+  })) as [Action, Action];
+  session.permitted.set(first, { stretch: session.stretch, at: systemClock.monotonic() });
+  await run({ ...effect("safe", fine).made, key: "tool#1", action: first });
+  session.permitted.set(first, { stretch: session.stretch, at: systemClock.monotonic() });
+  await run({ ...effect("safe", fine).made, key: "tool#2", action: second });
+  expect(judged).toEqual(["second"]);
+});
+
+it("begun as unsafe is in doubt whatever is said of it later [effect.unsafe-stays]", async () => {
+  const begun = effect("unsafe", async () => {
+    throw new LeaseLost("killed");
+  });
+  await expect(runner()(begun.made)).rejects.toThrow("killed");
+  for (const repeat of ["safe", "free"] as const) {
+    await takeOver();
+    const later = effect(repeat, fine);
+    const asked = await runner()(later.made);
+    expect(asked).toMatchObject({ ok: false, result: { kind: "asked" } });
+    expect(later.runs()).toBe(0);
+  }
 });
 
 describe("an effect that may not be repeated", () => {

@@ -49,7 +49,9 @@ export function agentModel(
 export interface AgentTools {
   tools: ToolHost;
   /** What the tools were really called with, in order. */
-  calls: { name: string; input: JsonObject }[];
+  calls: { name: string; input: JsonObject; server: string }[];
+  /** What its servers say that they have by now; to be changed by a test. */
+  described: ToolDescription[];
 }
 
 /** Tools that count their calls: those called `read…` are safe to repeat, and of the others nothing is promised. */
@@ -74,14 +76,21 @@ export function agentTools(
   const nowhere = { kind: "not_found", message: "no such tool", retryable: false } as const;
   return {
     calls,
+    described,
     tools: {
-      list: async () => ok(described),
+      list: async () => ok([...described]),
       describe: async (name) => {
         const found = described.find((tool) => tool.name === name);
         return found === undefined ? { ok: false, failure: nowhere } : ok(found);
       },
-      async call({ name, server }, input) {
-        calls.push({ name, input });
+      async call({ name, server, digest }, input) {
+        const known = described.find((tool) => tool.name === name && tool.server === server);
+        if (known === undefined) return { ok: false, failure: nowhere };
+        if (known.digest !== digest) {
+          const message = "it has changed: nothing was sent";
+          return { ok: false, failure: { kind: "policy_denied", message, retryable: false } };
+        }
+        calls.push({ name, input, server });
         const content = await run(name, input);
         const isFailure = typeof content === "object" && content !== null && "retryable" in content;
         return isFailure

@@ -43,6 +43,8 @@ export const journalEntryShape = type({
   at: "number",
   /** Digest of the grant that this effect spends. */
   "grant?": "string",
+  /** It must not be repeated unasked, whatever is said of it later. */
+  "unsafe?": "boolean",
 })
   .or({
     event: "'completed'",
@@ -57,7 +59,7 @@ export const journalEntryShape = type({
   });
 
 export type JournalEntry =
-  | { event: "begun"; effect: string; at: number; grant?: string }
+  | { event: "begun"; effect: string; at: number; grant?: string; unsafe?: boolean }
   | { event: "completed"; effect: string; at: number; result: Json }
   /** An attempt was given up, and why: what a dead letter names as its first cause. */
   | { event: "abandoned"; at: number; message: string };

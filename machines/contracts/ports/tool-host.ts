@@ -6,7 +6,7 @@ export interface ToolTarget {
   server: string;
   /** The bare name, as its server has it. */
   name: string;
-  /** Hex SHA-256 of the canonical JSON of its input schema, output schema and annotations. */
+  /** Hex SHA-256 of the canonical JSON of its title, description, input schema, output schema and annotations. */
   digest: string;
 }
 
