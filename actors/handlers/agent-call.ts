@@ -1,0 +1,224 @@
+import type { CallResult, CallTarget } from "../../machines/agent-loop/context.ts";
+import type { Action, Ask } from "../../machines/contracts/domain/action.ts";
+import {
+  type Failure,
+  ok,
+  type Outcome,
+  troubleOf,
+} from "../../machines/contracts/domain/failure.ts";
+import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
+import type { ToolCall } from "../../machines/contracts/ports/model-provider.ts";
+import type { RuntimePorts } from "../ports.ts";
+import { digestOf } from "../step/approvals.ts";
+import type { Recalled } from "../step/journal.ts";
+import { isForModel, problemOf, show, shownLength, toolless } from "./agent-results.ts";
+import type { OfferedTools } from "./agent-tools.ts";
+import type { HandlerResult, Permission, StepScope } from "./handler.ts";
+
+export type CallEnd =
+  | { kind: "result"; result: CallResult }
+  | { kind: "asked"; asks: Ask[] }
+  | { kind: "waits" }
+  | { kind: "failed"; failure: Failure };
+
+export interface CallsScope extends Pick<
+  StepScope,
+  "job" | "signal" | "permission" | "recall" | "effect" | "budget" | "isLastAttempt" | "log"
+> {
+  ports: Pick<RuntimePorts, "tools" | "schemas" | "artifacts" | "clock">;
+  /** The tools as they are now; asked for only where a call is new. */
+  offer(): Promise<Outcome<OfferedTools>>;
+}
+
+/** One call, and what is known of it in every session. */
+export interface KeyedCall {
+  call: ToolCall;
+  key: string;
+  tool: CallTarget | null;
+  known: Recalled;
+}
+
+export type KeyedScope = CallsScope & { offered: OfferedTools | null };
+
+/** Whether a call may have been made, and must not be made again unasked. */
+export const isInDoubt = ({ tool, known }: KeyedCall): boolean =>
+  known === "in-doubt" || (known === "begun" && tool?.isSafe === false);
+
+/**
+ * Does one call, or reads from the journal what came of it.
+ *
+ * @param mayRun false where a call before it waits for a person: then it is only judged
+ */
+export async function doCall(
+  scope: KeyedScope,
+  each: KeyedCall,
+  mayRun: boolean,
+): Promise<CallEnd> {
+  const { call, key, tool, known } = each;
+  if (known === "completed") return conclude(await kept(scope, key, null), scope, each);
+  if (isInDoubt(each)) return mayRun ? make(scope, each, null) : { kind: "waits" };
+  const bad = problemOf(scope, call, tool);
+  if (bad !== null || tool === null) {
+    const why = bad ?? "there is no such tool";
+    return tell(scope, key, toolless(call, tool, "deny", why, `${why}; the tool was not called`));
+  }
+  const permitted = await scope.permission(actionOf(each));
+  if (!permitted.allowed) {
+    const { result } = permitted;
+    return result.kind === "failed" ? refused(scope, each, result) : ended(result);
+  }
+  return mayRun ? make(scope, each, permitted) : { kind: "waits" };
+}
+
+/** The call as policy and people see it. */
+function actionOf({ call, key, tool }: KeyedCall): Action {
+  const input = call.arguments ?? {};
+  if (tool === null) return { kind: "tool", name: call.name, call: key, input };
+  const { name, server, digest: schema } = tool;
+  return { kind: "tool", name, server, schema, call: key, input };
+}
+
+/**
+ * Makes the call as an effect.
+ *
+ * @param permitted null for one in doubt: the effect asks about the doubt first, and then whether it is allowed now
+ */
+async function make(
+  scope: KeyedScope,
+  each: KeyedCall,
+  permitted: Extract<Permission, { allowed: true }> | null,
+): Promise<CallEnd> {
+  const { call, key, tool } = each;
+  const { ports } = scope;
+  const action = permitted?.action ?? actionOf(each);
+  const { name, server = null, schema } = action;
+  const reason =
+    permitted?.verdict.reason ??
+    "a person has said that it may be made again, and policy allows it";
+  const text = permitted === null ? "the agent's call is in doubt" : "the agent calls a tool";
+  scope.log.info({ tool: name, server, call: key, reason }, text);
+  const done = await scope.effect({
+    name: `tool:${name}`,
+    key,
+    input: { tool: name, server, input: action.input },
+    // Even what may be repeated for nothing is kept: the model has been told of it.
+    repeat: tool?.isSafe === true ? "safe" : "unsafe",
+    ...(server === null || schema === undefined ? {} : { target: { server, schema } }),
+    action,
+    ...(permitted === null || permitted.grant === null ? {} : { grant: permitted.grant }),
+    run: async (signal, idempotencyKey, grant) => {
+      const allowed = {
+        decision: "allow" as const,
+        reason,
+        tool: name,
+        server,
+        approvalId: grant?.approvalId ?? null,
+        digest: digestOf(action),
+      };
+      if (tool === null) {
+        const gone = `there is no tool "${cutText(call.name, 100)}" any more; an earlier try of this call may have run`;
+        return ok(toolless(call, null, "deny", gone, gone) as unknown as JsonObject);
+      }
+      const begun = ports.clock.monotonic();
+      const called = await ports.tools.call(tool, action.input, signal, idempotencyKey);
+      const durationMs = Math.round(ports.clock.monotonic() - begun);
+      if (called.ok) {
+        const shown = await show(scope, called.value.content);
+        return ok({
+          ...allowed,
+          ...shown,
+          error: null,
+          durationMs,
+          ran: true,
+        } as unknown as JsonObject);
+      }
+      const { failure } = called;
+      if (!isForModel(failure, scope.isLastAttempt)) return called;
+      const isSent = failure.kind !== "policy_denied" && failure.kind !== "invalid_input";
+      const doubt =
+        permitted === null && !isSent ? "; an earlier try of this call may have run" : "";
+      const error = `${cutText(failure.message, shownLength)}${doubt}`;
+      const decision = failure.kind === "policy_denied" ? "deny" : "allow";
+      return ok({
+        ...allowed,
+        decision,
+        content: error,
+        error,
+        durationMs,
+        ran: isSent,
+      } as unknown as JsonObject);
+    },
+  });
+  return conclude(done, scope, each);
+}
+
+type Kept = { ok: true; value: Json } | { ok: false; result: HandlerResult };
+
+/** Keeps what the model is told under the call's key, or reads what it was told before. */
+function kept(scope: CallsScope, key: string, result: CallResult | null): Promise<Kept> {
+  return scope.effect<Json>({
+    name: "tool",
+    key,
+    input: {},
+    repeat: "safe",
+    concludes: true,
+    run: async () => ok(result as unknown as JsonObject),
+  });
+}
+
+async function tell(scope: CallsScope, key: string, result: CallResult): Promise<CallEnd> {
+  const { tool, server, decision, reason } = result;
+  scope.log.info(
+    { tool, server, call: key, decision, reason },
+    "the agent's tool call was not made",
+  );
+  const told = await kept(scope, key, result);
+  return told.ok
+    ? { kind: "result", result: told.value as unknown as CallResult }
+    : ended(told.result);
+}
+
+function ended(result: HandlerResult): CallEnd {
+  if (result.kind === "asked") return { kind: "asked", asks: result.asks };
+  if (result.kind === "failed") return { kind: "failed", failure: result.failure };
+  throw new Error("an effect that did not succeed has no output");
+}
+
+/** What came of a call: a no to it or to its repetition, whosesoever, is told to the model; what else went wrong is not. */
+async function conclude(done: Kept, scope: KeyedScope, each: KeyedCall): Promise<CallEnd> {
+  if (done.ok) return { kind: "result", result: done.value as unknown as CallResult };
+  const { result } = done;
+  if (result.kind !== "failed") return ended(result);
+  const isNo = isPersonsNo(result.failure) || result.failure.kind === "policy_denied";
+  return isNo ? refused(scope, each, result) : ended(result);
+}
+
+const isPersonsNo = ({ kind }: Failure): boolean =>
+  kind === "approval_rejected" || kind === "approval_expired";
+
+/** What is not done: told to the model where it may go on without. */
+async function refused(
+  scope: KeyedScope,
+  each: KeyedCall,
+  { failure, failsStep }: Extract<HandlerResult, { kind: "failed" }>,
+): Promise<CallEnd> {
+  const { call, key, tool } = each;
+  const isPassing = troubleOf(failure) !== "step" && !scope.isLastAttempt;
+  // No other call would be within the run's budget either.
+  const endsStep = failure.kind === "cancelled" || failure.kind === "budget_exceeded";
+  if (endsStep || failsStep === true || isPassing) return { kind: "failed", failure };
+  const isNo = isPersonsNo(failure);
+  const isDenied = failure.kind === "policy_denied";
+  const decision = isNo ? "requires_approval" : isDenied ? "deny" : "fail_closed";
+  const words = isNo
+    ? `A person did not approve this call: ${failure.message}`
+    : isDenied
+      ? `This call is not allowed: ${failure.message}`
+      : `It can't be known whether this call is allowed: ${failure.message}`;
+  const content = isInDoubt(each)
+    ? `${words}. The tool was not called again; an earlier try of this call may have run.`
+    : `${words}. The tool was not called.`;
+  const digest = digestOf(actionOf(each));
+  return tell(scope, key, { ...toolless(call, tool, decision, failure.message, content), digest });
+}
