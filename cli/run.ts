@@ -28,6 +28,8 @@ const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
   "dlq show": async () => (await import("./commands/dlq.ts")).showLetter,
   "dlq retry": async () => (await import("./commands/dlq.ts")).changeLetter("retry"),
   "dlq drop": async () => (await import("./commands/dlq.ts")).changeLetter("drop"),
+  "workflow validate": async () => (await import("./commands/workflow.ts")).validateWorkflow,
+  "workflow graph": async () => (await import("./commands/workflow.ts")).drawWorkflow,
   chart: async () => (await import("./commands/look.ts")).chart,
   config: async () => (await import("./commands/look.ts")).showConfig,
   prices: async () => (await import("./commands/prices.ts")).showPrices,

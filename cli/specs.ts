@@ -48,6 +48,7 @@ export const groups: Readonly<Record<string, string>> = {
   agents: "list the agents",
   approvals: "list, approve and reject actions that wait for a person",
   dlq: "list, show, retry and drop dead letters",
+  workflow: "check and draw workflow definitions",
 };
 
 /** Every command: what it takes and how its help reads. What it does is in `commands/`. */
@@ -208,6 +209,22 @@ export const specs = {
     summary: "delete a dead letter",
     settings: [...store],
     example: ["stateplane dlq drop 1737900000000-0"],
+  },
+  "workflow validate": {
+    args: ["file"],
+    summary: "check a workflow's definition, YAML or JSON; exit 2 if it can't be used",
+    settings: [],
+    notes: ["Each problem has its file, line and column. - is standard input."],
+    example: ["stateplane workflow validate workflow.yaml"],
+  },
+  "workflow graph": {
+    args: ["file"],
+    summary: "draw a workflow's steps and what they wait for",
+    flags: {
+      format: { type: "text", value: "name", help: "mermaid or text (default text)" },
+    },
+    settings: [],
+    example: ["stateplane workflow graph workflow.yaml --format mermaid"],
   },
   chart: {
     args: [],

@@ -1,4 +1,5 @@
 import { modelRequirements } from "./requirements-of-models.ts";
+import { workflowRequirements } from "./requirements-of-workflows.ts";
 
 /** One promise, and the id by which a test says that it proves it: `[once.report]` in its title. */
 export interface Requirement {
@@ -337,4 +338,5 @@ export const requirements: readonly Requirement[] = [
   { id: "tests.report", promise: "a test run says which tests failed, why and where" },
   { id: "git.options", promise: "no argument of a caller becomes an option" },
   ...modelRequirements,
+  ...workflowRequirements,
 ];

@@ -1,0 +1,205 @@
+import { FunctionExpressionType, jsonpath, JSONPathEnvironment, JSONPathError } from "json-p3";
+import { RE2JS } from "re2js";
+import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
+
+/** A path that was read, or where it is none and why. */
+export type PathRead = { ok: true; path: Path } | { ok: false; offset: number; problem: string };
+
+export interface Path {
+  /** The names that it and the paths in its filters begin with. */
+  names: readonly { name: string; offset: number }[];
+  /** What it selects; undefined for nothing. A path that can select more than one value always gives a list. */
+  select(scope: JsonObject): Json | undefined;
+}
+
+const longest = 2_000;
+const cached = 500;
+
+/** JSONPath as RFC 9535 has it, patterns by a linear engine: they may come from a step's result. */
+class Environment extends JSONPathEnvironment {
+  protected override setupFilterFunctions(): void {
+    super.setupFilterFunctions();
+    const { ValueType, LogicalType } = FunctionExpressionType;
+    const matcher = (isWhole: boolean) => ({
+      argTypes: [ValueType, ValueType],
+      returnType: LogicalType,
+      call: (text: unknown, pattern: unknown) => isMatch(text, pattern, isWhole),
+    });
+    this.functionRegister.set("match", matcher(true));
+    this.functionRegister.set("search", matcher(false));
+  }
+}
+
+const environment = new Environment();
+const read = new Map<string, PathRead>();
+
+/**
+ * Reads a path. Its cost is bounded by what it looks at: no `..` in a filter, at most one outside, and in a filter only
+ * paths from `$` that select one value, so that no part of a result is walked for each part of another.
+ */
+export function readPath(text: string): PathRead {
+  const known = read.get(text);
+  if (known !== undefined) return known;
+  const made =
+    text.length > longest ? refuse(0, `is longer than ${longest} characters`) : compile(text);
+  if (read.size >= cached) read.clear();
+  read.set(text, made);
+  return made;
+}
+
+function compile(text: string): PathRead {
+  let query: jsonpath.JSONPathQuery;
+  try {
+    query = environment.compile(text);
+  } catch (error) {
+    if (!(error instanceof JSONPathError)) throw error;
+    const why = error.message.replace(/ \('.*'\s*:\d+\)$/su, "");
+    return refuse(
+      Math.min(error.token.index, text.length),
+      `expected a JSONPath (RFC 9535): ${why}`,
+    );
+  }
+  const found: Found = { names: [], problem: null };
+  inspect(query, 0, false, found);
+  if (found.problem !== null) return found.problem;
+  const isOne = query.singularQuery();
+  return {
+    ok: true,
+    path: {
+      names: found.names,
+      select(scope) {
+        const values = query.query(scope as never).values() as Json[];
+        return isOne ? values[0] : values;
+      },
+    },
+  };
+}
+
+interface Found {
+  names: { name: string; offset: number }[];
+  problem: (PathRead & { ok: false }) | null;
+}
+
+/** Collects where a path and those in its filters begin, and refuses what would cost too much. */
+function inspect(
+  query: jsonpath.JSONPathQuery,
+  offset: number,
+  isInner: boolean,
+  found: Found,
+): void {
+  const [first] = query.segments;
+  const [name] = first?.selectors ?? [];
+  const { NameSelector, FilterSelector } = jsonpath.selectors;
+  if (first === undefined || first.selectors.length !== 1 || !(name instanceof NameSelector)) {
+    found.problem ??= refuse(offset, "expected `input` or the id of a step after `$`");
+    return;
+  }
+  found.names.push({ name: name.name, offset });
+  let deep = 0;
+  for (const segment of query.segments) {
+    if (segment.toString().startsWith("..")) deep += 1;
+    if (deep > (isInner ? 0 : 1)) {
+      const why =
+        "expected at most one `..`, and none in a filter: they would walk everything again and again";
+      found.problem ??= refuse(segment.token.index, why);
+    }
+    for (const selector of segment.selectors) {
+      if (selector instanceof FilterSelector) inspectFilter(selector.expression, found);
+    }
+  }
+}
+
+function inspectFilter(expression: unknown, found: Found): void {
+  const { RootQuery, RelativeQuery } = jsonpath.expressions;
+  const { InfixExpression, PrefixExpression, LogicalExpression, FunctionExtension } =
+    jsonpath.expressions;
+  if (expression instanceof RootQuery) {
+    inspect(expression.path, expression.token.index, true, found);
+    if (!expression.path.singularQuery()) {
+      const why = "expected a path that selects one value: it is looked for again for each item";
+      found.problem ??= refuse(expression.token.index, why);
+    }
+  } else if (expression instanceof RelativeQuery) {
+    for (const segment of expression.path.segments) {
+      if (segment.toString().startsWith("..")) {
+        found.problem ??= refuse(segment.token.index, "expected no `..` in a filter");
+      }
+      for (const selector of segment.selectors) {
+        if (selector instanceof jsonpath.selectors.FilterSelector) {
+          inspectFilter(selector.expression, found);
+        }
+      }
+    }
+  } else if (expression instanceof InfixExpression) {
+    inspectFilter(expression.left, found);
+    inspectFilter(expression.right, found);
+  } else if (expression instanceof PrefixExpression) inspectFilter(expression.right, found);
+  else if (expression instanceof LogicalExpression) inspectFilter(expression.expression, found);
+  else if (expression instanceof FunctionExtension) {
+    for (const argument of expression.args) inspectFilter(argument, found);
+  }
+}
+
+const longestPattern = 1_000;
+const patterns = new Map<string, RE2JS | null>();
+
+/** What is no pattern matches nothing, as RFC 9535 says. */
+function isMatch(text: unknown, pattern: unknown, isWhole: boolean): boolean {
+  if (typeof text !== "string" || typeof pattern !== "string") return false;
+  if (pattern.length > longestPattern) return false;
+  let made = patterns.get(pattern);
+  if (made === undefined) {
+    try {
+      made = RE2JS.compile(pattern);
+    } catch {
+      made = null;
+    }
+    if (patterns.size >= cached) patterns.clear();
+    patterns.set(pattern, made);
+  }
+  if (made === null) return false;
+  return isWhole ? made.matches(text) : made.matcher(text).find();
+}
+
+const refuse = (offset: number, problem: string): PathRead & { ok: false } => ({
+  ok: false,
+  offset,
+  problem,
+});
+
+const nameAfterDot = /\.{0,2}(?:\*|[\p{L}_\u{80}-\u{10FFFF}][\p{L}\p{N}_\-\u{80}-\u{10FFFF}]*)?/uy;
+
+/** Where the path ends that begins at `from` in a longer text. */
+export function endOfPath(text: string, from: number): number {
+  let at = from + 1;
+  for (;;) {
+    if (text[at] === "[") at = endOfBrackets(text, at);
+    else if (text[at] === ".") {
+      nameAfterDot.lastIndex = at;
+      at += nameAfterDot.exec(text)?.[0].length ?? 1;
+    } else return at;
+  }
+}
+
+function endOfBrackets(text: string, from: number): number {
+  let depth = 0;
+  for (let at = from; at < text.length; at += 1) {
+    const letter = text[at];
+    if (letter === '"' || letter === "'") at = endOfText(text, at);
+    else if (letter === "[") depth += 1;
+    else if (letter === "]") {
+      depth -= 1;
+      if (depth === 0) return at + 1;
+    }
+  }
+  return text.length;
+}
+
+/** Where the quote stands that ends the text in quotes which begins at `from`. */
+export function endOfText(text: string, from: number): number {
+  for (let at = from + 1; at < text.length; at += 1) {
+    if (text[at] === "\\") at += 1;
+    else if (text[at] === text[from]) return at;
+  }
+  return text.length;
+}

@@ -1,0 +1,73 @@
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { text } from "node:stream/consumers";
+import type { PlacedProblem } from "../../adapters/workflows/read.ts";
+import type { WorkflowDefinition } from "../../machines/contracts/domain/workflow.ts";
+import { workflowMermaid, workflowText } from "../../machines/workflow/graph.ts";
+import type { Command, Context } from "../command.ts";
+import { CliError, printError } from "../output/errors.ts";
+
+/** `workflow validate FILE`: what is wrong in a definition, each with its line and column. */
+export const validateWorkflow: Command = async (context) => {
+  const { output } = context;
+  const definition = await readDefinition(context);
+  if (definition === null) return 2;
+  const { id, version = "1.0.0" } = definition;
+  const steps = countSteps(definition);
+  if (output.isJson) output.json({ valid: true, id, version, steps, problems: [] });
+  else output.text(`${id} ${version} is valid: ${steps} ${steps === 1 ? "step" : "steps"}\n`);
+  return 0;
+};
+
+/** `workflow graph FILE`: the steps and what they wait for. */
+export const drawWorkflow: Command = async (context) => {
+  const { invocation, output } = context;
+  const { format = "text" } = invocation.flags;
+  if (format !== "text" && format !== "mermaid") {
+    throw new CliError(2, `--format: expected mermaid or text, not "${format}"`);
+  }
+  const definition = await readDefinition(context);
+  if (definition === null) return 2;
+  const drawn = format === "mermaid" ? workflowMermaid(definition) : workflowText(definition);
+  if (output.isJson) output.json({ id: definition.id, format, graph: drawn });
+  else output.text(`${drawn}\n`);
+  return 0;
+};
+
+/** The definition in the file that was named; null when problems were printed. */
+async function readDefinition({
+  invocation,
+  folder,
+  output,
+}: Context): Promise<WorkflowDefinition | null> {
+  const file = invocation.args[0] ?? "";
+  const from = file === "-" ? "standard input" : file;
+  const content = file === "-" ? text(process.stdin) : readFile(resolve(folder, file), "utf8");
+  const { readWorkflow } = await import("../../adapters/workflows/read.ts");
+  const read = readWorkflow(
+    await content.catch((error: NodeJS.ErrnoException) => {
+      const why = error.code === "ENOENT" ? "no such file" : `can't be read (${error.code})`;
+      throw new CliError(2, `${from}: ${why}`);
+    }),
+  );
+  if (read.ok) return read.definition;
+  if (output.isJson) output.json({ valid: false, file: from, problems: read.problems });
+  else for (const problem of read.problems) printError(sentence(from, problem));
+  return null;
+}
+
+/** As compilers say it, so that editors find the place. */
+const sentence = (file: string, { line, column, where, problem }: PlacedProblem) =>
+  `${file}:${line}:${column}: ${where === "" ? "" : `${where}: `}${problem}`;
+
+function countSteps(given: unknown): number {
+  if (Array.isArray(given)) return given.reduce<number>((sum, one) => sum + countSteps(one), 0);
+  if (typeof given !== "object" || given === null) return 0;
+  const { steps, workflows, config } = given as Record<string, unknown>;
+  const { then, else: other } = (config ?? {}) as Record<string, unknown>;
+  const lists = [steps, (config as { steps?: unknown } | undefined)?.steps, then, other];
+  const own = lists.filter(Array.isArray).reduce((sum, list) => sum + list.length, 0);
+  return (
+    own + countSteps(workflows) + lists.reduce<number>((sum, list) => sum + countSteps(list), 0)
+  );
+}

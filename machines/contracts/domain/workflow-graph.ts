@@ -1,0 +1,89 @@
+import { isJsonObject, type Json } from "./json.ts";
+
+/** What each step of a list waits for, or what each workflow runs; by id. */
+export type Graph = Map<string, readonly string[]>;
+
+type Place = readonly (string | number)[];
+
+/** A text of an object; null where there is none. */
+export function textOf(given: Json | undefined, key: string): string | null {
+  const value = isJsonObject(given) ? given[key] : undefined;
+  return typeof value === "string" ? value : null;
+}
+
+/** What each step of a list waits for, whether it needs its result or only its end. */
+export function graphOf(given: readonly Json[], isOrdered: boolean): Graph {
+  const graph: Graph = new Map();
+  let last: string | null = null;
+  for (const step of given) {
+    const id = textOf(step, "id");
+    if (id === null) continue;
+    const needed = isJsonObject(step) ? step["depends_on"] : undefined;
+    const named = Array.isArray(needed) ? needed.filter((one) => typeof one === "string") : null;
+    graph.set(id, named ?? (isOrdered && last !== null ? [last] : []));
+    last = id;
+  }
+  return graph;
+}
+
+/** All that a step waits for, and what that waits for. */
+export function before(id: string, graph: Graph): Set<string> {
+  const found = new Set<string>();
+  const waiting = [...(graph.get(id) ?? [])];
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    if (found.has(next)) continue;
+    found.add(next);
+    waiting.push(...(graph.get(next) ?? []));
+  }
+  return found;
+}
+
+/** Names that lead from one to itself, the first repeated at the end; null where none do. */
+export function findCircle(graph: Graph): string[] | null {
+  const open = new Map(
+    [...graph].map(([id, needs]) => [id, new Set(needs.filter((one) => graph.has(one)))]),
+  );
+  const needers = new Map<string, string[]>();
+  for (const [id, needs] of open) {
+    for (const one of needs) {
+      const known = needers.get(one);
+      if (known === undefined) needers.set(one, [id]);
+      else known.push(id);
+    }
+  }
+  const free = [...open].filter(([, needs]) => needs.size === 0).map(([id]) => id);
+  for (let next = free.pop(); next !== undefined; next = free.pop()) {
+    open.delete(next);
+    for (const id of needers.get(next) ?? []) {
+      const needs = open.get(id);
+      if (needs?.delete(next) && needs.size === 0) free.push(id);
+    }
+  }
+  // What is left waits for something that is left.
+  let [at] = open.keys();
+  if (at === undefined) return null;
+  const way: string[] = [];
+  while (!way.includes(at)) {
+    way.push(at);
+    [at = ""] = open.get(at) ?? [];
+  }
+  return [...way.slice(way.indexOf(at)), at];
+}
+
+/** Where steps of type `workflow` say which workflow they run. */
+export function usedPlaces(given: Json, place: Place): { place: Place; id: string }[] {
+  if (!isJsonObject(given)) return [];
+  const own = isJsonObject(given["config"]) ? textOf(given["config"], "workflow") : null;
+  const isUse = given["type"] === "workflow" && own !== null;
+  const lists = ["steps", "then", "else"].flatMap((key) =>
+    [[], ["config"]].flatMap((way) => {
+      const holder = way.length === 0 ? given : given["config"];
+      const list = isJsonObject(holder) ? holder[key] : undefined;
+      if (!Array.isArray(list)) return [];
+      return list.flatMap((step, at) => usedPlaces(step, [...place, ...way, key, at]));
+    }),
+  );
+  return isUse ? [{ place: [...place, "config", "workflow"], id: own }, ...lists] : lists;
+}
+
+export const usedWorkflows = (given: Json): string[] => usedPlaces(given, []).map(({ id }) => id);

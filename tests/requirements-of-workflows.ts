@@ -1,0 +1,12 @@
+import type { Requirement } from "./requirements.ts";
+
+/** What is promised of workflows. */
+export const workflowRequirements: readonly Requirement[] = [
+  {
+    id: "workflow.positions",
+    promise:
+      "what is wrong in a workflow's definition is told with its line, its column and what was expected",
+  },
+  { id: "workflow.bounds", promise: "reading a definition takes no longer than its text is long" },
+  { id: "workflow.format", promise: "FerrumDeck's workflow definitions are taken" },
+];
