@@ -11,7 +11,7 @@ export interface SourceFile {
 
 const root = join(import.meta.dirname, "../..");
 const folders = ["machines", "actors", "adapters", "tools", "evals", "cli", "tests", "examples"];
-const specifiers = /(?:from|import)\s*\(?\s*"([^"]+)"/g;
+const specifiers = /\b(?:from|import)\s*\(?\s*"([^"\n]+)"/g;
 
 /** Every TypeScript file of the project, with its imports. */
 export function sourceFiles(): SourceFile[] {
