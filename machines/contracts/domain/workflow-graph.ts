@@ -1,4 +1,5 @@
 import { isJsonObject, type Json } from "./json.ts";
+import { suggest } from "./shape-problems.ts";
 
 /** What each step of a list waits for, or what each workflow runs; by id. */
 export type Graph = Map<string, readonly string[]>;
@@ -71,7 +72,7 @@ export function findCircle(graph: Graph): string[] | null {
 }
 
 /** Where steps of type `workflow` say which workflow they run. */
-export function usedPlaces(given: Json, place: Place): { place: Place; id: string }[] {
+function usedPlaces(given: Json, place: Place): { place: Place; id: string }[] {
   if (!isJsonObject(given)) return [];
   const own = isJsonObject(given["config"]) ? textOf(given["config"], "workflow") : null;
   const isUse = given["type"] === "workflow" && own !== null;
@@ -86,4 +87,35 @@ export function usedPlaces(given: Json, place: Place): { place: Place; id: strin
   return isUse ? [{ place: [...place, "config", "workflow"], id: own }, ...lists] : lists;
 }
 
-export const usedWorkflows = (given: Json): string[] => usedPlaces(given, []).map(({ id }) => id);
+const usedWorkflows = (given: Json): string[] => usedPlaces(given, []).map(({ id }) => id);
+
+/** Workflows of one name, names of none, and workflows that run themselves. */
+export function subWorkflowProblems(
+  document: Json,
+  subs: readonly Json[],
+): { place: Place; problem: string }[] {
+  const problems: { place: Place; problem: string }[] = [];
+  const uses: Graph = new Map();
+  for (const [at, sub] of subs.entries()) {
+    const id = textOf(sub, "id");
+    if (id === null) continue;
+    if (uses.has(id)) {
+      const problem = `expected an id of its own; there is a workflow "${id}" already`;
+      problems.push({ place: ["workflows", at, "id"], problem });
+    }
+    uses.set(id, usedWorkflows(sub));
+  }
+  const used = [document, ...subs].flatMap((one, at) =>
+    usedPlaces(one, at === 0 ? [] : ["workflows", at - 1]),
+  );
+  for (const { place, id } of used) {
+    if (uses.has(id)) continue;
+    const problem = `there is no workflow "${id}" in \`workflows\`${suggest(id, [...uses.keys()])}`;
+    problems.push({ place, problem });
+  }
+  const circle = findCircle(uses);
+  if (circle === null) return problems;
+  const at = subs.findIndex((sub) => textOf(sub, "id") === circle[0]);
+  const problem = `this workflow runs itself: ${circle.join(" → ")}`;
+  return [...problems, { place: ["workflows", at, "id"], problem }];
+}

@@ -1,4 +1,3 @@
-import { type } from "arktype";
 import { isJsonObject, type Json, type JsonObject } from "./json.ts";
 import {
   configShapes,
@@ -7,15 +6,14 @@ import {
   workflowShape,
   workflowStepTypes,
 } from "./workflow.ts";
-import { suggest } from "./suggest.ts";
+import { type Shape, shapeProblems, suggest } from "./shape-problems.ts";
 import {
   before,
   findCircle,
   type Graph,
   graphOf,
   textOf,
-  usedPlaces,
-  usedWorkflows,
+  subWorkflowProblems,
 } from "./workflow-graph.ts";
 import { collectExpressions, type Expression } from "./workflow-expressions.ts";
 
@@ -87,34 +85,13 @@ export function workflowProblems(document: Json, read: ExpressionReader): Proble
       const why = "expected all workflows in the outermost list of `workflows`";
       say([...place, "workflows"], why, null, "key");
     }
-    if (level === 0) checkSubWorkflows(subs, [...place, "workflows"]);
+    if (level === 0) {
+      for (const found of subWorkflowProblems(given, subs)) say(found.place, found.problem);
+    }
     const names = new Set<string>(always);
     const around = { names, ids: new Set<string>(), depth: 1, isOrdered: false };
     checkSteps(given["steps"], [...place, "steps"], around);
     for (const [at, sub] of subs.entries()) checkWorkflow(sub, [...place, "workflows", at], 1);
-  }
-
-  function checkSubWorkflows(subs: readonly Json[], place: Place): void {
-    const uses: Graph = new Map();
-    for (const [at, sub] of subs.entries()) {
-      const id = textOf(sub, "id");
-      if (id === null) continue;
-      const where = [...place, at, "id"];
-      if (uses.has(id))
-        say(where, `expected an id of its own; there is a workflow "${id}" already`);
-      uses.set(id, usedWorkflows(sub));
-    }
-    const used = [document, ...subs].flatMap((sub, at) =>
-      usedPlaces(sub, at === 0 ? [] : [...place, at - 1]),
-    );
-    for (const { place: where, id } of used) {
-      if (uses.has(id)) continue;
-      say(where, `there is no workflow "${id}" in \`workflows\`${suggest(id, [...uses.keys()])}`);
-    }
-    const circle = findCircle(uses);
-    if (circle === null) return;
-    const at = subs.findIndex((sub) => textOf(sub, "id") === circle[0]);
-    say([...place, at, "id"], `this workflow runs itself: ${circle.join(" → ")}`);
   }
 
   function checkSteps(given: Json | undefined, place: Place, around: Surroundings): void {
@@ -253,34 +230,11 @@ export function workflowProblems(document: Json, read: ExpressionReader): Proble
 
   /** Whether it is an object that holds what it must; what it must not hold is told, and is no hindrance. */
   function checkShape(given: Json, place: Place, shape: Shape): given is JsonObject {
-    if (!isJsonObject(given)) {
-      say(place, "expected an object");
-      return false;
-    }
-    const known = shape.props.map(({ key }) => String(key));
-    for (const key of Object.keys(given)) {
-      if (known.includes(key)) continue;
-      const hint = suggest(key, known) || `; expected ${known.join(", ")}`;
-      say([...place, key], `there is no key "${key}" here${hint}`, null, "key");
-    }
-    const result = shape(given);
-    if (!(result instanceof type.errors)) return true;
-    for (const error of result) {
-      const path = [...error.path].map((part) => (typeof part === "symbol" ? "" : part));
-      if (error.code === "required") {
-        say(
-          [...place, ...path.slice(0, -1)],
-          `expected \`${path.at(-1)}\`: ${error.expected}`,
-          null,
-          "key",
-        );
-      } else say([...place, ...path], `expected ${error.expected}`);
-    }
-    return false;
+    const found = shapeProblems(given, shape);
+    for (const { path, problem, on } of found) say([...place, ...path], problem, null, on);
+    return found.every(({ isHindrance }) => !isHindrance);
   }
 }
-
-type Shape = ((given: unknown) => unknown) & { props: readonly { key: string | symbol }[] };
 
 const isWorkflowStepType = (text: string): text is WorkflowStepType =>
   Object.hasOwn(configShapes, text);
