@@ -9,7 +9,7 @@ import {
 import { getDefaultEnvironment } from "@modelcontextprotocol/client/stdio";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import { exactMessage, largestMessage } from "./bounded-http.ts";
-import type { McpServer } from "./config.ts";
+import type { McpServer } from "./server-options.ts";
 
 /** How long each step of a close may take, in milliseconds: end of input, then SIGTERM, then SIGKILL. */
 const graceMs = 1_000;

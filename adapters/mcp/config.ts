@@ -10,33 +10,9 @@ import {
   readEnvFile,
   type Variables,
 } from "./config-variables.ts";
+import type { McpServer } from "./server-options.ts";
 
-/**
- * One configured MCP server: a `command` that we start and speak to over its standard streams, or the `url`
- * of one that runs elsewhere. Exactly one of the two.
- */
-export interface McpServer {
-  name: string;
-  command?: string;
-  args?: string[];
-  /** All that the child sees beyond HOME, LOGNAME, PATH, SHELL, TERM and USER. */
-  env?: Record<string, string>;
-  cwd?: string;
-  url?: string;
-  /**
-   * How to speak to `url`: `http` is streamable HTTP, `sse` the older transport of two channels. Left out, it is
-   * whichever the server speaks.
-   */
-  transport?: "http" | "sse";
-  /** Sent with every request to `url`. */
-  headers?: Record<string, string>;
-  /** Sent to `url` as `Authorization: Bearer …`. */
-  bearerToken?: string;
-  /** A client of its own at the authorization server of `url`: OAuth 2.1's client credentials grant. */
-  oauth?: { clientId: string; clientSecret: string; scope?: string };
-  /** Milliseconds for a connect, a list and a call, in place of the worker's own. */
-  timeoutMs?: number;
-}
+export type { McpServer };
 
 export interface McpConfig {
   servers: McpServer[];
@@ -52,6 +28,15 @@ export interface McpConfig {
 
 const stringMap = type({ "[string]": "string" });
 
+const limitsShape = type({
+  "+": "reject",
+  "timeoutMs?": "number >= 1",
+  "maxTimeoutMs?": "number >= 1",
+  "concurrency?": "number.integer >= 1",
+  "callsPerMinute?": "number.integer >= 1",
+  "outputBytes?": "number.integer >= 1",
+});
+
 const serverShape = type({
   "type?": "string | null",
   "command?": "string > 0 | null",
@@ -66,7 +51,11 @@ const serverShape = type({
     clientId: "string > 0",
     clientSecret: "string > 0",
     "scope?": "string > 0",
+    "issuer?": "string > 0",
   }).or("null"),
+  "start?": "'eager' | 'lazy' | null",
+  "limits?": limitsShape.or("null"),
+  "toolLimits?": type({ "[string]": limitsShape }).or("null"),
   "timeout?": "number > 0 | null",
   "disabled?": "boolean | null",
   "enabled?": "boolean | null",
@@ -92,7 +81,7 @@ const fileKeys = ["servers", "mcpServers", "allowlist"];
 /** Of other programs; what they say is nothing that we would act on. */
 const silentFileKeys = ["$schema", "description", "version", "inputs"];
 const serverKeys = serverShape.props.map(({ key }) => String(key));
-const oauthKeys = ["clientId", "clientSecret", "scope"];
+const oauthKeys = ["clientId", "clientSecret", "scope", "issuer"];
 const allowlistKeys = ["allowed_tools", "approval_required", "denied_tools"];
 
 /** What other programs call what we have under another name, and no spelling would find. */
@@ -328,11 +317,15 @@ async function readServer(
     bearerToken,
     oauth,
   } = texts.value;
-  const { timeout } = entry;
-  const time =
-    typeof timeout === "number"
+  const { timeout, start, limits, toolLimits } = entry;
+  const time = {
+    ...(typeof timeout === "number"
       ? { timeoutMs: Math.ceil(timeout < leastMs ? timeout * 1_000 : timeout) }
-      : {};
+      : {}),
+    ...(start ? { start } : {}),
+    ...(limits ? { limits } : {}),
+    ...(toolLimits ? { toolLimits } : {}),
+  };
   if (command !== undefined) {
     const shared =
       envFile === undefined ? null : await readEnvFile(resolve(dirname(file), envFile));

@@ -6,7 +6,7 @@ import {
   SdkHttpError,
 } from "@modelcontextprotocol/client";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
-import type { McpServer } from "./config.ts";
+import type { McpServer } from "./server-options.ts";
 import {
   type Credentials,
   openTransport,
@@ -159,29 +159,26 @@ async function subscribe(
   }
 }
 
-/**
- * Milliseconds, the most a Node timer takes. Our deadlines are AbortSignals of our own, because the SDK's
- * timeout is told apart from a server's own error of the same code (-32001) only by its text.
- */
+/** Milliseconds, the most a Node timer takes: our deadlines are those of {@link RequestTime}. */
 export const noTimeout = 2_147_483_647;
 
 /**
- * The time that one request has: so long after the last sign of progress, and never longer than a multiple of it.
- * Its signal is the request's own and is unlinked when it settles: the SDK keeps its listener on the signal it is
- * given for ever, and would cancel at the server what was long answered.
+ * The time that one request has: so long after the last sign of progress, and never longer than the most. Its signal is
+ * the request's own and is unlinked when it settles. (The SDK's own hard limit tells the server nothing.)
  */
 export class RequestTime {
   readonly #own = new AbortController();
   readonly #unlink: () => void;
   readonly #idleMs: number;
+  readonly #begun = performance.now();
   readonly #until: number;
   #timer: NodeJS.Timeout;
   isOver = false;
 
-  constructor(idleMs: number, callers: AbortSignal) {
+  constructor(idleMs: number, mostMs: number, callers: AbortSignal) {
     this.#idleMs = idleMs;
-    this.#until = performance.now() + idleMs * longestOfIdle;
-    this.#timer = setTimeout(() => this.#expire(), idleMs);
+    this.#until = this.#begun + mostMs;
+    this.#timer = setTimeout(() => this.#expire(), Math.min(idleMs, mostMs));
     const abort = () => this.#own.abort(callers.reason);
     if (callers.aborted) abort();
     else callers.addEventListener("abort", abort, { once: true });
@@ -190,6 +187,11 @@ export class RequestTime {
 
   get signal(): AbortSignal {
     return this.#own.signal;
+  }
+
+  /** Milliseconds since it began, in whole ones. */
+  takenMs(): number {
+    return Math.round(performance.now() - this.#begun);
   }
 
   /** The server shows that it works on the request. */
@@ -209,9 +211,6 @@ export class RequestTime {
     this.#own.abort(new DOMException("the request took too long", "TimeoutError"));
   }
 }
-
-/** A request that shows progress may take so many times its idle time in all. */
-const longestOfIdle = 20;
 
 /** The promise's value, or the signal's reason as soon as it aborts. The work itself goes on unheard. */
 export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -5,7 +5,8 @@ import {
   type Tool,
 } from "@modelcontextprotocol/client";
 import { cutText } from "../../machines/contracts/domain/text.ts";
-import { noTimeout } from "./connect.ts";
+import { noTimeout, type Route } from "./connect.ts";
+import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
 
 /** The SDK's own schema of a page fails the whole page for one tool that it can't read. */
 const anyResult: StandardSchemaV1<unknown, Record<string, unknown>> = {
@@ -28,6 +29,7 @@ const most = { pages: 200, tools: 5_000, characters: 16 * 1024 * 1024 };
  */
 export async function readTools(
   client: Client,
+  route: Route,
   signal: AbortSignal,
   leftOut: (tool: string, problem: string) => void,
 ): Promise<Map<string, Tool>> {
@@ -47,7 +49,9 @@ export async function readTools(
     characters += JSON.stringify(listed).length;
     for (const item of listed) {
       const read = specTypeSchemas.Tool["~standard"].validate(item);
-      if (read.issues === undefined) {
+      const fault = read.issues === undefined ? headerFault(route, read.value) : null;
+      if (fault !== null) leftOut(read.issues === undefined ? read.value.name : "", fault);
+      else if (read.issues === undefined) {
         if (!tools.has(read.value.name)) tools.set(read.value.name, read.value);
       } else {
         const [issue] = read.issues;
@@ -67,4 +71,59 @@ export async function readTools(
     seen.add(nextCursor);
     cursor = nextCursor;
   }
+}
+
+/** Of a schema: what holds schemas that a value's own path says nothing of. */
+const unreachable = [
+  ..."items prefixItems contains additionalProperties patternProperties propertyNames unevaluatedItems".split(
+    " ",
+  ),
+  ..."unevaluatedProperties dependentSchemas oneOf anyOf allOf not if then else $defs definitions".split(
+    " ",
+  ),
+];
+const schemasByName = new Set(["patternProperties", "dependentSchemas", "$defs", "definitions"]);
+const headerName = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/u;
+const headerTypes = new Set<Json | undefined>(["string", "integer", "boolean"]);
+
+/**
+ * Over HTTP a stateless server may want arguments in headers too (`x-mcp-header` in its schema). A tool that says so in
+ * a way that the protocol does not allow is not to be used (2026-07-28, Streamable HTTP, "Schema Extension").
+ */
+function headerFault({ kind, isHandshake }: Route, { inputSchema }: Tool): string | null {
+  if (kind !== "http" || isHandshake) return null;
+  const names = new Set<string>();
+  const waiting: { schema: Json; isReachable: boolean; isRoot: boolean }[] = [
+    { schema: inputSchema as JsonObject, isReachable: true, isRoot: true },
+  ];
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    const { schema, isReachable, isRoot } = next;
+    if (!isJsonObject(schema)) continue;
+    const { "x-mcp-header": name, type, properties } = schema;
+    if (name !== undefined) {
+      if (typeof name !== "string" || !headerName.test(name))
+        return "its x-mcp-header is not a header's name";
+      if (!isReachable || isRoot)
+        return `its x-mcp-header ${name} is on nothing that is one argument`;
+      if (!headerTypes.has(type))
+        return `its x-mcp-header ${name} is on a value that no header can hold`;
+      if (names.has(name.toLowerCase())) return `its x-mcp-header ${name} is there twice`;
+      names.add(name.toLowerCase());
+    }
+    if (isJsonObject(properties)) {
+      for (const item of Object.values(properties))
+        waiting.push({ schema: item, isReachable, isRoot: false });
+    }
+    for (const key of unreachable) {
+      const inner = schema[key];
+      const items = Array.isArray(inner)
+        ? inner
+        : isJsonObject(inner) && schemasByName.has(key)
+          ? Object.values(inner)
+          : [inner];
+      for (const item of items)
+        if (isJsonObject(item)) waiting.push({ schema: item, isReachable: false, isRoot: false });
+    }
+  }
+  return null;
 }

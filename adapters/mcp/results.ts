@@ -124,9 +124,14 @@ export function readError(error: unknown, circumstances: Circumstances): Failure
 /** What the SDK says of an answer that it can't read. */
 const notMcp = new Set([SdkErrorCode.InvalidResult, SdkErrorCode.UnsupportedResultType]);
 
-/** True for an error that the server itself sent, so that the connection is as good as before. */
-export function isAnswer(error: unknown): error is ProtocolError {
+/** True for an error that the server itself sent. */
+function isAnswer(error: unknown): error is ProtocolError {
   return error instanceof ProtocolError && error.data !== streamEnded;
+}
+
+/** True for what came of the server itself, readable or not: the connection is as good as before. */
+export function isFromServer(error: unknown): boolean {
+  return isAnswer(error) || (error instanceof SdkError && notMcp.has(error.code));
 }
 
 /** An authorization server that is in trouble may take us the next time; one that refuses us will not. */

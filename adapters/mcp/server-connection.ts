@@ -1,4 +1,10 @@
-import type { CallToolRequest, CallToolResult, Tool } from "@modelcontextprotocol/client";
+import {
+  type CallToolRequest,
+  type CallToolResult,
+  type InputRequiredResult,
+  isInputRequiredResult,
+  type Tool,
+} from "@modelcontextprotocol/client";
 import {
   retryable,
   terminal,
@@ -8,42 +14,25 @@ import {
   type Outcome,
 } from "../../machines/contracts/domain/failure.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
-import {
-  type Caller,
-  connect,
-  type Connection,
-  noTimeout,
-  RequestTime,
-  type Route,
-  untilAborted,
-} from "./connect.ts";
-import type { McpServer } from "./config.ts";
-import { isAnswer, readError } from "./results.ts";
-import type { ServerIdentity } from "./pins.ts";
+import { CallLimits } from "./call-limits.ts";
+import { noTimeout, RequestTime, untilAborted } from "./connect.ts";
+import { backOff, type Held, Lifetime, type LifetimeState } from "./lifetime.ts";
 import { readTools } from "./list-tools.ts";
+import type { ServerIdentity } from "./pins.ts";
+import { isFromServer, readError } from "./results.ts";
+import type { McpServer } from "./server-options.ts";
 import { credentialsOf } from "./transports.ts";
 
-/** Milliseconds; a connection that lived this long starts its back-off anew. */
-const soundAfterMs = 30_000;
-const longestBackOffMs = 30_000;
-/** Milliseconds a server that let a call time out must answer a ping. */
+/** Milliseconds a server that let a call time out must show that it is there. */
 const signOfLifeMs = 5_000;
 
-interface Live {
-  connection: Connection;
-  since: number;
+/** What the server lists, as it was read over one connection. */
+interface Listing {
   tools: Map<string, Tool> | null;
-  listing: Promise<Map<string, Tool>> | null;
-  calls: number;
-  /** Not to be used again; closed when the last call on it has ended. */
-  retired: boolean;
+  reading: Promise<Map<string, Tool>> | null;
 }
 
-/**
- * One server and its one connection: opened on first use, shared by all, opened anew on the next use after
- * it was lost. The first time at once, then after a wait that doubles up to half a minute; until it is over,
- * a use fails with the reason and the time left. Expected trouble comes back as a value.
- */
+/** One server: its tools as it lists them, and calls of them, over its one connection. Expected trouble is a value. */
 export class ServerConnection {
   readonly name: string;
   /** The names of its tools when it was last asked. */
@@ -52,76 +41,81 @@ export class ServerConnection {
   identity: ServerIdentity | null = null;
   /** What was left out when its tools were last read, and why. */
   unreadable: ReadonlyMap<string, string> = new Map();
-  /** True when the last attempt to connect failed. */
-  down = false;
-  readonly #server: McpServer;
-  readonly #caller: Caller;
-  #route: Route | null = null;
+  readonly #lifetime: Lifetime;
+  readonly #limits: CallLimits;
+  readonly #isRemote: boolean;
   readonly #timeoutMs: number;
   readonly #log: Log;
-  readonly #closing = new AbortController();
-  #live: Live | null = null;
-  #attempt: Promise<Outcome<Live>> | null = null;
-  #failures = 0;
-  #notBefore = 0;
-  #lastFailure: Failure | null = null;
+  #listings = new WeakMap<Held, Listing>();
+  /** Whether it is there: the last attempt to connect and to list. */
+  #isUnreached = false;
   #listFailures = 0;
   #listNotBefore = 0;
   #listFailure: Failure | null = null;
-  readonly #endings = new Set<Promise<void>>();
 
   constructor(
     server: McpServer,
     options: { clientInfo: { name: string; version: string }; timeoutMs: number; log: Log },
   ) {
+    const { clientInfo, timeoutMs, log } = options;
     this.name = server.name;
-    this.#server = server;
-    this.#timeoutMs = options.timeoutMs;
-    this.#caller = {
-      clientInfo: options.clientInfo,
-      credentials: credentialsOf(server),
-      timeoutMs: this.#timeoutMs,
-    };
-    this.#log = options.log;
+    this.#isRemote = server.url !== undefined;
+    this.#timeoutMs = timeoutMs;
+    this.#limits = new CallLimits(server, timeoutMs);
+    this.#log = log;
+    const caller = { clientInfo, credentials: credentialsOf(server), timeoutMs };
+    this.#lifetime = new Lifetime(server, caller, log, (held) => this.#listings.delete(held));
+  }
+
+  get state(): LifetimeState {
+    return this.#lifetime.state;
+  }
+
+  /** True when the last attempt to connect, or to list its tools, failed. */
+  get down(): boolean {
+    return this.#isUnreached || this.#listFailures > 0;
   }
 
   /** By name; asked for again after the server said that they changed. */
   async tools(signal: AbortSignal): Promise<Outcome<Map<string, Tool>>> {
     const connected = await this.#connected(signal);
     if (!connected.ok) return connected;
-    const live = connected.value;
-    if (live.tools !== null) return ok(live.tools);
+    const held = connected.value;
+    const listing = this.#listings.get(held) ?? { tools: null, reading: null };
+    this.#listings.set(held, listing);
+    if (listing.tools !== null) return ok(listing.tools);
     const wait = Math.ceil(this.#listNotBefore - performance.now());
-    if (live.listing === null && wait > 0 && this.#listFailure !== null) {
+    if (listing.reading === null && wait > 0 && this.#listFailure !== null) {
       return fail({ ...this.#listFailure, retryAfterMs: wait });
     }
     // Shared by all who ask meanwhile: it has its own time-out and is not cancelled with any caller.
-    const listing = (live.listing ??= this.#list(live));
+    const reading = (listing.reading ??= this.#list(held));
     try {
-      const tools = await untilAborted(listing, signal);
+      const tools = await untilAborted(reading, signal);
       this.lastTools = new Set(tools.keys());
-      // Not kept when the server said meanwhile that its tools changed.
-      if (live.listing === listing) live.tools = tools;
+      listing.tools = tools;
       return ok(tools);
     } catch (error) {
-      if (!signal.aborted && live.listing === listing) live.listing = null;
-      const timedOut = !signal.aborted && error instanceof DOMException;
-      const failure = this.#readError(error, live, "the list of tools", true, signal, timedOut);
+      if (!signal.aborted) listing.reading = null;
+      const timedOutAfterMs =
+        !signal.aborted && error instanceof DOMException ? this.#timeoutMs : null;
+      const about = { what: "the list of tools", safeToRepeat: true, timedOutAfterMs };
+      const failure = this.#readError(error, held, about, signal);
       return fail(signal.aborted ? failure : this.#listFailed(failure));
     }
   }
 
-  async #list(live: Live): Promise<Map<string, Tool>> {
-    const time = new RequestTime(this.#timeoutMs, this.#closing.signal);
+  async #list(held: Held): Promise<Map<string, Tool>> {
+    const time = new RequestTime(this.#timeoutMs, this.#timeoutMs, this.#lifetime.closing);
+    const { client, route } = held.connection;
     try {
       const unreadable = new Map<string, string>();
-      const reading = readTools(live.connection.client, time.signal, (tool, problem) => {
+      const reading = readTools(client, route, time.signal, (tool, problem) => {
         unreadable.set(tool, problem);
         this.#log.warn({ server: this.name, tool, problem }, "MCP tool left out: it can't be read");
       });
       const tools = await untilAborted(reading, time.signal);
       this.unreadable = unreadable;
-      this.down = false;
       this.#listFailures = 0;
       return tools;
     } finally {
@@ -131,11 +125,9 @@ export class ServerConnection {
 
   /** A server that doesn't list its tools is as good as down: the others need not wait for it each time. */
   #listFailed(failure: Failure): Failure {
-    this.down = true;
     this.#listFailures += 1;
     this.#listFailure = failure;
-    const wait = Math.min(longestBackOffMs, 250 * 2 ** Math.min(this.#listFailures, 20));
-    this.#listNotBefore = performance.now() + wait;
+    this.#listNotBefore = performance.now() + backOff(this.#listFailures + 1);
     this.#log.warn({ server: this.name, problem: failure.message }, "MCP server lists no tools");
     return failure;
   }
@@ -150,180 +142,130 @@ export class ServerConnection {
     safeToRepeat: boolean,
     signal: AbortSignal,
   ): Promise<Outcome<CallToolResult>> {
-    const connected = await this.#connected(signal);
-    if (!connected.ok) return connected;
-    const live = connected.value;
-    if (live.tools?.get(tool.name) !== tool) {
-      // Another connection, or another list, than the one that was looked at: the tool may be another too.
-      const message = `MCP server "${this.name}" changed while its tool "${tool.name}" was looked at`;
-      return fail(retryable("unavailable", message));
-    }
-    const time = new RequestTime(this.#timeoutMs, signal);
-    live.calls += 1;
+    const entered = await this.#limits.enter(tool.name, signal);
+    if (!entered.ok) return entered;
+    const allowance = entered.value;
     try {
-      const { name, inputSchema } = tool;
-      const options = {
-        signal: time.signal,
-        timeout: noTimeout,
-        onprogress: () => time.progress(),
-        // What the SDK takes headers from. Without its output schema, which is checked by ours, in a linear engine.
-        toolDefinition: { name, inputSchema },
-      };
-      return ok(await live.connection.client.callTool(params, options));
-    } catch (error) {
-      return fail(
-        this.#readError(error, live, `tool "${params.name}"`, safeToRepeat, signal, time.isOver),
-      );
+      const connected = await this.#connected(signal);
+      if (!connected.ok) return connected;
+      const held = connected.value;
+      if (this.#listings.get(held)?.tools?.get(tool.name) !== tool) {
+        // Another connection, or another list, than the one that was looked at: the tool may be another too.
+        const message = `MCP server "${this.name}" changed while its tool "${tool.name}" was looked at`;
+        return fail(retryable("unavailable", message));
+      }
+      const time = new RequestTime(allowance.timeoutMs, allowance.maxTimeoutMs, signal);
+      try {
+        const called = await this.#lifetime.during(held, () => callOnce(held, tool, params, time));
+        return withinSize(called, tool.name, allowance.outputBytes);
+      } catch (error) {
+        const timedOutAfterMs = time.isOver ? time.takenMs() : null;
+        const about = { what: `tool "${params.name}"`, safeToRepeat, timedOutAfterMs };
+        return fail(this.#readError(error, held, about, signal));
+      } finally {
+        time.settle();
+      }
     } finally {
-      time.settle();
-      live.calls -= 1;
-      if (live.retired && live.calls === 0) this.#endLater(live);
+      allowance.leave();
     }
   }
 
   /** Bounded; leaves no process behind. Calls still under way fail. */
-  async close(): Promise<void> {
-    this.#closing.abort();
-    const live = this.#live;
-    this.#live = null;
-    if (live !== null) this.#endLater(live);
-    await this.#attempt;
-    await Promise.all(this.#endings);
+  close(): Promise<void> {
+    return this.#lifetime.close();
   }
 
-  /** The caller's signal ends the caller's waiting, not the attempt, which others may share. */
-  async #connected(signal: AbortSignal): Promise<Outcome<Live>> {
-    const cutShort = terminal("cancelled", `waiting for MCP server "${this.name}" was cut short`);
-    if (signal.aborted) return fail(cutShort);
-    if (this.#closing.signal.aborted) {
-      return fail(terminal("unavailable", `MCP server "${this.name}" was closed by us`));
-    }
-    if (this.#live !== null) return ok(this.#live);
-    const wait = Math.ceil(this.#notBefore - performance.now());
-    if (this.#attempt === null && wait > 0 && this.#lastFailure !== null) {
-      return fail({ ...this.#lastFailure, retryAfterMs: wait });
-    }
-    this.#attempt ??= this.#connect().finally(() => {
-      this.#attempt = null;
-    });
-    return untilAborted(this.#attempt, signal).catch(() => fail(cutShort));
-  }
-
-  async #connect(): Promise<Outcome<Live>> {
-    const deadline = AbortSignal.timeout(this.#timeoutMs);
-    const listeners = {
-      log: this.#log,
-      onToolsChanged: () => {
-        if (this.#live !== null) Object.assign(this.#live, { tools: null, listing: null });
-      },
-      onClosed: () => this.#lost(live),
-    };
-    let live: Live | null = null;
-    try {
-      const signal = AbortSignal.any([deadline, this.#closing.signal]);
-      const connection = await connect(this.#server, this.#caller, this.#route, listeners, signal);
-      this.#route = connection.route;
-      live = {
-        connection,
-        since: performance.now(),
-        tools: null,
-        listing: null,
-        calls: 0,
-        retired: false,
-      };
-      this.identity = connection.client.getServerVersion() ?? null;
-      if (connection.ending() !== null) throw new Error("it ended at once");
-    } catch (error) {
-      // It may speak otherwise by now.
-      this.#route = null;
-      const failure = readError(error, {
-        what: `MCP server "${this.name}"`,
-        aborted: this.#closing.signal.aborted,
-        timedOutAfterMs: deadline.aborted ? this.#timeoutMs : null,
-        ending: error instanceof Error && error.cause !== undefined ? error.message : null,
-        safeToRepeat: true,
-      });
-      return fail(this.#failed(asUnavailable(failure)));
-    }
-    this.#live = live;
-    this.down = this.#listFailures > 0;
-    return ok(live);
-  }
-
-  #failed(failure: Failure): Failure {
-    this.down = true;
-    this.#log.warn({ server: this.name, problem: failure.message }, "MCP server not available");
-    this.#backOff(failure);
-    return failure;
-  }
-
-  #lost(live: Live | null): void {
-    if (live === null || live !== this.#live) return;
-    this.#live = null;
-    const reason = live.connection.ending() ?? "the connection was lost";
-    this.#log.warn({ server: this.name, reason }, "MCP server was lost");
-    if (performance.now() - live.since > soundAfterMs) this.#failures = 0;
-    this.#backOff(retryable("unavailable", `MCP server "${this.name}" was lost: ${reason}`));
-  }
-
-  #backOff(failure: Failure): void {
-    this.#failures += 1;
-    this.#lastFailure = failure;
-    const wait = this.#failures === 1 ? 0 : 250 * 2 ** Math.min(this.#failures, 20);
-    this.#notBefore = performance.now() + Math.min(longestBackOffMs, wait);
+  async #connected(signal: AbortSignal): Promise<Outcome<Held>> {
+    const connected = await this.#lifetime.use(signal);
+    if (connected.ok) {
+      this.#isUnreached = false;
+      this.identity = connected.value.connection.client.getServerVersion() ?? this.identity;
+    } else if (!signal.aborted) this.#isUnreached = true;
+    return connected;
   }
 
   #readError(
     error: unknown,
-    live: Live,
-    what: string,
-    safeToRepeat: boolean,
+    held: Held,
+    about: { what: string; safeToRepeat: boolean; timedOutAfterMs: number | null },
     signal: AbortSignal,
-    isTimeOver: boolean,
   ): Failure {
-    const ending = live.connection.ending();
-    const timedOut = !signal.aborted && isTimeOver;
-    if (timedOut) void this.#probe(live);
-    else if (!signal.aborted && !isAnswer(error) && this.#server.url !== undefined) {
+    const timedOutAfterMs = signal.aborted ? null : about.timedOutAfterMs;
+    if (timedOutAfterMs !== null) void this.#probe(held);
+    else if (!signal.aborted && !isFromServer(error) && this.#isRemote) {
       // An HTTP transport never says that the other side, or our session there, is gone.
-      this.#retire(live);
+      this.#lifetime.retire(held);
     }
     return readError(error, {
-      what: `${what} of MCP server "${this.name}"`,
+      what: `${about.what} of MCP server "${this.name}"`,
       aborted: signal.aborted,
-      timedOutAfterMs: timedOut ? this.#timeoutMs : null,
-      ending,
-      safeToRepeat,
+      timedOutAfterMs,
+      ending: held.connection.ending(),
+      safeToRepeat: about.safeToRepeat,
     });
   }
 
-  /** A server that let a call time out and answers no ping either would fail every later call as slowly. */
-  async #probe(live: Live): Promise<void> {
+  /** A server that let a call time out and says nothing else either would fail every later call as slowly. */
+  async #probe(held: Held): Promise<void> {
     const signal = AbortSignal.timeout(Math.min(signOfLifeMs, this.#timeoutMs));
-    const ping = live.connection.client.ping({ signal, timeout: noTimeout });
-    const alive = await untilAborted(ping, signal).then(
+    const { client, route } = held.connection;
+    const options = { signal, timeout: noTimeout };
+    const sign = route.isHandshake ? client.ping(options) : client.discover(options);
+    const isThere = await untilAborted<unknown>(sign, signal).then(
       () => true,
-      (error: unknown) => isAnswer(error) && !signal.aborted,
+      (error: unknown) => isFromServer(error) && !signal.aborted,
     );
-    if (alive || live !== this.#live) return;
-    this.#lost(live);
-    this.#endLater(live);
-  }
-
-  #retire(live: Live): void {
-    this.#lost(live);
-    live.retired = true;
-    if (live.calls === 0) this.#endLater(live);
-  }
-
-  #endLater(live: Live): void {
-    const ending = live.connection.close().finally(() => this.#endings.delete(ending));
-    this.#endings.add(ending);
+    if (!isThere) this.#lifetime.giveUp(held);
   }
 }
 
-/** Whatever kept us from a server (unless we were refused or cancelled), it may be there the next time. */
-function asUnavailable(failure: Failure): Failure {
-  if (failure.kind === "unauthorized" || failure.kind === "cancelled") return failure;
-  return retryable("unavailable", failure.message);
+/** Times that a call is repeated because its server asks for that, and for nothing else. */
+const mostRounds = 10;
+
+/**
+ * A stateless server may answer with a state that it wants back, and then goes on where it was. What it asks of a person
+ * or of a model besides, nobody here answers: we never said that we could.
+ */
+async function callOnce(
+  held: Held,
+  tool: Tool,
+  params: CallToolRequest["params"],
+  time: RequestTime,
+): Promise<Outcome<CallToolResult>> {
+  const { name, inputSchema } = tool;
+  const options = {
+    signal: time.signal,
+    timeout: noTimeout,
+    onprogress: () => time.progress(),
+    allowInputRequired: true,
+    // What the SDK takes headers from. Without its output schema, which is checked by ours, in a linear engine.
+    toolDefinition: { name, inputSchema },
+  };
+  let state: { requestState?: string } = {};
+  for (let round = 0; round <= mostRounds; round += 1) {
+    const result: CallToolResult | InputRequiredResult = await held.connection.client.callTool(
+      { ...params, ...state },
+      options,
+    );
+    if (!isInputRequiredResult(result)) return ok(result);
+    const { requestState, inputRequests = {} } = result;
+    const [asked] = Object.values(inputRequests);
+    if (asked !== undefined) {
+      const said = `tool "${name}" asks for input in the middle of its work (${asked.method}), which nobody here may give`;
+      return fail(terminal("tool_failed", said));
+    }
+    state = requestState === undefined ? {} : { requestState };
+  }
+  return fail(terminal("tool_failed", `tool "${name}" wants to be called again without end`));
+}
+
+function withinSize(
+  called: Outcome<CallToolResult>,
+  tool: string,
+  most: number | null,
+): Outcome<CallToolResult> {
+  if (!called.ok || most === null) return called;
+  const bytes = Buffer.byteLength(JSON.stringify(called.value));
+  if (bytes <= most) return called;
+  return fail(terminal("too_large", `tool "${tool}" gave ${bytes} bytes, and may give ${most}`));
 }

@@ -13,7 +13,7 @@ import {
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import { boundedFetch } from "./bounded-http.ts";
 import { ChildTransport } from "./child-transport.ts";
-import type { McpServer } from "./config.ts";
+import type { McpServer } from "./server-options.ts";
 
 /** Milliseconds that an HTTP server has to hear that its session is over. */
 const farewellMs = 1_000;
@@ -41,7 +41,11 @@ export function transportKinds(server: McpServer): TransportKind[] {
 
 /** What proves to a server who we are; kept over its connections, so that a token is asked for once. */
 export function credentialsOf({ bearerToken, oauth }: McpServer): Credentials | null {
-  if (oauth !== undefined) return new ClientCredentialsProvider(oauth);
+  if (oauth !== undefined) {
+    const { issuer, ...client } = oauth;
+    const bound = issuer === undefined ? {} : { expectedIssuer: issuer };
+    return new ClientCredentialsProvider({ ...client, ...bound });
+  }
   return bearerToken === undefined ? null : { token: async () => bearerToken };
 }
 
