@@ -5,7 +5,7 @@ import type { ToolRule } from "../machines/contracts/domain/tool-lists.ts";
 import type { StepLimits } from "../machines/step/context.ts";
 import type { StepEnd, stepMachine } from "../machines/step/machine.ts";
 import type { ModelPart } from "../machines/contracts/ports/model-provider.ts";
-import type { StepHandler } from "./handlers/handler.ts";
+import type { UsersHandlers } from "./handlers/handler.ts";
 
 /** Which tools this worker may call at all, whatever the control plane says. Deny by default. */
 export interface Allowlist {
@@ -34,6 +34,9 @@ export interface ModelPartNotice {
   stepId: string;
   part: ModelPart;
 }
+
+/** A user's say on one action of one job, at once. */
+export type Policy = (action: Action, job: Job) => Verdict;
 
 export interface RuntimeOptions {
   /** Steps alive at once in this worker. */
@@ -69,11 +72,11 @@ export interface RuntimeOptions {
   /** A result whose JSON is longer, in bytes, is cut by moving its output to an artifact. */
   maxReportBytes: number;
   /** The worker's own say before the control plane's; the stricter of the two wins. */
-  policy?: (action: Action, job: Job) => Verdict;
+  policy?: Policy;
   /** Who runs the step chart: its compiled table, or XState's interpreter, which is slower and behaves alike. */
   chart?: "compiled" | "interpreted";
-  /** Replaces or adds the work of a step type. */
-  handlers?: Partial<Record<StepType, StepHandler>>;
+  /** Take the place of a step type's work, or of one tool's in tool steps. */
+  handlers?: UsersHandlers;
   onStepEvent?: (notice: StepEventNotice) => void;
   /**
    * Told each part of a model's answer as it comes. While its promise is open no more of that answer is read from the

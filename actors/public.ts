@@ -1,7 +1,4 @@
-/**
- * What `import ... from "stateplane"` gives: the runtime, what it is made of, and the words of its ports. Adapters
- * are reached through the command line; a program that composes its own brings its own.
- */
+/** The runtime, what it is made of, and the words of its ports. */
 export { type Runtime, startRuntime } from "./runtime.ts";
 export {
   type Allowlist,
@@ -17,6 +14,7 @@ export type {
   Permission,
   StepHandler,
   StepScope,
+  UsersHandlers,
   HandlerResult,
 } from "./handlers/handler.ts";
 export type { Action, Ask, Grant } from "../machines/contracts/domain/action.ts";

@@ -37,6 +37,47 @@ const giveUpMs = 10 * 60_000;
  * Composes the machines, the actors and the neighbours, and begins to take jobs.
  *
  * @param ports every neighbour; the caller made them and closes them after the runtime has ended
+ * @example
+ * import { defaultOptions, startRuntime, systemClock } from "stateplane";
+ * import { createArtifactFolder } from "stateplane/artifacts";
+ * import { createControlPlane, createControlPlaneApi, startEmbeddedControlPlane } from "stateplane/control-plane";
+ * import { createModels } from "stateplane/llm";
+ * import type { RuntimePorts } from "stateplane/ports";
+ * import { createLocalRetriever } from "stateplane/retrieval";
+ * import { createSchemaChecker } from "stateplane/schemas";
+ * import { createSqliteBackend } from "stateplane/sqlite";
+ * import { createFunctionHost } from "stateplane/tools";
+ *
+ * const log = { debug() {}, info() {}, warn: console.warn, error: console.error };
+ * const steps = await createSqliteBackend({ path: "steps.sqlite", consumer: "one", clock: systemClock });
+ * const plane = await startEmbeddedControlPlane({
+ *   path: "plane.sqlite",
+ *   host: "127.0.0.1",
+ *   port: 0,
+ *   apiKey: "my-own-key",
+ *   agents: [],
+ *   publish: (fields) => steps.queue.publish(fields),
+ *   log,
+ * });
+ * const api = createControlPlaneApi({ url: plane.url, apiKey: "my-own-key", timeoutMs: 5_000 });
+ * const schemas = createSchemaChecker();
+ * const ports: RuntimePorts = {
+ *   queue: steps.queue,
+ *   store: steps.store,
+ *   controlPlane: createControlPlane(api),
+ *   models: createModels({ providers: [] }),
+ *   tools: createFunctionHost({ tools: [], schemas, log }),
+ *   sandbox: { missing: "no sandbox here" },
+ *   retrievers: { local: createLocalRetriever(), http: null },
+ *   artifacts: createArtifactFolder({ path: "artifacts", isShared: true }),
+ *   schemas,
+ *   clock: systemClock,
+ *   log,
+ * };
+ * const runtime = startRuntime(ports, { ...defaultOptions, capacity: 8 });
+ * console.log(runtime.snapshot().value); // receiving
+ * await runtime.drain(25_000);
+ * await Promise.all([api.close(), plane.close(), steps.close()]);
  */
 export function startRuntime(given: RuntimePorts, options: RuntimeOptions): Runtime {
   const ports = guardPorts(given);

@@ -74,11 +74,16 @@ export function watchAvailability(
   // All may take the same time, so the oldest is due first, and one timer watches over all of them.
   const underWay = new Set<{ due: number; giveUp: () => void }>();
   let isWatched = false;
+  let cancelWatch = () => {};
+  /** Once all is over the timer would only keep its process alive. */
+  const endWatch = () => {
+    if (stopped.signal.aborted && underWay.size === 0) cancelWatch();
+  };
   const watchOldest = () => {
     const [oldest] = underWay;
     isWatched = oldest !== undefined;
     if (oldest === undefined) return;
-    clock.timer(Math.max(oldest.due - clock.monotonic(), 1), () => {
+    cancelWatch = clock.timer(Math.max(oldest.due - clock.monotonic(), 1), () => {
       const now = clock.monotonic();
       for (const call of underWay) {
         if (call.due > now) break;
@@ -103,10 +108,12 @@ export function watchAvailability(
       call.then(
         (outcome) => {
           underWay.delete(entry);
+          endWatch();
           resolve(outcome);
         },
         (error: unknown) => {
           underWay.delete(entry);
+          endWatch();
           reject(error);
         },
       );
@@ -137,6 +144,9 @@ export function watchAvailability(
     onFault: (given) => {
       faultListener = given;
     },
-    stop: () => stopped.abort(),
+    stop: () => {
+      stopped.abort();
+      endWatch();
+    },
   };
 }

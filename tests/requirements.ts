@@ -339,4 +339,11 @@ export const requirements: readonly Requirement[] = [
   { id: "git.options", promise: "no argument of a caller becomes an option" },
   ...modelRequirements,
   ...workflowRequirements,
+  // The library.
+  { id: "library.examples", promise: "every example in a docstring of the public door runs" },
+  {
+    id: "library.users-code",
+    promise:
+      "what a user's handler, tool or policy returns or throws is one clear failure that names it, never a crash or an opening",
+  },
 ];

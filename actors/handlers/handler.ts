@@ -1,6 +1,6 @@
 import type { Action, Ask, Grant, Verdict } from "../../machines/contracts/domain/action.ts";
 import type { Failure, Outcome } from "../../machines/contracts/domain/failure.ts";
-import type { Job } from "../../machines/contracts/domain/job.ts";
+import type { Job, StepType } from "../../machines/contracts/domain/job.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { OnModelPart } from "../../machines/contracts/ports/model-provider.ts";
@@ -94,3 +94,17 @@ export interface StepScope {
 
 /** The work of one step type. Called again from the start after a take-over; its effects are not. */
 export type StepHandler = (scope: StepScope) => Promise<HandlerResult>;
+
+/**
+ * Work of the user's own, in place of a step type's or of one tool's.
+ *
+ * @param next does the work that this one stands before: of a tool's handler that of its step type, of a step type's the
+ *   built-in one
+ */
+export type UsersHandler = (
+  scope: StepScope,
+  next: () => Promise<HandlerResult>,
+) => Promise<HandlerResult>;
+
+/** By step type, or by tool: `tool:charge_card`, `tool:bank/charge_card`. */
+export type UsersHandlers = Partial<Record<StepType | `tool:${string}`, UsersHandler>>;

@@ -7,18 +7,20 @@ import { llmHandler } from "./llm.ts";
 import { retrievalHandler } from "./retrieval.ts";
 import { sandboxHandler } from "./sandbox.ts";
 import { toolHandler } from "./tool.ts";
+import { withUsersHandlers } from "./users-handlers.ts";
 
-/** The work of each step type: ours, or the user's own in its place. */
+/** The work of each step type: ours, with the user's own before it. */
 export function handlersFor(
   ports: RuntimePorts,
   options: Pick<RuntimeOptions, "defaultModel" | "maxIterations" | "allowlist" | "handlers">,
 ): Record<StepType, StepHandler> {
-  return {
+  const builtIn = {
     llm: llmHandler(ports, options),
     tool: toolHandler(ports),
     retrieval: retrievalHandler(ports),
     sandbox: sandboxHandler(ports),
     approval: approvalHandler,
-    ...options.handlers,
   };
+  const { handlers } = options;
+  return handlers === undefined ? builtIn : withUsersHandlers(builtIn, handlers, ports);
 }

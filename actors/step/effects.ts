@@ -44,9 +44,12 @@ export function effectRunner(
   const occurrences = new Map<string, number>();
 
   return async <T extends Json>(
-    effect: Effect<T>,
+    given: Effect<T>,
   ): Promise<{ ok: true; value: T } | { ok: false; result: HandlerResult }> => {
     const { session, signal } = scope;
+    // What does not plainly say that it may be repeated may not.
+    const isRepeatable = given.repeat === "free" || given.repeat === "safe";
+    const effect: Effect<T> = isRepeatable ? given : { ...given, repeat: "unsafe" };
     signal.throwIfAborted();
     const id = effect.key ?? numbered(occurrences, effect);
     const key = `${session.key.runId}/${session.key.stepId}/${id}`;

@@ -1,32 +1,24 @@
-import { awaitControlPlane } from "../compose/await-control-plane.ts";
+import { findControlPlane, requireControlPlane } from "../compose/find-control-plane.ts";
 import { startWorker, type Worker } from "../compose/start-worker.ts";
 import type { Command, Context } from "../command.ts";
 import { maskUrl } from "../config/load-config.ts";
 import { CliError } from "../output/errors.ts";
-import { openApi } from "./with-control-plane.ts";
 import { openLog, workUntilStopped } from "./long-running.ts";
 import { superviseProcesses } from "../supervise-processes.ts";
 
 /** `worker`: takes jobs until it is told to stop. */
 export const work: Command = async (context) => {
   const { config, env, stopping } = context;
-  const target = required(context.config);
+  const target = requireControlPlane(config);
   const processes = readProcesses(context);
   if (processes > 1) return workInProcesses(context, processes);
   const log = openLog(context, "info");
   const { signal } = stopping;
   let worker: Worker;
   try {
-    worker = await startWorker(config, { env, log }, async () => {
-      const api = openApi({ ...target, timeoutMs: config.settings.requestTimeoutMs }, config);
-      try {
-        await awaitControlPlane(api, config.sources.apiKey, log, signal);
-      } finally {
-        await api.close();
-      }
-      signal.throwIfAborted();
-      return target;
-    });
+    worker = await startWorker(config, { env, log }, () =>
+      findControlPlane(config, target, log, signal),
+    );
   } catch (error) {
     // Told to stop before it began: nothing was taken, and all is closed.
     if (signal.aborted) return 0;
@@ -51,20 +43,6 @@ export const work: Command = async (context) => {
   log.info({}, "the worker has stopped");
   return 0;
 };
-
-/** What a worker can't do without: silently standing in for any of it would lose somebody's jobs. */
-function required({ settings }: Context["config"]): { url: string; apiKey: string } {
-  const { redisUrl, store, controlPlaneUrl: url, apiKey } = settings;
-  const missing = [
-    ...(redisUrl === null && store === "auto"
-      ? ["REDIS_URL (the stream of the control plane; or --store redis or sqlite, for one machine)"]
-      : []),
-    ...(url === null ? ["CONTROL_PLANE_URL (such as http://localhost:8080)"] : []),
-    ...(apiKey === null ? ["FD_API_KEY (the control plane's key)"] : []),
-  ];
-  if (missing.length === 0 && url !== null && apiKey !== null) return { url, apiKey };
-  throw new CliError(2, `the worker needs ${missing.join(", and ")} to be set`);
-}
 
 const most = 64;
 

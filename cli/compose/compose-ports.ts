@@ -15,6 +15,7 @@ import { fail, ok, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
+import type { SchemaChecker } from "../../machines/contracts/ports/schema-checker.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Config } from "../config/load-config.ts";
@@ -63,7 +64,7 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
   for (const warning of made.tools.warnings) log.warn({}, warning);
   const schemas = createSchemaChecker();
   const prices = pricesOf(settings);
-  const tools =
+  const servers =
     made.tools.servers.length === 0
       ? noTools
       : (await import("../../adapters/mcp/host.ts")).createToolHost({
@@ -74,7 +75,8 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
           timeoutMs: settings.mcpTimeoutMs,
           ...pinsOf(settings, backend),
         });
-  closing.add("MCP servers", () => tools.close());
+  closing.add("MCP servers", () => servers.close());
+  const tools = await withFunctions(servers, settings, schemas, log);
   const found = await findSandbox({ log });
   const { retrievalEndpoint: endpoint } = settings;
   return hideSecrets({
@@ -102,6 +104,19 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
     clock: systemClock,
     log,
   });
+}
+
+/** The configuration's own functions beside the servers' tools. */
+async function withFunctions(
+  servers: ToolHost,
+  { tools }: Settings,
+  schemas: SchemaChecker,
+  log: Log,
+): Promise<ToolHost> {
+  if (!tools || tools.length === 0) return servers;
+  const { createFunctionHost } = await import("../../adapters/functions/host.ts");
+  const { joinToolHosts } = await import("../../adapters/functions/join-hosts.ts");
+  return joinToolHosts(createFunctionHost({ tools, schemas, log }), servers, log);
 }
 
 /** With what the tools of MCP servers are compared. */

@@ -1,8 +1,7 @@
-import type { StepHandler } from "../../actors/handlers/handler.ts";
+import type { UsersHandlers } from "../../actors/handlers/handler.ts";
 import { type Allowlist, defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
 import { type Runtime, startRuntime } from "../../actors/runtime.ts";
-import type { StepType } from "../../machines/contracts/domain/job.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Config } from "../config/load-config.ts";
 import type { Settings } from "../config/settings.ts";
@@ -149,10 +148,10 @@ export function runtimeOptions(settings: Settings, allowlist: Allowlist): Runtim
   };
 }
 
-function given(
-  handlers: NonNullable<Settings["handlers"]>,
-): Partial<Record<StepType, StepHandler>> {
-  return Object.fromEntries(Object.entries(handlers).filter(([, handler]) => handler !== null));
+function given(handlers: NonNullable<Settings["handlers"]>): UsersHandlers {
+  return Object.fromEntries(
+    Object.entries(handlers).filter(([, handler]) => handler !== null),
+  ) as UsersHandlers;
 }
 
 /** What steps may take to abort their work and be released, once told to. */

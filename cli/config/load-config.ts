@@ -23,6 +23,8 @@ export interface ConfigRequest {
   folder: string;
   /** A configuration file named by the user. */
   file: string | null;
+  /** A configuration that a program made, in place of a file's. */
+  given?: ConfigFile;
 }
 
 interface Given {
@@ -38,7 +40,7 @@ const keys = Object.keys(settingSources) as SettingKey[];
  * @throws InvalidSetting naming the key, the value's source and what was expected, never the value
  */
 export async function loadConfig(request: ConfigRequest): Promise<Config> {
-  const file = await readConfigFile(request.folder, request.file);
+  const file = request.given ?? (await readConfigFile(request.folder, request.file));
   refuseUnknown(file);
   const given = new Map<SettingKey, Given>();
   for (const key of keys) {
@@ -56,7 +58,7 @@ export async function loadConfig(request: ConfigRequest): Promise<Config> {
   const sources = Object.fromEntries(
     keys.map((key) => [key, given.get(key)?.source ?? "not set"]),
   ) as Record<SettingKey, string>;
-  return { settings, sources, file: file?.path ?? null };
+  return { settings, sources, file: request.given === undefined ? (file?.path ?? null) : null };
 }
 
 /** Where nobody names the default model, it is one of the provider whose key is there. */
@@ -109,7 +111,7 @@ function findUnknown(
   const known = knownKeys(above);
   for (const [key, item] of Object.entries(values)) {
     const path = [...above, key];
-    if (known !== null && !known.includes(key)) return { path, known };
+    if (known !== null && !known.includes(key) && !isToolsHandler(path)) return { path, known };
     if (known === null && !isOpen(above)) continue;
     const below = isJsonObject(item) ? findUnknown(item, path) : null;
     if (below !== null) return below;
@@ -122,6 +124,10 @@ const isOpen = ([first, second, third]: readonly string[]) =>
   second === undefined
     ? ["agents", "fallbacks", "prices", "providers"].includes(first ?? "")
     : first === "providers" && second !== undefined && third === "prices";
+
+/** `handlers` takes any tool's name, too. */
+const isToolsHandler = ([first, second, third]: readonly string[]) =>
+  first === "handlers" && /^tool:./u.test(second ?? "") && third === undefined;
 
 /** The keys that the settings' shape names at a path; null where any may stand. */
 function knownKeys(path: readonly string[]): readonly string[] | null {
@@ -201,6 +207,9 @@ function shown(key: SettingKey, value: unknown): unknown {
   if (mask === "url" && typeof value === "string") return maskUrl(value);
   if (isJsonObject(value) && key === "handlers") {
     return Object.fromEntries(Object.keys(value).map((name) => [name, "(a function)"]));
+  }
+  if (Array.isArray(value) && key === "tools") {
+    return value.map((tool: { name: string }) => tool.name);
   }
   return value;
 }

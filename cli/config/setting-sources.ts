@@ -162,4 +162,5 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
   agents: {},
   policy: {},
   handlers: {},
+  tools: {},
 };

@@ -1,6 +1,6 @@
 import { type } from "arktype";
 import type { RuntimeOptions } from "../../actors/options.ts";
-import type { StepHandler } from "../../actors/handlers/handler.ts";
+import type { UsersHandler } from "../../actors/handlers/handler.ts";
 import { priceShape } from "../../adapters/llm/prices.ts";
 import { providerKinds } from "../../adapters/llm/providers.ts";
 import { toolRuleShape } from "../../machines/contracts/domain/tool-lists.ts";
@@ -11,6 +11,7 @@ import {
   optionalFunction,
   optionalRedisUrl,
   optionalText,
+  optionalTools,
   optionalUrl,
   optionalWhole,
   optionalWords,
@@ -62,7 +63,7 @@ export const numbers = {
 
 const number = (path: keyof typeof numbers) => whole(numbers[path]);
 const numberOrNull = (path: keyof typeof numbers) => optionalWhole(numbers[path]);
-const handler = optionalFunction<StepHandler>();
+const handler = optionalFunction<UsersHandler>();
 
 const tools = type("string[]");
 
@@ -229,13 +230,20 @@ export const settingsShape = type({
   "agents?": type({ "[string]": agentSettings }),
   /** The worker's own say before the control plane's. */
   "policy?": optionalFunction<NonNullable<RuntimeOptions["policy"]>>(),
+  /** Work of the user's own in place of a step type's, or of one tool's: `tool:charge_card`. */
   "handlers?": {
     "llm?": handler,
     "tool?": handler,
     "retrieval?": handler,
     "sandbox?": handler,
     "approval?": handler,
+    "[/^tool:./]": handler,
   },
+  /** Functions of the user's own, beside the tools of MCP servers. */
+  "tools?": optionalTools,
 });
 export type Settings = typeof settingsShape.infer;
 export type SettingKey = keyof Settings;
+
+/** What `stateplane.config.ts` exports; every key may be left out. */
+export type UsersConfig = { [Key in SettingKey]?: Settings[Key] | undefined };

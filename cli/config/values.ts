@@ -1,5 +1,6 @@
 import { type } from "arktype";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
+import { type AnyTool, readTool } from "../../adapters/functions/define-tool.ts";
 import { parseRedisUrl } from "../../adapters/redis/connect.ts";
 
 /** A value as it comes: text from flags and the environment, anything from a file. What it should be is told, never what it was. */
@@ -79,6 +80,21 @@ export const optionalRedisUrl = type("unknown").pipe((given, ctx): string | null
     const { expected } = error instanceof InvalidSetting ? error : { expected: "a Redis address" };
     return ctx.error(expected) as never;
   }
+});
+
+/** Tools of the user's own, read and without two of one name; of one that can't be used the message says why. */
+export const optionalTools = type("unknown").pipe((given, ctx): AnyTool[] | null => {
+  if (given === null) return null;
+  if (!Array.isArray(given)) return ctx.error("a list of tools made with defineTool") as never;
+  const names = new Set<string>();
+  for (const [at, tool] of given.entries()) {
+    const read = readTool(tool);
+    if (typeof read === "string") return ctx.error(`usable tools; at ${at}: ${read}`) as never;
+    if (names.has(read.name))
+      return ctx.error(`tools of different names; two are called "${read.name}"`) as never;
+    names.add(read.name);
+  }
+  return given as AnyTool[];
 });
 
 /** A function of the user's own, which only a `.ts` or `.js` file can give. */

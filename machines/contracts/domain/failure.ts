@@ -57,6 +57,8 @@ export const failureKinds = [
   "tool_failed",
   /** The code ended badly, or too late. Never retried; its output is in the details. */
   "sandbox_failed",
+  /** A handler of the user's threw, or returned what no handler may. Never retried; mend the handler. */
+  "handler_failed",
   /** A model's provider failed or refused to answer. Retried when the provider says that it may pass. */
   "model_failed",
   /** Workers died of this job again and again. A dead letter, with the first cause. */
