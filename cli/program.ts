@@ -163,6 +163,7 @@ function addCommand(program: Command, name: CommandName, help: Help): Command {
     .description(startable([sentence(spec.summary), ...(spec.notes ?? [])].join("\n"), help))
     .addHelpText("after", () => `\nExamples:\n${examples(spec.example, help)}`);
   if (spec.alias !== undefined) command.alias(spec.alias);
+  if (spec.passesOn === true) command.allowUnknownOption().allowExcessArguments();
   for (const arg of spec.args) {
     command.argument(arg.endsWith("?") ? `[${arg.slice(0, -1)}]` : `<${arg}>`);
   }

@@ -17,6 +17,8 @@ export interface CommandSpec {
   alias?: string;
   /** Settings that may be given as flags, after the command's own. */
   settings: readonly SettingKey[];
+  /** Whether it hands on what it is given, options and all, to a program that reads them itself. */
+  passesOn?: true;
   /** What a reader of the help should know beyond the flags; a paragraph each. */
   notes?: readonly string[];
   example: readonly string[];
@@ -34,6 +36,7 @@ const work = [
   "modelScript",
   "logLevel",
 ] as const satisfies SettingKey[];
+const tools = ["mcpConfigPath", ...store] as const satisfies SettingKey[];
 const note: FlagSpec = { type: "text", value: "text", help: "a note, kept with the decision" };
 const limit: FlagSpec = {
   type: "text",
@@ -47,6 +50,8 @@ export const groups: Readonly<Record<string, string>> = {
   steps: "show what the store keeps of a step",
   agents: "list the agents",
   approvals: "list, approve and reject actions that wait for a person",
+  tools: "list, show, call, compare and accept the tools of MCP servers",
+  mcp: "run the MCP servers that come with the program",
   dlq: "list, show, retry and drop dead letters",
   workflow: "check and draw workflow definitions",
 };
@@ -225,6 +230,83 @@ export const specs = {
     },
     settings: [],
     example: ["stateplane workflow graph workflow.yaml --format mermaid"],
+  },
+  "tools list": {
+    args: ["server?"],
+    summary: "list the tools of the MCP servers, and what the lists say of each",
+    settings: [...tools],
+    notes: [
+      "! marks a tool whose texts should be read: they hold hidden characters, or words that give a model orders. Exit 3 when a server does not answer.",
+    ],
+    example: ["stateplane tools list --mcp mcp.json"],
+  },
+  "tools show": {
+    args: ["tool"],
+    summary: "show one tool: its texts, its schemas and what the lists say of it",
+    settings: [...tools],
+    example: ["stateplane tools show git/git_status"],
+  },
+  "tools call": {
+    args: ["tool"],
+    summary: "call one tool, as far as the lists allow it; exit 1 if it fails",
+    flags: {
+      input: { type: "text", value: "json", help: "its arguments, an object (default {})" },
+      file: {
+        type: "text",
+        value: "file",
+        help: "read its arguments from a JSON or YAML file; - is standard input",
+      },
+      yes: {
+        type: "switch",
+        help: "call without asking what the lists ask about; needed where there is no terminal",
+      },
+    },
+    settings: [...tools],
+    example: [`stateplane tools call git/git_status --input '{"repository": "."}'`],
+  },
+  "tools diff": {
+    args: ["server?"],
+    summary: "show what MCP servers changed since their tools were accepted; exit 1 if anything",
+    settings: [...tools],
+    example: ["stateplane tools diff git"],
+  },
+  "tools accept": {
+    args: ["server"],
+    summary: "accept the tools that an MCP server has now; frees a quarantined one",
+    flags: {
+      digest: {
+        type: "text",
+        value: "digest",
+        help: "accept only what has this digest, as `tools diff` showed it",
+      },
+      yes: {
+        type: "switch",
+        help: "accept without asking; needed where there is no terminal, unless --digest is given",
+      },
+    },
+    settings: [...tools],
+    notes: [
+      "Shows what changed before it asks. Running workers take the server up again by themselves.",
+    ],
+    example: ["stateplane tools accept git"],
+  },
+  "mcp git": {
+    args: [],
+    summary: "run the git server over standard input and output, for any MCP client",
+    settings: [],
+    passesOn: true,
+    notes: [
+      "--root DIR is the folder that holds the repositories, --allow-host HOST a host that may be reached, --protect BRANCH a branch that no push touches; the last two may be given more than once.",
+    ],
+    example: ["stateplane mcp git --root . --allow-host github.com"],
+  },
+  "mcp test-runner": {
+    args: [],
+    summary: "run the test-runner server over standard input and output, for any MCP client",
+    settings: [],
+    passesOn: true,
+    notes: ["--root DIR is the folder that holds the projects."],
+    example: ["stateplane mcp test-runner --root ."],
   },
   chart: {
     args: [],

@@ -189,7 +189,8 @@ export async function listTools(
   );
 }
 
-function addressOf(servers: readonly ToolSource[], server: string, tool: string): string {
+/** The name that means a tool alone: its bare one where no other server has that. */
+export function addressOf(servers: readonly ToolSource[], server: string, tool: string): string {
   const owners = servers.filter(({ lastTools }) => lastTools.has(tool));
   // A bare name that begins with its own server's would be read as `server/tool`.
   return owners.length > 1 || serverOf(servers, tool) !== null ? `${server}/${tool}` : tool;

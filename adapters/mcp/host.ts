@@ -15,6 +15,7 @@ import type {
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { ToolHost, ToolTarget } from "../../machines/contracts/ports/tool-host.ts";
 import {
+  addressOf,
   describeTool,
   findTool,
   type FoundTool,
@@ -51,6 +52,8 @@ export interface ServerLook {
   found: Outcome<ToolSetLook>;
   /** Whether a tool is left out because its own name reads as another server's. */
   isShadowed(tool: string): boolean;
+  /** The name that means the tool alone. */
+  address(tool: string): string;
 }
 
 /** A tool host that also shows what it knows of its servers, what may not be used included. */
@@ -187,6 +190,7 @@ export function createToolHost(options: ToolHostOptions): McpHost {
           name: server.name,
           found: await server.look(signal),
           isShadowed: (tool: string) => isShadowed(servers, server.name, tool),
+          address: (tool: string) => addressOf(servers, server.name, tool),
         })),
       ),
   };

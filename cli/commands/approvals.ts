@@ -1,8 +1,8 @@
-import { createInterface } from "node:readline/promises";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
 import type { ApprovalView } from "../../machines/contracts/wire/views.ts";
 import type { Command, Context } from "../command.ts";
 import { CliError } from "../output/errors.ts";
+import { confirm } from "../output/confirm.ts";
 import type { Output } from "../output/output.ts";
 import { plain, safeJson } from "../output/plain.ts";
 import { type Client, readLimit, withControlPlane } from "./with-control-plane.ts";
@@ -102,14 +102,4 @@ function show(approval: ApprovalView, output: Output): void {
     ["expires", approval.expires_at ?? "not stated"],
   ]);
   if (approval.action_details !== undefined) output.document(approval.action_details);
-}
-
-/** Asks on the terminal; anything but yes is a no. */
-async function confirm(question: string): Promise<boolean> {
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    return /^y(es)?$/i.test((await terminal.question(`${question} [y/N] `)).trim());
-  } finally {
-    terminal.close();
-  }
 }

@@ -7,6 +7,8 @@ import { readDevNote, removeDevNote, writeDevNote } from "../dev-note.ts";
 import type { Output } from "../output/output.ts";
 import { plain } from "../output/plain.ts";
 import { CliError } from "../output/errors.ts";
+import { allowingLine, summary } from "../compose/look-at-tools.ts";
+import { secrets } from "../secrets.ts";
 import { version } from "../main.ts";
 import { configuredModels, shownProviders } from "../compose/compose-models.ts";
 import { openLog, workUntilStopped } from "./long-running.ts";
@@ -46,14 +48,19 @@ function introduce(running: Dev, { config, env, output }: Context, noteFile: str
   const { url, apiKey, store, ports, tools, agents } = running;
   const { settings, sources } = config;
   const sandbox = "missing" in ports.sandbox ? ports.sandbox.missing : ports.sandbox.driver;
-  const servers = tools.servers.map(({ name }) => name);
+  const { servers } = running;
   const keyFrom =
     sources.apiKey === "default" ? `made up for this run; in ${noteFile}` : "FD_API_KEY";
   const slugs = agents.map(({ slug }) => slug);
   const models = configuredModels(settings, env);
   if (output.isJson) {
     const about = { url, pid: process.pid, noteFile, store: store.describe, sandbox };
-    output.json({ kind: "ready", ...about, mcpServers: servers, agents: slugs });
+    output.json({
+      kind: "ready",
+      ...about,
+      mcpServers: servers.map(({ name }) => name),
+      agents: slugs,
+    });
     return;
   }
   output.line(output.colors.bold(`Stateplane ${version}`));
@@ -63,10 +70,23 @@ function introduce(running: Dev, { config, env, output }: Context, noteFile: str
     ["store", store.describe],
     ["sandbox", sandbox],
     ["models", models],
-    ["MCP servers", servers.length === 0 ? tools.describe : servers.join(", ")],
+    ...(servers.length === 0
+      ? [["MCP servers", tools.describe] as [string, string]]
+      : servers.map((server, at): [string, string] => [
+          at === 0 ? "MCP servers" : "",
+          `${server.name}: ${secrets.redact(server.refused ?? summary(server))}`,
+        ])),
     ["agents", slugs.join(", ")],
     ["worker", `runs up to ${settings.concurrency} steps at once`],
   ]);
+  for (const server of servers) {
+    const line = allowingLine(server, tools.listedIn);
+    if (line !== null) {
+      output.line("");
+      output.line(`No tool of ${plain(server.name)} is allowed. To allow some:`);
+      output.line(`  ${plain(line)}`);
+    }
+  }
   output.line("");
   output.line("In another terminal, in this folder:");
   output.line(`  ${commandLine(`submit ${slugs[0] ?? "AGENT"} --task "Say hello" --watch`)}`);

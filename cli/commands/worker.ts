@@ -1,4 +1,5 @@
 import { findControlPlane, requireControlPlane } from "../compose/find-control-plane.ts";
+import { allowingLine, summary } from "../compose/look-at-tools.ts";
 import { startWorker, type Worker } from "../compose/start-worker.ts";
 import type { Command, Context } from "../command.ts";
 import { maskUrl } from "../config/load-config.ts";
@@ -24,7 +25,7 @@ export const work: Command = async (context) => {
     if (signal.aborted) return 0;
     throw error;
   }
-  const { store, tools, ports } = worker;
+  const { store, tools, ports, servers } = worker;
   log.info(
     {
       store: store.describe,
@@ -36,6 +37,14 @@ export const work: Command = async (context) => {
     },
     "the worker takes jobs",
   );
+  for (const server of servers) {
+    const about = { server: server.name, tools: server.refused ?? summary(server) };
+    if (server.problem === null && server.refused === null) log.info(about, "MCP server is ready");
+    else log.warn(about, "MCP server can't be used now");
+    const fix = allowingLine(server, tools.listedIn);
+    if (fix !== null)
+      log.warn({ server: server.name, fix }, "no tool of this MCP server is allowed");
+  }
   const { drainMs, leaseMs } = config.settings;
   await workUntilStopped(worker, { stopping, leaseMs }, () =>
     log.info({ drainMs }, "stopping: no more jobs are taken, steps may finish"),

@@ -9,6 +9,8 @@ import { learnServers } from "../secrets.ts";
 export interface ChosenTools {
   servers: McpServer[];
   allowlist: Allowlist;
+  /** Where the lists stand, or would: a file, and the key of its list of allowed tools. */
+  listedIn: { file: string; key: "allowed" | "allowed_tools" };
   /** Where the servers come from, for a person. */
   describe: string;
   /** What the MCP file says and we do not act on. */
@@ -45,10 +47,15 @@ const referenceAllowlist: Allowlist = {
  * @throws InvalidSetting when the MCP file can't be used
  */
 export async function chooseTools(
-  { settings, sources }: Pick<Config, "settings" | "sources">,
+  {
+    settings,
+    sources,
+    file: ownFile,
+  }: Pick<Config, "settings" | "sources"> & Partial<Pick<Config, "file">>,
   env: Env,
 ): Promise<ChosenTools> {
   const { mcpConfigPath: file, allowlist: own } = settings;
+  const inOwn = { file: ownFile ?? "stateplane.config.yaml", key: "allowed" } as const;
   const chosen = own && { allowed: [], approvalRequired: [], denied: [], ...own };
   if (file === null) {
     const servers = referenceServers(env);
@@ -57,7 +64,8 @@ export async function chooseTools(
       servers.length === 0
         ? "none (MCP_CONFIG_PATH is not set)"
         : "by GITHUB_TOKEN, WORKSPACE_PATH";
-    return { servers, allowlist: chosen ?? referenceAllowlist, describe, warnings: [] };
+    const lists = { allowlist: chosen ?? referenceAllowlist, listedIn: inOwn };
+    return { servers, ...lists, describe, warnings: [] };
   }
   const expanded = new Set<string>();
   const read = await readConfig(file, noting({ ...env }, expanded), mayExpand(settings));
@@ -72,7 +80,11 @@ export async function chooseTools(
     approvalRequired: allowlist?.approvalRequired ?? [],
     denied: allowlist?.deniedTools ?? [],
   };
-  return { servers, allowlist: chosen ?? listed, describe: `by ${file}`, warnings };
+  const lists =
+    chosen === undefined
+      ? { allowlist: listed, listedIn: { file, key: "allowed_tools" } as const }
+      : { allowlist: chosen, listedIn: inOwn };
+  return { servers, ...lists, describe: `by ${file}`, warnings };
 }
 
 /** Which variables an MCP file may hand on: those that `mcpVariables` names, else all but this worker's own secrets. */

@@ -34,7 +34,7 @@ export interface Dev extends Worker {
  * @throws InvalidSetting, StoreUnreachable, or CliError when the port is taken or another `dev` holds the folder
  */
 export async function startDev(
-  config: Pick<Config, "settings" | "sources">,
+  config: Pick<Config, "settings" | "sources"> & Partial<Pick<Config, "file">>,
   hooks: WorkerHooks,
 ): Promise<Dev> {
   const { settings } = config;

@@ -2,10 +2,12 @@ import type { UsersHandlers } from "../../actors/handlers/handler.ts";
 import { type Allowlist, defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
 import { type Runtime, startRuntime } from "../../actors/runtime.ts";
+import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Config } from "../config/load-config.ts";
 import type { Settings } from "../config/settings.ts";
 import { chooseStore, type ChosenStore } from "./choose-store.ts";
+import { canLook, lookAtTools, refuseAmbiguous, type ShownServer } from "./look-at-tools.ts";
 import { type ChosenTools, chooseTools } from "./choose-tools.ts";
 import { artifactWarnings, composePorts } from "./compose-ports.ts";
 import { learnSecrets, secrets } from "../secrets.ts";
@@ -27,6 +29,8 @@ export interface Worker extends AsyncDisposable {
   readonly ports: RuntimePorts;
   readonly store: ChosenStore;
   readonly tools: ChosenTools;
+  /** The MCP servers as they were at the start. */
+  readonly servers: readonly ShownServer[];
   /** Lets steps finish for up to `drainMs` of the settings, hands the rest back, and closes everything. */
   close(): Promise<void>;
   /** Hands back what is left, now; makes a `close` under way quick. */
@@ -40,7 +44,7 @@ export interface Worker extends AsyncDisposable {
  * @throws InvalidSetting for a setting that can't be used, StoreUnreachable when the store can't be reached
  */
 export async function startWorker(
-  config: Pick<Config, "settings" | "sources">,
+  config: Pick<Config, "settings" | "sources"> & Partial<Pick<Config, "file">>,
   hooks: WorkerHooks,
   findControlPlane: (
     store: ChosenStore,
@@ -84,6 +88,7 @@ export async function startWorker(
       ...policyWarnings(settings),
     ];
     for (const warning of warnings) hooks.log.warn({}, warning);
+    const servers = await lookAtStart(ports.tools, tools, config);
     const runtime = startRuntime(ports, {
       ...runtimeOptions(settings, tools.allowlist),
       ...(hooks.onStepEvent ? { onStepEvent: hooks.onStepEvent } : {}),
@@ -94,12 +99,34 @@ export async function startWorker(
     closing.add("steps", drain, settings.drainMs + unwindMs);
     const close = () => closing.close();
     const hurry = () => void runtime.drain(0);
-    return { runtime, ports, store, tools, close, hurry, [Symbol.asyncDispose]: close };
+    return { runtime, ports, store, tools, servers, close, hurry, [Symbol.asyncDispose]: close };
   } catch (error) {
     await closing.close();
     throw error;
   }
 }
+
+/**
+ * Looks at the MCP servers before the first job is taken, for a bounded time: a server that is slower is used when it
+ * answers.
+ *
+ * @throws InvalidSetting for a list that names a tool which two servers have
+ */
+async function lookAtStart(
+  host: ToolHost,
+  tools: ChosenTools,
+  { settings, sources }: Pick<Config, "settings" | "sources">,
+): Promise<ShownServer[]> {
+  if (!canLook(host)) return [];
+  const signal = AbortSignal.timeout(Math.min(settings.mcpTimeoutMs, lookMs));
+  const servers = await lookAtTools(host, tools, signal);
+  const source = settings.allowlist === undefined ? sources.mcpConfigPath : sources.allowlist;
+  refuseAmbiguous(servers, tools.allowlist, source);
+  return servers;
+}
+
+/** How long a start waits for MCP servers, milliseconds; one that is first fetched from a registry takes some. */
+const lookMs = 15_000;
 
 /** What about the settings leaves tool calls to this worker's lists, a whole sentence each. */
 export function policyWarnings({

@@ -1,0 +1,225 @@
+import type { Failure } from "../../machines/contracts/domain/failure.ts";
+import { isJsonObject, type JsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
+import { localVerdict } from "../../actors/step/verdicts.ts";
+import type { Command, Context } from "../command.ts";
+import {
+  allowingLine,
+  type ShownServer,
+  type ShownTool,
+  summary,
+} from "../compose/look-at-tools.ts";
+import { confirm } from "../output/confirm.ts";
+import { CliError } from "../output/errors.ts";
+import type { Output } from "../output/output.ts";
+import { plain, visible } from "../output/plain.ts";
+import { secrets } from "../secrets.ts";
+import { readDocument } from "./read-document.ts";
+import { unknown, withTools } from "./with-tools.ts";
+
+/** `tools list [SERVER]`. */
+export const listTools: Command = (context) => {
+  const { invocation, output } = context;
+  return withTools(context, invocation.args[0], async ({ look, tools }) => {
+    const servers = await look();
+    if (output.isJson) output.json({ servers: servers.map(asJson) });
+    else {
+      for (const [at, server] of servers.entries()) {
+        if (at > 0) output.line("");
+        listServer(server, tools.listedIn, output);
+      }
+    }
+    return servers.some(({ problem }) => problem !== null) ? 3 : 0;
+  });
+};
+
+function listServer(
+  server: ShownServer,
+  listedIn: Parameters<typeof allowingLine>[1],
+  output: Output,
+): void {
+  const said = secrets.redact(summary(server));
+  output.line(`${output.colors.bold(plain(server.name))}  ${plain(said)}`);
+  if (server.refused !== null) output.line(output.colors.red(plain(server.refused)));
+  if (server.tools.length === 0) return;
+  output.table(
+    ["TOOL", "LISTS", "REPEATS", "ABOUT"],
+    server.tools.map((tool) => [
+      `${tool.flags.length > 0 ? "! " : ""}${tool.address}`,
+      `${tool.standing}${tool.isConditional ? "*" : ""}`,
+      tool.isReadOnly ? "reads" : tool.isSafeToRepeat ? "safe" : "unsafe",
+      tool.standing === "disabled" ? tool.reason : about(tool.description),
+    ]),
+  );
+  if (server.tools.some(({ isConditional }) => isConditional)) {
+    output.line("* by its arguments: stateplane tools show TOOL");
+  }
+  for (const { address, flags } of server.tools) {
+    for (const flag of flags)
+      output.line(output.colors.yellow(`! ${plain(address)}: ${visible(flag)}`));
+  }
+  const line = allowingLine(server, listedIn);
+  if (line !== null) output.line(`To allow some: ${plain(line)}`);
+}
+
+/** So that a row of a usual name fits in 80 columns. */
+const aboutLength = 38;
+
+/** The first sentence, or what of it fits. */
+function about(description: string): string {
+  const [first = ""] = plain(description)
+    .trim()
+    .split(/(?<=\.)\s/u);
+  const line = first.replace(/\.$/u, "");
+  return line.length > aboutLength ? `${cutText(line, aboutLength - 1).trimEnd()}…` : line;
+}
+
+const asJson = ({ name, pin, problem, refused, tools }: ShownServer) => ({
+  name,
+  identity: pin?.server ?? null,
+  digest: pin?.digest ?? null,
+  problem: problem === null ? null : secrets.redact(problem),
+  quarantined: refused,
+  tools: tools.map(toolAsJson),
+});
+
+const toolAsJson = (tool: ShownTool) => ({
+  name: tool.name,
+  address: tool.address,
+  server: tool.server,
+  standing: tool.standing,
+  reason: tool.reason,
+  by_arguments: tool.isConditional,
+  read_only: tool.isReadOnly,
+  safe_to_repeat: tool.isSafeToRepeat,
+  description: tool.description,
+  flags: tool.flags,
+});
+
+/** `tools show TOOL`. */
+export const showTool: Command = (context) => {
+  const { invocation, output } = context;
+  const name = invocation.args[0] ?? "";
+  return withTools(context, undefined, async ({ look }) => {
+    const tool = find(await look(), name);
+    if (output.isJson) {
+      const { inputSchema: input_schema, outputSchema: output_schema } = tool;
+      output.json({ ...toolAsJson(tool), input_schema, output_schema });
+      return 0;
+    }
+    const { inputSchema, outputSchema } = tool;
+    output.pairs([
+      ["tool", tool.name],
+      ["server", tool.server],
+      ["call it as", tool.address],
+      ["lists", `${tool.standing}: ${tool.reason}`],
+      ["repeating it", tool.isReadOnly ? "reads only" : tool.isSafeToRepeat ? "safe" : "unsafe"],
+      ...tool.flags.map((flag): [string, string] => ["look at", visible(flag)]),
+    ]);
+    output.line("");
+    for (const line of visible(tool.description).split("\n")) output.line(line);
+    for (const [title, schema] of [
+      ["Input schema", inputSchema],
+      ["Output schema", outputSchema],
+    ] as const) {
+      if (schema === null) continue;
+      output.line("");
+      output.line(`${title}:`);
+      output.document(schema);
+    }
+    return 0;
+  });
+};
+
+/** @throws CliError for a name that means no tool, or several */
+function find(servers: readonly ShownServer[], name: string): ShownTool {
+  const all = servers.flatMap(({ tools }) => tools);
+  const exact = all.filter(
+    (tool) => tool.address === name || `${tool.server}/${tool.name}` === name,
+  );
+  const found = exact.length > 0 ? exact : all.filter((tool) => tool.name === name);
+  const [one] = found;
+  if (one !== undefined && found.length === 1) return one;
+  if (found.length > 1) {
+    const addresses = found.map(({ address }) => address).join(" or ");
+    throw new CliError(2, `tool ${JSON.stringify(name)} is on more than one server: ${addresses}`);
+  }
+  const silent = servers.filter(({ problem }) => problem !== null);
+  const [first] = silent;
+  if (first !== undefined && (all.length === 0 || name.startsWith(`${first.name}/`))) {
+    throw new CliError(3, secrets.redact(first.problem ?? ""));
+  }
+  throw unknown(
+    "tool",
+    name,
+    all.map(({ address }) => address),
+  );
+}
+
+/** `tools call TOOL`: what a step would be allowed to do, done for a person. */
+export const callTool: Command = async (context) => {
+  const { invocation, output, stopping } = context;
+  const name = invocation.args[0] ?? "";
+  const input = await readInput(context);
+  return withTools(context, undefined, async ({ host, look, tools }) => {
+    const described = await host.describe(name, stopping.signal);
+    if (!described.ok && described.failure.kind === "not_found") find(await look(), name);
+    if (!described.ok) throw callError(described.failure);
+    const { server, name: bare } = described.value;
+    const verdict = localVerdict({ server, name: bare, input }, tools.allowlist, null);
+    const allowedBy = `"${server}/${bare}" under "${tools.listedIn.key}" of the allowlist in ${tools.listedIn.file} would allow it`;
+    if (verdict.kind === "deny") throw new CliError(2, `${verdict.reason}; ${allowedBy}`);
+    if (verdict.kind === "ask") await ask(context, `${server}/${bare}`, input);
+    const called = await host.call(described.value, input, stopping.signal);
+    if (!called.ok) throw callError(called.failure);
+    const { content } = called.value;
+    if (output.isJson) output.json({ server, tool: bare, content });
+    else if (typeof content === "string") output.text(`${content}\n`);
+    else output.document(content);
+    return 0;
+  });
+};
+
+async function readInput({ invocation, folder }: Context): Promise<JsonObject> {
+  const { input, file } = invocation.flags;
+  if (input !== undefined && file !== undefined) {
+    throw new CliError(2, "tools call: expected one of --input JSON and --file FILE");
+  }
+  if (input === undefined && file === undefined) return {};
+  const read =
+    typeof file === "string" ? await readDocument(file, folder, "file") : fromFlag(String(input));
+  if (isJsonObject(read)) return read;
+  throw new CliError(2, "tools call: expected the arguments as a JSON object");
+}
+
+function fromFlag(text: string): unknown {
+  const read = parseJson(text);
+  if (read.ok) return read.value;
+  if (read.reason !== "syntax") throw new CliError(2, `--input ${read.problem}`);
+  throw new CliError(2, `--input: expected JSON, such as '{"path": "."}' (${read.place})`);
+}
+
+async function ask(
+  { invocation, output }: Pick<Context, "invocation" | "output">,
+  label: string,
+  input: JsonObject,
+): Promise<void> {
+  if (invocation.flags["yes"] === true) return;
+  if (!process.stdin.isTTY) {
+    throw new CliError(
+      2,
+      `${label} needs approval, and there is no terminal to ask on: expected --yes`,
+    );
+  }
+  output.document(input);
+  if (!(await confirm(`Call ${label} with exactly this?`))) {
+    throw new CliError(1, `${label} was not called`);
+  }
+}
+
+/** 1: the tool failed, or may have. 2: the call can't be made so. 3: the server can't be reached, or is quarantined. */
+function callError({ kind, message, retryable }: Failure): CliError {
+  const hasRun = kind === "tool_failed" || kind === "invalid_output" || kind === "in_doubt";
+  const isAway = retryable || kind === "unavailable" || kind === "unauthorized";
+  return new CliError(hasRun ? 1 : isAway ? 3 : 2, secrets.redact(message));
+}
