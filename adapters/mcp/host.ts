@@ -46,10 +46,10 @@ export interface ToolHostOptions {
   timeoutMs?: number;
 }
 
-/** One server as a person sees it; a failure where it does not list its tools. */
+/** One server as a person sees it; a failure where it does not list its tools, null where it was left alone. */
 export interface ServerLook {
   name: string;
-  found: Outcome<ToolSetLook>;
+  found: Outcome<ToolSetLook> | null;
   /** Whether a tool is left out because its own name reads as another server's. */
   isShadowed(tool: string): boolean;
   /** The name that means the tool alone. */
@@ -58,7 +58,8 @@ export interface ServerLook {
 
 /** A tool host that also shows what it knows of its servers, what may not be used included. */
 export interface McpHost extends ToolHost {
-  look(signal: AbortSignal): Promise<ServerLook[]>;
+  /** @param atStart leaves servers alone that are to be started when they are first used */
+  look(signal: AbortSignal, atStart?: boolean): Promise<ServerLook[]>;
 }
 
 /**
@@ -184,11 +185,12 @@ export function createToolHost(options: ToolHostOptions): McpHost {
     async close() {
       await Promise.all(servers.map((server) => server.listed.close()));
     },
-    look: (signal) =>
+    look: (signal, atStart = false) =>
       Promise.all(
-        servers.map(async (server) => ({
+        servers.map(async (server, at) => ({
           name: server.name,
-          found: await server.look(signal),
+          found:
+            atStart && options.servers[at]?.start === "lazy" ? null : await server.look(signal),
           isShadowed: (tool: string) => isShadowed(servers, server.name, tool),
           address: (tool: string) => addressOf(servers, server.name, tool),
         })),

@@ -23,6 +23,7 @@ import type { Settings } from "../config/settings.ts";
 import { version } from "../main.ts";
 import { hideSecrets } from "../secrets.ts";
 import type { ChosenTools } from "./choose-tools.ts";
+import { canLook } from "./look-at-tools.ts";
 import { composeModels, pricesOf } from "./compose-models.ts";
 import type { Closing } from "./start-worker.ts";
 
@@ -116,7 +117,9 @@ async function withFunctions(
   if (!tools || tools.length === 0) return servers;
   const { createFunctionHost } = await import("../../adapters/functions/host.ts");
   const { joinToolHosts } = await import("../../adapters/functions/join-hosts.ts");
-  return joinToolHosts(createFunctionHost({ tools, schemas, log }), servers, log);
+  const joined = joinToolHosts(createFunctionHost({ tools, schemas, log }), servers, log);
+  // Whoever looks at the servers has no need to look at the functions.
+  return canLook(servers) ? Object.assign(joined, { look: servers.look }) : joined;
 }
 
 /** With what the tools of MCP servers are compared. */

@@ -31,7 +31,7 @@ export interface ShownTool {
 
 export interface ShownServer {
   name: string;
-  /** As it says itself; null where it does not list its tools. */
+  /** As it says itself; null where it does not list its tools, or was not asked. */
   pin: ToolSetPin | null;
   /** Why nothing is known of its tools. */
   problem: string | null;
@@ -43,13 +43,16 @@ export interface ShownServer {
 /**
  * What is known of the servers' tools, and what the lists say of each. A server that does not list them within the time
  * is shown with the reason.
+ *
+ * @param atStart leaves servers alone that are to be started when they are first used
  */
 export async function lookAtTools(
   host: Pick<McpHost, "look">,
   { allowlist }: { allowlist: Allowlist },
   signal: AbortSignal,
+  atStart = false,
 ): Promise<ShownServer[]> {
-  return (await host.look(signal)).map((look) => shown(look, allowlist));
+  return (await host.look(signal, atStart)).map((look) => shown(look, allowlist));
 }
 
 /** Whether a tool host is one of MCP servers. */
@@ -59,6 +62,7 @@ function shown(
   { name: server, found, isShadowed, address }: ServerLook,
   lists: Allowlist,
 ): ShownServer {
+  if (found === null) return { name: server, pin: null, problem: null, refused: null, tools: [] };
   if (!found.ok) {
     return { name: server, pin: null, problem: found.failure.message, refused: null, tools: [] };
   }
@@ -112,8 +116,9 @@ function shown(
 const standings = { allow: "allowed", ask: "asked", deny: "denied" } as const;
 
 /** `12 tools: 3 allowed, 1 asked, 8 denied`. */
-export function summary({ tools, problem }: ShownServer): string {
+export function summary({ tools, problem, pin }: ShownServer): string {
   if (problem !== null) return problem;
+  if (pin === null) return "will be started when it is first used";
   const counts = (["allowed", "asked", "denied", "disabled"] as const).flatMap((standing) => {
     const count = tools.filter((tool) => tool.standing === standing).length;
     return count === 0 && standing === "disabled" ? [] : [`${count} ${standing}`];

@@ -119,7 +119,7 @@ async function lookAtStart(
 ): Promise<ShownServer[]> {
   if (!canLook(host)) return [];
   const signal = AbortSignal.timeout(Math.min(settings.mcpTimeoutMs, lookMs));
-  const servers = await lookAtTools(host, tools, signal);
+  const servers = await lookAtTools(host, tools, signal, true);
   const source = settings.allowlist === undefined ? sources.mcpConfigPath : sources.allowlist;
   refuseAmbiguous(servers, tools.allowlist, source);
   return servers;

@@ -79,7 +79,7 @@ describe("stateplane dev", () => {
       const { stdout } = dev.said();
       expect(stdout).toMatch(/control plane +http:\/\/127\.0\.0\.1:\d+/);
       expect(stdout).toMatch(/store +SQLite in .*steps\.sqlite/);
-      expect(stdout).toMatch(/MCP servers +files/);
+      expect(stdout).toMatch(/MCP servers +files: \d+ tools: 2 allowed, 0 asked, \d+ denied/);
       expect(stdout).toMatch(/agents +helper/);
 
       const note = join(folder, ".stateplane", "dev.json");

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import stringWidth from "string-width";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { processesNaming, runCli } from "../support/run-cli.ts";
+import { processesNaming, runCli, startCli } from "../support/run-cli.ts";
 
 const oddServer = fileURLToPath(new URL("../support/odd-mcp-server.ts", import.meta.url));
 const timeout = 60_000;
@@ -210,6 +210,45 @@ describe("a start", () => {
     const { code, stderr } = await run(["dev"]);
     expect(code).toBe(2);
     expect(stderr).toMatch(/allowlist .*expected "one\/pid" or "two\/pid" in place of "pid"/u);
+  });
+
+  test(
+    "gives the line that would allow some, and leaves a lazy server alone",
+    { timeout },
+    async () => {
+      const server = { command: process.execPath, args: [oddServer, folder] };
+      const mcpServers = {
+        odd: { ...server, env: { ODD_DESCRIPTION: description } },
+        later: { command: "/does/not/exist", start: "lazy" },
+        gone: { command: "/does/not/exist" },
+      };
+      await writeFile(join(folder, "mcp.json"), JSON.stringify({ mcpServers }));
+      const dev = startCli(["dev"], {
+        cwd: folder,
+        env: { MCP_CONFIG_PATH: "mcp.json", STATEPLANE_STORE: "sqlite" },
+      });
+      const said = await dev.says("Ctrl-C stops.");
+      dev.kill("SIGTERM");
+      expect(await dev.ended).toMatchObject({ code: 0 });
+      expect(said).toMatch(
+        /MCP servers +odd: 16 tools: 0 allowed, 0 asked, 15 denied, 1 disabled/u,
+      );
+      expect(said).toMatch(/ +later: will be started when it is first used/u);
+      expect(said).toMatch(/ +gone: MCP server "gone"/u);
+      expect(said).toContain(
+        'No tool of odd is allowed. To allow some:\n  "allowlist": { "allowed_tools": ["odd/environment", "odd/meta", "odd/pid"] } in ',
+      );
+    },
+  );
+});
+
+describe("stateplane mcp test-runner", () => {
+  test("is the test-runner server, and tells its own usage", { timeout }, async () => {
+    const { code, stdout, stderr } = await runCli(["mcp", "test-runner", "--rot", folder], {
+      cwd: folder,
+    });
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain("--rot");
   });
 });
 
