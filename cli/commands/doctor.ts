@@ -216,12 +216,16 @@ async function mcpServers({ config, env, stopping }: Context): Promise<Finding[]
     return [{ what, state: "broken", detail: chosen.message, fix: null }];
   }
   const { servers, describe } = chosen;
+  const warnings = chosen.warnings.map((detail) => warning(what, detail));
   if (servers.length === 0) {
     const fix = "name a file in MCP_CONFIG_PATH, or set GITHUB_TOKEN or WORKSPACE_PATH";
-    return [{ what, state: "missing", detail: describe, fix }];
+    return [{ what, state: "missing", detail: describe, fix }, ...warnings];
   }
   const { mcpTimeoutMs: timeoutMs } = config.settings;
-  return Promise.all(servers.map((server) => mcpServer(server, timeoutMs, stopping.signal)));
+  const found = await Promise.all(
+    servers.map((server) => mcpServer(server, timeoutMs, stopping.signal)),
+  );
+  return [...found, ...warnings];
 }
 
 async function mcpServer(

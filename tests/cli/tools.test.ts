@@ -192,6 +192,48 @@ describe("stateplane tools", () => {
     },
   );
 
+  test(
+    "accept: frees the server in a running worker, whose step has waited for it [mcp.pins]",
+    { timeout: 2 * timeout },
+    async () => {
+      await configure({ allowlist: { allowed_tools: ["pid"] } });
+      await writeFile(
+        join(folder, "steps.json"),
+        JSON.stringify([{ type: "tool", input: { tool_name: "pid", tool_input: {} } }]),
+      );
+      const startDev = async () => {
+        const dev = startCli(["dev"], {
+          cwd: folder,
+          env: { MCP_CONFIG_PATH: "mcp.json", STATEPLANE_STORE: "sqlite" },
+        });
+        await dev.says("Ctrl-C stops.");
+        return dev;
+      };
+      const first = await startDev();
+      first.kill("SIGTERM");
+      await first.ended;
+      await writeFile(description, "Says another thing.");
+
+      const dev = await startDev();
+      try {
+        expect(dev.said().stdout).toMatch(/MCP servers +odd: quarantined: /u);
+        const submitted = await run(["submit", "assistant", "--steps", "steps.json"]);
+        expect(submitted.code).toBe(0);
+        const runId = submitted.stdout.trim();
+        const shown = async () => (await run(["runs", "get", runId, "--json"])).stdout;
+        await dev.says("policy-check");
+        expect(await shown()).not.toMatch(/"status":"(?:failed|completed)"/u);
+        expect(await tools("accept", "odd", "--yes")).toMatchObject({ code: 0 });
+        await expect
+          .poll(shown, { timeout: 45_000, interval: 1_000 })
+          .toMatch(/"status":"completed"/u);
+      } finally {
+        dev.kill("SIGTERM");
+        await dev.ended;
+      }
+    },
+  );
+
   test("in strict mode nothing runs that nobody accepted [mcp.pins]", { timeout }, async () => {
     await configure({ allowlist: { allowed_tools: ["pid"] } });
     const strict = { STATEPLANE_TOOL_PINS: "strict" };
