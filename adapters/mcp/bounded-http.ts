@@ -1,8 +1,10 @@
+import type { JSONRPCMessage } from "@modelcontextprotocol/client";
 import { createParser } from "eventsource-parser";
 import {
   isJsonObject,
   type Json,
   jsonDepth,
+  type JsonObject,
   maxJsonDepth,
   parseJson,
 } from "../../machines/contracts/domain/json.ts";
@@ -87,21 +89,42 @@ const tooLarge = () => new Error(`the server sent a message of more than ${large
 export function exactMessage(text: string): string {
   const read = parseJson(text);
   if (read.ok || read.reason === "syntax") return text;
+  return JSON.stringify(inItsPlace(text, read.problem));
+}
+
+/**
+ * The same, read: a JSON-RPC message, as far as that can be told at a glance. The SDK looks at it once more, part by
+ * part, where it decides what the message is.
+ *
+ * @throws for what is no message, and where {@link exactMessage} does
+ */
+export function readMessage(text: string): JSONRPCMessage {
+  const read = parseJson(text);
+  if (!read.ok && read.reason === "syntax") throw new Error(`a message ${read.problem}`);
+  const message = read.ok ? read.value : inItsPlace(text, read.problem);
+  if (!isJsonObject(message) || message["jsonrpc"] !== "2.0") {
+    throw new Error("a message is not JSON-RPC");
+  }
+  return message as unknown as JSONRPCMessage;
+}
+
+/** What stands for a message that can't be read exactly. */
+function inItsPlace(text: string, problem: string): JsonObject {
   const message: unknown = JSON.parse(text);
-  if (!isJsonObject(message)) throw new Error(`a message ${read.problem}`);
+  if (!isJsonObject(message)) throw new Error(`a message ${problem}`);
   const { id, result, method } = message;
   // What has a method asks us or tells us something: its id is the server's own, and answers no request of ours.
   if ((typeof id !== "string" && typeof id !== "number") || method !== undefined) {
-    throw new Error(`a message ${read.problem}`);
+    throw new Error(`a message ${problem}`);
   }
   if (isJsonObject(result) && Array.isArray(result["tools"])) {
     const tools = exactTools(text, result["tools"]);
     const { nextCursor = null } = result;
     const cursor = typeof nextCursor === "string" ? { nextCursor } : {};
-    return JSON.stringify({ jsonrpc: "2.0", id, result: { ...cursor, tools } });
+    return { jsonrpc: "2.0", id, result: { ...cursor, tools } };
   }
-  const error = { code: -32_603, message: `the server's answer ${read.problem}` };
-  return JSON.stringify({ jsonrpc: "2.0", id, error });
+  const error = { code: -32_603, message: `the server's answer ${problem}` };
+  return { jsonrpc: "2.0", id, error };
 }
 
 /** How deep a tool may be nested in the list, so that the whole message is not too deep. */

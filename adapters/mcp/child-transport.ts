@@ -2,13 +2,12 @@ import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { StringDecoder } from "node:string_decoder";
 import {
   type JSONRPCMessage,
-  parseJSONRPCMessage,
   serializeMessage,
   type Transport,
 } from "@modelcontextprotocol/client";
 import { getDefaultEnvironment } from "@modelcontextprotocol/client/stdio";
 import { cutText } from "../../machines/contracts/domain/text.ts";
-import { exactMessage, largestMessage } from "./bounded-http.ts";
+import { largestMessage, readMessage } from "./bounded-http.ts";
 import type { McpServer } from "./server-options.ts";
 
 /** How long each step of a close may take, in milliseconds: end of input, then SIGTERM, then SIGKILL. */
@@ -78,15 +77,15 @@ export class ChildTransport implements Transport {
     await spawned.promise;
   }
 
-  send(message: JSONRPCMessage): Promise<void> {
+  /** Resolves as soon as the child's input takes more; what is lost on the way is told by the connection's end. */
+  async send(message: JSONRPCMessage): Promise<void> {
     const stdin = this.#child?.stdin;
-    return new Promise((resolve, reject) => {
-      if (stdin === undefined || !stdin.writable) {
-        reject(new Error("the server's input is closed"));
-        return;
-      }
-      stdin.write(serializeMessage(message), (error) => (error ? reject(error) : resolve()));
-    });
+    if (stdin === undefined || !stdin.writable) throw new Error("the server's input is closed");
+    if (stdin.write(serializeMessage(message))) return;
+    const taken = Promise.withResolvers<void>();
+    stdin.once("drain", taken.resolve);
+    await Promise.race([taken.promise, this.#gone.promise]);
+    stdin.off("drain", taken.resolve);
   }
 
   /** Resolves within about three seconds, and nothing of the child's group is left then. */
@@ -122,7 +121,7 @@ export class ChildTransport implements Transport {
     for (const line of lines) {
       if (line.trim() === "") continue;
       try {
-        this.onmessage?.(parseJSONRPCMessage(JSON.parse(exactMessage(line))));
+        this.onmessage?.(readMessage(line));
       } catch (error) {
         // A line that isn't JSON-RPC (a stray print, say) costs that line only.
         this.onerror?.(asError(error));

@@ -1,6 +1,7 @@
 import {
   Client,
   type PriorDiscovery,
+  type RequestOptions,
   SdkError,
   SdkErrorCode,
   SdkHttpError,
@@ -159,34 +160,52 @@ async function subscribe(
   }
 }
 
-/** Milliseconds, the most a Node timer takes: our deadlines are those of {@link RequestTime}. */
+/** Milliseconds, the most a Node timer takes, where a signal of ours is the deadline. */
 export const noTimeout = 2_147_483_647;
 
 /**
- * The time that one request has: so long after the last sign of progress, and never longer than the most. Its signal is
- * the request's own and is unlinked when it settles. (The SDK's own hard limit tells the server nothing.)
+ * The time that one request has: so long after the last sign of progress, which the SDK counts, and never longer than
+ * the most, which the SDK would not tell the server of. Its signal is the request's own and is unlinked when it settles.
  */
 export class RequestTime {
   readonly #own = new AbortController();
-  readonly #unlink: () => void;
-  readonly #idleMs: number;
+  readonly #callers: AbortSignal;
   readonly #begun = performance.now();
-  readonly #until: number;
-  #timer: NodeJS.Timeout;
-  isOver = false;
+  readonly #mostMs: number;
+  readonly #idleMs: number;
+  #limit: NodeJS.Timeout | null = null;
+  #isOver = false;
 
   constructor(idleMs: number, mostMs: number, callers: AbortSignal) {
-    this.#idleMs = idleMs;
-    this.#until = this.#begun + mostMs;
-    this.#timer = setTimeout(() => this.#expire(), Math.min(idleMs, mostMs));
-    const abort = () => this.#own.abort(callers.reason);
-    if (callers.aborted) abort();
-    else callers.addEventListener("abort", abort, { once: true });
-    this.#unlink = () => callers.removeEventListener("abort", abort);
+    this.#idleMs = Math.min(idleMs, mostMs);
+    this.#mostMs = mostMs;
+    this.#callers = callers;
+    if (callers.aborted) this.#abort();
+    else callers.addEventListener("abort", this.#abort, { once: true });
+  }
+
+  /** For one request, as the SDK takes it. */
+  get options(): RequestOptions {
+    return {
+      signal: this.#own.signal,
+      timeout: this.#idleMs,
+      resetTimeoutOnProgress: true,
+      onprogress: this.#progress,
+    };
   }
 
   get signal(): AbortSignal {
     return this.#own.signal;
+  }
+
+  /** Whether the request failed because its time was over. */
+  endedBy(error: unknown): boolean {
+    if (this.#isOver) return true;
+    return (
+      !this.#own.signal.aborted &&
+      error instanceof SdkError &&
+      error.code === SdkErrorCode.RequestTimeout
+    );
   }
 
   /** Milliseconds since it began, in whole ones. */
@@ -194,22 +213,26 @@ export class RequestTime {
     return Math.round(performance.now() - this.#begun);
   }
 
-  /** The server shows that it works on the request. */
-  progress(): void {
-    clearTimeout(this.#timer);
-    const left = Math.min(this.#idleMs, this.#until - performance.now());
-    this.#timer = setTimeout(() => this.#expire(), Math.max(left, 0));
-  }
-
   settle(): void {
-    clearTimeout(this.#timer);
-    this.#unlink();
+    if (this.#limit !== null) clearTimeout(this.#limit);
+    this.#callers.removeEventListener("abort", this.#abort);
   }
 
-  #expire(): void {
-    this.isOver = true;
-    this.#own.abort(new DOMException("the request took too long", "TimeoutError"));
-  }
+  readonly #abort = (): void => this.#own.abort(this.#callers.reason);
+
+  /** The server shows that it works on the request. */
+  readonly #progress = (): void => {
+    const left = this.#mostMs - (performance.now() - this.#begun);
+    // The SDK gives it a whole idle time from now on.
+    if (left >= this.#idleMs || this.#limit !== null) return;
+    this.#limit = setTimeout(
+      () => {
+        this.#isOver = true;
+        this.#own.abort(new DOMException("the request took too long", "TimeoutError"));
+      },
+      Math.max(left, 0),
+    );
+  };
 }
 
 /** The promise's value, or the signal's reason as soon as it aborts. The work itself goes on unheard. */

@@ -130,6 +130,18 @@ export function createToolHost(options: ToolHostOptions): McpHost {
     return ok(readResult(result));
   }
 
+  const byName = new Map(servers.map((server) => [server.name, server]));
+  /** Tools that a target was found to mean. */
+  const open = new WeakSet<Tool>();
+
+  /** The same as {@link findTarget} for a tool that was found before, as long as its server stands and lists it. */
+  function standing({ server: owner, name, digest }: ToolTarget) {
+    const server = byName.get(owner);
+    const tool = server?.current?.get(name);
+    if (server === undefined || tool === undefined || !open.has(tool)) return null;
+    return toolDigest(tool) === digest ? ok({ server, tool }) : null;
+  }
+
   /** The tool that was judged, or nothing: not one that has taken its place since. */
   async function findTarget(
     { server: owner, name, digest }: ToolTarget,
@@ -151,7 +163,10 @@ export function createToolHost(options: ToolHostOptions): McpHost {
           : terminal("invalid_input", `${what} can't be used: ${disabled}`),
       );
     }
-    if (toolDigest(tool) === digest) return ok({ server, tool });
+    if (toolDigest(tool) === digest) {
+      open.add(tool);
+      return ok({ server, tool });
+    }
     const changed = `${what} has another description, schema or annotations than the one that was allowed`;
     return fail(terminal("policy_denied", `${changed}: nothing was sent`));
   }
@@ -164,7 +179,7 @@ export function createToolHost(options: ToolHostOptions): McpHost {
       return ok(describeTool(name, found.value.server.name, found.value.tool));
     },
     async call(target, input, signal, idempotencyKey) {
-      const found = await findTarget(target, signal);
+      const found = standing(target) ?? (await findTarget(target, signal));
       if (!found.ok) return found;
       const { server, tool } = found.value;
       const about = { server: server.name, tool: tool.name };

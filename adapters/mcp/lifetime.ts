@@ -85,6 +85,11 @@ export class Lifetime {
     return this.#closing.signal;
   }
 
+  /** What is used now; null where that has to be waited for, or fails. */
+  get ready(): Held | null {
+    return this.#state.kind === "ready" ? this.#state.held : null;
+  }
+
   /** The caller's signal ends the caller's waiting, not the attempt, which others may share. */
   async use(signal: AbortSignal): Promise<Outcome<Held>> {
     const what = `MCP server "${this.#server.name}"`;
@@ -100,15 +105,10 @@ export class Lifetime {
     return untilAborted(this.#begin(), signal).catch(() => fail(cutShort));
   }
 
-  /** Counts a call on the connection for as long as it runs. */
-  async during<T>(held: Held, call: () => Promise<T>): Promise<T> {
-    held.calls += 1;
-    try {
-      return await call();
-    } finally {
-      held.calls -= 1;
-      if (held.isRetired && held.calls === 0) this.#endLater(held);
-    }
+  /** Told when a call that was counted on the connection has ended. */
+  release(held: Held): void {
+    held.calls -= 1;
+    if (held.isRetired && held.calls === 0) this.#endLater(held);
   }
 
   /** The other side, or our session there, is gone, as far as a call could tell: no new call goes there. */

@@ -31,6 +31,9 @@ type Part = CallToolResult["content"][number];
 export function readResult(result: CallToolResult): Json {
   if (result.structuredContent !== undefined)
     return wellFormed(result.structuredContent as JsonObject);
+  const [first] = result.content;
+  // As most tools answer.
+  if (first?.type === "text" && result.content.length === 1) return bounded(first.text);
   if (result.content.every((part) => part.type === "text")) return readText(result);
   return result.content.map(describePart);
 }

@@ -3,6 +3,8 @@ import {
   type CallToolResult,
   type InputRequiredResult,
   isInputRequiredResult,
+  SdkError,
+  SdkErrorCode,
   type Tool,
 } from "@modelcontextprotocol/client";
 import {
@@ -14,7 +16,7 @@ import {
   type Outcome,
 } from "../../machines/contracts/domain/failure.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
-import { CallLimits } from "./call-limits.ts";
+import { type CallAllowance, CallLimits } from "./call-limits.ts";
 import { noTimeout, RequestTime, untilAborted } from "./connect.ts";
 import { backOff, type Held, Lifetime, type LifetimeState } from "./lifetime.ts";
 import { readTools } from "./list-tools.ts";
@@ -76,6 +78,12 @@ export class ServerConnection {
     return this.#isUnreached || this.#listFailures > 0;
   }
 
+  /** What {@link tools} would give without waiting; null where it would wait, or fail. */
+  get current(): Map<string, Tool> | null {
+    const held = this.#lifetime.ready;
+    return held === null ? null : (this.#listings.get(held)?.tools ?? null);
+  }
+
   /** By name; asked for again after the server said that they changed. */
   async tools(signal: AbortSignal): Promise<Outcome<Map<string, Tool>>> {
     const connected = await this.#connected(signal);
@@ -97,8 +105,8 @@ export class ServerConnection {
       return ok(tools);
     } catch (error) {
       if (!signal.aborted) listing.reading = null;
-      const timedOutAfterMs =
-        !signal.aborted && error instanceof DOMException ? this.#timeoutMs : null;
+      const isLate = error instanceof DOMException || isTimeOut(error);
+      const timedOutAfterMs = !signal.aborted && isLate ? this.#timeoutMs : null;
       const about = { what: "the list of tools", safeToRepeat: true, timedOutAfterMs };
       const failure = this.#readError(error, held, about, signal);
       return fail(signal.aborted ? failure : this.#listFailed(failure));
@@ -106,21 +114,17 @@ export class ServerConnection {
   }
 
   async #list(held: Held): Promise<Map<string, Tool>> {
-    const time = new RequestTime(this.#timeoutMs, this.#timeoutMs, this.#lifetime.closing);
     const { client, route } = held.connection;
-    try {
-      const unreadable = new Map<string, string>();
-      const reading = readTools(client, route, time.signal, (tool, problem) => {
-        unreadable.set(tool, problem);
-        this.#log.warn({ server: this.name, tool, problem }, "MCP tool left out: it can't be read");
-      });
-      const tools = await untilAborted(reading, time.signal);
-      this.unreadable = unreadable;
-      this.#listFailures = 0;
-      return tools;
-    } finally {
-      time.settle();
-    }
+    const time = AbortSignal.any([AbortSignal.timeout(this.#timeoutMs), this.#lifetime.closing]);
+    const unreadable = new Map<string, string>();
+    const reading = readTools(client, route, time, (tool, problem) => {
+      unreadable.set(tool, problem);
+      this.#log.warn({ server: this.name, tool, problem }, "MCP tool left out: it can't be read");
+    });
+    const tools = await untilAborted(reading, time);
+    this.unreadable = unreadable;
+    this.#listFailures = 0;
+    return tools;
   }
 
   /** A server that doesn't list its tools is as good as down: the others need not wait for it each time. */
@@ -142,31 +146,48 @@ export class ServerConnection {
     safeToRepeat: boolean,
     signal: AbortSignal,
   ): Promise<Outcome<CallToolResult>> {
-    const entered = await this.#limits.enter(tool.name, signal);
+    const entering = this.#limits.enter(tool.name, signal);
+    const entered = "ok" in entering ? entering : await entering;
     if (!entered.ok) return entered;
     const allowance = entered.value;
     try {
+      const held = this.#lifetime.ready;
+      if (held !== null)
+        return await this.#callOn(held, tool, params, safeToRepeat, allowance, signal);
       const connected = await this.#connected(signal);
       if (!connected.ok) return connected;
-      const held = connected.value;
-      if (this.#listings.get(held)?.tools?.get(tool.name) !== tool) {
-        // Another connection, or another list, than the one that was looked at: the tool may be another too.
-        const message = `MCP server "${this.name}" changed while its tool "${tool.name}" was looked at`;
-        return fail(retryable("unavailable", message));
-      }
-      const time = new RequestTime(allowance.timeoutMs, allowance.maxTimeoutMs, signal);
-      try {
-        const called = await this.#lifetime.during(held, () => callOnce(held, tool, params, time));
-        return withinSize(called, tool.name, allowance.outputBytes);
-      } catch (error) {
-        const timedOutAfterMs = time.isOver ? time.takenMs() : null;
-        const about = { what: `tool "${params.name}"`, safeToRepeat, timedOutAfterMs };
-        return fail(this.#readError(error, held, about, signal));
-      } finally {
-        time.settle();
-      }
+      return await this.#callOn(connected.value, tool, params, safeToRepeat, allowance, signal);
     } finally {
       allowance.leave();
+    }
+  }
+
+  async #callOn(
+    held: Held,
+    tool: Tool,
+    params: CallToolRequest["params"],
+    safeToRepeat: boolean,
+    allowance: CallAllowance,
+    signal: AbortSignal,
+  ): Promise<Outcome<CallToolResult>> {
+    if (this.#listings.get(held)?.tools?.get(tool.name) !== tool) {
+      // Another connection, or another list, than the one that was looked at: the tool may be another too.
+      const message = `MCP server "${this.name}" changed while its tool "${tool.name}" was looked at`;
+      return fail(retryable("unavailable", message));
+    }
+    const time = new RequestTime(allowance.timeoutMs, allowance.maxTimeoutMs, signal);
+    held.calls += 1;
+    try {
+      const result = await request(held, tool, params, time);
+      if (isInputRequiredResult(result)) return await goOn(held, tool, params, time, result);
+      return withinSize(result, tool.name, allowance.outputBytes);
+    } catch (error) {
+      const timedOutAfterMs = time.endedBy(error) ? time.takenMs() : null;
+      const about = { what: `tool "${params.name}"`, safeToRepeat, timedOutAfterMs };
+      return fail(this.#readError(error, held, about, signal));
+    } finally {
+      time.settle();
+      this.#lifetime.release(held);
     }
   }
 
@@ -219,53 +240,60 @@ export class ServerConnection {
   }
 }
 
+const isTimeOut = (error: unknown): boolean =>
+  error instanceof SdkError && error.code === SdkErrorCode.RequestTimeout;
+
+/** One request; a stateless server may want more of us before it gives the result. */
+function request(
+  { connection: { client, route } }: Held,
+  { name, inputSchema }: Tool,
+  params: CallToolRequest["params"],
+  time: RequestTime,
+): Promise<CallToolResult | InputRequiredResult> {
+  if (route.isHandshake) return client.request({ method: "tools/call", params }, time.options);
+  // What the SDK takes headers from. Without its output schema, which is checked by ours, in a linear engine.
+  const toolDefinition = { name, inputSchema };
+  const options = { ...time.options, toolDefinition, allowInputRequired: true };
+  return client.callTool(params, options);
+}
+
 /** Times that a call is repeated because its server asks for that, and for nothing else. */
 const mostRounds = 10;
 
 /**
- * A stateless server may answer with a state that it wants back, and then goes on where it was. What it asks of a person
- * or of a model besides, nobody here answers: we never said that we could.
+ * A server may want back a state, and then goes on where it was. What it asks of a person or of a model besides, nobody
+ * here answers: we never said that we could.
  */
-async function callOnce(
+async function goOn(
   held: Held,
   tool: Tool,
   params: CallToolRequest["params"],
   time: RequestTime,
+  first: InputRequiredResult,
 ): Promise<Outcome<CallToolResult>> {
-  const { name, inputSchema } = tool;
-  const options = {
-    signal: time.signal,
-    timeout: noTimeout,
-    onprogress: () => time.progress(),
-    allowInputRequired: true,
-    // What the SDK takes headers from. Without its output schema, which is checked by ours, in a linear engine.
-    toolDefinition: { name, inputSchema },
-  };
-  let state: { requestState?: string } = {};
-  for (let round = 0; round <= mostRounds; round += 1) {
-    const result: CallToolResult | InputRequiredResult = await held.connection.client.callTool(
-      { ...params, ...state },
-      options,
-    );
-    if (!isInputRequiredResult(result)) return ok(result);
-    const { requestState, inputRequests = {} } = result;
+  let wanted = first;
+  for (let round = 0; round < mostRounds; round += 1) {
+    const { requestState, inputRequests = {} } = wanted;
     const [asked] = Object.values(inputRequests);
     if (asked !== undefined) {
-      const said = `tool "${name}" asks for input in the middle of its work (${asked.method}), which nobody here may give`;
+      const said = `tool "${tool.name}" asks for input in the middle of its work (${asked.method}), which nobody here may give`;
       return fail(terminal("tool_failed", said));
     }
-    state = requestState === undefined ? {} : { requestState };
+    const state = requestState === undefined ? {} : { requestState };
+    const result = await request(held, tool, { ...params, ...state }, time);
+    if (!isInputRequiredResult(result)) return ok(result);
+    wanted = result;
   }
-  return fail(terminal("tool_failed", `tool "${name}" wants to be called again without end`));
+  return fail(terminal("tool_failed", `tool "${tool.name}" wants to be called again without end`));
 }
 
 function withinSize(
-  called: Outcome<CallToolResult>,
+  result: CallToolResult,
   tool: string,
   most: number | null,
 ): Outcome<CallToolResult> {
-  if (!called.ok || most === null) return called;
-  const bytes = Buffer.byteLength(JSON.stringify(called.value));
-  if (bytes <= most) return called;
+  if (most === null) return ok(result);
+  const bytes = Buffer.byteLength(JSON.stringify(result));
+  if (bytes <= most) return ok(result);
   return fail(terminal("too_large", `tool "${tool}" gave ${bytes} bytes, and may give ${most}`));
 }

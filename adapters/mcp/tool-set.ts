@@ -10,6 +10,8 @@ import { screenTool } from "./screen.ts";
 
 /** A server's tools as the server lists them. */
 export interface ListedTools extends ToolSource {
+  /** What `tools` would give without waiting; null where it would wait, or fail. */
+  readonly current: Map<string, Tool> | null;
   /** Who it says that it is; null before it was ever reached. */
   readonly identity: ServerIdentity | null;
   /** What was left out when its tools were last read, and why. */
@@ -25,6 +27,7 @@ export interface ToolSetOptions {
 
 /** What was found of one list of a server's tools. */
 interface Judged {
+  listed: Map<string, Tool>;
   usable: Map<string, Tool>;
   disabled: ReadonlyMap<string, string>;
   pin: ToolSetPin;
@@ -60,6 +63,13 @@ export class ToolSet<S extends ListedTools> implements ToolSource {
 
   get lastTools(): ReadonlySet<string> {
     return this.listed.lastTools;
+  }
+
+  /** What {@link tools} would give without waiting; null where it would wait, or fail. */
+  get current(): Map<string, Tool> | null {
+    const { current } = this.listed;
+    const isAccepted = this.#options.pins === null || this.#accepted === current;
+    return isAccepted && this.#last?.listed === current ? this.#last.usable : null;
   }
 
   async tools(signal: AbortSignal): Promise<Outcome<Map<string, Tool>>> {
@@ -119,7 +129,7 @@ export class ToolSet<S extends ListedTools> implements ToolSource {
       await setImmediate();
     }
     const identity = this.listed.identity ?? { name: "", version: "" };
-    const judged = { usable, disabled, flags, pin: pinOf(identity, listed.values()) };
+    const judged = { listed, usable, disabled, flags, pin: pinOf(identity, listed.values()) };
     this.#last = judged;
     return judged;
   }

@@ -7,6 +7,7 @@
  *   parked      what a parked approval weighs, and how soon it goes on  [--parked]
  *   live        what a live llm step weighs against a bare SDK call  [--live]
  *   loop        an agent's loop of 20 turns against a bare one, and what its turns cost the store
+ *   mcp         calls of a tool server over standard streams, against the bare SDK client  [--calls]
  *   startup     how soon the program is there, and what it takes when idle  [--built: from dist/]
  *
  * Every ratio is between figures of the same run; every figure is the median over the rounds. Without a
@@ -17,6 +18,7 @@ import { benchChart, chartTable } from "./chart.ts";
 import { benchLatency, latencyTable } from "./latency.ts";
 import { benchLive, liveTable } from "./live.ts";
 import { benchLoop, loopTable } from "./loop.ts";
+import { benchMcp, mcpTable } from "./mcp.ts";
 import { benchParked, parkedTable } from "./parked.ts";
 import { benchStartup, startupTable } from "./startup.ts";
 import { benchThroughput, throughputTable } from "./throughput.ts";
@@ -31,6 +33,7 @@ const { values, positionals } = parseArgs({
     profile: { type: "string" },
     parked: { type: "string", default: "10000" },
     live: { type: "string", default: "2000" },
+    calls: { type: "string", default: "1000" },
     built: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
@@ -61,6 +64,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   parked: async () => as(await benchParked(Number(values.parked), 50), parkedTable),
   live: async () => as(await benchLive({ count: Number(values.live), rounds }, note), liveTable),
   loop: async () => as(await benchLoop(rounds), loopTable),
+  mcp: async () => as(await benchMcp(Number(values.calls), rounds), mcpTable),
   startup: async () =>
     as(await benchStartup({ rounds, isBuilt: values.built }, note), startupTable),
 };
