@@ -5,12 +5,15 @@ import { expect, it } from "vitest";
 import { stepMachine } from "../../machines/step/machine.ts";
 import { agentLoopMachine } from "../../machines/agent-loop/machine.ts";
 import { supervisorMachine } from "../../machines/supervisor/machine.ts";
+import { workflowMachine } from "../../machines/workflow/machine.ts";
+import { planWorkflow } from "../../machines/workflow/plan.ts";
 import { sampleInput } from "../kit/step-events.ts";
 
 const machines = {
   "agent-loop": agentLoopMachine,
   step: stepMachine,
   supervisor: supervisorMachine,
+  workflow: workflowMachine,
 };
 
 it("every machine folder is known here, so that each is constructed below", () => {
@@ -30,6 +33,9 @@ it("every machine constructs, and starts in its first state", () => {
   const limits = { maxIterations: 1, maxRepeats: 1, windowTokens: 1 };
   const loop = createActor(agentLoopMachine, { input: { limits } });
   expect(loop.getSnapshot().value).toBe("asking");
+  const plan = planWorkflow({ id: "w", name: "W", steps: [{ id: "a", type: "llm" }] });
+  const workflow = createActor(workflowMachine, { input: { plan } });
+  expect(workflow.getSnapshot().value).toBe("running");
 });
 
 it.each(Object.entries(machines))("every invoked actor of %s is named", (_name, machine) => {
