@@ -17,10 +17,20 @@ import { toCliError, printError } from "./output/errors.ts";
  */
 export function guardProcess(): void {
   closeInherited();
+  silenceSqlite();
   // A full disk or a closed pipe under the log is no reason to stop working.
   process.stderr.on("error", () => {});
   process.on("uncaughtException", (error) => void fall("uncaught exception", error));
   process.on("unhandledRejection", (reason) => void fall("unhandled rejection", reason));
+}
+
+/** Node 22 says at every start that its SQLite is experimental; every other warning passes. */
+function silenceSqlite(): void {
+  const emit = process.emitWarning.bind(process) as (...args: unknown[]) => void;
+  const passOn = (warning: string | Error, ...rest: unknown[]) => {
+    if (!String(warning).startsWith("SQLite is an experimental feature")) emit(warning, ...rest);
+  };
+  process.emitWarning = passOn as typeof process.emitWarning;
 }
 
 /** What a falling process lets go of, in the reverse order. */

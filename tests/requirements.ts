@@ -339,7 +339,13 @@ export const requirements: readonly Requirement[] = [
   { id: "git.options", promise: "no argument of a caller becomes an option" },
   ...modelRequirements,
   ...workflowRequirements,
-  // The library.
+  // The package and the library.
+  {
+    id: "package.installs",
+    promise:
+      "the packed package builds, installs into an empty project, runs there on the oldest Node that it names, and its types compile under strict",
+  },
+  { id: "package.light", promise: "importing the library loads no vendor's SDK and no test tool" },
   { id: "library.examples", promise: "every example in a docstring of the public door runs" },
   {
     id: "library.users-code",

@@ -2,13 +2,15 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 
-const bin = fileURLToPath(new URL("../../cli/bin.ts", import.meta.url));
+const fromSources = fileURLToPath(new URL("../../cli/bin.ts", import.meta.url));
 
 export interface CliOptions {
   cwd: string;
   /** On top of an environment that says nothing of us but PATH and HOME. */
   env?: Record<string, string>;
   stdin?: string;
+  /** In place of the sources and of this process's Node: an installed program, and another Node. */
+  program?: { bin: string; node: string };
 }
 
 export interface CliResult {
@@ -30,8 +32,11 @@ export interface RunningCli {
 }
 
 /** Starts the real program as its own process and process group, as a shell does. */
-export function startCli(args: string[], { cwd, env = {}, stdin }: CliOptions): RunningCli {
-  const child = spawn(process.execPath, [bin, ...args], {
+export function startCli(
+  args: string[],
+  { cwd, env = {}, stdin, program = { bin: fromSources, node: process.execPath } }: CliOptions,
+): RunningCli {
+  const child = spawn(program.node, [program.bin, ...args], {
     cwd,
     detached: true,
     env: { PATH: process.env["PATH"] ?? "", HOME: cwd, ...env },

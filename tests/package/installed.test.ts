@@ -1,0 +1,173 @@
+import { execFile } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { beforeAll, describe, expect, it } from "vitest";
+import { runCli, startCli } from "../support/run-cli.ts";
+import { useTemporaryFolder } from "../support/temporary-folder.ts";
+
+/*
+ * What a user gets: the package is packed as it would be published, installed into an empty project, and used there by
+ * two versions of Node, the oldest that it takes and this one.
+ */
+
+const run = promisify(execFile);
+const root = join(import.meta.dirname, "../..");
+const folder = useTemporaryFolder();
+const project = join(folder, "project");
+const runtimes = join(folder, "runtimes");
+const installed = join(project, "node_modules/stateplane");
+const bin = join(installed, "dist/cli/bin.js");
+const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+  exports: Record<string, unknown>;
+  engines: { node: string };
+};
+const entries = Object.keys(manifest.exports)
+  .filter((key) => key !== "./package.json")
+  .map((key) => `stateplane${key.slice(1)}`);
+
+const oldest = "22.19.0";
+const binary = `npm:node-${process.platform}-${process.arch}`;
+const nodeOf = (name: string) => join(runtimes, "node_modules", name, "bin/node");
+const nodes = [
+  { version: process.versions.node, node: process.execPath },
+  { version: oldest, node: nodeOf("oldest") },
+];
+
+/** npm tells its children of the project that it runs in; one of its own must hear of the machine alone. */
+const env = Object.fromEntries(
+  Object.entries(process.env).filter(
+    ([name]) => !/^npm_/iu.test(name) || /_(?:cafile|registry|proxy|cache)$/iu.test(name),
+  ),
+);
+const npm = (args: string[], cwd: string) => run("npm", args, { cwd, env });
+const quietly = ["--prefer-offline", "--no-audit", "--no-fund"];
+
+const newProject = (path: string) => {
+  mkdirSync(path);
+  writeFileSync(join(path, "package.json"), '{ "private": true, "type": "module" }\n');
+};
+
+async function packAndInstall(): Promise<void> {
+  const { stdout } = await npm(["pack", "--json", "--pack-destination", folder], root);
+  const [{ filename = "" } = {}] = JSON.parse(stdout) as { filename?: string }[];
+  newProject(project);
+  await npm(["install", ...quietly, join(folder, filename)], project);
+}
+
+async function getRuntimes(): Promise<void> {
+  newProject(runtimes);
+  const binaries = [`oldest@${binary}@${oldest}`, `too-old@${binary}@20.19.0`];
+  await npm(["install", ...quietly, "--ignore-scripts", "--no-bin-links", ...binaries], runtimes);
+}
+
+beforeAll(() => Promise.all([packAndInstall(), getRuntimes()]), 180_000);
+
+it("takes the Node that it is tried on here [package.installs]", () => {
+  expect(manifest.engines.node).toBe(`>=${oldest.replace(/\.0$/u, "")}`);
+});
+
+describe.each(nodes)("the installed package, on Node $version", ({ node }) => {
+  it("gives every entry [package.installs]", async () => {
+    const code = entries.map((entry) => `await import("${entry}");`).join("\n");
+    const { stderr } = await run(node, ["--input-type=module", "-e", code], { cwd: project });
+    // What Node 22 says of its own SQLite is for whoever imports that.
+    expect(stderr.replaceAll(/.*(?:SQLite|--trace-warnings).*\n/gu, "")).toBe("");
+  });
+
+  it("runs its program [package.installs]", async () => {
+    const cwd = join(folder, `dev-${node === process.execPath ? "this" : "oldest"}`);
+    mkdirSync(cwd);
+    const program = { node, bin };
+    expect(await runCli(["--version"], { cwd, program })).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^stateplane \d+\.\d+\.\d+\n$/u),
+    });
+    const dev = startCli(["dev", "--store", "sqlite", "--json"], { cwd, program });
+    await dev.says('"kind":"ready"');
+    dev.kill("SIGTERM");
+    expect(await dev.ended).toMatchObject({
+      code: 0,
+      stderr: "stopping: steps may finish; Ctrl-C again hands them back now\n",
+    });
+  });
+});
+
+it("tells a Node that is too old in one line, whatever that can't load [package.installs]", async () => {
+  const program = { node: nodeOf("too-old"), bin };
+  expect(await runCli(["dev"], { cwd: project, program })).toEqual({
+    code: 2,
+    stdout: "",
+    stderr: "stateplane needs Node 22.19 or later; this is v20.19.0\n",
+  });
+});
+
+it("compiles under strict, with every entry's types checked to their ends [package.installs]", async () => {
+  const names = entries.map((entry, at) => `import * as entry${at} from "${entry}";`);
+  const uses = entries.map((_, at) => `entry${at}`).join(", ");
+  const config = `
+import { defineConfig, defineHandler, definePolicy, defineTool, verdict } from "stateplane";
+const greet = defineTool({
+  name: "greet",
+  description: "Says hello.",
+  input: { type: "object", properties: { name: { type: "string" } } },
+  run: ({ name }, { signal }) => ({ said: signal.aborted ? null : \`hello \${String(name)}\` }),
+});
+const policy = definePolicy(({ kind }) => (kind === "tool" ? verdict.allow("a tool") : verdict.ask("?")));
+const handler = defineHandler(async ({ job }, next) => (job.stepType === "tool" ? next() : next()));
+export default defineConfig({ tools: [greet], policy, handlers: { "tool:greet": handler, llm: handler } });
+// @ts-expect-error -- a key that there is not
+defineConfig({ concurency: 3 });
+// @ts-expect-error -- a verdict of no kind
+definePolicy(() => ({ kind: "denied", reason: "" }));
+`;
+  writeFileSync(join(project, "config.ts"), config);
+  writeFileSync(join(project, "entries.ts"), `${names.join("\n")}\nexport default [${uses}];\n`);
+  const compilerOptions = {
+    strict: true,
+    noEmit: true,
+    skipLibCheck: false,
+    module: "nodenext",
+    target: "es2024",
+    lib: ["es2024", "esnext.disposable"],
+    types: ["node"],
+    typeRoots: [join(root, "node_modules/@types")],
+  };
+  const files = ["config.ts", "entries.ts"];
+  writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions, files }));
+  const tsc = join(root, "node_modules/.bin/tsc");
+  const { stdout } = await run(tsc, ["-p", project]).catch((error: { stdout: string }) => error);
+  expect(stdout).toBe("");
+});
+
+it("loads no vendor's SDK and no test tool with the library, and no map points nowhere [package.light]", async () => {
+  const code = `
+    import { registerHooks } from "node:module";
+    const loaded = new Set();
+    registerHooks({ load: (url, context, next) => {
+      loaded.add(/.*node_modules\\/((?:@[^/]+\\/)?[^/]+)/u.exec(url)?.[1]);
+      return next(url, context);
+    } });
+    await import("stateplane");
+    console.log([...loaded].filter((name) => name !== undefined).sort().join("\\n"));
+  `;
+  const { stdout } = await run(process.execPath, ["--input-type=module", "-e", code], {
+    cwd: project,
+  });
+  const light = [
+    "stateplane",
+    "xstate",
+    "arktype",
+    "@ark/",
+    "arkregex",
+    "@opentelemetry/api",
+    "safe-stable-stringify",
+  ];
+  const heavy = stdout
+    .trim()
+    .split("\n")
+    .filter((name) => !light.some((known) => name === known || name.startsWith(known)));
+  expect(heavy).toEqual([]);
+  const { stdout: listed } = await run("find", [installed, "-name", "*.map"]);
+  expect(listed).toBe("");
+});
