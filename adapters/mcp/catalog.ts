@@ -22,6 +22,17 @@ export interface ToolSource {
   tools(signal: AbortSignal): Promise<Outcome<Map<string, Tool>>>;
 }
 
+/**
+ * A server that is configured and disabled: without any tool, and still the one that its name speaks of. Otherwise another
+ * server's tool of that spelling would pass the lists that were written for it.
+ */
+export const disabledSource = (name: string): ToolSource => ({
+  name,
+  down: false,
+  lastTools: new Set(),
+  tools: async () => ok(new Map()),
+});
+
 export interface FoundTool<S extends ToolSource> {
   server: S;
   tool: Tool;

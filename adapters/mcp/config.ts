@@ -16,6 +16,8 @@ export type { McpServer };
 
 export interface McpConfig {
   servers: McpServer[];
+  /** The names of those that are left out because they are disabled. */
+  disabled: string[];
   /** What the file says and we do not act on, as whole sentences. */
   warnings: string[];
   /** Null when the file says nothing of it. */
@@ -150,9 +152,13 @@ async function readFileOf(
     );
   }
   const servers: McpServer[] = [];
+  const disabled: string[] = [];
   for (const { where, name, entry } of entriesOf(list, record)) {
     warnings.push(...entryWarnings(entry, where));
-    if (entry.disabled === true || entry.enabled === false) continue;
+    if (entry.disabled === true || entry.enabled === false) {
+      disabled.push(name);
+      continue;
+    }
     if (servers.some((other) => other.name === name)) {
       return problem(`${where} must have a name of its own`);
     }
@@ -166,6 +172,7 @@ async function readFileOf(
     ok: true,
     value: {
       servers,
+      disabled: disabled.filter((name) => servers.every((server) => server.name !== name)),
       warnings: warnings.map((text) => `${file}: ${text}.`),
       allowlist:
         allowlist === undefined

@@ -17,6 +17,7 @@ import type { ToolHost, ToolTarget } from "../../machines/contracts/ports/tool-h
 import {
   addressOf,
   describeTool,
+  disabledSource,
   findTool,
   type FoundTool,
   isSafeToRepeat,
@@ -24,6 +25,7 @@ import {
   listTools,
   serverOf,
   toolDigest,
+  type ToolSource,
 } from "./catalog.ts";
 import type { McpServer } from "./config.ts";
 import type { PinOptions } from "./pins.ts";
@@ -40,6 +42,8 @@ export interface ToolHostOptions {
   schemas: SchemaChecker;
   log: Log;
   clientInfo: { name: string; version: string };
+  /** Names of servers that are configured and disabled: no other server's tools may read as theirs. */
+  disabled?: readonly string[];
   /** What was accepted of each server, which its tools must be; without it, no change is noticed. */
   pins?: PinOptions;
   /** Milliseconds for each connect, list and call, of servers that say nothing of it; 30 seconds unless given. */
@@ -79,6 +83,7 @@ export function createToolHost(options: ToolHostOptions): McpHost {
         { schemas, pins, log },
       ),
   );
+  const sources: ToolSource[] = [...servers, ...(options.disabled ?? []).map(disabledSource)];
   const names = new Set(servers.map((server) => server.name));
   if (names.size < servers.length) throw new Error("two MCP servers have one name");
   const checks = new WeakMap<object, CompiledSchema>();
@@ -149,7 +154,7 @@ export function createToolHost(options: ToolHostOptions): McpHost {
   ): Promise<Outcome<FoundTool<ToolSet<ServerConnection>>>> {
     const server = servers.find((known) => known.name === owner);
     const what = `tool "${name}" of MCP server "${owner}"`;
-    if (server === undefined || isShadowed(servers, owner, name)) {
+    if (server === undefined || isShadowed(sources, owner, name)) {
       return fail(terminal("not_found", `there is no ${what} here`));
     }
     const tools = await server.tools(signal);
@@ -172,9 +177,9 @@ export function createToolHost(options: ToolHostOptions): McpHost {
   }
 
   return {
-    list: (signal) => listTools(servers, log, signal),
+    list: (signal) => listTools(sources, log, signal),
     async describe(name, signal) {
-      const found = await findTool(servers, name, signal);
+      const found = await findTool(sources, name, signal);
       if (!found.ok) return fail(disabledBy(servers, name) ?? found.failure);
       return ok(describeTool(name, found.value.server.name, found.value.tool));
     },
@@ -206,8 +211,8 @@ export function createToolHost(options: ToolHostOptions): McpHost {
           name: server.name,
           found:
             atStart && options.servers[at]?.start === "lazy" ? null : await server.look(signal),
-          isShadowed: (tool: string) => isShadowed(servers, server.name, tool),
-          address: (tool: string) => addressOf(servers, server.name, tool),
+          isShadowed: (tool: string) => isShadowed(sources, server.name, tool),
+          address: (tool: string) => addressOf(sources, server.name, tool),
         })),
       ),
   };

@@ -46,6 +46,7 @@ export async function withTools<T>(
     const observed = pins === null ? {} : pinsOf(settings, { pins: observing(pins) });
     const host = createToolHost({
       servers,
+      disabled: tools.disabled,
       schemas: createSchemaChecker(),
       log: silent,
       clientInfo: { name: "stateplane", version },

@@ -8,6 +8,8 @@ import { learnServers } from "../secrets.ts";
 
 export interface ChosenTools {
   servers: McpServer[];
+  /** Names of servers that the MCP file disables. */
+  disabled: string[];
   allowlist: Allowlist;
   /** Where the lists stand, or would: a file, and the key of its list of allowed tools. */
   listedIn: { file: string; key: "allowed" | "allowed_tools" };
@@ -65,7 +67,7 @@ export async function chooseTools(
         ? "none (MCP_CONFIG_PATH is not set)"
         : "by GITHUB_TOKEN, WORKSPACE_PATH";
     const lists = { allowlist: chosen ?? referenceAllowlist, listedIn: inOwn };
-    return { servers, ...lists, describe, warnings: [] };
+    return { servers, disabled: [], ...lists, describe, warnings: [] };
   }
   const expanded = new Set<string>();
   const read = await readConfig(file, noting({ ...env }, expanded), mayExpand(settings));
@@ -73,7 +75,7 @@ export async function chooseTools(
     const expected = `a usable MCP configuration file: ${read.problem}`;
     throw new InvalidSetting("mcpConfigPath", sources.mcpConfigPath, expected);
   }
-  const { servers, allowlist, warnings } = read.value;
+  const { servers, disabled, allowlist, warnings } = read.value;
   learnServers(servers, expanded);
   const listed = {
     allowed: allowlist?.allowedTools ?? [],
@@ -84,7 +86,7 @@ export async function chooseTools(
     chosen === undefined
       ? { allowlist: listed, listedIn: { file, key: "allowed_tools" } as const }
       : { allowlist: chosen, listedIn: inOwn };
-  return { servers, ...lists, describe: `by ${file}`, warnings };
+  return { servers, disabled, ...lists, describe: `by ${file}`, warnings };
 }
 
 /** Which variables an MCP file may hand on: those that `mcpVariables` names, else all but this worker's own secrets. */

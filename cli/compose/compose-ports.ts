@@ -70,6 +70,7 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
       ? noTools
       : (await import("../../adapters/mcp/host.ts")).createToolHost({
           servers: made.tools.servers,
+          disabled: made.tools.disabled,
           schemas,
           log,
           clientInfo: { name: "stateplane", version },

@@ -40,6 +40,7 @@ describe("the MCP configuration file", () => {
           { name: "github", command: "npx", args: ["-y", "server-github"], env: {} },
           { name: "web", url: "https://mcp.example/mcp", headers: {} },
         ],
+        disabled: [],
         warnings: [],
         allowlist: { allowedTools: ["a"], approvalRequired: ["b"], deniedTools: ["c"] },
       },
@@ -54,6 +55,7 @@ describe("the MCP configuration file", () => {
       ok: true,
       value: {
         servers: [{ name: "files", command: "node", args: ["server.js"], env: {}, cwd: "/srv" }],
+        disabled: [],
         warnings: [],
         allowlist: null,
       },
@@ -101,7 +103,9 @@ describe("the MCP configuration file", () => {
     expect(await warnings(config)).toEqual([
       expect.stringContaining('"both" is both disabled and enabled, and counts as disabled'),
     ]);
-    expect(await read(config)).toMatchObject({ value: { servers: [{ name: "on" }] } });
+    expect(await read(config)).toMatchObject({
+      value: { servers: [{ name: "on" }], disabled: ["off", "out", "both"] },
+    });
   });
 
   test.each([

@@ -1,7 +1,13 @@
 import type { Tool } from "@modelcontextprotocol/client";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { findTool, isShadowed, listTools, type ToolSource } from "../../adapters/mcp/catalog.ts";
+import {
+  disabledSource,
+  findTool,
+  isShadowed,
+  listTools,
+  type ToolSource,
+} from "../../adapters/mcp/catalog.ts";
 import { localVerdict, spelledVerdict } from "../../actors/step/verdicts.ts";
 import { decideTool } from "../../adapters/control-plane/embedded/changes/check-tool.ts";
 
@@ -57,6 +63,37 @@ const spellings = (world: World): string[] => [
     ),
   ),
 ];
+
+describe("a server that is disabled", () => {
+  it("is still the one that its name speaks of: no tool of another passes for one of its own [policy.resolved]", async () => {
+    await fc.assert(
+      fc.asyncProperty(sources, words(2), lists, async (world, off, allowed) => {
+        const servers = [
+          ...toSources(world).filter(({ name }) => name !== off),
+          disabledSource(off),
+        ];
+        const mine = allowed.map((entry) => `${off}/${entry}`);
+        const listed = await listTools(servers, silent, never);
+        if (!listed.ok) throw new Error(listed.failure.message);
+        for (const { address, server, name } of listed.value) {
+          for (const spelled of [address, name, `${server}/${name}`, `${off}/${name}`]) {
+            const found = await findTool(servers, spelled, never);
+            if (!found.ok) continue;
+            const pair = {
+              server: found.value.server.name,
+              name: found.value.tool.name,
+              input: {},
+            };
+            const allowlist = { allowed: mine, approvalRequired: [], denied: [] };
+            const isLonger = pair.server.startsWith(`${off}/`);
+            if (!isLonger) expect(localVerdict(pair, allowlist, null).kind).toBe("deny");
+          }
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
 
 describe("a tool's name, with whatever characters MCP and people put in it", () => {
   it("means one tool or none: a denied one never runs by any spelling, an allowed entry lets no other through [policy.resolved]", async () => {
