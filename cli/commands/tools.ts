@@ -2,6 +2,7 @@ import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import { isJsonObject, type JsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import { localVerdict } from "../../actors/step/verdicts.ts";
+import { commandLine } from "../called-as.ts";
 import type { Command, Context } from "../command.ts";
 import {
   allowingLine,
@@ -46,13 +47,13 @@ function listServer(
     ["TOOL", "LISTS", "REPEATS", "ABOUT"],
     server.tools.map((tool) => [
       `${tool.flags.length > 0 ? "! " : ""}${tool.address}`,
-      `${tool.standing}${tool.isConditional ? "*" : ""}`,
+      `${tool.standing}${tool.conditions.length > 0 ? "*" : ""}`,
       tool.isReadOnly ? "reads" : tool.isSafeToRepeat ? "safe" : "unsafe",
       tool.standing === "disabled" ? tool.reason : about(tool.description),
     ]),
   );
-  if (server.tools.some(({ isConditional }) => isConditional)) {
-    output.line("* by its arguments: stateplane tools show TOOL");
+  if (server.tools.some(({ conditions }) => conditions.length > 0)) {
+    output.line(`* by its arguments: ${commandLine("tools show TOOL")}`);
   }
   for (const { address, flags } of server.tools) {
     for (const flag of flags)
@@ -89,7 +90,7 @@ const toolAsJson = (tool: ShownTool) => ({
   server: tool.server,
   standing: tool.standing,
   reason: tool.reason,
-  by_arguments: tool.isConditional,
+  by_arguments: tool.conditions,
   read_only: tool.isReadOnly,
   safe_to_repeat: tool.isSafeToRepeat,
   description: tool.description,
@@ -113,6 +114,7 @@ export const showTool: Command = (context) => {
       ["server", tool.server],
       ["call it as", tool.address],
       ["lists", `${tool.standing}: ${tool.reason}`],
+      ...tool.conditions.map((text): [string, string] => ["", visible(text)]),
       ["repeating it", tool.isReadOnly ? "reads only" : tool.isSafeToRepeat ? "safe" : "unsafe"],
       ...tool.flags.map((flag): [string, string] => ["look at", visible(flag)]),
     ]);

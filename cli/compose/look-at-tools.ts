@@ -3,7 +3,13 @@ import { localVerdict } from "../../actors/step/verdicts.ts";
 import type { McpHost, ServerLook } from "../../adapters/mcp/host.ts";
 import type { ToolSetPin } from "../../adapters/mcp/pins.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
-import { namesTool, ruleTool, type ToolRule } from "../../machines/contracts/domain/tool-lists.ts";
+import {
+  isUnconditional,
+  namesTool,
+  ruleTool,
+  type ToolPair,
+  type ToolRule,
+} from "../../machines/contracts/domain/tool-lists.ts";
 import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 
 /** What the lists say of some call of a tool: `disabled` when none can be made whatever they say. */
@@ -18,8 +24,8 @@ export interface ShownTool {
   standing: Standing;
   /** Why it is denied or disabled; else what the lists say. */
   reason: string;
-  /** Whether some entry of the lists speaks of some of its calls only. */
-  isConditional: boolean;
+  /** What entries of the lists say of some of its calls only, by their arguments: `denied when force is true`. */
+  conditions: readonly string[];
   description: string;
   isReadOnly: boolean;
   isSafeToRepeat: boolean;
@@ -69,7 +75,6 @@ function shown(
   const { pin, tools, disabled, flags, refused } = found.value;
   const listed = new Set(tools.map(({ name }) => name));
   const unreadable = [...disabled.keys()].filter((name) => !listed.has(name));
-  const entries = [...lists.allowed, ...lists.approvalRequired, ...lists.denied];
   const rows = [
     ...tools.map((tool): ShownTool => {
       const { name, description, annotations, inputSchema, outputSchema } = tool;
@@ -84,9 +89,7 @@ function shown(
         server,
         standing: problem === null ? standings[kind] : "disabled",
         reason: problem ?? reason,
-        isConditional: entries.some(
-          (rule) => typeof rule !== "string" && namesTool(rule.tool, { server, name }),
-        ),
+        conditions: conditionsOf(lists, { server, name }),
         description: description ?? tool.title ?? annotations?.title ?? "",
         isReadOnly,
         isSafeToRepeat: isReadOnly || annotations?.idempotentHint === true,
@@ -101,7 +104,7 @@ function shown(
       server,
       standing: "disabled",
       reason: disabled.get(name) ?? "",
-      isConditional: false,
+      conditions: [],
       description: "",
       isReadOnly: false,
       isSafeToRepeat: false,
@@ -111,6 +114,21 @@ function shown(
     })),
   ];
   return { name: server, pin, problem: null, refused: refused?.message ?? null, tools: rows };
+}
+
+function conditionsOf(lists: Allowlist, tool: ToolPair): string[] {
+  const { allowed, approvalRequired, denied } = lists;
+  return Object.entries({ denied, asked: approvalRequired, allowed }).flatMap(([word, list]) =>
+    list.flatMap((rule) => {
+      if (typeof rule === "string" || isUnconditional(rule)) return [];
+      if (!namesTool(rule.tool, tool)) return [];
+      const said = Object.entries(rule.when ?? {}).map(([key, pattern]) => {
+        const values = Array.isArray(pattern) ? pattern : [pattern];
+        return `${key} is ${values.map(String).join(" or ")}`;
+      });
+      return [`${word} when ${said.join(" and ")}`];
+    }),
+  );
 }
 
 const standings = { allow: "allowed", ask: "asked", deny: "denied" } as const;

@@ -68,6 +68,10 @@ describe("stateplane tools", () => {
       expect(stdout).toMatch(/^unreadable +disabled +unsafe +its input schema/mu);
       for (const line of stdout.split("\n")) expect(stringWidth(line)).toBeLessThanOrEqual(80);
 
+      expect((await tools("show", "strict")).stdout).toMatch(
+        /lists +allowed: .*\n +allowed when value is a\n/u,
+      );
+
       const { servers } = JSON.parse((await tools("list", "odd", "--json")).stdout) as {
         servers: { name: string; tools: { name: string; standing: string }[] }[];
       };
