@@ -319,6 +319,10 @@ export const requirements: readonly Requirement[] = [
   { id: "mcp.reason", promise: "why a tool server did not start is in the failure" },
   { id: "mcp.progress", promise: "progress prolongs a call, up to a bound" },
   { id: "mcp.real", promise: "the servers that people install work as they are" },
+  {
+    id: "mcp.attachments",
+    promise: "what a tool gives beside text is kept as artifacts, and its bytes are in no record",
+  },
   { id: "mcp.cancel", promise: "only a call under way is cancelled at its server" },
   {
     id: "llm.in-its-place",

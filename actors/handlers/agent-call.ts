@@ -10,6 +10,7 @@ import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { ToolCall } from "../../machines/contracts/ports/model-provider.ts";
 import type { RuntimePorts } from "../ports.ts";
+import { keepAttachments } from "./attachments.ts";
 import { digestOf } from "../step/approvals.ts";
 import type { Recalled } from "../step/journal.ts";
 import { isForModel, problemOf, show, shownLength, toolless } from "./agent-results.ts";
@@ -124,7 +125,8 @@ async function make(
       const called = await ports.tools.call(tool, action.input, signal, idempotencyKey);
       const durationMs = Math.round(ports.clock.monotonic() - begun);
       if (called.ok) {
-        const shown = await show(scope, called.value.content);
+        const { content } = await keepAttachments(ports.artifacts, scope.job, called.value);
+        const shown = await show(scope, content);
         return ok({
           ...allowed,
           ...shown,

@@ -3,6 +3,7 @@ import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import { toolInput } from "../../machines/contracts/domain/step-input.ts";
 import type { RuntimePorts } from "../ports.ts";
+import { keepAttachments } from "./attachments.ts";
 import type { StepHandler } from "./handler.ts";
 
 /** What a tool step wants to do, as policy and people see it. */
@@ -12,7 +13,10 @@ export function toolAction(job: Job): Action {
 }
 
 /** Calls one tool, with exactly the arguments that were allowed or granted, on exactly the server. */
-export function toolHandler({ tools }: Pick<RuntimePorts, "tools">): StepHandler {
+export function toolHandler({
+  tools,
+  artifacts,
+}: Pick<RuntimePorts, "tools" | "artifacts">): StepHandler {
   return async ({ job, signal, budget, permission, effect }) => {
     const { name, input } = toolAction(job);
     // Connects before the intent is journalled: a server that is down leaves nothing in doubt.
@@ -35,7 +39,8 @@ export function toolHandler({ tools }: Pick<RuntimePorts, "tools">): StepHandler
       run: async (inner, idempotencyKey) => {
         const result = await tools.call(tool, input, inner, idempotencyKey);
         if (!result.ok) return result;
-        return { ok: true, value: { result: result.value.content, server: result.value.server } };
+        const { content, ...kept } = await keepAttachments(artifacts, job, result.value);
+        return { ok: true, value: { result: content, server: result.value.server, ...kept } };
       },
     });
     if (!called.ok) return called.result;

@@ -1,4 +1,5 @@
 import type { CallToolResult, Tool } from "@modelcontextprotocol/client";
+import { context, propagation } from "@opentelemetry/api";
 import {
   type Failure,
   terminal,
@@ -6,14 +7,14 @@ import {
   ok,
   type Outcome,
 } from "../../machines/contracts/domain/failure.ts";
-import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type {
   CompiledSchema,
   SchemaChecker,
 } from "../../machines/contracts/ports/schema-checker.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
-import type { ToolHost, ToolTarget } from "../../machines/contracts/ports/tool-host.ts";
+import type { ToolHost, ToolResult, ToolTarget } from "../../machines/contracts/ports/tool-host.ts";
 import {
   addressOf,
   describeTool,
@@ -116,7 +117,7 @@ export function createToolHost(options: ToolHostOptions): McpHost {
       : `can't be checked: its schema ${verdict.problem}`;
   }
 
-  function readOutput(server: string, tool: Tool, result: CallToolResult): Outcome<Json> {
+  function readOutput(server: string, tool: Tool, result: CallToolResult): Outcome<ToolResult> {
     const what = `tool "${tool.name}" of MCP server "${server}"`;
     if (result.isError === true) {
       const text = cutText(readText(result), errorTextLimit) || "it gave no reason";
@@ -132,7 +133,7 @@ export function createToolHost(options: ToolHostOptions): McpHost {
         return fail(terminal("invalid_output", `structured content of ${what}: ${problem}`));
       }
     }
-    return ok(readResult(result));
+    return ok({ server, ...readResult(result) });
   }
 
   const byName = new Map(servers.map((server) => [server.name, server]));
@@ -199,8 +200,7 @@ export function createToolHost(options: ToolHostOptions): McpHost {
         signal,
       );
       if (!called.ok) return called;
-      const content = readOutput(server.name, tool, called.value);
-      return content.ok ? ok({ server: server.name, content: content.value }) : content;
+      return readOutput(server.name, tool, called.value);
     },
     async close() {
       await Promise.all(servers.map((server) => server.listed.close()));
@@ -234,6 +234,20 @@ function disabledBy(servers: readonly ToolSet<ServerConnection>[], name: string)
   return null;
 }
 
-/** `_meta` is MCP's place for what is not the tool's business; its keys carry their owner's prefix. */
-const meta = (idempotencyKey: string | undefined) =>
-  idempotencyKey === undefined ? {} : { _meta: { "stateplane/idempotency-key": idempotencyKey } };
+/**
+ * `_meta` is MCP's place for what is not the tool's business; its keys carry their owner's prefix. A trace's own keys are
+ * W3C's, as MCP reserves them; its baggage may say what is nobody else's business, and stays here.
+ */
+function meta(idempotencyKey: string | undefined): { _meta?: Record<string, string> } {
+  const carrier: Record<string, string> = {};
+  propagation.inject(context.active(), carrier);
+  const { traceparent, tracestate } = carrier;
+  if (idempotencyKey === undefined && traceparent === undefined) return {};
+  return {
+    _meta: {
+      ...(idempotencyKey === undefined ? {} : { "stateplane/idempotency-key": idempotencyKey }),
+      ...(traceparent === undefined ? {} : { traceparent }),
+      ...(tracestate === undefined ? {} : { tracestate }),
+    },
+  };
+}

@@ -9,6 +9,7 @@ import {
   SdkHttpError,
   UnauthorizedError,
 } from "@modelcontextprotocol/client";
+import type { ToolAttachment, ToolResult } from "../../machines/contracts/ports/tool-host.ts";
 import { streamEnded } from "./transports.ts";
 import { cutText, wellFormed } from "../../machines/contracts/domain/text.ts";
 import {
@@ -26,20 +27,60 @@ type Part = CallToolResult["content"][number];
 
 /**
  * What a tool gave, as JSON of a bounded size: its structured content where there is some; else its texts
- * joined by newlines; else, where there is more than text, one small object a part, binary data by its size.
+ * joined by newlines; else, where there is more than text, one small object a part, binary data by its size. The
+ * data itself, and texts that are too long, are beside it whole.
  */
-export function readResult(result: CallToolResult): Json {
-  if (result.structuredContent !== undefined)
-    return wellFormed(result.structuredContent as JsonObject);
-  const [first] = result.content;
+export function readResult({
+  content,
+  structuredContent,
+}: CallToolResult): Pick<ToolResult, "content" | "attachments"> {
+  const [first] = content;
+  const isStructured = structuredContent !== undefined;
   // As most tools answer.
-  if (first?.type === "text" && result.content.length === 1) return bounded(first.text);
-  if (result.content.every((part) => part.type === "text")) return readText(result);
-  return result.content.map(describePart);
+  if (!isStructured && first?.type === "text" && content.length === 1 && !isLong(first.text)) {
+    return { content: bounded(first.text) };
+  }
+  const isText = content.every((part) => part.type === "text");
+  const described = isStructured || isText ? null : content.map(describePart);
+  const attachments = content.flatMap((part, at) => {
+    // What is structured says in full what texts beside it say once more.
+    if (isStructured && part.type === "text") return [];
+    const attachment = attachmentOf(part, at);
+    return attachment === null ? [] : [{ ...attachment, part: described === null ? null : at }];
+  });
+  return {
+    content: isStructured
+      ? wellFormed(structuredContent as Json)
+      : (described ?? readText({ content })),
+    ...(attachments.length === 0 ? {} : { attachments }),
+  };
+}
+
+const isLong = (text: string): boolean => text.length > textLimit;
+
+function attachmentOf(part: Part, at: number): Omit<ToolAttachment, "part"> | null {
+  const [type, bytes] = partBytes(part);
+  if (bytes === null) return null;
+  const mimeType = type === null ? null : cutText(type, 100);
+  const [, ending] = /^[a-z]+\/(?:x-)?([a-z0-9]{1,8})\b/u.exec(mimeType ?? "") ?? [];
+  return { name: `tool-${part.type}-${at + 1}.${ending ?? "bin"}`, mimeType, content: bytes };
+}
+
+function partBytes(part: Part): [mimeType: string | null, bytes: Uint8Array | null] {
+  if (part.type === "image" || part.type === "audio") {
+    return [part.mimeType, Buffer.from(part.data, "base64")];
+  }
+  if (part.type === "text")
+    return ["text/plain", isLong(part.text) ? Buffer.from(part.text) : null];
+  if (part.type !== "resource") return [null, null];
+  const { resource } = part;
+  const type = resource.mimeType ?? null;
+  if ("blob" in resource) return [type, Buffer.from(resource.blob, "base64")];
+  return [type, isLong(resource.text) ? Buffer.from(resource.text) : null];
 }
 
 /** The texts of a result, joined by newlines. */
-export function readText(result: CallToolResult): string {
+export function readText(result: Pick<CallToolResult, "content">): string {
   return bounded(
     result.content.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("\n"),
   );

@@ -21,8 +21,20 @@ export interface ToolDescription extends ToolTarget {
   readOnly: boolean;
 }
 
+/** Bytes that a tool gave, and that no record should hold: a picture, a recording, a file. */
+export interface ToolAttachment {
+  name: string;
+  /** As the tool says; null where it says nothing. */
+  mimeType: string | null;
+  content: Uint8Array;
+  /** Which part of a `content` that is an array describes it; null where none does. */
+  part: number | null;
+}
+
 export interface ToolResult {
   server: string;
+  /** Left out where there are none. */
+  attachments?: ToolAttachment[];
   /** Structured content where the tool gave some, else its text parts joined by newlines. */
   content: Json;
 }

@@ -1,0 +1,74 @@
+import { createServer } from "node:http";
+import {
+  createMcpHandler,
+  inputRequired,
+  McpServer,
+  type McpServerFactory,
+} from "@modelcontextprotocol/server";
+import { serveStdio } from "@modelcontextprotocol/server/stdio";
+
+/**
+ * A server of the second generation, which speaks the stateless revision of 2026-07-28 (`ERA` is `handshake` where it
+ * speaks the others alone): over HTTP on the port that `PORT` names, else over its standard streams.
+ */
+const safe = { readOnlyHint: true };
+let runs = 0;
+
+const factory: McpServerFactory = () => {
+  const server = new McpServer({ name: "stateless", version: "1" });
+  const said = (text: string) => ({ content: [{ type: "text" as const, text }] });
+  server.registerTool("greet", { annotations: safe }, () => said("good day"));
+  server.registerTool("meta", { annotations: safe }, (context) =>
+    said(JSON.stringify(context.mcpReq._meta ?? {})),
+  );
+  server.registerTool("again", {}, (context) => {
+    runs += 1;
+    const state = context.mcpReq.requestState<string>();
+    if (state === undefined) return inputRequired({ requestState: "so far" });
+    return said(`went on from ${state} in run ${runs}`);
+  });
+  server.registerTool("confirm", {}, () =>
+    inputRequired({
+      inputRequests: {
+        sure: inputRequired.elicit({
+          message: "Are you sure?",
+          requestedSchema: { type: "object", properties: { sure: { type: "boolean" } } },
+        }),
+      },
+    }),
+  );
+  server.registerTool("wait", { annotations: safe }, async (context) => {
+    await new Promise((resolve) => context.mcpReq.signal.addEventListener("abort", resolve));
+    process.stderr.write("the wait was cancelled\n");
+    return said("cancelled");
+  });
+  server.registerTool("die", {}, () => process.exit(1));
+  return server;
+};
+
+const port = process.env["PORT"];
+if (port === undefined) serveStdio(factory);
+else {
+  const handler = createMcpHandler(factory);
+  createServer((request, response) => {
+    void (async () => {
+      const chunks: Buffer[] = [];
+      for await (const chunk of request) chunks.push(chunk as Buffer);
+      const { method = "GET", url = "/" } = request;
+      const aborted = new AbortController();
+      response.on("close", () => aborted.abort());
+      const body = method === "POST" ? Buffer.concat(chunks) : null;
+      const answer = await handler.fetch(
+        new Request(`http://127.0.0.1:${port}${url}`, {
+          method,
+          headers: request.headers as Record<string, string>,
+          body,
+          signal: aborted.signal,
+        }),
+      );
+      response.writeHead(answer.status, Object.fromEntries(answer.headers));
+      for await (const chunk of answer.body ?? []) response.write(chunk);
+      response.end();
+    })().catch(() => response.destroy());
+  }).listen(Number(port), "127.0.0.1");
+}
