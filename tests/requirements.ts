@@ -323,6 +323,18 @@ export const requirements: readonly Requirement[] = [
     id: "mcp.attachments",
     promise: "what a tool gives beside text is kept as artifacts, and its bytes are in no record",
   },
+  { id: "mcp.eras", promise: "servers of both eras of the protocol are spoken to in their own" },
+  {
+    id: "mcp.refused-asks",
+    promise:
+      "what a tool server asks of a person or a model in the middle of a call is refused plainly",
+  },
+  { id: "mcp.trace", promise: "a tool server sees the trace of a call, and nothing else of it" },
+  {
+    id: "mcp.mid-call",
+    promise:
+      "a server that ends in the middle of a call leaves an unsafe one in doubt, a safe one to be tried again, and the next call works",
+  },
   { id: "mcp.cancel", promise: "only a call under way is cancelled at its server" },
   {
     id: "llm.in-its-place",

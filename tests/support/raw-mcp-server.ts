@@ -4,6 +4,7 @@ import { createInterface } from "node:readline";
 /**
  * An MCP server without an SDK, so that it can say what no SDK would. `RAW_MODE`: `floods` writes to stderr without a
  * line end, `pages` never comes to the end of its list, `silent` never lists, `refuses` ends at once and says why,
+ * `handshake-only` ends when it is asked anything before the handshake, `ignores` says nothing to it,
  * `odd-tools` lists tools that can't be read or used. Every message it is sent is written to `RAW_SEEN`.
  */
 const mode = process.env["RAW_MODE"] ?? "";
@@ -43,6 +44,10 @@ const text = (words: string) => ({ content: [{ type: "text", text: words }] });
 createInterface({ input: process.stdin }).on("line", (line) => {
   if (seen !== undefined) appendFileSync(seen, `${line}\n`);
   const { id, method, params } = JSON.parse(line);
+  if (method === "server/discover") {
+    if (mode === "handshake-only") process.exit(1);
+    if (mode !== "ignores") send({ id, error: { code: -32_601, message: "Method not found" } });
+  }
   if (method === "initialize") {
     const { protocolVersion } = params;
     const serverInfo = { name: "raw", version: "1" };

@@ -8,11 +8,12 @@ import {
 import { serveStdio } from "@modelcontextprotocol/server/stdio";
 
 /**
- * A server of the second generation, which speaks the stateless revision of 2026-07-28 (`ERA` is `handshake` where it
- * speaks the others alone): over HTTP on the port that `PORT` names, else over its standard streams.
+ * A server of the second generation, which speaks the stateless revision of 2026-07-28: over HTTP on the port that
+ * `PORT` names, else over its standard streams.
  */
 const safe = { readOnlyHint: true };
 let runs = 0;
+let cancelled = 0;
 
 const factory: McpServerFactory = () => {
   const server = new McpServer({ name: "stateless", version: "1" });
@@ -39,9 +40,10 @@ const factory: McpServerFactory = () => {
   );
   server.registerTool("wait", { annotations: safe }, async (context) => {
     await new Promise((resolve) => context.mcpReq.signal.addEventListener("abort", resolve));
-    process.stderr.write("the wait was cancelled\n");
+    cancelled += 1;
     return said("cancelled");
   });
+  server.registerTool("was_cancelled", { annotations: safe }, () => said(String(cancelled)));
   server.registerTool("die", {}, () => process.exit(1));
   return server;
 };
