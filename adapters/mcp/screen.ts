@@ -36,7 +36,7 @@ const orders: readonly [string, RegExp][] = [
   ],
   [
     "asks for secrets",
-    /\b(?:read|send|include|pass|attach|upload|provide|copy|cat|contents? of)\b[^\n]{0,60}(?:~\/\.|\.ssh\b|id_rsa|\.aws\/|\/etc\/passwd|\bmcp\.json|\bprivate keys?\b|\bapi keys?\b|\bpasswords?\b|\bcredentials\b|\bcookies\b)/iu,
+    /(?<!\b(?:not|never|don't|without)\s{1,3})\b(?:read|send|include|pass|attach|upload|provide|copy|cat|contents? of)\b[^\n]{0,60}(?:~\/\.|\.ssh\b|id_rsa|\.aws\/|\/etc\/passwd|\bmcp\.json|\bprivate keys?\b|\bapi keys?\b|\bpasswords?\b|\bcredentials\b|\bcookies\b)/iu,
   ],
   [
     "asks to send something to an address",

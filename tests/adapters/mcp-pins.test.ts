@@ -10,6 +10,7 @@ import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { ToolPins } from "../../machines/contracts/ports/tool-pins.ts";
 import { callTool } from "../support/call-tool.ts";
 import { failure } from "../support/failure.ts";
+import { popularServers } from "../support/npm-mcp-servers.ts";
 import { useMcpHosts } from "../support/mcp-hosts.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
 import { value } from "../support/value.ts";
@@ -157,6 +158,26 @@ describe("a server whose tools change after they were accepted", () => {
   });
 });
 
+describe("much-installed servers", () => {
+  test.each(popularServers)(
+    "$name has the same pin at each start, and no tool of it is flagged or disabled [mcp.pins]",
+    async (server) => {
+      const looks = [];
+      for (const host of [hostOf([server]), hostOf([server])]) {
+        const [look] = await host.look(never);
+        if (look?.found?.ok !== true) throw new Error(`${server.name} did not answer`);
+        looks.push(look.found.value);
+        await host.close();
+      }
+      const [first, second] = looks;
+      expect(second?.pin.digest).toBe(first?.pin.digest);
+      expect([...(first?.flags ?? [])]).toEqual([]);
+      expect([...(first?.disabled ?? [])]).toEqual([]);
+    },
+    60_000,
+  );
+});
+
 const tool = (description: string, more: Partial<Tool> = {}): Tool => ({
   name: "tool",
   description,
@@ -199,6 +220,7 @@ describe("what a tool's texts say to a model", () => {
     "Adds two numbers. 👩‍👩‍👧 ❤️ — naïve, 数値を足す, می‌خواهم",
     "Reads a file. Paths are relative to the root; the user is asked before anything is written.",
     "Use this tool to search messages. Returns at most 50 results.",
+    "The query. Do not include any sensitive information such as API keys or passwords in it.",
   ])("%j is not flagged", (description) => {
     expect(screenTool(tool(description))).toEqual([]);
   });
