@@ -323,6 +323,9 @@ export const requirements: readonly Requirement[] = [
     id: "mcp.attachments",
     promise: "what a tool gives beside text is kept as artifacts, and its bytes are in no record",
   },
+  { id: "mcp.noise", promise: "what a tool server writes unasked changes no answer" },
+  { id: "mcp.late", promise: "an answer that comes after its call was given up is nobody's" },
+  { id: "mcp.twice", promise: "of a name that a tool server lists twice, the first counts" },
   { id: "mcp.eras", promise: "servers of both eras of the protocol are spoken to in their own" },
   {
     id: "mcp.refused-asks",

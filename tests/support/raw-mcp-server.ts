@@ -35,6 +35,13 @@ const tools = {
   { name: "fine", inputSchema: anything, ...safe },
   { name: "big", inputSchema: anything, ...safe },
   { name: "works", inputSchema: anything, ...safe },
+  { name: "noisy", inputSchema: anything, ...safe },
+  { name: "flood", inputSchema: anything, ...safe },
+  { name: "late", inputSchema: anything, ...safe },
+  { name: "crash", inputSchema: anything, ...safe },
+  { name: "crash_unsafely", inputSchema: anything },
+  { name: "twice", inputSchema: anything },
+  { name: "twice", inputSchema: anything, ...safe },
 ];
 
 const send = (message: object) =>
@@ -59,6 +66,30 @@ createInterface({ input: process.stdin }).on("line", (line) => {
     send({ id, result: { tools, ...(mode === "pages" ? { nextCursor: String(page + 1) } : {}) } });
   }
   if (method !== "tools/call") return;
+  const { noise = [], afterMs = 0 } = params.arguments ?? {};
+  if (params.name === "noisy") {
+    for (const words of noise) process.stdout.write(`${words}\n`);
+    send({ id, result: text("after the noise") });
+    // Once more, as nobody should.
+    send({ id, result: text("a second answer") });
+    return;
+  }
+  if (params.name === "flood") {
+    const chunk = "y".repeat(1024 * 1024);
+    const more = () => process.stdout.write(chunk, () => setImmediate(more));
+    more();
+    return;
+  }
+  if (params.name === "late") {
+    setTimeout(() => send({ id, result: text(`after ${afterMs} ms`) }), afterMs);
+    return;
+  }
+  if (params.name.startsWith("crash")) {
+    process.stdout.write(`{"jsonrpc":"2.0","id":${id},"resu`);
+    process.stderr.write("out of memory, I am afraid\n");
+    setTimeout(() => process.exit(137), 20);
+    return;
+  }
   if (params.name === "big") {
     process.stdout.write(
       `{"jsonrpc":"2.0","id":${id},"result":{"content":[],"structuredContent":{"id":9007199254740993}}}\n`,

@@ -1,0 +1,209 @@
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { McpServer } from "../../adapters/mcp/config.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import { callTool } from "../support/call-tool.ts";
+import { failure } from "../support/failure.ts";
+import { listen } from "../support/listen.ts";
+import { useMcpHosts } from "../support/mcp-hosts.ts";
+import { useTemporaryFolder } from "../support/temporary-folder.ts";
+import { value } from "../support/value.ts";
+
+const never = new AbortController().signal;
+const { hostOf } = useMcpHosts();
+const folder = useTemporaryFolder();
+const script = fileURLToPath(new URL("../support/raw-mcp-server.ts", import.meta.url));
+const raw = (env: Record<string, string> = {}): McpServer => ({
+  name: "raw",
+  command: process.execPath,
+  args: [script],
+  env: { NODE_NO_WARNINGS: "1", ...env },
+});
+
+/** What no server should write: words, halves of messages, answers to nobody, requests that nobody may make. */
+const strangeId = fc.oneof(fc.integer({ max: -1 }), fc.string(), fc.constant(null), fc.object());
+const message = fc
+  .record(
+    {
+      jsonrpc: fc.constantFrom("2.0", "1.0", 2),
+      id: strangeId,
+      method: fc.constantFrom(
+        "sampling/createMessage",
+        "roots/list",
+        "elicitation/create",
+        "notifications/progress",
+        "notifications/cancelled",
+        "notifications/message",
+        "ping",
+        "constructor",
+        "__proto__",
+      ),
+      params: fc.oneof(
+        fc.object(),
+        fc.constant({ progressToken: 1, progress: 5 }),
+        fc.array(fc.integer()),
+      ),
+      result: fc.object(),
+      error: fc.record({ code: fc.integer(), message: fc.string() }),
+    },
+    { requiredKeys: ["jsonrpc"] },
+  )
+  .map((any) => JSON.stringify(any));
+const line = fc
+  .oneof(
+    fc.string(),
+    message,
+    message.map((text) => text.slice(0, -2)),
+    fc.json(),
+  )
+  .map((text) => text.replaceAll(/[\r\n]/gu, " "));
+
+describe("a server that misbehaves over its standard streams", () => {
+  test("may write anything between its answers: each call has its own answer [mcp.noise]", async () => {
+    const host = hostOf([raw()]);
+    const tool = value(await host.describe("noisy", never));
+    await fc.assert(
+      fc.asyncProperty(fc.array(line, { maxLength: 8 }), async (noise) => {
+        const result = value(await host.call(tool, { noise }, never));
+        expect(result.content).toBe("after the noise");
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("is refused what it asks of a model, of our folders and of a person [mcp.refused-asks]", async () => {
+    const seen = join(folder, "asked");
+    const host = hostOf([raw({ RAW_SEEN: seen })]);
+    const methods = ["sampling/createMessage", "roots/list", "elicitation/create"];
+    const noise = methods.map((method, at) =>
+      JSON.stringify({ jsonrpc: "2.0", id: `theirs-${at}`, method, params: {} }),
+    );
+    value(await callTool(host, "noisy", { noise }, never));
+    const answers = async () =>
+      (await readFile(seen, "utf8"))
+        .split("\n")
+        .filter((text) => text.includes("theirs-"))
+        .filter((text) => !text.includes('"tools/call"'))
+        .map((text) => JSON.parse(text) as { error?: { code: number }; result?: unknown });
+    await expect.poll(async () => (await answers()).length).toBe(3);
+    for (const { error, result } of await answers()) {
+      expect(result).toBeUndefined();
+      expect(error?.code).toBe(-32_601);
+    }
+  });
+
+  test("that writes without a line end is ended before it fills our memory, and started again [mcp.bounds]", async () => {
+    const host = hostOf([raw()]);
+    value(await host.list(never));
+    const before = process.memoryUsage().rss;
+    const flooded = failure(await callTool(host, "flood", {}, never));
+    expect(flooded).toMatchObject({ kind: "unavailable", retryable: true });
+    expect(flooded.message).toContain("more than");
+    expect(process.memoryUsage().rss - before).toBeLessThan(300 * 1024 * 1024);
+    await expect
+      .poll(async () => (await callTool(host, "fine", {}, never)).ok, { timeout: 10_000 })
+      .toBe(true);
+  });
+
+  test("that answers late answers nobody else's call [mcp.late]", async () => {
+    const host = hostOf([raw()], 700);
+    value(await host.list(never));
+    expect(failure(await callTool(host, "late", { afterMs: 900 }, never)).kind).toBe("timeout");
+    const next = value(await callTool(host, "late", { afterMs: 500 }, never));
+    expect(next.content).toBe("after 500 ms");
+  });
+
+  test("that crashes in the middle of a call is quoted, and the next call works [mcp.mid-call]", async () => {
+    const host = hostOf([raw()]);
+    const safe = failure(await callTool(host, "crash", {}, never));
+    expect(safe).toMatchObject({ kind: "unavailable", retryable: true });
+    expect(safe.message).toContain("out of memory, I am afraid");
+    expect(value(await callTool(host, "fine", {}, never)).content).toBe("ok");
+    const unsafe = failure(await callTool(host, "crash_unsafely", {}, never));
+    expect(unsafe).toMatchObject({ kind: "in_doubt", retryable: false });
+    await expect
+      .poll(async () => (await callTool(host, "fine", {}, never)).ok, { timeout: 5_000 })
+      .toBe(true);
+  });
+
+  test("that lists a name twice has the first of them, and what the second says of it counts nothing [mcp.twice]", async () => {
+    const host = hostOf([raw()]);
+    const listed = value(await host.list(never)).filter(({ name }) => name === "twice");
+    expect(listed).toHaveLength(1);
+    expect(listed[0]).toMatchObject({ safeToRepeat: false, readOnly: false });
+  });
+});
+
+/** An HTTP server of the handshake era whose calls are answered by what is written here, and nothing more. */
+async function serveBroken(answer: (write: (text: string) => void, end: () => void) => void) {
+  const tools = ["safe", "unsafe"].map((name) => ({
+    name,
+    inputSchema: { type: "object" },
+    annotations: { readOnlyHint: name === "safe" },
+  }));
+  const http = createServer((request, response) => {
+    void (async () => {
+      let body = "";
+      for await (const chunk of request) body += String(chunk);
+      if (request.method !== "POST") return void response.writeHead(405).end();
+      const { id, method, params } = JSON.parse(body) as JsonObject & { params?: JsonObject };
+      if (id === undefined) return void response.writeHead(202).end();
+      const say = (fields: object): void => {
+        response.writeHead(200, { "content-type": "application/json" });
+        response.end(JSON.stringify({ jsonrpc: "2.0", id, ...fields }));
+      };
+      if (method === "server/discover") return say({ error: { code: -32_601, message: "no" } });
+      if (method === "initialize") {
+        const { protocolVersion } = params ?? {};
+        const serverInfo = { name: "broken", version: "1" };
+        return say({ result: { protocolVersion, capabilities: { tools: {} }, serverInfo } });
+      }
+      if (method === "tools/list") return say({ result: { tools } });
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      answer(
+        (text) => void response.write(text),
+        () => void response.end(),
+      );
+    })();
+  });
+  const port = await listen(http);
+  return {
+    url: `http://127.0.0.1:${port}/mcp`,
+    async stop() {
+      http.closeAllConnections();
+      await new Promise((resolve) => http.close(resolve));
+    },
+  };
+}
+
+describe("a server that misbehaves over HTTP", () => {
+  test("that ends its answer before it gives one fails the call at once: in doubt if it is unsafe [mcp.mid-call]", async () => {
+    const server = await serveBroken((write, end) => {
+      write(": here it comes\n\n");
+      end();
+    });
+    const host = hostOf([{ name: "web", url: server.url }]);
+    const begun = performance.now();
+    expect(failure(await callTool(host, "unsafe", {}, never))).toMatchObject({ kind: "in_doubt" });
+    expect(failure(await callTool(host, "safe", {}, never))).toMatchObject({ retryable: true });
+    expect(performance.now() - begun).toBeLessThan(5_000);
+    await host.close();
+    await server.stop();
+  });
+
+  test("that writes an event without end is given up before it fills our memory [mcp.bounds]", async () => {
+    const server = await serveBroken((write) => {
+      const timer = setInterval(() => write(`data: ${"z".repeat(1024 * 1024)}\n`), 5);
+      void sleep(3_000).then(() => clearInterval(timer));
+    });
+    const host = hostOf([{ name: "web", url: server.url }]);
+    expect(failure(await callTool(host, "safe", {}, never))).toMatchObject({ retryable: true });
+    await host.close();
+    await server.stop();
+  });
+});
