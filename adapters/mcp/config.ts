@@ -223,8 +223,9 @@ function shapeProblem(errors: type.errors): string {
   const key = first?.path.stringify() || "the file";
   const said = `${key} must be ${first?.expected ?? "an MCP configuration"}`;
   const word = String(first?.path.at(-1) ?? "");
-  const meant = key.startsWith("allowlist.") ? nearest(word, allowlistKeys) : null;
-  if (!key.startsWith("allowlist.") || allowlistKeys.includes(word)) return said;
+  const isList = first?.path[0] === "allowlist" && first.path.length === 2;
+  if (!isList || allowlistKeys.includes(word)) return said;
+  const meant = nearest(word, allowlistKeys);
   return `${said}: ${meant === null ? `a list is one of ${allowlistKeys.join(", ")}` : `did you mean ${meant}?`}`;
 }
 

@@ -295,6 +295,12 @@ describe("the MCP configuration file", () => {
     [{ servers: [], allowlist: { denied_tool: [] } }, "did you mean denied_tools?"],
     [{ servers: [], allowlist: { denied: [] } }, "a list is one of allowed_tools"],
     [{ mcpServer: {} }, "did you mean mcpServers?"],
+    ...[{ tool: "x", wen: { a: "918273" } }, { tool: "x", when: { a: null } }, 3, ""].map(
+      (rule): [object, string] => [
+        { servers: [], allowlist: { denied_tools: ["y", rule] } },
+        'allowlist.denied_tools[1] must be a tool\'s name, or {"tool": NAME, "when": ',
+      ],
+    ),
     [{ mcpServers: { x: { type: "carrier pigeon", command: "y" } } }, "type must be stdio, http"],
     [{ mcpServers: { x: { type: "sse", command: "y" } } }, "goes with a url"],
     [{ mcpServers: { x: { type: "stdio", url: "http://z" } } }, "goes with a command"],

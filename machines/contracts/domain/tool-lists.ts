@@ -20,17 +20,26 @@ const scalar = type("string | number | boolean");
 const argumentPattern = scalar.or(scalar.array());
 export type ArgumentPattern = typeof argumentPattern.infer;
 
+const ruleShape = type("string > 0").or({
+  "+": "reject",
+  tool: "string > 0",
+  "when?": { "[string]": argumentPattern },
+});
+
 /**
  * An entry of a list: `tool`, or `server/tool`; in both `*` stands for any characters and `?` for one. With `when`, the
  * entry speaks only of calls whose arguments are as said: each a value or a list of them, texts with the same
  * wildcards.
  */
-export const toolRuleShape = type("string > 0").or({
-  "+": "reject",
-  tool: "string > 0",
-  "when?": { "[string]": argumentPattern },
+export type ToolRule = typeof ruleShape.infer;
+
+export const toolRuleShape = type("unknown").pipe((given, ctx): ToolRule => {
+  const read = ruleShape(given);
+  if (!(read instanceof type.errors)) return read;
+  const expected =
+    'a tool\'s name, or {"tool": NAME, "when": {ARGUMENT: TEXT, NUMBER, true, false or a list of them}}';
+  return ctx.error(expected) as never;
 });
-export type ToolRule = typeof toolRuleShape.infer;
 
 /** The tool that an entry names, without its conditions. */
 export const ruleTool = (rule: ToolRule): string => (typeof rule === "string" ? rule : rule.tool);
