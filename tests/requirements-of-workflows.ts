@@ -19,4 +19,30 @@ export const workflowRequirements: readonly Requirement[] = [
     id: "workflow.saved",
     promise: "a run goes on only by the definition and layout it was saved by",
   },
+  { id: "workflow.walk", promise: "FerrumDeck's sample workflow walks to its end" },
+  {
+    id: "workflow.killed",
+    promise: "a run whose process dies between any two events ends the same",
+  },
+  {
+    id: "workflow.pauses",
+    promise: "an approval pauses its workflow, and a no or silence ends it",
+  },
+  { id: "workflow.fan-out", promise: "a list is worked through, so many items at a time" },
+  {
+    id: "workflow.steps",
+    promise: "branches, parallel steps and workflows in workflows run as they are written",
+  },
+  {
+    id: "workflow.errors",
+    promise: "a failed step ends its run, is tried again or blocks what needs it, as it says",
+  },
+  {
+    id: "workflow.conditions",
+    promise: "a condition gives the same answer whatever its values are, and never an exception",
+  },
+  {
+    id: "workflow.paths",
+    promise: "paths are RFC 9535's, and their cost is bounded by what they look at",
+  },
 ];

@@ -30,7 +30,8 @@ class Environment extends JSONPathEnvironment {
   }
 }
 
-const environment = new Environment();
+/** Results may nest 100 levels, and stand some levels deeper in those of loops. */
+const environment = new Environment({ maxRecursionDepth: 1_000 });
 const read = new Map<string, PathRead>();
 
 /**

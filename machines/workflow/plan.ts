@@ -16,13 +16,15 @@ export interface RetryPlan {
 export interface PlanNode {
   id: string;
   type: WorkflowStepType;
+  /** As it was written. */
+  definition: StepDefinition;
   /** The steps whose results it needs. */
   data: number[];
   /** The step that only has to have ended. */
   order: number[];
   /** The steps that wait for this one, by `data` or `order`; `isData` says which. */
   dependents: { node: number; isData: boolean }[];
-  /** Whether somebody must look at earlier results before it starts: a condition, a list, a branch. */
+  /** Whether somebody must look at earlier results before it starts: a condition, a list, a branch, an input. */
   decides: boolean;
   retry: RetryPlan | null;
   timeoutMs: number | null;
@@ -91,6 +93,7 @@ export function planWorkflow(definition: WorkflowDefinition): Plan {
       return {
         id: step.id,
         type: step.type,
+        definition: step,
         data: [...new Set(needs)],
         order: needs === undefined && isOrdered && place > 0 ? [place - 1] : [],
         dependents: [],
@@ -153,7 +156,11 @@ export function planWorkflow(definition: WorkflowDefinition): Plan {
         };
       }
       case "workflow":
-        return { ...plain, bodies: { each: subs.get(step.config?.workflow ?? "") ?? 0 } };
+        return {
+          ...plain,
+          decides: true,
+          bodies: { each: subs.get(step.config?.workflow ?? "") ?? 0 },
+        };
       default:
         return plain;
     }

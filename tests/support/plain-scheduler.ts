@@ -177,7 +177,11 @@ export class PlainScheduler {
     if (needs.length > 0 && needs.every(({ status }) => status === "skipped"))
       return this.#end(step, "skipped", "unneeded");
     const isEach = definition.type === "parallel" && definition.config?.for_each !== undefined;
-    if (definition.condition !== undefined || definition.type === "condition" || isEach)
+    if (
+      definition.condition !== undefined ||
+      ["condition", "workflow"].includes(definition.type) ||
+      isEach
+    )
       step.status = "deciding";
     else this.#start(step);
   }

@@ -1,0 +1,207 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { readCondition } from "../../adapters/workflows/conditions.ts";
+import { fillTemplate, resolveSelected } from "../../adapters/workflows/expressions.ts";
+import { readPath } from "../../adapters/workflows/paths.ts";
+import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
+
+function holds(condition: string, scope: JsonObject = {}): boolean {
+  const read = readCondition(condition);
+  if (!read.ok) throw new Error(`${condition}: ${read.problem}`);
+  return read.holds(scope);
+}
+
+function selects(path: string, scope: JsonObject): Json | undefined {
+  const read = readPath(path);
+  if (!read.ok) throw new Error(read.problem);
+  return read.path.select(scope);
+}
+
+const scope: JsonObject = {
+  input: {
+    n: 3,
+    f: -2.5,
+    t: "a == b && c",
+    yes: true,
+    no: false,
+    nil: null,
+    list: [1, "x", { a: [1] }],
+    o: { k: 1 },
+    empty: [],
+  },
+  "my.step": { x: 1 },
+  "a-b": { x: 2 },
+};
+
+describe("what a condition says", () => {
+  it.each([
+    ["$.input.n == 3", true],
+    ["$.input.n >= 3 && $.input.n <= 3 && !($.input.n > 3) && !($.input.n < 3)", true],
+    ["$.input.f == -2.5", true],
+    ["$.input.f < -2", true],
+    ["-1 < 0", true],
+    ["$.input.t == 'a == b && c'", true],
+    ['$.input.t == "a == b && c"', true],
+    ["$.input.t != 'it\\'s'", true],
+    ["$.input.yes", true],
+    ["!$.input.no", true],
+    ["$.input.nil == null", true],
+    ["$.input.missing == null && $.nothing.at.all == null", true],
+    ["$.input.missing != true", true],
+    ["$.input.missing", false],
+    ["$.input.nil >= 3", false],
+    ["$.input.nil < 3", false],
+    ["'10' < 9", false],
+    ["'b' > 'a'", true],
+    ["'x' in $.input.list", true],
+    ["$.input.n in [1, 2, 3]", true],
+    ["'k' in $.input.o", true],
+    ["'toString' in $.input.o", false],
+    ["3 in $.input.missing", false],
+    ["$.input.list[2] == $.input.list[-1]", true],
+    ["1 in $.input.list[2].a", true],
+    ["$.input.list[?@ == 'x']", true],
+    ["$.input.list[?@ == 'y']", false],
+    ["$.input.empty", false],
+    ["$['my.step'].x == 1", true],
+    ["$.a-b.x == 2", true],
+    ["$.input['n'] == 3", true],
+    ["true || $.input.missing.x && false", true],
+    ["$.input.no == false && $.input.yes == true", true],
+    ["1 == 1.0", true],
+    ["1 == '1'", false],
+    ["1e2 == 100", true],
+  ])("%s: %s [workflow.conditions]", (condition, answer) => {
+    expect(holds(condition, scope)).toBe(answer);
+  });
+
+  it("is what JavaScript says of the same comparison, over all pairs of values [workflow.conditions]", () => {
+    const value = fc.oneof(
+      fc.integer(),
+      fc.double({ noNaN: true, noDefaultInfinity: true }),
+      fc.string(),
+      fc.boolean(),
+      fc.constant(null),
+    );
+    const op = fc.constantFrom("==", "!=", "<", "<=", ">", ">=", "in");
+    fc.assert(
+      fc.property(value, value, op, (one, other, operator) => {
+        const given = { input: { one, other, list: [other] } } as JsonObject;
+        const right = operator === "in" ? "$.input.list" : "$.input.other";
+        const isOrdered = typeof one === typeof other && ["number", "string"].includes(typeof one);
+        const same = JSON.stringify(one) === JSON.stringify(other) || one === other;
+        const [a, b] = [one as number, other as number];
+        const expected = {
+          "==": same,
+          "!=": !same,
+          "<": isOrdered && a < b,
+          "<=": isOrdered && a <= b,
+          ">": isOrdered && a > b,
+          ">=": isOrdered && a >= b,
+          in: same,
+        }[operator];
+        expect(holds(`$.input.one ${operator} ${right}`, given)).toBe(expected);
+        expect(holds(`!($.input.one ${operator} ${right})`, given)).toBe(!expected);
+      }),
+    );
+  });
+
+  it("is an answer or a refusal with its place, never an exception, whatever the text [workflow.conditions]", () => {
+    const piece = fc.constantFrom(
+      "$.input.n",
+      "$",
+      ".",
+      "[",
+      "]",
+      "(",
+      ")",
+      "!",
+      "==",
+      "&&",
+      "||",
+      "in",
+      "'",
+      '"',
+      "1",
+      "-",
+      " ",
+      "true",
+      "null",
+      "{",
+      "}",
+      ",",
+      "?",
+      "@",
+      "*",
+      "..",
+      "\\",
+      "u",
+      "r'",
+      "size(",
+      "\u0000",
+      "é",
+    );
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 25 }), fc.jsonValue(), (pieces, input) => {
+        const text = pieces.join("");
+        const read = readCondition(text);
+        if (read.ok) expect(typeof read.holds({ input: input as Json })).toBe("boolean");
+        else expect(read.offset).toBeLessThanOrEqual(text.length);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});
+
+describe("what a path selects", () => {
+  it("is one value, or a list where it may be several [workflow.paths]", () => {
+    expect(selects("$.input.list[2].a[0]", scope)).toBe(1);
+    expect(selects("$.input.list[*]", scope)).toEqual([1, "x", { a: [1] }]);
+    expect(selects("$.input..a", scope)).toEqual([[1]]);
+    expect(selects("$.input.list[0:2]", scope)).toEqual([1, "x"]);
+    expect(selects("$.input.missing", scope)).toBeUndefined();
+    expect(selects("$.input.missing[*]", scope)).toEqual([]);
+    expect(selects("$.input.constructor", scope)).toBeUndefined();
+    expect(selects("$.input.__proto__", scope)).toBeUndefined();
+  });
+
+  it("costs no more than what it looks at, whatever pattern a result brings [workflow.paths]", () => {
+    const evil = {
+      input: {
+        pattern: "(a+)+$",
+        texts: Array.from({ length: 50 }, () => `${"a".repeat(5_000)}b`),
+      },
+    };
+    const begun = performance.now();
+    expect(selects("$.input.texts[?search(@, $.input.pattern)]", evil)).toEqual([]);
+    expect(selects("$.input.texts[?match(@, 'a+b')]", evil)).toHaveLength(50);
+    expect(performance.now() - begun).toBeLessThan(5_000);
+    const deep = { input: JSON.parse(`${'{"a":['.repeat(45)}1${"]}".repeat(45)}`) as Json };
+    expect(selects("$.input..a", deep)).toHaveLength(45);
+  });
+});
+
+describe("templates", () => {
+  it("show texts as they are, all else as JSON, and leave other braces alone [workflow.paths]", () => {
+    const text =
+      "{{ $.input.n }} {{$.input.o}} {{$.input.no}} {{name}} {{$.input['t']}} {{$.input.missing}}";
+    expect(fillTemplate(text, scope, "N/A")).toBe('3 {"k":1} false {{name}} a == b && c N/A');
+    expect(() => fillTemplate(text, scope, null)).toThrow("{{$.input.missing}} selects nothing");
+  });
+
+  it("keep a value's type where the value stands alone [workflow.paths]", () => {
+    const given = {
+      n: "$.input.n",
+      t: "n is {{$.input.n}}",
+      l: ["$.input.o", 1, null],
+      plain: "plain",
+    };
+    expect(resolveSelected(given, scope)).toEqual({
+      n: 3,
+      t: "n is 3",
+      l: [{ k: 1 }, 1, null],
+      plain: "plain",
+    });
+    expect(() => resolveSelected({ a: "$.input.missing" }, scope)).toThrow("selects nothing");
+  });
+});
