@@ -358,11 +358,25 @@ export const requirements: readonly Requirement[] = [
   { id: "git.options", promise: "no argument of a caller becomes an option" },
   ...modelRequirements,
   ...workflowRequirements,
+  {
+    id: "path.completes",
+    promise:
+      "checkLifecycle fails a handler that does not complete even where nothing goes wrong, unless policy denies it",
+  },
   // The package and the library.
   {
     id: "package.installs",
     promise:
       "the packed package builds, installs into an empty project, runs there on the oldest Node that it names, and its types compile under strict",
+  },
+  {
+    id: "library.functions",
+    promise: "a user's function is found, judged and called by the rules between two MCP servers",
+  },
+  {
+    id: "library.handlers",
+    promise:
+      "a handler takes over one step type or one tool, and can fall through to what it stands before",
   },
   { id: "package.light", promise: "importing the library loads no vendor's SDK and no test tool" },
   { id: "library.examples", promise: "every example in a docstring of the public door runs" },

@@ -5,6 +5,8 @@ import {
   verdict,
   verdictShape,
 } from "../../machines/contracts/domain/action.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
+import { thrownBy, toJson } from "../../machines/contracts/domain/users-code.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import {
   couldMean,
@@ -80,20 +82,22 @@ export function usersVerdict(
       said.catch(() => {});
       return verdict.deny(`${named} returned a promise: a verdict is needed at once`);
     }
-    const read = verdictShape(said);
-    if (read instanceof type.errors) {
-      return verdict.deny(`${named} answered out of shape: ${read.summary}`);
+    // Copied first: what is looked at twice may answer twice.
+    const json = toJson(said);
+    const read = json.ok ? verdictShape(json.value) : `it ${json.problem}`;
+    if (typeof read === "string" || read instanceof type.errors) {
+      const problem = typeof read === "string" ? read : read.summary;
+      return verdict.deny(cutText(`${named} answered out of shape: ${problem}`, 500));
     }
     const { kind, reason, decisionId, failsStep } = read;
     return {
       kind,
-      reason,
+      reason: cutText(reason, 500),
       ...(decisionId === undefined ? {} : { decisionId }),
       ...(failsStep === undefined ? {} : { failsStep }),
     };
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    return verdict.deny(`${named} threw: ${message}`);
+    return verdict.deny(thrownBy(named, error, process.cwd()));
   }
 }
 

@@ -18,6 +18,8 @@ const prefix = `${functionServer}/`;
 export function joinToolHosts(functions: ToolHost, servers: ToolHost, log: Log): ToolHost {
   const isPosing = ({ name, server }: ToolDescription) =>
     server === functionServer || name.startsWith(prefix);
+  /** Names that a server was heard to have: one that went away counts against an ambiguous name all the same. */
+  const heard = new Set<string>();
   return {
     async list(signal) {
       const [own, others] = await Promise.all([functions.list(signal), servers.list(signal)]);
@@ -29,6 +31,7 @@ export function joinToolHosts(functions: ToolHost, servers: ToolHost, log: Log):
       }
       const named = new Set(own.value.map(({ name }) => name));
       const open = others.value.filter((tool) => !isPosing(tool));
+      for (const { name } of open) heard.add(name);
       const shared = new Set(open.map(({ name }) => name).filter((name) => named.has(name)));
       return ok(
         [...own.value, ...open].map((tool) =>
@@ -46,7 +49,9 @@ export function joinToolHosts(functions: ToolHost, servers: ToolHost, log: Log):
       );
       const isOthers = other.ok && !isPosing(other.value);
       if (!own.ok) return other.ok && !isOthers ? own : other;
-      if (!isOthers && (other.ok || other.failure.kind !== "conflict")) return own;
+      if (isOthers || (!other.ok && other.failure.kind === "conflict")) heard.add(name);
+      else if (other.ok || other.failure.kind === "not_found") heard.delete(name);
+      if (!heard.has(name)) return own;
       const message = `tool "${name}" is a function of this worker and a tool of an MCP server: call it as server/tool`;
       return fail(terminal("conflict", message));
     },

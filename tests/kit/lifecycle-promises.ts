@@ -208,6 +208,17 @@ export const lifecyclePromises: readonly LifecyclePromise[] = [
       return isTold ? null : "the step ended without a report";
     },
   },
+  {
+    id: "path.completes",
+    promise: "the step completes where nothing goes wrong, unless policy denies it",
+    broken(_walk, { hasEnded, seen, controlPlane }) {
+      const [report] = controlPlane.accepted;
+      const isDenied = seen.some((item) => item.what === "judged" && item.kind === "deny");
+      if (!hasEnded || isDenied || report === undefined) return null;
+      if (report.body.status === "completed") return null;
+      return `with no fault at all it ended ${report.body.status}: ${JSON.stringify(report.body.error)}`;
+    },
+  },
 ];
 
 /**

@@ -105,6 +105,37 @@ describe("a planted bug", () => {
     expect(found.promises.join()).toContain("completed effects are not repeated");
   });
 
+  it("a handler that never completes is found in the calm history, however it fails [path.completes]", async () => {
+    const never: Record<string, () => StepHandler> = {
+      "always fails": () => async () => ({
+        kind: "failed",
+        failure: { kind: "refused", message: "not today", retryable: false },
+      }),
+      "returns nothing": () => (async () => {}) as never,
+      throws: () => async () => {
+        throw new Error("not finished yet");
+      },
+    };
+    for (const [how, handler] of Object.entries(never)) {
+      const found = await failureOf(check(handler));
+      expect(found.history, how).toEqual({ verdicts: [], decisions: [], faults: [] });
+      expect(found.promises.join(), how).toContain("completes where nothing goes wrong");
+    }
+  });
+
+  it("an effect that forgets `repeat` is kept as an unsafe one: never done twice unseen [effect.unsafe-once]", async () => {
+    const forgetful = (cards: Cards): StepHandler => {
+      const handler = chargeCard(cards);
+      return (scope) =>
+        handler({
+          ...scope,
+          effect: ({ repeat, ...effect }) =>
+            scope.effect((effect.name === "convert" ? { ...effect, repeat } : effect) as never),
+        });
+    };
+    await check(forgetful, { numRuns: 300 });
+  });
+
   it("a grant spent on two effects is found", async () => {
     const greedy = (cards: Cards): StepHandler => {
       return async (scope) => {

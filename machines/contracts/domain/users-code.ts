@@ -26,7 +26,7 @@ export function toJson(given: unknown): JsonMade {
     if (count > mostValues) throw new NotJson(`holds more than ${mostValues} values`);
     if (value === null || typeof value === "boolean") return value;
     if (typeof value === "string") return wellFormed(value);
-    if (typeof value === "number" && Number.isFinite(value)) return value;
+    if (typeof value === "number" && Number.isFinite(value)) return value === 0 ? 0 : value;
     if (typeof value !== "object") throw new NotJson(`holds ${nameOf(value)}${at(path)}`);
     if (above.has(value)) throw new NotJson(`holds itself${at(path)}`);
     if (above.size >= maxJsonDepth)
@@ -44,6 +44,7 @@ export function toJson(given: unknown): JsonMade {
       // Not `map`, which passes over what is missing.
       return Array.from(value, (item: unknown, index) => read(item, `${path}[${index}]`));
     }
+    if (boxes.some((type) => value instanceof type)) return read(value.valueOf(), path);
     if (unreadable.some((type) => value instanceof type) || ArrayBuffer.isView(value)) {
       throw new NotJson(`holds ${nameOf(value)}${at(path)}`);
     }
@@ -62,6 +63,7 @@ export function toJson(given: unknown): JsonMade {
 
 class NotJson extends Error {}
 
+const boxes = [Number, String, Boolean, BigInt];
 /** What `JSON.stringify` makes an empty object of. */
 const unreadable = [Map, Set, WeakMap, WeakSet, Promise, RegExp, Error, ArrayBuffer];
 
