@@ -326,6 +326,17 @@ export const requirements: readonly Requirement[] = [
   { id: "mcp.noise", promise: "what a tool server writes unasked changes no answer" },
   { id: "mcp.late", promise: "an answer that comes after its call was given up is nobody's" },
   { id: "mcp.twice", promise: "of a name that a tool server lists twice, the first counts" },
+  { id: "mcp.limits", promise: "a tool's calls keep the limits of the tool and of its server" },
+  {
+    id: "mcp.sessions",
+    promise:
+      "a lost session is opened once more for all who wait, and no call is sent twice by that",
+  },
+  {
+    id: "mcp.credentials",
+    promise: "a server over HTTP gets the credentials that are meant for it",
+  },
+  { id: "mcp.eager", promise: "a server that is started eagerly is there before it is used" },
   { id: "mcp.eras", promise: "servers of both eras of the protocol are spoken to in their own" },
   {
     id: "mcp.refused-asks",

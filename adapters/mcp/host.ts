@@ -29,6 +29,7 @@ import {
   type ToolSource,
 } from "./catalog.ts";
 import type { McpServer } from "./config.ts";
+import type { LifetimeState } from "./lifetime.ts";
 import type { PinOptions } from "./pins.ts";
 import { readResult, readText } from "./results.ts";
 import { ServerConnection } from "./server-connection.ts";
@@ -63,6 +64,8 @@ export interface ServerLook {
 
 /** A tool host that also shows what it knows of its servers, what may not be used included. */
 export interface McpHost extends ToolHost {
+  /** What becomes of each server's connection now, by the server's name; asks no server. */
+  states(): Record<string, LifetimeState | "quarantined">;
   /** @param atStart leaves servers alone that are to be started when they are first used */
   look(signal: AbortSignal, atStart?: boolean): Promise<ServerLook[]>;
 }
@@ -202,6 +205,13 @@ export function createToolHost(options: ToolHostOptions): McpHost {
       if (!called.ok) return called;
       return readOutput(server.name, tool, called.value);
     },
+    states: () =>
+      Object.fromEntries(
+        servers.map(({ name, listed, isQuarantined }) => [
+          name,
+          isQuarantined && listed.state === "ready" ? "quarantined" : listed.state,
+        ]),
+      ),
     async close() {
       await Promise.all(servers.map((server) => server.listed.close()));
     },

@@ -1,5 +1,6 @@
 import {
   type CallToolResult,
+  OAuthClientFlowError,
   OAuthError,
   OAuthErrorCode,
   ProtocolError,
@@ -180,7 +181,7 @@ export function isFromServer(error: unknown): boolean {
 
 /** An authorization server that is in trouble may take us the next time; one that refuses us will not. */
 function isRefusal(error: unknown): boolean {
-  if (error instanceof UnauthorizedError) return true;
+  if (error instanceof UnauthorizedError || error instanceof OAuthClientFlowError) return true;
   return (
     error instanceof OAuthError &&
     error.code !== OAuthErrorCode.ServerError &&

@@ -47,6 +47,8 @@ export class ToolSet<S extends ListedTools> implements ToolSource {
   #accepted: Map<string, Tool> | null = null;
   #last: Judged | null = null;
   #told: string | null = null;
+  /** Whether its last list was one that nobody has accepted. */
+  isQuarantined = false;
 
   constructor(listed: S, options: ToolSetOptions) {
     this.listed = listed;
@@ -139,6 +141,7 @@ export class ToolSet<S extends ListedTools> implements ToolSource {
     const { pins, log } = this.#options;
     if (pins === null || this.#accepted === listed) return null;
     const checked = await checkPin(pins, this.name, pin);
+    this.isQuarantined = !checked.ok;
     if (checked.ok) {
       this.#accepted = listed;
       return null;

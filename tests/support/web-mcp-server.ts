@@ -12,6 +12,12 @@ export interface WebMcpServer {
   forget(): void;
   /** From now on tool calls are answered with this status, which leaves open whether they ran. */
   failCalls(status: number): void;
+  /** Sessions that were ever opened. */
+  sessions(): number;
+  /** Calls of a tool that were run. */
+  calls(tool: string): number;
+  /** Whoever has no token is told to ask this authorization server for one. */
+  authorizedBy(issuer: string): void;
   stop(): Promise<void>;
 }
 
@@ -19,6 +25,9 @@ export interface WebMcpServer {
 export async function serveMcp(port = 0): Promise<WebMcpServer> {
   const transports = new Map<string, StreamableHTTPServerTransport>();
   let failing: number | null = null;
+  let issuer: string | null = null;
+  let opened = 0;
+  const called: string[] = [];
   const http = createServer((request, response) => {
     void (async () => {
       if (failing !== null && request.method === "POST") {
@@ -28,6 +37,14 @@ export async function serveMcp(port = 0): Promise<WebMcpServer> {
         return;
       }
       if (request.headers.authorization !== "Bearer token") {
+        const here = `http://${request.headers.host}`;
+        if (issuer !== null && request.url?.startsWith("/.well-known/oauth-protected") === true) {
+          response.writeHead(200, { "content-type": "application/json" });
+          response.end(
+            JSON.stringify({ resource: `${here}/mcp`, authorization_servers: [issuer] }),
+          );
+          return;
+        }
         response.writeHead(401).end();
         return;
       }
@@ -42,6 +59,7 @@ export async function serveMcp(port = 0): Promise<WebMcpServer> {
         transport = new StreamableHTTPServerTransport({
           sessionIdGenerator: () => crypto.randomUUID(),
           onsessioninitialized: (session) => {
+            opened += 1;
             if (transport !== undefined) transports.set(session, transport);
           },
         });
@@ -52,9 +70,10 @@ export async function serveMcp(port = 0): Promise<WebMcpServer> {
             { name: "give", inputSchema: { type: "object" } },
           ],
         }));
-        server.setRequestHandler(CallToolRequestSchema, () => ({
-          content: [{ type: "text", text: "good day" }],
-        }));
+        server.setRequestHandler(CallToolRequestSchema, ({ params }) => {
+          called.push(params.name);
+          return { content: [{ type: "text", text: "good day" }] };
+        });
         await server.connect(transport as Transport);
       }
       await transport.handleRequest(request, response);
@@ -71,6 +90,9 @@ export async function serveMcp(port = 0): Promise<WebMcpServer> {
     port: heard,
     forget: () => transports.clear(),
     failCalls: (status) => (failing = status),
+    sessions: () => opened,
+    calls: (tool) => called.filter((name) => name === tool).length,
+    authorizedBy: (by) => (issuer = by),
     stop,
   };
 }
