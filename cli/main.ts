@@ -15,6 +15,11 @@ const versionWords = new Set(["--version", "-v", "version"]);
 export async function main(argv: readonly string[]): Promise<number> {
   // What each answer needs is loaded when it is known which one is wanted.
   const isVersion = argv.length === 1 && versionWords.has(argv[0] ?? "");
+  if (argv[0] === "complete") {
+    const { complete } = await import("./commands/completion.ts");
+    complete(argv.slice(argv[1] === "--" ? 2 : 1));
+    return 0;
+  }
   const { parseCommand } = isVersion ? { parseCommand: null } : await import("./program.ts");
   const parsed = parseCommand?.(argv, terminalColumns() ?? 80, calledAs()) ?? { kind: "version" };
   switch (parsed.kind) {

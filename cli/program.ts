@@ -25,7 +25,7 @@ export type Parsed =
   | { kind: "usage"; problem: string; of: string | null };
 
 /** Flags that every command takes, before or after its name. */
-const commonFlags: Readonly<Record<string, FlagSpec>> = {
+export const commonFlags: Readonly<Record<string, FlagSpec>> = {
   config: { type: "text", value: "file", help: "use this file, not stateplane.config.*" },
   json: { type: "switch", help: "answer in JSON" },
   debug: { type: "switch", help: "show the stack of an error" },
@@ -118,7 +118,7 @@ interface Help {
   program: string;
 }
 
-function buildProgram(help: Help, { print, run }: Hooks): Command {
+export function buildProgram(help: Help, { print, run }: Hooks): Command {
   const { columns } = help;
   const program = named(new Command(help.program), null)
     .usage("[options] <command>")

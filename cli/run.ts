@@ -40,6 +40,7 @@ const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
   chart: async () => (await import("./commands/look.ts")).chart,
   config: async () => (await import("./commands/look.ts")).showConfig,
   prices: async () => (await import("./commands/prices.ts")).showPrices,
+  completion: async () => (await import("./commands/completion.ts")).completion,
   doctor: async () => (await import("./commands/doctor.ts")).doctor,
 };
 

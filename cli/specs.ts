@@ -335,6 +335,19 @@ export const specs = {
     ],
     example: ["stateplane prices claude-sonnet-4-5", "stateplane prices --json"],
   },
+  completion: {
+    args: ["shell"],
+    summary: "print the script that completes our commands in bash, zsh or fish",
+    settings: [],
+    notes: [
+      "It completes commands, flags and the values that are known, where `stateplane` itself is typed: with an npx or npm script, make an alias of that name first. In bash it needs the package bash-completion.",
+    ],
+    example: [
+      "source <(stateplane completion bash)   # in ~/.bashrc",
+      "source <(stateplane completion zsh)    # in ~/.zshrc, after compinit",
+      "stateplane completion fish | source    # in ~/.config/fish/config.fish",
+    ],
+  },
   doctor: {
     args: [],
     summary: "check this machine and its configuration; exit 1 if something required is missing",
