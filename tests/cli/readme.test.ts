@@ -66,8 +66,26 @@ describe("the README", () => {
     expect(commits).toEqual(["Write down what is guaranteed", "Begin"]);
   });
 
+  it("shows the program of its own step, and what that prints", async () => {
+    const file = join(root, scripts["own-step"]?.replace("node ", "") ?? "");
+    const source = await readFile(file, "utf8");
+    const imported = source
+      .replace("../../cli/library.ts", "stateplane")
+      .replace("../../cli/entries/", "stateplane/")
+      .replace('control-plane.ts"', 'control-plane"');
+    const at = blocks.findIndex(({ text }) => text === imported);
+    expect(blocks.map(({ text }) => text)).toContain(imported);
+    const cwd = await mkdtemp(join(tmpdir(), "stateplane-readme-"));
+    try {
+      const { stdout } = await run(process.execPath, [file], { cwd, env: {} });
+      expect(stdout).toBe(blocks[at + 1]?.text);
+    } finally {
+      await rm(cwd, { recursive: true, force: true });
+    }
+  });
+
   it("names only npm scripts that exist", () => {
-    const named = [...readme.matchAll(/npm run (?:-s )?([\w:]+)/g)].map(([, name = ""]) => name);
+    const named = [...readme.matchAll(/npm run (?:-s )?([\w:-]+)/g)].map(([, name = ""]) => name);
     expect(named.filter((name) => scripts[name] === undefined)).toEqual([]);
   });
 
