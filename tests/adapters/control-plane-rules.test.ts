@@ -40,8 +40,8 @@ describe("a tool decision", () => {
 
   it("is by server and name, as the worker's is, and closed where the server is not said", () => {
     const lists = {
-      allowedTools: ["write_file", "secrets.read"],
-      approvalRequiredTools: ["mail.send"],
+      allowedTools: ["write_file", "secrets/read"],
+      approvalRequiredTools: ["mail/send"],
       deniedTools: ["prod/write_file"],
     };
     const kind = (server: string | null, name: string) => decideTool(lists, { server, name }).kind;
@@ -52,7 +52,7 @@ describe("a tool decision", () => {
     expect(kind("other", "read")).toBe("deny");
     expect(kind("mail", "send")).toBe("ask");
     expect(kind(null, "send")).toBe("ask");
-    expect(kind("other", "secrets.read")).toBe("allow");
+    expect(kind("other", "secrets/read")).toBe("allow");
     expect(kind("a.prod", "write_file")).toBe("allow");
   });
 
