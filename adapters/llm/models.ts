@@ -16,6 +16,8 @@ export interface ModelsOptions {
   providers: readonly ProviderOptions[];
   /** What `scripted/…` models answer. */
   script?: ModelScript;
+  /** What answers as `scripted/…` in place of a script. */
+  standIn?: ModelProvider;
   /** What `recorded/…` models answer; given the providers, who are asked for what is to be recorded. */
   recording?: (live: ModelProvider) => ModelProvider;
 }
@@ -24,13 +26,19 @@ export interface ModelsOptions {
  * All models by name: `provider/model` where a provider of that name is configured, or bare where the name tells whose
  * the model is. No name ever falls back to a script.
  */
-export function createModels({ providers, script, recording }: ModelsOptions): ModelProvider {
+export function createModels({
+  providers,
+  script,
+  standIn,
+  recording,
+}: ModelsOptions): ModelProvider {
   const asked = new Map<string, ModelProvider>(
     providers.map((options) => [options.name, limitProvider(options.name, whenUsed(options))]),
   );
   const keyless = new Map(
     providers.filter(isWithoutKey).map(({ name, keyVariable }) => [name, keyVariable]),
   );
+  if (standIn !== undefined) asked.set("scripted", standIn);
   if (script !== undefined) asked.set("scripted", createScripted(script));
 
   function find(name: string): Outcome<ModelTarget> {

@@ -34,6 +34,25 @@ export function createScripted(script: ModelScript): ModelProvider {
   };
 }
 
+/**
+ * Answers in place of every model where none can be asked, so that a first run has something to show; each answer says
+ * what it is.
+ */
+export function createStandIn(): ModelProvider {
+  return {
+    async complete(request, signal, onPart) {
+      if (signal.aborted) return fail(terminal("cancelled", "the model call was cancelled"));
+      const asked = request.messages.findLast(({ role }) => role === "user")?.content ?? "";
+      const content =
+        "This is a scripted answer: no model was asked, because no key is set. " +
+        `Set ANTHROPIC_API_KEY or OPENAI_API_KEY for a real one. The task was: ${cutText(asked, 200)}`;
+      const reply = toReply({ reply: { content } }, 0, request);
+      for (const part of partsOf(reply)) await onPart?.(part);
+      return ok(reply);
+    },
+  };
+}
+
 function fits({ expect }: ScriptedTurn, request: ModelRequest): boolean {
   if (expect?.model !== undefined && expect.model !== request.model) return false;
   const { contains } = expect ?? {};

@@ -52,12 +52,15 @@ function introduce(running: Dev, { config, env, output }: Context, noteFile: str
   const keyFrom =
     sources.apiKey === "default" ? `made up for this run; in ${noteFile}` : "FD_API_KEY";
   const slugs = agents.map(({ slug }) => slug);
-  const models = configuredModels(settings, env);
+  const models = running.isScripted
+    ? "scripted: no key is set, so every answer is made up (set ANTHROPIC_API_KEY or OPENAI_API_KEY)"
+    : configuredModels(settings, env);
   if (output.isJson) {
     const about = { url, pid: process.pid, noteFile, store: store.describe, sandbox };
     output.json({
       kind: "ready",
       ...about,
+      models,
       mcpServers: servers.map(({ name }) => name),
       agents: slugs,
     });
@@ -90,7 +93,7 @@ function introduce(running: Dev, { config, env, output }: Context, noteFile: str
   output.line("");
   output.line("In another terminal, in this folder:");
   output.line(`  ${commandLine(`submit ${slugs[0] ?? "AGENT"} --task "Say hello" --watch`)}`);
-  if (shownProviders(settings, env).length === 0)
+  if (!running.isScripted && shownProviders(settings, env).length === 0)
     output.line("Its llm steps need a model, and none is configured.");
   output.line("Ctrl-C stops.");
   output.line("");

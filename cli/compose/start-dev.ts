@@ -15,7 +15,11 @@ import { secrets } from "../secrets.ts";
 import type { ChosenTools } from "./choose-tools.ts";
 import { makeDataDir } from "./choose-store.ts";
 import { costOf } from "../../adapters/llm/prices.ts";
-import { pricesOf } from "./compose-models.ts";
+import { createModels } from "../../adapters/llm/models.ts";
+import { createPricedModels } from "../../adapters/llm/priced-models.ts";
+import { createStandIn } from "../../adapters/llm/scripted.ts";
+import { defaultModels } from "../config/setting-sources.ts";
+import { pricesOf, shownProviders } from "./compose-models.ts";
 import { startWorker, type Worker, type WorkerHooks } from "./start-worker.ts";
 
 /** A whole data plane in this process: control plane, store and worker. `await using` ends it. */
@@ -24,7 +28,11 @@ export interface Dev extends Worker {
   readonly port: number;
   readonly apiKey: string;
   readonly agents: readonly AgentSeed[];
+  /** No model can be asked: a scripted one answers in its place, and says so. */
+  readonly isScripted: boolean;
 }
+
+type Given = Pick<Config, "settings" | "sources"> & Partial<Pick<Config, "file">>;
 
 /**
  * Starts the embedded control plane, the store and a worker of them both, from one configuration. State is kept
@@ -33,10 +41,8 @@ export interface Dev extends Worker {
  *
  * @throws InvalidSetting, StoreUnreachable, or CliError when the port is taken or another `dev` holds the folder
  */
-export async function startDev(
-  config: Pick<Config, "settings" | "sources"> & Partial<Pick<Config, "file">>,
-  hooks: WorkerHooks,
-): Promise<Dev> {
+export async function startDev(given: Given, givenHooks: WorkerHooks): Promise<Dev> {
+  const { config, hooks } = withStandIn(given, givenHooks);
   const { settings } = config;
   const apiKey = settings.apiKey ?? `fd_dev_${randomBytes(16).toString("hex")}`;
   secrets.add([apiKey]);
@@ -81,7 +87,23 @@ export async function startDev(
       return { url: plane.url, apiKey };
     },
   );
-  return { ...worker, ...served, apiKey, agents };
+  return { ...worker, ...served, apiKey, agents, isScripted: config !== given };
+}
+
+/** Without any model of the user's, the default is a scripted one, so that a first run ends well. */
+function withStandIn(config: Given, hooks: WorkerHooks): { config: Given; hooks: WorkerHooks } {
+  const { settings, sources } = config;
+  const isChosen = sources.defaultModel !== "default" || hooks.ports?.models !== undefined;
+  if (isChosen || shownProviders(settings, hooks.env).length > 0) return { config, hooks };
+  const models = createPricedModels(createModels({ providers: [], standIn: createStandIn() }), {
+    prices: pricesOf(settings),
+    strict: false,
+    log: hooks.log,
+  });
+  return {
+    config: { ...config, settings: { ...settings, defaultModel: defaultModels.scripted } },
+    hooks: { ...hooks, ports: { ...hooks.ports, models } },
+  };
 }
 
 function agentSeeds({ agents, defaultModel: model }: Settings, tools: ChosenTools): AgentSeed[] {

@@ -87,6 +87,20 @@ function findVersion(store: Store, agentKey: string, versionId: string | null): 
   return version;
 }
 
+/** The agent's model stands; a caller who asks for another one must hear of it, and not get this one in silence. */
+function refuseOtherModel(
+  { model }: AgentVersion,
+  { type, input }: PlannedStep,
+  number: number,
+): void {
+  const asked = input["model"];
+  if (type !== "llm" || model === null || asked === undefined || asked === model) return;
+  throw new ApiError(
+    422,
+    `step ${number}: model: the agent uses ${JSON.stringify(model)}; leave model out, or submit to an agent with another one`,
+  );
+}
+
 /** FerrumDeck drops an input that is no object; a plain text is clearly the task. */
 function ordinaryStep(input: Json): PlannedStep {
   const object = typeof input === "string" ? { task: input } : input;
@@ -95,6 +109,7 @@ function ordinaryStep(input: Json): PlannedStep {
 }
 
 function newStep(run: Run, version: AgentVersion, plan: PlannedStep, number: number, now: number) {
+  refuseOtherModel(version, plan, number);
   const input = jobInput(version, plan.type, plan.input);
   if (jsonDepth(input, maxJobDepth) > maxJobDepth) {
     throw new ApiError(

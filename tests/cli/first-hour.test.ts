@@ -1,0 +1,104 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { afterEach, describe, expect, it } from "vitest";
+import { runCli, type RunningCli, startCli } from "../support/run-cli.ts";
+import { useTemporaryFolder } from "../support/temporary-folder.ts";
+import { createModels } from "../../adapters/llm/models.ts";
+import { createStandIn } from "../../adapters/llm/scripted.ts";
+
+const folder = useTemporaryFolder();
+const timeout = 120_000;
+let dev: RunningCli | null = null;
+afterEach(async () => {
+  dev?.kill("SIGTERM");
+  await dev?.ended;
+  dev = null;
+});
+const run = (...args: string[]) => runCli(args, { cwd: folder });
+
+describe("the first hour, without any configuration or key", () => {
+  it(
+    "runs the line that dev prints, as printed, with a scripted model that says so",
+    { timeout },
+    async () => {
+      dev = startCli(["dev", "--store", "sqlite", "--data-dir", "my data"], { cwd: folder });
+      const said = await dev.says("Ctrl-C stops.");
+      expect(said).toMatch(/models +scripted: no key is set/);
+      const line = /In another terminal.*\n {2}(.*)\n/.exec(said)?.[1] ?? "";
+      expect(line).toMatch(/ submit assistant --task "Say hello" --watch --data-dir '.*my data'$/);
+      const env = { PATH: process.env["PATH"], HOME: folder };
+      const { stdout } = await promisify(execFile)("sh", ["-c", line], { cwd: folder, env });
+      const lines = stdout.trim().split("\n");
+      expect(lines[0]).toMatch(/^run +run_\w+ /);
+      expect(stdout).toContain("This is a scripted answer");
+      expect(lines.at(-1)).toMatch(/^run +run_\w+ +completed/);
+
+      const client = (...args: string[]) => run(...args, "--data-dir", "my data");
+      const wrong = await client("submit", "asistant", "--task", "x");
+      expect(wrong).toMatchObject({
+        code: 2,
+        stderr: "stateplane: there is no agent named asistant; did you mean assistant?\n",
+      });
+      const other = await client(
+        "submit",
+        "assistant",
+        "--input",
+        '{"task": "x", "model": "gpt-4.1"}',
+      );
+      expect(other).toMatchObject({ code: 2, stdout: "" });
+      expect(other.stderr).toMatch(/model: the agent uses "scripted\/default"; leave model out/);
+      expect(other.stderr).not.toMatch(/POST|422/);
+      const lost = await client("runs", "show", "run_nowhere");
+      expect(lost).toMatchObject({ code: 2 });
+      expect(lost.stderr).not.toMatch(/GET|404/);
+
+      const listed = await client("runs", "list");
+      expect(listed.stdout).toMatch(/assistant +Say hello +\d+s/);
+      const [, id = ""] = /(run_\w+)/.exec(listed.stdout) ?? [];
+      expect((await client("runs", "get", id)).stdout).toMatch(
+        /^agent assistant\ntask {2}Say hello$/m,
+      );
+      expect((await client("runs", "list", "--status", "failed")).stderr).toMatch(
+        /^none of the \d+ newest runs is failed\n$/,
+      );
+    },
+  );
+
+  it(
+    "says at Ctrl-C of a watch that the run goes on, and how to watch it",
+    { timeout },
+    async () => {
+      dev = startCli(["dev", "--store", "sqlite"], { cwd: folder });
+      await dev.says("Ctrl-C stops.");
+      expect((await run("runs", "list")).stderr).toMatch(
+        /there are no runs yet; start one: .* submit AGENT/,
+      );
+      const { writeFile } = await import("node:fs/promises");
+      const sleeping = {
+        type: "sandbox",
+        name: "sleep on it",
+        input: { code: "sleep 20", language: "bash" },
+      };
+      await writeFile(`${folder}/steps.json`, JSON.stringify([sleeping]));
+      const watch = startCli(["submit", "assistant", "--steps", "steps.json", "--watch"], {
+        cwd: folder,
+      });
+      await watch.says('sandbox "sleep on it"');
+      watch.kill("SIGINT");
+      const { code, stderr, stdout } = await watch.ended;
+      expect(code).toBe(130);
+      const [, id = ""] = /^run +(run_\w+)/.exec(stdout) ?? [];
+      expect(stderr).toMatch(new RegExp(`the run goes on; watch it again: .* runs watch ${id}\n$`));
+      await run("runs", "cancel", id);
+    },
+  );
+
+  it("has the stand-in answer for scripted models alone", async () => {
+    const models = createModels({ providers: [], standIn: createStandIn() });
+    const request = { messages: [{ role: "user", content: "hello" }], idempotencyKey: "k" };
+    const ask = (model: string) =>
+      models.complete({ ...request, model } as never, AbortSignal.timeout(1_000));
+    expect(await ask("scripted/default")).toMatchObject({ ok: true, value: { scripted: true } });
+    expect(await ask("claude-sonnet-4-5")).toMatchObject({ ok: false });
+  });
+});
