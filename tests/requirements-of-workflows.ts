@@ -45,4 +45,12 @@ export const workflowRequirements: readonly Requirement[] = [
     id: "workflow.paths",
     promise: "paths are RFC 9535's, and their cost is bounded by what they look at",
   },
+  {
+    id: "workflow.typed",
+    promise: "a workflow in TypeScript is the same definition, and checked as it is written",
+  },
+  {
+    id: "workflow.command",
+    promise: "a definition can be checked and drawn from the command line",
+  },
 ];

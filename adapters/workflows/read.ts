@@ -17,6 +17,7 @@ import {
   type Problem,
   workflowProblems,
 } from "../../machines/contracts/domain/workflow-problems.ts";
+import { writtenPlace } from "../../machines/contracts/domain/workflow-graph.ts";
 import { readExpression } from "./expressions.ts";
 
 /** What is wrong in a file, and where: lines and columns count from 1. */
@@ -176,7 +177,7 @@ class Places {
     const start = meant?.range[0] ?? 0;
     const at = isScalar(meant) && on === "value" ? this.#inText(meant, start, offset) : start;
     const { line, col } = this.#lines.linePos(at);
-    return { line, column: col, where: written(place), problem };
+    return { line, column: col, where: writtenPlace(place), problem };
   }
 
   /** So many characters into a text as it is written; its start where escapes or folding make that a guess. */
@@ -194,13 +195,4 @@ class Places {
     const own = /^ */u.exec(value.split("\n")[before.length - 1] ?? "")?.[0].length ?? 0;
     return at + indent - own + (before.at(-1) ?? "").length;
   }
-}
-
-/** `steps[2].config["a b"]`. */
-function written(place: Problem["place"]): string {
-  return place.reduce<string>((path, part) => {
-    if (typeof part === "number") return `${path}[${part}]`;
-    if (!/^[\w-]+$/u.test(part)) return `${path}[${JSON.stringify(part)}]`;
-    return path === "" ? part : `${path}.${part}`;
-  }, "");
 }

@@ -2,6 +2,8 @@ import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { text } from "node:stream/consumers";
 import type { PlacedProblem } from "../../adapters/workflows/read.ts";
+import type { Json } from "../../machines/contracts/domain/json.ts";
+import { countSteps } from "../../machines/contracts/domain/workflow-graph.ts";
 import type { WorkflowDefinition } from "../../machines/contracts/domain/workflow.ts";
 import { workflowMermaid, workflowText } from "../../machines/workflow/graph.ts";
 import type { Command, Context } from "../command.ts";
@@ -13,7 +15,8 @@ export const validateWorkflow: Command = async (context) => {
   const definition = await readDefinition(context);
   if (definition === null) return 2;
   const { id, version = "1.0.0" } = definition;
-  const steps = countSteps(definition);
+  const all = [definition, ...(definition.workflows ?? [])];
+  const steps = all.reduce((sum, one) => sum + countSteps(one as unknown as Json), 0);
   if (output.isJson) output.json({ valid: true, id, version, steps, problems: [] });
   else output.text(`${id} ${version} is valid: ${steps} ${steps === 1 ? "step" : "steps"}\n`);
   return 0;
@@ -59,15 +62,3 @@ async function readDefinition({
 /** As compilers say it, so that editors find the place. */
 const sentence = (file: string, { line, column, where, problem }: PlacedProblem) =>
   `${file}:${line}:${column}: ${where === "" ? "" : `${where}: `}${problem}`;
-
-function countSteps(given: unknown): number {
-  if (Array.isArray(given)) return given.reduce<number>((sum, one) => sum + countSteps(one), 0);
-  if (typeof given !== "object" || given === null) return 0;
-  const { steps, workflows, config } = given as Record<string, unknown>;
-  const { then, else: other } = (config ?? {}) as Record<string, unknown>;
-  const lists = [steps, (config as { steps?: unknown } | undefined)?.steps, then, other];
-  const own = lists.filter(Array.isArray).reduce((sum, list) => sum + list.length, 0);
-  return (
-    own + countSteps(workflows) + lists.reduce<number>((sum, list) => sum + countSteps(list), 0)
-  );
-}

@@ -241,6 +241,11 @@ const bad: readonly [string, string, ...string[]][] = [
     `${head}  - {id: o, type: llm}\n  - {id: a, type: workflow, depends_on: [o], config: {workflow: x}}\nworkflows:\n  - {id: x, name: X, steps: [{id: b, type: llm, condition: ‹$.o.x == 1}]}\n`,
     'there is no step "o"',
   ],
+  [
+    "workflows that run each other without measure",
+    `${head}  - {id: a, type: workflow, config: {workflow: w0}}\nworkflows:\n  ‹${Array.from({ length: 16 }, (_, at) => `- {id: w${at}, name: W, steps: [${["l", "r"].map((id) => (at === 15 ? `{id: ${id}, type: llm}` : `{id: ${id}, type: workflow, config: {workflow: w${at + 1}}}`)).join(", ")}]}`).join("\n  ")}\n`,
+    "expected at most 10000",
+  ],
   // The text itself.
   ["a key twice", `${head}${step("a", "    name: x\n    ‹name: y\n")}`, "expected each key once"],
   ["broken YAML", `${head}  - {id: a, type: llm\n‹`, "expected YAML or JSON"],

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import * as library from "../../cli/library.ts";
+import * as workflows from "../../adapters/workflows/define.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
 
 const run = promisify(execFile);
@@ -11,7 +12,12 @@ const root = join(import.meta.dirname, "../..");
 const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
   exports: Record<string, { default: string }>;
 };
-const sources = ["cli/library.ts", "adapters/functions/define-tool.ts", "actors/runtime.ts"];
+const sources = [
+  "cli/library.ts",
+  "adapters/functions/define-tool.ts",
+  "adapters/workflows/define.ts",
+  "actors/runtime.ts",
+];
 const folder = useTemporaryFolder();
 
 /** The examples of the docstrings of a file, by the function that each stands above. */
@@ -35,7 +41,9 @@ function fromSources(code: string): string {
 
 describe("the examples in docstrings", () => {
   it("are there for every function that begins something of a user's [library.examples]", () => {
-    const begins = Object.keys(library).filter((name) => /^(?:define|start)/u.test(name));
+    const begins = Object.keys({ ...library, ...workflows }).filter((name) =>
+      /^(?:define|start)/u.test(name),
+    );
     expect(examples.map(({ name }) => name).sort()).toEqual(begins.sort());
   });
 

@@ -4,7 +4,20 @@ import { suggest } from "./shape-problems.ts";
 /** What each step of a list waits for, or what each workflow runs; by id. */
 export type Graph = Map<string, readonly string[]>;
 
-type Place = readonly (string | number)[];
+/** Of one definition. */
+export const maxSteps = 10_000;
+
+/** Where in a definition something stands. */
+export type Place = readonly (string | number)[];
+
+/** A place as people write it: `steps[2].config["a b"]`. */
+export function writtenPlace(place: Place): string {
+  return place.reduce<string>((path, part) => {
+    if (typeof part === "number") return `${path}[${part}]`;
+    if (!/^[\w-]+$/u.test(part)) return `${path}[${JSON.stringify(part)}]`;
+    return path === "" ? part : `${path}.${part}`;
+  }, "");
+}
 
 /** A text of an object; null where there is none. */
 export function textOf(given: Json | undefined, key: string): string | null {
@@ -89,6 +102,16 @@ function usedPlaces(given: Json, place: Place): { place: Place; id: string }[] {
 
 const usedWorkflows = (given: Json): string[] => usedPlaces(given, []).map(({ id }) => id);
 
+/** The steps of a workflow or of one step, those in steps counted too; its `workflows` are not. */
+export function countSteps(given: Json): number {
+  if (!isJsonObject(given)) return 0;
+  const holders = [given, given["config"]].filter((one) => isJsonObject(one));
+  const lists = holders.flatMap((holder) => [holder["steps"], holder["then"], holder["else"]]);
+  return lists
+    .flatMap((list) => (Array.isArray(list) ? list : []))
+    .reduce<number>((sum, step) => sum + 1 + countSteps(step), 0);
+}
+
 /** Workflows of one name, names of none, and workflows that run themselves. */
 export function subWorkflowProblems(
   document: Json,
@@ -114,7 +137,24 @@ export function subWorkflowProblems(
     problems.push({ place, problem });
   }
   const circle = findCircle(uses);
-  if (circle === null) return problems;
+  if (circle === null) {
+    const own = new Map(subs.map((sub) => [textOf(sub, "id") ?? "", countSteps(sub)]));
+    const sizes = new Map<string, number>();
+    // Those that are run first: a circle there is none.
+    const sizeOf = (id: string): number => {
+      const known = sizes.get(id);
+      if (known !== undefined) return known;
+      const inner = (uses.get(id) ?? []).reduce((sum, one) => sum + sizeOf(one), 0);
+      const size = (own.get(id) ?? 0) + inner;
+      sizes.set(id, size);
+      return size;
+    };
+    const all = used.filter(({ place }) => place[0] !== "workflows");
+    const total = all.reduce((sum, { id }) => sum + sizeOf(id), countSteps(document));
+    if (total <= maxSteps) return problems;
+    const problem = `with all that they run in each other they have ${total} steps; expected at most ${maxSteps}`;
+    return [...problems, { place: ["workflows"], problem }];
+  }
   const at = subs.findIndex((sub) => textOf(sub, "id") === circle[0]);
   const problem = `this workflow runs itself: ${circle.join(" → ")}`;
   return [...problems, { place: ["workflows", at, "id"], problem }];

@@ -12,13 +12,12 @@ import {
   findCircle,
   type Graph,
   graphOf,
+  maxSteps,
+  type Place,
   textOf,
   subWorkflowProblems,
 } from "./workflow-graph.ts";
 import { collectExpressions, type Expression } from "./workflow-expressions.ts";
-
-/** Where in a definition something stands. */
-export type Place = readonly (string | number)[];
 
 /** What keeps a definition from being used. */
 export interface Problem {
@@ -38,7 +37,6 @@ export type Reading =
 
 export type ExpressionReader = (kind: Expression["kind"], text: string) => Reading;
 
-const maxSteps = 10_000;
 const maxDepth = 8;
 /** Whoever has so many to mend looks again afterwards. */
 const maxProblems = 100;
