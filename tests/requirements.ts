@@ -341,7 +341,12 @@ export const requirements: readonly Requirement[] = [
   {
     id: "mcp.refused-asks",
     promise:
-      "what a tool server asks of a person or a model in the middle of a call is refused plainly",
+      "what a tool server asks while its call is open, and of a model ever, is refused plainly",
+  },
+  {
+    id: "mcp.questions",
+    promise:
+      "a stateless server's question becomes an approval request, and a yes says exactly what it shows",
   },
   { id: "mcp.trace", promise: "a tool server sees the trace of a call, and nothing else of it" },
   {

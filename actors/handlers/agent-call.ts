@@ -1,14 +1,17 @@
 import type { CallResult, CallTarget } from "../../machines/agent-loop/context.ts";
 import type { Action, Ask } from "../../machines/contracts/domain/action.ts";
 import {
+  fail,
   type Failure,
   ok,
   type Outcome,
+  terminal,
   troubleOf,
 } from "../../machines/contracts/domain/failure.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { ToolCall } from "../../machines/contracts/ports/model-provider.ts";
+import type { ToolResult, ToolTarget } from "../../machines/contracts/ports/tool-host.ts";
 import type { RuntimePorts } from "../ports.ts";
 import { keepAttachments } from "./attachments.ts";
 import { digestOf } from "../step/approvals.ts";
@@ -122,7 +125,10 @@ async function make(
         return ok(toolless(call, null, "deny", gone, gone) as unknown as JsonObject);
       }
       const begun = ports.clock.monotonic();
-      const called = await ports.tools.call(tool, action.input, signal, idempotencyKey);
+      const called = answered(
+        tool,
+        await ports.tools.call(tool, action.input, signal, idempotencyKey),
+      );
       const durationMs = Math.round(ports.clock.monotonic() - begun);
       if (called.ok) {
         const { content } = await keepAttachments(ports.artifacts, scope.job, called.value);
@@ -153,6 +159,16 @@ async function make(
     },
   });
   return conclude(done, scope, each);
+}
+
+/** A model's call is over in its turn: a tool that asks a person before it goes on is one that failed. */
+function answered(
+  tool: Pick<ToolTarget, "name" | "server">,
+  called: Outcome<ToolResult>,
+): Outcome<ToolResult> {
+  if (!called.ok || called.value.asks === undefined) return called;
+  const said = `tool "${tool.name}" of MCP server "${tool.server}" asks a person in the middle of its work, which a model's call can't wait for; it can be called in a tool step`;
+  return fail(terminal("tool_failed", said));
 }
 
 type Kept = { ok: true; value: Json } | { ok: false; result: HandlerResult };

@@ -1,10 +1,13 @@
 import type { Action } from "../../machines/contracts/domain/action.ts";
-import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import { type Failure, fail, ok, terminal } from "../../machines/contracts/domain/failure.ts";
+import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import { toolInput } from "../../machines/contracts/domain/step-input.ts";
+import type { ToolAnswers, ToolQuestions } from "../../machines/contracts/ports/tool-host.ts";
 import type { RuntimePorts } from "../ports.ts";
 import { keepAttachments } from "./attachments.ts";
 import type { StepHandler } from "./handler.ts";
+import { answersOfYes, questionAction } from "./tool-questions.ts";
 
 /** What a tool step wants to do, as policy and people see it. */
 export function toolAction(job: Job): Action {
@@ -28,22 +31,51 @@ export function toolHandler({
     if (!within.ok) return { kind: "failed", failure: within.failure };
     const permitted = await permission({ kind: "tool", name: tool.name, server, schema, input });
     if (!permitted.allowed) return permitted.result;
-    const called = await effect({
-      // By the name in the job, which is the same in every session whatever it is resolved to.
-      name: `tool:${name}`,
-      input,
-      repeat: tool.readOnly ? "free" : tool.safeToRepeat ? "safe" : "unsafe",
-      target: { server, schema },
-      action: permitted.action,
-      ...(permitted.grant === null ? {} : { grant: permitted.grant }),
-      run: async (inner, idempotencyKey) => {
-        const result = await tools.call(tool, input, inner, idempotencyKey);
-        if (!result.ok) return result;
-        const { content, ...kept } = await keepAttachments(artifacts, job, result.value);
-        return { ok: true, value: { result: content, server: result.value.server, ...kept } };
-      },
-    });
-    if (!called.ok) return called.result;
-    return { kind: "done", output: { ...called.value, tool: name } };
+    let { action, grant } = permitted;
+    let answers: ToolAnswers | undefined;
+    for (let round = 0; ; round += 1) {
+      const called = await effect<ToolOutput>({
+        // By the name in the job, which is the same in every session whatever it is resolved to.
+        name: `tool:${name}`,
+        ...(round === 0 ? {} : { key: `tool:${name}/answered#${round}` }),
+        input,
+        repeat: tool.readOnly ? "free" : tool.safeToRepeat ? "safe" : "unsafe",
+        target: { server, schema },
+        action,
+        ...(grant === null ? {} : { grant }),
+        run: async (inner, idempotencyKey) => {
+          const result = await tools.call(tool, input, inner, idempotencyKey, answers);
+          if (!result.ok) return result;
+          const { asks } = result.value;
+          if (asks !== undefined) return ok({ server, asks: { ...asks } });
+          const { content, ...kept } = await keepAttachments(artifacts, job, result.value);
+          return ok({ result: content, server: result.value.server, ...kept });
+        },
+      });
+      if (!called.ok) return called.result;
+      const { asks: asked, ...output } = called.value;
+      if (asked === undefined) return { kind: "done", output: { ...output, tool: name } };
+      const asks = asked as unknown as ToolQuestions;
+      const yes = round < mostQuestions ? answersOfYes(tool, asks) : fail(endless(name));
+      if (!yes.ok) return { kind: "failed", failure: yes.failure };
+      answers = yes.value;
+      const said = await permission(questionAction(tool, input, asks, answers, round + 1));
+      if (!said.allowed) return said.result;
+      ({ action, grant } = said);
+    }
   };
 }
+
+/** Times that one call may ask people. */
+const mostQuestions = 5;
+
+const endless = (name: string): Failure =>
+  terminal("tool_failed", `tool "${name}" asked people ${mostQuestions} times and asks again`);
+
+type ToolOutput = {
+  result?: Json;
+  server: string;
+  artifacts?: JsonObject[];
+  /** {@link ToolQuestions}, as the journal keeps them. */
+  asks?: JsonObject;
+};

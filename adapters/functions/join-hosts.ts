@@ -55,12 +55,13 @@ export function joinToolHosts(functions: ToolHost, servers: ToolHost, log: Log):
       const message = `tool "${name}" is a function of this worker and a tool of an MCP server: call it as server/tool`;
       return fail(terminal("conflict", message));
     },
-    call: (target, input, signal, idempotencyKey) =>
+    call: (target, input, signal, idempotencyKey, answers) =>
       (target.server === functionServer ? functions : servers).call(
         target,
         input,
         signal,
         idempotencyKey,
+        answers,
       ),
     async close() {
       await Promise.all([functions.close(), servers.close()]);

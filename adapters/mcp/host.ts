@@ -1,4 +1,8 @@
-import type { CallToolResult, Tool } from "@modelcontextprotocol/client";
+import {
+  type CallToolResult,
+  isInputRequiredResult,
+  type Tool,
+} from "@modelcontextprotocol/client";
 import { context, propagation } from "@opentelemetry/api";
 import {
   type Failure,
@@ -14,7 +18,12 @@ import type {
   SchemaChecker,
 } from "../../machines/contracts/ports/schema-checker.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
-import type { ToolHost, ToolResult, ToolTarget } from "../../machines/contracts/ports/tool-host.ts";
+import type {
+  ToolAnswers,
+  ToolHost,
+  ToolResult,
+  ToolTarget,
+} from "../../machines/contracts/ports/tool-host.ts";
 import {
   addressOf,
   describeTool,
@@ -31,7 +40,7 @@ import {
 import type { McpServer } from "./config.ts";
 import type { LifetimeState } from "./lifetime.ts";
 import type { PinOptions } from "./pins.ts";
-import { readResult, readText } from "./results.ts";
+import { readQuestions, readResult, readText } from "./results.ts";
 import { ServerConnection } from "./server-connection.ts";
 import { ToolSet, type ToolSetLook } from "./tool-set.ts";
 
@@ -187,7 +196,7 @@ export function createToolHost(options: ToolHostOptions): McpHost {
       if (!found.ok) return fail(disabledBy(servers, name) ?? found.failure);
       return ok(describeTool(name, found.value.server.name, found.value.tool));
     },
-    async call(target, input, signal, idempotencyKey) {
+    async call(target, input, signal, idempotencyKey, answers) {
       const found = standing(target) ?? (await findTarget(target, signal));
       if (!found.ok) return found;
       const { server, tool } = found.value;
@@ -198,12 +207,21 @@ export function createToolHost(options: ToolHostOptions): McpHost {
       }
       const called = await server.listed.call(
         tool,
-        { name: tool.name, arguments: input, ...meta(idempotencyKey) },
+        {
+          name: tool.name,
+          arguments: input,
+          ...meta(idempotencyKey),
+          ...(answers === undefined ? {} : continuation(answers)),
+        },
         isSafeToRepeat(tool),
         signal,
       );
       if (!called.ok) return called;
-      return readOutput(server.name, tool, called.value);
+      if (!isInputRequiredResult(called.value)) return readOutput(server.name, tool, called.value);
+      const asks = readQuestions(called.value);
+      if (asks !== null) return ok({ server: server.name, content: null, asks });
+      const said = `tool "${tool.name}" of MCP server "${server.name}" asks in the middle of its work for what nobody here may give`;
+      return fail(terminal("tool_failed", said));
     },
     states: () =>
       Object.fromEntries(
@@ -243,6 +261,14 @@ function disabledBy(servers: readonly ToolSet<ServerConnection>[], name: string)
   }
   return null;
 }
+
+/** A yes to each question, with what was said; and the state, untouched. */
+const continuation = ({ state, answers }: ToolAnswers) => ({
+  inputResponses: Object.fromEntries(
+    Object.entries(answers).map(([key, content]) => [key, { action: "accept" as const, content }]),
+  ),
+  ...(state === null ? {} : { requestState: state }),
+});
 
 /**
  * `_meta` is MCP's place for what is not the tool's business; its keys carry their owner's prefix. A trace's own keys are

@@ -1,4 +1,5 @@
 import {
+  CLIENT_CAPABILITIES_META_KEY,
   type CallToolRequest,
   type CallToolResult,
   type InputRequiredResult,
@@ -145,7 +146,7 @@ export class ServerConnection {
     params: CallToolRequest["params"],
     safeToRepeat: boolean,
     signal: AbortSignal,
-  ): Promise<Outcome<CallToolResult>> {
+  ): Promise<Outcome<CallToolResult | InputRequiredResult>> {
     const entering = this.#limits.enter(tool.name, signal);
     const entered = "ok" in entering ? entering : await entering;
     if (!entered.ok) return entered;
@@ -169,7 +170,7 @@ export class ServerConnection {
     safeToRepeat: boolean,
     allowance: CallAllowance,
     signal: AbortSignal,
-  ): Promise<Outcome<CallToolResult>> {
+  ): Promise<Outcome<CallToolResult | InputRequiredResult>> {
     if (this.#listings.get(held)?.tools?.get(tool.name) !== tool) {
       // Another connection, or another list, than the one that was looked at: the tool may be another too.
       const message = `MCP server "${this.name}" changed while its tool "${tool.name}" was looked at`;
@@ -243,6 +244,12 @@ export class ServerConnection {
 const isTimeOut = (error: unknown): boolean =>
   error instanceof SdkError && error.code === SdkErrorCode.RequestTimeout;
 
+/**
+ * What we can do for a stateless server in the middle of a call: carry its question to a person, who answers in her own
+ * time, while no call waits. A server of the handshake asks while its call is open, and is not told that it may.
+ */
+const canAsk = { [CLIENT_CAPABILITIES_META_KEY]: { elicitation: { form: {} } } };
+
 /** One request; a stateless server may want more of us before it gives the result. */
 function request(
   { connection: { client, route } }: Held,
@@ -254,31 +261,24 @@ function request(
   // What the SDK takes headers from. Without its output schema, which is checked by ours, in a linear engine.
   const toolDefinition = { name, inputSchema };
   const options = { ...time.options, toolDefinition, allowInputRequired: true };
-  return client.callTool(params, options);
+  return client.callTool({ ...params, _meta: { ...params._meta, ...canAsk } }, options);
 }
 
 /** Times that a call is repeated because its server asks for that, and for nothing else. */
 const mostRounds = 10;
 
-/**
- * A server may want back a state, and then goes on where it was. What it asks of a person or of a model besides, nobody
- * here answers: we never said that we could.
- */
+/** A server may want back a state and nothing else, and then goes on where it was. */
 async function goOn(
   held: Held,
   tool: Tool,
   params: CallToolRequest["params"],
   time: RequestTime,
   first: InputRequiredResult,
-): Promise<Outcome<CallToolResult>> {
+): Promise<Outcome<CallToolResult | InputRequiredResult>> {
   let wanted = first;
   for (let round = 0; round < mostRounds; round += 1) {
     const { requestState, inputRequests = {} } = wanted;
-    const [asked] = Object.values(inputRequests);
-    if (asked !== undefined) {
-      const said = `tool "${tool.name}" asks for input in the middle of its work (${asked.method}), which nobody here may give`;
-      return fail(terminal("tool_failed", said));
-    }
+    if (Object.keys(inputRequests).length > 0) return ok(wanted);
     const state = requestState === undefined ? {} : { requestState };
     const result = await request(held, tool, { ...params, ...state }, time);
     if (!isInputRequiredResult(result)) return ok(result);

@@ -71,9 +71,9 @@ describe.each([
     expect(content).toMatch(/^went on from so far in run \d+$/u);
   });
 
-  test("that asks a person in the middle of a call is told plainly that nobody answers [mcp.refused-asks]", async () => {
+  test("that asks a model in the middle of a call is told plainly that nobody answers [mcp.refused-asks]", async () => {
     const host = hostOf([server()]);
-    const refused = failure(await callTool(host, "confirm", {}, never));
+    const refused = failure(await callTool(host, "model", {}, never));
     expect(refused).toMatchObject({ kind: "tool_failed", retryable: false });
     expect(value(await callTool(host, "greet", {}, never)).content).toBe("good day");
   });

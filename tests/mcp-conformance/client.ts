@@ -5,7 +5,9 @@
 import { createToolHost } from "../../adapters/mcp/host.ts";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
-import type { ToolDescription } from "../../machines/contracts/ports/tool-host.ts";
+import type { Outcome } from "../../machines/contracts/domain/failure.ts";
+import type { ToolDescription, ToolResult } from "../../machines/contracts/ports/tool-host.ts";
+import { answersOfYes } from "../../actors/handlers/tool-questions.ts";
 
 interface Context {
   client_id?: string;
@@ -45,6 +47,17 @@ function exampleFor({ inputSchema }: ToolDescription, all: readonly ToolDescript
   );
 }
 
+/** As a tool step calls it, with a person who says yes to each question at once. */
+async function callWithYes(tool: ToolDescription, input: JsonObject): Promise<Outcome<ToolResult>> {
+  let called = await host.call(tool, input, never);
+  while (called.ok && called.value.asks !== undefined) {
+    const answers = answersOfYes(tool, called.value.asks);
+    if (!answers.ok) return answers;
+    called = await host.call(tool, input, never, undefined, answers.value);
+  }
+  return called;
+}
+
 const listed = await host.list(never);
 if (!listed.ok) note(listed.failure, "no list of tools:");
 const tools = listed.ok ? listed.value : [];
@@ -59,7 +72,7 @@ const calls = planned ?? tools.map((tool) => ({ name: tool.name, input: exampleF
 await Promise.all(
   calls.map(async ({ name, input }) => {
     const tool = tools.find((known) => known.name === name);
-    if (tool !== undefined) note(await host.call(tool, input, never), `${name}:`);
+    if (tool !== undefined) note(await callWithYes(tool, input), `${name}:`);
   }),
 );
 await host.close();

@@ -24,7 +24,7 @@ const beside = ["auth/client-credentials-basic", "json-schema-2020-12-preservati
 const noBrowser =
   "the authorization code grant needs a person at a browser, which a worker has not: it has the client credentials grant";
 const noElicitation =
-  "asks for input in the middle of a call and for an answer at once: refused, since a person's answer takes longer than a call";
+  "a server of the handshake asks while its call is open, and a person's answer takes longer: refused; a stateless server's question is an approval request";
 /** Why a scenario does not apply to a client that calls tools for a worker. */
 function whyNot(scenario: string): string | null {
   if (scenario === "auth/pre-registration" || scenario === "auth/client-credentials-basic") {
@@ -32,7 +32,6 @@ function whyNot(scenario: string): string | null {
   }
   if (scenario.startsWith("auth/")) return noBrowser;
   if (scenario === "elicitation-sep1034-client-defaults") return noElicitation;
-  if (scenario === "sep-2322-client-request-state") return noElicitation;
   return null;
 }
 

@@ -1,6 +1,8 @@
 import { createServer } from "node:http";
 import {
+  acceptedContent,
   createMcpHandler,
+  fromJsonSchema,
   inputRequired,
   McpServer,
   type McpServerFactory,
@@ -28,15 +30,42 @@ const factory: McpServerFactory = () => {
     if (state === undefined) return inputRequired({ requestState: "so far" });
     return said(`went on from ${state} in run ${runs}`);
   });
-  server.registerTool("confirm", {}, () =>
+  server.registerTool("model", {}, () =>
     inputRequired({
       inputRequests: {
-        sure: inputRequired.elicit({
-          message: "Are you sure?",
-          requestedSchema: { type: "object", properties: { sure: { type: "boolean" } } },
+        said: inputRequired.createMessage({
+          messages: [{ role: "user", content: { type: "text", text: "hello" } }],
+          maxTokens: 10,
         }),
       },
     }),
+  );
+  const text = { type: "object" as const, properties: { text: { type: "string" as const } } };
+  server.registerTool(
+    "write",
+    { inputSchema: fromJsonSchema<{ text: string }>(text) },
+    (input, context) => {
+      const answered = acceptedContent(context.mcpReq.inputResponses, "sure");
+      const state = context.mcpReq.requestState<string>();
+      if (answered !== undefined && state === `state of ${input.text}`) {
+        runs += 1;
+        return said(`wrote ${input.text} as ${JSON.stringify(answered)} in run ${runs}`);
+      }
+      const requestedSchema = {
+        type: "object" as const,
+        properties: {
+          sure: { type: "boolean" as const },
+          where: { type: "string" as const, default: "notes" },
+        },
+        required: ["sure"],
+      };
+      return inputRequired({
+        requestState: `state of ${input.text}`,
+        inputRequests: {
+          sure: inputRequired.elicit({ message: `Write ${input.text}?`, requestedSchema }),
+        },
+      });
+    },
   );
   server.registerTool("wait", { annotations: safe }, async (context) => {
     await new Promise((resolve) => context.mcpReq.signal.addEventListener("abort", resolve));

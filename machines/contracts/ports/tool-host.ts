@@ -31,8 +31,24 @@ export interface ToolAttachment {
   part: number | null;
 }
 
+/** What a tool wants to know of a person before it goes on. */
+export interface ToolQuestions {
+  /** The server's own, to be given back as it was; null where it wants none. */
+  state: string | null;
+  /** By the server's own keys; the schema is that of the answer, an object. */
+  questions: { key: string; message: string; schema: JsonObject }[];
+}
+
+export interface ToolAnswers {
+  state: string | null;
+  /** By the questions' keys. */
+  answers: Record<string, JsonObject>;
+}
+
 export interface ToolResult {
   server: string;
+  /** Instead of a result: the call goes on when it is made again with the answers. Left out where there are none. */
+  asks?: ToolQuestions;
   /** Left out where there are none. */
   attachments?: ToolAttachment[];
   /** Structured content where the tool gave some, else its text parts joined by newlines. */
@@ -58,6 +74,7 @@ export interface ToolHost {
     input: JsonObject,
     signal: AbortSignal,
     idempotencyKey?: string,
+    answers?: ToolAnswers,
   ): Promise<Outcome<ToolResult>>;
   close(): Promise<void>;
 }
