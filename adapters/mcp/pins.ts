@@ -111,8 +111,8 @@ function leaves(value: Json): Map<string, Json> {
 }
 
 /**
- * `first-use`: what a server has when it is first seen is accepted, and a change quarantines it: its calls wait until
- * somebody accepts it. `strict`: what nobody has accepted is refused at once, at first use too.
+ * `first-use`: what a server has when it is first seen is accepted, and a change quarantines it: its calls are tried
+ * again as if it could not be reached, until somebody accepts it. `strict`: what nobody has accepted is refused at once, at first use too.
  */
 export type PinMode = "first-use" | "strict";
 
