@@ -347,3 +347,11 @@ it("FerrumDeck's own sample is taken as it stands, as YAML and as JSON [workflow
   const asJson = read.ok ? JSON.stringify(read.definition, null, 1) : "";
   expect(readWorkflow(asJson)).toEqual(read);
 });
+
+it("what the page on workflows shows can be used", () => {
+  const page = readFileSync(join(import.meta.dirname, "../../docs/workflows.md"), "utf8");
+  const shown = [...page.matchAll(/```yaml\n(.*?)```/gsu)].map(([, text = ""]) =>
+    readWorkflow(text),
+  );
+  expect(shown).toMatchObject([{ ok: true }]);
+});

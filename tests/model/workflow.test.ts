@@ -84,6 +84,7 @@ function walk(plan: Plan, plain: PlainScheduler, draw: Draw): WorkflowEvent[] {
   let [snapshot] = initialTransition(compiled, { plan });
   const log: WorkflowEvent[] = [];
   let pool = askedBy(snapshot.context.commands);
+  const stale: Asked[] = [];
   while (snapshot.status === "active") {
     if (draw(9) === 0) {
       // The process dies. Another one reads what was kept, and asks for what is outstanding.
@@ -96,10 +97,10 @@ function walk(plan: Plan, plain: PlainScheduler, draw: Draw): WorkflowEvent[] {
       pool = again;
     }
     const chance = draw(399);
-    const old = log[draw(Math.max(0, log.length - 1))];
+    const repeated = log[draw(Math.max(0, log.length - 1))];
     let event: WorkflowEvent;
     if (chance < 1) event = { type: "cancel.requested" };
-    else if (chance < 60 && old !== undefined) event = old;
+    else if (chance < 60 && repeated !== undefined) event = repeated;
     else {
       expect(pool.length, "the run waits for nothing, and has not ended").toBeGreaterThan(0);
       const asked = pool[draw(pool.length - 1)] as Asked;
@@ -108,8 +109,15 @@ function walk(plan: Plan, plain: PlainScheduler, draw: Draw): WorkflowEvent[] {
     plain.take(pathOf(snapshot.context, event), event);
     log.push(event);
     [snapshot] = transition(compiled, snapshot, event);
-    pool = pool.concat(askedBy(snapshot.context.commands));
-    pool = waited(pool, snapshot);
+    const all = pool.concat(askedBy(snapshot.context.commands));
+    pool = waited(all, snapshot);
+    stale.push(...all.filter((asked) => asked.kind === "timer" && !pool.includes(asked)));
+    const old = draw(3) === 0 ? stale[draw(Math.max(0, stale.length - 1))] : undefined;
+    if (old?.kind === "timer" && snapshot.status === "active") {
+      // A timer that nobody waits for any more: set before a person was asked, or for an attempt that is over.
+      const [after] = transition(compiled, snapshot, { type: "timer.fired", timer: old.timer });
+      expect(saveRun(after)).toEqual(saveRun(snapshot));
+    }
     const [own, other] = [stateOf(snapshot), plain.state()];
     if (sorted(own) !== sorted(other)) expect(own).toEqual(other);
   }
