@@ -25,25 +25,19 @@ export class CallLimits {
   readonly #timeoutMs: number;
   readonly #gates = new Map<string, Gate>();
   /** Of a server without limits: every call's. */
-  readonly #free: CallAllowance | null;
+  readonly free: CallAllowance | null;
 
   constructor(server: McpServer, timeoutMs: number) {
     this.#server = server;
     this.#timeoutMs = timeoutMs;
     const isFree = server.limits === undefined && server.toolLimits === undefined;
     const maxTimeoutMs = timeoutMs * longestOfIdle;
-    this.#free = isFree ? { timeoutMs, maxTimeoutMs, outputBytes: null, leave: nothing } : null;
+    this.free = isFree ? { timeoutMs, maxTimeoutMs, outputBytes: null, leave: nothing } : null;
   }
 
   /** Waits for the call's turn; a rate that is used up is told at once, with the time until it is not. */
-  enter(
-    tool: string,
-    signal: AbortSignal,
-  ): Outcome<CallAllowance> | Promise<Outcome<CallAllowance>> {
-    return this.#free === null ? this.#enter(tool, signal) : ok(this.#free);
-  }
-
-  async #enter(tool: string, signal: AbortSignal): Promise<Outcome<CallAllowance>> {
+  async enter(tool: string, signal: AbortSignal): Promise<Outcome<CallAllowance>> {
+    if (this.free !== null) return ok(this.free);
     const { name, limits = {}, toolLimits = {} } = this.#server;
     const own = Object.hasOwn(toolLimits, tool) ? (toolLimits[tool] ?? {}) : {};
     const what = `tool "${tool}" of MCP server "${name}"`;

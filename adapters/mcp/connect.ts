@@ -180,8 +180,8 @@ export class RequestTime {
     this.#idleMs = Math.min(idleMs, mostMs);
     this.#mostMs = mostMs;
     this.#callers = callers;
-    if (callers.aborted) this.#abort();
-    else callers.addEventListener("abort", this.#abort, { once: true });
+    if (callers.aborted) this.handleEvent();
+    else callers.addEventListener("abort", this);
   }
 
   /** For one request, as the SDK takes it. */
@@ -215,10 +215,13 @@ export class RequestTime {
 
   settle(): void {
     if (this.#limit !== null) clearTimeout(this.#limit);
-    this.#callers.removeEventListener("abort", this.#abort);
+    this.#callers.removeEventListener("abort", this);
   }
 
-  readonly #abort = (): void => this.#own.abort(this.#callers.reason);
+  /** The caller gives up. */
+  handleEvent(): void {
+    this.#own.abort(this.#callers.reason);
+  }
 
   /** The server shows that it works on the request. */
   readonly #progress = (): void => {

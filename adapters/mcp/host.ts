@@ -3,7 +3,7 @@ import {
   isInputRequiredResult,
   type Tool,
 } from "@modelcontextprotocol/client";
-import { context, propagation } from "@opentelemetry/api";
+import { context, propagation, trace } from "@opentelemetry/api";
 import {
   type Failure,
   terminal,
@@ -275,13 +275,18 @@ const continuation = ({ state, answers }: ToolAnswers) => ({
  * W3C's, as MCP reserves them; its baggage may say what is nobody else's business, and stays here.
  */
 function meta(idempotencyKey: string | undefined): { _meta?: Record<string, string> } {
+  const key = "stateplane/idempotency-key";
+  const active = context.active();
+  if (trace.getSpanContext(active) === undefined) {
+    return idempotencyKey === undefined ? {} : { _meta: { [key]: idempotencyKey } };
+  }
   const carrier: Record<string, string> = {};
-  propagation.inject(context.active(), carrier);
+  propagation.inject(active, carrier);
   const { traceparent, tracestate } = carrier;
   if (idempotencyKey === undefined && traceparent === undefined) return {};
   return {
     _meta: {
-      ...(idempotencyKey === undefined ? {} : { "stateplane/idempotency-key": idempotencyKey }),
+      ...(idempotencyKey === undefined ? {} : { [key]: idempotencyKey }),
       ...(traceparent === undefined ? {} : { traceparent }),
       ...(tracestate === undefined ? {} : { tracestate }),
     },

@@ -141,20 +141,31 @@ export class ServerConnection {
    * One call of one tool, as it was listed. A tool's own error is in the result. Progress that the server shows
    * prolongs the call, up to a bound.
    */
-  async call(
+  call(
     tool: Tool,
     params: CallToolRequest["params"],
     safeToRepeat: boolean,
     signal: AbortSignal,
   ): Promise<Outcome<CallToolResult | InputRequiredResult>> {
-    const entering = this.#limits.enter(tool.name, signal);
-    const entered = "ok" in entering ? entering : await entering;
+    const held = this.#lifetime.ready;
+    const { free } = this.#limits;
+    if (held === null || free === null) {
+      return this.#callInTurn(tool, params, safeToRepeat, signal);
+    }
+    return this.#callOn(held, tool, params, safeToRepeat, free, signal);
+  }
+
+  /** When the limits let it, on whatever connection there is then. */
+  async #callInTurn(
+    tool: Tool,
+    params: CallToolRequest["params"],
+    safeToRepeat: boolean,
+    signal: AbortSignal,
+  ): Promise<Outcome<CallToolResult | InputRequiredResult>> {
+    const entered = await this.#limits.enter(tool.name, signal);
     if (!entered.ok) return entered;
     const allowance = entered.value;
     try {
-      const held = this.#lifetime.ready;
-      if (held !== null)
-        return await this.#callOn(held, tool, params, safeToRepeat, allowance, signal);
       const connected = await this.#connected(signal);
       if (!connected.ok) return connected;
       return await this.#callOn(connected.value, tool, params, safeToRepeat, allowance, signal);

@@ -107,7 +107,10 @@ describe.each([
       retryable: false,
     });
     expect(performance.now() - begun).toBeLessThan(5_000);
-    if (web !== null && web.exitCode !== null) await startWeb(Number(new URL(url).port));
+    if ("url" in server()) {
+      while (web?.exitCode === null) await sleep(20);
+      await startWeb(Number(new URL(url).port));
+    }
     await expect
       .poll(async () => (await callTool(host, "greet", {}, never)).ok, { timeout: 10_000 })
       .toBe(true);

@@ -25,7 +25,7 @@ const silent = () => undefined;
 const log = { debug: silent, info: silent, warn: silent, error: silent };
 /** Calls before it counts, of each. */
 const warmUp = 1_000;
-const portion = 10;
+const portion = 100;
 
 type Round = Record<"ours" | "bare" | "ratio" | "cancellations", number>;
 
