@@ -1,6 +1,7 @@
+import { isUtf8 } from "node:buffer";
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { text } from "node:stream/consumers";
+import { buffer } from "node:stream/consumers";
 import type { PlacedProblem } from "../../adapters/workflows/read.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
 import { countSteps } from "../../machines/contracts/domain/workflow-graph.ts";
@@ -45,14 +46,14 @@ async function readDefinition({
 }: Context): Promise<WorkflowDefinition | null> {
   const file = invocation.args[0] ?? "";
   const from = file === "-" ? "standard input" : file;
-  const content = file === "-" ? text(process.stdin) : readFile(resolve(folder, file), "utf8");
   const { readWorkflow } = await import("../../adapters/workflows/read.ts");
-  const read = readWorkflow(
-    await content.catch((error: NodeJS.ErrnoException) => {
-      const why = error.code === "ENOENT" ? "no such file" : `can't be read (${error.code})`;
-      throw new CliError(2, `${from}: ${why}`);
-    }),
-  );
+  const content = file === "-" ? buffer(process.stdin) : readFile(resolve(folder, file));
+  const bytes = await content.catch((error: NodeJS.ErrnoException) => {
+    const why = error.code === "ENOENT" ? "no such file" : `can't be read (${error.code})`;
+    throw new CliError(2, `${from}: ${why}`);
+  });
+  if (!isUtf8(bytes)) throw new CliError(2, `${from}: expected UTF-8`);
+  const read = readWorkflow(new TextDecoder().decode(bytes));
   if (read.ok) return read.definition;
   if (output.isJson) output.json({ valid: false, file: from, problems: read.problems });
   else for (const problem of read.problems) printError(sentence(from, problem));

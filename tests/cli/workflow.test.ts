@@ -34,6 +34,12 @@ describe("workflow validate", () => {
       file: "bad.yaml",
       problems: [{ line: 62, column: 11, where: "steps[2].type" }, { line: 63 }],
     });
+    writeFileSync(join(folder, "latin.yaml"), Buffer.from("id: caf\u00e9", "latin1"));
+    const latin = await cli("workflow", "validate", "latin.yaml");
+    expect(latin).toMatchObject({ code: 2, stderr: "stateplane: latin.yaml: expected UTF-8\n" });
+    writeFileSync(join(folder, "dos.yaml"), `\ufeff${broken.replaceAll("\n", "\r\n")}`);
+    const dos = await cli("workflow", "validate", "dos.yaml");
+    expect(dos.stderr).toBe(bad.stderr.replaceAll("bad.yaml", "dos.yaml"));
     const none = await cli("workflow", "validate", "none.yaml");
     expect(none).toMatchObject({ code: 2, stderr: "stateplane: none.yaml: no such file\n" });
   });
