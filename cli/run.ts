@@ -12,6 +12,7 @@ import { listenForStop } from "./stopping.ts";
 
 /** What each command does, loaded when it is asked for: a look at the runs needs no worker. */
 const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
+  init: async () => (await import("./commands/init.ts")).init,
   dev: async () => (await import("./commands/dev.ts")).dev,
   worker: async () => (await import("./commands/worker.ts")).work,
   submit: async () => (await import("./commands/submit.ts")).submit,

@@ -58,9 +58,22 @@ export const groups: Readonly<Record<string, string>> = {
 
 /** Every command: what it takes and how its help reads. What it does is in `commands/`. */
 export const specs = {
+  init: {
+    args: ["folder?"],
+    summary: "write a project of your own: an agent, a tool, a policy and a test",
+    settings: [],
+    notes: ["Overwrites nothing. Without a folder it writes to this one."],
+    example: ["stateplane init my-agent"],
+  },
   dev: {
     args: [],
     summary: "run the control plane, the store and a worker in one process",
+    flags: {
+      watch: {
+        type: "switch",
+        help: "start again when the configuration or a file that it imports changes",
+      },
+    },
     settings: ["port", ...work],
     notes: [
       "State is kept in .stateplane/. The first Ctrl-C lets steps finish; the second releases them at once. Other commands that run in the same folder find it by themselves.",

@@ -341,6 +341,11 @@ export const requirements: readonly Requirement[] = [
     promise:
       "a handler takes over one step type or one tool, and can fall through to what it stands before",
   },
+  {
+    id: "package.first-step",
+    promise:
+      "docs/first-step.md, typed in as it stands in an empty folder, prints what it shows and ends with an approved call of one's own tool",
+  },
   { id: "package.light", promise: "importing the library loads no vendor's SDK and no test tool" },
   { id: "library.examples", promise: "every example in a docstring of the public door runs" },
   {

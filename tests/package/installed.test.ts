@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { beforeAll, describe, expect, it } from "vitest";
+import { newProject, npm, packTarball, quietly } from "../support/installed-package.ts";
 import { runCli, startCli } from "../support/run-cli.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
 
@@ -34,25 +35,10 @@ const nodes = [
   { version: oldest, node: nodeOf("oldest") },
 ];
 
-/** npm tells its children of the project that it runs in; one of its own must hear of the machine alone. */
-const env = Object.fromEntries(
-  Object.entries(process.env).filter(
-    ([name]) => !/^npm_/iu.test(name) || /_(?:cafile|registry|proxy|cache)$/iu.test(name),
-  ),
-);
-const npm = (args: string[], cwd: string) => run("npm", args, { cwd, env });
-const quietly = ["--prefer-offline", "--no-audit", "--no-fund"];
-
-const newProject = (path: string) => {
-  mkdirSync(path);
-  writeFileSync(join(path, "package.json"), '{ "private": true, "type": "module" }\n');
-};
-
 async function packAndInstall(): Promise<void> {
-  const { stdout } = await npm(["pack", "--json", "--pack-destination", folder], root);
-  const [{ filename = "" } = {}] = JSON.parse(stdout) as { filename?: string }[];
+  const tarball = await packTarball(folder);
   newProject(project);
-  await npm(["install", ...quietly, join(folder, filename)], project);
+  await npm(["install", ...quietly, tarball], project);
 }
 
 async function getRuntimes(): Promise<void> {

@@ -1,0 +1,77 @@
+import { existsSync } from "node:fs";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { basename, join, relative, resolve } from "node:path";
+import { isJsonObject } from "../../machines/contracts/domain/json.ts";
+import { calledAs, word } from "../called-as.ts";
+import type { Command } from "../command.ts";
+import { version } from "../main.ts";
+import { CliError } from "../output/errors.ts";
+import { projectFiles } from "./init-files.ts";
+
+/** `init [FOLDER]`: a project of one's own, which runs as it is. Overwrites nothing. */
+export const init: Command = async ({ invocation, folder, output }) => {
+  const target = resolve(folder, invocation.args[0] ?? ".");
+  const there = Object.keys(projectFiles).filter((name) => existsSync(join(target, name)));
+  if (there.length > 0) {
+    const where = `${target} already has ${there.join(", ")}`;
+    throw new CliError(2, `init: ${where}; nothing was written. Choose another folder.`);
+  }
+  const manifest = await readManifest(target);
+  await mkdir(target, { recursive: true });
+  for (const [name, text] of Object.entries(projectFiles)) {
+    await writeFile(join(target, name), text, { flag: "wx" });
+  }
+  const isNew = manifest === null;
+  const wanted = isNew ? newManifest(target) : { ...additions, ...manifest };
+  await writeFile(join(target, "package.json"), `${JSON.stringify(wanted, null, 2)}\n`);
+  if (output.isJson) {
+    output.json({ folder: target, files: [...Object.keys(projectFiles), "package.json"] });
+    return 0;
+  }
+  const note = isNew ? "" : " (what it said stays)";
+  output.line(`Wrote to ${target}:`);
+  for (const name of Object.keys(projectFiles)) output.line(`  ${name}`);
+  output.line(`  package.json${note}`);
+  output.line("");
+  output.line("Next:");
+  if (target !== folder) output.line(`  cd ${word(relative(folder, target))}`);
+  if (isNew) output.line("  npm install");
+  // In the new project it is npx that finds the program, however it was found here.
+  const program = isNew ? "npx stateplane" : calledAs();
+  output.line(`  ${program} dev --watch`);
+  output.line("In another terminal, in the same folder:");
+  output.line(`  ${program} submit assistant --steps steps.yaml --watch`);
+  return 0;
+};
+
+const scripts = { dev: "stateplane dev --watch", test: "node --test" };
+const additions = { type: "module", scripts };
+
+function newManifest(target: string) {
+  const name =
+    basename(target)
+      .toLowerCase()
+      .replaceAll(/[^a-z\d-]+/gu, "-") || "my-agent";
+  const dependencies = { stateplane: version };
+  return { name, private: true, ...additions, dependencies };
+}
+
+/** Null where there is none. */
+async function readManifest(target: string): Promise<Record<string, unknown> | null> {
+  const file = join(target, "package.json");
+  if (!existsSync(file)) return null;
+  let manifest: unknown = null;
+  try {
+    manifest = JSON.parse(await readFile(file, "utf8"));
+  } catch {
+    // Said below, as for any other text that is none.
+  }
+  if (!isJsonObject(manifest)) throw new CliError(2, `init: ${file} is not a JSON object`);
+  if (manifest["type"] !== undefined && manifest["type"] !== "module") {
+    throw new CliError(
+      2,
+      `init: ${file} says "type": ${JSON.stringify(manifest["type"])}; expected "module"`,
+    );
+  }
+  return manifest;
+}
