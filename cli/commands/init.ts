@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join, relative, resolve } from "node:path";
-import { isJsonObject } from "../../machines/contracts/domain/json.ts";
+import { isJsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
 import { calledAs, word } from "../called-as.ts";
 import type { Command } from "../command.ts";
 import { version } from "../main.ts";
@@ -60,12 +60,8 @@ function newManifest(target: string) {
 async function readManifest(target: string): Promise<Record<string, unknown> | null> {
   const file = join(target, "package.json");
   if (!existsSync(file)) return null;
-  let manifest: unknown = null;
-  try {
-    manifest = JSON.parse(await readFile(file, "utf8"));
-  } catch {
-    // Said below, as for any other text that is none.
-  }
+  const read = parseJson(await readFile(file, "utf8"));
+  const manifest = read.ok ? read.value : null;
   if (!isJsonObject(manifest)) throw new CliError(2, `init: ${file} is not a JSON object`);
   if (manifest["type"] !== undefined && manifest["type"] !== "module") {
     throw new CliError(

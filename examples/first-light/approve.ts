@@ -1,15 +1,22 @@
 import { confirm, isCancel } from "@clack/prompts";
 import type { ControlPlaneApi } from "../../adapters/control-plane/api.ts";
 
+export type Answering = "ask" | "approve" | "reject";
+
+const notes: Readonly<Record<Answering, string>> = {
+  ask: "answered at the terminal",
+  approve: "approved by --yes",
+  reject: "nobody could be asked",
+};
+
 /**
- * Watches for questions and has them answered: at the terminal, or with yes where nobody sits.
- *
- * @param isAsking false where `--yes` was given or there is no terminal
+ * Watches for questions and has them answered: at the terminal, with yes where `--yes` was given, with no where there is
+ * nobody to ask.
  */
 export async function answerApprovals(
   api: ControlPlaneApi,
   runId: string,
-  isAsking: boolean,
+  answering: Answering,
   print: (line: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
@@ -18,16 +25,21 @@ export async function answerApprovals(
     for (const approval of pending.ok ? pending.value : []) {
       if (approval.run_id !== runId) continue;
       const what = JSON.stringify(approval.action_details);
-      const answer = isAsking
-        ? await confirm({ message: `May the agent do this? ${what}`, signal })
-        : true;
+      const answer =
+        answering === "ask"
+          ? await confirm({ message: `May the agent do this? ${what}`, signal })
+          : answering === "approve";
       if (isCancel(answer)) {
+        if (!signal.aborted) print("  nothing was approved");
         // Ctrl-C at the question is no answer to it: the prompt took the key, the program means the signal.
         if (!signal.aborted) process.kill(process.pid, "SIGINT");
         return;
       }
-      if (!isAsking) print(`  approved without asking (--yes, or no terminal): ${what}`);
-      const note = isAsking ? "answered at the terminal" : "approved by --yes";
+      if (answering === "approve") print(`  approved without asking (--yes): ${what}`);
+      if (answering === "reject") {
+        print(`  rejected: there is no terminal to ask at, and no --yes: ${what}`);
+      }
+      const note = notes[answering];
       await api.resolveApproval(approval.id, answer, note, signal);
     }
     await new Promise((resolve) => setTimeout(resolve, 100));

@@ -48,7 +48,8 @@ export class Chronicle {
   #tell(step: ExampleStep, notice: Extract<StepEventNotice, { kind: "ended" }>): void {
     const { result = null, verdict = null, grants = [] } = notice.snapshot?.context ?? {};
     const isDenied = result?.status === "failed" && result.failure.kind === "policy_denied";
-    const outcome = isDenied ? "denied" : (result?.status ?? "unknown");
+    const isRejected = result?.status === "failed" && result.failure.kind === "approval_rejected";
+    const outcome = isDenied ? "denied" : isRejected ? "rejected" : (result?.status ?? "unknown");
     const reason = result?.status === "failed" ? `: ${result.failure.message}` : "";
     const { tool_calls: calls = [] } = (result?.output ?? {}) as { tool_calls?: unknown[] };
     const made = calls.length === 0 ? "" : `, ${calls.length} tool calls`;
@@ -56,7 +57,12 @@ export class Chronicle {
       step,
       stepId: notice.stepId,
       path: notice.stateHistory,
-      verdict: grants.length > 0 ? "ask, granted" : (verdict?.kind ?? "none"),
+      verdict:
+        grants.length > 0
+          ? "ask, granted"
+          : isRejected
+            ? "ask, refused"
+            : (verdict?.kind ?? "none"),
       duration: performance.now() - (this.#begun.get(notice.stepId) ?? 0),
       outcome: outcome + made + reason,
       isAsExpected: outcome === step.expected,

@@ -1,3 +1,4 @@
+import { rm } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { createLog } from "../../adapters/telemetry/log.ts";
@@ -5,16 +6,17 @@ import { type Dev, startDev } from "../../cli/compose/start-dev.ts";
 import { loadConfig } from "../../cli/config/load-config.ts";
 import { StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
 import { isRunEnded } from "../../machines/contracts/domain/status.ts";
-import { answerApprovals } from "./approve.ts";
+import { type Answering, answerApprovals } from "./approve.ts";
 import { Chronicle } from "./chronicle.ts";
 import { plan } from "./plan.ts";
 import { prepare, type Workshop } from "./prepare.ts";
 import { table } from "./table.ts";
 
-const usage = `npm start -- [--yes] [--store sqlite|redis]
+const usage = `npm start -- [--yes] [--keep] [--store sqlite|redis]
 
 Brings up a control plane, a store and a worker in this process, and runs one agent through all of them.
-  --yes    approve the agent's commit without being asked
+  --yes    approve the agent's commit without being asked; without it and without a terminal it is rejected
+  --keep   keep the temporary folder, to look at
   --store  sqlite: no Redis even if there is one; redis: nothing else
 Set ANTHROPIC_API_KEY or OPENAI_API_KEY to have a real model asked.
 `;
@@ -30,11 +32,12 @@ function model(): string {
 async function main(): Promise<number> {
   const options = {
     yes: { type: "boolean" },
+    keep: { type: "boolean" },
     store: { type: "string" },
     help: { type: "boolean" },
   };
   const { values } = parseArgs({ options: options as never }) as {
-    values: { yes?: boolean; store?: string; help?: boolean };
+    values: { yes?: boolean; keep?: boolean; store?: string; help?: boolean };
   };
   if (values.help === true) {
     process.stdout.write(usage);
@@ -50,20 +53,46 @@ async function main(): Promise<number> {
   const log = createLog({ level: "warn", name: "first-light", pretty: process.stderr.isTTY });
   let chronicle: Chronicle | undefined;
   const onStepEvent = (notice: Parameters<Chronicle["hear"]>[0]) => chronicle?.hear(notice);
+  const discard = () =>
+    values.keep === true
+      ? Promise.resolve()
+      : rm(workshop.folder, { recursive: true, force: true });
   const starting = startDev(config, { env: process.env, log, onStepEvent });
   // Whenever it comes: what has been started is ended in order, nothing is left behind.
-  const interrupt = () =>
-    void starting.then((begun) => begun.close()).finally(() => process.exit(130));
+  let interrupted: Promise<unknown> | null = null;
+  const interrupt = () => {
+    interrupted = starting
+      .then((begun) => begun.close())
+      .finally(discard)
+      .finally(() => process.exit(130));
+  };
   process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
-  await using dev = await starting;
+  starting.catch(discard);
+  const answering: Answering =
+    values.yes === true ? "approve" : process.stdin.isTTY ? "ask" : "reject";
+  try {
+    await using dev = await starting;
+    return await show(dev, workshop, answering, values.keep === true, (made) => (chronicle = made));
+  } finally {
+    await (interrupted ?? discard());
+  }
+}
 
+async function show(
+  dev: Dev,
+  workshop: Workshop,
+  answering: Answering,
+  isKept: boolean,
+  listen: (chronicle: Chronicle) => void,
+): Promise<number> {
   const hasSandbox = !("missing" in dev.ports.sandbox);
-  const steps = plan(model(), hasSandbox);
-  chronicle = new Chronicle(steps, print);
+  const steps = plan(model(), hasSandbox, answering === "reject" ? "rejected" : "completed");
+  const chronicle = new Chronicle(steps, print);
+  listen(chronicle);
   introduce(dev, workshop);
-  const isWell = await run(dev, steps, chronicle, values.yes === true || !process.stdin.isTTY);
+  const isWell = await run(dev, steps, chronicle, answering);
   print(`\n${table(steps, chronicle.steps())}\n`);
-  conclude(isWell, workshop);
+  conclude(isWell, workshop, answering, isKept);
   return isWell ? 0 : 1;
 }
 
@@ -71,14 +100,13 @@ async function run(
   dev: Dev,
   steps: ReturnType<typeof plan>,
   chronicle: Chronicle,
-  isSilent: boolean,
+  answering: Answering,
 ): Promise<boolean> {
   const api = createControlPlaneApi({ url: dev.url, apiKey: dev.apiKey, timeoutMs: 10_000 });
   // A person may take their time; without one the run must end.
   const done = new AbortController();
-  const signal = isSilent
-    ? AbortSignal.any([done.signal, AbortSignal.timeout(runMs)])
-    : done.signal;
+  const signal =
+    answering !== "ask" ? AbortSignal.any([done.signal, AbortSignal.timeout(runMs)]) : done.signal;
   try {
     const planned = steps.map(({ expected: _expected, ...step }) => step);
     const created = await api.createRun(
@@ -88,7 +116,7 @@ async function run(
     if (!created.ok) throw new Error(created.failure.message);
     const { id } = created.value;
     print(`\nrun ${id}`);
-    const answering = answerApprovals(api, id, !isSilent, print, signal);
+    const answers = answerApprovals(api, id, answering, print, signal);
     while (!signal.aborted) {
       const now = await api.run(id, signal);
       if (now.ok && isRunEnded(now.value.status)) break;
@@ -99,7 +127,7 @@ async function run(
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     done.abort();
-    await answering.catch(() => {});
+    await answers.catch(() => {});
     return chronicle.steps().every((told) => told?.isAsExpected === true);
   } finally {
     done.abort();
@@ -119,15 +147,25 @@ function introduce(dev: Dev, { folder }: Workshop): void {
   print(`  folder         ${folder}`);
 }
 
-function conclude(isWell: boolean, { folder, repository }: Workshop): void {
+function conclude(
+  isWell: boolean,
+  { folder, repository }: Workshop,
+  answering: Answering,
+  isKept: boolean,
+): void {
   print(
     isWell
-      ? "Every step ended as it should, the denied one denied."
+      ? answering === "reject"
+        ? "Every step ended as it should: one denied, and the commit rejected, because nobody could be asked."
+        : "Every step ended as it should, the denied one denied."
       : "Not every step ended as it should.",
   );
   print("Look further:");
-  print(`  git -C ${repository} log --stat`);
-  print(`  npm run -s stateplane -- dev --config ${folder}/stateplane.config.json`);
+  if (isKept) {
+    print(`  git -C ${repository} log --stat`);
+    print(`  npm run -s stateplane -- dev --config ${folder}/stateplane.config.json`);
+  } else
+    print("  npm start -- --keep      keeps the folder with the repository and its configuration");
   print("  npm run -s stateplane -- --help");
 }
 

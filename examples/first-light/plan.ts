@@ -3,7 +3,7 @@ import type { PlannedStep } from "../../adapters/control-plane/api.ts";
 /** A step of the example, and how it must end for the example to be well. */
 export interface ExampleStep extends PlannedStep {
   name: string;
-  expected: "completed" | "denied";
+  expected: "completed" | "denied" | "rejected";
 }
 
 const repo = "demo";
@@ -14,7 +14,11 @@ console.log(text.trim().split("\\n").length + " guarantees");
 `;
 
 /** What the agent does: one step of each kind, a tool that policy denies, and a commit that a person approves. */
-export function plan(model: string, hasSandbox: boolean): ExampleStep[] {
+export function plan(
+  model: string,
+  hasSandbox: boolean,
+  commit: "completed" | "rejected" = "completed",
+): ExampleStep[] {
   const documents = [
     { content: "Commit messages say why, in the imperative, on one line.", title: "Commits" },
     { content: "Pushing is left to people.", title: "Pushing" },
@@ -52,7 +56,10 @@ export function plan(model: string, hasSandbox: boolean): ExampleStep[] {
     },
     { ...tool("push it (denied)", "git_push", { repo }), on_error: "continue", expected: "denied" },
     tool("stage it", "git_add", { repo, files: ["GUARANTEES.md", "README.md"] }),
-    tool("commit it (asks)", "git_commit", { repo, message: "Write down what is guaranteed" }),
+    {
+      ...tool("commit it (asks)", "git_commit", { repo, message: "Write down what is guaranteed" }),
+      expected: commit,
+    },
   ];
   return hasSandbox ? steps : steps.filter(({ type }) => type !== "sandbox");
 }

@@ -1,6 +1,6 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -64,6 +64,20 @@ describe("npm start", () => {
       expect(await left()).toEqual([]);
     },
   );
+
+  it("where nobody can be asked rejects the commit, says so, ends well and leaves no folder", async () => {
+    const env = environment();
+    const running = promisify(execFile)(process.execPath, [program, "--store", "sqlite"], {
+      env,
+      cwd: root,
+    });
+    running.child.stdin?.end();
+    const { stdout } = await running;
+    expect(stdout).toContain("rejected: there is no terminal to ask at, and no --yes");
+    expect(stdout).toMatch(/^commit it \(asks\) .* ask, refused .* rejected$/m);
+    expect(stdout).toContain("the commit rejected, because nobody could be asked");
+    expect(await readdir(folder)).toEqual([]);
+  });
 
   it("refuses what it does not know with one line and exit code 2", async () => {
     const run = promisify(execFile)(process.execPath, [program, "--store", "clay"], {
