@@ -79,6 +79,29 @@ describe("npm start", () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
+  it("at Ctrl-C at its question says that nothing was approved, and leaves no folder", async () => {
+    const typist = `
+import fcntl, os, pty, struct, sys, termios
+pid, fd = pty.fork()
+if pid == 0: os.execv(sys.argv[1], sys.argv[1:])
+fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 80, 0, 0))
+seen = b""
+try:
+    while True:
+        before = b"May the agent" in seen
+        seen += os.read(fd, 65536)
+        if b"May the agent" in seen and not before: os.write(fd, b"\\x03")
+except OSError: pass
+print(seen.decode(errors="replace"), "code", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+`;
+    const args = ["-c", typist, process.execPath, program, "--store", "sqlite"];
+    const env = environment({ TERM: "xterm" });
+    const { stdout } = await promisify(execFile)("python3", args, { env, cwd: root });
+    expect(stdout).toContain("nothing was approved");
+    expect(stdout).toContain("code 130");
+    expect(await readdir(folder)).toEqual([]);
+  });
+
   it("refuses what it does not know with one line and exit code 2", async () => {
     const run = promisify(execFile)(process.execPath, [program, "--store", "clay"], {
       env: environment(),
