@@ -242,7 +242,7 @@ function examples(lines: readonly string[], help: Help): string {
 
 /** Commands in a text under the name by which they can be started. */
 function startable(text: string, { program }: Help): string {
-  return text.replaceAll(/(?<=^|[\s`])stateplane(?= [a-z])/gu, program);
+  return text.replaceAll(/(?<=^|[\s`(])stateplane(?= [a-z])/gu, program);
 }
 
 function continued(line: string, columns: number): string[] {
