@@ -75,6 +75,10 @@ export const modelRequirements: readonly Requirement[] = [
     id: "loop.doubt",
     promise: "a call that may have run is asked about, whatever has become of its tool since",
   },
+  {
+    id: "loop.shown",
+    promise: "a yes covers the calls that were shown with their arguments, and no others",
+  },
   { id: "loop.target", promise: "a call goes to the tool that the model was offered, or nowhere" },
   {
     id: "loop.lazy",

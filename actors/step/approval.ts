@@ -13,7 +13,9 @@ import {
   type StepActivity,
   type ActivityScope,
 } from "./session.ts";
-import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
+import { redact } from "../../machines/contracts/domain/redact.ts";
+import { cutText, wellFormed } from "../../machines/contracts/domain/text.ts";
 import { isRunOver, isStepEnded } from "../../machines/contracts/domain/status.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 
@@ -24,6 +26,9 @@ import type { StepEvent } from "../../machines/step/events.ts";
  *   approval    a request of its own        `approved`, with the digest that was shown    the control plane's clock
  *   step        the step's own status       `running`, after `waiting_approval` was       this worker, at `expiresAt`
  *               (FerrumDeck)                taken from us
+ *
+ * A yes to a step is a yes to all that is shown with it: so each call stands there with its tool, its server and its
+ * arguments, and no more of them than a person reads. The rest is asked about afterwards.
  *
  * Whatever is not plainly a yes is none: a step or run that has ended, a status that is out of place, another digest.
  */
@@ -40,6 +45,7 @@ export const requestApproval: StepActivity = async (scope) => {
   for (const ask of context.asks) {
     const isOfStep = ask.approvalId === null && !extensions.value.has("approvals");
     if (isOfStep || placeOf(ask, session.key.stepId) === "step") {
+      if (asks.length >= maxShownAsks) continue;
       asks.push(onStep(ask, session.key.stepId, latest));
       continue;
     }
@@ -75,6 +81,11 @@ export const requestApproval: StepActivity = async (scope) => {
   return { type: "approval.requested", asks };
 };
 
+/** Questions that one yes may answer. */
+const maxShownAsks = 10;
+/** Characters of one call's arguments. Longer ones are shown from their beginning; the digest is that of all. */
+const maxShownLength = 4_000;
+
 /** What the step's own view shows while it waits: whose reader finds there what exactly is asked. */
 const questionOf = (asks: readonly Ask[]): JsonObject => ({
   requires_approval: true,
@@ -83,12 +94,22 @@ const questionOf = (asks: readonly Ask[]): JsonObject => ({
       kind: action.kind,
       name: action.name,
       ...(action.server === undefined ? {} : { server: action.server }),
+      input: shownInput(action.input),
     },
     reason,
     digest,
     approval_id: approvalId,
   })),
 });
+
+/** Arguments as a person is shown them: without what looks like a secret, and within bounds. */
+function shownInput(input: JsonObject): Json {
+  const safe = redact(wellFormed(input)) as Json;
+  const text = JSON.stringify(safe);
+  return text.length <= maxShownLength
+    ? safe
+    : { cut: cutText(text, maxShownLength), characters: text.length };
+}
 
 const shownQuestion = type({ asks: type({ digest: "string" }).array() });
 

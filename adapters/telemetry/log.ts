@@ -1,7 +1,7 @@
 import colors from "picocolors";
 import { type DestinationStream, pino } from "pino";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
-import { redact } from "./redact.ts";
+import { redact } from "../../machines/contracts/domain/redact.ts";
 import { standardError } from "./standard-error.ts";
 
 export interface LogOptions {

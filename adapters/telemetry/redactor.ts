@@ -1,4 +1,4 @@
-import { redacted, redactText } from "./redact.ts";
+import { redacted, redactText } from "../../machines/contracts/domain/redact.ts";
 
 /** Shorter values are not replaced: they would take half the words of a text with them. */
 const leastLength = 6;

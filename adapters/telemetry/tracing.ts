@@ -12,7 +12,7 @@ import {
 } from "@opentelemetry/sdk-trace";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
-import { cut } from "./redact.ts";
+import { cut } from "../../machines/contracts/domain/redact.ts";
 
 export interface TracingOptions {
   /** As in `OTEL_EXPORTER_OTLP_ENDPOINT`; see {@link tracesUrl}. */

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { redactText } from "../../adapters/telemetry/redact.ts";
+import { redactText } from "../../machines/contracts/domain/redact.ts";
 
 describe("a foreign text", () => {
   const pieces = [

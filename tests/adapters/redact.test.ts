@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createLog } from "../../adapters/telemetry/log.ts";
-import { redact, redactText, isSecretKey } from "../../adapters/telemetry/redact.ts";
+import { redact, redactText, isSecretKey } from "../../machines/contracts/domain/redact.ts";
 import { createRedactor } from "../../adapters/telemetry/redactor.ts";
 import { tracesUrl } from "../../adapters/telemetry/tracing.ts";
 

@@ -3,14 +3,14 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, expect, it } from "vitest";
+import { afterEach, expect, it, vi } from "vitest";
 import type { RuntimeOptions } from "../../actors/options.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { createControlPlane } from "../../adapters/control-plane/client.ts";
 import { type Failure, retryable } from "../../machines/contracts/domain/failure.ts";
 import { Ledger } from "../chaos/ledger.ts";
-import { agentModel } from "../support/agent-world.ts";
+import { agentModel, agentTools } from "../support/agent-world.ts";
 import { sqliteBackends } from "../support/backends.ts";
 import { composeWorker } from "../support/compose-worker.ts";
 import { type GatewayOptions, startFerrumDeckGateway } from "../support/ferrumdeck-gateway.ts";
@@ -139,4 +139,73 @@ it("closed by default while check-tool can't be asked; with AGENTIC_FAIL_CLOSED 
   const closed = await runAtFerrumDeck({}, { deadlines }, withoutChecks);
   expect(closed.ledger.touches()).toEqual([]);
   expect(closed.step).toMatchObject({ status: "failed", error: { kind: "timeout" } });
+});
+
+it("one yes to a step covers the calls that its question shows, each with tool, server and arguments, and no others [loop.shown]", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "stateplane-agent-"));
+  cleanups.push(() => rm(folder, { recursive: true, force: true }));
+  const backend = await sqliteBackends().backend(`room${randomUUID().slice(0, 8)}`);
+  const gateway = await startFerrumDeckGateway({
+    verdicts: { write: "ask" },
+    publish: (fields) => void backend.queue.publish(fields),
+  });
+  cleanups.push(() => gateway.close());
+  const tools = agentTools(["write"]);
+  const calls = Array.from({ length: 12 }, (_, at) => ({
+    name: "write",
+    arguments: {
+      path: `file ${at}`,
+      password: "hunter2",
+      ...(at === 1 ? { text: "x".repeat(9_000) } : {}),
+    },
+  }));
+  const model = agentModel([{ calls }, { content: "Done." }]);
+  const worker = composeWorker({
+    backend,
+    controlPlane: gateway,
+    artifacts: folder,
+    options: { allowlist: { allowed: ["write"], approvalRequired: [], denied: [] } },
+    ports: { models: model.models, tools: tools.tools },
+  });
+  cleanups.push(() => worker.close());
+  const api = createControlPlaneApi({ ...gateway, timeoutMs: 5_000 });
+  cleanups.push(() => api.close());
+  const input = { task: "Write them", model: "gpt-4o" };
+  const { id: runId } = value(await api.createRun({ agentId: "safe-pr-agent", input }, signal));
+  const stepId = value(await api.steps(runId, signal))[0]?.id ?? "";
+  const covered: unknown[] = [];
+  for (const count of [10, 2]) {
+    const asks = await vi.waitFor(
+      () => {
+        const [step] = gateway.steps(runId);
+        expect(step?.["status"]).toBe("waitingapproval");
+        const output = step?.["output"] as
+          | { asks: { action: Record<string, unknown> }[] }
+          | undefined;
+        const shown = output?.asks ?? [];
+        expect(shown).toHaveLength(count);
+        return shown;
+      },
+      { timeout: 10_000, interval: 20 },
+    );
+    expect(tools.calls).toHaveLength(covered.length);
+    expect(JSON.stringify(asks)).not.toContain("hunter2");
+    expect(JSON.stringify(asks).length).toBeLessThan(20_000);
+    for (const { action } of asks) {
+      expect(action).toMatchObject({ kind: "tool", name: "write", server: "files" });
+      covered.push(action["input"]);
+    }
+    await vi.waitFor(async () =>
+      expect(await backend.queue.stats()).toMatchObject({ length: 0, pending: 0 }),
+    );
+    gateway.approve(runId, stepId);
+  }
+  await vi.waitFor(() => expect(gateway.steps(runId)[0]?.["status"]).toBe("completed"), {
+    timeout: 10_000,
+  });
+  expect(covered[0]).toEqual({ path: "file 0", password: "[redacted]" });
+  expect(covered[1]).toMatchObject({ cut: expect.stringContaining("file 1") });
+  expect(tools.calls.map(({ input: given }) => given["path"])).toEqual(
+    calls.map(({ arguments: { path } }) => path),
+  );
 });

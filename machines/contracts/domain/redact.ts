@@ -1,4 +1,4 @@
-import { cutText } from "../../machines/contracts/domain/text.ts";
+import { cutText } from "./text.ts";
 
 const deepest = 12;
 
