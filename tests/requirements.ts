@@ -322,7 +322,12 @@ export const requirements: readonly Requirement[] = [
     promise:
       "checkLifecycle fails a handler that does not complete even where nothing goes wrong, unless policy denies it",
   },
-
+  { id: "tests.arguments", promise: "no argument of a caller becomes an option of a runner" },
+  {
+    id: "tests.sandbox",
+    promise: "a project's code writes in its folder alone, and has no network",
+  },
+  { id: "tests.bounds", promise: "a run ends in its time, with all that it started" },
   ...modelRequirements,
   ...toolRequirements,
   ...workflowRequirements,

@@ -63,6 +63,9 @@ export function serverTool<Context, Input extends Type, Output extends Type<obje
   };
 }
 
+/** Milliseconds between two signs of life. */
+const progressEveryMs = 5_000;
+
 /** Serves the tools on standard input and output until the client hangs up or a signal comes. */
 export async function serve<Context extends object>(
   name: string,
@@ -90,7 +93,20 @@ export async function serve<Context extends object>(
     const tool = tools.find((known) => known.name === params.name);
     if (tool === undefined) throw new McpError(ErrorCode.InvalidParams, `no tool "${params.name}"`);
     const signal = AbortSignal.any([extra.signal, stopping.signal]);
-    const answer = await tool.call(params.arguments ?? {}, { ...context, signal });
+    const progressToken = params._meta?.progressToken;
+    let progress = 0;
+    // A client that asks for progress waits for as long as there is some.
+    const telling = setInterval(() => {
+      if (progressToken === undefined || signal.aborted) return;
+      progress += 1;
+      const method = "notifications/progress";
+      void extra
+        .sendNotification({ method, params: { progressToken, progress } })
+        .catch(() => undefined);
+    }, progressEveryMs);
+    const answer = await tool
+      .call(params.arguments ?? {}, { ...context, signal })
+      .finally(() => clearInterval(telling));
     if (!answer.ok) return { isError: true, content: [{ type: "text", text: answer.problem }] };
     const { text, structured } = answer.value;
     return { content: [{ type: "text", text }], structuredContent: structured };

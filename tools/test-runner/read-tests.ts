@@ -151,16 +151,19 @@ export function readNodeTest({ project, report, coverage }: Leavings): Answer<Te
         ? null
         : findPlace(failed.text, (at) => at.replace(/^file:\/\//, "") === path);
     return {
-      name: [...test.suites, test.name].join(" > "),
+      name: unquote([...test.suites, test.name].join(" > ")),
       file: test.file === null ? null : relativeTo(project, path),
       line: place?.line ?? null,
       outcome: failed !== null ? "failed" : test.skipped !== null ? "skipped" : "passed",
       durationMs: ms(test.seconds),
-      message: failed === null ? null : cleanMessage(failed.message || failed.text),
+      message: failed === null ? null : cleanMessage(unquote(failed.message) || failed.text),
     };
   });
   return { ok: true, value: { tests, coverage: readLcov(coverage) } };
 }
+
+/** Node escapes a quotation mark in an attribute, and then the escape's own ampersand. */
+const unquote = (text: string): string => text.replaceAll("&quot;", '"');
 
 /** Percent of the lines that ran (LF: found, LH: hit), of all files; geninfo(1). */
 function readLcov(text: string): number | null {

@@ -1,6 +1,14 @@
-import { existsSync, lstatSync, mkdirSync, readlinkSync, realpathSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+} from "node:fs";
 import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import which from "which";
@@ -78,6 +86,8 @@ const script =
 
 /** A sandbox of bubblewrap: the root read-only and the project writable where it must be; no network; nothing of ours. */
 export function sandboxed(root: string, toolchains: Toolchains): Runner {
+  const caches = mkdtempSync(join(tmpdir(), "stateplane-test-cache-"));
+  process.once("exit", () => rmSync(caches, { recursive: true, force: true }));
   const bwrap = which.sync("bwrap", { nothrow: true }) ?? "/usr/bin/bwrap";
   const shown = [root, ...system, ...toolchains.show].map(realOrSame);
   const reports = "/tmp/.reports";
@@ -89,6 +99,7 @@ export function sandboxed(root: string, toolchains: Toolchains): Runner {
       const args = run.args.map((word) => word.replace(reportFolder, reports));
       const box = [
         ...boxWords(run, toolchains),
+        ...cacheWords(caches, run.project),
         "--chdir",
         run.project.folder,
         "--",
@@ -205,6 +216,16 @@ function boxWords({ project, writable }: Run, toolchains: Toolchains): string[] 
   ];
 }
 
+/** Where compilers keep what they made. */
+const cacheFolder = "/tmp/.cache";
+
+/** A project's own cache for as long as this server runs: Go, say, compiles its library for half a minute without one. */
+function cacheWords(caches: string, { folder }: Project): string[] {
+  const own = join(caches, createHash("sha256").update(folder).digest("hex"));
+  mkdirSync(own, { recursive: true });
+  return ["--bind", own, cacheFolder];
+}
+
 /** Made where they are missing, as Vite would: what is mounted needs a place to be mounted at. */
 function scratchFolders(modules: string): string[] {
   if (!existsSync(join(modules, ".bin"))) return [];
@@ -248,7 +269,7 @@ function environment(home: string, { path, links }: Toolchains): Record<string, 
     CARGO_TERM_COLOR: "never",
     GOTOOLCHAIN: "local",
     GOPROXY: "off",
-    GOCACHE: "/tmp/go-build",
+    GOCACHE: `${cacheFolder}/go`,
     GOTELEMETRY: "off",
     ...(links.length === 0 ? {} : { CARGO_HOME: cargoHome }),
   };
