@@ -7,7 +7,7 @@ import {
   ok,
   type Outcome,
 } from "../../machines/contracts/domain/failure.ts";
-import { parseJson } from "../../machines/contracts/domain/json.ts";
+import { type JsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
 import { wellFormed } from "../../machines/contracts/domain/text.ts";
 import { type Answer, toFailure, unreadable } from "./answer.ts";
 import {
@@ -89,10 +89,17 @@ export function createHttp(options: HttpOptions): ControlPlaneHttp {
   };
 
   // A server that echoes our key in its message must not bring it into our logs.
-  const hideKey = (failure: Failure): Failure =>
-    options.apiKey === ""
-      ? failure
-      : { ...failure, message: failure.message.replaceAll(options.apiKey, "[key]") };
+  const withoutKey = <T>(text: T): T | string =>
+    typeof text === "string" && options.apiKey !== ""
+      ? text.replaceAll(options.apiKey, "[key]")
+      : text;
+  const hideKey = (failure: Failure): Failure => {
+    const { details, message } = failure;
+    const hidden = { ...failure, message: withoutKey(message) };
+    if (details === undefined) return hidden;
+    const entries = Object.entries(details).map(([name, value]) => [name, withoutKey(value)]);
+    return { ...hidden, details: Object.fromEntries(entries) as JsonObject };
+  };
 
   return {
     url,

@@ -38,7 +38,7 @@ const fileCodes = new Set([
 export function failureError({ kind, message, details }: Failure): CliError {
   const words = typeof details?.["said"] === "string" ? details["said"] : message;
   if (kind === "unauthorized") {
-    return new CliError(2, `the control plane refuses the key in FD_API_KEY: ${words}`);
+    return new CliError(2, `the control plane refuses the key in FD_API_KEY (${words})`);
   }
   const status = details?.["status"];
   if (kind === "unavailable" && typeof status === "number" && status < 400) {

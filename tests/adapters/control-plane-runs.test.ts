@@ -11,11 +11,7 @@ afterEach(() => plane.close());
 
 describe("creating a run", () => {
   it("publishes its one llm step, with the agent's settings under the caller's task", async () => {
-    const { runId, stepId } = await plane.createRun({
-      task: "greet",
-      model: "cheap",
-      system_prompt: "Obey.",
-    });
+    const { runId, stepId } = await plane.createRun({ task: "greet", system_prompt: "Obey." });
     await vi.waitFor(() => expect(plane.jobs).toHaveLength(1));
     expect(plane.jobs[0]).toEqual({
       runId,
@@ -36,6 +32,14 @@ describe("creating a run", () => {
       createdAt: plane.clock.now,
     });
     expect(await plane.statuses(runId)).toEqual({ run: "queued", steps: ["pending"] });
+  });
+
+  it("is refused where its model is not the agent's: nobody gets another one in silence", async () => {
+    const input = { task: "greet", model: "cheap" };
+    const { status, body } = await plane.fetch("POST", "/v1/runs", { agent_id: "helper", input });
+    expect(status).toBe(422);
+    expect(JSON.stringify(body)).toContain("the agent uses");
+    expect(plane.jobs).toEqual([]);
   });
 
   it("hands the caller's trace on to the worker", async () => {
