@@ -86,7 +86,7 @@ export function usersVerdict(
     const json = toJson(said);
     const read = json.ok ? verdictShape(json.value) : `it ${json.problem}`;
     if (typeof read === "string" || read instanceof type.errors) {
-      const problem = typeof read === "string" ? read : read.summary;
+      const problem = typeof read === "string" ? read : read.summary.replaceAll("\n", "; ");
       return verdict.deny(cutText(`${named} answered out of shape: ${problem}`, 500));
     }
     const { kind, reason, decisionId, failsStep } = read;

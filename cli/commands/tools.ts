@@ -21,17 +21,22 @@ import { unknown, withTools } from "./with-tools.ts";
 /** `tools list [SERVER]`. */
 export const listTools: Command = (context) => {
   const { invocation, output } = context;
-  return withTools(context, invocation.args[0], async ({ look, tools }) => {
-    const servers = await look();
-    if (output.isJson) output.json({ servers: servers.map(asJson) });
-    else {
-      for (const [at, server] of servers.entries()) {
-        if (at > 0) output.line("");
-        listServer(server, tools.listedIn, output);
+  return withTools(
+    context,
+    invocation.args[0],
+    async ({ look, tools }) => {
+      const servers = await look();
+      if (output.isJson) output.json({ servers: servers.map(asJson) });
+      else {
+        for (const [at, server] of servers.entries()) {
+          if (at > 0) output.line("");
+          listServer(server, tools.listedIn, output);
+        }
       }
-    }
-    return servers.some(({ problem }) => problem !== null) ? 3 : 0;
-  });
+      return servers.some(({ problem }) => problem !== null) ? 3 : 0;
+    },
+    true,
+  );
 };
 
 function listServer(
@@ -101,36 +106,41 @@ const toolAsJson = (tool: ShownTool) => ({
 export const showTool: Command = (context) => {
   const { invocation, output } = context;
   const name = invocation.args[0] ?? "";
-  return withTools(context, undefined, async ({ look }) => {
-    const tool = find(await look(), name);
-    if (output.isJson) {
-      const { inputSchema: input_schema, outputSchema: output_schema } = tool;
-      output.json({ ...toolAsJson(tool), input_schema, output_schema });
-      return 0;
-    }
-    const { inputSchema, outputSchema } = tool;
-    output.pairs([
-      ["tool", tool.name],
-      ["server", tool.server],
-      ["call it as", tool.address],
-      ["lists", `${tool.standing}: ${tool.reason}`],
-      ...tool.conditions.map((text): [string, string] => ["", visible(text)]),
-      ["repeating it", tool.isReadOnly ? "reads only" : tool.isSafeToRepeat ? "safe" : "unsafe"],
-      ...tool.flags.map((flag): [string, string] => ["look at", visible(flag)]),
-    ]);
-    output.line("");
-    for (const line of visible(tool.description).split("\n")) output.line(line);
-    for (const [title, schema] of [
-      ["Input schema", inputSchema],
-      ["Output schema", outputSchema],
-    ] as const) {
-      if (schema === null) continue;
+  return withTools(
+    context,
+    undefined,
+    async ({ look }) => {
+      const tool = find(await look(), name);
+      if (output.isJson) {
+        const { inputSchema: input_schema, outputSchema: output_schema } = tool;
+        output.json({ ...toolAsJson(tool), input_schema, output_schema });
+        return 0;
+      }
+      const { inputSchema, outputSchema } = tool;
+      output.pairs([
+        ["tool", tool.name],
+        ["server", tool.server],
+        ["call it as", tool.address],
+        ["lists", `${tool.standing}: ${tool.reason}`],
+        ...tool.conditions.map((text): [string, string] => ["", visible(text)]),
+        ["repeating it", tool.isReadOnly ? "reads only" : tool.isSafeToRepeat ? "safe" : "unsafe"],
+        ...tool.flags.map((flag): [string, string] => ["look at", visible(flag)]),
+      ]);
       output.line("");
-      output.line(`${title}:`);
-      output.document(schema);
-    }
-    return 0;
-  });
+      for (const line of visible(tool.description).split("\n")) output.line(line);
+      for (const [title, schema] of [
+        ["Input schema", inputSchema],
+        ["Output schema", outputSchema],
+      ] as const) {
+        if (schema === null) continue;
+        output.line("");
+        output.line(`${title}:`);
+        output.document(schema);
+      }
+      return 0;
+    },
+    true,
+  );
 };
 
 /** @throws CliError for a name that means no tool, or several */
@@ -163,23 +173,28 @@ export const callTool: Command = async (context) => {
   const { invocation, output, stopping } = context;
   const name = invocation.args[0] ?? "";
   const input = await readInput(context);
-  return withTools(context, undefined, async ({ host, look, tools }) => {
-    const described = await host.describe(name, stopping.signal);
-    if (!described.ok && described.failure.kind === "not_found") find(await look(), name);
-    if (!described.ok) throw callError(described.failure);
-    const { server, name: bare } = described.value;
-    const verdict = localVerdict({ server, name: bare, input }, tools.allowlist, null);
-    const allowedBy = `"${server}/${bare}" under "${tools.listedIn.key}" of the allowlist in ${tools.listedIn.file} would allow it`;
-    if (verdict.kind === "deny") throw new CliError(2, `${verdict.reason}; ${allowedBy}`);
-    if (verdict.kind === "ask") await ask(context, `${server}/${bare}`, input);
-    const called = await host.call(described.value, input, stopping.signal);
-    if (!called.ok) throw callError(called.failure);
-    const { content } = called.value;
-    if (output.isJson) output.json({ server, tool: bare, content });
-    else if (typeof content === "string") output.text(`${content}\n`);
-    else output.document(content);
-    return 0;
-  });
+  return withTools(
+    context,
+    undefined,
+    async ({ host, look, tools }) => {
+      const described = await host.describe(name, stopping.signal);
+      if (!described.ok && described.failure.kind === "not_found") find(await look(), name);
+      if (!described.ok) throw callError(described.failure);
+      const { server, name: bare } = described.value;
+      const verdict = localVerdict({ server, name: bare, input }, tools.allowlist, null);
+      const allowedBy = `"${server}/${bare}" under "${tools.listedIn.key}" of the allowlist in ${tools.listedIn.file} would allow it`;
+      if (verdict.kind === "deny") throw new CliError(2, `${verdict.reason}; ${allowedBy}`);
+      if (verdict.kind === "ask") await ask(context, `${server}/${bare}`, input);
+      const called = await host.call(described.value, input, stopping.signal);
+      if (!called.ok) throw callError(called.failure);
+      const { content } = called.value;
+      if (output.isJson) output.json({ server, tool: bare, content });
+      else if (typeof content === "string") output.text(`${content}\n`);
+      else output.document(content);
+      return 0;
+    },
+    true,
+  );
 };
 
 async function readInput({ invocation, folder }: Context): Promise<JsonObject> {

@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { functionServer } from "../../adapters/functions/host.ts";
 import { createToolHost, type McpHost } from "../../adapters/mcp/host.ts";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import { nearest } from "../../machines/contracts/domain/nearest.ts";
@@ -7,6 +8,7 @@ import type { ToolPins } from "../../machines/contracts/ports/tool-pins.ts";
 import type { Context } from "../command.ts";
 import { withBackend } from "../compose/choose-store.ts";
 import { type ChosenTools, chooseTools } from "../compose/choose-tools.ts";
+import { composeFunctions } from "../compose/compose-functions.ts";
 import { pinsOf } from "../compose/compose-ports.ts";
 import { lookAtTools, type ShownServer } from "../compose/look-at-tools.ts";
 import { version } from "../main.ts";
@@ -25,34 +27,44 @@ export interface OpenTools {
  * are compared with what was accepted, where a store keeps that; a server seen for the first time is not accepted by it.
  *
  * @param only the one server to open; undefined for all
+ * @param hasFunctions lends the configuration's own functions beside them, whose server is `functions`
  * @throws CliError when there is none
  */
 export async function withTools<T>(
   context: Pick<Context, "config" | "env" | "output" | "stopping">,
   only: string | undefined,
   work: (opened: OpenTools) => Promise<T>,
+  hasFunctions = false,
 ): Promise<T> {
   const { config, env, output, stopping } = context;
   const { settings } = config;
   const tools = await chooseTools(config, env);
   for (const warning of tools.warnings) output.remark(warning);
-  const names = tools.servers.map(({ name }) => name);
+  const isWanted = (name: string) => only === undefined || only === name;
+  const functions = hasFunctions && isWanted(functionServer) ? (settings.tools ?? []) : [];
+  const names = [
+    ...(functions.length > 0 ? [functionServer] : []),
+    ...tools.servers.map(({ name }) => name),
+  ];
   if (names.length === 0) {
     throw new CliError(2, "no MCP server is configured: name a file in MCP_CONFIG_PATH or --mcp");
   }
   if (only !== undefined && !names.includes(only)) throw unknown("MCP server", only, names);
-  const servers = tools.servers.filter(({ name }) => only === undefined || name === only);
+  const servers = tools.servers.filter(({ name }) => isWanted(name));
   const withPins = async (pins: ToolPins | null): Promise<T> => {
     const observed = pins === null ? {} : pinsOf(settings, { pins: observing(pins) });
-    const host = createToolHost({
+    const schemas = createSchemaChecker();
+    const ofServers = createToolHost({
       servers,
       disabled: tools.disabled,
-      schemas: createSchemaChecker(),
+      schemas,
       log: silent,
       clientInfo: { name: "stateplane", version },
       timeoutMs: settings.mcpTimeoutMs,
       ...observed,
     });
+    const host =
+      functions.length > 0 ? composeFunctions(functions, ofServers, schemas, silent) : ofServers;
     try {
       const look = () => lookAtTools(host, tools, stopping.signal);
       return await work({ host, tools, pins, look });

@@ -15,7 +15,6 @@ import { fail, ok, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
-import type { SchemaChecker } from "../../machines/contracts/ports/schema-checker.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Config } from "../config/load-config.ts";
@@ -23,7 +22,6 @@ import type { Settings } from "../config/settings.ts";
 import { version } from "../main.ts";
 import { hideSecrets } from "../secrets.ts";
 import type { ChosenTools } from "./choose-tools.ts";
-import { canLook } from "./look-at-tools.ts";
 import { composeModels, pricesOf } from "./compose-models.ts";
 import type { Closing } from "./start-worker.ts";
 
@@ -78,7 +76,10 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
           ...pinsOf(settings, backend),
         });
   closing.add("MCP servers", () => servers.close());
-  const tools = await withFunctions(servers, settings, schemas, log);
+  const { tools: functions } = settings;
+  const tools = functions?.length
+    ? (await import("./compose-functions.ts")).composeFunctions(functions, servers, schemas, log)
+    : servers;
   const found = await findSandbox({ log });
   const { retrievalEndpoint: endpoint } = settings;
   return hideSecrets({
@@ -106,21 +107,6 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
     clock: systemClock,
     log,
   });
-}
-
-/** The configuration's own functions beside the servers' tools. */
-async function withFunctions(
-  servers: ToolHost,
-  { tools }: Settings,
-  schemas: SchemaChecker,
-  log: Log,
-): Promise<ToolHost> {
-  if (!tools || tools.length === 0) return servers;
-  const { createFunctionHost } = await import("../../adapters/functions/host.ts");
-  const { joinToolHosts } = await import("../../adapters/functions/join-hosts.ts");
-  const joined = joinToolHosts(createFunctionHost({ tools, schemas, log }), servers, log);
-  // Whoever looks at the servers has no need to look at the functions.
-  return canLook(servers) ? Object.assign(joined, { look: servers.look }) : joined;
 }
 
 /** With what the tools of MCP servers are compared. */

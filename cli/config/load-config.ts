@@ -99,8 +99,11 @@ function refuseUnknown(file: ConfigFile | null): void {
   if (stranger === null) return;
   const { path, known } = stranger;
   const meant = nearest(path.at(-1) ?? "", known);
+  const others = path[0] === "handlers" ? ", or tool:NAME" : "";
   const expected =
-    meant === null ? `one of ${known.join(", ")}` : `a known setting; did you mean ${meant}?`;
+    meant === null
+      ? `one of ${known.join(", ")}${others}`
+      : `a known setting; did you mean ${meant}?`;
   throw new InvalidSetting(path.join("."), file.path, expected);
 }
 

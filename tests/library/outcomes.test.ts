@@ -4,7 +4,14 @@ import { type } from "arktype";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ControlPlaneApi, PlannedStep } from "../../adapters/control-plane/api.ts";
 import { createControlPlaneApi } from "../../cli/entries/control-plane.ts";
-import { type AnyTool, defineConfig, defineTool, type Dev, startDev } from "../../cli/library.ts";
+import {
+  type AnyTool,
+  defineConfig,
+  defineTool,
+  type Dev,
+  startDev,
+  verdict,
+} from "../../cli/library.ts";
 import { isRunEnded } from "../../machines/contracts/domain/status.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
@@ -61,6 +68,8 @@ const tools: AnyTool[] = [
       return Object.assign(one, { left: one, right: one });
     },
   }),
+  defineTool({ name: "guarded", description: "Never runs.", input: cents, run: () => "ran" }),
+  defineTool({ name: "handled", description: "Taken over.", input: cents, run: () => "ran" }),
   defineTool({
     name: "silent",
     description: "Returns nothing.",
@@ -139,6 +148,21 @@ const cases: readonly Case[] = [
     call: /^allow: .*holds itself at left/u,
   },
   {
+    what: "malformed verdict",
+    tool: "guarded",
+    input: fits,
+    step: /policy_denied: the policy function "policy" answered out of shape: kind must be/u,
+    call: /^deny: .*the policy function "policy" answered out of shape/u,
+  },
+  {
+    what: "odd handler",
+    tool: "handled",
+    input: fits,
+    step: /handler_failed: the handler "tool:handled" returned an output that holds a BigInt/u,
+    // A handler stands in tool steps; a model calls the tool itself.
+    call: /^allow: ran$/u,
+  },
+  {
     what: "nothing",
     tool: "silent",
     input: fits,
@@ -166,9 +190,11 @@ beforeAll(async () => {
     dataDir: join(folder, "data"),
     tools,
     modelScript,
-    maxRetries: 0,
+    policy: ({ name }) =>
+      name === "guarded" ? ({ kind: "denied" } as never) : verdict.allow("no view of it"),
+    handlers: { "tool:handled": async () => ({ kind: "done", output: { total: 5n } }) as never },
     allowlist: {
-      allowed: ["add", "decline", "odd", "big", "functions/circle", "silent"],
+      allowed: ["add", "decline", "odd", "big", "functions/circle", "silent", "guarded", "handled"],
       approvalRequired: ["charge_card"],
       denied: ["wipe"],
     },
@@ -219,8 +245,8 @@ describe("a user's own tool", () => {
         type: "llm",
         input: { model: "scripted/default", task: `case: ${what}` },
       });
-      rows.push(`${what.padEnd(15)} ${tool.padEnd(12)} tool step   ${asStep}`);
-      rows.push(`${"".padEnd(28)} by a model  ${asCall}`);
+      rows.push(`${what.padEnd(18)} ${tool.padEnd(12)} tool step   ${asStep}`);
+      rows.push(`${"".padEnd(31)} by a model  ${asCall}`);
       expect.soft(asStep).toMatch(step);
       expect.soft(asCall).toMatch(call);
     }

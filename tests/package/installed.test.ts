@@ -154,6 +154,22 @@ it("loads no vendor's SDK and no test tool with the library, and no map points n
     .split("\n")
     .filter((name) => !light.some((known) => name === known || name.startsWith(known)));
   expect(heavy).toEqual([]);
+  const others = entries.filter((entry) => entry !== "stateplane/testing");
+  const everything = await run(
+    process.execPath,
+    [
+      "--input-type=module",
+      "-e",
+      code.replace(
+        'await import("stateplane");',
+        others.map((entry) => `await import("${entry}");`).join("\n"),
+      ),
+    ],
+    { cwd: project },
+  );
+  for (const name of ["openai", "@anthropic-ai/sdk", "fast-check", "@xstate/graph", "redis-om"]) {
+    expect(everything.stdout.split("\n")).not.toContain(name);
+  }
   const { stdout: listed } = await run("find", [installed, "-name", "*.map"]);
   expect(listed).toBe("");
 });
