@@ -7,6 +7,18 @@ export const modelRequirements: readonly Requirement[] = [
   { id: "llm.stream", promise: "an answer is read the same however its bytes are cut" },
   { id: "llm.used", promise: "a model call that ends early says what it had used" },
   {
+    id: "llm.endings",
+    promise: "only a word that says so ends an answer well, whatever a server's dialect",
+  },
+  {
+    id: "llm.calls-apart",
+    promise: "each call of an answer stays one call, with exactly its arguments",
+  },
+  { id: "llm.counts", promise: "what a server leaves out of its counts is counted all the same" },
+  { id: "llm.empty-error", promise: "an error field with nothing in it takes no answer away" },
+  { id: "llm.tail", promise: "a whole answer is not waited for any longer" },
+  { id: "llm.key-parts", promise: "no part of a key stands in a vendor's quoted words" },
+  {
     id: "llm.idle",
     promise: "a stream that falls silent is noticed before the call's time is over",
   },
@@ -31,10 +43,6 @@ export const modelRequirements: readonly Requirement[] = [
     promise: "a recorded conversation holds no secret and is played back as it was",
   },
   { id: "llm.hostile", promise: "whatever a provider sends is a reply or a failure of a kind" },
-  {
-    id: "llm.calls-apart",
-    promise: "parallel calls stay apart, whatever a server leaves out of them",
-  },
   { id: "llm.parts", promise: "an answer is told to the worker's listener as it comes" },
   // Money.
   { id: "prices.facts", promise: "the price lists say what the vendors publish" },

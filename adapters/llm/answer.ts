@@ -2,7 +2,11 @@ import { randomUUID } from "node:crypto";
 import { parseJson } from "../../machines/contracts/domain/json.ts";
 import { wellFormedText } from "../../machines/contracts/domain/text.ts";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
-import type { ModelPart, ToolCall } from "../../machines/contracts/ports/model-provider.ts";
+import type {
+  ModelPart,
+  ModelReply,
+  ToolCall,
+} from "../../machines/contracts/ports/model-provider.ts";
 import { readAnsweredArguments, type ToolNames } from "./tool-calls.ts";
 
 /** Puts pieces of text together; half a surrogate pair waits for its other half. */
@@ -27,6 +31,7 @@ export class AnswerText {
 }
 
 interface OpenCall {
+  index: number;
   id: string;
   name: string;
   text: AnswerText;
@@ -66,8 +71,7 @@ export class AnswerCalls {
     }
     const text = call.text.add(piece.arguments);
     if (text === "") return [];
-    const { id, name } = call;
-    const index = this.#calls.indexOf(call);
+    const { id, name, index } = call;
     return [{ type: "arguments", index, id, name: this.#names.inward(name), text }];
   }
 
@@ -81,6 +85,7 @@ export class AnswerCalls {
       if (isSame) return known;
     }
     const call: OpenCall = {
+      index: this.#calls.length,
       id: given === "" ? newId() : given,
       name: "",
       text: new AnswerText(),
@@ -97,6 +102,10 @@ export class AnswerCalls {
       const id = ids.has(call.id) ? newId() : call.id;
       ids.add(id);
       const name = this.#names.inward(call.name);
+      if (holdsRoundedNumber(call.value)) {
+        const problem = "the arguments hold a number that can't be kept exactly";
+        return { id, name, arguments: null, problem };
+      }
       return { id, name, ...readAnsweredArguments(call.value ?? call.text.end(), isCutOff) };
     });
   }
@@ -105,22 +114,67 @@ export class AnswerCalls {
 /** For a call that came without an id, or with another call's: results are told apart by it. */
 const newId = () => `call_${randomUUID().replaceAll("-", "")}`;
 
-function beginsAnother({ text }: OpenCall, name: unknown): boolean {
-  if (typeof name !== "string" || name === "" || !text.content.trimEnd().endsWith("}"))
-    return false;
-  return parseJson(text.content).ok;
+function beginsAnother({ name: its, text, value }: OpenCall, name: unknown): boolean {
+  if (typeof name !== "string" || name === "") return false;
+  if (value !== undefined || (its !== "" && its !== name)) return true;
+  return text.content.trimEnd().endsWith("}") && parseJson(text.content).ok;
 }
 
-/** Characters that a token stands for, where no provider has counted: few, so that rather too much is put down. */
+/** Arguments that came as a value were read by the SDK: of a whole number beyond 2^53 nobody knows the last digits. */
+function holdsRoundedNumber(value: unknown): boolean {
+  const open = [value];
+  while (open.length > 0) {
+    const item = open.pop();
+    if (typeof item === "number" && Math.abs(item) > Number.MAX_SAFE_INTEGER) return true;
+    if (typeof item !== "object" || item === null) continue;
+    for (const part of Object.values(item)) open.push(part);
+  }
+  return false;
+}
+
+/** Why an answer ended, as the servers say it that speak OpenAI's API, in small letters. */
+const endings: Readonly<Record<string, "stop" | "length" | "refusal">> = {
+  stop: "stop",
+  stop_sequence: "stop",
+  end_turn: "stop",
+  eos: "stop",
+  eos_token: "stop",
+  tool_calls: "stop",
+  tool_use: "stop",
+  function_call: "stop",
+  length: "length",
+  model_length: "length",
+  max_tokens: "length",
+  max_output_tokens: "length",
+  insufficient_system_resource: "length",
+  content_filter: "refusal",
+  safety: "refusal",
+};
+
+/** What a word that nobody knows says is not known either: it is no good end. Some say `stop` of calls all the same. */
+export function readFinish(reason: string | null, callsTools: boolean): ModelReply["finishReason"] {
+  const known = endings[(reason ?? "").toLowerCase()] ?? "other";
+  return known === "stop" && callsTools ? "tool_calls" : known;
+}
+
+/** What a token stands for, where no provider has counted: little, so that rather too much is put down. */
 const charactersPerToken = 3;
+
+/** A text's length as it counts: beyond ASCII a character is a token of its own, or nearly. */
+export function countedLength(text: unknown): number {
+  if (typeof text !== "string") return 0;
+  const others = text.match(/[^\0-\x7F]/gu)?.length ?? 0;
+  return text.length + (charactersPerToken - 1) * others;
+}
 
 /** What a call used of which the provider has not counted everything. */
 export function estimatedUsage(
   asked: unknown,
+  /** By {@link countedLength}. */
   receivedCharacters: number,
   counted: Partial<Usage> = {},
 ): Usage {
-  const input = () => Math.ceil(JSON.stringify(asked).length / charactersPerToken);
+  const input = () => Math.ceil(countedLength(JSON.stringify(asked)) / charactersPerToken);
   const received = Math.ceil(receivedCharacters / charactersPerToken);
   return {
     ...counted,

@@ -2,7 +2,14 @@ import { fail, ok } from "../../machines/contracts/domain/failure.ts";
 import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
 import type { ModelPart, ModelReply } from "../../machines/contracts/ports/model-provider.ts";
-import { AnswerCalls, AnswerText, estimatedUsage, tokenCount, usageDetails } from "./answer.ts";
+import {
+  AnswerCalls,
+  AnswerText,
+  estimatedUsage,
+  tokenCount,
+  usageDetails,
+  countedLength,
+} from "./answer.ts";
 import type { Asked, Reader } from "./vendor-call.ts";
 import { toFailure, type VendorError } from "./vendor-trouble.ts";
 
@@ -75,7 +82,7 @@ export class MessageReader implements Reader<unknown> {
     if (!isJsonObject(delta)) return [];
     const block = this.#blocks.get(index);
     for (const key of ["text", "thinking", "partial_json"]) {
-      this.#characters += String(delta[key] ?? "").length;
+      this.#characters += countedLength(delta[key]);
     }
     if (delta["type"] === "text_delta") {
       if (block !== undefined) append(block, "text", delta["text"]);

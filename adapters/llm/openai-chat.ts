@@ -9,7 +9,15 @@ import type {
   ModelReply,
   ModelRequest,
 } from "../../machines/contracts/ports/model-provider.ts";
-import { AnswerCalls, AnswerText, estimatedUsage, tokenCount, usageDetails } from "./answer.ts";
+import {
+  AnswerCalls,
+  AnswerText,
+  countedLength,
+  estimatedUsage,
+  readFinish,
+  tokenCount,
+  usageDetails,
+} from "./answer.ts";
 import { openaiClient } from "./openai-client.ts";
 import { limitName, writeParams } from "./parameters.ts";
 import type { ProviderOptions } from "./providers.ts";
@@ -68,9 +76,7 @@ class ChatReader implements Reader<unknown> {
     if (!isJsonObject(chunk)) return [];
     const choice = Array.isArray(chunk["choices"]) ? chunk["choices"][0] : undefined;
     const inChoice = isJsonObject(choice) ? choice : {};
-    const said = [chunk["error"], inChoice["error"]].find(
-      (error) => error !== undefined && error !== null,
-    );
+    const said = [chunk["error"], inChoice["error"]].find(saysError);
     if (said !== undefined) this.error = { status: undefined, said };
     if (typeof chunk["model"] === "string" && this.#model === "") this.#model = chunk["model"];
     if (isJsonObject(chunk["usage"])) this.#counted = chunk["usage"];
@@ -92,10 +98,10 @@ class ChatReader implements Reader<unknown> {
     const { content = null, refusal, tool_calls: calls } = message;
     this.#isOdd ||= content !== null && typeof content !== "string" && !Array.isArray(content);
     const thought = message["reasoning_content"] ?? message["reasoning"];
-    this.#characters += typeof thought === "string" ? thought.length : 0;
+    this.#characters += countedLength(thought);
     this.#refusal.add(refusal);
     const text = this.#text.add(textOf(content));
-    this.#characters += text.length;
+    this.#characters += countedLength(text);
     const parts: ModelPart[] = text === "" ? [] : [{ type: "text", text }];
     if (!Array.isArray(calls)) return parts;
     return [...parts, ...calls.flatMap((call, place) => this.#call(call, place, isInOnePiece))];
@@ -108,7 +114,7 @@ class ChatReader implements Reader<unknown> {
     const custom = isJsonObject(call["custom"]) ? call["custom"] : {};
     if (isJsonObject(extra) && typeof id === "string")
       this.#extras.push({ id, extra_content: extra });
-    this.#characters += typeof called["arguments"] === "string" ? called["arguments"].length : 0;
+    this.#characters += countedLength(called["arguments"]);
     return this.#calls.add({
       at: isInOnePiece || (typeof index !== "number" && id !== undefined) ? place : indexOf(index),
       id,
@@ -130,14 +136,15 @@ class ChatReader implements Reader<unknown> {
       return fail(toFailure(vendor, "bad_answer", message));
     }
     const refusal = this.#refusal.end();
-    const toolCalls = this.#calls.read(this.#reason === "length");
+    const finish = readFinish(this.#reason, this.#calls.count > 0);
+    const toolCalls = this.#calls.read(finish === "length");
     const content = this.#text.end();
     return ok<ModelReply>({
       provider: vendor.name,
       model: this.#model || request.model,
       content: content === "" ? refusal : content,
       toolCalls,
-      finishReason: refusal === "" ? finishReason(this.#reason, toolCalls.length > 0) : "refusal",
+      finishReason: refusal === "" ? finish : "refusal",
       usage: this.usage(),
       ...(this.#extras.length === 0
         ? {}
@@ -158,23 +165,30 @@ function textOf(content: Json | undefined): string {
     .join("");
 }
 
-function finishReason(reason: string | null, callsTools: boolean): ModelReply["finishReason"] {
-  if (reason === "length") return "length";
-  if (reason === "content_filter") return "refusal";
-  // Some servers that speak this API say `stop` all the same.
-  if (callsTools) return "tool_calls";
-  return reason === "stop" ? "stop" : "other";
+/** Some servers have the field in every answer, with nothing in it. */
+function saysError(error: unknown): boolean {
+  if (typeof error === "string") return error.trim() !== "";
+  if (typeof error === "object" && error !== null) return Object.keys(error).length > 0;
+  return Boolean(error);
 }
 
-/** `prompt_tokens` counts cached ones, `completion_tokens` reasoning ones. */
+/**
+ * `prompt_tokens` counts cached ones, `completion_tokens` reasoning ones; of servers that count the latter apart, only
+ * the total, or the reasoning itself, tells that there was more.
+ */
 function toUsage(usage: JsonObject): Usage {
   const { prompt_tokens_details: input, completion_tokens_details: output } = usage;
+  const inputTokens = tokenCount(usage["prompt_tokens"]);
+  const completion = tokenCount(usage["completion_tokens"]);
+  const reasoning = tokenCount(isJsonObject(output) ? output["reasoning_tokens"] : 0);
+  const beyondInput = tokenCount(usage["total_tokens"]) - inputTokens;
+  const apart = reasoning > completion ? completion + reasoning : completion;
   return {
-    inputTokens: tokenCount(usage["prompt_tokens"]),
-    outputTokens: tokenCount(usage["completion_tokens"]),
+    inputTokens,
+    outputTokens: Math.max(apart, beyondInput),
     ...usageDetails({
       cacheReadTokens: isJsonObject(input) ? input["cached_tokens"] : 0,
-      reasoningTokens: isJsonObject(output) ? output["reasoning_tokens"] : 0,
+      reasoningTokens: reasoning,
     }),
   };
 }

@@ -9,7 +9,14 @@ import type {
   ModelReply,
   ModelRequest,
 } from "../../machines/contracts/ports/model-provider.ts";
-import { AnswerCalls, AnswerText, estimatedUsage, tokenCount, usageDetails } from "./answer.ts";
+import {
+  AnswerCalls,
+  AnswerText,
+  estimatedUsage,
+  tokenCount,
+  usageDetails,
+  countedLength,
+} from "./answer.ts";
 import { openaiClient } from "./openai-client.ts";
 import { reasons, writeParams } from "./parameters.ts";
 import type { ProviderOptions } from "./providers.ts";
@@ -61,7 +68,7 @@ class ResponseReader implements Reader<unknown> {
   take(event: unknown): ModelPart[] {
     if (!isJsonObject(event)) return [];
     const { type, response, item, delta } = event;
-    this.#characters += typeof delta === "string" ? delta.length : 0;
+    this.#characters += countedLength(delta);
     switch (type) {
       case "response.output_text.delta": {
         const text = this.#text.add(delta);
@@ -134,15 +141,15 @@ class ResponseReader implements Reader<unknown> {
         refusal.add(part["refusal"]);
       }
     }
-    const toolCalls = calls.read(why === "max_output_tokens");
+    const finish = finishReason(response["status"], why, calls.count > 0);
+    const toolCalls = calls.read(finish === "length");
     const refused = refusal.end();
     return ok<ModelReply>({
       provider: vendor.name,
       model: typeof response["model"] === "string" ? response["model"] : request.model,
       content: text.end() || refused,
       toolCalls,
-      finishReason:
-        refused === "" ? finishReason(response["status"], why, toolCalls.length > 0) : "refusal",
+      finishReason: refused === "" ? finish : "refusal",
       usage: this.usage(),
       // Reasoning goes back with the calls that it led to, or the API refuses the conversation.
       ...(items.some((item) => item["type"] === "reasoning" && "encrypted_content" in item)
@@ -162,10 +169,11 @@ function finishReason(
   why: Json | undefined,
   callsTools: boolean,
 ): ModelReply["finishReason"] {
-  if (why === "max_output_tokens") return "length";
   if (why === "content_filter") return "refusal";
-  if (callsTools) return "tool_calls";
-  return status === undefined || status === "completed" ? "stop" : "other";
+  // Whatever the reason, or without one: it is not all.
+  if (status === "incomplete" || why === "max_output_tokens") return "length";
+  if (status !== undefined && status !== "completed") return "other";
+  return callsTools ? "tool_calls" : "stop";
 }
 
 /** `input_tokens` counts cached ones, `output_tokens` reasoning ones. */

@@ -30,6 +30,7 @@ export class CallState {
   #leftMs: number;
   #since = 0;
   #total: NodeJS.Timeout | undefined;
+  #isHurried = false;
 
   constructor(vendor: Vendor) {
     this.#vendor = vendor;
@@ -53,9 +54,13 @@ export class CallState {
     this.#total = setTimeout(() => this.#end("total"), Math.max(0, this.#leftMs));
   }
 
-  /** The answer is whole: what still may come is not waited for long. */
+  /** The answer is whole: what still may come is not waited for long, though signs of life go on. */
   hurry(): void {
-    this.#idleMs = Math.min(this.#idleMs, tailMs);
+    if (this.#isHurried) return;
+    this.#isHurried = true;
+    this.hold();
+    this.#leftMs = Math.min(this.#leftMs, tailMs);
+    this.go();
   }
 
   async patiently<T>(work: Promise<T>): Promise<T> {

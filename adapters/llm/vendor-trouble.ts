@@ -209,26 +209,37 @@ function readWait(headers: Headers | undefined): number | undefined {
 
 const mostWords = 500;
 
+/** So many characters in a row of a key are no accident. */
+const tellingPart = 8;
+
 /**
- * A vendor's words, bounded and without the key. Where the key itself is the trouble, parts of it are quoted too: then
- * whatever begins as it does, or as keys do, is taken out.
+ * A vendor's words, bounded and without the key. Vendors quote parts of it too, whatever they complain of: a word with a
+ * part of the key in it is taken out whole. Where the key itself is the trouble, so is whatever begins or ends as it
+ * does, or as keys do.
  */
 export function quote(
   { apiKey }: Pick<Speaker, "apiKey">,
   text: string,
   isAboutKey = false,
 ): string {
-  let hidden = apiKey === null || apiKey === "" ? text : text.replaceAll(apiKey, "[redacted]");
-  if (isAboutKey) {
-    const start = apiKey?.slice(0, 4) ?? "";
-    hidden = hidden
-      .split(/(\s+)/u)
-      .map((word) =>
-        /sk-|\*{3}/u.test(word) || (start.length === 4 && word.includes(start))
-          ? "[redacted]"
-          : word,
-      )
-      .join("");
-  }
+  const key = apiKey ?? "";
+  const bounded = cutText(text, 10 * mostWords);
+  const whole = key === "" ? bounded : bounded.replaceAll(key, "[redacted]");
+  const parts = Array.from({ length: Math.max(key.length - tellingPart + 1, 0) }, (_, at) =>
+    key.slice(at, at + tellingPart),
+  );
+  const [start, end] = [key.slice(0, 4), key.slice(-4)];
+  const isMasked = (word: string) =>
+    /\*{3}|\.{3}|…/u.test(word) &&
+    key.length >= tellingPart &&
+    (word.includes(start) || word.includes(end));
+  const isTelling = (word: string) =>
+    parts.some((part) => word.includes(part)) ||
+    isMasked(word) ||
+    (isAboutKey && (/sk-|\*{3}/u.test(word) || (start.length === 4 && word.includes(start))));
+  const hidden = whole
+    .split(/(\s+)/u)
+    .map((word) => (isTelling(word) ? "[redacted]" : word))
+    .join("");
   return hidden.length > mostWords ? `${cutText(hidden, mostWords)}…` : cutText(hidden, mostWords);
 }

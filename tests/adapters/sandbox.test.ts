@@ -270,7 +270,11 @@ await sandbox.run({ language: "bash", code: ${JSON.stringify(`exec -a wid${mark.
       { stdio: "ignore" },
     );
     const started = () => processesNamed(mark).filter((pid) => pid !== String(worker.pid));
-    for (let tries = 0; tries < 100 && started().length === 0; tries += 1) await pause();
+    // Seen twice: between fork and exec a child still has its parent's command line.
+    for (let seen = 0, tries = 0; tries < 100 && seen < 2; tries += 1) {
+      seen = started().length === 0 ? 0 : seen + 1;
+      await pause();
+    }
     expect(started()).not.toEqual([]);
     worker.kill("SIGKILL");
     await once(worker, "exit");
