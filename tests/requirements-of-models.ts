@@ -45,6 +45,10 @@ export const modelRequirements: readonly Requirement[] = [
   { id: "llm.hostile", promise: "whatever a provider sends is a reply or a failure of a kind" },
   { id: "llm.parts", promise: "an answer is told to the worker's listener as it comes" },
   // Money.
+  {
+    id: "budget.chain",
+    promise: "a fallback is asked only where the budget holds it beside what was used in vain",
+  },
   { id: "prices.facts", promise: "the price lists say what the vendors publish" },
   { id: "prices.long-context", promise: "a long input makes its whole call dearer" },
   { id: "prices.unknown", promise: "what has no price costs null, never 0" },

@@ -186,8 +186,8 @@ export class LoopWalk {
       repeat: "safe",
       run: async (signal, idempotencyKey) => {
         const keyed = { ...request, idempotencyKey };
-        const reply = await budget.spend(keyed, signal, () =>
-          this.#ports.models.complete(keyed, signal, onPart),
+        const reply = await budget.spend(keyed, signal, (within) =>
+          this.#ports.models.complete(within, signal, onPart),
         );
         if (reply.ok) {
           const targets = targetsOf(reply.value.toolCalls, offered.value);

@@ -56,7 +56,7 @@ export interface CallBudget {
   spend(
     request: ModelRequest,
     signal: AbortSignal,
-    call: () => Promise<Outcome<ModelReply>>,
+    call: (request: ModelRequest) => Promise<Outcome<ModelReply>>,
   ): Promise<Outcome<ModelReply>>;
   /** What a model's answer used, whether it came now or was read from the journal; to be told once a call. */
   used(reply: Pick<ModelReply, "usage" | "attempts">): void;
@@ -104,30 +104,58 @@ export class StepBudget implements CallBudget {
   async spend(
     request: ModelRequest,
     signal: AbortSignal,
-    call: () => Promise<Outcome<ModelReply>>,
+    call: (request: ModelRequest) => Promise<Outcome<ModelReply>>,
   ): Promise<Outcome<ModelReply>> {
     const estimate = estimateCall(this.#scope.ports, request, this.#counted);
     const held = toSpent(estimate);
-    const broken = this.#ownBroken(held);
-    if (broken !== null) return overBudget(broken, "step");
-    this.#open = addSpent(this.#open, held);
-    try {
+    // What is open is what this call may have used so far: its failed attempts', and the reservation of the present one.
+    let open = nothingSpent;
+    const openMore = (more: Spent) => {
+      open = addSpent(open, more);
+      this.#open = addSpent(this.#open, more);
+    };
+    let reservation: string | null = null;
+    /** Until the attempt is over, all of its reservation may have been used. */
+    let used: Estimate = estimate;
+    const begin = async (): Promise<Outcome<null>> => {
+      const broken = this.#ownBroken(held);
+      if (broken !== null) return overBudget(broken, "step");
+      openMore(held);
       const granted = await this.#reserve(estimate, signal);
       if (!granted.ok) return granted;
-      // Until the call is over, all of the reservation may have been used.
-      let used: Estimate = estimate;
-      try {
-        const outcome = await call();
-        if (outcome.ok) this.#counted = countedBy(outcome.value, request) ?? this.#counted;
-        used = outcome.ok ? usedBy(outcome.value, estimate) : usedInVain(outcome.failure, estimate);
-        // An answer's is told by `used`, now and whenever it is read from the journal.
-        if (!outcome.ok) this.#spent = addSpent(this.#spent, toSpent(used));
-        return outcome;
-      } finally {
-        await this.#settle(granted.value, used, signal);
+      reservation = granted.value;
+      used = estimate;
+      return ok(null);
+    };
+    const end = async () => {
+      await this.#settle(reservation, used, signal);
+      reservation = null;
+    };
+    let isChain = false;
+    const beforeFallback = async (failed: Failure): Promise<Outcome<null>> => {
+      isChain = true;
+      used = usedInVain(failed, estimate);
+      openMore(minus(toSpent(used), held));
+      await end();
+      return begin();
+    };
+    try {
+      const begun = await begin();
+      if (!begun.ok) return begun;
+      const outcome = await call({ ...request, beforeFallback });
+      if (outcome.ok) this.#counted = countedBy(outcome.value, request) ?? this.#counted;
+      // Of a chain each failed attempt was settled by itself.
+      used = outcome.ok
+        ? usedBy(isChain ? withoutAttempts(outcome.value) : outcome.value, estimate)
+        : usedInVain(isChain ? lastOf(outcome.failure) : outcome.failure, estimate);
+      // An answer's is told by `used`, now and whenever it is read from the journal.
+      if (!outcome.ok) {
+        this.#spent = addSpent(this.#spent, toSpent(usedInVain(outcome.failure, estimate)));
       }
+      return outcome;
     } finally {
-      this.#open = minus(this.#open, held);
+      await end();
+      this.#open = minus(this.#open, open);
     }
   }
 
@@ -268,6 +296,31 @@ function usedInVain(failure: Failure, estimate: Estimate): Estimate {
   const reason = modelFailureDetails(failure)?.reason;
   const isCutShort = reason === "cancelled" || reason === "timeout" || failure.kind === "cancelled";
   return isCutShort ? estimate : { inputTokens: 0, outputTokens: 0, costMicros: 0 };
+}
+
+const withoutAttempts = ({ attempts: _, ...reply }: ModelReply): ModelReply => reply;
+
+/** The failure of a chain's last attempt, without what those before it used. */
+function lastOf(failure: Failure): Failure {
+  const total = usageOfFailure(failure);
+  if (total === null) return failure;
+  const before = modelFailureDetails(failure)?.attempts ?? [];
+  const { usage: _, ...details } = failure.details ?? {};
+  const left = before.reduce<Estimate>(
+    (rest, { usage }) =>
+      usage === undefined
+        ? rest
+        : {
+            inputTokens: rest.inputTokens - usage.inputTokens,
+            outputTokens: rest.outputTokens - usage.outputTokens,
+            costMicros: rest.costMicros === null ? null : rest.costMicros - (usage.costMicros ?? 0),
+          },
+    toEstimate(total),
+  );
+  if (left.inputTokens + left.outputTokens === 0) return { ...failure, details };
+  const { costMicros, ...tokens } = left;
+  const usage = costMicros === null ? tokens : { ...tokens, costMicros };
+  return { ...failure, details: { ...details, usage } };
 }
 
 const plus = (first: Estimate, second: Usage): Estimate => ({

@@ -187,10 +187,15 @@ function stringEnd(text: string, from: number): number {
     const code = text.charCodeAt(at);
     if (code === 0x22) return at + 1;
     if (code < 0x20) return -1;
-    if (code === 0x5c) at += 1;
+    if (code !== 0x5c) continue;
+    escape.lastIndex = at;
+    if (!escape.test(text)) return -1;
+    at = escape.lastIndex - 1;
   }
   return -1;
 }
+
+const escape = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
 
 const plain = /(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.])/uy;
 

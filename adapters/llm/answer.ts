@@ -184,6 +184,15 @@ export function estimatedUsage(
   };
 }
 
+/** What a provider counted, where that can be: no request is empty, and no answer that came took nothing. */
+export function plausibleUsage(usage: Usage, asked: unknown, receivedCharacters: number): Usage {
+  const isPossible = usage.inputTokens > 0 && (usage.outputTokens > 0 || receivedCharacters === 0);
+  if (isPossible) return usage;
+  const { inputTokens, ...others } = usage;
+  const counted = inputTokens > 0 ? usage : others;
+  return estimatedUsage(asked, receivedCharacters, counted);
+}
+
 /** A token count from outside as a whole number that is not negative; 0 for anything else. */
 export function tokenCount(value: unknown): number {
   return typeof value === "number" && Number.isFinite(value) ? Math.max(0, Math.round(value)) : 0;

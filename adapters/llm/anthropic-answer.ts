@@ -6,6 +6,7 @@ import {
   AnswerCalls,
   AnswerText,
   estimatedUsage,
+  plausibleUsage,
   tokenCount,
   usageDetails,
   countedLength,
@@ -123,7 +124,7 @@ export class MessageReader implements Reader<unknown> {
     }
     const usage = toUsage(counted);
     return this.isWhole || this.#reason !== null
-      ? usage
+      ? plausibleUsage(usage, this.#asked.body, this.#characters)
       : estimatedUsage(this.#asked.body, this.#characters, usage);
   }
 

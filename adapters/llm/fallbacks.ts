@@ -45,7 +45,7 @@ export function createFallbacks(models: ModelProvider, fallbacks: Fallbacks): Mo
   }
 
   return {
-    async complete(request, signal, onPart) {
+    async complete({ beforeFallback, ...request }, signal, onPart) {
       const chain = [{ model: request.model }, ...chainOf(request.model)];
       const attempts: ModelAttempt[] = [];
       let hasTold = false;
@@ -68,6 +68,8 @@ export function createFallbacks(models: ModelProvider, fallbacks: Fallbacks): Mo
         );
         if (next < 0 || signal.aborted) return failed(outcome.failure, attempts);
         attempts.push(toAttempt(model, targetOf(model), outcome.failure));
+        const held = await beforeFallback?.(outcome.failure);
+        if (held?.ok === false) return failed(held.failure, attempts);
         at = next;
         const target = targetOf(chain[at]?.model ?? "");
         if (hasTold && target !== null) await onPart?.({ type: "restart", ...target });

@@ -63,7 +63,9 @@ export function createModels({
     },
     targets(model) {
       const target = find(model);
-      return target.ok ? ok([target.value]) : target;
+      if (!target.ok) return target;
+      // Who stands before others says who is paid.
+      return asked.get(target.value.provider)?.targets?.(target.value.model) ?? ok([target.value]);
     },
   };
   if (recording !== undefined) asked.set("recorded", recording(models));

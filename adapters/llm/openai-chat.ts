@@ -14,6 +14,7 @@ import {
   AnswerText,
   countedLength,
   estimatedUsage,
+  plausibleUsage,
   readFinish,
   tokenCount,
   usageDetails,
@@ -124,8 +125,9 @@ class ChatReader implements Reader<unknown> {
   }
 
   usage(): Usage {
-    if (this.#counted !== null) return toUsage(this.#counted);
-    return estimatedUsage(this.#asked.body, this.#characters);
+    const { body } = this.#asked;
+    if (this.#counted === null) return estimatedUsage(body, this.#characters);
+    return plausibleUsage(toUsage(this.#counted), body, this.#characters);
   }
 
   reply() {

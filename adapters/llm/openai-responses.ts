@@ -13,6 +13,7 @@ import {
   AnswerCalls,
   AnswerText,
   estimatedUsage,
+  plausibleUsage,
   tokenCount,
   usageDetails,
   countedLength,
@@ -101,17 +102,16 @@ class ResponseReader implements Reader<unknown> {
     const said = response["error"];
     if (isJsonObject(said) || typeof said === "string") this.error = { status: undefined, said };
     else if (response["status"] === "failed") {
-      this.error = {
-        status: undefined,
-        said: { type: "server_error", message: "no reason given" },
-      };
+      const none = { type: "server_error", message: "no reason given" };
+      this.error = { status: undefined, said: none };
     }
   }
 
   usage(): Usage {
     const counted = this.#response?.["usage"];
-    if (isJsonObject(counted)) return toUsage(counted);
-    return estimatedUsage(this.#asked.body, this.#characters);
+    return isJsonObject(counted)
+      ? plausibleUsage(toUsage(counted), this.#asked.body, this.#characters)
+      : estimatedUsage(this.#asked.body, this.#characters);
   }
 
   reply() {

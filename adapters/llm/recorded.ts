@@ -75,6 +75,7 @@ export function createRecorded({ file, hide, live }: RecordedOptions): ModelProv
       await appendFile(file, `${JSON.stringify({ request: asked, reply })}\n`, { mode: 0o600 });
       return outcome;
     },
+    ...(live?.targets === undefined ? {} : { targets: live.targets }),
   };
 }
 

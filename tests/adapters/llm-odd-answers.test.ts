@@ -126,6 +126,18 @@ describe("an answer", () => {
     }
   });
 
+  it("is counted by us where the server says that it took nothing [llm.counts]", async () => {
+    const none = usage({ prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 });
+    const { usage: used } = await replyTo([
+      chunk({ content: "hi there" }),
+      chunk({}, "stop"),
+      none,
+    ]);
+    expect(used.estimated).toBe(true);
+    expect(used.inputTokens).toBeGreaterThan(0);
+    expect(used.outputTokens).toBeGreaterThan(0);
+  });
+
   it.each([null, "", false, 0])(
     "with `error: %j` in it is an answer [llm.empty-error]",
     async (error) => {

@@ -125,7 +125,8 @@ describe("a model's answer", () => {
           expect(() => JSON.parse(text.slice(from, to)) as unknown).not.toThrow();
         }
       }),
-      { numRuns: 2_000 },
+      // An escape that JSON does not know makes no string.
+      { numRuns: 2_000, examples: [[["[", '"', "\\", "{", '"', "]"]]] },
     );
   });
 

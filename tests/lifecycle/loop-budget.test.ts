@@ -4,13 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ok } from "../../machines/contracts/domain/failure.ts";
+import { createFallbacks } from "../../adapters/llm/fallbacks.ts";
+import { fail, ok, retryable } from "../../machines/contracts/domain/failure.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { agentTools } from "../support/agent-world.ts";
 import { sqliteBackends } from "../support/backends.ts";
 import { composeWorker } from "../support/compose-worker.ts";
 import { startTestPlane } from "../support/embedded-control-plane.ts";
-import { model, prices, used } from "../support/priced-model.ts";
+import { model, prices, reply, used } from "../support/priced-model.ts";
 import { value } from "../support/value.ts";
 
 const backends = sqliteBackends();
@@ -78,6 +79,50 @@ describe("an agent's loop", () => {
         }
       }),
       { numRuns: 6 },
+    );
+  }, 60_000);
+
+  it("asks no fallback that its run's budget does not hold beside what was used in vain [budget.chain]", async () => {
+    const { tools } = agentTools([]);
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 0, max: 1_500 }), async (limit) => {
+        // Each attempt uses 205 micro-dollars, and all but the fourth break off.
+        const asked = model((_, call) =>
+          call === 4
+            ? reply(used(5, 100))
+            : fail({
+                ...retryable("unavailable", "broken off"),
+                details: { reason: "overloaded", usage: { ...used(5, 100) } },
+              }),
+        );
+        const chain = { m: [{ model: "m" }, { model: "m" }, { model: "m" }] };
+        const control = await startTestPlane({
+          agents: [{ slug: "helper", model: "m", allowedTools: [] }],
+          publish: (fields) => backend.queue.publish(fields),
+          now: Date.now,
+        });
+        const composed = composeWorker({
+          backend,
+          controlPlane: { url: control.url, apiKey: "test-key" },
+          artifacts: folder,
+          ports: { models: createFallbacks(asked.models, chain), prices, tools },
+        });
+        try {
+          const { runId, stepId } = await control.createRun(
+            { task: "go on", max_tokens: 100 },
+            { budget: { max_cost_micros: limit } },
+          );
+          await composed.ended(stepId);
+          const run = value(await control.api.run(runId, signal));
+          expect(run.cost_micros).toBe(205 * asked.calls.length);
+          expect(run.cost_micros).toBeLessThanOrEqual(limit);
+          expect(run.status === "completed").toBe(asked.calls.length === 4);
+        } finally {
+          await composed.close();
+          await control.close();
+        }
+      }),
+      { numRuns: 8, examples: [[1_500], [500]] },
     );
   }, 60_000);
 });

@@ -48,6 +48,13 @@ export interface ModelRequest {
   /** The job's `model_params` besides the temperature and the limit, as they stand there, unknown ones too. */
   params?: JsonObject;
   idempotencyKey: string;
+  /**
+   * Asked by those that ask another provider after one that failed: whether a budget holds that attempt too. Its failure
+   * ends the call.
+   *
+   * @param failed of the attempt before
+   */
+  beforeFallback?: (failed: Failure) => Promise<Outcome<null>>;
 }
 
 /** What came so far of an answer, in the order in which it came. */
