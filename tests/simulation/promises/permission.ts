@@ -95,6 +95,8 @@ export const permission: Promises = {
           one.stepId === stepId &&
           one.status === "approved" &&
           (one.answeredAt ?? askedAt) < askedAt &&
+          // FerrumDeck's people are shown no schema; a yes is for the one that there was.
+          !witness.toolChanges.some(({ at }) => at >= one.askedAt && at <= askedAt) &&
           JSON.stringify(one.action) === JSON.stringify(action),
       );
       if (yes === undefined) return [];
