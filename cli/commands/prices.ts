@@ -85,7 +85,8 @@ function showAll(shown: readonly Priced[], output: Output): void {
   }
   if (shown.some(({ price }) => price.tiers.length > 1)) {
     output.line("");
-    output.line(`+ more for a long input: ${commandLine("prices MODEL")}`);
+    output.line("+ more for a long input, as shown by");
+    output.line(`  ${commandLine("prices MODEL")}`);
   }
 }
 
