@@ -32,7 +32,10 @@ export const when = ({ at, by }: { at: number; by: string }) =>
   `${by} at ${(at / 1_000).toFixed(3)} s`;
 
 /** When the worker that made this call had last opened the step. */
-export function openedBefore({ witness }: Stage, { stepId, askedAt }: EffectCall): number {
+export function openedBefore(
+  { witness }: Stage,
+  { stepId, askedAt }: Pick<EffectCall, "stepId" | "askedAt">,
+): number {
   const opened = witness.openings.get(stepId)?.findLast((opening) => opening.at <= askedAt);
   return opened?.at ?? 0;
 }

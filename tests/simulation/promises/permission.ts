@@ -84,8 +84,9 @@ export const permission: Promises = {
       return isHarmless ? [] : [`${told(call)}, opened after the end`];
     }),
 
-  "what a person said yes to is not asked again": ({ plane, witness }) =>
-    plane.approvals.flatMap((asked) => {
+  "what a person said yes to is not asked again": (of) =>
+    of.plane.approvals.flatMap((asked) => {
+      const { plane, witness } = of;
       const { stepId, action, askedAt } = asked;
       // A doubt comes anew with every try, and what the store forgot nobody remembers.
       if (action.kind === "repeat" || witness.isForgotten(stepId)) return [];
@@ -95,8 +96,8 @@ export const permission: Promises = {
           one.stepId === stepId &&
           one.status === "approved" &&
           (one.answeredAt ?? askedAt) < askedAt &&
-          // FerrumDeck's people are shown no schema; a yes is for the one that there was.
-          !witness.toolChanges.some(({ at }) => at >= one.askedAt && at <= askedAt) &&
+          // A yes is for the tool as it was when its step looked at it, which is before the question was put.
+          !witness.toolChanges.some(({ at }) => at >= openedBefore(of, one) && at <= askedAt) &&
           JSON.stringify(one.action) === JSON.stringify(action),
       );
       if (yes === undefined) return [];
