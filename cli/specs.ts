@@ -1,4 +1,5 @@
 import { settingSources } from "./config/setting-sources.ts";
+import { planeGroups, planeSpecs } from "./specs-of-plane.ts";
 import type { SettingKey } from "./config/settings.ts";
 
 export interface FlagSpec {
@@ -54,6 +55,7 @@ export const groups: Readonly<Record<string, string>> = {
   mcp: "run the MCP servers that come with the program",
   dlq: "list, show, retry and drop dead letters",
   workflow: "check and draw workflow definitions",
+  ...planeGroups,
 };
 
 /** Every command: what it takes and how its help reads. What it does is in `commands/`. */
@@ -202,6 +204,7 @@ export const specs = {
     settings: [...client],
     example: ['stateplane approvals reject apr_01JFVX0000000000000000000A --note "wrong branch"'],
   },
+  ...planeSpecs,
   "dlq list": {
     args: [],
     summary: "list the dead letters: jobs that were given up, and why",

@@ -1,3 +1,4 @@
+import { planeRequirements } from "./requirements-of-the-plane.ts";
 import { modelRequirements } from "./requirements-of-models.ts";
 import { toolRequirements } from "./requirements-of-tools.ts";
 import { workflowRequirements } from "./requirements-of-workflows.ts";
@@ -329,6 +330,7 @@ export const requirements: readonly Requirement[] = [
   },
   { id: "tests.bounds", promise: "a run ends in its time, with all that it started" },
   ...modelRequirements,
+  ...planeRequirements,
   ...toolRequirements,
   ...workflowRequirements,
   // The package and the library.

@@ -109,7 +109,8 @@ function kindOf(status: number, code: string | null): FailureKind | null {
   if (status === 429) return "rate_limited";
   if (status === 401) return "unauthorized";
   if (code === null || status < 400) return null;
-  if (status === 403) return "forbidden";
+  // A key without the scope for a call is the key's trouble, as RFC 6750 has it; every other 403 may be the call's own.
+  if (status === 403) return code === "INSUFFICIENT_SCOPE" ? "unauthorized" : "forbidden";
   if (status === 404) return "not_found";
   if (status === 409) return "conflict";
   return status === 413 ? "too_large" : "refused";

@@ -1,24 +1,26 @@
 import { Hono } from "hono";
 import { requestId } from "hono/request-id";
 import type { Log } from "../../../machines/contracts/ports/clock.ts";
-import { ApiError, authorize, limitBody } from "./routes/request.ts";
+import { authorize } from "./routes/access.ts";
+import { ApiError, limitBody } from "./routes/request.ts";
 import { expireDue } from "./changes/approvals.ts";
 import { enqueueSilent, silentMs } from "./changes/run-state.ts";
 import { newId } from "./documents.ts";
-import type { Plane } from "./changes/change.ts";
+import { type Plane, system } from "./changes/change.ts";
 import { agentRoutes } from "./routes/agent-routes.ts";
 import { approvalRoutes } from "./routes/approval-routes.ts";
 import { eventRoutes, healthRoutes } from "./routes/event-routes.ts";
+import { keyRoutes } from "./routes/key-routes.ts";
 import { runRoutes } from "./routes/run-routes.ts";
 import { stepRoutes } from "./routes/step-routes.ts";
 import { toolRoutes } from "./routes/tool-routes.ts";
 
 /** What the passing of time brings: questions expire, silent steps are enqueued again. */
 export async function keepTime({ store, apply, outbox, now }: Plane): Promise<void> {
-  if (store.approvals.due(now()).length > 0) await apply(expireDue);
+  if (store.approvals.due(now()).length > 0) await apply(expireDue, system);
   // While the stream is away nothing can be heard of anybody.
   if (outbox.failing() || store.steps.silentSince(now() - silentMs).length === 0) return;
-  await apply(enqueueSilent);
+  await apply(enqueueSilent, system);
 }
 
 /** The HTTP API of the embedded control plane. */
@@ -26,7 +28,7 @@ export function createApp(plane: Plane, apiKey: string, log: Log): Hono {
   const app = new Hono();
   app.use(requestId({ headerName: "x-request-id", generator: () => newId("req", plane.now()) }));
   app.use(limitBody());
-  app.use("/v1/*", authorize(apiKey));
+  app.use("/v1/*", authorize(plane.store, apiKey, plane.now));
   app.use("/v1/*", async (_, next) => {
     await keepTime(plane);
     await next();
@@ -37,6 +39,7 @@ export function createApp(plane: Plane, apiKey: string, log: Log): Hono {
   app.route("/v1/approvals", approvalRoutes(plane));
   app.route("/v1/registry/agents", agentRoutes(plane));
   app.route("/v1/registry/tools", toolRoutes(plane));
+  app.route("/v1/api-keys", keyRoutes(plane));
   app.route("/v1/events", eventRoutes(plane));
   app.notFound((c) =>
     c.json(new ApiError(404, `no such route: ${c.req.method} ${c.req.path}`), 404),

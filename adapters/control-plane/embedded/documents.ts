@@ -142,7 +142,10 @@ export interface Tool {
 
 export interface AuditEvent {
   id: string;
-  runId: string;
+  /** Null for what belongs to no run. */
+  runId: string | null;
+  /** The id of the key that asked for it, or `system` for what the passing of time brought. */
+  by?: string;
   event: string;
   details: JsonObject;
   at: number;
@@ -152,7 +155,7 @@ const next = monotonicFactory();
 
 /** `<prefix>_<ULID>`; later ids sort after earlier ones of this process. */
 export function newId(
-  prefix: "agt" | "agv" | "tol" | "run" | "stp" | "pdc" | "apr" | "aud" | "req",
+  prefix: "key" | "agt" | "agv" | "tol" | "run" | "stp" | "pdc" | "apr" | "aud" | "req",
   now: number,
 ): string {
   return `${prefix}_${next(now)}`;

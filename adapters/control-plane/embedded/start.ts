@@ -3,7 +3,7 @@ import { createServer, type Server } from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import type { Log } from "../../../machines/contracts/ports/clock.ts";
 import { createApp, keepTime } from "./app.ts";
-import { createApply } from "./changes/change.ts";
+import { createApply, system } from "./changes/change.ts";
 import { type AgentSeed, registerAgent } from "./changes/register-agent.ts";
 import type { CostMicros } from "./changes/submit-result.ts";
 import { createOutbox } from "./outbox.ts";
@@ -61,7 +61,10 @@ export async function startEmbeddedControlPlane(
   const server = createServer(getRequestListener(app.fetch));
   let port: number;
   try {
-    await apply((change) => options.agents.forEach((agent) => registerAgent(change, agent)));
+    await apply(
+      (change) => options.agents.forEach((agent) => registerAgent(change, agent)),
+      system,
+    );
     port = await listen(server, options.port, options.host);
   } catch (error) {
     store.close();

@@ -1,44 +1,8 @@
-import { closeSync, existsSync, mkdirSync, openSync } from "node:fs";
-import { dirname } from "node:path";
-import { DatabaseSync, type SQLInputValue } from "node:sqlite";
+import type { SQLInputValue } from "node:sqlite";
 import type { RunStatus } from "../../../machines/contracts/domain/status.ts";
 import type { Agent, AgentVersion, Approval, AuditEvent, Run, Step, Tool } from "./documents.ts";
-
-const schemaVersion = 1;
-
-/** Documents as JSON, with a generated column for each thing they are looked up by. */
-const schema = `
-CREATE TABLE runs (id TEXT PRIMARY KEY, doc TEXT NOT NULL,
-  project TEXT AS (doc ->> 'projectId'), status TEXT AS (doc ->> 'status'));
-CREATE INDEX runs_by_project ON runs (project, status);
-CREATE TABLE steps (id TEXT PRIMARY KEY, doc TEXT NOT NULL,
-  run TEXT AS (doc ->> 'runId'), number INTEGER AS (doc ->> 'number'));
-CREATE UNIQUE INDEX steps_by_run ON steps (run, number);
-CREATE TABLE approvals (id TEXT PRIMARY KEY, doc TEXT NOT NULL,
-  run TEXT AS (doc ->> 'runId'), step TEXT AS (doc ->> 'stepId'), digest TEXT AS (doc ->> 'digest'),
-  status TEXT AS (doc ->> 'status'), expires INTEGER AS (doc ->> 'expiresAt'));
-CREATE UNIQUE INDEX approvals_by_action ON approvals (step, digest);
-CREATE INDEX approvals_by_expiry ON approvals (status, expires);
-CREATE INDEX approvals_by_run ON approvals (run);
-CREATE TABLE agents (id TEXT PRIMARY KEY, doc TEXT NOT NULL,
-  slug TEXT AS (doc ->> 'slug'), project TEXT AS (doc ->> 'projectId'), status TEXT AS (doc ->> 'status'));
-CREATE UNIQUE INDEX agents_by_slug ON agents (slug);
-CREATE TABLE versions (id TEXT PRIMARY KEY, doc TEXT NOT NULL,
-  agent TEXT AS (doc ->> 'agentId'), version TEXT AS (doc ->> 'version'));
-CREATE UNIQUE INDEX versions_by_agent ON versions (agent, version);
-CREATE TABLE tools (id TEXT PRIMARY KEY, doc TEXT NOT NULL,
-  slug TEXT AS (doc ->> 'slug'), project TEXT AS (doc ->> 'projectId'));
-CREATE UNIQUE INDEX tools_by_slug ON tools (project, slug);
-CREATE TABLE audit (id TEXT PRIMARY KEY, doc TEXT NOT NULL, run TEXT AS (doc ->> 'runId'));
-CREATE INDEX audit_by_run ON audit (run);
-CREATE TABLE outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, data TEXT NOT NULL);
-`;
-
-/** Made at each opening: an index is no part of what an earlier version reads. */
-const indexes = `
-CREATE INDEX IF NOT EXISTS steps_out ON steps (coalesce(doc ->> 'heardAt', doc ->> 'enqueuedAt'))
-  WHERE doc ->> 'status' IN ('pending', 'running', 'waiting_approval') AND doc ->> 'enqueuedAt' IS NOT NULL;
-`;
+import type { ApiKey } from "./keys.ts";
+import { openDatabase } from "./layout.ts";
 
 export interface Page {
   limit: number;
@@ -105,6 +69,10 @@ export function openStore(path: string) {
   const tools = collection<Tool>("tools");
   const toolsOfProject = tools.query("WHERE project = ? ORDER BY rowid LIMIT ? OFFSET ?");
   const toolBySlug = tools.query("WHERE project = ? AND slug = ?");
+
+  const keys = collection<ApiKey>("keys");
+  const keyByHash = keys.query("WHERE hash = ?1 OR previous = ?1");
+  const allKeys = keys.query("ORDER BY rowid LIMIT ? OFFSET ?");
 
   const audit = collection<AuditEvent>("audit");
   const auditOfRun = audit.query("WHERE run = ? ORDER BY rowid LIMIT ? OFFSET ?");
@@ -176,6 +144,13 @@ export function openStore(path: string) {
       list: (projectId: string, page: Page) => toolsOfProject(projectId, page.limit, page.offset),
       findBySlug: (projectId: string, slug: string) => toolBySlug(projectId, slug)[0],
     },
+    keys: {
+      find: keys.find,
+      put: keys.put,
+      /** By the SHA-256 of a secret, its present one or the one before. */
+      findByHash: (hash: string) => keyByHash(hash)[0],
+      list: (page: Page) => allKeys(page.limit, page.offset),
+    },
     audit: {
       put: audit.put,
       /** Oldest first. */
@@ -209,54 +184,4 @@ export function openStore(path: string) {
 /** Documents are written by {@link openStore} alone, under a checked schema version: no second check here. */
 function readDoc<T>(row: Record<string, unknown> | undefined): T | undefined {
   return row === undefined ? undefined : (JSON.parse(String(row["doc"])) as T);
-}
-
-function openDatabase(path: string): DatabaseSync {
-  if (path !== ":memory:") {
-    makeFolder(dirname(path));
-    // Created for its owner alone: runs hold prompts and what tools read.
-    closeSync(openSync(path, "a", 0o600));
-  }
-  const db = new DatabaseSync(path);
-  try {
-    // Exclusive: two control planes on one file would each publish the other's outbox.
-    db.exec(
-      "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL",
-    );
-    migrate(db, path);
-    return db;
-  } catch (error) {
-    db.close();
-    if (error instanceof Error && /database is locked/.test(error.message)) {
-      throw new Error(`${path} is held by another control plane: stop it, or use another file`, {
-        cause: error,
-      });
-    }
-    throw error;
-  }
-}
-
-/** Node's own way (`recursive`) never ends where a system answers ENOENT for a folder whose parent is there. */
-function makeFolder(path: string): void {
-  if (existsSync(path)) return;
-  if (dirname(path) !== path) makeFolder(dirname(path));
-  try {
-    mkdirSync(path);
-  } catch (error) {
-    // Another process may have been faster.
-    if (!existsSync(path)) throw error;
-  }
-}
-
-function migrate(db: DatabaseSync, path: string): void {
-  db.exec("BEGIN EXCLUSIVE");
-  const version = Number(db.prepare("PRAGMA user_version").get()?.["user_version"]);
-  if (version !== 0 && version !== schemaVersion) {
-    throw new Error(
-      `${path} has schema version ${version}; this Stateplane reads version ${schemaVersion}`,
-    );
-  }
-  if (version === 0) db.exec(`${schema} PRAGMA user_version = ${schemaVersion}`);
-  db.exec(indexes);
-  db.exec("COMMIT");
 }

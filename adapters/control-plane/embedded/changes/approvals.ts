@@ -1,6 +1,6 @@
 import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
 import { ApiError } from "../routes/request.ts";
-import { type Approval, newId, seedIds } from "../documents.ts";
+import { type Approval, newId } from "../documents.ts";
 import type { Change } from "./change.ts";
 import { findStep } from "./submit-result.ts";
 import { closeApproval } from "./run-state.ts";
@@ -80,7 +80,7 @@ export function resolveApproval(
     status,
     note,
     resolvedAt: now,
-    resolvedBy: seedIds.key,
+    resolvedBy: change.by,
   };
   store.approvals.put(resolved);
   if (answer.approved) stopWaiting(change, approval.runId, approval.stepId);
@@ -89,7 +89,7 @@ export function resolveApproval(
   if (answer.approved && approval.actionType === "tool") {
     change.saveRun({ ...run, toolCalls: run.toolCalls + 1 });
   }
-  change.audit(run.id, `approval.${status}`, { approval_id: id, resolved_by: seedIds.key, note });
+  change.audit(run.id, `approval.${status}`, { approval_id: id, resolved_by: change.by, note });
   return resolved;
 }
 

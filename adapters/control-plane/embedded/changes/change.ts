@@ -11,18 +11,25 @@ import type { CostMicros } from "./submit-result.ts";
 export interface Change {
   /** Epoch milliseconds, the same for the whole change. */
   readonly now: number;
+  /** The id of the key that asks for it, or `system`. */
+  readonly by: string;
   readonly store: Store;
   /** Keeps the run; a change of its status is told to the event streams once committed. */
   saveRun(run: Run): Run;
   /** Puts the step's job in the outbox, and keeps the step as enqueued. */
   enqueue(run: Run, step: Step): void;
-  audit(runId: string, event: string, details: JsonObject): void;
+  audit(runId: string | null, event: string, details: JsonObject): void;
 }
 
 /**
  * Runs the work as one transaction; what it throws undoes it and rejects. Resolves once it is safe on disk.
+ *
+ * @param by the id of the caller's key, or {@link system}
  */
-export type Apply = <T>(work: (change: Change) => T) => Promise<T>;
+export type Apply = <T>(work: (change: Change) => T, by: string) => Promise<T>;
+
+/** Who asks for what nobody asks for: the passing of time, and the configuration at a start. */
+export const system = "system";
 
 export interface ApplyParts {
   store: Store;
@@ -47,11 +54,11 @@ export function createApply({ store, outbox, events, now }: ApplyParts): Apply {
     for (const change of changes) change.committed();
   };
 
-  return (work) =>
+  return (work, by) =>
     new Promise((resolve, reject) => {
       let committed = () => {};
       const run = () => {
-        const opened = openChange(store, now());
+        const opened = openChange(store, now(), by);
         try {
           const result = store.nested(() => work(opened.change));
           committed = () => {
@@ -68,11 +75,12 @@ export function createApply({ store, outbox, events, now }: ApplyParts): Apply {
     });
 }
 
-function openChange(store: Store, now: number) {
+function openChange(store: Store, now: number, by: string) {
   const runChanges: RunChange[] = [];
   let jobs = 0;
   const change: Change = {
     now,
+    by,
     store,
     saveRun(run) {
       const saved = trackWaiting(run, now);
@@ -88,7 +96,7 @@ function openChange(store: Store, now: number) {
       jobs++;
     },
     audit(runId, event, details) {
-      store.audit.put({ id: newId("aud", now), runId, event, details, at: now });
+      store.audit.put({ id: newId("aud", now), runId, by, event, details, at: now });
     },
   };
   return { change, runChanges, hasJobs: () => jobs > 0 };

@@ -1,6 +1,7 @@
 import { type } from "arktype";
 import { Hono } from "hono";
 import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
+import { callerOf } from "./access.ts";
 import { ApiError, readBody, readPage, rfc3339 } from "./request.ts";
 import { type Agent, type AgentVersion, newId, seedIds } from "../documents.ts";
 import type { Plane } from "../changes/change.ts";
@@ -58,7 +59,8 @@ export function agentRoutes({ apply, store, now }: Plane): Hono {
         throw new ApiError(400, `an agent with slug "${agent.slug}" exists already`);
       }
       change.store.agents.put(agent);
-    });
+      change.audit(null, "agent.created", { agent_id: agent.id, slug: agent.slug });
+    }, callerOf(c).id);
     return c.json(agentResponse(store, agent), 201);
   });
   app.get("/:id", (c) => c.json(agentResponse(store, findAgent(store, c.req.param("id")))));
@@ -76,7 +78,9 @@ export function agentRoutes({ apply, store, now }: Plane): Hono {
         throw new ApiError(400, `agent "${agent.slug}" has version ${version.version} already`);
       }
       change.store.versions.put(version);
-    });
+      const { id, model } = version;
+      change.audit(null, "agent.version_created", { agent_id: agent.id, version_id: id, model });
+    }, callerOf(c).id);
     return c.json(versionResponse(version), 201);
   });
   return app;

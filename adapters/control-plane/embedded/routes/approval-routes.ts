@@ -1,5 +1,6 @@
 import { type } from "arktype";
 import { Hono } from "hono";
+import { callerOf } from "./access.ts";
 import { ApiError, asJson, readBody, readPage, rfc3339 } from "./request.ts";
 import { requestApproval, resolveApproval } from "../changes/approvals.ts";
 import type { Plane } from "../changes/change.ts";
@@ -36,7 +37,10 @@ export function approvalRoutes({ apply, store }: Plane): Hono {
       reason: body.reason,
       expiresInMs: body.expires_in_ms ?? null,
     };
-    const { approval, created } = await apply((change) => requestApproval(change, request));
+    const { approval, created } = await apply(
+      (change) => requestApproval(change, request),
+      callerOf(c).id,
+    );
     return c.json(approvalResponse(approval), created ? 201 : 200);
   });
   app.get("/:id", (c) => {
@@ -48,7 +52,10 @@ export function approvalRoutes({ apply, store }: Plane): Hono {
   app.put("/:id", async (c) => {
     const { approved, note } = await readBody(c, answer);
     const given = { approved, note: note ?? null };
-    const approval = await apply((change) => resolveApproval(change, c.req.param("id"), given));
+    const approval = await apply(
+      (change) => resolveApproval(change, c.req.param("id"), given),
+      callerOf(c).id,
+    );
     return c.json(approvalResponse(approval));
   });
   return app;

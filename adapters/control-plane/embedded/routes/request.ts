@@ -1,4 +1,3 @@
-import { createHash, timingSafeEqual } from "node:crypto";
 import { type } from "arktype";
 import type { Context, MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
@@ -10,6 +9,7 @@ import type { Page } from "../store.ts";
 const codes = {
   400: "BAD_REQUEST",
   401: "UNAUTHORIZED",
+  403: "FORBIDDEN",
   404: "NOT_FOUND",
   409: "CONFLICT",
   422: "VALIDATION_ERROR",
@@ -111,19 +111,4 @@ async function drain(body: ReadableStream<Uint8Array> | null): Promise<void> {
     size += chunk.length;
     if (size > mostDrained) return;
   }
-}
-
-const digest = (text: string) => createHash("sha256").update(text).digest();
-
-/** Lets in who brings the key, as `Bearer` or `ApiKey`, compared in constant time. */
-export function authorize(apiKey: string): MiddlewareHandler {
-  const expected = digest(apiKey);
-  return async (c, next) => {
-    const [, given = ""] =
-      /^(?:bearer|apikey) +(\S+)$/i.exec(c.req.header("authorization") ?? "") ?? [];
-    if (!timingSafeEqual(digest(given), expected)) {
-      throw new ApiError(401, "expected a valid key: Authorization: Bearer <key>");
-    }
-    await next();
-  };
 }

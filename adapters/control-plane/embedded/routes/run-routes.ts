@@ -3,6 +3,7 @@ import { Hono } from "hono";
 import { isJsonObject } from "../../../../machines/contracts/domain/json.ts";
 import { readRunStatus, type RunStatus } from "../../../../machines/contracts/domain/status.ts";
 import { stepTypes } from "../../../../machines/contracts/domain/job.ts";
+import { callerOf } from "./access.ts";
 import { ApiError, asJson, readBody, readPage, rfc3339 } from "./request.ts";
 import { cancelRun } from "../changes/run-state.ts";
 import { createRun, type PlannedStep, readTraceparent } from "../changes/create-run.ts";
@@ -42,7 +43,10 @@ export function runRoutes({ apply, store }: Plane): Hono {
       steps: body.steps?.map(planned) ?? null,
       trace: readTraceparent(c.req.header("traceparent")),
     };
-    return c.json(runResponse(await apply((change) => createRun(change, request))), 201);
+    return c.json(
+      runResponse(await apply((change) => createRun(change, request), callerOf(c).id)),
+      201,
+    );
   });
   app.get("/", (c) => {
     const project = c.req.query("project_id") ?? seedIds.project;
@@ -56,14 +60,16 @@ export function runRoutes({ apply, store }: Plane): Hono {
     return c.json({ ...runResponse(run), budget });
   });
   app.post("/:id/cancel", async (c) =>
-    c.json(runResponse(await apply((change) => cancelRun(change, c.req.param("id"))))),
+    c.json(
+      runResponse(await apply((change) => cancelRun(change, c.req.param("id")), callerOf(c).id)),
+    ),
   );
   app.get("/:id/audit", (c) => {
     const run = findRun(store, c.req.param("id"));
     const events = store.audit.ofRun(run.id, readPage(c, 1000, 1000));
     return c.json(
-      events.map(({ id, runId, event, details, at }) => {
-        return { id, run_id: runId, event, details, created_at: rfc3339(at) };
+      events.map(({ id, runId, by = null, event, details, at }) => {
+        return { id, run_id: runId, by, event, details, created_at: rfc3339(at) };
       }),
     );
   });

@@ -1,5 +1,6 @@
 import { type } from "arktype";
 import { type Context, Hono } from "hono";
+import { callerOf } from "./access.ts";
 import { ApiError, asJson, readBody, rfc3339 } from "./request.ts";
 import { checkTool } from "../changes/check-tool.ts";
 import { reserve, settleReservation } from "../changes/reservations.ts";
@@ -50,21 +51,24 @@ export function stepRoutes({ apply, store, costMicros }: Plane): Hono {
       key: readKey(c),
       fence: readFence(c),
     };
-    const submitted = await apply((change) => submitResult(change, submission, costMicros));
+    const submitted = await apply(
+      (change) => submitResult(change, submission, costMicros),
+      callerOf(c).id,
+    );
     if (submitted.kind === "refused") throw submitted.error;
     if (submitted.kind === "replayed") c.header("Idempotency-Replayed", "true");
     return c.json(stepResponse(submitted.step));
   });
   app.post("/:id/reservations", async (c) => {
     const asked = readReservation(await readBody(c, reservation));
-    const said = await apply((change) => reserve(change, c.req.param("id"), asked));
+    const said = await apply((change) => reserve(change, c.req.param("id"), asked), callerOf(c).id);
     if (said.granted) return c.json({ id: asked.id, granted: true });
     const { limit, used, most, message: reason } = said;
     return c.json({ id: asked.id, granted: false, limit, used, most, reason });
   });
   app.post("/:id/reservations/settle", async (c) => {
     const used = readReservation(await readBody(c, reservation));
-    await apply((change) => settleReservation(change, c.req.param("id"), used));
+    await apply((change) => settleReservation(change, c.req.param("id"), used), callerOf(c).id);
     return c.json({ id: used.id, settled: true });
   });
   app.post("/:id/check-tool", async (c) => {
@@ -75,7 +79,10 @@ export function stepRoutes({ apply, store, costMicros }: Plane): Hono {
       callId: body.call_id ?? null,
       input: asJson(body.tool_input),
     };
-    const verdict = await apply((change) => checkTool(change, c.req.param("id"), tool));
+    const verdict = await apply(
+      (change) => checkTool(change, c.req.param("id"), tool),
+      callerOf(c).id,
+    );
     return c.json({
       allowed: verdict.kind === "allow",
       requires_approval: verdict.kind === "ask",

@@ -1,6 +1,7 @@
 import { type } from "arktype";
 import { Hono } from "hono";
 import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
+import { callerOf } from "./access.ts";
 import { ApiError, readBody, readPage, rfc3339 } from "./request.ts";
 import { type Tool, newId, seedIds } from "../documents.ts";
 import type { Plane } from "../changes/change.ts";
@@ -43,7 +44,8 @@ export function toolRoutes({ apply, store, now }: Plane): Hono {
         throw new ApiError(400, `a tool with slug "${tool.slug}" exists already`);
       }
       change.store.tools.put(tool);
-    });
+      change.audit(null, "tool.registered", { tool_id: tool.id, slug: tool.slug });
+    }, callerOf(c).id);
     return c.json(toolResponse(tool), 201);
   });
   return app;

@@ -1,0 +1,64 @@
+import { timingSafeEqual } from "node:crypto";
+import type { Context, MiddlewareHandler } from "hono";
+import { seedIds } from "../documents.ts";
+import { type Caller, hashOf, may, opens, type Scope } from "../keys.ts";
+import type { Store } from "../store.ts";
+import { ApiError } from "./request.ts";
+
+declare module "hono" {
+  interface ContextVariableMap {
+    caller: Caller;
+  }
+}
+
+/** Whose key the request came with. */
+export const callerOf = (c: Context): Caller => c.get("caller");
+
+/** What a call needs, by the first line that fits. What fits none needs `admin`, so that a new route is closed. */
+const needs: readonly (readonly [method: string, path: RegExp, scope: Scope])[] = [
+  ["GET", /^\/v1\/api-keys(?:\/|$)/, "admin"],
+  ["GET", /^/, "read"],
+  [
+    "POST",
+    /^\/v1\/runs\/[^/]+\/(?:steps\/[^/]+|check-tool|reservations|reservations\/settle)$/,
+    "work",
+  ],
+  ["POST", /^\/v1\/approvals$/, "work"],
+  ["PUT", /^\/v1\/approvals\/[^/]+$/, "approve"],
+  ["POST", /^\/v1\/(?:runs|runs\/[^/]+\/cancel)$/, "write"],
+  ["POST", /^\/v1\/(?:registry|workflows|workflow-runs)(?:\/|$)/, "write"],
+];
+
+export function scopeFor(method: string, path: string): Scope {
+  const asked = method === "HEAD" ? "GET" : method;
+  return needs.find(([of, shape]) => of === asked && shape.test(path))?.[2] ?? "admin";
+}
+
+/**
+ * Lets in who brings a key, as `Bearer` or `ApiKey`, that may do what is asked for: one that is kept, or the one that the
+ * control plane was started with, which may do everything.
+ */
+export function authorize(store: Store, firstKey: string, now: () => number): MiddlewareHandler {
+  const first = Buffer.from(hashOf(firstKey));
+  const find = (secret: string): Caller | null => {
+    const hash = hashOf(secret);
+    if (timingSafeEqual(Buffer.from(hash), first)) return { id: seedIds.key, scopes: ["admin"] };
+    const key = store.keys.findByHash(hash);
+    return key !== undefined && opens(key, hash, now()) ? key : null;
+  };
+  return async (c, next) => {
+    const [, given = ""] =
+      /^(?:bearer|apikey) +(\S+)$/i.exec(c.req.header("authorization") ?? "") ?? [];
+    const caller = find(given);
+    if (caller === null) {
+      throw new ApiError(401, "expected a valid key: Authorization: Bearer <key>");
+    }
+    const scope = scopeFor(c.req.method, c.req.path);
+    if (!may(caller, scope)) {
+      const message = `this key may not do that: ${c.req.method} ${c.req.path} needs the scope ${scope}, and key ${caller.id} has ${caller.scopes.join(", ")}`;
+      throw new ApiError(403, message, "INSUFFICIENT_SCOPE");
+    }
+    c.set("caller", caller);
+    await next();
+  };
+}

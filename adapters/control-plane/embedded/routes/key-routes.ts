@@ -1,0 +1,54 @@
+import { type } from "arktype";
+import { Hono } from "hono";
+import { callerOf } from "./access.ts";
+import { readBody, readPage, rfc3339 } from "./request.ts";
+import { type ApiKey, createKey, findKey, revokeKey, rotateKey, scopes } from "../keys.ts";
+import type { Plane } from "../changes/change.ts";
+
+const dayMs = 86_400_000;
+const newKey = type({
+  name: "0 < string <= 255",
+  scopes: type
+    .enumerated(...scopes)
+    .array()
+    .moreThanLength(0)
+    .atMostLength(scopes.length),
+  "expires_in_ms?": type(`0 < number.integer <= ${3650 * dayMs} | null`),
+});
+const rotation = type({ "overlap_ms?": type(`0 <= number.integer <= ${7 * dayMs} | null`) });
+
+/** `/v1/api-keys`: a secret is in the answer that makes it, and in no other. */
+export function keyRoutes({ apply, store }: Plane): Hono {
+  const app = new Hono();
+  app.get("/", (c) => c.json(store.keys.list(readPage(c, 100, 1000)).map(keyResponse)));
+  app.get("/:id", (c) => c.json(keyResponse(findKey({ store }, c.req.param("id")))));
+  app.post("/", async (c) => {
+    const { name, scopes: asked, expires_in_ms } = await readBody(c, newKey);
+    const key = { name, scopes: asked, expiresInMs: expires_in_ms ?? null };
+    const made = await apply((change) => createKey(change, key), callerOf(c).id);
+    return c.json({ ...keyResponse(made.key), key: made.secret }, 201);
+  });
+  app.post("/:id/rotate", async (c) => {
+    const { overlap_ms } = await readBody(c, rotation);
+    const id = c.req.param("id");
+    const made = await apply((change) => rotateKey(change, id, overlap_ms ?? 0), callerOf(c).id);
+    return c.json({ ...keyResponse(made.key), key: made.secret });
+  });
+  app.post("/:id/revoke", async (c) => {
+    const revoked = await apply((change) => revokeKey(change, c.req.param("id")), callerOf(c).id);
+    return c.json(keyResponse(revoked));
+  });
+  return app;
+}
+
+const keyResponse = (key: ApiKey) => ({
+  id: key.id,
+  name: key.name,
+  scopes: key.scopes,
+  hint: key.hint,
+  tenant_id: key.tenantId,
+  created_at: rfc3339(key.createdAt),
+  expires_at: rfc3339(key.expiresAt),
+  revoked_at: rfc3339(key.revokedAt),
+  previous_until: rfc3339(key.previous?.until ?? null),
+});

@@ -1,0 +1,95 @@
+import { type KeyView, keysApi, type MadeKey } from "../../adapters/control-plane/keys-api.ts";
+import { scopes } from "../../adapters/control-plane/embedded/keys.ts";
+import type { Command, Context } from "../command.ts";
+import { CliError } from "../output/errors.ts";
+import { withControlPlane } from "./with-control-plane.ts";
+
+const hourMs = 3_600_000;
+
+/** `keys list`. */
+export const listKeys: Command = (context) =>
+  withControlPlane(context, async ({ api, signal, value }) => {
+    const { output } = context;
+    const keys = await value(keysApi(api).list(signal));
+    if (output.isJson) output.json(keys);
+    else if (keys.length === 0)
+      output.remark("there is no key but the one that the control plane was started with");
+    else {
+      const rows = keys.map((key) => [
+        key.id,
+        key.name,
+        key.scopes.join(", "),
+        `…${key.hint}`,
+        key.created_at,
+        standing(key),
+      ]);
+      output.table(["KEY", "NAME", "SCOPES", "SECRET", "CREATED", "STATUS"], rows);
+    }
+    return 0;
+  });
+
+/** `keys create`. */
+export const createKey: Command = (context) =>
+  withControlPlane(context, async ({ api, signal, value }) => {
+    const { flags, args } = context.invocation;
+    const asked = readScopes(flags["scopes"]);
+    const key = { name: args[0] ?? "", scopes: asked, expiresInMs: readDays(flags["days"]) };
+    return tell(context, await value(keysApi(api).create(key, signal)));
+  });
+
+/** `keys rotate`. */
+export const rotateKey: Command = (context) =>
+  withControlPlane(context, async ({ api, signal, value }) => {
+    const id = context.invocation.args[0] ?? "";
+    return tell(context, await value(keysApi(api).rotate(id, hourMs, signal)));
+  });
+
+/** `keys revoke`. */
+export const revokeKey: Command = (context) =>
+  withControlPlane(context, async ({ api, signal, value }) => {
+    const { output, invocation } = context;
+    const key = await value(keysApi(api).revoke(invocation.args[0] ?? "", signal));
+    if (output.isJson) output.json(key);
+    else output.pairs([["revoked", `${key.id} (${key.name})`]]);
+    return 0;
+  });
+
+/** The secret alone goes to standard output, so that it can be piped to where it is kept. */
+function tell({ output }: Pick<Context, "output">, made: MadeKey): number {
+  if (output.isJson) {
+    output.json(made);
+    return 0;
+  }
+  const until = made.expires_at === null ? "" : `, until ${made.expires_at}`;
+  output.remark(`${made.id} (${made.name}) may ${made.scopes.join(", ")}${until}`);
+  output.remark("Keep this secret now; it is not shown again:");
+  output.line(made.key);
+  return 0;
+}
+
+function standing({ revoked_at, expires_at }: KeyView): string {
+  if (revoked_at !== null) return `revoked ${revoked_at}`;
+  if (expires_at === null) return "open";
+  return Date.parse(expires_at) <= Date.now() ? `expired ${expires_at}` : `open to ${expires_at}`;
+}
+
+/** @throws CliError */
+function readScopes(text: string | true | undefined): string[] {
+  const asked = typeof text === "string" ? text.split(",").map((word) => word.trim()) : ["read"];
+  const known: readonly string[] = scopes;
+  const odd = asked.find((scope) => !known.includes(scope));
+  if (odd === undefined) return asked;
+  const expected = `expected some of ${scopes.join(", ")}, with commas between`;
+  throw new CliError(2, `--scopes: ${expected}, not ${JSON.stringify(odd)}`);
+}
+
+const dayMs = 86_400_000;
+const mostDays = 3650;
+
+/** Null for never. @throws CliError */
+function readDays(text: string | true | undefined): number | null {
+  if (typeof text !== "string") return null;
+  const days = /^\d{1,4}$/u.test(text) ? Number(text) : 0;
+  if (days >= 1 && days <= mostDays) return days * dayMs;
+  throw new CliError(2, `--days: expected a whole number from 1 to ${mostDays}, not "${text}"`);
+}

@@ -1,0 +1,49 @@
+import type { CommandSpec } from "./specs.ts";
+import type { SettingKey } from "./config/settings.ts";
+
+const client = ["controlPlaneUrl", "dataDir"] as const satisfies SettingKey[];
+
+/** The groups of the commands below. */
+export const planeGroups: Readonly<Record<string, string>> = {
+  keys: "create, list, rotate and revoke API keys of the control plane",
+};
+
+/** Commands that keep a control plane of ours. */
+export const planeSpecs = {
+  "keys list": {
+    args: [],
+    summary: "list the API keys, never their secrets",
+    settings: [...client],
+    example: ["stateplane keys list"],
+  },
+  "keys create": {
+    args: ["name"],
+    summary: "create an API key and print its secret, once",
+    flags: {
+      scopes: {
+        type: "text",
+        value: "list",
+        help: "read, work, write, approve or admin, with commas between (default read)",
+      },
+      days: { type: "text", value: "n", help: "how long it opens, in days (default for ever)" },
+    },
+    settings: [...client],
+    notes: [
+      "Every key reads. work is a worker's: it reports steps and asks policy and people. write starts and cancels runs and registers agents and tools. approve answers what people are asked. admin is all of them, and keys and policies.",
+    ],
+    example: ["stateplane keys create worker-1 --scopes work"],
+  },
+  "keys rotate": {
+    args: ["key"],
+    summary: "give a key another secret and print it; the one before opens for an hour more",
+    settings: [...client],
+    notes: ["Where a secret has leaked, revoke the key and create another: that ends it at once."],
+    example: ["stateplane keys rotate key_01JFVX0000000000000000000A"],
+  },
+  "keys revoke": {
+    args: ["key"],
+    summary: "end a key for good, at once",
+    settings: [...client],
+    example: ["stateplane keys revoke key_01JFVX0000000000000000000A"],
+  },
+} as const satisfies Record<string, CommandSpec>;

@@ -1,0 +1,10 @@
+import type { Requirement } from "./requirements.ts";
+
+/** What is promised of the embedded control plane. */
+export const planeRequirements: readonly Requirement[] = [
+  { id: "key.hashed", promise: "no secret of a key, present or past, is kept anywhere" },
+  { id: "key.revoked", promise: "a revoked key opens nothing, and a secret is told once" },
+  { id: "key.scopes", promise: "a key does what its scopes say, and nothing else" },
+  { id: "key.worker", promise: "a worker's key runs steps and answers no question of its own" },
+  { id: "plane.layouts", promise: "a file of an earlier layout keeps all that it held" },
+];
