@@ -15,6 +15,7 @@ import { bindStep } from "./step/bind.ts";
 import type { StepSession } from "./step/session.ts";
 import { RunLooks } from "./run-looks.ts";
 import { TroubleWatch } from "./trouble.ts";
+import { watchKeys } from "./watch-keys.ts";
 import { watchAvailability } from "./watch-availability.ts";
 
 /** A worker at work. `await using` stops it. */
@@ -90,7 +91,8 @@ export function startRuntime(given: RuntimePorts, options: RuntimeOptions): Runt
   const availability = watchAvailability(ports, track);
   const trouble = new TroubleWatch(ports);
   const runs = new RunLooks(ports.clock);
-  const watched = { ...ports, controlPlane: availability.controlPlane };
+  const models = watchKeys(ports.models, trouble);
+  const watched = { ...ports, models, controlPlane: availability.controlPlane };
   const worker: WorkerContext = {
     ports: watched,
     options,

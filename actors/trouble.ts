@@ -14,6 +14,9 @@ import type { Clock, Log } from "../machines/contracts/ports/clock.ts";
  *             an error that names what to do, and each minute while it lasts.
  *   step      the call's failure is handed on at once: a rejection as it is, an outcome as it is.
  *
+ * A model's provider that refuses the worker's key holds nobody up: the steps that ask for it are put away and try
+ * again (`untried` in their failure), and `TroubleWatch` only says so.
+ *
  * The waiting steps are the probes. When none is left, the worker takes jobs again after a while and finds out.
  *
  * A wait ends without success when
@@ -24,7 +27,9 @@ import type { Clock, Log } from "../machines/contracts/ports/clock.ts";
  * The terminal report alone is not made patiently: the chart owns its repetition (reported.backing-off).
  */
 
-export type Neighbour = "store" | "artifacts" | "control plane";
+/** Without them no step gets anywhere. */
+type Needed = "store" | "artifacts" | "control plane";
+export type Neighbour = Needed | `model provider ${string}`;
 
 /** The worker drains, and this step's wait for a neighbour is over. */
 export class Drained extends Error {
@@ -36,7 +41,7 @@ export class DeadlinePassed extends Error {
   override readonly name = "DeadlinePassed";
 }
 
-const whatToDo: Record<Neighbour, string> = {
+const whatToDo: Record<Needed, string> = {
   store: "free its disk or memory, or let this worker write to it",
   artifacts: "make the place of the artifacts writable, or free its disk",
   "control plane": "set the API key that the control plane accepts",
@@ -50,6 +55,8 @@ const idleHoldMs = 5_000;
 /** A journal write this recent shows that the journal can be written. */
 const journalGoodMs = 1_000;
 const artifactsGoodMs = 30_000;
+
+const isNeeded = (neighbour: Neighbour): neighbour is Needed => Object.hasOwn(whatToDo, neighbour);
 
 interface Ongoing {
   since: number;
@@ -68,6 +75,8 @@ export class TroubleWatch {
   readonly #held = new Set<Neighbour>();
   /** Timers by which a hold ends for which nobody waits. */
   readonly #idle = new Map<Neighbour, () => void>();
+  /** When a provider's trouble was last said: a key that is good for some models alone would be heard of all the time. */
+  readonly #saidOfProvider = new Map<Neighbour, number>();
   #onHold: (neighbour: Neighbour, isHeld: boolean) => void = () => {};
   #journalGoodAt = Number.NEGATIVE_INFINITY;
   #artifactsGoodAt = Number.NEGATIVE_INFINITY;
@@ -95,16 +104,19 @@ export class TroubleWatch {
     if (isOurs && !ongoing.isOurs) ongoing.saidAt = null;
     ongoing.isOurs = isOurs;
     ongoing.message = message;
-    if (isOurs) this.#hold(neighbour, true);
+    if (isOurs && isNeeded(neighbour)) this.#hold(neighbour, true);
+    const saidAt = ongoing.saidAt ?? this.#saidOfProvider.get(neighbour) ?? null;
     const isDue =
-      ongoing.saidAt === null
-        ? isOurs || now - ongoing.since >= briefMs
-        : now - ongoing.saidAt >= repeatLineMs;
+      saidAt === null ? isOurs || now - ongoing.since >= briefMs : now - saidAt >= repeatLineMs;
     if (!isDue) return;
     ongoing.saidAt = now;
     const fields = { neighbour, reason: message, forMs: Math.round(now - ongoing.since) };
-    if (isOurs) {
-      const text = `the ${neighbour} refuses this worker: ${message}; no more jobs are taken and steps wait until it is fixed: ${whatToDo[neighbour]}`;
+    if (isOurs && !isNeeded(neighbour)) {
+      this.#saidOfProvider.set(neighbour, now);
+      const text = `the ${neighbour} refuses this worker's key: ${message}; steps that ask for it wait, for an hour at most, and others go on: set a key that it accepts and start the worker again, or mend the key at the provider`;
+      this.#log.error(fields, text);
+    } else if (isOurs) {
+      const text = `the ${neighbour} refuses this worker: ${message}; no more jobs are taken and steps wait until it is fixed: ${whatToDo[neighbour as Needed]}`;
       this.#log.error(fields, text);
     } else this.#log.warn(fields, `the ${neighbour} is unavailable; steps are waiting for it`);
   }

@@ -242,6 +242,11 @@ export const requirements: readonly Requirement[] = [
     promise: "grants, cancels, expiries and take-overs are right in any order",
   },
   { id: "retry.bounds", promise: "a retry comes no sooner than asked for, and within its bounds" },
+  {
+    id: "retry.untried",
+    promise:
+      "a wait for a neighbour that could not be asked is no attempt, takes no place and has an end",
+  },
   { id: "bulkhead.limit", promise: "no more steps of a type execute at once than its limit" },
   { id: "status.spelling", promise: "statuses are read in either spelling" },
   {
@@ -305,6 +310,15 @@ export const requirements: readonly Requirement[] = [
   {
     id: "port.throws",
     promise: "an adapter that throws where it should answer makes its job wait, and is named",
+  },
+  {
+    id: "llm.refused-key",
+    promise:
+      "a model provider's refused key is shown to it once a minute, and fails no step at once",
+  },
+  {
+    id: "llm.held-steps",
+    promise: "steps of a provider that can't be asked wait uncounted, and hold up no other's",
   },
   {
     id: "llm.in-its-place",

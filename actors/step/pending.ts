@@ -137,6 +137,8 @@ const snapshotShape = type({
     /** Absent in what was parked before a no could be told to a handler. */
     "refusals?": refusalShape.array(),
     attempts: "number.integer >= 0",
+    /** Absent in what was parked before a step could wait uncounted. */
+    "heldSince?": "number | null",
     /** Absent in what was parked before a look at policy had a count of its own. */
     "checks?": "number.integer >= 0",
     repairs: "number.integer >= 0",
@@ -215,6 +217,7 @@ function memory(context: typeof snapshotShape.infer.context): Partial<StepContex
     grants,
     refusals = [],
     attempts,
+    heldSince = null,
     checks = 0,
     repairs,
     usage = null,
@@ -229,6 +232,7 @@ function memory(context: typeof snapshotShape.infer.context): Partial<StepContex
     grants,
     refusals,
     attempts,
+    heldSince,
     checks,
     repairs,
     usage,

@@ -31,6 +31,9 @@ const usual: readonly ModelTrouble[] = [
   "bad_answer",
 ];
 
+/** Why a provider was not even asked, or did nothing but refuse the key. */
+const unasked: ReadonlySet<ModelTrouble> = new Set(["auth", "circuit_open"]);
+
 /**
  * The same models, and after one that failed those that stand in for it, in order. The reply says who served and who
  * was asked before; a failure says everyone who was asked, and what all of them used together.
@@ -87,11 +90,13 @@ export function createFallbacks(models: ModelProvider, fallbacks: Fallbacks): Mo
 
 function toAttempt(asked: string, target: ModelTarget | null, failure: Failure): ModelAttempt {
   const usage = usageOfFailure(failure);
+  const { reason = "bad_answer", status } = modelFailureDetails(failure) ?? {};
   return {
     provider: target?.provider ?? "",
     model: target?.model ?? asked,
-    reason: modelFailureDetails(failure)?.reason ?? "bad_answer",
+    reason,
     message: failure.message,
+    ...(status === undefined ? {} : { status }),
     ...(usage === null ? {} : { usage }),
   };
 }
@@ -106,7 +111,10 @@ function failed(failure: Failure, attempts: ModelAttempt[]): Outcome<ModelReply>
   const used = [...attempts.flatMap(({ usage }) => usage ?? []), ...(own === null ? [] : [own])];
   const usage = used.length === 0 ? {} : { usage: used.reduce(together) };
   const details = { ...failure.details, ...usage, attempts } as unknown as JsonObject;
-  return fail({ ...failure, details });
+  const { untried: _, ...tried } = failure;
+  // Of a chain nothing was tried where none of its providers could be asked.
+  const isUntried = used.length === 0 && attempts.every(({ reason }) => unasked.has(reason));
+  return fail({ ...(isUntried ? failure : tried), details });
 }
 
 function together(first: Usage, second: Usage): Usage {

@@ -195,7 +195,8 @@ export function toFailure(
     ...(status === undefined ? {} : { status }),
   };
   if (!passes) return terminal(kind, message, details);
-  return { ...retryable(kind, message, waitMs), details };
+  const mark = reason === "circuit_open" ? { untried: true as const } : {};
+  return { ...retryable(kind, message, waitMs), ...mark, details };
 }
 
 /** OpenAI says it in milliseconds too, which is the finer of the two. */

@@ -45,6 +45,8 @@ export interface StepContext {
   refusals: Refusal[];
   /** Failed attempts at the step's own work. */
   attempts: number;
+  /** Epoch milliseconds since when the step has waited for a neighbour that it could not even ask. */
+  heldSince: number | null;
   /** Failed attempts to hear of policy or people; nothing once they have answered. */
   checks: number;
   repairs: number;
@@ -78,6 +80,7 @@ export function initialContext(input: StepInput): StepContext {
     grants: [],
     refusals: [],
     attempts: 0,
+    heldSince: null,
     checks: 0,
     repairs: 0,
     repairNote: null,

@@ -52,24 +52,51 @@ const mayCheckAgain = ({ context, event }: ActionArgs): boolean =>
   event.failure.retryable &&
   context.checks + 1 < context.limits.maxAttempts;
 
-/** Failed attempts with this one. */
+type Failed = Extract<StepEvent, { type: "activity.failed" }>;
+
+/** How long a step waits for a neighbour that it could not even ask, before that fails it. Milliseconds. */
+export const maxHeldMs = 60 * 60 * 1_000;
+/** Between two looks at such a neighbour at least, whatever it said. */
+const leastHoldMs = 1_000;
+
+/** Failed attempts with this one. What was not even tried is none. */
 export const attemptsAfter = (
   { attempts }: Pick<StepContext, "attempts">,
-  { hasProgressed }: Extract<StepEvent, { type: "activity.failed" }>,
-): number => (hasProgressed === true ? 1 : attempts + 1);
+  { failure, hasProgressed }: Pick<Failed, "failure" | "hasProgressed">,
+): number => (hasProgressed === true ? 0 : attempts) + (failure.untried === true ? 0 : 1);
 
-const mayRetry = ({ context, event }: ActionArgs): boolean =>
-  event.type === "activity.failed" &&
-  event.failure.retryable &&
-  attemptsAfter(context, event) < context.limits.maxAttempts;
+/** Since when the step has waited for a neighbour that it could not ask; null where something was tried. */
+export const heldSinceAfter = (
+  { heldSince }: Pick<StepContext, "heldSince">,
+  { failure, hasProgressed, at }: Pick<Failed, "failure" | "hasProgressed" | "at">,
+): number | null => {
+  if (failure.untried !== true) return null;
+  return hasProgressed === true ? at : (heldSince ?? at);
+};
 
-/** A wait this long leaves the worker. */
+/** How long to wait after a failure of the step's own work. Those that are held come back at different times. */
+export function delayAfter(context: StepContext, event: Failed): number {
+  const { failure, jitter } = event;
+  const attempts = Math.max(attemptsAfter(context, event), 1);
+  const delay = retryDelay(failure, attempts, jitter, context.limits);
+  return failure.untried === true
+    ? Math.round(Math.max(delay, leastHoldMs) * (1 + jitter / 4))
+    : delay;
+}
+
+const mayRetry = ({ context, event }: ActionArgs): boolean => {
+  if (event.type !== "activity.failed" || !event.failure.retryable) return false;
+  const heldSince = heldSinceAfter(context, event);
+  return heldSince === null
+    ? attemptsAfter(context, event) < context.limits.maxAttempts
+    : event.at - heldSince < maxHeldMs;
+};
+
+/** A wait this long leaves the worker; one for a neighbour that is not asked does so at once, to hold up nobody. */
 const mayRetryLater = (moment: ActionArgs): boolean => {
   const { context, event } = moment;
   if (event.type !== "activity.failed" || !mayRetry(moment)) return false;
-  const attempts = attemptsAfter(context, event);
-  const delay = retryDelay(event.failure, attempts, event.jitter, context.limits);
-  return delay > context.limits.parkAfterMs;
+  return event.failure.untried === true || delayAfter(context, event) > context.limits.parkAfterMs;
 };
 
 const mayRepair = ({ context, event }: ActionArgs): boolean =>

@@ -3,7 +3,7 @@ import { deniedBy } from "../contracts/domain/action.ts";
 import { type Failure, terminal } from "../contracts/domain/failure.ts";
 import type { StepContext } from "./context.ts";
 import type { StepEvent } from "./events.ts";
-import { attemptsAfter, retryDelay } from "./rules.ts";
+import { attemptsAfter, delayAfter, heldSinceAfter, retryDelay } from "./rules.ts";
 
 const usageParts = [
   "costMicros",
@@ -85,7 +85,7 @@ const keepGrants = ({ context, event }: ActionArgs): Change =>
 const rememberCancel = ({ event }: ActionArgs): Change =>
   event.type === "cancel.requested" ? { cancelReason: event.reason } : {};
 
-const startOver = (): Change => ({ attempts: 0, checks: 0, retryAt: null });
+const startOver = (): Change => ({ attempts: 0, heldSince: null, checks: 0, retryAt: null });
 
 /** Policy or people have answered. What was tried in executing before stays counted: a look is no new start. */
 const checked = (): Change => ({ checks: 0, retryAt: null });
@@ -99,11 +99,14 @@ function keepOutput({ context, event }: ActionArgs): Change {
 
 function countAttempt({ context, event }: ActionArgs): Change {
   if (event.type !== "activity.failed") return {};
-  const attempts = attemptsAfter(context, event);
-  const delay = retryDelay(event.failure, attempts, event.jitter, context.limits);
   // Only what the failed call itself used: all before it is in the journal, and is told again by the next attempt.
   const usage = addUsage(context.usage, usageOfFailure(event.failure));
-  return { attempts, retryAt: event.at + delay, usage };
+  return {
+    attempts: attemptsAfter(context, event),
+    heldSince: heldSinceAfter(context, event),
+    retryAt: event.at + delayAfter(context, event),
+    usage,
+  };
 }
 
 function countCheck({ context, event }: ActionArgs): Change {

@@ -214,7 +214,7 @@ describe.each(streams)("a stream of $provider", ({ provider, model, stream }) =>
     [500, {}, "overloaded", null],
     [413, {}, "context_too_long", null],
     [404, {}, "unknown_model", null],
-    [401, {}, "auth", null],
+    [401, {}, "auth", 60_000],
     [402, {}, "quota", null],
     [400, {}, "bad_request", null],
   ] as const)("status %d with %j is %s", async (status, headers, reason, waitMs) => {

@@ -7,7 +7,9 @@ import type { Json } from "../../machines/contracts/domain/json.ts";
 import type { JournalEntry } from "../../machines/contracts/domain/record.ts";
 import { retryable } from "../../machines/contracts/domain/failure.ts";
 import type { Verdict } from "../../machines/contracts/domain/action.ts";
-import { retryDelay } from "../../machines/step/rules.ts";
+import { initialContext } from "../../machines/step/context.ts";
+import { maxHeldMs, retryDelay, rules } from "../../machines/step/rules.ts";
+import { updates } from "../../machines/step/updates.ts";
 import { sampleJob } from "../kit/step-events.ts";
 import { jsonObjects, jsonValues } from "./json-objects.ts";
 
@@ -54,6 +56,63 @@ describe("a delay before the next try", () => {
         expect(at(0.5)).toBe(Math.round(full / 2));
         expect(at(1 - Number.EPSILON)).toBe(full);
         expect(at(0.5, attempt + 1)).toBeGreaterThanOrEqual(at(0.5));
+      }),
+    );
+  });
+});
+
+describe("a neighbour that could not be asked", () => {
+  const limits = {
+    maxAttempts: 3,
+    maxRepairs: 1,
+    baseDelayMs: 1_000,
+    maxDelayMs: 30_000,
+    parkAfterMs: 60_000,
+  };
+  const begun = initialContext({ runId: "r", stepId: "s", job: null, problem: null, limits });
+  const event = fc.record({
+    isUntried: fc.boolean(),
+    hasProgressed: fc.boolean(),
+    afterMs: fc.integer({ min: 0, max: maxHeldMs / 3 }),
+    jitter: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+    retryAfterMs: fc.option(fc.nat({ max: 100_000 }), { nil: undefined }),
+  });
+
+  it("costs no attempt, is waited for outside of the worker, never in a spin, and for an hour at most [retry.untried]", () => {
+    fc.assert(
+      fc.property(fc.array(event, { minLength: 1, maxLength: 30 }), (given) => {
+        let context = begun;
+        let now = 1_000_000;
+        let tried = 0;
+        let since: number | null = null;
+        for (const { isUntried, hasProgressed, afterMs, jitter, retryAfterMs } of given) {
+          now += afterMs;
+          const failure = {
+            ...retryable("unavailable", "not asked", retryAfterMs),
+            ...(isUntried ? { untried: true as const } : {}),
+          };
+          const failed = {
+            type: "activity.failed" as const,
+            failure,
+            costly: false,
+            at: now,
+            jitter,
+            ...(hasProgressed ? { hasProgressed } : {}),
+          };
+          if (hasProgressed) tried = 0;
+          if (!isUntried) tried += 1;
+          since = isUntried ? (hasProgressed ? now : (since ?? now)) : null;
+          const mayGoOn = since === null ? tried < limits.maxAttempts : now - since < maxHeldMs;
+          expect(rules.mayRetry({ context, event: failed })).toBe(mayGoOn);
+          if (!mayGoOn) return;
+          if (isUntried) expect(rules.mayRetryLater({ context, event: failed })).toBe(true);
+          context = { ...context, ...updates.countAttempt({ context, event: failed }) };
+          expect(context.attempts).toBe(tried);
+          const delay = (context.retryAt ?? 0) - now;
+          expect(delay).toBeGreaterThanOrEqual(Math.max(isUntried ? 1_000 : 0, retryAfterMs ?? 0));
+          const most = 1.25 * Math.max(limits.maxDelayMs, retryAfterMs ?? 0);
+          expect(delay).toBeLessThanOrEqual(Math.ceil(most));
+        }
       }),
     );
   });

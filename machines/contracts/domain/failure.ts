@@ -38,7 +38,8 @@ export const failureKinds = [
   "unavailable",
   /**
    * A key is refused. By the control plane or the store: the worker waits and takes no jobs until a person mends the
-   * key. By a model's provider, a tool server or the retrieval service: the step fails, where it is not tried again.
+   * key. By a model's provider: the steps that ask for it wait, up to an hour, and others go on. By a tool server or
+   * the retrieval service: the step fails, where it is not tried again.
    */
   "unauthorized",
   /** The key is good, and not for this run or tool. Never retried. */
@@ -79,6 +80,11 @@ export interface Failure {
   retryable: boolean;
   /** How long the neighbour asked us to wait, in milliseconds. */
   retryAfterMs?: number;
+  /**
+   * The neighbour was not asked, or did nothing but refuse this worker's key: nothing was begun and nothing was paid. The
+   * step waits, put away, and no attempt of it is counted. Only with `retryable`.
+   */
+  untried?: true;
   details?: JsonObject;
 }
 
@@ -88,6 +94,7 @@ export const failureShape = type({
   message: "string",
   retryable: "boolean",
   "retryAfterMs?": "number >= 0",
+  "untried?": "true",
   "details?": "object",
 });
 

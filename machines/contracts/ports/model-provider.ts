@@ -108,6 +108,8 @@ export interface ModelAttempt {
   model: string;
   reason: ModelTrouble;
   message: string;
+  /** HTTP status, where there was one. */
+  status?: number;
   usage?: Usage;
 }
 
@@ -127,7 +129,7 @@ export const modelTroubles = [
   "context_too_long",
   /** The provider's rules forbid the request or the answer. `refused`, final. */
   "content_refused",
-  /** The key is missing or refused. `unauthorized`, final. */
+  /** The key is missing: `unauthorized`, final. Or it is refused: the same, and `untried`, retryable. */
   "auth",
   /** The account has no money or quota left. `model_failed`, final. */
   "quota",

@@ -1,0 +1,160 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { createFallbacks } from "../../adapters/llm/fallbacks.ts";
+import { createModels } from "../../adapters/llm/models.ts";
+import { retryable, troubleOf } from "../../machines/contracts/domain/failure.ts";
+import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
+import { agentModel } from "../support/agent-world.ts";
+import { answerJson } from "../support/answer-json.ts";
+import { sqliteBackends } from "../support/backends.ts";
+import { chatCompletion } from "../support/chat-completion.ts";
+import { type HumanScene, humanScene } from "../support/human-scene.ts";
+import { plain } from "../support/model-requests.ts";
+import { useVendors, vendorProviders } from "../support/vendor-server.ts";
+
+const never = new AbortController().signal;
+const { vendor } = useVendors();
+const wrong = { error: { message: "Incorrect API key provided", code: "invalid_api_key" } };
+const hello = answerJson(chatCompletion({ content: "hi" }, "stop"));
+
+describe("a provider that refuses the key", () => {
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  const refusal = {
+    failure: {
+      kind: "unauthorized",
+      retryable: true,
+      untried: true,
+      retryAfterMs: 60_000,
+      message: expect.stringContaining("Incorrect API key"),
+      details: { reason: "auth", provider: "openai", status: 401 },
+    },
+  };
+
+  test("is asked once a minute, and again by all once it takes the key [llm.refused-key]", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    let isWell = false;
+    const { models, seen } = await vendor((response) =>
+      isWell ? hello(response) : answerJson(wrong, 401)(response),
+    );
+    const ask = () => models.complete(plain("gpt-4o"), never);
+    const first = await ask();
+    expect(first).toMatchObject(refusal);
+    expect(first.ok ? null : troubleOf(first.failure)).toBe("ours");
+    for (const outcome of await Promise.all(Array.from({ length: 20 }, ask))) {
+      expect(outcome).toMatchObject(refusal);
+    }
+    expect(seen).toHaveLength(1);
+    vi.advanceTimersByTime(60_001);
+    await Promise.all(Array.from({ length: 20 }, ask));
+    expect(seen).toHaveLength(2);
+    // Another provider is not touched by it.
+    isWell = true;
+    expect(await models.complete(plain("chat/gpt-4o"), never)).toMatchObject({ ok: true });
+    expect(await ask()).toMatchObject(refusal);
+    vi.advanceTimersByTime(60_001);
+    expect(await ask()).toMatchObject({ ok: true });
+    expect(await Promise.all(Array.from({ length: 5 }, ask))).toMatchObject(
+      Array.from({ length: 5 }, () => ({ ok: true })),
+    );
+  });
+
+  test("with a 403 may mean one model alone: only several in a row count as the key's [llm.refused-key]", async () => {
+    const answers = [403, 200, 403, 403, 200, 403, 403, 403];
+    const { models, seen } = await vendor((response) =>
+      answers[seen.length - 1] === 200 ? hello(response) : answerJson(wrong, 403)(response),
+    );
+    for (const status of answers) {
+      const outcome = await models.complete(plain("gpt-4o"), never);
+      if (status === 200) expect(outcome).toMatchObject({ ok: true });
+      else expect(outcome).toMatchObject({ failure: { untried: true, details: { status: 403 } } });
+    }
+    expect(seen).toHaveLength(8);
+    expect(await models.complete(plain("gpt-4o"), never)).toMatchObject({
+      failure: { untried: true },
+    });
+    expect(seen).toHaveLength(8);
+  });
+
+  test("in the middle of an answer is not asked again for nothing: that was paid for [llm.refused-key]", async () => {
+    const { models } = await vendor(answerJson({ error: wrong.error }));
+    const outcome = await models.complete(plain("gpt-4o"), never);
+    expect(outcome).toMatchObject({
+      failure: { kind: "unauthorized", retryable: false, details: { usage: {} } },
+    });
+    expect(outcome).not.toHaveProperty("failure.untried");
+  });
+
+  test("leaves a chain untried only where nobody in it was asked in earnest [llm.refused-key]", async () => {
+    const { url } = await vendor(answerJson(wrong, 401));
+    const down = await vendor(answerJson({ error: { message: "down" } }, 500));
+    const providers = [
+      ...vendorProviders(url).filter(({ name }) => name !== "anthropic"),
+      ...vendorProviders(down.url).filter(({ name }) => name === "anthropic"),
+    ];
+    const models = createFallbacks(createModels({ providers }), {
+      "openai/a": [{ model: "chat/b" }],
+      "anthropic/c": [{ model: "chat/b" }],
+    });
+    const untried = await models.complete(plain("openai/a"), never);
+    expect(untried).toMatchObject({
+      failure: { untried: true, details: { attempts: [{ reason: "auth", status: 401 }] } },
+    });
+    const tried = await models.complete(plain("anthropic/c"), never);
+    expect(tried).toMatchObject({ failure: { kind: "unauthorized", retryable: true } });
+    expect(tried).not.toHaveProperty("failure.untried");
+  });
+});
+
+describe("steps of a provider that can't be asked", () => {
+  let scene: HumanScene;
+  beforeEach(async () => {
+    scene = await humanScene(sqliteBackends());
+  });
+  afterEach(() => scene.close());
+
+  const held = (reason: "auth" | "circuit_open") => ({
+    ...retryable(reason === "auth" ? "unauthorized" : "unavailable", "Incorrect API key", 100),
+    untried: true as const,
+    details: { reason, provider: "refusing", status: 401 },
+  });
+
+  test.each(["auth", "circuit_open"] as const)(
+    "wait put away, uncounted, and hold up no other provider's: %s [llm.held-steps]",
+    async (reason) => {
+      let isWell = false;
+      let asked = 0;
+      const good = agentModel([{ content: "Done." }]).models;
+      const models: ModelProvider = {
+        complete: async (request, signal) => {
+          if (request.messages.at(-1)?.content === "good") return good.complete(request, signal);
+          asked += 1;
+          return isWell ? good.complete(request, signal) : { ok: false, failure: held(reason) };
+        },
+      };
+      const lines: string[] = [];
+      const say = (_: object, message: string) => void lines.push(message);
+      const log = { debug() {}, info: say, warn: say, error: say };
+      const options = { capacity: 1, bulkheads: { llm: 1 } };
+      await scene.worker(options, () => ({ models, log }));
+      const step = (prompt: string) => ({ type: "llm", input: { prompt } }) as const;
+      const waiting = await Promise.all(
+        Array.from({ length: 5 }, () => scene.run([step("refused")])),
+      );
+      await vi.waitFor(() => expect(asked).toBeGreaterThan(15), { timeout: 20_000, interval: 50 });
+      const other = await scene.run([step("good")]);
+      expect(await scene.ended(other.runId, other.stepIds[0] ?? "")).toMatchObject({
+        status: "completed",
+      });
+      isWell = true;
+      for (const { runId, stepIds } of waiting) {
+        const ended = await scene.ended(runId, stepIds[0] ?? "");
+        expect(ended).toMatchObject({ status: "completed", output: { response: "Done." } });
+      }
+      const said = lines.filter((line) => line.includes("the model provider refusing refuses"));
+      expect(said).toHaveLength(reason === "auth" ? 1 : 0);
+    },
+    40_000,
+  );
+});
