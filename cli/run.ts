@@ -25,6 +25,8 @@ const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
   "approvals list": async () => (await import("./commands/approvals.ts")).listApprovals,
   "approvals approve": async () => (await import("./commands/approvals.ts")).approve,
   "approvals reject": async () => (await import("./commands/approvals.ts")).reject,
+  "audit tail": async () => (await import("./commands/audit.ts")).tailAudit,
+  "audit verify": async () => (await import("./commands/audit.ts")).verifyAudit,
   "keys list": async () => (await import("./commands/keys.ts")).listKeys,
   "keys create": async () => (await import("./commands/keys.ts")).createKey,
   "keys rotate": async () => (await import("./commands/keys.ts")).rotateKey,

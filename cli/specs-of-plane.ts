@@ -5,11 +5,37 @@ const client = ["controlPlaneUrl", "dataDir"] as const satisfies SettingKey[];
 
 /** The groups of the commands below. */
 export const planeGroups: Readonly<Record<string, string>> = {
+  audit: "show and verify what was decided and changed, and by whom",
   keys: "create, list, rotate and revoke API keys of the control plane",
 };
 
 /** Commands that keep a control plane of ours. */
 export const planeSpecs = {
+  "audit tail": {
+    args: [],
+    summary: "show the newest entries of the audit: who decided or changed what",
+    flags: {
+      limit: { type: "text", value: "n", help: "at most n, from 1 to 100 (default 20)" },
+    },
+    settings: [...client],
+    example: ["stateplane audit tail --limit 50"],
+  },
+  "audit verify": {
+    args: [],
+    summary: "check that no entry of the audit was changed, removed or cut off; exit 1 if one was",
+    flags: {
+      head: {
+        type: "text",
+        value: "head",
+        help: "a head that an earlier verify printed, which the audit must have passed through",
+      },
+    },
+    settings: [...client],
+    notes: [
+      "Every hash is computed here, not by the control plane. Note the printed head down on another machine: it shows even a chain that was made anew.",
+    ],
+    example: ["stateplane audit verify"],
+  },
   "keys list": {
     args: [],
     summary: "list the API keys, never their secrets",

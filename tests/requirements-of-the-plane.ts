@@ -2,6 +2,12 @@ import type { Requirement } from "./requirements.ts";
 
 /** What is promised of the embedded control plane. */
 export const planeRequirements: readonly Requirement[] = [
+  {
+    id: "audit.tampering",
+    promise: "an entry of the audit that was changed, removed, moved or added shows",
+  },
+  { id: "audit.cut", promise: "an audit whose end was cut off, its head with it, shows" },
+  { id: "audit.head", promise: "a chain made anew shows to whoever noted a head down" },
   { id: "key.hashed", promise: "no secret of a key, present or past, is kept anywhere" },
   { id: "key.revoked", promise: "a revoked key opens nothing, and a secret is told once" },
   { id: "key.scopes", promise: "a key does what its scopes say, and nothing else" },

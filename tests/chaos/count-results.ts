@@ -56,7 +56,7 @@ export function countResults(path: string, touches: readonly Touch[]): Results {
       .map((row) => JSON.parse(String(row["doc"])) as T);
   const steps = docs<StepDoc>("steps");
   const approvals = docs<ApprovalDoc>("approvals");
-  const audit = docs<AuditDoc>("audit");
+  const audit = docs<AuditDoc>("audit_chain");
   db.close();
 
   const applied = new Map<string, number>();

@@ -29,7 +29,7 @@ function step(id: string, results: number): void {
     audits += 1;
     const details = { step_id: id };
     const event = { id: `aud_${audits}`, runId: "run_1", event: "step.completed", details, at: 0 };
-    store.audit.put(event);
+    store.audit.append(event);
   }
 }
 

@@ -9,6 +9,7 @@ import { newId } from "./documents.ts";
 import { type Plane, system } from "./changes/change.ts";
 import { agentRoutes } from "./routes/agent-routes.ts";
 import { approvalRoutes } from "./routes/approval-routes.ts";
+import { auditRoutes } from "./routes/audit-routes.ts";
 import { eventRoutes, healthRoutes } from "./routes/event-routes.ts";
 import { keyRoutes } from "./routes/key-routes.ts";
 import { runRoutes } from "./routes/run-routes.ts";
@@ -40,6 +41,7 @@ export function createApp(plane: Plane, apiKey: string, log: Log): Hono {
   app.route("/v1/registry/agents", agentRoutes(plane));
   app.route("/v1/registry/tools", toolRoutes(plane));
   app.route("/v1/api-keys", keyRoutes(plane));
+  app.route("/v1/audit", auditRoutes(plane));
   app.route("/v1/events", eventRoutes(plane));
   app.notFound((c) =>
     c.json(new ApiError(404, `no such route: ${c.req.method} ${c.req.path}`), 404),

@@ -1,6 +1,7 @@
 import { closeSync, existsSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { chainAudit } from "./audit.ts";
 
 /** Documents as JSON, with a generated column for each thing they are looked up by. */
 const documents = `
@@ -44,7 +45,7 @@ CREATE INDEX keys_by_previous ON keys (previous) WHERE previous IS NOT NULL;
 `;
 
 /** What each layout adds to the one before it; the file keeps how many it has as `user_version`. Never changed, only added to. */
-const layouts: readonly string[] = [documents, keys];
+const layouts: readonly (string | ((db: DatabaseSync) => void))[] = [documents, keys, chainAudit];
 
 /**
  * Opens the file, makes it where it is missing, and brings one of an earlier version to today's layout.
@@ -97,7 +98,10 @@ function migrate(db: DatabaseSync, path: string): void {
       `${path} has schema version ${version}; this Stateplane reads up to version ${layouts.length}: update Stateplane, or use another file`,
     );
   }
-  for (const layout of layouts.slice(version)) db.exec(layout);
+  for (const layout of layouts.slice(version)) {
+    if (typeof layout === "string") db.exec(layout);
+    else layout(db);
+  }
   db.exec(`PRAGMA user_version = ${layouts.length}`);
   db.exec(indexes);
   db.exec("COMMIT");

@@ -6,9 +6,10 @@ import { createApp, keepTime } from "./app.ts";
 import { createApply, system } from "./changes/change.ts";
 import { type AgentSeed, registerAgent } from "./changes/register-agent.ts";
 import type { CostMicros } from "./changes/submit-result.ts";
+import { keepHeadFile } from "./audit-head.ts";
 import { createOutbox } from "./outbox.ts";
 import { createRunEvents, type RunText } from "./run-events.ts";
-import { openStore, type Store } from "./store.ts";
+import { openStore } from "./store.ts";
 
 export interface EmbeddedOptions {
   /** A SQLite file, created when absent, or `:memory:`. */
@@ -56,7 +57,8 @@ export async function startEmbeddedControlPlane(
   const outbox = createOutbox(store, options.publish, log);
   const apply = createApply({ store, outbox, events, now });
   const costMicros = options.costMicros ?? (() => null);
-  const plane = { store, apply, events, outbox, now, costMicros };
+  const headFile = keepHeadFile(options.path, store.audit, log);
+  const plane = { store, apply, events, outbox, now, costMicros, headFile };
   const app = createApp(plane, options.apiKey, log);
   const server = createServer(getRequestListener(app.fetch));
   let port: number;
@@ -67,6 +69,7 @@ export async function startEmbeddedControlPlane(
     );
     port = await listen(server, options.port, options.host);
   } catch (error) {
+    await headFile.close();
     store.close();
     throw error;
   }
@@ -83,7 +86,11 @@ export async function startEmbeddedControlPlane(
     tellText: (text) => events.tellText(text),
     close: () => {
       clearInterval(clock);
-      closed ??= closeServer(server, () => events.close()).then(() => closeStore(outbox, store));
+      closed ??= closeServer(server, () => events.close()).then(async () => {
+        await outbox.close();
+        await headFile.close();
+        store.close();
+      });
       return closed;
     },
   };
@@ -127,9 +134,4 @@ async function closeServer(server: Server, endStreams: () => void): Promise<void
   const timer = setTimeout(() => server.closeAllConnections(), graceMs);
   await ended;
   clearTimeout(timer);
-}
-
-async function closeStore(outbox: { close(): Promise<void> }, store: Store): Promise<void> {
-  await outbox.close();
-  store.close();
 }

@@ -1,6 +1,7 @@
 import type { SQLInputValue } from "node:sqlite";
 import type { RunStatus } from "../../../machines/contracts/domain/status.ts";
-import type { Agent, AgentVersion, Approval, AuditEvent, Run, Step, Tool } from "./documents.ts";
+import type { Agent, AgentVersion, Approval, Run, Step, Tool } from "./documents.ts";
+import { openAudit } from "./audit.ts";
 import type { ApiKey } from "./keys.ts";
 import { openDatabase } from "./layout.ts";
 
@@ -73,9 +74,6 @@ export function openStore(path: string) {
   const keys = collection<ApiKey>("keys");
   const keyByHash = keys.query("WHERE hash = ?1 OR previous = ?1");
   const allKeys = keys.query("ORDER BY rowid LIMIT ? OFFSET ?");
-
-  const audit = collection<AuditEvent>("audit");
-  const auditOfRun = audit.query("WHERE run = ? ORDER BY rowid LIMIT ? OFFSET ?");
 
   const addToOutbox = db.prepare("INSERT INTO outbox (data) VALUES (?)");
   const firstInOutbox = db.prepare("SELECT seq, data FROM outbox ORDER BY seq LIMIT ?");
@@ -151,11 +149,7 @@ export function openStore(path: string) {
       findByHash: (hash: string) => keyByHash(hash)[0],
       list: (page: Page) => allKeys(page.limit, page.offset),
     },
-    audit: {
-      put: audit.put,
-      /** Oldest first. */
-      ofRun: (runId: string, page: Page) => auditOfRun(runId, page.limit, page.offset),
-    },
+    audit: openAudit(db),
     outbox: {
       add: (data: string): void => void addToOutbox.run(data),
       first: (limit: number) =>

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
 import { ApiError } from "../routes/request.ts";
 import { type Approval, newId } from "../documents.ts";
@@ -47,8 +48,15 @@ export function requestApproval(
   store.approvals.put(approval);
   store.steps.put({ ...step, status: "waiting_approval", startedAt: step.startedAt ?? now });
   change.saveRun({ ...run, status: "waiting_approval", startedAt: run.startedAt ?? now });
-  const { id, actionType, digest } = approval;
-  change.audit(run.id, "approval.requested", { approval_id: id, action_type: actionType, digest });
+  const { id, actionType, actionDetails, digest, reason } = approval;
+  change.audit(run.id, "approval.requested", {
+    approval_id: id,
+    action_type: actionType,
+    digest,
+    // What people are shown may hold anything, and is kept with the question: the chain holds it to its hash.
+    shown_sha256: sha256(JSON.stringify([actionType, actionDetails, reason])),
+    expires_at: new Date(approval.expiresAt).toISOString(),
+  });
   return { approval, created: true };
 }
 
@@ -105,6 +113,8 @@ export function expireDue(change: Change): void {
     if (step.status === "waiting_approval") change.enqueue(run, step);
   }
 }
+
+const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
 
 /** A question of the step got its yes: when all have theirs, step and run show `running` again. */
 function stopWaiting(change: Change, runId: string, stepId: string): void {

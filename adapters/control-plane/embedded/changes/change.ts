@@ -1,6 +1,7 @@
 import { toEnvelope } from "../../../../machines/contracts/domain/job.ts";
 import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
 import { type Run, type Step, newId } from "../documents.ts";
+import type { HeadFile } from "../audit-head.ts";
 import type { Outbox } from "../outbox.ts";
 import type { RunChange, RunEvents } from "../run-events.ts";
 import { trackWaiting } from "./run-state.ts";
@@ -96,7 +97,7 @@ function openChange(store: Store, now: number, by: string) {
       jobs++;
     },
     audit(runId, event, details) {
-      store.audit.put({ id: newId("aud", now), runId, by, event, details, at: now });
+      store.audit.append({ id: newId("aud", now), runId, by, event, details, at: now });
     },
   };
   return { change, runChanges, hasJobs: () => jobs > 0 };
@@ -124,4 +125,5 @@ export interface Plane {
   outbox: Outbox;
   now: () => number;
   costMicros: CostMicros;
+  headFile: Pick<HeadFile, "read">;
 }

@@ -47,6 +47,8 @@ export function registerAgent(change: Change, seed: AgentSeed): void {
     createdAt: now,
     ...settings,
   });
+  const { model } = settings;
+  change.audit(null, "agent.version_created", { agent_id: agent.id, version_id: id, model });
 }
 
 type Settings = Omit<AgentVersion, "id" | "agentId" | "version" | "createdAt">;

@@ -73,7 +73,14 @@ export function readPage(c: Context, usual: number, most = 100): Page {
   };
 }
 
-function readWhole(c: Context, name: string, usual: number, least: number, most: number): number {
+/** A whole number of the query, in its bounds. @throws ApiError 422 */
+export function readWhole(
+  c: Context,
+  name: string,
+  usual: number,
+  least: number,
+  most: number,
+): number {
   const text = c.req.query(name);
   if (text === undefined) return usual;
   const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;

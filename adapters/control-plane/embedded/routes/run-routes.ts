@@ -66,12 +66,8 @@ export function runRoutes({ apply, store }: Plane): Hono {
   );
   app.get("/:id/audit", (c) => {
     const run = findRun(store, c.req.param("id"));
-    const events = store.audit.ofRun(run.id, readPage(c, 1000, 1000));
-    return c.json(
-      events.map(({ id, runId, by = null, event, details, at }) => {
-        return { id, run_id: runId, by, event, details, created_at: rfc3339(at) };
-      }),
-    );
+    const { limit, offset } = readPage(c, 1000, 1000);
+    return c.json(store.audit.ofRun(run.id, limit, offset));
   });
   return app;
 }
