@@ -317,6 +317,10 @@ export const requirements: readonly Requirement[] = [
       "a model provider's refused key is shown to it once a minute, and fails no step at once",
   },
   {
+    id: "llm.tool-names",
+    promise: "a tool's name reaches each provider in its alphabet, and comes back as it was",
+  },
+  {
     id: "llm.held-steps",
     promise: "steps of a provider that can't be asked wait uncounted, and hold up no other's",
   },

@@ -2,7 +2,6 @@ import { readFileSync } from "node:fs";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { costOf, createPrices, priceTableVersion } from "../../adapters/llm/prices.ts";
-import { createToolNames } from "../../adapters/llm/tool-calls.ts";
 import { dollars } from "../../machines/contracts/domain/budget.ts";
 
 /** Some prices of the lists hold from a date on. */
@@ -204,18 +203,4 @@ test("no amount is ever shown as more than it is", () => {
       if (micros < 1_000_000) expect(shown).toBe(micros);
     }),
   );
-});
-
-test("every tool's name goes out in the vendors' alphabet and comes back as it was", () => {
-  fc.assert(
-    fc.property(fc.uniqueArray(fc.string({ minLength: 1, maxLength: 80 })), (names) => {
-      const table = createToolNames(names);
-      const out = names.map(table.outward);
-      expect(new Set(out).size).toBe(names.length);
-      expect(out.every((name) => /^[A-Za-z0-9_-]{1,64}$/u.test(name))).toBe(true);
-      expect(out.map(table.inward)).toEqual(names);
-    }),
-  );
-  const { outward } = createToolNames(["git.status", "git_status"]);
-  expect([outward("git.status"), outward("git_status")]).toEqual(["git_status_2", "git_status"]);
 });
