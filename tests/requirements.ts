@@ -321,6 +321,10 @@ export const requirements: readonly Requirement[] = [
     promise: "a tool's name reaches each provider in its alphabet, and comes back as it was",
   },
   {
+    id: "output.broken",
+    promise: "a part of a broken answer is never taken for the answer",
+  },
+  {
     id: "llm.held-steps",
     promise: "steps of a provider that can't be asked wait uncounted, and hold up no other's",
   },

@@ -8,9 +8,12 @@
  *
  * All in time that grows with the length of the text alone: it is a model's, and may be anything. A scan begins at a
  * bracket and goes on while JSON's grammar holds. Where it breaks, every container that was still open is broken at the
- * same place, so what began inside it need not be scanned again: what was complete by then is handed over, and the scan
- * goes on from there. Only the text of the last string is looked at once more, for a quotation mark in prose may have
- * begun it.
+ * same place, so what began inside it need not be scanned again: the scan goes on from there. Only the text of the last
+ * string is looked at once more, for a quotation mark in prose may have begun it.
+ *
+ * A part of a broken container is no answer, however whole it is by itself: neither what was complete before the break,
+ * nor what stands between it and the brackets that close what was open. Brackets of prose break before they hold
+ * anything, and hide nothing.
  */
 
 /** Parts of an answer that are handed over at most: the longest, in their order in the text. */
@@ -97,37 +100,53 @@ type Expected = "value" | "value or end" | "key" | "key or end" | "colon" | "com
 
 /** The outermost complete objects and arrays of a text, in their order. */
 export function* findContainers(text: string): Generator<Range> {
-  let at = nextBracket(text, 0);
-  while (at < text.length) {
-    const scanned = scan(text, at);
-    yield* scanned.complete;
-    at = nextBracket(text, scanned.next);
+  /** Brackets of a broken container that are still to be closed. */
+  let unclosed = 0;
+  /** What was found since it broke: parts of it, if those brackets come. */
+  let found: Range[] = [];
+  for (let at = 0; at < text.length;) {
+    const char = text[at];
+    if (char === "{" || char === "[") {
+      const { complete, next, broken } = scan(text, at);
+      if (complete !== null) found.push(complete);
+      unclosed += broken;
+      at = next;
+    } else {
+      if (unclosed > 0 && (char === "}" || char === "]")) {
+        unclosed -= 1;
+        if (unclosed === 0) found = [];
+      }
+      at += 1;
+    }
+    if (unclosed > 0) continue;
+    yield* found;
+    found = [];
   }
-}
-
-function nextBracket(text: string, from: number): number {
-  for (let at = from; at < text.length; at += 1) {
-    const code = text.charCodeAt(at);
-    if (code === 0x7b || code === 0x5b) return at;
-  }
-  return text.length;
+  yield* found;
 }
 
 /**
  * Scans from a bracket until its container is complete or the grammar is broken.
  *
- * @returns what is complete, and from where to look on
+ * @returns the container if it is complete, from where to look on, and how many brackets a broken one left open
  */
-function scan(text: string, start: number): { complete: Range[]; next: number } {
+function scan(
+  text: string,
+  start: number,
+): { complete: Range | null; next: number; broken: number } {
   const open: number[] = [];
-  const complete: Range[] = [];
+  let holdsAnything = false;
   let expected = "value" as Expected;
   /** Where the last token began, if it is a string. */
   let string: number | null = null;
   let at = start;
   const broken = () => {
     const past = string === null ? at : string + 1;
-    return { complete, next: Math.max(past, start + 1) };
+    return {
+      complete: null,
+      next: Math.max(past, start + 1),
+      broken: holdsAnything ? open.length : 0,
+    };
   };
   while (at < text.length) {
     const char = text[at] ?? "";
@@ -148,16 +167,17 @@ function scan(text: string, start: number): { complete: Range[]; next: number } 
       }
       open.pop();
       at += 1;
-      while ((complete.at(-1)?.from ?? -1) > from) complete.pop();
-      complete.push({ from, to: at });
-      if (open.length === 0) return { complete, next: at };
+      if (open.length === 0) return { complete: { from, to: at }, next: at, broken: 0 };
+      holdsAnything = true;
       expected = "comma or end";
     } else if (char === ",") {
       if (expected !== "comma or end") return broken();
+      holdsAnything = true;
       expected = text[open.at(-1) ?? start] === "{" ? "key" : "value";
       at += 1;
     } else if (char === ":") {
       if (expected !== "colon") return broken();
+      holdsAnything = true;
       expected = "value";
       at += 1;
     } else if (char === '"') {

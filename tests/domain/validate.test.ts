@@ -45,7 +45,7 @@ describe("a model's answer", () => {
     ["prose with brackets that never close", 'Use { and [ as "they are [: {"word":"a"} {'],
     ["prose with a quotation mark", 'He said {"the word is: {"word":"a"}'],
     ["references", 'As said in [1] and [2, 3], {see} [4]: {"word":"a"} [5]'],
-    ["an object that was begun twice", '{"word": {"word":"a"}'],
+    ["what is said again after a break", '{"word": {"wo\n\nOnce more: {"word":"a"}'],
     ["the outermost of two", 'So {"word":"a","more":{"word":1}} it is'],
     ["what follows thinking", '<think>Perhaps {"word":"draft"}?</think>\n{"word":"a"}'],
     ["what follows thinking without its beginning", 'So [1] {"word":"draft"}.</think>{"word":"a"}'],
@@ -94,12 +94,53 @@ describe("a model's answer", () => {
       fc.asyncProperty(prose, prose, data, async (before, after, value) => {
         const text = JSON.stringify({ word: "a", more: value });
         const said = await check("llm", word, answered(`${before}\n${text}\n${after}`));
-        // A container that prose opens, and closes, around the answer holds it.
-        const outer = [...findContainers(`${before}\n${text}\n${after}`)];
-        const isHeld = outer.some(
-          ({ from, to }) => from <= before.length && to > before.length + text.length + 1,
+        // What prose leaves open may hold the answer.
+        const isOpen = [...before].reduce(
+          (depth, sign) =>
+            Math.max(0, depth + (/[[{]/u.test(sign) ? 1 : /[\]}]/u.test(sign) ? -1 : 0)),
+          0,
         );
-        if (!isHeld) expect(said).toMatchObject({ type: "output.valid" });
+        if (isOpen === 0) expect(said).toMatchObject({ type: "output.valid" });
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it.each([
+    ["an object that is not closed", '{"answer": {"word":"a"}'],
+    [
+      "an object within a string's wrong quotation marks",
+      '{"say": "so {"word":"a"} it", "word": 1}',
+    ],
+    ["a list that is not closed", '[{"word":"a"},{"word":"b"}'],
+    ["an object with a comma too many", '{"answer": {"word":"a"},}'],
+    ["a list with a word out of place", '[{"no":1}, oops, {"word":"a"}]'],
+    ["an object with a comment", '{"list": [ {"no":1}, // and\n {"word":"a"} ] }'],
+  ])("is no part of %s [output.broken]", async (_, response) => {
+    const said = await check("llm", word, answered(response));
+    expect(said).toMatchObject({ type: "output.invalid", repairable: true });
+  });
+
+  it("is never a part of one that was cut or spoilt [output.broken]", async () => {
+    const inner = { word: "a" };
+    const whole = fc.oneof(
+      fc.record({ more: jsonValues, list: fc.constant([inner, inner]) }),
+      fc.record({ answer: fc.constant(inner), more: jsonValues }),
+      fc.array(fc.constant(inner), { minLength: 1, maxLength: 4 }),
+    );
+    const share = fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true });
+    await fc.assert(
+      fc.asyncProperty(whole, share, share, async (value, cutAt, spoiltAt) => {
+        const text = JSON.stringify(value);
+        // Every proper beginning of it, and it with a sign that its grammar does not have.
+        const cut = text.slice(0, Math.max(1, Math.floor(text.length * cutAt)));
+        const commas = [...text.matchAll(/\},/gu)].map(({ index }) => index + 1);
+        const at = commas[Math.floor(commas.length * spoiltAt)];
+        const spoilt = at === undefined ? cut : `${text.slice(0, at)};${text.slice(at + 1)}`;
+        for (const response of [cut, spoilt]) {
+          const said = await check("llm", word, answered(response));
+          expect(said.type, response).toBe("output.invalid");
+        }
       }),
       { numRuns: 500 },
     );
