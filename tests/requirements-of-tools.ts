@@ -58,4 +58,13 @@ export const toolRequirements: readonly Requirement[] = [
   { id: "git.push", promise: "a push adds commits to one branch that is not protected" },
   { id: "git.closed", promise: "what a repository configures runs nothing and reads nothing else" },
   { id: "git.options", promise: "no argument of a caller becomes an option" },
+  {
+    id: "git.hostile",
+    promise: "whatever a caller says, git alone starts, and nothing outside the root is touched",
+  },
+  {
+    id: "tests.hostile",
+    promise:
+      "whatever a caller says, the named runner alone starts, and nothing outside the root is touched",
+  },
 ];
