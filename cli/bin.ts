@@ -5,6 +5,9 @@ if (major < 22 || (major === 22 && minor < 19)) {
   process.stderr.write(`stateplane needs Node 22.19 or later; this is ${process.version}\n`);
   process.exitCode = 2;
 } else {
+  const { startAnew, takeEnvironment } = await import("./start-anew.ts");
+  takeEnvironment();
+  startAnew(process.argv.slice(2));
   const { enableCompileCache } = await import("node:module");
   // What one start has compiled the next one reads; where nothing can be kept, nothing is.
   enableCompileCache();

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { startOfCopy } from "./start-anew.ts";
 import type { Log } from "../machines/contracts/ports/clock.ts";
 
 /** A process that lived this long was well: its next failure starts the back-off anew. */
@@ -53,10 +54,11 @@ export function superviseProcesses(
     settle();
   };
   const raise = (place: Place, index: number) => {
-    const { args, env } = start(index);
+    const { args, env: given } = start(index);
+    const { flags, env, takeBack } = startOfCopy(given);
     const begun = performance.now();
     // A group of its own: Ctrl-C reaches the copies through us, once.
-    const child = spawn(process.execPath, args, {
+    const child = spawn(process.execPath, [...flags, ...args], {
       env,
       stdio: ["inherit", "inherit", "inherit", "ipc"],
       detached: true,
@@ -64,6 +66,7 @@ export function superviseProcesses(
     place.child = child;
     const onEnd = (code: number | null, signal: NodeJS.Signals | null) => {
       place.child = null;
+      takeBack();
       if (isDraining) {
         // One that was still starting dies of the signal itself: it had taken nothing.
         if (code !== 0 && signal !== "SIGTERM") exitCode ||= code ?? 1;

@@ -256,6 +256,10 @@ export const requirements: readonly Requirement[] = [
   { id: "store.conformance", promise: "both backends keep the same promises" },
   // The process.
   { id: "net.descriptors", promise: "no child gets a descriptor that our starter left open" },
+  {
+    id: "net.environment",
+    promise: "what the program was started with, keys included, is not in its environment block",
+  },
   { id: "net.fall", promise: "what nobody caught is one line, and ends the process cleanly" },
   {
     id: "net.stalled-loop",

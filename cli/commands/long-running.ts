@@ -1,6 +1,4 @@
 import { once } from "node:events";
-import { PerformanceObserver } from "node:perf_hooks";
-import { getHeapSpaceStatistics, setFlagsFromString } from "node:v8";
 import { createLog } from "../../adapters/telemetry/log.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Context } from "../command.ts";
@@ -42,7 +40,6 @@ export async function workUntilStopped(
   onStopping: () => void,
 ): Promise<void> {
   const { signal, now } = stopping;
-  boundYoungGeneration();
   const unwatch = watchLoop(leaseMs);
   const release = async () => {
     await worker.runtime.stop();
@@ -59,25 +56,4 @@ export async function workUntilStopped(
   unwatch();
   const fault = ended?.fault ?? null;
   if (fault !== null) throw new CliError(3, `the worker gave up: ${fault}`);
-}
-
-/** Both halves, bytes: larger ones cost memory and make hardly anything faster. */
-const mostYoungBytes = 16 * 1024 * 1024;
-
-/**
- * Keeps V8's young generation from growing to 64 MiB under load. Its bound can be set only before a process starts, but
- * how it grows is read again each time, at the end of a collection.
- */
-function boundYoungGeneration(): void {
-  const hasGrown = () => {
-    const young = getHeapSpaceStatistics().find(({ space_name }) => space_name === "new_space");
-    return (young?.space_size ?? 0) >= mostYoungBytes;
-  };
-  const observer = new PerformanceObserver(() => {
-    if (!hasGrown()) return;
-    setFlagsFromString("--semi-space-growth-factor=1");
-    observer.disconnect();
-  });
-  observer.observe({ entryTypes: ["gc"] });
-  if (hasGrown()) setFlagsFromString("--semi-space-growth-factor=1");
 }

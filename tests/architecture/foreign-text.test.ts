@@ -44,6 +44,7 @@ it("what is foreign is read by parseJson", () => {
     "adapters/telemetry/log.ts",
     "cli/config/config-file.ts",
     "cli/dev-note.ts",
+    "cli/start-anew.ts",
     "machines/contracts/domain/job.ts",
     "machines/contracts/domain/json-text.ts",
     "machines/contracts/domain/json.ts",

@@ -1,6 +1,7 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { glob, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -50,6 +51,17 @@ async function publish(count: number, name: string): Promise<void> {
   }
 }
 
+/** Environments on their way to a process of ours that nobody has taken. */
+async function filesOfStart(): Promise<string[]> {
+  const found: string[] = [];
+  for (const at of ["/dev/shm", tmpdir()]) {
+    for await (const file of glob(join(at, "stateplane-start-*/*"))) {
+      if (readFileSync(file, "utf8").includes(gateway.apiKey)) found.push(file);
+    }
+  }
+  return found;
+}
+
 beforeEach(async () => {
   [redis, gateway] = await Promise.all([startTestRedis(), startFerrumDeckGateway()]);
   folder = await mkdtemp(join(tmpdir(), "stateplane-test-"));
@@ -97,6 +109,16 @@ describe("stateplane worker --processes 2", () => {
     expect(code).toBe(0);
     expect(children.filter(isAlive)).toEqual([]);
     expect(gateway.results()).toHaveLength(8);
+  });
+
+  it("shows no key to whoever reads how its processes were started [net.environment]", async () => {
+    const pids = [supervisor.pid ?? 0, ...children];
+    const shown = pids.map((pid) => readFileSync(`/proc/${pid}/environ`, "utf8"));
+    expect(shown.filter((block) => block.includes(gateway.apiKey))).toEqual([]);
+    expect(shown.filter((block) => block.includes("REDIS_URL"))).toEqual([]);
+    // The keys were used: all that was published has been reported.
+    expect(gateway.results()).toHaveLength(4);
+    expect(await filesOfStart()).toEqual([]);
   });
 
   it("drains all of them when its terminal is closed", async () => {
