@@ -329,6 +329,10 @@ export const requirements: readonly Requirement[] = [
     promise: "a part of a broken answer is never taken for the answer",
   },
   {
+    id: "llm.rejected-parameter",
+    promise: "a parameter that a model refuses by name is left out, said, and not sent to it again",
+  },
+  {
     id: "llm.held-steps",
     promise: "steps of a provider that can't be asked wait uncounted, and hold up no other's",
   },

@@ -9,9 +9,9 @@ import { MessageReader } from "./anthropic-answer.ts";
 import { writeParams } from "./parameters.ts";
 import type { ProviderOptions } from "./providers.ts";
 import { anthropicSchema } from "./response-schema.ts";
-import { createToolNames, type ToolNames } from "./tool-calls.ts";
-import { callVendor } from "./vendor-call.ts";
+import type { ToolNames } from "./tool-calls.ts";
 import { type Vendor, vendorFetch } from "./vendor-fetch.ts";
+import { createVendorProvider } from "./vendor-provider.ts";
 import type { VendorError } from "./vendor-trouble.ts";
 
 /** Anthropic's messages, as a stream. */
@@ -28,17 +28,12 @@ export function createAnthropic(options: ProviderOptions): ModelProvider {
     // It would make spans of its own beside ours, and tell the vendor our trace ids.
     openTelemetry: false,
   });
-  return {
-    async complete(request, signal, onPart) {
-      const names = createToolNames((request.tools ?? []).map((tool) => tool.name));
-      const { body, dropped } = toAnthropicRequest(name, request, names);
-      const headers = { "Idempotency-Key": request.idempotencyKey };
-      const reader = new MessageReader({ vendor, request, body, names, dropped });
-      const open = (limited: AbortSignal) =>
-        client.messages.create({ ...body, stream: true }, { signal: limited, headers });
-      return callVendor(vendor, { signal, onPart, open, reader });
-    },
-  };
+  return createVendorProvider({
+    vendor,
+    toRequest: (request, names) => toAnthropicRequest(name, request, names),
+    open: (body, given) => client.messages.create({ ...(body as Body), stream: true }, given),
+    createReader: (asked) => new MessageReader(asked),
+  });
 }
 
 function readError(error: unknown): VendorError | null {

@@ -19,28 +19,25 @@ import {
   tokenCount,
   usageDetails,
 } from "./answer.ts";
-import { openaiClient } from "./openai-client.ts";
+import { openaiClient, toolFields, toolOutput } from "./openai-client.ts";
 import { limitName, writeParams } from "./parameters.ts";
 import type { ProviderOptions } from "./providers.ts";
 import { openaiSchema } from "./response-schema.ts";
-import { createToolNames, type ToolNames } from "./tool-calls.ts";
-import { type Asked, callVendor, type Reader } from "./vendor-call.ts";
+import type { ToolNames } from "./tool-calls.ts";
+import type { Asked, Reader } from "./vendor-call.ts";
+import { createVendorProvider } from "./vendor-provider.ts";
 import { toFailure, type VendorError } from "./vendor-trouble.ts";
 
 /** OpenAI's chat completions, and whatever else speaks them, as a stream. */
 export function createOpenaiChat(options: ProviderOptions): ModelProvider {
   const { vendor, client } = openaiClient(options, (body) => `data: ${body}\n\ndata: [DONE]\n\n`);
-  return {
-    async complete(request, signal, onPart) {
-      const names = createToolNames((request.tools ?? []).map((tool) => tool.name));
-      const { body, dropped } = toChatRequest(options, request, names);
-      const headers = { "Idempotency-Key": request.idempotencyKey };
-      const reader = new ChatReader({ vendor, request, body, names, dropped });
-      const open = (limited: AbortSignal) =>
-        client.chat.completions.create(body, { signal: limited, headers });
-      return callVendor(vendor, { signal, onPart, open, reader });
-    },
-  };
+  return createVendorProvider({
+    vendor,
+    toRequest: (request, names) => toChatRequest(options, request, names),
+    open: (body, given) =>
+      client.chat.completions.create(body as OpenAI.ChatCompletionCreateParamsStreaming, given),
+    createReader: (asked) => new ChatReader(asked),
+  });
 }
 
 /** Reads the chunks of a completion; what they hold is checked, for the SDK does not check what it received. */
@@ -200,10 +197,9 @@ export function toChatRequest(
   request: ModelRequest,
   names: ToolNames,
 ): { body: OpenAI.ChatCompletionCreateParamsStreaming; dropped: string[] } {
-  const { model, messages, maxTokens, tools = [], toolChoice } = request;
+  const { model, messages, maxTokens } = request;
   const { written, dropped } = writeParams("chat", request);
   const isOpenai = kind !== "openai-compatible";
-  // Only with tools is the server told how to call them.
   const { parallel_tool_calls: parallel, ...others } = written;
   const schema = openaiSchema(provider, kind, request);
   const body = {
@@ -214,16 +210,10 @@ export function toChatRequest(
     ...(countsUnasked(baseUrl) ? {} : { stream_options: { include_usage: true } }),
     ...others,
     ...(schema === null ? {} : { response_format: { type: "json_schema", json_schema: schema } }),
-    ...(tools.length === 0
-      ? {}
-      : {
-          tools: tools.map(({ name, description, inputSchema }) => ({
-            type: "function" as const,
-            function: { name: names.outward(name), description, parameters: inputSchema },
-          })),
-          ...(parallel === undefined ? {} : { parallel_tool_calls: parallel }),
-          ...(toolChoice === "none" ? { tool_choice: "none" } : {}),
-        }),
+    ...toolFields(request, parallel, ({ name, description, inputSchema }) => ({
+      type: "function",
+      function: { name: names.outward(name), description, parameters: inputSchema },
+    })),
   };
   return { body: body as OpenAI.ChatCompletionCreateParamsStreaming, dropped };
 }
@@ -239,9 +229,7 @@ function toMessage(
   names: ToolNames,
 ): OpenAI.ChatCompletionMessageParam {
   if (message.role === "tool") {
-    // The API has no field for a tool's failure.
-    const content = message.isError === true ? `Error: ${message.content}` : message.content;
-    return { role: "tool", tool_call_id: message.toolCallId, content };
+    return { role: "tool", tool_call_id: message.toolCallId, content: toolOutput(message) };
   }
   if (message.role !== "assistant") return message;
   const { content, toolCalls: calls = [], echo } = message;

@@ -1,4 +1,6 @@
 import OpenAI, { APIError } from "openai";
+import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
+import type { ModelRequest, ModelTool } from "../../machines/contracts/ports/model-provider.ts";
 import type { ProviderOptions } from "./providers.ts";
 import { type Vendor, vendorFetch } from "./vendor-fetch.ts";
 import type { VendorError } from "./vendor-trouble.ts";
@@ -21,6 +23,24 @@ export function openaiClient(
   });
   return { vendor, client };
 }
+
+/** What says which tools there are, and how they may be called: only where there are any. */
+export function toolFields(
+  { tools = [], toolChoice }: ModelRequest,
+  parallel: Json | undefined,
+  toTool: (tool: ModelTool) => JsonObject,
+): JsonObject {
+  if (tools.length === 0) return {};
+  return {
+    tools: tools.map(toTool),
+    ...(parallel === undefined ? {} : { parallel_tool_calls: parallel }),
+    ...(toolChoice === "none" ? { tool_choice: "none" } : {}),
+  };
+}
+
+/** What a tool answered, as text: neither API has a field for a tool's failure. */
+export const toolOutput = ({ content, isError }: { content: string; isError?: boolean }): string =>
+  isError === true ? `Error: ${content}` : content;
 
 function readError(error: unknown): VendorError | null {
   if (!(error instanceof APIError)) return null;

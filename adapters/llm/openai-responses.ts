@@ -18,12 +18,13 @@ import {
   usageDetails,
   countedLength,
 } from "./answer.ts";
-import { openaiClient } from "./openai-client.ts";
+import { openaiClient, toolFields, toolOutput } from "./openai-client.ts";
 import { reasons, writeParams } from "./parameters.ts";
 import type { ProviderOptions } from "./providers.ts";
 import { openaiSchema } from "./response-schema.ts";
-import { createToolNames, type ToolNames } from "./tool-calls.ts";
-import { type Asked, callVendor, type Reader } from "./vendor-call.ts";
+import type { ToolNames } from "./tool-calls.ts";
+import type { Asked, Reader } from "./vendor-call.ts";
+import { createVendorProvider } from "./vendor-provider.ts";
 import { toFailure, type VendorError } from "./vendor-trouble.ts";
 
 /** OpenAI's responses, as a stream. Nothing is kept at the provider: the conversation is sent whole each time. */
@@ -33,17 +34,13 @@ export function createOpenaiResponses(options: ProviderOptions): ModelProvider {
     (body) =>
       `event: response.completed\ndata: {"type":"response.completed","response":${body}}\n\n`,
   );
-  return {
-    async complete(request, signal, onPart) {
-      const names = createToolNames((request.tools ?? []).map((tool) => tool.name));
-      const { body, dropped } = toResponsesRequest(options, request, names);
-      const headers = { "Idempotency-Key": request.idempotencyKey };
-      const reader = new ResponseReader({ vendor, request, body, names, dropped });
-      const open = (limited: AbortSignal) =>
-        client.responses.create(body, { signal: limited, headers });
-      return callVendor(vendor, { signal, onPart, open, reader });
-    },
-  };
+  return createVendorProvider({
+    vendor,
+    toRequest: (request, names) => toResponsesRequest(options, request, names),
+    open: (body, given) =>
+      client.responses.create(body as OpenAI.Responses.ResponseCreateParamsStreaming, given),
+    createReader: (asked) => new ResponseReader(asked),
+  });
 }
 
 /** Reads the events of a response. Its last event holds the whole of it, which then counts. */
@@ -194,7 +191,7 @@ export function toResponsesRequest(
   request: ModelRequest,
   names: ToolNames,
 ): { body: OpenAI.Responses.ResponseCreateParamsStreaming; dropped: string[] } {
-  const { model, messages, maxTokens, tools = [], toolChoice } = request;
+  const { model, messages, maxTokens } = request;
   const { written, dropped } = writeParams("responses", request);
   const { parallel_tool_calls: parallel, text, ...others } = written;
   const schema = openaiSchema(provider, kind, request);
@@ -210,27 +207,20 @@ export function toResponsesRequest(
     ...(reasons(model) ? { include: ["reasoning.encrypted_content"] } : {}),
     ...others,
     ...(Object.keys(asked).length === 0 ? {} : { text: asked }),
-    ...(tools.length === 0
-      ? {}
-      : {
-          tools: tools.map(({ name, description, inputSchema }) => ({
-            type: "function" as const,
-            name: names.outward(name),
-            description,
-            parameters: inputSchema,
-            strict: false,
-          })),
-          ...(parallel === undefined ? {} : { parallel_tool_calls: parallel }),
-          ...(toolChoice === "none" ? { tool_choice: "none" } : {}),
-        }),
+    ...toolFields(request, parallel, ({ name, description, inputSchema }) => ({
+      type: "function",
+      name: names.outward(name),
+      description,
+      parameters: inputSchema,
+      strict: false,
+    })),
   };
   return { body: body as unknown as OpenAI.Responses.ResponseCreateParamsStreaming, dropped };
 }
 
 function toItems(provider: string, message: ModelMessage, names: ToolNames): Json[] {
   if (message.role === "tool") {
-    // The API has no field for a tool's failure.
-    const output = message.isError === true ? `Error: ${message.content}` : message.content;
+    const output = toolOutput(message);
     return [{ type: "function_call_output", call_id: message.toolCallId, output }];
   }
   if (message.role !== "assistant") return [{ role: message.role, content: message.content }];

@@ -59,12 +59,14 @@ export interface Call<Event> {
   onPart: OnModelPart | undefined;
   open: (signal: AbortSignal) => PromiseLike<AsyncIterable<Event>>;
   reader: Reader<Event>;
+  /** Told of a vendor's error before anything of an answer came. */
+  onError?: (error: VendorError) => void;
 }
 
 /** Makes one call and turns all expected trouble into a failure. */
 export async function callVendor<Event>(
   vendor: Vendor,
-  { signal, onPart, open, reader }: Call<Event>,
+  { signal, onPart, open, reader, onError }: Call<Event>,
 ): Promise<Outcome<ModelReply>> {
   const state = new CallState(vendor);
   const limited = AbortSignal.any([signal, state.signal]);
@@ -82,7 +84,7 @@ export async function callVendor<Event>(
       state.go();
     }
   } catch (error) {
-    failure = expected(vendor, error);
+    failure = expected(vendor, error, state.isOpened ? undefined : onError);
     if (failure === null && !limited.aborted) throw error;
   } finally {
     state.close();
@@ -112,7 +114,11 @@ function tooLate(vendor: Vendor, late: "idle" | "total", isOpened: boolean): Fai
   return toFailure(vendor, "timeout", message);
 }
 
-function expected(vendor: Vendor, error: unknown): Failure | null {
+function expected(
+  vendor: Vendor,
+  error: unknown,
+  onError: Call<unknown>["onError"],
+): Failure | null {
   const unusable = causeOf(error, (cause) => cause instanceof UnusableAnswer);
   if (unusable !== null) return (unusable as UnusableAnswer).failure;
   const broken = causeOf(error, (cause) => cause instanceof BrokenConnection);
@@ -125,6 +131,7 @@ function expected(vendor: Vendor, error: unknown): Failure | null {
   const thrown = error instanceof UnreadableEvent ? error.cause : error;
   const said = vendor.readError(thrown);
   if (said !== null && (said.said !== undefined || said.status !== undefined)) {
+    onError?.(said);
     return vendorFailure(vendor, said);
   }
   if (causeOf(error, (cause) => cause instanceof SyntaxError) !== null) {

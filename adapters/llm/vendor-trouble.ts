@@ -106,7 +106,7 @@ function classify(status: number | undefined, said: unknown, words: string): Mod
 }
 
 /** The error's names, its inner errors' too: Azure puts the telling one inside. */
-function namesIn(said: unknown, depth = 0): string[] {
+export function namesIn(said: unknown, depth = 0): string[] {
   if (!isJsonObject(said) || depth > 3) return [];
   const own = [said["code"], said["type"]].filter((name) => typeof name === "string");
   const inner = [said["error"], said["innererror"]].flatMap((part) => namesIn(part, depth + 1));
@@ -120,7 +120,7 @@ function statusIn(said: unknown): number | undefined {
   return Number.isInteger(status) && status >= 300 && status < 600 ? status : undefined;
 }
 
-function wordsIn(said: unknown): string {
+export function wordsIn(said: unknown): string {
   if (typeof said === "string") return said;
   if (!isJsonObject(said)) return "";
   if (typeof said["message"] === "string") return said["message"];
