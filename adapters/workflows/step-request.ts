@@ -5,8 +5,14 @@ import {
   type JsonObject,
   parseJson,
 } from "../../machines/contracts/domain/json.ts";
-import type { StepType } from "../../machines/contracts/domain/job.ts";
 import type { StepDefinition } from "../../machines/contracts/domain/workflow.ts";
+import type {
+  StepDecision,
+  StepRequest,
+  WorkflowReader,
+} from "../../machines/contracts/ports/workflow-engine.ts";
+import { writtenPlace } from "../../machines/contracts/domain/workflow-graph.ts";
+import { workflowProblems } from "../../machines/contracts/domain/workflow-problems.ts";
 import { collectExpressions } from "../../machines/contracts/domain/workflow-expressions.ts";
 import { readCondition } from "./conditions.ts";
 import {
@@ -17,14 +23,6 @@ import {
   selectPath,
 } from "./expressions.ts";
 
-/** What a worker is asked to do for a step. */
-export interface StepRequest {
-  stepType: StepType;
-  input: JsonObject;
-  /** A person must say yes first, and reads this; null where nobody is asked. */
-  asks: { message: string | null } | null;
-}
-
 /** What a step's expressions name: what its scope must hold. */
 export function namesIn(step: StepDefinition): string[] {
   const names = collectExpressions(step as unknown as JsonObject).flatMap(({ kind, text }) => {
@@ -32,17 +30,6 @@ export function namesIn(step: StepDefinition): string[] {
     return read.ok ? read.names.map(({ name }) => name) : [];
   });
   return [...new Set(names)];
-}
-
-/** What there is to know of a step before it starts. */
-export interface StepDecision {
-  runs: boolean;
-  /** Which branch it takes. */
-  holds?: boolean;
-  /** The list that its steps run over. */
-  items?: Json[];
-  /** What the workflow is given that runs in it. */
-  input?: JsonObject;
 }
 
 /** Whether a step runs, and over what. */
@@ -204,3 +191,23 @@ export function seenOutput({ type }: StepDefinition, output: Json): Json {
 
 /** Whether an output ends the loop around its step. */
 export const saysDone = (output: Json): boolean => isJsonObject(output) && Boolean(output["done"]);
+
+/**
+ * What a workflow engine works definitions out by.
+ *
+ * @param onlyArgument see {@link stepRequest}
+ */
+export const createWorkflowReader = (
+  onlyArgument: (tool: string) => string | null = () => null,
+): WorkflowReader => ({
+  problems: (definition) =>
+    workflowProblems(definition, readExpression).map(({ place, problem }) => {
+      const where = writtenPlace(place);
+      return where === "" ? problem : `${where}: ${problem}`;
+    }),
+  namesIn,
+  decideStep,
+  stepRequest: (step, scope, shown) => stepRequest(step, scope, shown, onlyArgument),
+  seenOutput,
+  saysDone,
+});

@@ -119,6 +119,10 @@ export function outputOf(
   }
 }
 
+/** What a run's own steps brought, by their ids. */
+export const runOutput = (context: WorkflowContext, outputs: Outputs): JsonObject =>
+  resultsOf(context, itemAt(context.frames, 0), outputs);
+
 /** FerrumDeck's form: how many iterations, and of each what its steps brought. */
 function repeated(context: WorkflowContext, last: number, outputs: Outputs): JsonObject {
   const results: JsonObject[] = [];

@@ -4,12 +4,12 @@ import {
   namesIn,
   saysDone,
   seenOutput,
-  type StepRequest,
   stepRequest,
 } from "../../adapters/workflows/step-request.ts";
 import { compile } from "../../machines/compile.ts";
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
+import type { StepRequest } from "../../machines/contracts/ports/workflow-engine.ts";
 import type { WorkflowDefinition } from "../../machines/contracts/domain/workflow.ts";
 import { outstanding } from "../../machines/workflow/advance.ts";
 import { stepAt, stepPath, type WorkflowContext } from "../../machines/workflow/context.ts";
