@@ -19,6 +19,8 @@ export interface RuntimePorts {
   watchRuns?: (
     onChange: (runId: string, status: string) => void,
     signal: AbortSignal,
+    /** A step is to stop though its run goes on. */
+    onStop: (runId: string, stepId: string) => void,
   ) => Promise<unknown>;
   /**
    * Hints that one run may have changed, from a gateway that has a channel a run and does not advertise it. Resolves ok

@@ -50,6 +50,18 @@ export const workflowRequirements: readonly Requirement[] = [
     promise: "a workflow in TypeScript is the same definition, and checked as it is written",
   },
   {
+    id: "workflow.host",
+    promise: "a control plane that dies at any moment of a workflow's run ends it the same",
+  },
+  {
+    id: "workflow.stops",
+    promise: "a step whose time is over is told to stop, and not tried again before it has",
+  },
+  {
+    id: "workflow.ends",
+    promise: "a run that fails or is cancelled ends at once, and takes nothing more",
+  },
+  {
     id: "workflow.command",
     promise: "a definition can be checked and drawn from the command line",
   },

@@ -50,6 +50,13 @@ export function cancellations({ ports, alive, track, runs }: WorkerContext) {
           tell({ type: "cancel.requested", reason: `the run is ${status}` });
       }
     };
+    const onStop = (runId: string, stepId: string) => {
+      for (const { session, tell } of alive.values()) {
+        const { key } = session;
+        if (key.runId === runId && key.stepId === stepId)
+          tell({ type: "cancel.requested", reason: "the step was told to stop; its run goes on" });
+      }
+    };
     let everyMs = pollMs;
     let turn = 0;
     /** The runs whose steps have been running for long enough that a look may help them. */
@@ -126,7 +133,7 @@ export function cancellations({ ports, alive, track, runs }: WorkerContext) {
     const listen = async () => {
       while (!signal.aborted) {
         await guarded(async () => {
-          if (await isPushed()) await ports.watchRuns?.(onChange, signal);
+          if (await isPushed()) await ports.watchRuns?.(onChange, signal, onStop);
         });
         await pause(ports.clock, pollMs / 2, signal);
       }

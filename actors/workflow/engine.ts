@@ -14,6 +14,7 @@ import type {
   WorkflowTurn,
   WorkflowValues,
 } from "../../machines/contracts/ports/workflow-engine.ts";
+import { outstanding } from "../../machines/workflow/advance.ts";
 import { stepAt, stepPath } from "../../machines/workflow/context.ts";
 import type { Attempt, Timer, WorkflowEvent } from "../../machines/workflow/events.ts";
 import { workflowMachine } from "../../machines/workflow/machine.ts";
@@ -75,6 +76,7 @@ const stateOf = (reader: WorkflowReader, snapshot: WorkflowSnapshot): WorkflowSt
   output: (values) => runOutput(snapshot.context, outputsOf(values)),
   save: () => saveRun(snapshot) as unknown as Json,
   steps: () => stepsOf(snapshot),
+  stopping: () => outstanding(snapshot.context).cancel,
 });
 
 const outputsOf = (values: WorkflowValues): Outputs => ({
@@ -119,7 +121,9 @@ class Turn {
       if (this.#snapshot.status !== "active") break;
       const before = this.#snapshot.context;
       [this.#snapshot] = transition(logic, this.#snapshot, next);
-      if (this.#snapshot.context === before) continue;
+      // What comes twice, or too late, changes nothing, and need not be known.
+      const { steps, frames, phase } = this.#snapshot.context;
+      if (steps === before.steps && frames === before.frames && phase === before.phase) continue;
       this.#made.events.push(next as unknown as Json);
       this.#carryOut();
     }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { type Failure, fail, ok, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import { readRunStatus, type RunStatus } from "../../machines/contracts/domain/status.ts";
-import { isJsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
+import { isJsonObject, type Json, parseJson } from "../../machines/contracts/domain/json.ts";
 import { type ControlPlaneApi, pathTo } from "./api.ts";
 
 /** The server's heartbeats come every 15 s: three missed, and the connection is dead. */
@@ -13,7 +13,7 @@ const longestPauseMs = 10_000;
 const longestEvent = 1024 * 1024;
 
 /**
- * Follows `GET /v1/events`, telling each change of a run's status and, to whoever wants it, what models say, and connects
+ * Follows `GET /v1/events`, telling each change of a run's status and, to whoever wants it, what models say and which steps are to stop, and connects
  * again with growing pauses until aborted. Changes made while disconnected are not told: whoever must know asks for the run as well.
  * Only where `events` is advertised.
  *
@@ -24,12 +24,15 @@ export function watchRuns(
   onChange: (runId: string, status: RunStatus) => void,
   signal: AbortSignal,
   onText?: (text: { runId: string; stepId: string; text: string }) => void,
+  onStop?: (step: { runId: string; stepId: string }) => void,
 ): Promise<Outcome<null>> {
   const onEvent = ({ event, data }: EventSourceMessage) => {
     const change = event === "run" ? readChange(data) : null;
     if (change !== null) onChange(change.runId, change.status);
     const said = event === "text" && onText !== undefined ? readText(data) : null;
     if (said !== null) onText?.(said);
+    const stop = event === "stop" && onStop !== undefined ? readStep(data) : null;
+    if (stop !== null) onStop?.(stop);
   };
   return follow(api, "/v1/events", onEvent, signal);
 }
@@ -115,13 +118,16 @@ function readChange(data: string): { runId: string; status: RunStatus } | null {
   return typeof runId === "string" && status !== undefined ? { runId, status } : null;
 }
 
-function readText(data: string): { runId: string; stepId: string; text: string } | null {
+function readStep(data: string): { runId: string; stepId: string; text?: Json | undefined } | null {
   const read = parseJson(data);
   if (!read.ok || !isJsonObject(read.value)) return null;
   const { run_id: runId, step_id: stepId, text } = read.value;
-  const isText =
-    typeof runId === "string" && typeof stepId === "string" && typeof text === "string";
-  return isText ? { runId, stepId, text } : null;
+  return typeof runId === "string" && typeof stepId === "string" ? { runId, stepId, text } : null;
+}
+
+function readText(data: string): { runId: string; stepId: string; text: string } | null {
+  const step = readStep(data);
+  return typeof step?.text === "string" ? { ...step, text: step.text } : null;
 }
 
 const pause = (ms: number, signal: AbortSignal) => sleep(ms, undefined, { signal }).catch(() => {});

@@ -86,8 +86,9 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
     queue: backend.queue,
     store: backend.store,
     controlPlane: createControlPlane(api),
-    watchRuns: async (onChange, signal) => {
-      const watched = await watchRuns(api, onChange, signal);
+    watchRuns: async (onChange, signal, onStop) => {
+      const stop = (step: { runId: string; stepId: string }) => onStop(step.runId, step.stepId);
+      const watched = await watchRuns(api, onChange, signal, undefined, stop);
       if (!watched.ok) log.warn({ failure: watched.failure }, "run changes can't be followed");
     },
     watchRun: (runId, onHint, signal) => watchRun(api, runId, onHint, signal),

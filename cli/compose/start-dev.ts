@@ -6,7 +6,7 @@ import {
   PortTaken,
   startEmbeddedControlPlane,
 } from "../../adapters/control-plane/embedded/start.ts";
-import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
 import { isUnconditional, ruleTool } from "../../machines/contracts/domain/tool-lists.ts";
 import type { Config } from "../config/load-config.ts";
 import type { Settings } from "../config/settings.ts";
@@ -20,6 +20,8 @@ import { createPricedModels } from "../../adapters/llm/priced-models.ts";
 import { createStandIn } from "../../adapters/llm/scripted.ts";
 import { defaultModels } from "../config/setting-sources.ts";
 import { pricesOf, shownProviders } from "./compose-models.ts";
+import { createWorkflowEngine } from "../../actors/workflow/engine.ts";
+import { createWorkflowReader } from "../../adapters/workflows/step-request.ts";
 import { startWorker, type Worker, type WorkerHooks } from "./start-worker.ts";
 
 /** A whole data plane in this process: control plane, store and worker. `await using` ends it. */
@@ -55,6 +57,10 @@ export async function startDev(given: Given, givenHooks: WorkerHooks): Promise<D
     if (part.type === "text") tellText({ runId, stepId, text: part.text });
     await hooks.onModelPart?.(notice);
   };
+  let servers: Worker["servers"] = [];
+  const workflows = createWorkflowEngine(
+    createWorkflowReader((tool) => onlyRequired(tool, servers)),
+  );
   const worker = await startWorker(
     config,
     { ...hooks, onModelPart },
@@ -73,6 +79,7 @@ export async function startDev(given: Given, givenHooks: WorkerHooks): Promise<D
           const found = prices.findByName(model);
           return found === null ? null : costOf(found.price, { inputTokens, outputTokens });
         },
+        workflows,
         log: hooks.log,
       });
       const plane = await starting.catch((error: unknown) => {
@@ -87,7 +94,19 @@ export async function startDev(given: Given, givenHooks: WorkerHooks): Promise<D
       return { url: plane.url, apiKey };
     },
   );
+  servers = worker.servers;
   return { ...worker, ...served, apiKey, agents, isScripted: config !== given };
+}
+
+/** The one argument that a tool must be given, where it has just one; null where it has not, or is not known. */
+function onlyRequired(tool: string, servers: Worker["servers"]): string | null {
+  const found = servers
+    .flatMap(({ tools }) => tools)
+    .filter(({ name, address }) => name === tool || address === tool);
+  const schema = found.length === 1 ? found[0]?.inputSchema : null;
+  const required = isJsonObject(schema as Json) ? (schema as JsonObject)["required"] : null;
+  const [only] = Array.isArray(required) && required.length === 1 ? required : [null];
+  return typeof only === "string" ? only : null;
 }
 
 /** Without any model of the user's, the default is a scripted one, so that a first run ends well. */

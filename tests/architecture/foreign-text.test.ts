@@ -37,6 +37,7 @@ it("what is foreign is read by parseJson", () => {
   const own = [
     "actors/step/effects.ts",
     "adapters/control-plane/embedded/store.ts",
+    "adapters/control-plane/embedded/workflows/tables.ts",
     "adapters/mcp/bounded-http.ts",
     "adapters/mcp/child-transport.ts",
     "adapters/mcp/config.ts",

@@ -50,7 +50,8 @@ export function composeWorker(made: {
     queue: made.backend.queue,
     store: made.backend.store,
     controlPlane: createControlPlane(api),
-    watchRuns: (onChange, signal) => watchRuns(api, onChange, signal),
+    watchRuns: (onChange, signal, onStop) =>
+      watchRuns(api, onChange, signal, undefined, (step) => onStop(step.runId, step.stepId)),
     watchRun: (runId, onHint, signal) => watchRun(api, runId, onHint, signal),
     models: noModels,
     tools: noTools,

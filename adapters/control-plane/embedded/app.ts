@@ -15,10 +15,13 @@ import { keyRoutes } from "./routes/key-routes.ts";
 import { runRoutes } from "./routes/run-routes.ts";
 import { stepRoutes } from "./routes/step-routes.ts";
 import { toolRoutes } from "./routes/tool-routes.ts";
+import { workflowRoutes, workflowRunRoutes } from "./workflows/routes.ts";
 
-/** What the passing of time brings: questions expire, silent steps are enqueued again. */
-export async function keepTime({ store, apply, outbox, now }: Plane): Promise<void> {
+/** What the passing of time brings: questions expire, workflows go on, silent steps are enqueued again. */
+export async function keepTime({ store, apply, outbox, now, workflows }: Plane): Promise<void> {
   if (store.approvals.due(now()).length > 0) await apply(expireDue, system);
+  const due = workflows === null ? null : store.workflows.firstDue();
+  if (due !== null && due <= now()) await apply((change) => workflows?.fireDue(change), system);
   // While the stream is away nothing can be heard of anybody.
   if (outbox.failing() || store.steps.silentSince(now() - silentMs).length === 0) return;
   await apply(enqueueSilent, system);
@@ -42,6 +45,8 @@ export function createApp(plane: Plane, apiKey: string, log: Log): Hono {
   app.route("/v1/registry/tools", toolRoutes(plane));
   app.route("/v1/api-keys", keyRoutes(plane));
   app.route("/v1/audit", auditRoutes(plane));
+  app.route("/v1/workflows", workflowRoutes(plane));
+  app.route("/v1/workflow-runs", workflowRunRoutes(plane));
   app.route("/v1/events", eventRoutes(plane));
   app.notFound((c) =>
     c.json(new ApiError(404, `no such route: ${c.req.method} ${c.req.path}`), 404),

@@ -15,6 +15,8 @@ export interface Run {
   projectId: string;
   agentId: string;
   agentVersionId: string;
+  /** Of a run of a workflow. */
+  workflowId?: string;
   status: RunStatus;
   statusReason: string | null;
   input: Json;
@@ -83,6 +85,16 @@ export interface Step {
   /** The last accepted report's idempotency key and the digest of its body. */
   reportKey: string | null;
   reportDigest: string | null;
+  /** Of a workflow's run: which attempt at which of its steps, and whether a person must say yes to its tool. */
+  workflow?: StepOfWorkflow;
+}
+
+export interface StepOfWorkflow {
+  step: number;
+  attempt: number;
+  asks: { message: string | null } | null;
+  /** It was told to stop. */
+  isStopping?: true;
 }
 
 export interface Approval {
@@ -155,7 +167,19 @@ const next = monotonicFactory();
 
 /** `<prefix>_<ULID>`; later ids sort after earlier ones of this process. */
 export function newId(
-  prefix: "key" | "agt" | "agv" | "tol" | "run" | "stp" | "pdc" | "apr" | "aud" | "req",
+  prefix:
+    | "key"
+    | "agt"
+    | "agv"
+    | "tol"
+    | "run"
+    | "stp"
+    | "pdc"
+    | "apr"
+    | "aud"
+    | "req"
+    | "wf"
+    | "wfr",
   now: number,
 ): string {
   return `${prefix}_${next(now)}`;

@@ -2,6 +2,7 @@ import { closeSync, existsSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { chainAudit } from "./audit.ts";
+import { workflowLayout } from "./workflows/tables.ts";
 
 /** Documents as JSON, with a generated column for each thing they are looked up by. */
 const documents = `
@@ -45,7 +46,12 @@ CREATE INDEX keys_by_previous ON keys (previous) WHERE previous IS NOT NULL;
 `;
 
 /** What each layout adds to the one before it; the file keeps how many it has as `user_version`. Never changed, only added to. */
-const layouts: readonly (string | ((db: DatabaseSync) => void))[] = [documents, keys, chainAudit];
+const layouts: readonly (string | ((db: DatabaseSync) => void))[] = [
+  documents,
+  keys,
+  chainAudit,
+  workflowLayout,
+];
 
 /**
  * Opens the file, makes it where it is missing, and brings one of an earlier version to today's layout.

@@ -12,9 +12,16 @@ export interface RunText {
   text: string;
 }
 
+/** A step that is to stop though its run goes on. */
+export interface StepStop {
+  runId: string;
+  stepId: string;
+}
+
 interface Listener {
   onChange(change: RunChange): void;
   onText(text: RunText): void;
+  onStop(stop: StepStop): void;
   onClose(): void;
 }
 
@@ -22,6 +29,7 @@ interface Listener {
 export interface RunEvents {
   tell(change: RunChange): void;
   tellText(text: RunText): void;
+  tellStop(stop: StepStop): void;
   /** Returns what ends the subscription. */
   subscribe(listener: Listener): () => void;
   close(): void;
@@ -35,6 +43,9 @@ export function createRunEvents(): RunEvents {
     },
     tellText(text) {
       for (const listener of listeners) listener.onText(text);
+    },
+    tellStop(stop) {
+      for (const listener of listeners) listener.onStop(stop);
     },
     subscribe(listener) {
       listeners.add(listener);

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import type { Log } from "../../../machines/contracts/ports/clock.ts";
+import type { WorkflowEngine } from "../../../machines/contracts/ports/workflow-engine.ts";
 import { createApp, keepTime } from "./app.ts";
 import { createApply, system } from "./changes/change.ts";
 import { type AgentSeed, registerAgent } from "./changes/register-agent.ts";
@@ -10,6 +11,8 @@ import { keepHeadFile } from "./audit-head.ts";
 import { createOutbox } from "./outbox.ts";
 import { createRunEvents, type RunText } from "./run-events.ts";
 import { openStore } from "./store.ts";
+import { createAlarm } from "./workflows/alarm.ts";
+import { WorkflowHost } from "./workflows/host.ts";
 
 export interface EmbeddedOptions {
   /** A SQLite file, created when absent, or `:memory:`. */
@@ -26,6 +29,8 @@ export interface EmbeddedOptions {
   costMicros?: CostMicros;
   /** Epoch milliseconds. */
   now?: () => number;
+  /** Runs workflows; without it there are none. */
+  workflows?: WorkflowEngine;
   log: Log;
 }
 
@@ -53,12 +58,26 @@ export async function startEmbeddedControlPlane(
   if (options.apiKey === "") throw new Error("the embedded control plane: expected an API key");
   const { now = Date.now, log } = options;
   const store = openStore(options.path);
+  let closed: Promise<void> | undefined;
   const events = createRunEvents();
   const outbox = createOutbox(store, options.publish, log);
-  const apply = createApply({ store, outbox, events, now });
+  const look = (): void => {
+    keepTime(plane)
+      .then(() => alarm.set(store.workflows.firstDue()))
+      .catch((error: unknown) => {
+        if (closed === undefined)
+          log.error({ err: error }, "what is due and silent steps could not be looked at");
+      });
+  };
+  const alarm = createAlarm(now, look);
+  const workflows =
+    options.workflows === undefined
+      ? null
+      : new WorkflowHost(options.workflows, store, (due) => alarm.set(due));
+  const apply = createApply({ store, outbox, events, now, workflows });
   const costMicros = options.costMicros ?? (() => null);
   const headFile = keepHeadFile(options.path, store.audit, log);
-  const plane = { store, apply, events, outbox, now, costMicros, headFile };
+  const plane = { store, apply, events, outbox, now, costMicros, headFile, workflows };
   const app = createApp(plane, options.apiKey, log);
   const server = createServer(getRequestListener(app.fetch));
   let port: number;
@@ -74,18 +93,15 @@ export async function startEmbeddedControlPlane(
     throw error;
   }
   outbox.kick();
-  const clock = setInterval(() => {
-    keepTime(plane).catch((error: unknown) => {
-      log.error({ err: error }, "due questions and silent steps could not be looked at");
-    });
-  }, everyMs).unref();
-  let closed: Promise<void> | undefined;
+  alarm.set(store.workflows.firstDue());
+  const clock = setInterval(look, everyMs).unref();
   return {
     url: `http://${reachable(options.host)}:${port}`,
     port,
     tellText: (text) => events.tellText(text),
     close: () => {
       clearInterval(clock);
+      alarm.close();
       closed ??= closeServer(server, () => events.close()).then(async () => {
         await outbox.close();
         await headFile.close();

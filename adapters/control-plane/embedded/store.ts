@@ -1,4 +1,5 @@
 import type { SQLInputValue } from "node:sqlite";
+import { openWorkflowTables } from "./workflows/tables.ts";
 import type { RunStatus } from "../../../machines/contracts/domain/status.ts";
 import type { Agent, AgentVersion, Approval, Run, Step, Tool } from "./documents.ts";
 import { openAudit } from "./audit.ts";
@@ -150,6 +151,7 @@ export function openStore(path: string) {
       list: (page: Page) => allKeys(page.limit, page.offset),
     },
     audit: openAudit(db),
+    workflows: openWorkflowTables(db),
     outbox: {
       add: (data: string): void => void addToOutbox.run(data),
       first: (limit: number) =>

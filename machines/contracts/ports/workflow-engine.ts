@@ -85,6 +85,8 @@ export interface WorkflowState {
   output(values: WorkflowValues): JsonObject;
   save(): Json;
   steps(): WorkflowStepState[];
+  /** Those that were told to stop, and have not said that they did. */
+  stopping(): Attempt[];
 }
 
 /** A step of a run as people see it. */

@@ -47,7 +47,9 @@ export function requestApproval(
   };
   store.approvals.put(approval);
   store.steps.put({ ...step, status: "waiting_approval", startedAt: step.startedAt ?? now });
-  change.saveRun({ ...run, status: "waiting_approval", startedAt: run.startedAt ?? now });
+  const startedAt = run.startedAt ?? now;
+  const waiting = change.saveRun({ ...run, status: "waiting_approval", startedAt });
+  change.workflows?.asked(change, waiting, step, false);
   const { id, actionType, actionDetails, digest, reason } = approval;
   change.audit(run.id, "approval.requested", {
     approval_id: id,
@@ -124,6 +126,8 @@ function stopWaiting(change: Change, runId: string, stepId: string): void {
   if (missing || step?.status !== "waiting_approval") return;
   store.steps.put({ ...step, status: "running" });
   const run = store.runs.find(runId);
+  if (run !== undefined && step.workflow !== undefined)
+    return void change.workflows?.asked(change, run, step, true);
   const others = store.steps.ofRun(runId).some((other) => other.status === "waiting_approval");
   if (run?.status === "waiting_approval" && !others) change.saveRun({ ...run, status: "running" });
 }

@@ -3,9 +3,10 @@ import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
 import { type Run, type Step, newId } from "../documents.ts";
 import type { HeadFile } from "../audit-head.ts";
 import type { Outbox } from "../outbox.ts";
-import type { RunChange, RunEvents } from "../run-events.ts";
+import type { RunChange, RunEvents, StepStop } from "../run-events.ts";
 import { trackWaiting } from "./run-state.ts";
 import type { Store } from "../store.ts";
+import type { WorkflowHost } from "../workflows/host.ts";
 import type { CostMicros } from "./submit-result.ts";
 
 /** One transaction at work: what its steps may do. */
@@ -19,6 +20,10 @@ export interface Change {
   saveRun(run: Run): Run;
   /** Puts the step's job in the outbox, and keeps the step as enqueued. */
   enqueue(run: Run, step: Step): void;
+  /** Tells workers, once committed, that a step is to stop though its run goes on. */
+  tellStop(runId: string, stepId: string): void;
+  /** Runs of workflows; null where none are run. */
+  readonly workflows: WorkflowHost | null;
   audit(runId: string | null, event: string, details: JsonObject): void;
 }
 
@@ -35,12 +40,13 @@ export const system = "system";
 export interface ApplyParts {
   store: Store;
   outbox: Pick<Outbox, "kick">;
-  events: Pick<RunEvents, "tell">;
+  events: Pick<RunEvents, "tell" | "tellStop">;
+  workflows?: WorkflowHost | null;
   now: () => number;
 }
 
 /** Changes asked for in the same turn of the event loop share one commit, and so one wait for the disk. */
-export function createApply({ store, outbox, events, now }: ApplyParts): Apply {
+export function createApply({ store, outbox, events, now, workflows = null }: ApplyParts): Apply {
   let waiting: { run: () => void; committed: () => void; lost: (error: unknown) => void }[] = [];
 
   const commit = () => {
@@ -59,11 +65,12 @@ export function createApply({ store, outbox, events, now }: ApplyParts): Apply {
     new Promise((resolve, reject) => {
       let committed = () => {};
       const run = () => {
-        const opened = openChange(store, now(), by);
+        const opened = openChange(store, now(), by, workflows);
         try {
           const result = store.nested(() => work(opened.change));
           committed = () => {
             for (const told of opened.runChanges) events.tell(told);
+            for (const told of opened.stops) events.tellStop(told);
             if (opened.hasJobs()) outbox.kick();
             resolve(result);
           };
@@ -76,13 +83,16 @@ export function createApply({ store, outbox, events, now }: ApplyParts): Apply {
     });
 }
 
-function openChange(store: Store, now: number, by: string) {
+function openChange(store: Store, now: number, by: string, workflows: WorkflowHost | null) {
   const runChanges: RunChange[] = [];
+  const stops: StepStop[] = [];
   let jobs = 0;
   const change: Change = {
     now,
     by,
     store,
+    workflows,
+    tellStop: (runId, stepId) => void stops.push({ runId, stepId }),
     saveRun(run) {
       const saved = trackWaiting(run, now);
       if (store.runs.find(run.id)?.status !== run.status) {
@@ -100,7 +110,7 @@ function openChange(store: Store, now: number, by: string) {
       store.audit.append({ id: newId("aud", now), runId, by, event, details, at: now });
     },
   };
-  return { change, runChanges, hasJobs: () => jobs > 0 };
+  return { change, runChanges, stops, hasJobs: () => jobs > 0 };
 }
 
 const envelope = (run: Run, step: Step, now: number) =>
@@ -126,4 +136,5 @@ export interface Plane {
   now: () => number;
   costMicros: CostMicros;
   headFile: Pick<HeadFile, "read">;
+  workflows: WorkflowHost | null;
 }

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { Json } from "../../../../machines/contracts/domain/json.ts";
 import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
 import { type Verdict, verdict } from "../../../../machines/contracts/domain/action.ts";
-import { type Run, newId } from "../documents.ts";
+import { type Run, type Step, newId } from "../documents.ts";
 import type { Store } from "../store.ts";
 import type { Change } from "./change.ts";
 import { brokenLimit, readBudget } from "../../../../machines/contracts/domain/budget.ts";
@@ -33,9 +33,10 @@ export function checkTool(
 ): Verdict & { decisionId: string } {
   const { now, store } = change;
   const run = findRun(store, runId);
-  const decided = { ...decide(change, run, tool), decisionId: newId("pdc", now) };
+  const step = stepOf(store, run, tool.callId);
+  const decided = { ...decide(change, run, tool, step), decisionId: newId("pdc", now) };
   if (!isRunEnded(run.status)) {
-    const current = store.steps.ofRun(run.id).find((step) => !isStepEnded(step.status));
+    const current = step ?? store.steps.ofRun(run.id).find(({ status }) => !isStepEnded(status));
     const started = markStarted(change, run, current);
     if (decided.kind === "allow") {
       change.saveRun(counting(started, tool.callId));
@@ -53,15 +54,29 @@ export function checkTool(
 
 type Call = ToolPair & { callId: string | null };
 
-function decide(change: Change, run: Run, tool: Call): Verdict {
+/** The step that makes the call, which our worker's names of calls begin with; undefined where they say nothing. */
+function stepOf(store: Store, run: Run, callId: string | null): Step | undefined {
+  const [stepId = ""] = callId?.split("/") ?? [];
+  const step = store.steps.find(stepId);
+  return step?.runId === run.id && !isStepEnded(step.status) ? step : undefined;
+}
+
+function decide(change: Change, run: Run, tool: Call, step: Step | undefined): Verdict {
   const { store } = change;
   if (isRunEnded(run.status)) return verdict.deny(`the run is already ${run.status}`);
   const version = store.versions.find(run.agentVersionId);
   if (version === undefined) return verdict.deny("the run's agent version is gone");
-  const listed = decideTool(version, tool);
+  const own = decideTool(version, tool);
+  if (step?.workflow?.isStopping) return verdict.deny("the step was told to stop");
+  const asks = step?.workflow?.asks;
+  const listed =
+    asks && own.kind === "allow"
+      ? verdict.ask(asks.message ?? "the workflow wants a person's approval")
+      : own;
   if (listed.kind === "deny") return listed;
   // Before the call that would break it. A call that a person let through was counted then.
-  const isCounted = isKnown(run, tool.callId) || (listed.kind === "ask" && hasApproval(store, run));
+  const isCounted =
+    isKnown(run, tool.callId) || (listed.kind === "ask" && hasApproval(store, run, step));
   const after = withHeld(run, change.now);
   if (!isCounted) after.toolCalls += 1;
   const broken = brokenLimit(resolveBudget(readBudget(run.config), version.budget), after);
@@ -81,8 +96,9 @@ function counting(run: Run, callId: string | null): Run {
   return { ...run, toolCalls, countedCalls: [...(run.countedCalls ?? []), callId] };
 }
 
-function hasApproval(store: Store, run: Run): boolean {
-  const open = store.steps.ofRun(run.id).filter((step) => !isStepEnded(step.status));
+function hasApproval(store: Store, run: Run, asking: Step | undefined): boolean {
+  const steps = asking === undefined ? store.steps.ofRun(run.id) : [asking];
+  const open = steps.filter((step) => !isStepEnded(step.status));
   return open.some((step) =>
     store.approvals
       .ofStep(step.id)

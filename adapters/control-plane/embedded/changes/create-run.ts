@@ -38,8 +38,26 @@ export interface RunRequest {
 export function createRun(change: Change, request: RunRequest): Run {
   const { now, store } = change;
   const version = findVersion(store, request.agent, request.version);
-  const run = change.saveRun({
-    id: newId("run", now),
+  const run = change.saveRun(newRun(change, version, request, newId("run", now)));
+  const planned = request.steps ?? [ordinaryStep(request.input)];
+  const steps = planned.map((plan, at) => ownStep(run, version, plan, at + 1, now));
+  for (const step of steps) store.steps.put(step);
+  const [first] = steps;
+  if (first === undefined) throw new ApiError(422, "steps: expected at least one");
+  change.enqueue(run, first);
+  change.audit(run.id, "run.created", { agent_id: run.agentId, agent_version_id: version.id });
+  return run;
+}
+
+/** A run before its first step. */
+export function newRun(
+  { now, store }: Change,
+  version: AgentVersion,
+  request: Pick<RunRequest, "input" | "config" | "trace">,
+  id: string,
+): Run {
+  return {
+    id,
     tenantId: seedIds.tenant,
     projectId: store.agents.find(version.agentId)?.projectId ?? seedIds.project,
     agentId: version.agentId,
@@ -61,18 +79,15 @@ export function createRun(change: Change, request: RunRequest): Run {
     completedAt: null,
     waitingSince: null,
     waitedMs: 0,
-  });
-  const planned = request.steps ?? [ordinaryStep(request.input)];
-  const steps = planned.map((plan, at) => newStep(run, version, plan, at + 1, now));
-  for (const step of steps) store.steps.put(step);
-  const [first] = steps;
-  if (first === undefined) throw new ApiError(422, "steps: expected at least one");
-  change.enqueue(run, first);
-  change.audit(run.id, "run.created", { agent_id: run.agentId, agent_version_id: version.id });
-  return run;
+  };
 }
 
-function findVersion(store: Store, agentKey: string, versionId: string | null): AgentVersion {
+/** @throws ApiError 404 for an unknown agent or version, 400 for an agent without any */
+export function findVersion(
+  store: Store,
+  agentKey: string,
+  versionId: string | null,
+): AgentVersion {
   const agent = store.agents.find(agentKey);
   if (agent === undefined) throw new ApiError(404, `agent "${agentKey}" not found`);
   if (versionId === null) {
@@ -108,7 +123,7 @@ function ordinaryStep(input: Json): PlannedStep {
   return { type: "llm", input: object, name: null, onError: "fail" };
 }
 
-function newStep(run: Run, version: AgentVersion, plan: PlannedStep, number: number, now: number) {
+function ownStep(run: Run, version: AgentVersion, plan: PlannedStep, number: number, now: number) {
   refuseOtherModel(version, plan, number);
   const input = jobInput(version, plan.type, plan.input);
   if (jsonDepth(input, maxJobDepth) > maxJobDepth) {
@@ -119,6 +134,17 @@ function newStep(run: Run, version: AgentVersion, plan: PlannedStep, number: num
   }
   const problem = stepInputProblem(plan.type, input);
   if (problem !== null) throw new ApiError(422, `step ${number}: ${problem.message}`);
+  return newStep(run, plan, input, number, now);
+}
+
+/** A step before its job is enqueued; `jobInput` is what its worker gets. */
+export function newStep(
+  run: Run,
+  plan: PlannedStep,
+  input: JsonObject,
+  number: number,
+  now: number,
+): Step {
   const { tool_name: toolName, model } = input;
   return {
     id: newId("stp", now),
@@ -144,7 +170,7 @@ function newStep(run: Run, version: AgentVersion, plan: PlannedStep, number: num
     fence: 0,
     reportKey: null,
     reportDigest: null,
-  } satisfies Step;
+  };
 }
 
 /**
@@ -162,6 +188,35 @@ export function jobInput(version: AgentVersion, type: StepType, input: JsonObjec
     ...(version.systemPrompt === null ? {} : { system_prompt: version.systemPrompt }),
     ...(version.model === null ? {} : { model: version.model }),
     ...(tools === null ? {} : { allowed_tools: tools }),
+  };
+}
+
+/**
+ * The input of a workflow's step: its own, over the agent version's settings, which stand where the definition says
+ * nothing. Of tools it has no more than the version lists. A run may name one model for all of its steps.
+ */
+export function workflowInput(
+  version: AgentVersion,
+  { config }: Pick<Run, "config">,
+  type: StepType,
+  input: JsonObject,
+): JsonObject {
+  if (type !== "tool" && type !== "llm") return input;
+  const usable = usableTools(version);
+  const own = Array.isArray(input["allowed_tools"]) ? input["allowed_tools"] : null;
+  const tools =
+    usable === null ? own : (own?.filter((tool) => usable.includes(String(tool))) ?? usable);
+  const listed = tools === null ? {} : { allowed_tools: tools };
+  if (type === "tool") return { ...input, ...listed };
+  const { modelParams, systemPrompt, model } = version;
+  const asked = config?.["model"];
+  return {
+    model_params: modelParams,
+    ...(systemPrompt === null ? {} : { system_prompt: systemPrompt }),
+    ...(model === null ? {} : { model }),
+    ...input,
+    ...(typeof asked === "string" ? { model: asked } : {}),
+    ...listed,
   };
 }
 

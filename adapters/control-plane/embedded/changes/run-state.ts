@@ -23,8 +23,10 @@ export function markStarted(change: Change, run: Run, step: Step | undefined): R
 }
 
 /** A step of the run has ended: the next one is enqueued, or the run ends. */
-export function progressRun(change: Change, run: Run): Run {
-  const { store } = change;
+export function progressRun(change: Change, run: Run, ended: Step): Run {
+  const { store, workflows } = change;
+  if (ended.workflow !== undefined && workflows !== null)
+    return workflows.ended(change, run, ended);
   const steps = store.steps.ofRun(run.id);
   const move = nextMove(steps);
   switch (move.kind) {
@@ -92,6 +94,7 @@ export interface RunEnding {
  */
 export function endRun(change: Change, run: Run, ending: RunEnding): Run {
   const { now, store } = change;
+  if (run.workflowId !== undefined) change.workflows?.close(change, run);
   const note = `run ${ending.status}`;
   for (const approval of store.approvals.pendingOfRun(run.id))
     closeApproval(change, approval, note);

@@ -158,9 +158,15 @@ function count(run: Run, before: Step, after: Step, now: number): Run {
     run[key] + (after[key] ?? 0) - (before[key] ?? 0);
   const { held, ...rest } = run;
   const others = Object.entries(held ?? {}).filter(([, { stepId }]) => stepId !== after.id);
-  const kept = isStepEnded(after.status) ? Object.fromEntries(others) : held;
+  const isEnded = isStepEnded(after.status);
+  const kept = isEnded ? Object.fromEntries(others) : held;
+  // Nobody looks at its calls again.
+  const countedCalls = rest.countedCalls?.filter(
+    (id) => !isEnded || !id.startsWith(`${after.id}/`),
+  );
   return {
     ...rest,
+    ...(countedCalls === undefined ? {} : { countedCalls }),
     ...(kept === undefined || Object.keys(kept).length === 0 ? {} : { held: kept }),
     startedAt: run.startedAt ?? now,
     inputTokens: more("inputTokens"),
@@ -182,7 +188,9 @@ function settle(change: Change, run: Run, step: Step): void {
   if (broken !== null) {
     change.audit(run.id, "budget.exceeded", { reason: broken });
     endRun(change, run, { status: "budget_killed", reason: broken });
-  } else if (isStepEnded(step.status)) progressRun(change, run);
+  } else if (isStepEnded(step.status)) progressRun(change, run, step);
+  else if (step.workflow !== undefined && change.workflows !== null)
+    change.workflows.asked(change, run, step, step.status === "running");
   else
     change.saveRun({ ...run, status: step.status === "running" ? "running" : "waiting_approval" });
 }

@@ -9,7 +9,7 @@ const mostUnread = 1000;
 /** Of text that is only shown; a reader this far behind misses some of it. */
 const mostUnreadText = 500;
 
-/** `/v1/events`: each change of a run's status as a server-sent event `run`, and what its models say as events `text`. */
+/** `/v1/events`: each change of a run's status as a server-sent event `run`, each step that is to stop as `stop`, and what its models say as events `text`. */
 export function eventRoutes({ events }: Plane): Hono {
   const app = new Hono();
   app.get("/", (c) =>
@@ -31,6 +31,10 @@ export function eventRoutes({ events }: Plane): Hono {
             const data = JSON.stringify({ run_id: runId, step_id: stepId, text });
             send(stream.writeSSE({ event: "text", data }));
           },
+          onStop: ({ runId, stepId }) => {
+            const data = JSON.stringify({ run_id: runId, step_id: stepId });
+            send(stream.writeSSE({ event: "stop", data }));
+          },
           onClose: resolve,
         });
         const heartbeat = setInterval(() => send(stream.write(": heartbeat\n\n")), heartbeatMs);
@@ -48,13 +52,19 @@ export function eventRoutes({ events }: Plane): Hono {
 }
 
 const version = "0.1.0";
-/** What goes beyond FerrumDeck; see `Extension` of the control plane's port. `steps`: runs that name their steps. */
+/** What goes beyond FerrumDeck; see `Extension` of the control plane's port. `steps`: runs that name their steps; `workflows`: where they are run. */
 const extensions = ["idempotent-results", "approvals", "events", "steps", "budget-reservations"];
 
 /** `/health` and `/ready`, which need no key. */
-export function healthRoutes({ store, outbox }: Plane): Hono {
+export function healthRoutes({ store, outbox, workflows }: Plane): Hono {
   const app = new Hono();
-  app.get("/health", (c) => c.json({ status: "healthy", version, extensions }));
+  app.get("/health", (c) =>
+    c.json({
+      status: "healthy",
+      version,
+      extensions: [...extensions, ...(workflows === null ? [] : ["workflows"])],
+    }),
+  );
   app.get("/ready", (c) => {
     const since = performance.now();
     store.outbox.first(1);

@@ -72,7 +72,7 @@ export function runRoutes({ apply, store }: Plane): Hono {
   return app;
 }
 
-function readConfig(config: object | null | undefined) {
+export function readConfig(config: object | null | undefined) {
   const read = asJson(config);
   if (read === null) return null;
   if (!isJsonObject(read)) throw new ApiError(422, "config: expected an object");

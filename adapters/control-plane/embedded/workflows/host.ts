@@ -1,0 +1,314 @@
+import { type } from "arktype";
+import {
+  type Failure,
+  failureShape,
+  type Outcome,
+  terminal,
+} from "../../../../machines/contracts/domain/failure.ts";
+import { jsonDepth, type Json } from "../../../../machines/contracts/domain/json.ts";
+import { maxJobDepth } from "../../../../machines/contracts/domain/job.ts";
+import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
+import { stepInputProblem } from "../../../../machines/contracts/domain/step-input.ts";
+import { cutText } from "../../../../machines/contracts/domain/text.ts";
+import type {
+  WorkflowEngine,
+  WorkflowHappening,
+  WorkflowProgram,
+  WorkflowState,
+  WorkflowStepState,
+  WorkflowTurn,
+  WorkflowValues,
+} from "../../../../machines/contracts/ports/workflow-engine.ts";
+import { newStep, workflowInput } from "../changes/create-run.ts";
+import type { Change } from "../changes/change.ts";
+import { closeApproval, endRun } from "../changes/run-state.ts";
+import type { Run, Step } from "../documents.ts";
+import type { Store } from "../store.ts";
+import type { Workflow } from "./tables.ts";
+
+/*
+ * Runs of workflows. Each thing that happens to one (a report, a question, an answer, a timer) is one change: the engine
+ * says what follows, and all of it is kept in the same transaction: the run's events, what its steps brought, the new
+ * steps with their jobs in the outbox, the timers. So a crash loses nothing and repeats nothing: either all of it is
+ * there or none, and then whoever told us tells us again.
+ *
+ *   saved + events   how far a run is. Saved again when the events have become many for its size, so that a step costs
+ *                    the same in a run of ten as in one of ten thousand.
+ *   token            what stands in memory is good while the file has the same; after a change that was undone it is not
+ *   stopping         a run that fails or is cancelled ends at once: what its workers still do is refused, as for any run.
+ *                    Where the run goes on, a step that is to stop (its time is over, say) is waited for, so that its
+ *                    next attempt never runs beside it; from one that does not answer we wait `stopMs`.
+ */
+
+/** Runs that stand in memory at most; the others are read again when something happens to them. */
+const maxKept = 200;
+const maxPrograms = 50;
+/** How long a worker that was told to stop may be silent. */
+const stopMs = 60_000;
+
+export class WorkflowHost {
+  readonly #engine: WorkflowEngine;
+  readonly #store: Store;
+  readonly #kept = new Map<string, { token: number; state: WorkflowState }>();
+  readonly #programs = new Map<string, WorkflowProgram>();
+  readonly #onTimer: (due: number) => void;
+  #token = Date.now() * 1_024;
+
+  /** @param onTimer hears when a timer was set, which may be undone with its change */
+  constructor(engine: WorkflowEngine, store: Store, onTimer: (due: number) => void) {
+    this.#engine = engine;
+    this.#store = store;
+    this.#onTimer = onTimer;
+  }
+
+  /** `invalid_input`, with all that is wrong, for a definition that can't be run. */
+  check(definition: Json): Outcome<unknown> {
+    return this.#engine.open(definition);
+  }
+
+  begin(change: Change, run: Run, workflow: Workflow): Run {
+    const values = this.#values(run);
+    values.keep("input", -1, run.input);
+    const turn = this.#program(workflow.id).begin(values);
+    const { store } = change;
+    store.workflows.putState(run.id, { saved: "", token: 0, events: 0, steps: 0 });
+    return this.#settle(change, run, this.#carryOut(change, run, turn, values));
+  }
+
+  /** A worker's step has ended. */
+  ended(change: Change, run: Run, step: Step): Run {
+    if (step.workflow === undefined) return run;
+    const { step: at, attempt, isStopping } = step.workflow;
+    const about = { step: at, attempt };
+    if (isStopping) return this.#take(change, run, { type: "step.cancelled", ...about });
+    const happening: WorkflowHappening =
+      step.status === "completed"
+        ? { type: "step.completed", ...about, output: step.output }
+        : { type: "step.failed", ...about, failure: failureOf(step.error) };
+    return this.#take(change, run, happening);
+  }
+
+  /** A worker's step waits for a person, or no longer does. */
+  asked(change: Change, run: Run, step: Step, isAnswered: boolean): Run {
+    if (step.workflow === undefined) return run;
+    const { step: at, attempt } = step.workflow;
+    const what = isAnswered ? "approval.granted" : "approval.requested";
+    return this.#take(change, run, { type: what, step: at, attempt });
+  }
+
+  /** The run ends by other means: nothing more comes of it. */
+  close(change: Change, run: Run): void {
+    const state = this.#load(run);
+    if (state === null || isOver(state)) return;
+    const values = this.#values(run);
+    const turn = state.take({ type: "cancel.requested" }, values);
+    this.#forget(run, this.#carryOut(change, run, turn, values));
+  }
+
+  /** Timers whose time has come. */
+  fireDue(change: Change): void {
+    const { store, now } = change;
+    for (const { id, run: runId, doc } of store.workflows.dueTimers(now)) {
+      store.workflows.dropTimer(id);
+      const run = store.runs.find(runId);
+      if (run === undefined || isRunEnded(run.status)) continue;
+      if (doc.kind === "run") this.#take(change, run, { type: "timer.fired", timer: doc.timer });
+      else this.#giveUp(change, run, doc.stepId);
+    }
+  }
+
+  /** The steps of a run as people see them. */
+  steps(run: Run): WorkflowStepState[] {
+    return this.#load(run)?.steps() ?? [];
+  }
+
+  #take(change: Change, run: Run, happening: WorkflowHappening): Run {
+    const state = this.#load(run);
+    if (state === null) {
+      const error = terminal("corrupt_record", "what was kept of the workflow's run can't be read");
+      return endRun(change, run, { status: "failed", reason: error.message, error: wireOf(error) });
+    }
+    const values = this.#values(run);
+    const turn = state.take(happening, values);
+    return this.#settle(change, run, this.#carryOut(change, run, turn, values));
+  }
+
+  /** What a turn asks for, and what follows from that; returns the run as it stands after all of it. */
+  #carryOut(change: Change, run: Run, first: WorkflowTurn, values: WorkflowValues): WorkflowState {
+    const tables = this.#store.workflows;
+    const row = tables.state(run.id) ?? { token: 0, events: 0, steps: 0 };
+    const events: Json[] = [];
+    const queue: WorkflowHappening[] = [];
+    let { steps } = row;
+    let turn = first;
+    for (;;) {
+      events.push(...turn.events);
+      const isStopping = turn.run.phase !== "running";
+      for (const start of turn.starts) {
+        const failure = this.#start(change, run, start, steps + 1);
+        if (failure === null) steps += 1;
+        else queue.push({ type: "step.failed", ...at(start), failure });
+      }
+      for (const one of turn.cancels) {
+        if (!isStopping && this.#hasStopped(change, run, one.step))
+          queue.push({ type: "step.cancelled", ...at(one) });
+      }
+      for (const { timer, afterMs } of turn.timers)
+        this.#setTimer(run.id, change.now + afterMs, { kind: "run", timer });
+      if (isStopping && queue.length === 0)
+        queue.push(
+          ...turn.run.stopping().map((one) => ({ type: "step.cancelled" as const, ...one })),
+        );
+      const next = queue.shift();
+      if (next === undefined) break;
+      turn = turn.run.take(next, values);
+    }
+    this.#token += 1;
+    const state = turn.run;
+    const known = row.events + events.length;
+    const kept = { token: this.#token, events: known, steps };
+    if (row.token === 0 || known > 32 + state.size / 8 || isOver(state)) {
+      tables.dropEvents(run.id);
+      tables.putState(run.id, { ...kept, saved: JSON.stringify(state.save()), events: 0 });
+    } else {
+      events.forEach((event, nth) => tables.addEvent(run.id, row.events + nth, event));
+      tables.moveState(run.id, kept);
+    }
+    this.#keep(run.id, state);
+    return state;
+  }
+
+  #settle(change: Change, run: Run, state: WorkflowState): Run {
+    const { phase, failure, asking } = state;
+    const status = asking > 0 ? "waiting_approval" : "running";
+    if (phase === "running" || phase === "stopping")
+      return change.saveRun({ ...run, status, startedAt: run.startedAt ?? change.now });
+    const output = phase === "completed" ? state.output(this.#values(run)) : null;
+    this.#forget(run, state);
+    return endRun(change, run, {
+      status: phase,
+      reason: failure === null ? null : cutText(failure.message, 500),
+      output,
+      error: failure === null ? null : wireOf(failure),
+    });
+  }
+
+  #start(change: Change, run: Run, start: WorkflowTurn["starts"][number], number: number) {
+    const { store, now } = change;
+    const version = store.versions.find(run.agentVersionId);
+    if (version === undefined) return terminal("not_found", "the run's agent version is gone");
+    const { stepType, input, asks } = start.request;
+    const jobInput = workflowInput(version, run, stepType, input);
+    if (jsonDepth(jobInput, maxJobDepth) > maxJobDepth)
+      return terminal("invalid_input", `the input is nested deeper than ${maxJobDepth} levels`);
+    const problem = stepInputProblem(stepType, jobInput);
+    if (problem !== null) return problem;
+    const plan = { type: stepType, input, name: start.path, onError: "continue" as const };
+    const step = { ...newStep(run, plan, jobInput, number, now), workflow: { ...at(start), asks } };
+    store.steps.put(step);
+    change.enqueue(run, step);
+    store.workflows.putValue(run.id, "job", start.step, step.id);
+    return null;
+  }
+
+  /** Tells a worker to stop; says whether there is none that works. */
+  #hasStopped(change: Change, run: Run, place: number): boolean {
+    const { store, now } = change;
+    const step = store.steps.find(String(store.workflows.value(run.id, "job", place)));
+    if (step?.workflow === undefined || isStepEnded(step.status)) return true;
+    const workflow = { ...step.workflow, isStopping: true as const };
+    if (step.status !== "waiting_approval") {
+      store.steps.put({ ...step, workflow });
+      change.tellStop(run.id, step.id);
+      this.#setTimer(run.id, now + stopMs, { kind: "stop", stepId: step.id });
+      return false;
+    }
+    for (const approval of store.approvals.ofStep(step.id)) {
+      if (approval.status === "pending") closeApproval(change, approval, "the step was stopped");
+    }
+    // Enqueued again, so that a worker hears of it and lets go.
+    change.enqueue(run, { ...step, workflow, status: "skipped", completedAt: now });
+    return true;
+  }
+
+  /** Its worker never said that it stopped. */
+  #giveUp(change: Change, run: Run, stepId: string): void {
+    const { store, now } = change;
+    const step = store.steps.find(stepId);
+    if (step?.workflow === undefined || isStepEnded(step.status)) return;
+    const ended: Step = { ...step, status: "skipped", completedAt: now };
+    store.steps.put(ended);
+    this.ended(change, run, ended);
+  }
+
+  #setTimer(runId: string, due: number, doc: Parameters<Store["workflows"]["addTimer"]>[2]): void {
+    this.#store.workflows.addTimer(runId, due, doc);
+    this.#onTimer(due);
+  }
+
+  /** As the file has it; null where nothing is there, or it can't be read. */
+  #load(run: Run): WorkflowState | null {
+    const row = this.#store.workflows.state(run.id);
+    if (row === undefined || run.workflowId === undefined) return null;
+    const kept = this.#kept.get(run.id);
+    if (kept?.token === row.token) return kept.state;
+    const saved = this.#store.workflows.readSaved(row);
+    const events = this.#store.workflows.events(run.id);
+    const restored = this.#program(run.workflowId).restore(saved, events);
+    if (!restored.ok) return null;
+    keepNewest(this.#kept, run.id, { token: row.token, state: restored.value }, maxKept);
+    return restored.value;
+  }
+
+  #keep(runId: string, state: WorkflowState): void {
+    keepNewest(this.#kept, runId, { token: this.#token, state }, maxKept);
+  }
+
+  #forget(run: Run, state: WorkflowState): void {
+    if (!isOver(state)) throw new Error(`the workflow's run ${run.id} has not ended`);
+    this.#store.workflows.dropAllBut(run.id);
+    this.#kept.delete(run.id);
+  }
+
+  #program(workflowId: string): WorkflowProgram {
+    const known = this.#programs.get(workflowId);
+    if (known !== undefined) return known;
+    const workflow = this.#store.workflows.find(workflowId);
+    if (workflow === undefined) throw new Error(`workflow ${workflowId} is gone`);
+    const opened = this.#engine.open(workflow.definition);
+    if (!opened.ok) throw new Error(`workflow ${workflowId}: ${opened.failure.message}`);
+    keepNewest(this.#programs, workflowId, opened.value, maxPrograms);
+    return opened.value;
+  }
+
+  #values({ id }: Run): WorkflowValues {
+    const { workflows } = this.#store;
+    return {
+      read: (kind, step) => workflows.value(id, kind, step),
+      keep: (kind, step, value) => workflows.putValue(id, kind, step, value),
+    };
+  }
+}
+
+const at = ({ step, attempt }: { step: number; attempt: number }) => ({ step, attempt });
+
+const isOver = ({ phase }: WorkflowState): boolean => phase !== "running" && phase !== "stopping";
+
+function keepNewest<T>(kept: Map<string, T>, key: string, value: T, most: number): void {
+  kept.delete(key);
+  kept.set(key, value);
+  const [oldest] = kept.keys();
+  if (kept.size > most && oldest !== undefined) kept.delete(oldest);
+}
+
+const wireOf = ({ kind, message, details }: Failure) =>
+  ({ kind, message, ...(details === undefined ? {} : { details }) }) as Json;
+
+/** What a worker reported of a failed step. */
+function failureOf(error: Json): Failure {
+  const told = typeof error === "object" && error !== null ? error : { message: String(error) };
+  const read = failureShape({ retryable: false, ...told });
+  if (!(read instanceof type.errors)) return read as Failure;
+  const message = "message" in told ? String(told["message"]) : "the worker gave no reason";
+  return terminal("internal", cutText(message, 1_000));
+}

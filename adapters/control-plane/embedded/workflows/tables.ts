@@ -1,0 +1,145 @@
+import type { DatabaseSync } from "node:sqlite";
+import type { Json } from "../../../../machines/contracts/domain/json.ts";
+import type { ValueKind } from "../../../../machines/contracts/ports/workflow-engine.ts";
+
+/** A definition, as it was registered; it never changes. */
+export interface Workflow {
+  id: string;
+  projectId: string;
+  name: string;
+  description: string | null;
+  version: string;
+  definition: Json;
+  /** Of project and definition: the same is kept once. */
+  digest: string;
+  createdAt: number;
+}
+
+/** How far a run is: as it was saved, and how many events came since. */
+export interface SavedState {
+  /** JSON. */
+  saved: string;
+  /** Another one after each change, so that what stands in memory is known to be this. */
+  token: number;
+  events: number;
+  /** Steps that were put on the stream. */
+  steps: number;
+}
+
+/** A timer of the run's own, or of ours: `stop` ends a step whose worker never said that it stopped. */
+export type TimerDoc = { kind: "run"; timer: Json } | { kind: "stop"; stepId: string };
+
+/** `job`: the id of the newest attempt at a step, as it stands on the stream. */
+export type KeptKind = ValueKind | "job";
+
+export const workflowLayout = `
+CREATE TABLE workflows (id TEXT PRIMARY KEY, doc TEXT NOT NULL,
+  project TEXT AS (doc ->> 'projectId'), digest TEXT AS (doc ->> 'digest'));
+CREATE UNIQUE INDEX workflows_by_digest ON workflows (digest);
+CREATE INDEX workflows_by_project ON workflows (project);
+CREATE TABLE workflow_states (run TEXT PRIMARY KEY, saved TEXT NOT NULL, token INTEGER NOT NULL,
+  events INTEGER NOT NULL, steps INTEGER NOT NULL);
+CREATE TABLE workflow_events (run TEXT NOT NULL, number INTEGER NOT NULL, event TEXT NOT NULL,
+  PRIMARY KEY (run, number)) WITHOUT ROWID;
+CREATE TABLE workflow_values (run TEXT NOT NULL, kind TEXT NOT NULL, step INTEGER NOT NULL, value TEXT NOT NULL,
+  PRIMARY KEY (run, kind, step)) WITHOUT ROWID;
+CREATE TABLE workflow_timers (id INTEGER PRIMARY KEY, run TEXT NOT NULL, due INTEGER NOT NULL, doc TEXT NOT NULL);
+CREATE INDEX workflow_timers_by_due ON workflow_timers (due);
+CREATE INDEX workflow_timers_by_run ON workflow_timers (run);
+CREATE INDEX runs_by_workflow ON runs (doc ->> 'workflowId') WHERE doc ->> 'workflowId' IS NOT NULL;
+`;
+
+/** What is kept of workflows and their runs, in the control plane's own file and its transactions. */
+export function openWorkflowTables(db: DatabaseSync) {
+  const sql = (text: string) => db.prepare(text);
+  const workflowById = sql("SELECT doc FROM workflows WHERE id = ?");
+  const workflowByDigest = sql("SELECT doc FROM workflows WHERE digest = ?");
+  const addWorkflow = sql("INSERT INTO workflows (id, doc) VALUES (?, ?)");
+  const listWorkflows = sql(
+    "SELECT doc FROM workflows WHERE project = ? ORDER BY rowid DESC LIMIT ? OFFSET ?",
+  );
+  const runsOf = sql(
+    "SELECT id FROM runs WHERE doc ->> 'workflowId' = ? ORDER BY rowid DESC LIMIT ? OFFSET ?",
+  );
+  const stateOf = sql("SELECT saved, token, events, steps FROM workflow_states WHERE run = ?");
+  const putState = sql(
+    `INSERT INTO workflow_states (run, saved, token, events, steps) VALUES (?1, ?2, ?3, ?4, ?5)
+     ON CONFLICT (run) DO UPDATE SET saved = ?2, token = ?3, events = ?4, steps = ?5`,
+  );
+  const moveState = sql(
+    "UPDATE workflow_states SET token = ?2, events = ?3, steps = ?4 WHERE run = ?1",
+  );
+  const addEvent = sql("INSERT INTO workflow_events (run, number, event) VALUES (?, ?, ?)");
+  const eventsOf = sql("SELECT event FROM workflow_events WHERE run = ? ORDER BY number");
+  const dropEvents = sql("DELETE FROM workflow_events WHERE run = ?");
+  const valueOf = sql("SELECT value FROM workflow_values WHERE run = ? AND kind = ? AND step = ?");
+  const putValue = sql(
+    `INSERT INTO workflow_values (run, kind, step, value) VALUES (?1, ?2, ?3, ?4)
+     ON CONFLICT (run, kind, step) DO UPDATE SET value = ?4`,
+  );
+  const dropValues = sql("DELETE FROM workflow_values WHERE run = ?");
+  const addTimer = sql("INSERT INTO workflow_timers (run, due, doc) VALUES (?, ?, ?)");
+  const dueTimers = sql(
+    "SELECT id, run, doc FROM workflow_timers WHERE due <= ? ORDER BY due, id LIMIT 1000",
+  );
+  const firstDue = sql("SELECT min(due) AS due FROM workflow_timers");
+  const dropTimer = sql("DELETE FROM workflow_timers WHERE id = ?");
+  const dropTimers = sql("DELETE FROM workflow_timers WHERE run = ?");
+
+  const workflow = (row: Record<string, unknown> | undefined) =>
+    row === undefined ? undefined : (JSON.parse(String(row["doc"])) as Workflow);
+  return {
+    find: (id: string) => workflow(workflowById.get(id)),
+    findByDigest: (digest: string) => workflow(workflowByDigest.get(digest)),
+    add: (doc: Workflow): void => void addWorkflow.run(doc.id, JSON.stringify(doc)),
+    /** Newest first. */
+    list: (projectId: string, limit: number, offset: number) =>
+      listWorkflows.all(projectId, limit, offset).flatMap((row) => workflow(row) ?? []),
+    /** The ids of its runs, newest first. */
+    runsOf: (id: string, limit: number, offset: number) =>
+      runsOf.all(id, limit, offset).map((row) => String(row["id"])),
+    state(run: string): SavedState | undefined {
+      const row = stateOf.get(run);
+      if (row === undefined) return undefined;
+      const { token, events, steps } = row as unknown as Omit<SavedState, "saved">;
+      return { token, events, steps, saved: String(row["saved"]) };
+    },
+    putState: (run: string, { saved, token, events, steps }: SavedState): void =>
+      void putState.run(run, saved, token, events, steps),
+    moveState: (run: string, { token, events, steps }: Omit<SavedState, "saved">): void =>
+      void moveState.run(run, token, events, steps),
+    addEvent: (run: string, number: number, event: Json): void =>
+      void addEvent.run(run, number, JSON.stringify(event)),
+    /** What was saved, read only where memory has it not. */
+    readSaved: ({ saved }: SavedState): Json => JSON.parse(saved) as Json,
+    events: (run: string): Json[] =>
+      eventsOf.all(run).map((row) => JSON.parse(String(row["event"])) as Json),
+    dropEvents: (run: string): void => void dropEvents.run(run),
+    value(run: string, kind: KeptKind, step: number): Json | undefined {
+      const row = valueOf.get(run, kind, step);
+      return row === undefined ? undefined : (JSON.parse(String(row["value"])) as Json);
+    },
+    putValue: (run: string, kind: KeptKind, step: number, value: Json): void =>
+      void putValue.run(run, kind, step, JSON.stringify(value)),
+    addTimer: (run: string, due: number, doc: TimerDoc): void =>
+      void addTimer.run(run, due, JSON.stringify(doc)),
+    dueTimers: (now: number) =>
+      dueTimers.all(now).map((row) => ({
+        id: Number(row["id"]),
+        run: String(row["run"]),
+        doc: JSON.parse(String(row["doc"])) as TimerDoc,
+      })),
+    /** When the next timer is due; null for none. */
+    firstDue(): number | null {
+      const due = firstDue.get()?.["due"];
+      return due === null || due === undefined ? null : Number(due);
+    },
+    dropTimer: (id: number): void => void dropTimer.run(id),
+    /** Of an ended run only how it ended is kept. */
+    dropAllBut(run: string): void {
+      dropEvents.run(run);
+      dropValues.run(run);
+      dropTimers.run(run);
+    },
+  };
+}
