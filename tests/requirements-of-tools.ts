@@ -35,6 +35,7 @@ export const toolRequirements: readonly Requirement[] = [
     promise: "a server over HTTP gets the credentials that are meant for it",
   },
   { id: "mcp.eager", promise: "a server that is started eagerly is there before it is used" },
+  { id: "mcp.served-eras", promise: "our tool servers speak both eras of the protocol" },
   { id: "mcp.eras", promise: "servers of both eras of the protocol are spoken to in their own" },
   {
     id: "mcp.refused-asks",

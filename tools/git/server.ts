@@ -40,4 +40,4 @@ const context = readCommandLine(
 );
 
 const tools = [status, diff, log, show, add, commit, branch, checkout, clone, push];
-await serve(name, tools, context);
+serve(name, tools, context);

@@ -1,15 +1,15 @@
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import { type } from "arktype";
 import type { Type } from "arktype";
-import { Server } from "@modelcontextprotocol/sdk/server/index.js";
-import { StdioServerTransport } from "@modelcontextprotocol/sdk/server/stdio.js";
 import {
-  CallToolRequestSchema,
-  ErrorCode,
-  ListToolsRequestSchema,
-  McpError,
-} from "@modelcontextprotocol/sdk/types.js";
-import type { Tool, ToolAnnotations } from "@modelcontextprotocol/sdk/types.js";
+  type CallToolResult,
+  ProtocolError,
+  ProtocolErrorCode,
+  Server,
+  type Tool,
+  type ToolAnnotations,
+} from "@modelcontextprotocol/server";
+import { serveStdio } from "@modelcontextprotocol/server/stdio";
 
 /** A value, or one line that says what is wrong. */
 export type Answer<T> = { ok: true; value: T } | { ok: false; problem: string };
@@ -66,62 +66,65 @@ export function serverTool<Context, Input extends Type, Output extends Type<obje
 /** Milliseconds between two signs of life. */
 const progressEveryMs = 5_000;
 
-/** Serves the tools on standard input and output until the client hangs up or a signal comes. */
-export async function serve<Context extends object>(
+/** The tools as an MCP server of either era, on no connection yet. */
+export function toolServer<Context extends object>(
   name: string,
   tools: readonly ServerTool<Context>[],
   context: Context,
-): Promise<void> {
-  const stopping = new AbortController();
+  stopping: AbortSignal,
+): Server {
   const server = new Server({ name, version: "0.1.0" }, { capabilities: { tools: {} } });
+  const listed = tools.map(
+    ({ call: _call, ...described }) =>
+      // Arktype gives an object schema for an object type; its declared type can't say so.
+      described as Tool,
+  );
+  server.setRequestHandler("tools/list", () => ({ tools: listed }));
+  server.setRequestHandler(
+    "tools/call",
+    async ({ params }, { mcpReq }): Promise<CallToolResult> => {
+      const tool = tools.find((known) => known.name === params.name);
+      if (tool === undefined) {
+        throw new ProtocolError(ProtocolErrorCode.InvalidParams, `no tool "${params.name}"`);
+      }
+      const signal = AbortSignal.any([mcpReq.signal, stopping]);
+      const progressToken = mcpReq._meta?.progressToken;
+      let progress = 0;
+      // A client that asks for progress waits for as long as there is some.
+      const telling = setInterval(() => {
+        if (progressToken === undefined || signal.aborted) return;
+        progress += 1;
+        const method = "notifications/progress";
+        void mcpReq.notify({ method, params: { progressToken, progress } }).catch(() => undefined);
+      }, progressEveryMs);
+      const answer = await tool
+        .call(params.arguments ?? {}, { ...context, signal })
+        .finally(() => clearInterval(telling));
+      if (!answer.ok) return { isError: true, content: [{ type: "text", text: answer.problem }] };
+      const { text, structured } = answer.value;
+      return { content: [{ type: "text", text }], structuredContent: structured };
+    },
+  );
+  return server;
+}
 
-  server.setRequestHandler(ListToolsRequestSchema, () => ({
-    tools: tools.map(
-      (tool) =>
-        // Arktype gives an object schema for an object type; its declared type can't say so.
-        ({
-          name: tool.name,
-          description: tool.description,
-          annotations: tool.annotations,
-          inputSchema: tool.inputSchema,
-          outputSchema: tool.outputSchema,
-        }) as Tool,
-    ),
-  }));
-
-  server.setRequestHandler(CallToolRequestSchema, async ({ params }, extra) => {
-    const tool = tools.find((known) => known.name === params.name);
-    if (tool === undefined) throw new McpError(ErrorCode.InvalidParams, `no tool "${params.name}"`);
-    const signal = AbortSignal.any([extra.signal, stopping.signal]);
-    const progressToken = params._meta?.progressToken;
-    let progress = 0;
-    // A client that asks for progress waits for as long as there is some.
-    const telling = setInterval(() => {
-      if (progressToken === undefined || signal.aborted) return;
-      progress += 1;
-      const method = "notifications/progress";
-      void extra
-        .sendNotification({ method, params: { progressToken, progress } })
-        .catch(() => undefined);
-    }, progressEveryMs);
-    const answer = await tool
-      .call(params.arguments ?? {}, { ...context, signal })
-      .finally(() => clearInterval(telling));
-    if (!answer.ok) return { isError: true, content: [{ type: "text", text: answer.problem }] };
-    const { text, structured } = answer.value;
-    return { content: [{ type: "text", text }], structuredContent: structured };
-  });
-
+/** Serves the tools on standard input and output until the client hangs up or a signal comes. */
+export function serve<Context extends object>(
+  name: string,
+  tools: readonly ServerTool<Context>[],
+  context: Context,
+): void {
+  const stopping = new AbortController();
+  const served = serveStdio(() => toolServer(name, tools, context, stopping.signal));
   // A program that still runs is stopped first; then nothing keeps this process alive.
   const stop = (): void => {
     stopping.abort();
-    void server.close();
+    void served.close();
     process.stdin.destroy();
   };
   process.stdin.once("end", stop);
   process.once("SIGTERM", stop);
   process.once("SIGINT", stop);
-  await server.connect(new StdioServerTransport());
 }
 
 /** What `read` makes of the command line; a server that can't use it says why in one line, and exits with 2. */

@@ -83,4 +83,4 @@ function readCommand(text: string): [string, string[]] {
 }
 
 const commandTools = context.commands.size === 0 ? [] : [runCommand];
-await serve(name, [detect, runTests, lint, typeCheck, ...commandTools], context);
+serve(name, [detect, runTests, lint, typeCheck, ...commandTools], context);
