@@ -6,6 +6,7 @@ const client = ["controlPlaneUrl", "dataDir"] as const satisfies SettingKey[];
 /** The groups of the commands below. */
 export const planeGroups: Readonly<Record<string, string>> = {
   audit: "show and verify what was decided and changed, and by whom",
+  policy: "list, apply, delete and explain policies of the control plane",
   keys: "create, list, rotate and revoke API keys of the control plane",
 };
 
@@ -35,6 +36,46 @@ export const planeSpecs = {
       "Every hash is computed here, not by the control plane. Note the printed head down on another machine: it shows even a chain that was made anew.",
     ],
     example: ["stateplane audit verify"],
+  },
+  "policy list": {
+    args: [],
+    summary: "list the policies, in the order in which they decide",
+    settings: [...client],
+    example: ["stateplane policy list"],
+  },
+  "policy apply": {
+    args: ["file"],
+    summary:
+      "make the policies of a YAML or JSON file, or put them in place of those with their names",
+    settings: [...client],
+    notes: ["- is standard input. Policies that the file does not name stay as they are."],
+    example: ["stateplane policy apply policies.yaml"],
+  },
+  "policy delete": {
+    args: ["policy"],
+    summary: "delete a policy",
+    settings: [...client],
+    example: ["stateplane policy delete pol_01JFVX0000000000000000000A"],
+  },
+  "policy explain": {
+    args: ["agent", "tool"],
+    summary: "show what would become of a tool call, by which rule and why; nothing is called",
+    flags: {
+      server: { type: "text", value: "name", help: "the MCP server that has the tool" },
+      input: { type: "text", value: "json", help: "its arguments, an object (default {})" },
+      file: {
+        type: "text",
+        value: "file",
+        help: "read its arguments from a JSON or YAML file; - is standard input",
+      },
+      at: {
+        type: "text",
+        value: "time",
+        help: "as if it were this time, such as 2026-12-24T20:00:00Z",
+      },
+    },
+    settings: [...client],
+    example: [`stateplane policy explain assistant push --server git --input '{"branch": "main"}'`],
   },
   "keys list": {
     args: [],

@@ -8,6 +8,16 @@ export const planeRequirements: readonly Requirement[] = [
   },
   { id: "audit.cut", promise: "an audit whose end was cut off, its head with it, shows" },
   { id: "audit.head", promise: "a chain made anew shows to whoever noted a head down" },
+  {
+    id: "policy.priority",
+    promise: "the highest priority decides, and there deny before ask before allow",
+  },
+  { id: "policy.malformed", promise: "a policy that can't be read denies every call" },
+  {
+    id: "policy.unsure",
+    promise: "a policy lets through what is surely meant, and holds back what may be",
+  },
+  { id: "policy.narrows", promise: "no policy lets through what the agent's lists hold back" },
   { id: "key.hashed", promise: "no secret of a key, present or past, is kept anywhere" },
   { id: "key.revoked", promise: "a revoked key opens nothing, and a secret is told once" },
   { id: "key.scopes", promise: "a key does what its scopes say, and nothing else" },

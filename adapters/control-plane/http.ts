@@ -23,7 +23,7 @@ import {
 } from "./exchange.ts";
 
 export interface ApiRequest {
-  method: "GET" | "POST" | "PUT";
+  method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** Path and query, from the control plane's root. */
   path: string;
   /** Sent as JSON, well-formed whatever its texts hold. */

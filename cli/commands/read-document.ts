@@ -2,7 +2,13 @@ import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { text } from "node:stream/consumers";
 import { parse } from "yaml";
-import { type Json, parseJson } from "../../machines/contracts/domain/json.ts";
+import {
+  isJsonObject,
+  type Json,
+  type JsonObject,
+  parseJson,
+} from "../../machines/contracts/domain/json.ts";
+import type { Context } from "../command.ts";
 import { CliError } from "../output/errors.ts";
 
 /**
@@ -51,4 +57,27 @@ function where(error: unknown): string {
     return `line ${line}, column ${col}`;
   }
   return /line \d+ column \d+/.exec(error.message)?.[0] ?? "it ends too early, or is none";
+}
+
+/** The arguments of a call, from `--input JSON` or `--file FILE`; none where neither is given. @throws CliError */
+export async function readInput({
+  invocation,
+  folder,
+}: Pick<Context, "invocation" | "folder">): Promise<JsonObject> {
+  const { input, file } = invocation.flags;
+  if (input !== undefined && file !== undefined) {
+    throw new CliError(2, `${invocation.command}: expected one of --input JSON and --file FILE`);
+  }
+  if (input === undefined && file === undefined) return {};
+  const read =
+    typeof file === "string" ? await readDocument(file, folder, "file") : fromFlag(String(input));
+  if (isJsonObject(read)) return read;
+  throw new CliError(2, `${invocation.command}: expected the arguments as a JSON object`);
+}
+
+function fromFlag(given: string): Json {
+  const read = parseJson(given);
+  if (read.ok) return read.value;
+  if (read.reason !== "syntax") throw new CliError(2, `--input ${read.problem}`);
+  throw new CliError(2, `--input: expected JSON, such as '{"path": "."}' (${read.place})`);
 }

@@ -1,5 +1,5 @@
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
-import { isJsonObject, type JsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import { localVerdict } from "../../actors/step/verdicts.ts";
 import { commandLine } from "../called-as.ts";
@@ -15,7 +15,7 @@ import { CliError } from "../output/errors.ts";
 import type { Output } from "../output/output.ts";
 import { plain, visible } from "../output/plain.ts";
 import { secrets } from "../secrets.ts";
-import { readDocument } from "./read-document.ts";
+import { readInput } from "./read-document.ts";
 import { unknown, withTools } from "./with-tools.ts";
 
 /** `tools list [SERVER]`. */
@@ -196,25 +196,6 @@ export const callTool: Command = async (context) => {
     true,
   );
 };
-
-async function readInput({ invocation, folder }: Context): Promise<JsonObject> {
-  const { input, file } = invocation.flags;
-  if (input !== undefined && file !== undefined) {
-    throw new CliError(2, "tools call: expected one of --input JSON and --file FILE");
-  }
-  if (input === undefined && file === undefined) return {};
-  const read =
-    typeof file === "string" ? await readDocument(file, folder, "file") : fromFlag(String(input));
-  if (isJsonObject(read)) return read;
-  throw new CliError(2, "tools call: expected the arguments as a JSON object");
-}
-
-function fromFlag(text: string): unknown {
-  const read = parseJson(text);
-  if (read.ok) return read.value;
-  if (read.reason !== "syntax") throw new CliError(2, `--input ${read.problem}`);
-  throw new CliError(2, `--input: expected JSON, such as '{"path": "."}' (${read.place})`);
-}
 
 async function ask(
   { invocation, output }: Pick<Context, "invocation" | "output">,

@@ -12,6 +12,7 @@ import { approvalRoutes } from "./routes/approval-routes.ts";
 import { auditRoutes } from "./routes/audit-routes.ts";
 import { eventRoutes, healthRoutes } from "./routes/event-routes.ts";
 import { keyRoutes } from "./routes/key-routes.ts";
+import { policyRoutes } from "./routes/policy-routes.ts";
 import { runRoutes } from "./routes/run-routes.ts";
 import { stepRoutes } from "./routes/step-routes.ts";
 import { toolRoutes } from "./routes/tool-routes.ts";
@@ -47,6 +48,7 @@ export function createApp(plane: Plane, apiKey: string, log: Log): Hono {
   app.route("/v1/audit", auditRoutes(plane));
   app.route("/v1/workflows", workflowRoutes(plane));
   app.route("/v1/workflow-runs", workflowRunRoutes(plane));
+  app.route("/v1/policies", policyRoutes(plane));
   app.route("/v1/events", eventRoutes(plane));
   app.notFound((c) =>
     c.json(new ApiError(404, `no such route: ${c.req.method} ${c.req.path}`), 404),

@@ -169,6 +169,7 @@ const next = monotonicFactory();
 export function newId(
   prefix:
     | "key"
+    | "pol"
     | "agt"
     | "agv"
     | "tol"

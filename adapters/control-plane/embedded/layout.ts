@@ -45,12 +45,18 @@ CREATE UNIQUE INDEX keys_by_hash ON keys (hash);
 CREATE INDEX keys_by_previous ON keys (previous) WHERE previous IS NOT NULL;
 `;
 
+const policies = `
+CREATE TABLE policies (id TEXT PRIMARY KEY, doc TEXT NOT NULL, project TEXT AS (doc ->> 'projectId'));
+CREATE INDEX policies_by_project ON policies (project);
+`;
+
 /** What each layout adds to the one before it; the file keeps how many it has as `user_version`. Never changed, only added to. */
 const layouts: readonly (string | ((db: DatabaseSync) => void))[] = [
   documents,
   keys,
   chainAudit,
   workflowLayout,
+  policies,
 ];
 
 /**

@@ -5,6 +5,7 @@ import type { Agent, AgentVersion, Approval, Run, Step, Tool } from "./documents
 import { openAudit } from "./audit.ts";
 import type { ApiKey } from "./keys.ts";
 import { openDatabase } from "./layout.ts";
+import type { Policy } from "./policy.ts";
 
 export interface Page {
   limit: number;
@@ -71,6 +72,10 @@ export function openStore(path: string) {
   const tools = collection<Tool>("tools");
   const toolsOfProject = tools.query("WHERE project = ? ORDER BY rowid LIMIT ? OFFSET ?");
   const toolBySlug = tools.query("WHERE project = ? AND slug = ?");
+
+  const policies = collection<Policy>("policies");
+  const policiesOfProject = policies.query("WHERE project = ? ORDER BY rowid");
+  const removePolicy = db.prepare("DELETE FROM policies WHERE id = ?");
 
   const keys = collection<ApiKey>("keys");
   const keyByHash = keys.query("WHERE hash = ?1 OR previous = ?1");
@@ -142,6 +147,13 @@ export function openStore(path: string) {
       put: tools.put,
       list: (projectId: string, page: Page) => toolsOfProject(projectId, page.limit, page.offset),
       findBySlug: (projectId: string, slug: string) => toolBySlug(projectId, slug)[0],
+    },
+    policies: {
+      find: policies.find,
+      put: policies.put,
+      remove: (id: string): void => void removePolicy.run(id),
+      /** Oldest first. */
+      ofProject: (projectId: string) => policiesOfProject(projectId),
     },
     keys: {
       find: keys.find,

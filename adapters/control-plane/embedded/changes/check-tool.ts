@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import type { Json } from "../../../../machines/contracts/domain/json.ts";
+import { isJsonObject, type Json } from "../../../../machines/contracts/domain/json.ts";
 import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
 import { type Verdict, verdict } from "../../../../machines/contracts/domain/action.ts";
-import { type Run, type Step, newId } from "../documents.ts";
+import { type AgentVersion, type Run, type Step, newId, seedIds } from "../documents.ts";
+import { evaluate, type PolicyCall, type PolicyDecision, stricter } from "../policy.ts";
 import type { Store } from "../store.ts";
 import type { Change } from "./change.ts";
 import { brokenLimit, readBudget } from "../../../../machines/contracts/domain/budget.ts";
@@ -21,7 +22,7 @@ import {
 const events = { allow: "policy.allowed", ask: "policy.approval_required", deny: "policy.denied" };
 
 /**
- * Decides one tool call by the run's budget and the lists of its agent version, and keeps the decision: the input only as its
+ * Decides one tool call by the run's budget, the lists of its agent version and the project's policies, and keeps the decision: the input only as its
  * SHA-256, since it may hold anything. Unlike FerrumDeck's, a denial leaves the run alive.
  *
  * @throws ApiError 404 for an unknown run
@@ -48,11 +49,12 @@ export function checkTool(
     server: tool.server,
     tool_input_sha256: createHash("sha256").update(JSON.stringify(tool.input)).digest("hex"),
     reason: decided.reason,
+    ...decided.details,
   });
   return decided;
 }
 
-type Call = ToolPair & { callId: string | null };
+type Call = ToolPair & { input: Json; callId: string | null };
 
 /** The step that makes the call, which our worker's names of calls begin with; undefined where they say nothing. */
 function stepOf(store: Store, run: Run, callId: string | null): Step | undefined {
@@ -66,23 +68,43 @@ function decide(change: Change, run: Run, tool: Call, step: Step | undefined): V
   if (isRunEnded(run.status)) return verdict.deny(`the run is already ${run.status}`);
   const version = store.versions.find(run.agentVersionId);
   if (version === undefined) return verdict.deny("the run's agent version is gone");
-  const own = decideTool(version, tool);
   if (step?.workflow?.isStopping) return verdict.deny("the step was told to stop");
+  const input = isJsonObject(tool.input) ? tool.input : {};
+  const call = { server: tool.server, name: tool.name, input };
+  const own = judge(store, version, { tool: call, tenant: run.tenantId, at: change.now }).said;
   const asks = step?.workflow?.asks;
-  const listed =
+  const said =
     asks && own.kind === "allow"
-      ? verdict.ask(asks.message ?? "the workflow wants a person's approval")
+      ? { ...own, ...verdict.ask(asks.message ?? "the workflow wants a person's approval") }
       : own;
-  if (listed.kind === "deny") return listed;
+  if (said.kind === "deny") return said;
   // Before the call that would break it. A call that a person let through was counted then.
   const isCounted =
-    isKnown(run, tool.callId) || (listed.kind === "ask" && hasApproval(store, run, step));
+    isKnown(run, tool.callId) || (said.kind === "ask" && hasApproval(store, run, step));
   const after = withHeld(run, change.now);
   if (!isCounted) after.toolCalls += 1;
   const broken = brokenLimit(resolveBudget(readBudget(run.config), version.budget), after);
-  if (broken === null) return listed;
+  if (broken === null) return said;
   const { limit, used, most, message } = broken;
   return { ...verdict.deny(message), details: { budget_exceeded: { limit, used, most } } };
+}
+
+/** What the agent version's lists and the project's policies say of a call, and the stricter of them. */
+export function judge(
+  store: Store,
+  version: AgentVersion,
+  call: Omit<PolicyCall, "agent">,
+): { said: Verdict; listed: Verdict; byPolicy: PolicyDecision } {
+  const agent = store.agents.find(version.agentId);
+  const policies = store.policies.ofProject(agent?.projectId ?? seedIds.project);
+  const listed = decideTool(version, call.tool);
+  const byPolicy = evaluate(policies, { ...call, agent: agent?.slug ?? "" });
+  const { verdict: ofPolicy, decidedBy } = byPolicy;
+  const said = stricter(listed, ofPolicy);
+  if (decidedBy === null) return { said, listed, byPolicy };
+  const { id, name, priority } = decidedBy.policy;
+  const trace = { lists: listed.kind, policy: { id, name, priority, effect: decidedBy.effect } };
+  return { said: { ...said, details: { decision_trace: trace } }, listed, byPolicy };
 }
 
 const isKnown = ({ countedCalls = [] }: Run, callId: string | null): boolean =>

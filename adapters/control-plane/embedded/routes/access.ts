@@ -18,6 +18,7 @@ export const callerOf = (c: Context): Caller => c.get("caller");
 const needs: readonly (readonly [method: string, path: RegExp, scope: Scope])[] = [
   ["GET", /^\/v1\/api-keys(?:\/|$)/, "admin"],
   ["GET", /^/, "read"],
+  ["POST", /^\/v1\/policies\/explain$/, "read"],
   [
     "POST",
     /^\/v1\/runs\/[^/]+\/(?:steps\/[^/]+|check-tool|reservations|reservations\/settle)$/,

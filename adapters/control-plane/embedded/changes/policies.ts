@@ -1,0 +1,72 @@
+import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
+import { newId } from "../documents.ts";
+import type { Policy } from "../policy.ts";
+import { ApiError } from "../routes/request.ts";
+import type { Store } from "../store.ts";
+import type { Change } from "./change.ts";
+
+export type PolicySettings = Omit<Policy, "id" | "projectId" | "createdAt" | "updatedAt">;
+
+/** More would make every check of a tool slow. */
+const most = 1000;
+
+/** @throws ApiError 400 for a name that is taken, 409 when there are too many */
+export function addPolicy(change: Change, projectId: string, settings: PolicySettings): Policy {
+  const { now, store } = change;
+  refuseTaken(store, projectId, settings.name, null);
+  if (store.policies.ofProject(projectId).length >= most) {
+    throw new ApiError(409, `there are ${most} policies, which is the most: delete some`);
+  }
+  const policy: Policy = {
+    id: newId("pol", now),
+    projectId,
+    ...settings,
+    createdAt: now,
+    updatedAt: now,
+  };
+  store.policies.put(policy);
+  change.audit(null, "policy.created", asDetails(policy));
+  return policy;
+}
+
+/** @throws ApiError 404 for an unknown policy, 400 for a name that is taken */
+export function changePolicy(change: Change, id: string, some: Partial<PolicySettings>): Policy {
+  const { now, store } = change;
+  const known = findPolicy(store, id);
+  refuseTaken(store, known.projectId, some.name ?? known.name, id);
+  const policy: Policy = { ...known, ...some, updatedAt: now };
+  store.policies.put(policy);
+  change.audit(null, "policy.changed", asDetails(policy));
+  return policy;
+}
+
+/** @throws ApiError 404 for an unknown policy */
+export function removePolicy(change: Change, id: string): Policy {
+  const policy = findPolicy(change.store, id);
+  change.store.policies.remove(id);
+  change.audit(null, "policy.deleted", { policy_id: id, name: policy.name });
+  return policy;
+}
+
+/** @throws ApiError 404 for an unknown policy */
+export function findPolicy(store: Store, id: string): Policy {
+  const policy = store.policies.find(id);
+  if (policy === undefined) throw new ApiError(404, `policy ${id} not found`);
+  return policy;
+}
+
+function refuseTaken(store: Store, projectId: string, name: string, own: string | null): void {
+  const taken = store.policies.ofProject(projectId).find((policy) => policy.name === name);
+  if (taken !== undefined && taken.id !== own) {
+    throw new ApiError(400, `a policy with the name "${name}" exists already: ${taken.id}`);
+  }
+}
+
+const asDetails = ({ id, name, priority, effect, enabled, conditions }: Policy): JsonObject => ({
+  policy_id: id,
+  name,
+  priority,
+  effect,
+  enabled,
+  conditions: conditions as JsonObject,
+});

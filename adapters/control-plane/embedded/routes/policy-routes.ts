@@ -1,0 +1,126 @@
+import { type } from "arktype";
+import { Hono } from "hono";
+import { isJsonObject } from "../../../../machines/contracts/domain/json.ts";
+import { callerOf } from "./access.ts";
+import { ApiError, asJson, readBody, readPage, rfc3339 } from "./request.ts";
+import { judge } from "../changes/check-tool.ts";
+import type { Plane } from "../changes/change.ts";
+import { addPolicy, changePolicy, findPolicy, removePolicy } from "../changes/policies.ts";
+import { seedIds } from "../documents.ts";
+import { conditionsShape, effects, type Policy } from "../policy.ts";
+
+const name = "0 < string <= 255";
+const description = "string <= 4096 | null";
+const priority = "-1000000 <= number.integer <= 1000000";
+const effect = type.enumerated(...effects);
+// A misspelt key would make a policy of every call.
+const newPolicy = type({
+  "+": "reject",
+  "project_id?": name,
+  name,
+  "description?": description,
+  "priority?": priority,
+  "conditions?": conditionsShape,
+  effect,
+  "enabled?": "boolean",
+});
+const someOfIt = type({
+  "+": "reject",
+  "name?": name,
+  "description?": description,
+  "priority?": priority,
+  "conditions?": conditionsShape,
+  "effect?": effect,
+  "enabled?": "boolean",
+});
+const question = type({
+  agent: name,
+  tool_name: name,
+  "server?": "0 < string <= 255 | null",
+  "tool_input?": "object",
+  "tenant_id?": name,
+  "at?": "string.date.iso.parse",
+});
+
+/** `/v1/policies`: what the check of a tool is decided by, beside the agents' own lists; and why. */
+export function policyRoutes({ apply, store, now }: Plane): Hono {
+  const app = new Hono();
+  app.get("/", (c) => {
+    const { limit, offset } = readPage(c, 1000, 1000);
+    const project = c.req.query("project_id") ?? seedIds.project;
+    const policies = store.policies.ofProject(project).slice(offset, offset + limit);
+    return c.json(policies.map(policyResponse));
+  });
+  app.post("/", async (c) => {
+    const body = await readBody(c, newPolicy);
+    const settings = {
+      name: body.name,
+      description: body.description ?? null,
+      priority: body.priority ?? 100,
+      conditions: body.conditions ?? {},
+      effect: body.effect,
+      enabled: body.enabled ?? true,
+    };
+    const project = body.project_id ?? seedIds.project;
+    const made = await apply((change) => addPolicy(change, project, settings), callerOf(c).id);
+    return c.json(policyResponse(made), 201);
+  });
+  app.post("/explain", async (c) => {
+    const body = await readBody(c, question);
+    const agent = store.agents.find(body.agent);
+    const version = agent === undefined ? undefined : store.versions.latest(agent.id);
+    if (agent === undefined || version === undefined) {
+      throw new ApiError(404, `agent "${body.agent}" not found, or it has no versions`);
+    }
+    const given = asJson(body.tool_input);
+    const input = isJsonObject(given) ? given : {};
+    const tool = { server: body.server ?? null, name: body.tool_name, input };
+    const tenant = body.tenant_id ?? seedIds.tenant;
+    const at = body.at?.getTime() ?? now();
+    const { said, listed, byPolicy } = judge(store, version, { tool, tenant, at });
+    return c.json({
+      effect: wireEffects[said.kind],
+      reason: said.reason,
+      policy: byPolicy.decidedBy === null ? null : policyResponse(byPolicy.decidedBy.policy),
+      lists: { effect: wireEffects[listed.kind], reason: listed.reason },
+      considered: byPolicy.considered.map(({ policy, covers, why }) => ({
+        id: policy.id,
+        name: policy.name,
+        priority: policy.priority,
+        effect: policy.effect,
+        covers,
+        why,
+      })),
+    });
+  });
+  app.get("/:id", (c) => c.json(policyResponse(findPolicy(store, c.req.param("id")))));
+  app.patch("/:id", async (c) => {
+    const some = await readBody(c, someOfIt);
+    const id = c.req.param("id");
+    return c.json(
+      policyResponse(await apply((change) => changePolicy(change, id, some), callerOf(c).id)),
+    );
+  });
+  app.delete("/:id", async (c) => {
+    const id = c.req.param("id");
+    return c.json(
+      policyResponse(await apply((change) => removePolicy(change, id), callerOf(c).id)),
+    );
+  });
+  return app;
+}
+
+const wireEffects = { allow: "allow", ask: "require_approval", deny: "deny" } as const;
+
+const policyResponse = (policy: Policy) => ({
+  id: policy.id,
+  project_id: policy.projectId,
+  name: policy.name,
+  description: policy.description,
+  priority: policy.priority,
+  conditions: policy.conditions,
+  effect: policy.effect,
+  enabled: policy.enabled,
+  created_at: rfc3339(policy.createdAt),
+  updated_at: rfc3339(policy.updatedAt),
+});
