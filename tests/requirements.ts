@@ -333,6 +333,10 @@ export const requirements: readonly Requirement[] = [
     promise: "a parameter that a model refuses by name is left out, said, and not sent to it again",
   },
   {
+    id: "llm.empty-error",
+    promise: "an error that says nothing takes no answer away, and one that says anything is one",
+  },
+  {
     id: "llm.held-steps",
     promise: "steps of a provider that can't be asked wait uncounted, and hold up no other's",
   },

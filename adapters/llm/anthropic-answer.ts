@@ -11,6 +11,7 @@ import {
   usageDetails,
   countedLength,
 } from "./answer.ts";
+import { saysError } from "./empty-errors.ts";
 import type { Asked, Reader } from "./vendor-call.ts";
 import { toFailure, type VendorError } from "./vendor-trouble.ts";
 
@@ -56,7 +57,7 @@ export class MessageReader implements Reader<unknown> {
 
   #start(message: Json | undefined): ModelPart[] {
     if (!isJsonObject(message)) return [];
-    if (isJsonObject(message["error"])) {
+    if (saysError(message["error"])) {
       this.error = { status: undefined, said: message["error"] };
       return [];
     }

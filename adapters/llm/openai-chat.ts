@@ -19,6 +19,7 @@ import {
   tokenCount,
   usageDetails,
 } from "./answer.ts";
+import { saysError } from "./empty-errors.ts";
 import { openaiClient, toolFields, toolOutput } from "./openai-client.ts";
 import { limitName, writeParams } from "./parameters.ts";
 import type { ProviderOptions } from "./providers.ts";
@@ -162,13 +163,6 @@ function textOf(content: Json | undefined): string {
   return content
     .map((part) => (isJsonObject(part) && typeof part["text"] === "string" ? part["text"] : ""))
     .join("");
-}
-
-/** Some servers have the field in every answer, with nothing in it. */
-function saysError(error: unknown): boolean {
-  if (typeof error === "string") return error.trim() !== "";
-  if (typeof error === "object" && error !== null) return Object.keys(error).length > 0;
-  return Boolean(error);
 }
 
 /**

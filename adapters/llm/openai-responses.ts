@@ -18,6 +18,7 @@ import {
   usageDetails,
   countedLength,
 } from "./answer.ts";
+import { saysError } from "./empty-errors.ts";
 import { openaiClient, toolFields, toolOutput } from "./openai-client.ts";
 import { reasons, writeParams } from "./parameters.ts";
 import type { ProviderOptions } from "./providers.ts";
@@ -97,7 +98,7 @@ class ResponseReader implements Reader<unknown> {
   #end(response: JsonObject): void {
     this.#response = response;
     const said = response["error"];
-    if (isJsonObject(said) || typeof said === "string") this.error = { status: undefined, said };
+    if (saysError(said)) this.error = { status: undefined, said };
     else if (response["status"] === "failed") {
       const none = { type: "server_error", message: "no reason given" };
       this.error = { status: undefined, said: none };

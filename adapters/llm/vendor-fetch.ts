@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import { isJsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
+import { withoutEmptyError, withoutEmptyErrors } from "./empty-errors.ts";
 import { pageName, quote, type Speaker, toFailure, type VendorError } from "./vendor-trouble.ts";
 
 /** What both vendors' SDKs need around them. */
@@ -185,12 +186,13 @@ async function peek(
   }
 }
 
-function streamOf(first: Uint8Array[], pieces: AsyncGenerator<Uint8Array>): ReadableStream {
+function streamOf(first: Uint8Array[], rest: AsyncGenerator<Uint8Array>): ReadableStream {
+  const pieces = withoutEmptyErrors(joined(first, rest));
   // Nothing is read ahead: that is what makes a slow listener slow the provider down.
   return new ReadableStream(
     {
       async pull(controller) {
-        const next = first.shift() ?? (await pieces.next()).value;
+        const next: Uint8Array | undefined = (await pieces.next()).value;
         if (next === undefined) controller.close();
         else controller.enqueue(next);
       },
@@ -200,6 +202,14 @@ function streamOf(first: Uint8Array[], pieces: AsyncGenerator<Uint8Array>): Read
     },
     { highWaterMark: 0 },
   );
+}
+
+async function* joined(
+  first: readonly Uint8Array[],
+  rest: AsyncGenerator<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  yield* first;
+  yield* rest;
 }
 
 async function readWhole(first: Uint8Array[], pieces: AsyncIterable<Uint8Array>): Promise<string> {
@@ -228,7 +238,7 @@ function errorBody(text: string): string | null {
 
 function wholeEvents(vendor: Vendor, text: string): string {
   const read = parseJson(text);
-  if (read.ok) return vendor.toEvents(JSON.stringify(read.value));
+  if (read.ok) return vendor.toEvents(JSON.stringify(withoutEmptyError(read.value)));
   if (read.reason === "syntax") {
     const message = `${vendor.name}'s answer is not JSON, or broke off: ${cutText(quote(vendor, text), 200)}`;
     throw new UnusableAnswer({ ...toFailure(vendor, "network", message) });
