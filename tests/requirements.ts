@@ -333,8 +333,8 @@ export const requirements: readonly Requirement[] = [
     promise: "a parameter that a model refuses by name is left out, said, and not sent to it again",
   },
   {
-    id: "llm.empty-error",
-    promise: "an error that says nothing takes no answer away, and one that says anything is one",
+    id: "llm.window",
+    promise: "an agent's conversation is folded by the window of the model that it asks",
   },
   {
     id: "llm.held-steps",

@@ -19,6 +19,7 @@ import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import { type Usage, usageOfFailure } from "../../machines/contracts/domain/step-result.ts";
 import type {
   ModelMessage,
+  ModelProvider,
   ModelReply,
   ModelRequest,
 } from "../../machines/contracts/ports/model-provider.ts";
@@ -43,8 +44,18 @@ import type { HandlerResult, StepScope } from "./handler.ts";
 
 /** Turns in a row that repeat an earlier one before the loop counts as stuck. */
 const maxRepeats = 3;
-/** What a model reads at most, where nobody knows. */
+/** What a model reads and writes at most, where nobody knows. */
 const usualWindow = 128_000;
+
+/** Tokens that are left for the conversation of whoever is asked first, beside its answer. */
+function windowFor(
+  models: ModelProvider,
+  request: Pick<ModelRequest, "model" | "maxTokens">,
+): number {
+  const targets = models.targets?.(request.model);
+  const window = (targets?.ok === true ? targets.value[0]?.contextWindow : null) ?? usualWindow;
+  return Math.max(window - request.maxTokens, Math.ceil(window / 4));
+}
 
 const loop = compile(agentLoopMachine);
 
@@ -123,7 +134,11 @@ export class LoopWalk {
   async run(round: number, maxIterations: number): Promise<Ended> {
     this.#maxIterations = maxIterations;
     const left = Math.max(0, maxIterations - this.#turns.length);
-    const limits = { maxIterations: left, maxRepeats, windowTokens: usualWindow };
+    const limits = {
+      maxIterations: left,
+      maxRepeats,
+      windowTokens: windowFor(this.#ports.models, this.#plan.request),
+    };
     const isPaid = round === this.#scope.repairs;
     let [snapshot, actions] = initialTransition(loop, { limits });
     for (;;) {

@@ -1,4 +1,4 @@
-import { isJsonObject, type Json } from "../../machines/contracts/domain/json.ts";
+import { isJsonObject, type Json, parseJson } from "../../machines/contracts/domain/json.ts";
 
 /*
  * Some servers have a field `error` in every answer, with nothing in it where all is well. OpenAI's SDK throws whatever
@@ -52,14 +52,10 @@ export async function* withoutEmptyErrors(
 
 function mendLines(lines: string): string {
   return lines.replaceAll(/(?<![^\r\n])data:[^\r\n]*"error"[^\r\n]*/gu, (line) => {
-    const text = line.slice("data:".length);
-    try {
-      const document = JSON.parse(text) as Json;
-      const left = withoutEmptyError(document);
-      return left === document ? line : `data: ${JSON.stringify(left)}`;
-    } catch {
-      // One line of several, or none that is JSON: the SDK finds that out.
-      return line;
-    }
+    const read = parseJson(line.slice("data:".length));
+    // One line of several, or none that is JSON: the SDK finds that out.
+    if (!read.ok) return line;
+    const left = withoutEmptyError(read.value);
+    return left === read.value ? line : `data: ${JSON.stringify(left)}`;
   });
 }

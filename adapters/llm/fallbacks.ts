@@ -75,7 +75,10 @@ export function createFallbacks(models: ModelProvider, fallbacks: Fallbacks): Mo
         if (held?.ok === false) return failed(held.failure, attempts);
         at = next;
         const target = targetOf(chain[at]?.model ?? "");
-        if (hasTold && target !== null) await onPart?.({ type: "restart", ...target });
+        if (hasTold && target !== null) {
+          const { provider, model: other } = target;
+          await onPart?.({ type: "restart", provider, model: other });
+        }
         hasTold = false;
       }
     },

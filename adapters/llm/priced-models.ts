@@ -1,6 +1,7 @@
 import {
   type Failure,
   fail,
+  ok,
   terminal,
   type Outcome,
 } from "../../machines/contracts/domain/failure.ts";
@@ -85,8 +86,16 @@ export function createPricedModels(
     return { ...failure, details: details as JsonObject };
   }
 
+  function withWindow(target: ModelTarget): ModelTarget {
+    const contextWindow = prices.contextWindow(target);
+    return contextWindow === null ? target : { ...target, contextWindow };
+  }
+
   return {
-    ...models,
+    targets(name) {
+      const found = models.targets?.(name) ?? ok([]);
+      return found.ok ? ok(found.value.map(withWindow)) : found;
+    },
     async complete(request, signal, onPart): Promise<Outcome<ModelReply>> {
       const asked = targetsOf(request.model);
       const unpriced = strict

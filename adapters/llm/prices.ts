@@ -59,7 +59,10 @@ export interface PriceOptions {
   overrides?: Readonly<Record<string, GivenPrice>>;
   /** Configured providers by name: whose lists theirs are is told by their address or their own name. */
   providers?: Readonly<
-    Record<string, { baseUrl?: string; prices?: Readonly<Record<string, GivenPrice>> }>
+    Record<
+      string,
+      { baseUrl?: string; prices?: Readonly<Record<string, GivenPrice>>; contextWindow?: number }
+    >
   >;
   /** Some prices hold from a date on. Epoch milliseconds. */
   now?: () => number;
@@ -67,6 +70,8 @@ export interface PriceOptions {
 
 export interface PriceTable extends Prices {
   find(target: ModelTarget): Price | null;
+  /** Tokens that a model reads and writes at most; null where neither configuration nor the lists say. */
+  contextWindow(target: ModelTarget): number | null;
   /** Of a name with or without its provider, as a person writes it. */
   findByName(name: string): { target: ModelTarget; price: Price } | null;
   /** Every model of the lists and the overrides, by provider. */
@@ -107,21 +112,29 @@ export function createPrices(options: PriceOptions = {}): PriceTable {
     return null;
   }
 
-  function fromLists({ provider, model }: ModelTarget): Price | null {
+  function inLists({ provider, model }: ModelTarget) {
     if (provider === "scripted" || provider === "recorded") return null;
     const baseUrl = providers[provider]?.baseUrl;
     const byAddress =
       baseUrl === undefined ? undefined : lists().findProvider({ providerApiUrl: baseUrl });
     const providerId = byAddress?.id ?? aliases[provider] ?? provider;
     const timestamp = new Date(now());
-    const found = lists().calcPrice({}, model, { providerId, timestamp });
-    return found === null ? null : fromList(found.model_price);
+    return lists().calcPrice({}, model, { providerId, timestamp });
   }
 
-  const find = (target: ModelTarget) => given(target) ?? fromLists(target);
+  function find(target: ModelTarget): Price | null {
+    const own = given(target);
+    if (own !== null) return own;
+    const inList = inLists(target);
+    return inList === null ? null : fromList(inList.model_price);
+  }
 
   return {
     find,
+    contextWindow(target) {
+      const own = providers[target.provider]?.contextWindow;
+      return own ?? inLists(target)?.model.context_window ?? null;
+    },
     cost(target, usage) {
       const price = find(target);
       return price === null ? null : costOf(price, usage);

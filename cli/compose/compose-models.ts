@@ -88,12 +88,13 @@ function fallbacksOf({ fallbacks = {} }: Settings): Fallbacks {
 export function pricesOf(settings: Settings): PriceTable {
   const { prices } = settings;
   const known = providersOf(settings, {}).map(({ name, baseUrl }) => {
-    const own = settings.providers?.[name]?.prices;
+    const { prices: own, contextWindow } = settings.providers?.[name] ?? {};
     return [
       name,
       {
         ...(baseUrl === undefined ? {} : { baseUrl }),
         ...(own === undefined ? {} : { prices: own }),
+        ...(contextWindow === undefined ? {} : { contextWindow }),
       },
     ] as const;
   });

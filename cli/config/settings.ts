@@ -95,6 +95,7 @@ const providerSettings = type({
   "+": "reject",
   kind: type.enumerated(...providerKinds),
   "baseURL?": httpAddress,
+  "contextWindow?": "number.integer > 0",
   /** The environment variable that holds its key; left out where it needs none. */
   "apiKeyEnv?": "string > 0",
   /** By model: dollars per million tokens. */

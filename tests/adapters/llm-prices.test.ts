@@ -204,3 +204,14 @@ test("no amount is ever shown as more than it is", () => {
     }),
   );
 });
+
+test.each([
+  [{ provider: "anthropic", model: "claude-sonnet-4-20250514" }, 200_000],
+  [{ provider: "openai", model: "gpt-4.1-mini" }, 1_000_000],
+  [{ provider: "own", model: "gpt-4.1-mini" }, 8_192],
+  [{ provider: "openai", model: "nobody-knows-it" }, null],
+  [{ provider: "scripted", model: "gpt-4o" }, null],
+])("the window of %j is %j [llm.window]", (target, tokens) => {
+  const table = createPrices({ providers: { own: { contextWindow: 8_192 } } });
+  expect(table.contextWindow(target)).toBe(tokens);
+});

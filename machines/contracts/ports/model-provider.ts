@@ -164,6 +164,8 @@ export interface ModelTarget {
   provider: string;
   /** As the provider names it. */
   model: string;
+  /** Tokens that it reads and writes at most; absent where that is not known. */
+  contextWindow?: number;
 }
 
 export interface ModelProvider {

@@ -1,0 +1,55 @@
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { createFallbacks } from "../../adapters/llm/fallbacks.ts";
+import { createPricedModels } from "../../adapters/llm/priced-models.ts";
+import { createPrices } from "../../adapters/llm/prices.ts";
+import { ok } from "../../machines/contracts/domain/failure.ts";
+import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
+import { agentModel, agentTools } from "../support/agent-world.ts";
+import { sqliteBackends } from "../support/backends.ts";
+import { type HumanScene, humanScene } from "../support/human-scene.ts";
+
+let scene: HumanScene;
+beforeEach(async () => {
+  scene = await humanScene(sqliteBackends());
+});
+afterEach(() => scene.close());
+
+const silent = { warn() {} };
+
+/** An agent that reads six long files and answers; how many of the results its last request still showed whole. */
+async function shownAtLast(contextWindow: number | null): Promise<number> {
+  const model = agentModel((_, turn) =>
+    turn < 6
+      ? { calls: [{ arguments: { path: `${turn}` } }], usage: { inputTokens: 0, outputTokens: 0 } }
+      : { content: "Done." },
+  );
+  const named: ModelProvider = {
+    ...model.models,
+    targets: (name) => ok([{ provider: "own", model: name }]),
+  };
+  const window = contextWindow === null ? {} : { contextWindow };
+  const prices = createPrices({ providers: { own: window } });
+  const models = createFallbacks(
+    createPricedModels(named, { prices, strict: false, log: silent }),
+    {},
+  );
+  const tools = agentTools(["read"], async () => "x".repeat(3_000));
+  const allowlist = { allowed: ["read"], approvalRequired: [], denied: [] };
+  const worker = await scene.worker({ allowlist }, () => ({ models, tools: tools.tools }));
+  const { runId, stepIds } = await scene.run([
+    { type: "llm", input: { task: "Read all", max_tokens: 100 } },
+  ]);
+  const ended = await scene.ended(runId, stepIds[0] ?? "");
+  expect(ended).toMatchObject({ status: "completed", output: { response: "Done." } });
+  await worker.close();
+  const last = model.requests.at(-1)?.messages ?? [];
+  return last.filter(({ role, content }) => role === "tool" && content.length >= 3_000).length;
+}
+
+it("an agent's conversation is folded by its model's window, not by another one's [llm.window]", async () => {
+  expect(await shownAtLast(null)).toBe(6);
+  expect(await shownAtLast(200_000)).toBe(6);
+  const small = await shownAtLast(4_000);
+  expect(small).toBeLessThan(5);
+  expect(small).toBeGreaterThan(0);
+});
