@@ -5,6 +5,7 @@ import {
   verdict,
   verdictShape,
 } from "../../machines/contracts/domain/action.ts";
+import { isJsonObject } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import { thrownBy, toJson } from "../../machines/contracts/domain/users-code.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
@@ -82,9 +83,8 @@ export function usersVerdict(
       said.catch(() => {});
       return verdict.deny(`${named} returned a promise: a verdict is needed at once`);
     }
-    // Copied first: what is looked at twice may answer twice.
-    const json = toJson(said);
-    const read = json.ok ? verdictShape(json.value) : `it ${json.problem}`;
+    const plain = plainVerdict(said);
+    const read = typeof plain === "string" ? plain : verdictShape(plain.members);
     if (typeof read === "string" || read instanceof type.errors) {
       const problem = typeof read === "string" ? read : read.summary.replaceAll("\n", "; ");
       return verdict.deny(cutText(`${named} answered out of shape: ${problem}`, 500));
@@ -99,6 +99,25 @@ export function usersVerdict(
   } catch (error) {
     return verdict.deny(thrownBy(named, error, process.cwd()));
   }
+}
+
+const verdictKeys = ["kind", "reason", "decisionId", "details", "failsStep"] as const;
+
+/**
+ * The members of a verdict, each looked at once: what is looked at twice may answer twice. They are taken as they stand:
+ * a text in a `String` object, or a verdict that only `toJSON` gives, is none.
+ *
+ * @returns what is wrong with its details, a text, where they are no JSON
+ */
+function plainVerdict(said: unknown): { members: unknown } | string {
+  if (!isJsonObject(said)) return { members: said };
+  const given = verdictKeys.map((key): [string, unknown] => [key, said[key]]);
+  const members = Object.fromEntries(given.filter(([, item]) => item !== undefined));
+  if (members["details"] === undefined) return { members };
+  const details = toJson(members["details"]);
+  return details.ok
+    ? { members: { ...members, details: details.value } }
+    : `what it gives as details ${details.problem}`;
 }
 
 const strictness = { allow: 0, ask: 1, deny: 2 };

@@ -119,28 +119,35 @@ export type PinMode = "first-use" | "strict";
 export interface PinOptions {
   store: ToolPins;
   mode: PinMode;
+  /** What a person types to run a command of this program: of `tools accept odd` the whole line. */
+  commandLine(rest: string): string;
 }
 
 /** Whether a server's tools are those that were accepted: nothing when they are, else why none of them may be used. */
 export async function checkPin(
-  { store, mode }: PinOptions,
+  { store, mode, commandLine }: PinOptions,
   server: string,
   current: ToolSetPin,
 ): Promise<Outcome<null>> {
   const what = `MCP server "${server}"`;
-  const free = `\`stateplane tools accept ${server}\``;
+  const accept = `\`${commandLine(`tools accept ${server}`)}\``;
   try {
     const kept =
       mode === "strict"
         ? await store.find(server)
         : await store.keepFirst(server, writePin(current));
     if (kept === null) {
-      return fail(terminal("policy_denied", `nobody has accepted the tools of ${what}: ${free}`));
+      return fail(
+        terminal(
+          "policy_denied",
+          `nobody has accepted the tools of ${what}: accept them with ${accept}`,
+        ),
+      );
     }
     const accepted = readPin(kept);
     if (accepted?.digest === current.digest) return ok(null);
     const changed = accepted === null ? "can't be read" : describeChanges(accepted, current);
-    const said = `the tools of ${what} are not those that were accepted (${changed}): look at them with \`stateplane tools diff ${server}\`, accept them with ${free}`;
+    const said = `the tools of ${what} are not those that were accepted (${changed}): look at them with \`${commandLine(`tools diff ${server}`)}\`, accept them with ${accept}`;
     return fail(
       mode === "strict"
         ? terminal("policy_denied", said)

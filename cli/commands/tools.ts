@@ -58,14 +58,17 @@ function listServer(
     ]),
   );
   if (server.tools.some(({ conditions }) => conditions.length > 0)) {
-    output.line(`* by its arguments: ${commandLine("tools show TOOL")}`);
+    output.line("* by its arguments, as shown by");
+    output.line(`  ${commandLine("tools show TOOL")}`);
   }
   for (const { address, flags } of server.tools) {
     for (const flag of flags)
       output.line(output.colors.yellow(`! ${plain(address)}: ${visible(flag)}`));
   }
   const line = allowingLine(server, listedIn);
-  if (line !== null) output.line(`To allow some: ${plain(line)}`);
+  if (line === null) return;
+  output.line("To allow some:");
+  output.line(`  ${plain(line)}`);
 }
 
 /** So that a row of a usual name fits in 80 columns. */

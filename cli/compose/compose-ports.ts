@@ -19,6 +19,7 @@ import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Config } from "../config/load-config.ts";
 import type { Settings } from "../config/settings.ts";
+import { commandLine } from "../called-as.ts";
 import { version } from "../main.ts";
 import { hideSecrets } from "../secrets.ts";
 import type { ChosenTools } from "./choose-tools.ts";
@@ -115,7 +116,7 @@ export function pinsOf(
   { toolPins: mode }: Pick<Settings, "toolPins">,
   { pins: store }: Pick<StepBackend, "pins">,
 ): { pins?: PinOptions } {
-  return mode === "off" ? {} : { pins: { store, mode } };
+  return mode === "off" ? {} : { pins: { store, mode, commandLine } };
 }
 
 /** S3-compatible storage where it is set, else a folder, which only a store of this machine's own goes with. */

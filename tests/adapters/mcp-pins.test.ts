@@ -51,6 +51,8 @@ const tools: fc.Arbitrary<Tool> = fc.record(
 const identities = fc.record({ name: texts, version: texts });
 const sets = fc.uniqueArray(tools, { maxLength: 4, selector: ({ name }) => name });
 
+const commandLine = (rest: string) => `npx stateplane ${rest}`;
+
 describe("the pin of a tool set", () => {
   test("is of every part of it, in whatever order it is listed: any change quarantines [mcp.pins]", async () => {
     await fc.assert(
@@ -67,7 +69,7 @@ describe("the pin of a tool set", () => {
         for (const mode of ["first-use", "strict"] as const) {
           const store = pinsInMemory();
           await store.replace("one", writePin(accepted));
-          const checked = await checkPin({ store, mode }, "one", current);
+          const checked = await checkPin({ store, mode, commandLine }, "one", current);
           expect(checked.ok).toBe(changes.length === 0);
         }
       }),
@@ -98,13 +100,17 @@ describe("the pin of a tool set", () => {
     for (const text of ["", "{", "null", "{}", '{"digest":1}']) {
       const store = pinsInMemory();
       await store.replace("one", text);
-      expect((await checkPin({ store, mode: "first-use" }, "one", current)).ok).toBe(false);
+      expect((await checkPin({ store, mode: "first-use", commandLine }, "one", current)).ok).toBe(
+        false,
+      );
     }
     const store: ToolPins = {
       ...pinsInMemory(),
       keepFirst: () => Promise.reject(new StoreError("passing", "away")),
     };
-    expect(failure(await checkPin({ store, mode: "first-use" }, "one", current))).toMatchObject({
+    expect(
+      failure(await checkPin({ store, mode: "first-use", commandLine }, "one", current)),
+    ).toMatchObject({
       kind: "unavailable",
       retryable: true,
     });
@@ -127,7 +133,7 @@ describe("a server whose tools change after they were accepted", () => {
     writeFileSync(file, "Says its process id.");
     const servers = [odd({ ODD_DESCRIPTION: file }, "one"), odd({}, "two")];
     const store = pinsInMemory();
-    const pins = { store, mode: "first-use" } as const;
+    const pins = { store, mode: "first-use", commandLine } as const;
     const first = hostOf(servers, 20_000, pins);
     value(await callTool(first, "one/pid", {}, never));
     await first.close();
@@ -136,7 +142,7 @@ describe("a server whose tools change after they were accepted", () => {
     const host = hostOf(servers, 20_000, pins);
     const refused = failure(await callTool(host, "one/pid", {}, never));
     expect(refused).toMatchObject({ kind: "unavailable", retryable: true });
-    expect(refused.message).toMatch(/quarantined: .*changed: pid.*stateplane tools diff one/);
+    expect(refused.message).toMatch(/quarantined: .*changed: pid.*`npx stateplane tools diff one`/);
     expect(warnings).toContain("MCP server's tools may not be used");
     expect(value(await host.list(never)).map(({ server }) => server)).not.toContain("one");
     value(await callTool(host, "two/pid", {}, never));
@@ -150,10 +156,10 @@ describe("a server whose tools change after they were accepted", () => {
 
   test("in strict mode is refused at once, and so is one that nobody accepted [mcp.pins]", async () => {
     const store = pinsInMemory();
-    const host = hostOf([odd()], 20_000, { store, mode: "strict" });
+    const host = hostOf([odd()], 20_000, { store, mode: "strict", commandLine });
     const refused = failure(await callTool(host, "pid", {}, never));
     expect(refused).toMatchObject({ kind: "policy_denied", retryable: false });
-    expect(refused.message).toContain("stateplane tools accept odd");
+    expect(refused.message).toContain("`npx stateplane tools accept odd`");
     expect(store.kept.size).toBe(0);
   });
 });

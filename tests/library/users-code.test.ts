@@ -1,3 +1,4 @@
+import { pathToFileURL } from "node:url";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { HandlerResult, StepScope, UsersHandler } from "../../actors/handlers/handler.ts";
@@ -6,8 +7,9 @@ import { usersVerdict } from "../../actors/step/verdicts.ts";
 import { createFunctionHost } from "../../adapters/functions/host.ts";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import { definePolicy, verdict } from "../../cli/library.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
-import { toJson } from "../../machines/contracts/domain/users-code.ts";
+import { thrownBy, toJson } from "../../machines/contracts/domain/users-code.ts";
 import { sampleJob } from "../kit/step-events.ts";
 import { noNeighbours } from "../kit/live-once.ts";
 
@@ -70,6 +72,47 @@ describe("a value of a user's code as JSON", () => {
   });
 });
 
+describe("what a user's function threw", () => {
+  const said = (stack: string, folder = "/work") => {
+    const error = Object.assign(new Error("no\n    at /of/the/message.ts:1:1"), {});
+    error.stack = `Error: ${error.message}\n${stack}`;
+    return thrownBy("it", error, folder);
+  };
+
+  it("is found in a file of any name, in every shape of a stack's line [library.users-code]", () => {
+    const names = fc.string({ unit: "binary" }).filter((name) => !/[/\n\r\0]|^\.*$/u.test(name));
+    const callers = fc.constantFrom("", "async ", "run (", "async Object.a [as b] (", "new A (");
+    fc.assert(
+      fc.property(
+        fc.array(names, { minLength: 1, maxLength: 3 }),
+        callers,
+        fc.boolean(),
+        (parts, by, isUrl) => {
+          const path = `/work/${parts.join("/")}.ts`;
+          fc.pre(path.isWellFormed() && !/\s\s|^\s|[\p{Cc}\u2028\u2029]/u.test(path));
+          const place = isUrl ? pathToFileURL(path).href : path;
+          const line = `    at ${by}${place}:7:9${by.endsWith("(") ? ")" : ""}`;
+          const inside = "    at node:internal/x:1:1\n    at a (/work/node_modules/b/c.ts:1:1)";
+          expect(said(`${inside}\n${line}`)).toContain(cutText(`threw at ${path.slice(6)}:7`, 400));
+        },
+      ),
+    );
+  });
+
+  it("is told without a place where its stack has none, whatever it is [library.users-code]", () => {
+    const odd = Object.defineProperty(new Error("odd"), "stack", {
+      get: () => {
+        throw new Error("no");
+      },
+    });
+    expect(thrownBy("it", odd, "/")).toBe("it threw: odd");
+    expect(said("    at eval (eval at f (/work/a.ts:1:1), <anonymous>:1:1)")).not.toContain(
+      " at eval",
+    );
+    expect(said("    at /work/100%/a b.ts:3:1")).toContain("threw at 100%/a b.ts:3: ");
+  });
+});
+
 describe("a policy function", () => {
   const malformed: Record<string, unknown> = {
     "a kind that there is not": { kind: "denied" },
@@ -94,6 +137,8 @@ describe("a policy function", () => {
     "what can't be read": treacherous,
     "a decision's id that is none": { kind: "allow", reason: "", decisionId: 7 },
     "a symbol": Symbol("allow"),
+    "a boxed reason": { kind: "allow", reason: Object("") },
+    "a verdict only as JSON": { toJSON: () => verdict.allow("") },
   };
 
   it.each(Object.entries(malformed))(

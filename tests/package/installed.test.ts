@@ -22,6 +22,7 @@ const bin = join(installed, "dist/cli/bin.js");
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
   exports: Record<string, unknown>;
   engines: { node: string };
+  bin: Record<string, string>;
 };
 const entries = Object.keys(manifest.exports)
   .filter((key) => key !== "./package.json")
@@ -79,12 +80,17 @@ describe.each(nodes)("the installed package, on Node $version", ({ node }) => {
   });
 });
 
-it("tells a Node that is too old in one line, whatever that can't load [package.installs]", async () => {
-  const program = { node: nodeOf("too-old"), bin };
+it.each([
+  ["stateplane", "dist/cli/bin.js"],
+  ["stateplane-mcp-git", "dist/tools/git/server.js"],
+  ["stateplane-mcp-test-runner", "dist/tools/test-runner/server.js"],
+])("tells a Node that is too old in one line: %s [package.installs]", async (name, file) => {
+  const program = { node: nodeOf("too-old"), bin: join(installed, file) };
+  expect(manifest.bin[name]).toBe(`./${file}`);
   expect(await runCli(["dev"], { cwd: project, program })).toEqual({
     code: 2,
     stdout: "",
-    stderr: "stateplane needs Node 22.19 or later; this is v20.19.0\n",
+    stderr: `${name} needs Node 22.19 or later; this is v20.19.0\n`,
   });
 });
 

@@ -104,20 +104,48 @@ export function messageOf(error: unknown): string {
   }
 }
 
+/** The path of a `file:` URL; a percent sign that stands for nothing is left as it is. */
+function pathOf(url: string): string {
+  const path = url.replace(/^file:\/\//u, "");
+  try {
+    return path === url ? url : decodeURIComponent(path);
+  } catch {
+    return path;
+  }
+}
+
 /** The folder of this program's own code, beside which a user's stands. */
-const ours = decodeURI(new URL("../../../", import.meta.url).pathname);
+const ours = pathOf(new URL("../../../", import.meta.url).href);
 const ourFolders = /^(?:dist\/)?(?:actors|adapters|cli|machines|tests\/kit)\//u;
+
+/**
+ * Where the file begins in a line of a stack: `at FILE:1:2`, `at async FILE:1:2` or `at what it is called (FILE:1:2)`. A
+ * path may hold spaces and brackets, and a function's name too, so a file is known by how a path or a URL begins.
+ */
+const fileBegins = /(?<=^ *at |^ *at async |\()(?:\/|file:|node:|[A-Za-z]:\\)/u;
 
 /** `file:line` where an error was thrown, in the first file of its stack that is a user's; null when none is known. */
 function placeOf(error: unknown, folder: string): string | null {
-  const stack: unknown = error instanceof Error ? error.stack : null;
-  if (typeof stack !== "string") return null;
-  for (const [, place = "", line = ""] of stack.matchAll(/(?:\(|at )([^()\s]+):(\d+):\d+\)?$/gmu)) {
-    if (/^node:|\/node_modules\//u.test(place)) continue;
-    const path = decodeURI(place.replace(/^(?:async )?file:\/\//u, ""));
-    if (path.startsWith(ours) && ourFolders.test(path.slice(ours.length))) continue;
-    const from = folder.endsWith("/") ? folder : `${folder}/`;
-    return `${path.startsWith(from) ? path.slice(from.length) : path}:${line}`;
+  try {
+    const stack: unknown = error instanceof Error ? error.stack : null;
+    if (typeof stack !== "string") return null;
+    // The message comes first, and may hold lines that look like places.
+    const message = String((error as Error).message);
+    const begins = message === "" ? -1 : stack.indexOf(message);
+    const frames = begins === -1 ? stack : stack.slice(begins + message.length);
+    for (const text of frames.split("\n")) {
+      const begin = text.search(fileBegins);
+      const [, place = "", line = ""] = /^(.*):(\d+):\d+\)?$/u.exec(text.slice(begin)) ?? [];
+      if (begin === -1 || place === "") continue;
+      if (/^node:|\/node_modules\/|<anonymous>$/u.test(place)) continue;
+      const path = pathOf(place);
+      if (path.startsWith(ours) && ourFolders.test(path.slice(ours.length))) continue;
+      const from = folder.endsWith("/") ? folder : `${folder}/`;
+      return `${path.startsWith(from) ? path.slice(from.length) : path}:${line}`;
+    }
+    return null;
+  } catch {
+    // An error of the user's own kind may throw when it is looked at.
+    return null;
   }
-  return null;
 }
