@@ -56,6 +56,10 @@ export const toolRequirements: readonly Requirement[] = [
   { id: "mcp.cancel", promise: "only a call under way is cancelled at its server" },
   { id: "git.names", promise: "names of any bytes are sent back to git as they are, or refused" },
   { id: "git.remotes", promise: "git reaches allowed https hosts and the workspace, nothing else" },
+  {
+    id: "git.token",
+    promise: "a host's token goes to that host alone, and is in no output or file",
+  },
   { id: "git.push", promise: "a push adds commits to one branch that is not protected" },
   { id: "git.closed", promise: "what a repository configures runs nothing and reads nothing else" },
   { id: "git.options", promise: "no argument of a caller becomes an option" },

@@ -38,7 +38,7 @@ export const clone = gitTool({
     if (wrong !== null) return { ok: false, problem: wrong };
     const remote = await findRemote(url, context);
     if (!remote.ok) return remote;
-    const { address, env } = remote.value;
+    const { address, env, hint } = remote.value;
     const repo = name ?? /([^/]*?)(?:\/?\.git)?\/*$/.exec(address)?.[1] ?? "";
     const problem = nameProblem(repo);
     if (problem !== null) return { ok: false, problem: problem.replace("repo", "name") };
@@ -65,7 +65,7 @@ export const clone = gitTool({
     );
     if (!cloned.ok) {
       await rm(folder, { recursive: true, force: true });
-      return { ok: false, problem: `nothing was cloned: ${cloned.problem}` };
+      return { ok: false, problem: `nothing was cloned: ${cloned.problem}${hint}` };
     }
     const opened = await openRepository(workspace, repo, { onFilter: "skip", signal });
     if (!opened.ok) return opened;

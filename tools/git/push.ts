@@ -123,7 +123,7 @@ function addressOf({ config, configAll }: Repository, remote: string): Answer<st
 
 async function send(
   repository: Repository,
-  { address, env, serverCommand }: Remote,
+  { address, env, hint, serverCommand }: Remote,
   { commit, branch, signal }: { commit: string; branch: string; signal: AbortSignal },
 ): Promise<Answer<"created" | "updated" | "none">> {
   const empty = await mkdtemp(join(tmpdir(), "stateplane-git-"));
@@ -155,7 +155,7 @@ async function send(
         signal,
       },
     );
-    if (!sent.ok) return { ok: false, problem: `nothing was pushed: ${sent.problem}` };
+    if (!sent.ok) return { ok: false, problem: `nothing was pushed: ${sent.problem}${hint}` };
     return readPushed(sent.value, branch);
   } finally {
     await rm(empty, { recursive: true, force: true });

@@ -55,6 +55,8 @@ export interface Remote {
   /** As git gets it, and as it may be shown: without a user name or password. */
   address: string;
   env: Record<string, string>;
+  /** What may help where it can't be reached, to be put behind the reason. */
+  hint: string;
   /** The shell command line of the program at the other end, where that is this machine. */
   serverCommand(program: "upload-pack" | "receive-pack"): string | null;
 }
@@ -85,6 +87,7 @@ export async function findRemote(
     value: {
       address: gitFolder,
       env: { ...networkEnvironment([]), GIT_ALLOW_PROTOCOL: "file" },
+      hint: "",
       // Git takes its configuration out of the environment before it starts the other side, which would then honour its
       // repository's hooks. So that side gets the closed configuration once more.
       serverCommand: (program) =>
@@ -118,7 +121,11 @@ function findHost(url: URL, { hosts, tokens }: RemotePolicy): Answer<Remote> {
           ],
         ] as const);
   const env = { ...networkEnvironment(header), GIT_ALLOW_PROTOCOL: "https" };
-  return { ok: true, value: { address: url.href, env, serverCommand: () => null } };
+  const hint =
+    token === undefined
+      ? ` (no token was sent; one for this host would come from --token ${host}=VARIABLE)`
+      : ` (the token of --token ${host} was sent)`;
+  return { ok: true, value: { address: url.href, env, hint, serverCommand: () => null } };
 }
 
 /** The name of a repository in the workspace that an address means, or null. */

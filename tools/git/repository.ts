@@ -146,7 +146,8 @@ export function cleanEnvironment(): Record<string, string> {
     GIT_ALLOW_PROTOCOL: "none",
     GIT_PAGER: "cat",
     GIT_EDITOR: "false",
-    GIT_ASKPASS: "false",
+    // Empty: no program is asked for a password, and git says what it would have asked for.
+    GIT_ASKPASS: "",
     GIT_SSH_COMMAND: "false",
   };
 }

@@ -1,0 +1,22 @@
+/**
+ * A certificate for `localhost`, signed by itself, and its key: for servers that a test starts and a test alone trusts.
+ * It holds from 2020 to 2120.
+ */
+export const localhostKey = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgDF9M2f9Y7Y5riOlG
+p18nk4E0HrpDBlZljv6YPLO+3gChRANCAAQLQmWH9f2knEsb4JvIOvbkTMXjV6Ut
+4KuNisBXCvG1bdP89SaqBHWzlC2XKo6Lm5j551kQj0zKYR8RvTxwYJ1V
+-----END PRIVATE KEY-----
+`;
+
+export const localhostCertificate = `-----BEGIN CERTIFICATE-----
+MIIBZjCCAQ2gAwIBAgIBATAKBggqhkjOPQQDAjAUMRIwEAYDVQQDDAlsb2NhbGhv
+c3QwIBcNMjAwMTAxMDAwMDAwWhgPMjEyMDAxMDEwMDAwMDBaMBQxEjAQBgNVBAMM
+CWxvY2FsaG9zdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABAtCZYf1/aScSxvg
+m8g69uRMxeNXpS3gq42KwFcK8bVt0/z1JqoEdbOULZcqjoubmPnnWRCPTMphHxG9
+PHBgnVWjTjBMMA8GA1UdEwEB/wQFMAMBAf8wGgYDVR0RBBMwEYIJbG9jYWxob3N0
+hwR/AAABMB0GA1UdDgQWBBSbFmK8HdxRGzXYHymBASdT2DI07zAKBggqhkjOPQQD
+AgNHADBEAiAsYCyKF5VxRc+VNgLRYIjMiWuwqBtDNK9EbjdVJvvmeQIgAedHtxGv
+uZIL8CCUJ5rF35ahrHZnI/+9IC1WbyXby5w=
+-----END CERTIFICATE-----
+`;
