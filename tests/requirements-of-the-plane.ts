@@ -18,6 +18,15 @@ export const planeRequirements: readonly Requirement[] = [
     promise: "a policy lets through what is surely meant, and holds back what may be",
   },
   { id: "policy.narrows", promise: "no policy lets through what the agent's lists hold back" },
+  {
+    id: "registry.levels",
+    promise:
+      "a call that is hard to take back, or of a tool that nobody registered, is asked about",
+  },
+  {
+    id: "registry.promoted",
+    promise: "runs use the promoted version of their agent until another is promoted",
+  },
   { id: "key.hashed", promise: "no secret of a key, present or past, is kept anywhere" },
   { id: "key.revoked", promise: "a revoked key opens nothing, and a secret is told once" },
   { id: "key.scopes", promise: "a key does what its scopes say, and nothing else" },

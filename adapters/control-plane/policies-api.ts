@@ -20,6 +20,8 @@ const explanation = type({
   effect: "string",
   reason: "string",
   policy: policyView.or("null"),
+  response_level: "string | null",
+  reversibility: "string | null",
   lists: { effect: "string", reason: "string" },
   considered: type({
     id: "string",

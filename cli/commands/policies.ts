@@ -103,6 +103,7 @@ export const explainPolicy: Command = (context) =>
       ["reason", said.reason],
       ["the agent's lists", `${said.lists.effect}: ${said.lists.reason}`],
       ["deciding policy", by],
+      ["response level", said.response_level ?? "none: no tool is registered"],
     ]);
     if (said.considered.length === 0) return 0;
     output.line("");

@@ -15,7 +15,7 @@ import { keyRoutes } from "./routes/key-routes.ts";
 import { policyRoutes } from "./routes/policy-routes.ts";
 import { runRoutes } from "./routes/run-routes.ts";
 import { stepRoutes } from "./routes/step-routes.ts";
-import { toolRoutes } from "./routes/tool-routes.ts";
+import { serverRoutes, toolRoutes } from "./routes/tool-routes.ts";
 import { workflowRoutes, workflowRunRoutes } from "./workflows/routes.ts";
 
 /** What the passing of time brings: questions expire, workflows go on, silent steps are enqueued again. */
@@ -44,6 +44,7 @@ export function createApp(plane: Plane, apiKey: string, log: Log): Hono {
   app.route("/v1/approvals", approvalRoutes(plane));
   app.route("/v1/registry/agents", agentRoutes(plane));
   app.route("/v1/registry/tools", toolRoutes(plane));
+  app.route("/v1/registry/mcp-servers", serverRoutes(plane));
   app.route("/v1/api-keys", keyRoutes(plane));
   app.route("/v1/audit", auditRoutes(plane));
   app.route("/v1/workflows", workflowRoutes(plane));

@@ -120,6 +120,8 @@ export interface Agent {
   name: string;
   description: string | null;
   status: "active" | "archived";
+  /** The version that runs use where none is named; absent for the newest. */
+  promotedId?: string;
   createdAt: number;
 }
 

@@ -142,9 +142,15 @@ export function openStore(path: string) {
       /** Newest first. */
       ofAgent: (agentId: string) => versionsOfAgent(agentId),
       latest: (agentId: string) => latestVersion(agentId)[0],
+      /** What runs use where no version is named: the promoted one, or the newest. */
+      current: ({ id, promotedId }: Agent) =>
+        promotedId === undefined ? latestVersion(id)[0] : versions.find(promotedId),
     },
     tools: {
+      find: tools.find,
       put: tools.put,
+      /** All of them, for a check of a call. */
+      ofProject: (projectId: string) => toolsOfProject(projectId, -1, 0),
       list: (projectId: string, page: Page) => toolsOfProject(projectId, page.limit, page.offset),
       findBySlug: (projectId: string, slug: string) => toolBySlug(projectId, slug)[0],
     },

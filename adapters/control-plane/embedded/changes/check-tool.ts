@@ -3,7 +3,14 @@ import { isJsonObject, type Json } from "../../../../machines/contracts/domain/j
 import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
 import { type Verdict, verdict } from "../../../../machines/contracts/domain/action.ts";
 import { type AgentVersion, type Run, type Step, newId, seedIds } from "../documents.ts";
-import { evaluate, type PolicyCall, type PolicyDecision, stricter } from "../policy.ts";
+import { responseLevel } from "../response-level.ts";
+import {
+  type Considered,
+  evaluate,
+  type PolicyCall,
+  type PolicyDecision,
+  stricter,
+} from "../policy.ts";
 import type { Store } from "../store.ts";
 import type { Change } from "./change.ts";
 import { brokenLimit, readBudget } from "../../../../machines/contracts/domain/budget.ts";
@@ -89,22 +96,34 @@ function decide(change: Change, run: Run, tool: Call, step: Step | undefined): V
   return { ...verdict.deny(message), details: { budget_exceeded: { limit, used, most } } };
 }
 
-/** What the agent version's lists and the project's policies say of a call, and the stricter of them. */
+const traceOf = ({ policy: { id, name, priority }, effect }: Considered) => {
+  return { id, name, priority, effect };
+};
+
+/**
+ * What the agent version's lists, the project's policies and the registry's word on how hard the call is to take back
+ * say of it, and the strictest of them.
+ */
 export function judge(
   store: Store,
   version: AgentVersion,
   call: Omit<PolicyCall, "agent">,
 ): { said: Verdict; listed: Verdict; byPolicy: PolicyDecision } {
   const agent = store.agents.find(version.agentId);
-  const policies = store.policies.ofProject(agent?.projectId ?? seedIds.project);
+  const project = agent?.projectId ?? seedIds.project;
+  const policies = store.policies.ofProject(project);
   const listed = decideTool(version, call.tool);
   const byPolicy = evaluate(policies, { ...call, agent: agent?.slug ?? "" });
   const { verdict: ofPolicy, decidedBy } = byPolicy;
-  const said = stricter(listed, ofPolicy);
-  if (decidedBy === null) return { said, listed, byPolicy };
-  const { id, name, priority } = decidedBy.policy;
-  const trace = { lists: listed.kind, policy: { id, name, priority, effect: decidedBy.effect } };
-  return { said: { ...said, details: { decision_trace: trace } }, listed, byPolicy };
+  const level = responseLevel(store.tools.ofProject(project), call.tool);
+  const said = stricter(stricter(listed, ofPolicy), level?.verdict ?? null);
+  if (decidedBy === null && level === null) return { said, listed, byPolicy };
+  const decided = decidedBy === null ? null : traceOf(decidedBy);
+  const details = {
+    ...(level !== null && { response_level: level.level, reversibility: level.reversibility }),
+    decision_trace: { lists: listed.kind, policy: decided, level: level?.verdict.kind ?? null },
+  };
+  return { said: { ...said, details }, listed, byPolicy };
 }
 
 const isKnown = ({ countedCalls = [] }: Run, callId: string | null): boolean =>

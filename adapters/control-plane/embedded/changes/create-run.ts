@@ -91,7 +91,7 @@ export function findVersion(
   const agent = store.agents.find(agentKey);
   if (agent === undefined) throw new ApiError(404, `agent "${agentKey}" not found`);
   if (versionId === null) {
-    const latest = store.versions.latest(agent.id);
+    const latest = store.versions.current(agent);
     if (latest === undefined) throw new ApiError(400, `Agent has no versions: "${agentKey}"`);
     return latest;
   }

@@ -83,6 +83,24 @@ export function agentRoutes({ apply, store, now }: Plane): Hono {
     }, callerOf(c).id);
     return c.json(versionResponse(version), 201);
   });
+  /** From now on runs that name no version use this one. Promoting an older one takes a newer one back. */
+  app.post("/:id/versions/:versionId/promote", async (c) => {
+    const { id, versionId } = c.req.param();
+    const promoted = await apply((change) => {
+      const agent = findAgent(change.store, id);
+      const version = change.store.versions.find(versionId);
+      if (version?.agentId !== agent.id) {
+        throw new ApiError(404, `agent "${id}" has no version "${versionId}"`);
+      }
+      const before = change.store.versions.current(agent)?.id ?? null;
+      const after: Agent = { ...agent, promotedId: version.id };
+      change.store.agents.put(after);
+      const details = { agent_id: agent.id, version_id: version.id, before };
+      change.audit(null, "agent.promoted", details);
+      return after;
+    }, callerOf(c).id);
+    return c.json(agentResponse(store, promoted));
+  });
   return app;
 }
 
@@ -135,6 +153,7 @@ function agentResponse(store: Store, agent: Agent) {
     description: agent.description,
     status: agent.status,
     created_at: rfc3339(agent.createdAt),
+    current_version_id: store.versions.current(agent)?.id ?? null,
     latest_version: latest === undefined ? null : versionResponse(latest),
   };
 }

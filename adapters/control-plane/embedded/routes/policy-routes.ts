@@ -68,7 +68,7 @@ export function policyRoutes({ apply, store, now }: Plane): Hono {
   app.post("/explain", async (c) => {
     const body = await readBody(c, question);
     const agent = store.agents.find(body.agent);
-    const version = agent === undefined ? undefined : store.versions.latest(agent.id);
+    const version = agent === undefined ? undefined : store.versions.current(agent);
     if (agent === undefined || version === undefined) {
       throw new ApiError(404, `agent "${body.agent}" not found, or it has no versions`);
     }
@@ -82,6 +82,8 @@ export function policyRoutes({ apply, store, now }: Plane): Hono {
       effect: wireEffects[said.kind],
       reason: said.reason,
       policy: byPolicy.decidedBy === null ? null : policyResponse(byPolicy.decidedBy.policy),
+      response_level: said.details?.["response_level"] ?? null,
+      reversibility: said.details?.["reversibility"] ?? null,
       lists: { effect: wireEffects[listed.kind], reason: listed.reason },
       considered: byPolicy.considered.map(({ policy, covers, why }) => ({
         id: policy.id,

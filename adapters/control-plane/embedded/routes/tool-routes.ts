@@ -18,12 +18,17 @@ const newTool = type({
   "output_schema?": "object | null",
 });
 
-/** `/v1/registry/tools`: what people have registered. Policy reads the agents' lists, not this. */
+/** `/v1/registry/tools`: what people have registered, and how hard it is to take back. */
 export function toolRoutes({ apply, store, now }: Plane): Hono {
   const app = new Hono();
   app.get("/", (c) => {
     const project = c.req.query("project_id") ?? seedIds.project;
     return c.json(store.tools.list(project, readPage(c, 50)).map(toolResponse));
+  });
+  app.get("/:id", (c) => {
+    const tool = store.tools.find(c.req.param("id"));
+    if (tool === undefined) throw new ApiError(404, `tool ${c.req.param("id")} not found`);
+    return c.json(toolResponse(tool));
   });
   app.post("/", async (c) => {
     const body = await readBody(c, newTool);
@@ -47,6 +52,21 @@ export function toolRoutes({ apply, store, now }: Plane): Hono {
       change.audit(null, "tool.registered", { tool_id: tool.id, slug: tool.slug });
     }, callerOf(c).id);
     return c.json(toolResponse(tool), 201);
+  });
+  return app;
+}
+
+/** `/v1/registry/mcp-servers`: the servers of the registered tools. */
+export function serverRoutes({ store }: Plane): Hono {
+  const app = new Hono();
+  app.get("/", (c) => {
+    const servers = new Map<string, string[]>();
+    for (const { mcpServer, slug } of store.tools.ofProject(
+      c.req.query("project_id") ?? seedIds.project,
+    )) {
+      servers.set(mcpServer, [...(servers.get(mcpServer) ?? []), slug]);
+    }
+    return c.json([...servers].map(([name, tools]) => ({ name, tools })));
   });
   return app;
 }

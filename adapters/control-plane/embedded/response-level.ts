@@ -1,0 +1,54 @@
+import { type Verdict, verdict } from "../../../machines/contracts/domain/action.ts";
+import { toolLabel, type ToolPair } from "../../../machines/contracts/domain/tool-lists.ts";
+import type { Tool } from "./documents.ts";
+
+/*
+ * How hard a call is to take back decides how it is answered, in FerrumDeck's words:
+ *
+ *   R1  reversible      a registered tool that reads        allowed, and logged
+ *   R2  costly          one that writes                     allowed within the run's budget
+ *   R3  irreversible    one that destroys                   a person is asked
+ *   R3  unregistered    a tool that nobody has registered   a person is asked
+ *
+ * A registry without any tool has no say: whoever has registered none goes by the agents' lists and policies alone.
+ */
+const levels = {
+  read: { level: "R1", reversibility: "reversible" },
+  write: { level: "R2", reversibility: "costly" },
+  destructive: { level: "R3", reversibility: "irreversible" },
+} as const;
+
+export interface ResponseLevel {
+  level: "R1" | "R2" | "R3";
+  reversibility: "reversible" | "costly" | "irreversible" | "unregistered";
+  verdict: Verdict;
+}
+
+/** Null where nothing is registered. Of a name that could be several tools, the hardest to take back. */
+export function responseLevel(registry: readonly Tool[], call: ToolPair): ResponseLevel | null {
+  if (registry.length === 0) return null;
+  const label = `tool "${toolLabel(call)}"`;
+  const found = registry.filter((tool) => isTool(tool, call)).map(({ riskLevel }) => riskLevel);
+  if (found.length === 0) {
+    const reason = `${label} is not registered: a person is asked`;
+    return { level: "R3", reversibility: "unregistered", verdict: verdict.ask(reason) };
+  }
+  const risk = found.includes("destructive")
+    ? "destructive"
+    : found.includes("write")
+      ? "write"
+      : "read";
+  const known = levels[risk];
+  const said = `${label} is registered as ${known.reversibility}`;
+  const isAsked = known.level === "R3";
+  return {
+    ...known,
+    verdict: isAsked ? verdict.ask(`${said}: a person is asked`) : verdict.allow(said),
+  };
+}
+
+/** By its slug, which is the tool's name on its server, or `server/tool`. */
+function isTool({ slug, mcpServer }: Tool, { server, name }: ToolPair): boolean {
+  if (server === null) return slug === name || slug.endsWith(`/${name}`);
+  return slug === `${server}/${name}` || (slug === name && mcpServer === server);
+}
