@@ -155,6 +155,10 @@ export const requirements: readonly Requirement[] = [
       "passing trouble and the worker's own are waited out; a step's own is handed on at once",
   },
   {
+    id: "trouble.whole-worker",
+    promise: "a running worker outlives a store that is full or demoted, and loses no job to it",
+  },
+  {
     id: "trouble.wait-ends",
     promise: "a wait ends when its state is left, the worker drains or the step's time is up",
   },
