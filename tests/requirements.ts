@@ -1,5 +1,6 @@
 import { planeRequirements } from "./requirements-of-the-plane.ts";
 import { modelRequirements } from "./requirements-of-models.ts";
+import { processRequirements } from "./requirements-of-processes.ts";
 import { toolRequirements } from "./requirements-of-tools.ts";
 import { workflowRequirements } from "./requirements-of-workflows.ts";
 
@@ -258,31 +259,6 @@ export const requirements: readonly Requirement[] = [
     promise: "of a tool server, what was accepted first is what all workers read",
   },
   { id: "store.conformance", promise: "both backends keep the same promises" },
-  // The process.
-  { id: "net.descriptors", promise: "no child gets a descriptor that our starter left open" },
-  {
-    id: "net.environment",
-    promise: "what the program was started with, keys included, is not in its environment block",
-  },
-  { id: "net.fall", promise: "what nobody caught is one line, and ends the process cleanly" },
-  {
-    id: "net.stalled-loop",
-    promise: "a loop that stands still for longer than a lease ends its process",
-  },
-  {
-    id: "net.hung-call",
-    promise: "a call to the control plane that outlives its own deadline ends this worker",
-  },
-  { id: "log.stalled", promise: "a log whose reader stands still holds up no worker" },
-  { id: "net.stale-note", promise: "a killed `dev` is never taken for a running one" },
-  { id: "net.closed-output", promise: "a closed standard output drains and leaves nothing behind" },
-  { id: "tracing.exit", promise: "a silent collector delays an exit by no more than its bound" },
-  {
-    id: "secrets.by-value",
-    promise: "a secret that the process holds is in no log line, failure, span or printed error",
-  },
-  { id: "secrets.linear", promise: "looking for secrets takes linear time, whatever the text is" },
-  { id: "secrets.by-name", promise: "what stands under a secret's name in a text is hidden" },
   // The public kit.
   { id: "kit.sound", promise: "the kit finds no fault in a sound handler" },
   { id: "kit.finds", promise: "the kit finds a planted bug, and prints how to see it again" },
@@ -369,6 +345,7 @@ export const requirements: readonly Requirement[] = [
   { id: "tests.bounds", promise: "a run ends in its time, with all that it started" },
   ...modelRequirements,
   ...planeRequirements,
+  ...processRequirements,
   ...toolRequirements,
   ...workflowRequirements,
   // The package and the library.

@@ -1,0 +1,29 @@
+import type { Requirement } from "./requirements.ts";
+
+/** What is promised of the process itself: how it starts, what it holds and hides, how it falls. */
+export const processRequirements: readonly Requirement[] = [
+  { id: "net.descriptors", promise: "no child gets a descriptor that our starter left open" },
+  {
+    id: "net.environment",
+    promise: "what the program was started with, keys included, is not in its environment block",
+  },
+  { id: "net.fall", promise: "what nobody caught is one line, and ends the process cleanly" },
+  {
+    id: "net.stalled-loop",
+    promise: "a loop that stands still for longer than a lease ends its process",
+  },
+  {
+    id: "net.hung-call",
+    promise: "a call to the control plane that outlives its own deadline ends this worker",
+  },
+  { id: "log.stalled", promise: "a log whose reader stands still holds up no worker" },
+  { id: "net.stale-note", promise: "a killed `dev` is never taken for a running one" },
+  { id: "net.closed-output", promise: "a closed standard output drains and leaves nothing behind" },
+  { id: "tracing.exit", promise: "a silent collector delays an exit by no more than its bound" },
+  {
+    id: "secrets.by-value",
+    promise: "a secret that the process holds is in no log line, failure, span or printed error",
+  },
+  { id: "secrets.linear", promise: "looking for secrets takes linear time, whatever the text is" },
+  { id: "secrets.by-name", promise: "what stands under a secret's name in a text is hidden" },
+];
