@@ -1,3 +1,4 @@
+import { historyRequirements } from "./requirements-of-histories.ts";
 import { planeRequirements } from "./requirements-of-the-plane.ts";
 import { modelRequirements } from "./requirements-of-models.ts";
 import { processRequirements } from "./requirements-of-processes.ts";
@@ -262,34 +263,7 @@ export const requirements: readonly Requirement[] = [
   // The public kit.
   { id: "kit.sound", promise: "the kit finds no fault in a sound handler" },
   { id: "kit.finds", promise: "the kit finds a planted bug, and prints how to see it again" },
-  // Random histories of whole workers.
-  {
-    id: "history.repeat",
-    promise: "nothing is repeated unseen, not even from a dead letter that is put back",
-  },
-  {
-    id: "history.permission",
-    promise:
-      "nothing runs that is denied now, for an ended run, or under an approval of something else",
-  },
-  {
-    id: "history.trouble",
-    promise: "a neighbour's trouble fails no step, pays nothing twice and loses no result",
-  },
-  { id: "history.plane", promise: "only the control plane's own answer is an answer" },
-  {
-    id: "history.ended",
-    promise: "what has ended at a control plane that guards nothing stays as it ended",
-  },
-  {
-    id: "history.vanished",
-    promise: "a step whose entry vanished, or whose last writes were lost, still ends",
-  },
-  { id: "history.clocks", promise: "no worker's clock decides anything" },
-  {
-    id: "history.silence",
-    promise: "each end, delayed report and abandoned attempt is a line in the log",
-  },
+  ...historyRequirements,
   // Ports.
   {
     id: "port.throws",

@@ -49,6 +49,14 @@ export type KeyedScope = CallsScope & { offered: OfferedTools | null };
 export const isInDoubt = ({ tool, known }: KeyedCall): boolean =>
   known === "in-doubt" || (known === "begun" && tool?.isSafe === false);
 
+/** Whether a try of this call that nobody knows the end of was made, now or before one that is known to have failed. */
+const mayHaveRun = (each: KeyedCall): boolean => isInDoubt(each) || each.known === "unrepeated";
+
+const uncalled = (each: KeyedCall): string =>
+  mayHaveRun(each)
+    ? "the tool was not called again; an earlier try of this call may have run"
+    : "the tool was not called";
+
 /**
  * Does one call, or reads from the journal what came of it.
  *
@@ -65,7 +73,7 @@ export async function doCall(
   const bad = problemOf(scope, call, tool);
   if (bad !== null || tool === null) {
     const why = bad ?? "there is no such tool";
-    return tell(scope, key, toolless(call, tool, "deny", why, `${why}; the tool was not called`));
+    return tell(scope, key, toolless(call, tool, "deny", why, `${why}; ${uncalled(each)}`));
   }
   const permitted = await scope.permission(actionOf(each));
   if (!permitted.allowed) {
@@ -144,8 +152,7 @@ async function make(
       const { failure } = called;
       if (!isForModel(failure, scope.isLastAttempt)) return called;
       const isSent = failure.kind !== "policy_denied" && failure.kind !== "invalid_input";
-      const doubt =
-        permitted === null && !isSent ? "; an earlier try of this call may have run" : "";
+      const doubt = mayHaveRun(each) ? "; an earlier try of this call may have run" : "";
       const error = `${cutText(failure.message, shownLength)}${doubt}`;
       const decision = failure.kind === "policy_denied" ? "deny" : "allow";
       return ok({
@@ -234,9 +241,7 @@ async function refused(
     : isDenied
       ? `This call is not allowed: ${failure.message}`
       : `It can't be known whether this call is allowed: ${failure.message}`;
-  const content = isInDoubt(each)
-    ? `${words}. The tool was not called again; an earlier try of this call may have run.`
-    : `${words}. The tool was not called.`;
+  const content = `${words}; ${uncalled(each)}`;
   const digest = digestOf(actionOf(each));
   return tell(scope, key, { ...toolless(call, tool, decision, failure.message, content), digest });
 }

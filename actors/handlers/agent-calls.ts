@@ -4,6 +4,7 @@ import { isWhole } from "../../machines/agent-loop/rules.ts";
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import type { ToolCall } from "../../machines/contracts/ports/model-provider.ts";
 import { digestOf } from "../step/approvals.ts";
+import type { Recalled } from "../step/journal.ts";
 import {
   type CallEnd,
   type CallsScope,
@@ -58,7 +59,7 @@ export async function runCalls(
     .filter((_, at) => isMade(at))
     .map((_, at) => `tool#${turnKey}.${at + 1}`);
   // Servers are asked only where something is new: what is finished or in doubt needs none of them.
-  const isNew = keys.some((key) => given.recall(key) === "nothing");
+  const isNew = keys.some((key) => isOpen(given.recall(key)));
   const offered = isNew || targets === undefined ? await given.offer() : null;
   const scope: KeyedScope = { ...given, offered: offered?.ok === true ? offered.value : null };
   if (targets === undefined && offered?.ok === false) return toEvent(offered.failure);
@@ -75,7 +76,7 @@ export async function runCalls(
   // Counted first and in order, so that every session counts the same.
   for (const { known } of calls) {
     const counted = await scope.budget.toolCall(scope.signal);
-    if (!counted.ok && known === "nothing") return toEvent(counted.failure);
+    if (!counted.ok && isOpen(known)) return toEvent(counted.failure);
   }
   const ends: CallEnd[] = [];
   if (calls.every((each) => isRepeatable(each))) {
@@ -95,6 +96,9 @@ export async function runCalls(
   }
   return together(ends, reply.toolCalls);
 }
+
+/** Whether there is nothing that must be said or asked of a call before it is made. */
+const isOpen = (known: Recalled): boolean => known === "nothing" || known === "unrepeated";
 
 /** A call of a message that ended before the model had ended it: however whole it looks, it may be cut. */
 const unfinished = (call: ToolCall, { finishReason }: Turn["reply"]): ToolCall =>

@@ -32,7 +32,7 @@ import type { ArtifactStore } from "../../machines/contracts/ports/artifact-stor
  *   - an outcome is held here until the journal has it. A temporary failure to store the result never repeats the
  *     effect; what the store can't keep at all fails the step, and the journal says so where the result would stand;
  *   - an unsafe effect begun and not completed is in doubt, whatever is said of it by now: a person is asked, or the
- *     step fails, as settings say;
+ *     step fails, as settings say; where its repetition fails, the failure still says that the first try may have run;
  *   - what is done was allowed since the last wait: where keeping the journal had to wait, it is judged again;
  *   - a grant is spent by being written down before it is used.
  */
@@ -77,6 +77,7 @@ export function effectRunner(
       }
     };
 
+    const known = session.journal.recall(id);
     let { grant } = effect;
     // What was begun as unsafe stays so: its server may call it safe by now.
     const isInDoubt =
@@ -116,7 +117,8 @@ export function effectRunner(
         await append(scope, completed(scope, id, { failure: { ...neverDone } }));
       return { ok: false, result: refused };
     }
-    const outcome = await done(grant);
+    const mayHaveRun = isInDoubt || known === "unrepeated";
+    const outcome = mayHaveRun ? inDoubtBefore(await done(grant)) : await done(grant);
     // Cut short by us, not ended: what it did is not known, and is not written down as known.
     if (!outcome.ok) signal.throwIfAborted();
     if (!outcome.ok && outcome.failure.kind === "in_doubt") {
@@ -137,6 +139,17 @@ export function effectRunner(
     }
     return toHandlerResult(outcome);
   };
+}
+
+/** A failure of a try that is not the first: what it says of itself is not all that there is to say. */
+function inDoubtBefore<T>(outcome: Outcome<T>): Outcome<T> {
+  if (outcome.ok || outcome.failure.kind === "in_doubt") return outcome;
+  const { message, details = {} } = outcome.failure;
+  return fail({
+    ...outcome.failure,
+    message: `${message}; an earlier try may have run`,
+    details: { ...details, may_have_run: true },
+  });
 }
 
 /** Whether an error tells of the step's own end in this worker, and not of what was done. */

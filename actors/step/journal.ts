@@ -4,15 +4,17 @@ import type { JournalEntry } from "../../machines/contracts/domain/record.ts";
 
 /**
  * What a journal has of an effect: nothing, that it was begun and may be made again, that it was begun and must not be
- * made again unasked, or its outcome.
+ * made again unasked, that its repetition was allowed and is known not to have happened, or its outcome.
  */
-export type Recalled = "nothing" | "begun" | "in-doubt" | "completed";
+export type Recalled = "nothing" | "begun" | "in-doubt" | "unrepeated" | "completed";
 
 /** A step's journal folded: what was begun, what was completed since, and with which grant. */
 export class Journal {
   readonly #begun = new Set<string>();
   readonly #completed = new Map<string, Json>();
   readonly #unsafe = new Set<string>();
+  /** Begun again while an earlier try was in doubt: whatever came of the last one, the first may have happened. */
+  readonly #repeated = new Set<string>();
   readonly #grants = new Map<string, string>();
   /** Why the first attempt that was given up was given up; null where none was. */
   firstTrouble: string | null = null;
@@ -30,6 +32,7 @@ export class Journal {
       this.#completed.set(entry.effect, entry.result);
       return;
     }
+    if (this.isUnsafeInDoubt(entry.effect)) this.#repeated.add(entry.effect);
     this.#begun.add(entry.effect);
     if (entry.unsafe === true) this.#unsafe.add(entry.effect);
     this.#completed.delete(entry.effect);
@@ -42,7 +45,8 @@ export class Journal {
     if (!this.isCompleted(effect)) return "nothing";
     // A failure that may pass is known not to have happened: it is tried again.
     const { failure } = (this.result(effect) ?? {}) as { failure?: Failure };
-    return failure?.retryable === true ? "nothing" : "completed";
+    if (failure?.retryable !== true) return "completed";
+    return this.#repeated.has(effect) ? "unrepeated" : "nothing";
   }
 
   isCompleted(effect: string): boolean {

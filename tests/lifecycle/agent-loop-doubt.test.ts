@@ -90,6 +90,44 @@ describe("a call that may have run", () => {
     },
   );
 
+  it("is told as one that may have run, though its repetition never left [loop.doubt]", async () => {
+    const { tools, model, question, ended } = await interrupted(({ tools: host }) => {
+      const away: Failure = { kind: "unavailable", message: "no server is up", retryable: true };
+      host.call = async () => ({ ok: false, failure: away });
+    });
+    await scene.answer(question?.id ?? "", true);
+    expect((await ended()).status).toBe("completed");
+    expect(tools.calls).toHaveLength(1);
+    expect(model.requests[1]?.messages.at(-1)).toMatchObject({
+      isError: true,
+      content: expect.stringMatching(/no server is up; an earlier try of this call may have run/u),
+    });
+  });
+
+  it("is told as one that may have run, though policy denies the next try [loop.doubt]", async () => {
+    let isDenied = false;
+    const policy: RuntimeOptions["policy"] = ({ kind }) =>
+      isDenied && kind === "tool"
+        ? { kind: "deny", reason: "not any more" }
+        : { kind: "allow", reason: "fine" };
+    const { tools, model, question, ended } = await interrupted(
+      ({ tools: host }) => {
+        const away: Failure = { kind: "unavailable", message: "no server is up", retryable: true };
+        host.call = async () => {
+          isDenied = true;
+          return { ok: false, failure: away };
+        };
+      },
+      { policy },
+    );
+    await scene.answer(question?.id ?? "", true);
+    expect((await ended()).status).toBe("completed");
+    expect(tools.calls).toHaveLength(1);
+    expect(model.requests[1]?.messages.at(-1)).toMatchObject({
+      content: expect.stringMatching(/not any more.*may have run/u),
+    });
+  });
+
   it("is made again as it was after a yes, and its approval is named [loop.doubt]", async () => {
     const { tools, question, ended } = await interrupted(() => {});
     await scene.answer(question?.id ?? "", true);

@@ -9,7 +9,7 @@ import { Journal } from "../../actors/step/journal.ts";
 import { TroubleWatch } from "../../actors/trouble.ts";
 import { LeaseLost, StepSession, type ActivityScope } from "../../actors/step/session.ts";
 import { systemClock } from "../../actors/runtime.ts";
-import type { Action } from "../../machines/contracts/domain/action.ts";
+import type { Action, Grant } from "../../machines/contracts/domain/action.ts";
 import { type JournalEntry, journalEntryShape } from "../../machines/contracts/domain/record.ts";
 import { retryable, terminal, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
@@ -57,6 +57,7 @@ function runner(
     inDoubt?: "ask" | "fail";
     trouble?: TroubleWatch;
     onJudged?: (action: Action | undefined) => void;
+    grants?: Grant[];
   } = {},
 ) {
   const store = {
@@ -78,7 +79,7 @@ function runner(
     options: { ...defaultOptions, inDoubt: over.inDoubt ?? "ask" },
     trouble: over.trouble ?? new TroubleWatch({ clock: systemClock, log }),
     session,
-    context: initialContext(sampleInput),
+    context: { ...initialContext(sampleInput), grants: over.grants ?? [] },
     signal: over.signal ?? new AbortController().signal,
   } as unknown as ActivityScope;
   return effectRunner(scope, async (action) => {
@@ -243,6 +244,31 @@ describe("an effect that may not be repeated", () => {
     expect(await runner()(made)).toEqual({ ok: true, value: "written" });
     expect(runs()).toBe(1);
     expect(await takeOver()).toEqual(["begun", "completed", "begun", "completed"]);
+  });
+
+  it("and whose repetition never left, still says that its first try may have run [effect.unsafe-once]", async () => {
+    const hangs = effect("unsafe", () => new Promise<never>(() => {}));
+    void runner()(hangs.made);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await takeOver();
+    const asked = await runner()(effect("unsafe", fine).made);
+    const digest =
+      !asked.ok && asked.result.kind === "asked" ? (asked.result.asks[0]?.digest ?? "") : "";
+    const grants = [{ digest, approvalId: "apr_1", resolvedBy: null }];
+    const said = {
+      ok: false,
+      result: {
+        failure: {
+          message: expect.stringContaining("an earlier try may have run"),
+          details: { may_have_run: true },
+        },
+      },
+    };
+    const away = effect("unsafe", { ok: false, failure: retryable("unavailable", "away") });
+    expect(await runner({ grants })(away.made)).toMatchObject(said);
+    await takeOver();
+    const gone = effect("unsafe", { ok: false, failure: terminal("not_found", "no such tool") });
+    expect(await runner({ grants })(gone.made)).toMatchObject(said);
   });
 
   it("cut short by us, stays in doubt", async () => {

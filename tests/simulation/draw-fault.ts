@@ -1,5 +1,6 @@
 import type { Chance } from "./chance.ts";
 import {
+  agentCalls,
   type FaultPlan,
   misanswers,
   type Plan,
@@ -43,6 +44,8 @@ const weights = {
   cancel: 1.5,
   "cancel-parked": 3,
   "tools-changed": 1.5,
+  "tools-away": 1,
+  "turn-cut": 4,
   "letters-retried": 3,
   "clock-jump": 1,
 } as const satisfies Record<FaultPlan["kind"], number>;
@@ -58,7 +61,10 @@ export function drawFault(
   const asked = chance.maybe(0.4) ? "report" : chance.pick(planeCalls);
   const [first, ...others] = steps.map(({ stepId, runId }) => ({ stepId, runId }));
   const { stepId, runId } = chance.pick([first ?? { stepId: "", runId: "" }, ...others]);
-  const paying = steps.filter(({ kind: of }) => of === "pay" || of === "loop" || of === "put");
+  const agents = steps.filter(({ kind: of }) => of === "loop" || of === "pair");
+  const paying = steps.filter(
+    (step) => step.kind === "pay" || step.kind === "put" || agents.includes(step),
+  );
   const kind = chance.weigh(weights);
   switch (kind) {
     case "crash":
@@ -120,7 +126,9 @@ export function drawFault(
     case "cancel":
       return { kind, at, runId };
     case "cancel-parked": {
-      const waiting = steps.filter(({ kind: of, verdict }) => verdict === "ask" || of === "loop");
+      const waiting = steps.filter(
+        ({ kind: of, verdict }) => verdict === "ask" || of === "loop" || of === "pair",
+      );
       const of = waiting[chance.between(0, waiting.length - 1)]?.stepId ?? stepId;
       const after = chance.pick(["asked", "approved"] as const);
       const byMs = chance.between(0, 400);
@@ -128,6 +136,22 @@ export function drawFault(
     }
     case "tools-changed":
       return { kind, at, what: chance.pick(["server", "schema"] as const) };
+    case "tools-away":
+      return { kind, at, forMs: chance.between(200, 12_000) };
+    case "turn-cut": {
+      const of = agents[chance.between(0, agents.length - 1)];
+      const call = of?.kind === "loop" ? "1.1" : chance.pick(agentCalls);
+      const tools = chance.pick(["server", "schema", "away", null] as const);
+      const backAfterMs = chance.between(10, 8_000);
+      return {
+        kind,
+        at: chance.between(0, soon),
+        stepId: of?.stepId ?? stepId,
+        call,
+        tools,
+        backAfterMs,
+      };
+    }
     case "letters-retried":
       // Half of them when all is well again, and what will become a letter has become one.
       return { kind, at: chance.maybe(0.5) ? at : faultsUntil + chance.between(5_000, 40_000) };

@@ -62,7 +62,8 @@ function drawStep(chance: Chance, index: number, rules: Plan["rules"]): StepPlan
     sandbox: 1,
     retrieval: 1,
     approval: 1,
-    loop: 3,
+    loop: 2,
+    pair: 3,
     invalid: 0.3,
     nameless: 0.3,
   });
@@ -77,6 +78,7 @@ function drawStep(chance: Chance, index: number, rules: Plan["rules"]): StepPlan
     kind,
     at: chance.between(0, publishedUntil),
     verdict: chance.weigh({ allow: 4, ask: 4, deny: 1 }),
+    judged: chance.pick(["second", "both"]),
     deniedAt: chance.maybe(0.12) ? chance.between(0, faultsUntil) : null,
     spelling: chance.pick(["bare", "full"]),
     length: chance.maybe(0.15) ? chance.pick([300_000, 700_000]) : 10,

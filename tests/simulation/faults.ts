@@ -22,6 +22,7 @@ export class ActiveFaults {
   proxy: Misanswer | null = null;
   healthLateMs = 0;
   artifacts: "passing" | "ours" | null = null;
+  areToolsAway = false;
   /** Steps whose records can't be used, for ever. */
   readonly unusable = new Set<string>();
   /** Steps whose completed results the control plane refuses. */
@@ -41,6 +42,7 @@ export class ActiveFaults {
     this.proxy = null;
     this.healthLateMs = 0;
     this.artifacts = null;
+    this.areToolsAway = false;
     this.refused.clear();
     this.#stores.clear();
   }
@@ -92,6 +94,19 @@ export class ActiveFaults {
     ) as Armed<"crash"> | Armed<"pause"> | undefined;
   }
 
+  /** Takes the fault that waits for this call of an agent, if one does; its worker dies before the call is journalled. */
+  cutsTurn(stepId: string, call: string | null, worker: number): Armed<"turn-cut"> | undefined {
+    const taken = this.#take(
+      (fault) => fault.kind === "turn-cut" && fault.stepId === stepId && fault.call === call,
+    ) as Armed<"turn-cut"> | undefined;
+    if (taken === undefined) return undefined;
+    this.count(taken.kind);
+    const on = { call: "tools.call", side: "after" } as const;
+    const { at, backAfterMs } = taken;
+    this.#armed.unshift({ kind: "crash", at, worker, on, backAfterMs });
+    return taken;
+  }
+
   isStoreAnswerLost(worker: number): boolean {
     return this.#strikes("store-answer-lost", (fault) => fault.worker === worker);
   }
@@ -113,7 +128,11 @@ export class ActiveFaults {
   /** What happens to this call on its way to the control plane and back. */
   onTheWay(call: PlaneCall) {
     const taken = this.#take(
-      (fault) => "call" in fault && fault.kind !== "neighbour-throws" && fault.call === call,
+      (fault) =>
+        "call" in fault &&
+        fault.kind !== "neighbour-throws" &&
+        fault.kind !== "turn-cut" &&
+        fault.call === call,
     ) as OnTheWay | undefined;
     if (taken !== undefined) this.count(taken.kind);
     return taken;

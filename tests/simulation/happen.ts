@@ -16,6 +16,18 @@ export interface Scene {
   publish: (step: StepPlan) => void;
 }
 
+/** Moves the tools to another server, or changes their arguments. */
+export function changeTools(
+  { world, tools, witness, faults }: Pick<Stage, "world" | "tools" | "witness" | "faults">,
+  what: "server" | "schema",
+): void {
+  faults.count("tools-changed");
+  world.note("world", `the tools' ${what} changes`);
+  if (what === "server") tools.server = `${tools.server}-2`;
+  else tools.schema += 1;
+  witness.toolChanges.push({ at: world.elapsed, tools: { ...tools } });
+}
+
 /** Lets one planned fault strike at its moment; what the store forgets is copied so long before. */
 export function schedule(scene: Scene, fault: FaultPlan): void {
   const { world, faults, witness } = scene.stage;
@@ -93,12 +105,9 @@ function happen(scene: Scene, fault: FaultPlan): void {
       faults.count(fault.kind);
       return plane.cancel(fault.runId);
     case "tools-changed":
-      faults.count(fault.kind);
-      world.note("world", `the tools' ${fault.what} changes`);
-      if (fault.what === "server") stage.tools.server = `${stage.tools.server}-2`;
-      else stage.tools.schema += 1;
-      witness.toolChanges.push({ at: world.elapsed, tools: { ...stage.tools } });
-      return;
+      return changeTools(stage, fault.what);
+    case "tools-away":
+      return during(fault, "the tools are away", (isOn) => (faults.areToolsAway = isOn));
     case "letters-retried":
       return void retryLetters(scene);
     case "clock-jump":

@@ -10,6 +10,7 @@ const types: Record<StepKind, StepType> = {
   stray: "tool",
   model: "llm",
   loop: "llm",
+  pair: "llm",
   sandbox: "sandbox",
   retrieval: "retrieval",
   approval: "approval",
@@ -33,6 +34,7 @@ function inputOf({ kind, stepId, spelling }: StepPlan): JsonObject {
     case "model":
       return { prompt: stepId };
     case "loop":
+    case "pair":
       return { task: stepId, allowed_tools: ["pay"] };
     case "sandbox":
       return { code: stepId, language: "bash" };

@@ -5,17 +5,26 @@ import {
   ok,
   type Outcome,
 } from "../../machines/contracts/domain/failure.ts";
-import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
+import type {
+  ModelMessage,
+  ModelProvider,
+  ModelTool,
+  ToolCall,
+} from "../../machines/contracts/ports/model-provider.ts";
 import type { Retriever } from "../../machines/contracts/ports/retriever.ts";
 import type { Sandbox } from "../../machines/contracts/ports/sandbox.ts";
 import type { ToolDescription, ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import type { Link } from "./link.ts";
-import type { StepPlan } from "./plan.ts";
+import { agentCalls, type StepPlan } from "./plan.ts";
 import type { ActiveFaults } from "./faults.ts";
+import { changeTools } from "./happen.ts";
 import type { EffectCall, Witness } from "./witness.ts";
+import type { World } from "./world.ts";
 
 export interface Surroundings {
   link: Link;
+  slot: number;
+  world: World;
   faults: ActiveFaults;
   witness: Witness;
   steps: ReadonlyMap<string, StepPlan>;
@@ -36,19 +45,28 @@ export interface Toolbox {
 export const firstToolbox: Toolbox = { server: "io.bank", schema: 1 };
 export const toolNames = ["pay", "put", "look", "vault.look"] as const;
 
+/** How long no tool can be reached after an agent's turn was cut. */
+const awayMs = 4_000;
+
+/** How the tools of a time are told to a model, and so by its calls. */
+export const offerOf = ({ server, schema }: Toolbox) => `of ${server} version ${schema}`;
+
 /** Does one effect as the plan says, and writes it down at the moment it was asked for. */
 function act<T>(
-  { link, faults, witness, steps, calls, isFaulty, tools }: Surroundings,
+  around: Surroundings,
   call: {
     stepId: string;
     name: string;
+    call?: string | null;
+    offered?: string | null;
     key: string | null;
     isUnsafe: boolean;
     signal: AbortSignal;
   },
   make: (token: string) => T,
 ): Promise<Outcome<T>> {
-  const { stepId, name, key, isUnsafe, signal } = call;
+  const { link, faults, witness, steps, calls, isFaulty, tools } = around;
+  const { stepId, name, key, isUnsafe, signal, call: part = null, offered = null } = call;
   const step = steps.get(stepId);
   const nth = calls.get(`${stepId} ${name}`) ?? 0;
   calls.set(`${stepId} ${name}`, nth + 1);
@@ -61,6 +79,7 @@ function act<T>(
     stepId,
     kind: step?.kind ?? "nameless",
     name,
+    call: part,
     by: link.name,
     at: link.world.elapsed,
     isUnsafe,
@@ -72,8 +91,14 @@ function act<T>(
     isStale: witness.isStale(stepId, link.name, link.askedAt),
     key,
     tools: { ...tools },
+    offered,
   };
   witness.effects.push(made);
+  const cut = made.mayHaveRun ? faults.cutsTurn(stepId, part, around.slot) : undefined;
+  if (cut?.tools === "away") {
+    faults.areToolsAway = true;
+    link.world.schedule(awayMs, () => (faults.areToolsAway = false));
+  } else if (cut != null && cut.tools !== null) changeTools(around, cut.tools);
   const { promise, resolve } = Promise.withResolvers<Outcome<T>>();
   let isAborted = false;
   link.world.schedule(takesMs, () => {
@@ -108,7 +133,8 @@ function textOf({ steps }: Surroundings, stepId: string, token: string): string 
 }
 
 export function simulatedTools(around: Surroundings): ToolHost {
-  const { tools } = around;
+  const { tools, faults } = around;
+  const away = () => fail(retryable("unavailable", "no server with tools can be reached"));
   const find = (name: string) =>
     toolNames.find((tool) => name === tool || name === `${tools.server}/${tool}`);
   const describe = (name: string): ToolDescription => ({
@@ -116,7 +142,7 @@ export function simulatedTools(around: Surroundings): ToolHost {
     address: name,
     server: tools.server,
     digest: `${name} ${tools.schema}`,
-    description: "",
+    description: `of ${tools.server}`,
     inputSchema: { type: "object", $comment: `version ${tools.schema}` },
     outputSchema: null,
     readOnly: name.endsWith("look"),
@@ -124,40 +150,73 @@ export function simulatedTools(around: Surroundings): ToolHost {
   });
   const unknown = (name: string) => fail(terminal("not_found", `no server has ${name}`));
   return {
-    list: async () => ok(toolNames.map(describe)),
+    list: async () => ok(faults.areToolsAway ? [] : toolNames.map(describe)),
     async describe(name) {
+      if (faults.areToolsAway) return away();
       const found = find(name);
       return found === undefined ? unknown(name) : ok(describe(found));
     },
     async call(target, input, signal) {
+      if (faults.areToolsAway) return away();
       const { name, server } = target;
       if (find(name) === undefined || server !== tools.server) return unknown(`${server}/${name}`);
       if (target.digest !== describe(name).digest) {
         return fail(terminal("policy_denied", `${name} has another schema by now`));
       }
-      const stepId = String(input["ref"]);
-      const call = { stepId, name, key: null, isUnsafe: name === "pay", signal };
+      const { ref: stepId, ...more } = input as { ref: string; call?: string; offered?: string };
+      const call = { ...more, stepId, name, key: null, isUnsafe: name === "pay", signal };
       return act(around, call, (token) => ({ server, content: textOf(around, stepId, token) }));
     },
     close: async () => {},
   };
 }
 
+/** An agent's calls in its next turn: each says in its arguments which it is, and what its model was offered. */
+function callsOf(
+  kind: StepPlan["kind"] | undefined,
+  messages: readonly ModelMessage[],
+  tools: readonly ModelTool[] | undefined,
+  stepId: string,
+): ToolCall[] {
+  const turn = messages.filter(({ role }) => role === "assistant").length + 1;
+  const pay = tools?.find(({ name }) => name === "pay");
+  if (pay === undefined) return [];
+  const offered = `${pay.description} ${String(pay.inputSchema["$comment"])}`;
+  const made = agentCalls.filter(
+    (call) =>
+      call.startsWith(`${turn}.`) && (kind === "pair" || (kind === "loop" && call === "1.1")),
+  );
+  return made.map((call) => ({
+    id: call,
+    name: "pay",
+    arguments: { ref: stepId, call, cents: turn, offered },
+  }));
+}
+
 export function simulatedModels(around: Surroundings): ModelProvider {
   return {
-    async complete({ model, messages, idempotencyKey: key }, signal) {
+    async complete({ model, messages, tools, idempotencyKey: key }, signal) {
       const stepId = key.split("/")[1] ?? "";
-      const isFirst = messages.every(({ role }) => role !== "assistant");
-      const isCalling = isFirst && around.steps.get(stepId)?.kind === "loop";
+      for (const message of messages) {
+        if (message.role !== "tool") continue;
+        const content = message.content.slice(0, 3_000);
+        around.witness.told.push({
+          stepId,
+          call: message.toolCallId,
+          at: around.link.world.elapsed,
+          content,
+        });
+      }
+      const toolCalls = callsOf(around.steps.get(stepId)?.kind, messages, tools, stepId);
       const usage = { inputTokens: 10, outputTokens: 10 };
       const call = { stepId, name: "model", key, isUnsafe: false, signal };
       return act(around, call, (token) => ({
         provider: "simulated",
         model,
         content: textOf(around, stepId, token),
-        toolCalls: isCalling ? [{ id: "call_1", name: "pay", arguments: { ref: stepId } }] : [],
+        toolCalls,
         usage,
-        finishReason: isCalling ? ("tool_calls" as const) : ("stop" as const),
+        finishReason: toolCalls.length > 0 ? ("tool_calls" as const) : ("stop" as const),
       }));
     },
   };

@@ -18,8 +18,10 @@ export type StepKind =
   | "sandbox"
   | "retrieval"
   | "approval"
-  /** A handler of the user's: a model, an unsafe tool that needs a grant, the model again. */
+  /** An agent: a model, an unsafe tool, the model again. */
   | "loop"
+  /** An agent that pays twice in one reply, and once more with other arguments when it has the results. */
+  | "pair"
   /** A job that names itself and can't be run; a job that can't even be named. */
   | "invalid"
   | "nameless";
@@ -32,6 +34,8 @@ export interface StepPlan {
   at: number;
   /** What the control plane's policy says of its tool. */
   verdict: "allow" | "ask" | "deny";
+  /** Of a pair: whether that is said of the second call alone, the first being allowed, or of both. */
+  judged: "second" | "both";
   /** From when on the control plane's policy denies it; null for never. */
   deniedAt: number | null;
   /** Whether the job names its tool alone, or with its server before it. */
@@ -44,6 +48,14 @@ export interface StepPlan {
   repeatPerson: PersonPlan;
   /** How long its questions stand; null for longer than any history. */
   expiresMs: number | null;
+}
+
+/** Calls that an agent makes, `turn.call`, as its arguments name them. */
+export const agentCalls = ["1.1", "1.2", "2.1"] as const;
+
+/** What the control plane's policy says of one call of a step: null of a tool step's only one. */
+export function verdictOf({ kind, verdict, judged }: StepPlan, call: string | null) {
+  return kind === "pair" && judged === "second" && call === "1.1" ? "allow" : verdict;
 }
 
 /** Calls of a worker's ports at which it can be struck. */
@@ -147,6 +159,16 @@ export type FaultPlan = { at: number } & (
   | { kind: "cancel-parked"; stepId: string; after: "asked" | "approved"; byMs: number }
   /** Tools move to another server, or change their arguments. */
   | { kind: "tools-changed"; what: "server" | "schema" }
+  /** No server with tools can be reached. */
+  | { kind: "tools-away"; forMs: number }
+  /** The worker dies between an agent's call and its journal entry, and the tools may be others when it is found. */
+  | {
+      kind: "turn-cut";
+      stepId: string;
+      call: (typeof agentCalls)[number];
+      tools: "server" | "schema" | "away" | null;
+      backAfterMs: number;
+    }
   /** A person puts every dead letter back on the stream. */
   | { kind: "letters-retried" }
   | { kind: "clock-jump"; byMs: number }

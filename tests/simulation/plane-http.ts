@@ -2,7 +2,8 @@ import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Answer as Told } from "../../adapters/control-plane/answer.ts";
 import type { ApiRequest } from "../../adapters/control-plane/http.ts";
 import type { Misanswer, PlaneCall } from "./plan.ts";
-import type { Plane, PlaneAnswer } from "./plane.ts";
+import type { Plane } from "./plane.ts";
+import type { PlaneAnswer } from "./plane-records.ts";
 
 /** An answer, not yet told for which call. */
 export type Answer = Omit<Told, "call">;

@@ -1,49 +1,17 @@
-import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { isRunEnded, readRunStatus } from "../../machines/contracts/domain/status.ts";
-import type { Plan, StepPlan } from "./plan.ts";
+import { type Plan, type StepPlan, verdictOf } from "./plan.ts";
+import {
+  isOver,
+  nameOf,
+  type PlaneAction,
+  type PlaneAnswer,
+  type PlaneApproval,
+  type PlaneRun,
+  type PlaneStep,
+  viewOf,
+} from "./plane-records.ts";
 import type { World } from "./world.ts";
-
-export interface PlaneApproval {
-  id: string;
-  stepId: string;
-  runId: string;
-  /** What a person was shown. FerrumDeck is told only the kind and the name. */
-  action: { kind: string; name: string; input?: JsonObject; [more: string]: Json | undefined };
-  digest: string;
-  status: "pending" | "approved" | "rejected" | "expired";
-  /** History time. */
-  askedAt: number;
-  /** Epoch milliseconds of the control plane's clock; null for never. */
-  expiresAt: number | null;
-  /** History time of the answer. */
-  answeredAt: number | null;
-}
-
-interface PlaneStep {
-  plan: StepPlan;
-  status: "pending" | "running" | "waiting_approval" | "completed" | "failed";
-  fence: number;
-  keys: Map<string, string>;
-  /** Terminal reports taken. More than one is a broken promise, which this plane does not prevent. */
-  taken: number;
-  /** The text of every report taken. */
-  results: string[];
-  /** What the last report of any kind said; FerrumDeck shows it with the step, also after a yes. */
-  output: Json;
-  /** History times at which it was put on the stream, and last heard of. */
-  enqueuedAt: number;
-  heardAt: number;
-}
-
-interface PlaneRun {
-  status: string;
-  /** What it was when it first ended, and when. */
-  ended: { as: string; at: number } | null;
-  /** Every other status that it took after its end. */
-  changes: string[];
-}
-
-export type PlaneAnswer = { ok: unknown; repeated?: boolean } | { status: number; code: string };
 
 /** What the world outside does to the control plane. */
 interface Hooks {
@@ -70,7 +38,7 @@ export class Plane {
   readonly cancelled = new Map<string, number>();
   /** Answers that people will give, and jobs that are on their way to the stream. */
   underWay = 0;
-  /** Steps whose tool policy allowed. */
+  /** Steps whose tool policy allowed, and agents' calls: `step call`. */
   readonly allowed = new Set<string>();
   /** Runs that had ended and that a yes to a question which arrived late opened again: FerrumDeck guards no end. */
   readonly reopened = new Set<string>();
@@ -126,12 +94,14 @@ export class Plane {
   }
 
   checkTool(runId: string, { tool_input }: JsonObject): PlaneAnswer {
-    const stepId = String((tool_input as JsonObject | undefined)?.["ref"]);
+    const { ref, call = null } = (tool_input ?? {}) as { ref?: string; call?: string };
+    const stepId = String(ref);
     const step = this.steps.get(stepId);
     const isDenied = step?.plan.deniedAt != null && this.#world.elapsed >= step.plan.deniedAt;
-    const isOver = this.#isOurs && this.cancelled.has(runId);
-    const verdict = isDenied || isOver ? "deny" : (step?.plan.verdict ?? "deny");
-    if (verdict === "allow") this.allowed.add(stepId);
+    const isRunOver = this.#isOurs && this.cancelled.has(runId);
+    const verdict =
+      isDenied || isRunOver ? "deny" : step === undefined ? "deny" : verdictOf(step.plan, call);
+    if (verdict === "allow") this.allowed.add(nameOf({ stepId, call }));
     if (verdict !== "allow" && !this.#isOurs) this.#setRun(runId, "policy_blocked");
     return {
       ok: {
@@ -202,8 +172,11 @@ export class Plane {
     this.#setRun(runId, status);
     if (status === "waiting_approval") {
       const asks = ((body["output"] as JsonObject | undefined)?.["asks"] ?? []) as JsonObject[];
-      const action = (asks[0]?.["action"] ?? { kind: "tool", name: "" }) as PlaneApproval["action"];
-      this.#ask(step, action, "");
+      this.#ask(
+        step,
+        asks.map(({ action }) => action as unknown as PlaneAction),
+        "",
+      );
     } else {
       step.taken += 1;
       step.results.push(text);
@@ -220,7 +193,7 @@ export class Plane {
     if (this.cancelled.has(step.plan.runId) || isOver(step)) {
       return { status: 409, code: "CONFLICT" };
     }
-    const approval = this.#ask(step, body["action_details"] as PlaneApproval["action"], digest);
+    const approval = this.#ask(step, [body["action_details"] as unknown as PlaneAction], digest);
     step.status = "waiting_approval";
     return { ok: this.#view(approval) };
   }
@@ -279,13 +252,13 @@ export class Plane {
     this.cancelled.delete(runId);
   }
 
-  #ask(step: PlaneStep, action: PlaneApproval["action"], digest: string): PlaneApproval {
+  #ask(step: PlaneStep, actions: PlaneAction[], digest: string): PlaneApproval {
     const { stepId, runId, expiresMs } = step.plan;
     const approval: PlaneApproval = {
       id: `approval-${this.approvals.length + 1}`,
       stepId,
       runId,
-      action,
+      actions,
       digest,
       status: "pending",
       askedAt: this.#world.elapsed,
@@ -301,7 +274,8 @@ export class Plane {
 
   #askPerson(approval: PlaneApproval, step: PlaneStep): void {
     const { person, repeatPerson } = step.plan;
-    const { answer, afterMs } = approval.action.kind === "repeat" ? repeatPerson : person;
+    const isRepeat = approval.actions.some(({ kind }) => kind === "repeat");
+    const { answer, afterMs } = isRepeat ? repeatPerson : person;
     if (answer === "ignore") return;
     this.#later(afterMs, () => {
       this.#expire(approval);
@@ -388,13 +362,3 @@ export class Plane {
     };
   }
 }
-
-const isOver = ({ status }: PlaneStep) => status === "completed" || status === "failed";
-
-const viewOf = ({ plan, status, output }: PlaneStep): JsonObject => ({
-  id: plan.stepId,
-  run_id: plan.runId,
-  step_type: plan.kind === "model" || plan.kind === "loop" ? "llm" : "tool",
-  status,
-  output,
-});

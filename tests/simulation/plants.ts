@@ -8,6 +8,7 @@ import type { StepKey } from "../../machines/contracts/domain/record.ts";
 import type { Lease, StepStore } from "../../machines/contracts/ports/step-backend.ts";
 
 import type { SharedDatabase } from "./database.ts";
+import { loopPlants } from "./loop-plants.ts";
 import { firstToolbox } from "./neighbours.ts";
 import { callOf } from "./plane-http.ts";
 
@@ -296,6 +297,7 @@ const known = {
       ports: { ...ports, log: { ...ports.log, info: () => {} } },
     }),
   },
+  ...loopPlants,
 } satisfies Record<string, Plant>;
 
 export type PlantName = keyof typeof known;

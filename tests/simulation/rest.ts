@@ -24,9 +24,11 @@ export function isAtRest(
   record: StepRecord | null,
 ): boolean {
   if (record?.phase === "reported") return true;
-  // The store forgot it after it had ended; nothing is on the stream either.
-  const status = plane.steps.get(stepId)?.status;
-  if (record === null && (status === "completed" || status === "failed")) return true;
+  // The store forgot it after it had ended, or after its run had; nothing is on the stream either.
+  const { status, plan } = plane.steps.get(stepId) ?? {};
+  const isRunOver = plane.runs.get(plan?.runId ?? "")?.ended != null;
+  const isOver = status === "completed" || status === "failed" || isRunOver;
+  if (record === null && isOver) return true;
   if (record?.phase !== "parked") return false;
   const isSoon = record.wakeAt !== null && record.wakeAt < world.now() + 600_000;
   return !isSoon && plane.approvals.some((one) => one.stepId === stepId && plane.isOpen(one));

@@ -57,6 +57,10 @@ describe("simulated histories of whole workers", () => {
     expectKept(permission, ["cancel-parked", "tools-changed", "cancel"]);
   });
 
+  it("tell an agent's model of each call what became of it [history.agent]", () => {
+    expectKept({ ...effects, ...permission }, ["turn-cut", "tools-away", "tools-changed"]);
+  });
+
   it("never take trouble for the step's fault, nor lose what was paid for [history.trouble]", () => {
     expectKept(trouble, ["store-full", "store-read-only", "key-refused", "artifacts-refusing"]);
   });
@@ -103,7 +107,7 @@ describe("a planted bug", () => {
     async (plant) => {
       expect(await find(plant)).not.toBeNull();
     },
-    60_000,
+    120_000,
   );
 
   it("is shrunk to a smaller history that still shows it", async () => {

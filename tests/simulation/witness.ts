@@ -12,6 +12,8 @@ export interface EffectCall {
   stepId: string;
   kind: StepKind;
   name: string;
+  /** Which of an agent's calls, `turn.call`; null for a step's only one. */
+  call: string | null;
   by: string;
   /** When it was made, and when the worker asked for it: a pause between the two is beyond anyone's reach. */
   at: number;
@@ -30,6 +32,16 @@ export interface EffectCall {
   key: string | null;
   /** Where its tool was, and which arguments it took. */
   tools: Toolbox;
+  /** As its model was offered the tool; null where no model called it. */
+  offered: string | null;
+}
+
+/** What a model was shown of one of its calls. */
+export interface Told {
+  stepId: string;
+  call: string;
+  at: number;
+  content: string;
 }
 
 export interface SeenReport {
@@ -73,8 +85,9 @@ export interface Disturbance {
 export class Witness {
   readonly openings = new Map<string, Opening[]>();
   readonly effects: EffectCall[] = [];
-  /** When a worker had the control plane's word on a step's tool. */
-  readonly looks: { stepId: string; by: string; at: number }[] = [];
+  readonly told: Told[] = [];
+  /** When a worker had the control plane's word on a step's tool, or one call of it. */
+  readonly looks: { stepId: string; call: string | null; by: string; at: number }[] = [];
   /** When a worker had to wait for the store with something of a step. */
   readonly waits: { stepId: string; by: string; at: number }[] = [];
   readonly reports: SeenReport[] = [];

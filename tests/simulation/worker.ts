@@ -99,7 +99,7 @@ export async function startWorker(
       return opening;
     },
   };
-  const around: Surroundings = { ...stage, link };
+  const around: Surroundings = { ...stage, link, slot };
   const http = simulatedHttp(plane, { link, faults, witness });
   const plain = link.reach(
     "plane",
@@ -108,7 +108,8 @@ export async function startWorker(
   const noted = (stepId: string) => ({ stepId, by: name, at: world.elapsed });
   const looked: ControlPlane["checkTool"] = async (check, signal) => {
     const answer = await plain.checkTool(check, signal);
-    if (answer.ok) witness.looks.push(noted(String(check.toolInput["ref"])));
+    const { ref, call = null } = check.toolInput as { ref: string; call?: string };
+    if (answer.ok) witness.looks.push({ ...noted(ref), call });
     return answer;
   };
   const watched = { ...plain, checkTool: looked };

@@ -1,20 +1,30 @@
-import { type History, isFree, type Promises, when } from "./history.ts";
+import { agentCalls } from "../plan.ts";
+import { nameOf } from "../plane-records.ts";
+import { type History, isAbout, isFree, type Promises, when } from "./history.ts";
 
 /** Every call of an unsafe effect beyond the first that no person had granted by then. */
-function unaskedRepeats({ witness, plane }: History, stepId: string): string[] {
+function unaskedRepeats(of: History, stepId: string): string[] {
+  return [null, ...agentCalls].flatMap((call) => unaskedRepeatsOf(of, stepId, call));
+}
+
+function unaskedRepeatsOf(
+  { witness, plane }: History,
+  stepId: string,
+  of: string | null,
+): string[] {
   const calls = witness.effects.filter(
-    (call) => call.stepId === stepId && call.isUnsafe && call.mayHaveRun,
+    (call) => call.stepId === stepId && call.isUnsafe && call.mayHaveRun && call.call === of,
   );
   return calls.slice(1).flatMap((call, index) => {
     const grants = plane.approvals.filter(
       (approval) =>
         approval.stepId === stepId &&
-        approval.action.kind === "repeat" &&
+        approval.actions.some((action) => action.kind === "repeat" && isAbout(action, of)) &&
         approval.answeredAt !== null &&
         approval.answeredAt <= call.at &&
         approval.status !== "rejected",
     );
-    const how = `${stepId} ran ${index + 2} times with ${grants.length} grants: ${when(call)}`;
+    const how = `${nameOf({ stepId, call: of })} ran ${index + 2} times with ${grants.length} grants: ${when(call)}`;
     return grants.length > index ? [] : [how];
   });
 }
@@ -58,12 +68,27 @@ export const effects: Promises = {
       const effect =
         key === null
           ? [...witness.completed].find(([of]) =>
-              of.startsWith(`${stepId} ${name === "sandbox" ? "sandbox#" : "tool"}`),
+              of.startsWith(
+                `${stepId} ${name === "sandbox" ? "sandbox#" : call.call === null ? "tool" : `tool#0.${call.call}`}`,
+              ),
             )?.[1]
           : witness.completed.get(`${stepId} ${key.split("/").slice(2).join("/")}`);
       return effect !== undefined && effect < askedAt
         ? [`${name} of ${stepId} by ${when(call)}`]
         : [];
+    }),
+
+  "a model is told of each of its calls what became of it": ({ witness }) =>
+    witness.told.flatMap(({ stepId, call, at, content }) => {
+      if (witness.isForgotten(stepId)) return [];
+      const made = witness.effects.filter(
+        (one) => one.stepId === stepId && one.call === call && one.mayHaveRun && one.at <= at,
+      );
+      const isTold =
+        made.length === 0 ||
+        made.some(({ token }) => content.startsWith(token)) ||
+        /may have run|done, and badly/.test(content);
+      return isTold ? [] : [`${stepId} ${call} ran, and the model is told: ${content}`];
     }),
 
   "what is reported completed was done": ({ witness }) =>

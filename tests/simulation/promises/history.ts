@@ -1,5 +1,7 @@
 import type { StepRecord } from "../../../machines/contracts/domain/record.ts";
 import type { DeadLetter } from "../../../machines/contracts/ports/step-backend.ts";
+import type { JsonObject } from "../../../machines/contracts/domain/json.ts";
+import type { PlaneAction } from "../plane-records.ts";
 import type { EffectCall } from "../witness.ts";
 import type { Stage } from "../worker.ts";
 
@@ -21,6 +23,13 @@ export interface History extends Stage, Ending {
 
 /** Each promise with the ways in which a history broke it; none when it was kept. */
 export type Promises = Readonly<Record<string, (of: History) => string[]>>;
+
+/** Whether what was asked is about this call of its step, or about whether it may be repeated. */
+export function isAbout({ kind, input }: PlaneAction, call: string | null): boolean {
+  if (call === null) return true;
+  const { input: inner } = (input ?? {}) as { input?: { input?: JsonObject } };
+  return (kind === "repeat" ? inner?.input : input)?.["call"] === call;
+}
 
 /** Reads and local searches: free to repeat, and so by anyone. */
 export const isFree = ({ name }: EffectCall) => name.endsWith("look") || name === "retrieve";

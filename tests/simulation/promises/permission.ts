@@ -1,18 +1,31 @@
 import type { EffectCall } from "../witness.ts";
-import { type History, isFree, isTool, openedBefore, type Promises, when } from "./history.ts";
+import { offerOf } from "../neighbours.ts";
+import { verdictOf } from "../plan.ts";
+import { nameOf } from "../plane-records.ts";
+import {
+  type History,
+  isAbout,
+  isFree,
+  isTool,
+  openedBefore,
+  type Promises,
+  when,
+} from "./history.ts";
 
 const told = (call: EffectCall) => `${call.name} of ${call.stepId} by ${when(call)}`;
 
 /** Approvals of this very call that a person gave before it. */
-function approvalsOf({ plane, plan }: History, call: EffectCall) {
-  const isAny = plan.rules === "ferrumdeck";
-  return plane.approvals.filter(({ stepId, action, answeredAt, status }) => {
+function approvalsOf({ plane }: History, call: EffectCall) {
+  return plane.approvals.filter(({ stepId, actions, answeredAt, status }) => {
     const isInTime = answeredAt !== null && answeredAt <= call.at && status !== "rejected";
     if (stepId !== call.stepId || !isInTime) return false;
-    // FerrumDeck is told no arguments; a yes to a repeat is a yes to the call as well.
-    if (action.kind === "repeat" || isAny) return true;
-    const isName = action.name === call.name || action.name.endsWith(`.${call.name}`);
-    return action.kind === "tool" && isName && action.input?.["ref"] === stepId;
+    return actions.some((action) => {
+      // A yes to a repeat is a yes to the call as well.
+      if (action.kind === "repeat") return isAbout(action, call.call);
+      const isName = action.name === call.name || action.name.endsWith(`.${call.name}`);
+      const isCall = isName && isAbout(action, call.call);
+      return action.kind === "tool" && isCall && action.input?.["ref"] === stepId;
+    });
   });
 }
 
@@ -21,16 +34,20 @@ export const permission: Promises = {
   "nothing executes without an allowing verdict or a grant for exactly that": (of) =>
     of.witness.effects.flatMap((call) => {
       if (!isTool(call)) return [];
-      if (of.plane.allowed.has(call.stepId)) return [];
+      if (of.plane.allowed.has(nameOf(call))) return [];
       return approvalsOf(of, call).length > 0 ? [] : [told(call)];
     }),
 
   "a denied step, or one whose question was refused, does nothing": ({ witness, plane, steps }) =>
     witness.effects.flatMap((call) => {
       if (call.name === "model") return [];
-      const isDenied = steps.get(call.stepId)?.verdict === "deny";
+      const step = steps.get(call.stepId);
+      const isDenied = step !== undefined && verdictOf(step, call.call) === "deny";
       const refused = plane.approvals.find(
-        ({ stepId, status }) => stepId === call.stepId && status === "rejected",
+        ({ stepId, status, actions }) =>
+          stepId === call.stepId &&
+          status === "rejected" &&
+          actions.every((action) => isAbout(action, call.call)),
       );
       const refusedAt = refused?.answeredAt ?? Number.POSITIVE_INFINITY;
       return (isTool(call) && isDenied) || call.askedAt > refusedAt ? [told(call)] : [];
@@ -56,7 +73,9 @@ export const permission: Promises = {
       if (!isTool(call)) return [];
       const isOf = ({ stepId, by }: { stepId: string; by: string }) =>
         stepId === call.stepId && by === call.by;
-      const look = witness.looks.findLast((one) => isOf(one) && one.at <= call.askedAt);
+      const look = witness.looks.findLast(
+        (one) => isOf(one) && one.call === call.call && one.at <= call.askedAt,
+      );
       // Who answers an effect, and a store that fails, makes its step wait.
       const waits = [
         openedBefore({ witness, ...of }, call),
@@ -87,9 +106,9 @@ export const permission: Promises = {
   "what a person said yes to is not asked again": (of) =>
     of.plane.approvals.flatMap((asked) => {
       const { plane, witness } = of;
-      const { stepId, action, askedAt } = asked;
+      const { stepId, actions, askedAt } = asked;
       // A doubt comes anew with every try, and what the store forgot nobody remembers.
-      if (action.kind === "repeat" || witness.isForgotten(stepId)) return [];
+      if (actions.some(({ kind }) => kind === "repeat") || witness.isForgotten(stepId)) return [];
       const yes = plane.approvals.find(
         (one) =>
           one !== asked &&
@@ -98,7 +117,7 @@ export const permission: Promises = {
           (one.answeredAt ?? askedAt) < askedAt &&
           // A yes is for the tool as it was when its step looked at it, which is before the question was put.
           !witness.toolChanges.some(({ at }) => at >= openedBefore(of, one) && at <= askedAt) &&
-          JSON.stringify(one.action) === JSON.stringify(action),
+          JSON.stringify(one.actions) === JSON.stringify(actions),
       );
       if (yes === undefined) return [];
       return [
@@ -106,9 +125,14 @@ export const permission: Promises = {
       ];
     }),
 
+  "an agent's call goes to the tool that its model was offered, or nowhere": (of) =>
+    of.witness.effects.flatMap((call) =>
+      call.offered === null || call.offered === offerOf(call.tools) ? [] : [told(call)],
+    ),
+
   "nothing runs under an approval for something else": (of) =>
     of.witness.effects.flatMap((call) => {
-      if (!isTool(call) || of.plane.allowed.has(call.stepId)) return [];
+      if (!isTool(call) || of.plane.allowed.has(nameOf(call))) return [];
       const openedAt = openedBefore(of, call);
       const grants = approvalsOf(of, call);
       // What was shown is what the tools were when it was asked.

@@ -1,5 +1,5 @@
 import type { EffectCall } from "../witness.ts";
-import { type History, isFree, openedBefore, type Promises, when } from "./history.ts";
+import { type History, isAbout, isFree, openedBefore, type Promises, when } from "./history.ts";
 
 /** Failures that say something about our neighbours and nothing about the step. */
 const notTheSteps = new Set(
@@ -50,7 +50,7 @@ function lastPaid({ witness }: History, stepId: string): EffectCall | undefined 
     (call) => call.stepId === stepId && !isFree(call) && call.at - call.askedAt < 1_000,
   );
   const last = calls.at(-1);
-  const wanted = last?.kind === "loop" ? 3 : 1;
+  const wanted = last?.kind === "pair" ? 6 : last?.kind === "loop" ? 3 : 1;
   return last?.how === "ok" && done.length >= wanted ? last : undefined;
 }
 
@@ -80,7 +80,10 @@ export const trouble: Promises = {
       const { stepId, name, key, by, answeredAt, how } = call;
       if (answeredAt === null || how !== "ok" || isFree(call)) return [];
       const isSame = (other: EffectCall) =>
-        other.stepId === stepId && other.name === name && other.key === key;
+        other.stepId === stepId &&
+        other.name === name &&
+        other.key === key &&
+        other.call === call.call;
       const again = of.witness.effects.find((other) => isSame(other) && other.askedAt > answeredAt);
       // A store that forgot a step's opening lets two workers have it: what is not unsafe may then run in both.
       if (of.witness.isForgotten(stepId)) return [];
@@ -89,8 +92,10 @@ export const trouble: Promises = {
         return [`${name} of ${stepId} by ${when(call)}, and again by ${when(again)}`];
       }
       const asked = of.plane.approvals.find(
-        ({ stepId: ofStep, action, askedAt }) =>
-          ofStep === stepId && action.kind === "repeat" && askedAt > answeredAt,
+        ({ stepId: ofStep, actions, askedAt }) =>
+          ofStep === stepId &&
+          actions.some((action) => action.kind === "repeat" && isAbout(action, call.call)) &&
+          askedAt > answeredAt,
       );
       return name === "pay" &&
         asked !== undefined &&
