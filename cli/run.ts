@@ -41,6 +41,8 @@ const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
   "dlq drop": async () => (await import("./commands/dlq.ts")).changeLetter("drop"),
   "workflow validate": async () => (await import("./commands/workflow.ts")).validateWorkflow,
   "workflow graph": async () => (await import("./commands/workflow.ts")).drawWorkflow,
+  "workflow run": async () => (await import("./commands/workflow-run.ts")).runWorkflow,
+  "workflow watch": async () => (await import("./commands/workflow-run.ts")).watchWorkflow,
   "tools list": async () => (await import("./commands/tools.ts")).listTools,
   "tools show": async () => (await import("./commands/tools.ts")).showTool,
   "tools call": async () => (await import("./commands/tools.ts")).callTool,

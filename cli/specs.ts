@@ -54,7 +54,7 @@ export const groups: Readonly<Record<string, string>> = {
   tools: "list, show, call, compare and accept the tools of MCP servers",
   mcp: "run the MCP servers that come with the program",
   dlq: "list, show, retry and drop dead letters",
-  workflow: "check and draw workflow definitions",
+  workflow: "check, draw, run and watch workflows",
   ...planeGroups,
 };
 
@@ -230,6 +230,36 @@ export const specs = {
     summary: "delete a dead letter",
     settings: [...store],
     example: ["stateplane dlq drop 1737900000000-0"],
+  },
+  "workflow run": {
+    args: ["file"],
+    summary: "run a workflow; exit 1 if it does not complete",
+    flags: {
+      input: { type: "text", value: "json", help: "what the workflow is given (default {})" },
+      agent: {
+        type: "text",
+        value: "slug",
+        help: "the agent whose tools and budget the run has; needed where there are several",
+      },
+      model: {
+        type: "text",
+        value: "model",
+        help: "ask this model in every step, whatever the definition says",
+      },
+      watch: { type: "switch", help: "follow the run, and ask for approvals on the terminal" },
+    },
+    settings: ["controlPlaneUrl", ...work, "projectId"],
+    notes: [
+      "The configured control plane runs it, or a `dev` of this folder. Where there is none, one is started, and the run is followed until it ends; after Ctrl-C or a crash `stateplane workflow watch` goes on with it.",
+    ],
+    example: [`stateplane workflow run workflow.yaml --input '{"task": "mend the build"}'`],
+  },
+  "workflow watch": {
+    args: ["run"],
+    summary: "follow a workflow's run, and ask for approvals on the terminal",
+    settings: ["controlPlaneUrl", ...work],
+    notes: ["Where no control plane runs, one is started, and the run goes on."],
+    example: ["stateplane workflow watch wfr_01KDW1V6Q1T7V5D2Q4YF6M3K8Z"],
   },
   "workflow validate": {
     args: ["file"],

@@ -50,6 +50,15 @@ export const workflowRequirements: readonly Requirement[] = [
     promise: "a workflow in TypeScript is the same definition, and checked as it is written",
   },
   {
+    id: "workflow.sample",
+    promise: "FerrumDeck's sample workflow runs from the command line, and pauses at its approvals",
+  },
+  {
+    id: "workflow.sample-killed",
+    promise:
+      "killed between any two steps and started again, it ends the same, each call made once",
+  },
+  {
     id: "workflow.host",
     promise: "a control plane that dies at any moment of a workflow's run ends it the same",
   },

@@ -20,7 +20,7 @@ export const listApprovals: Command = (context) =>
     if (approvals.length === 0) output.remark("nothing waits for a person");
     for (const [at, approval] of approvals.entries()) {
       if (at > 0) output.line("");
-      show(approval, output);
+      showApproval(approval, output);
     }
     return 0;
   });
@@ -37,7 +37,7 @@ export const approve: Command = (context) =>
       throw new CliError(1, `approval ${id} ${has}, not ${digest}; it was not approved`);
     }
     // In JSON the answer itself has all of it.
-    if (!output.isJson) show(approval, output);
+    if (!output.isJson) showApproval(approval, output);
     const isAsked = yes !== true && digest === undefined && approval.status === "pending";
     if (isAsked && !process.stdin.isTTY) {
       const message = `approval ${id}: there is no terminal to ask on: expected --digest or --yes`;
@@ -80,7 +80,7 @@ async function findApproval({ api, signal, value }: Client, id: string): Promise
 }
 
 /** What a yes lets happen, whole: the end of its input may matter most, and the agent chooses the order. */
-function show(approval: ApprovalView, output: Output): void {
+export function showApproval(approval: ApprovalView, output: Output): void {
   const details = isJsonObject(approval.action_details) ? approval.action_details : {};
   const { name, server, schema } = details;
   const said = (value: unknown) => (typeof value === "string" ? value : safeJson(value ?? null));

@@ -183,6 +183,10 @@ export function stepLine(step: StepView, { colors }: Output): string {
   return `step  ${plain(step.id)}  ${paintStatus(step.status, colors)}  ${what}${error}`;
 }
 
+/** A step of a workflow in one line, by its name in the run. */
+export const namedStepLine = (step: StepView, output: Output): string =>
+  stepLine({ ...step, id: step.name ?? step.id, name: null }, output);
+
 /** What a run has cost: exactly where the control plane says it, else in its whole cents; null where it says nothing. */
 function costOf({ cost_micros: micros, cost_cents: cents }: RunView): string | null {
   if (micros !== null && micros !== undefined) return dollars(micros);

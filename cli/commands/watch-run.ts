@@ -5,7 +5,7 @@ import type { RunView, StepView } from "../../machines/contracts/wire/views.ts";
 import type { Output } from "../output/output.ts";
 import { failureError } from "../output/errors.ts";
 import { plain } from "../output/plain.ts";
-import { runLine, stepLine } from "./runs.ts";
+import { namedStepLine, runLine, stepLine } from "./runs.ts";
 import type { Client } from "./with-control-plane.ts";
 import { commandLine } from "../called-as.ts";
 
@@ -14,20 +14,35 @@ const pushedPauseMs = 1_000;
 /** FerrumDeck allows 20 calls a minute, over all who come without a known address. */
 const pollPauseMs = 6_000;
 
+export interface WatchOptions {
+  /** The command that watches the run once more. */
+  again?: string;
+  /** Steps are told by their names, where they have any. */
+  isByName?: boolean;
+  /** Called after each look at a run that waits for a person. */
+  onWaiting?: () => Promise<void>;
+}
+
 /**
  * Tells each change of a run and its steps until the run has ended or the user has had enough. A control plane
  * that goes away meanwhile is waited for.
  *
  * @returns 0 when the run completed, 1 when it ended otherwise, 130 when cancelled
  */
-export async function watchRun(client: Client, runId: string, output: Output): Promise<number> {
+export async function watchRun(
+  client: Client,
+  runId: string,
+  output: Output,
+  options: WatchOptions = {},
+): Promise<number> {
   const { api, signal } = client;
   const health = await api.health(signal);
   const isPushed = health.ok && (health.value.extensions ?? []).includes("events");
   const over = new AbortController();
   const until = AbortSignal.any([signal, over.signal]);
   let change = Promise.withResolvers<void>();
-  const teller = createTeller(output);
+  const { again = commandLine(`runs watch ${runId}`), onWaiting } = options;
+  const teller = createTeller(output, options);
   const pushing = isPushed
     ? watchRuns(
         api,
@@ -37,7 +52,7 @@ export async function watchRun(client: Client, runId: string, output: Output): P
       )
     : Promise.resolve();
   const leave = () => {
-    output.remark(`the run goes on; watch it again: ${commandLine(`runs watch ${runId}`)}`);
+    output.remark(`the run has not ended; watch it again: ${again}`);
     return 130;
   };
   try {
@@ -45,6 +60,7 @@ export async function watchRun(client: Client, runId: string, output: Output): P
       change = Promise.withResolvers<void>();
       const run = await look(client, runId, teller, { isPushed, isFirst });
       if (run !== null && isRunEnded(run.status)) return run.status === "completed" ? 0 : 1;
+      if (run?.status === "waiting_approval") await onWaiting?.();
       const pauseMs = isPushed ? pushedPauseMs : pollPauseMs;
       const pause = sleep(pauseMs, undefined, { signal: until }).catch(() => {});
       await Promise.race([pause, change.promise]);
@@ -87,7 +103,7 @@ async function look(
   return run.value;
 }
 
-function createTeller(output: Output) {
+function createTeller(output: Output, { isByName = false, onWaiting }: WatchOptions) {
   let runStatus = "";
   let isAway = false;
   /** The step whose model speaks, and is in the middle of a line. */
@@ -98,6 +114,7 @@ function createTeller(output: Output) {
     output.line(text);
   };
   const stepStatus = new Map<string, string>();
+  const names = new Map<string, string>();
   return {
     isNew: (run: RunView) => run.status !== runStatus,
     run(run: RunView) {
@@ -106,20 +123,22 @@ function createTeller(output: Output) {
       runStatus = run.status;
       if (output.isJson) output.json({ kind: "run", run });
       else line(runLine(run, output));
-      if (run.status === "waiting_approval") {
+      if (run.status === "waiting_approval" && onWaiting === undefined) {
         output.remark(`it waits for a person: ${commandLine("approvals list")}`);
       }
     },
     step(step: StepView) {
+      if (isByName && step.name) names.set(step.id, step.name);
       if (stepStatus.get(step.id) === step.status) return;
       stepStatus.set(step.id, step.status);
       if (output.isJson) output.json({ kind: "step", step });
-      else line(stepLine(step, output));
+      else line(isByName ? namedStepLine(step, output) : stepLine(step, output));
     },
     /** What the model says, as it says it. */
     text(stepId: string, text: string) {
       if (output.isJson) return output.json({ kind: "text", step_id: stepId, text });
-      if (speaking !== stepId) line(output.colors.dim(`step  ${plain(stepId)}  says`));
+      if (speaking !== stepId)
+        line(output.colors.dim(`step  ${plain(names.get(stepId) ?? stepId)}  says`));
       speaking = stepId;
       output.text(text);
     },

@@ -39,7 +39,7 @@ export const drawWorkflow: Command = async (context) => {
 };
 
 /** The definition in the file that was named; null when problems were printed. */
-async function readDefinition({
+export async function readDefinition({
   invocation,
   folder,
   output,

@@ -1,0 +1,119 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, it } from "vitest";
+import { type CliResult, type RunningCli, startCli } from "../support/run-cli.ts";
+import { writeSafePrProject } from "../support/safe-pr-project.ts";
+import { useTemporaryFolder } from "../support/temporary-folder.ts";
+
+const sample = join(import.meta.dirname, "../corpus/ferrumdeck-workflow.yaml");
+const folder = useTemporaryFolder();
+
+const linesOf = (file: string): string[] => {
+  const path = join(folder, file);
+  return existsSync(path) ? readFileSync(path, "utf8").trim().split("\n") : [];
+};
+
+interface Plane {
+  url: string;
+  apiKey: string;
+  pid: number;
+}
+
+const call = async <T>({ url, apiKey }: Plane, path: string, init: RequestInit = {}) => {
+  const headers = { authorization: `Bearer ${apiKey}` };
+  return (await (await fetch(url + path, { ...init, headers })).json()) as T;
+};
+
+/** Says yes to all that a run asks, until its program has ended. */
+async function answering(running: RunningCli, asked: string[]): Promise<CliResult> {
+  let isOver = false;
+  const ended = running.ended.finally(() => (isOver = true));
+  while (!isOver) {
+    try {
+      const note = JSON.parse(readFileSync(join(folder, ".stateplane/dev.json"), "utf8")) as Plane;
+      if (note.pid === running.pid) {
+        type Question = { id: string; reason: string };
+        for (const { id, reason } of await call<Question[]>(note, "/v1/approvals")) {
+          await call(note, `/v1/approvals/${id}`, {
+            method: "PUT",
+            body: JSON.stringify({ approved: true }),
+          });
+          asked.push(reason.trim());
+        }
+      }
+    } catch {
+      // Not there yet, or not any more.
+    }
+    await sleep(20);
+  }
+  return ended;
+}
+
+/** Runs the sample to its end, starting anew whenever its process was killed. */
+async function runSample(kills: boolean) {
+  writeSafePrProject(folder);
+  const env = { KILLS: kills ? "1" : "0" };
+  const asked: string[] = [];
+  const first = ["--input", '{"task": "mend it"}', "--model", "scripted/default"];
+  let run = startCli(["workflow", "run", sample, ...first, "--json"], { cwd: folder, env });
+  let runId = "";
+  for (let starts = 1; ; starts += 1) {
+    const { code, stdout, stderr } = await answering(run, asked);
+    runId ||= /"wfr_[0-9A-Z]{26}"/u.exec(stdout)?.[0].replaceAll('"', "") ?? "";
+    if (code !== null) {
+      const last = JSON.parse(stdout.trim().split("\n").at(-1) ?? "{}") as {
+        run: { output: unknown; status: string };
+      };
+      return {
+        code,
+        stderr,
+        asked,
+        starts,
+        runId,
+        status: last.run.status,
+        output: last.run.output,
+      };
+    }
+    expect(starts, stderr).toBeLessThan(40);
+    run = startCli(["workflow", "watch", runId, "--json"], { cwd: folder, env });
+  }
+}
+
+const calls = [
+  'list_directory {"path":".","recursive":false}',
+  'read_file {"path":"a.txt"}',
+  'read_file {"path":"b.txt"}',
+  'write_file {"action":"modify","file_path":"a.txt","content":"mended"}',
+  'run_tests {"test_command":"npm test","timeout_ms":120000}',
+  'create_pull_request {"title":"Mend it","body":"Mended.","labels":[]}',
+];
+const outcome = {
+  status: "completed",
+  output: {
+    validate_changes: { ready_for_pr: true },
+    implement_changes: { iterations: 2 },
+    create_pull_request: { result: { pr_url: "https://example.org/pr/1" } },
+  },
+};
+
+it("FerrumDeck's sample workflow runs from the command line: it pauses at its approvals, goes on, and ends [workflow.sample]", async () => {
+  const done = await runSample(false);
+  expect(done, done.stderr).toMatchObject({ code: 0, starts: 1, ...outcome });
+  expect(linesOf("ledger.txt")).toEqual(calls);
+  expect(done.asked).toEqual([
+    "the workflow wants a person's approval",
+    "Ready to create PR:\nTitle: Mend it\n\nPlease review the changes and approve to create the PR.",
+  ]);
+}, 120_000);
+
+it("killed between any two steps and started again, it ends the same, each call made once [workflow.sample-killed]", async () => {
+  const done = await runSample(true);
+  expect(done, done.stderr).toMatchObject({ code: 0, ...outcome });
+  expect(linesOf("ledger.txt")).toEqual(calls);
+  // Fifteen steps have fourteen boundaries.
+  expect(linesOf("kills.txt")).toHaveLength(14);
+  expect(new Set(linesOf("kills.txt")).size).toBe(14);
+  expect(done.starts).toBe(15);
+  expect(done.asked).toHaveLength(2);
+}, 240_000);
