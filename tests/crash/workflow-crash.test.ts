@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it } from "vitest";
@@ -7,7 +7,8 @@ import { writeSafePrProject } from "../support/safe-pr-project.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
 
 const sample = join(import.meta.dirname, "../corpus/ferrumdeck-workflow.yaml");
-const folder = useTemporaryFolder();
+const root = useTemporaryFolder();
+let folder: string;
 
 const linesOf = (file: string): string[] => {
   const path = join(folder, file);
@@ -52,8 +53,10 @@ async function answering(running: RunningCli, asked: string[]): Promise<CliResul
 
 /** Runs the sample to its end, starting anew whenever its process was killed. */
 async function runSample(kills: boolean) {
+  folder = join(root, kills ? "killed" : "left alone");
+  mkdirSync(folder);
   writeSafePrProject(folder);
-  const env = { KILLS: kills ? "1" : "0" };
+  const env = { KILLS: kills ? "1" : "0", WORKER_LEASE_MS: "1000" };
   const asked: string[] = [];
   const first = ["--input", '{"task": "mend it"}', "--model", "scripted/default"];
   let run = startCli(["workflow", "run", sample, ...first, "--json"], { cwd: folder, env });

@@ -67,5 +67,5 @@ export default {
 /** Writes the project that FerrumDeck's sample workflow runs in. */
 export function writeSafePrProject(folder: string): void {
   writeFileSync(join(folder, "script.json"), JSON.stringify(script));
-  writeFileSync(join(folder, "stateplane.config.mjs"), config);
+  writeFileSync(join(folder, "stateplane.config.js"), config);
 }

@@ -49,6 +49,7 @@ export class WorkflowPlane {
   #made: WorkflowTurn[] = [];
   #host: WorkflowHost;
   #dies: Death = "none";
+  #isBorn = false;
 
   constructor(path = ":memory:") {
     this.store = openStore(path);
@@ -56,6 +57,7 @@ export class WorkflowPlane {
   }
 
   #born(): WorkflowHost {
+    this.#isBorn = true;
     return new WorkflowHost(this.#watched(), this.store, () => {});
   }
 
@@ -118,7 +120,11 @@ export class WorkflowPlane {
       workflows: this.#host,
       now: () => this.now,
     });
-    const done = await apply(work, system).then(
+    const done = await apply((change) => {
+      if (this.#isBorn) this.#host.restart(change);
+      this.#isBorn = false;
+      return work(change);
+    }, system).then(
       (value) => ({ value: value as T }),
       (error: unknown) => {
         if (error instanceof Died) return null;

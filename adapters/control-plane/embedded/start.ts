@@ -82,10 +82,10 @@ export async function startEmbeddedControlPlane(
   const server = createServer(getRequestListener(app.fetch));
   let port: number;
   try {
-    await apply(
-      (change) => options.agents.forEach((agent) => registerAgent(change, agent)),
-      system,
-    );
+    await apply((change) => {
+      for (const agent of options.agents) registerAgent(change, agent);
+      workflows?.restart(change);
+    }, system);
     port = await listen(server, options.port, options.host);
   } catch (error) {
     await headFile.close();

@@ -45,6 +45,8 @@ const maxKept = 200;
 const maxPrograms = 50;
 /** How long a worker that was told to stop may be silent. */
 const stopMs = 60_000;
+/** How long it takes at most, as workers are usually set, until the job of a dead one is taken over. */
+const takeOverMs = 45_000;
 
 export class WorkflowHost {
   readonly #engine: WorkflowEngine;
@@ -105,6 +107,14 @@ export class WorkflowHost {
     this.#forget(run, this.#carryOut(change, run, turn, values));
   }
 
+  /**
+   * A control plane starts: nobody may have worked meanwhile, and jobs of workers that died with it are taken over only
+   * when their leases are over. That time is not the steps'.
+   */
+  restart({ store, now }: Change): void {
+    store.workflows.restartTimeouts(now + takeOverMs);
+  }
+
   /** Timers whose time has come. */
   fireDue(change: Change): void {
     const { store, now } = change;
@@ -154,7 +164,7 @@ export class WorkflowHost {
           queue.push({ type: "step.cancelled", ...at(one) });
       }
       for (const { timer, afterMs } of turn.timers)
-        this.#setTimer(run.id, change.now + afterMs, { kind: "run", timer });
+        this.#setTimer(run.id, change.now + afterMs, { kind: "run", timer, afterMs });
       if (isStopping && queue.length === 0)
         queue.push(
           ...turn.run.stopping().map((one) => ({ type: "step.cancelled" as const, ...one })),

@@ -27,7 +27,9 @@ export interface SavedState {
 }
 
 /** A timer of the run's own, or of ours: `stop` ends a step whose worker never said that it stopped. */
-export type TimerDoc = { kind: "run"; timer: Json } | { kind: "stop"; stepId: string };
+export type TimerDoc =
+  | { kind: "run"; timer: Json; afterMs: number }
+  | { kind: "stop"; stepId: string };
 
 /** `job`: the id of the newest attempt at a step, as it stands on the stream. */
 export type KeptKind = ValueKind | "job";
@@ -83,6 +85,9 @@ export function openWorkflowTables(db: DatabaseSync) {
     "SELECT id, run, doc FROM workflow_timers WHERE due <= ? ORDER BY due, id LIMIT 1000",
   );
   const firstDue = sql("SELECT min(due) AS due FROM workflow_timers");
+  const restart = sql(
+    `UPDATE workflow_timers SET due = max(due, ?1 + (doc ->> 'afterMs')) WHERE doc ->> '$.timer.kind' = 'timeout'`,
+  );
   const dropTimer = sql("DELETE FROM workflow_timers WHERE id = ?");
   const dropTimers = sql("DELETE FROM workflow_timers WHERE run = ?");
 
@@ -134,6 +139,8 @@ export function openWorkflowTables(db: DatabaseSync) {
       const due = firstDue.get()?.["due"];
       return due === null || due === undefined ? null : Number(due);
     },
+    /** All that have a time-out get all of it once more, from then on. */
+    restartTimeouts: (from: number): void => void restart.run(from),
     dropTimer: (id: number): void => void dropTimer.run(id),
     /** Of an ended run only how it ended is kept. */
     dropAllBut(run: string): void {
