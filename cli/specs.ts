@@ -1,5 +1,6 @@
 import { settingSources } from "./config/setting-sources.ts";
 import { planeGroups, planeSpecs } from "./specs-of-plane.ts";
+import { workflowSpecs } from "./specs-of-workflows.ts";
 import type { SettingKey } from "./config/settings.ts";
 
 export interface FlagSpec {
@@ -231,52 +232,7 @@ export const specs = {
     settings: [...store],
     example: ["stateplane dlq drop 1737900000000-0"],
   },
-  "workflow run": {
-    args: ["file"],
-    summary: "run a workflow; exit 1 if it does not complete",
-    flags: {
-      input: { type: "text", value: "json", help: "what the workflow is given (default {})" },
-      agent: {
-        type: "text",
-        value: "slug",
-        help: "the agent whose tools and budget the run has; needed where there are several",
-      },
-      model: {
-        type: "text",
-        value: "model",
-        help: "ask this model in every step, whatever the definition says",
-      },
-      watch: { type: "switch", help: "follow the run, and ask for approvals on the terminal" },
-    },
-    settings: ["controlPlaneUrl", ...work, "projectId"],
-    notes: [
-      "The configured control plane runs it, or a `dev` of this folder. Where there is none, one is started, and the run is followed until it ends; after Ctrl-C or a crash `stateplane workflow watch` goes on with it.",
-    ],
-    example: [`stateplane workflow run workflow.yaml --input '{"task": "mend the build"}'`],
-  },
-  "workflow watch": {
-    args: ["run"],
-    summary: "follow a workflow's run, and ask for approvals on the terminal",
-    settings: ["controlPlaneUrl", ...work],
-    notes: ["Where no control plane runs, one is started, and the run goes on."],
-    example: ["stateplane workflow watch wfr_01KDW1V6Q1T7V5D2Q4YF6M3K8Z"],
-  },
-  "workflow validate": {
-    args: ["file"],
-    summary: "check a workflow's definition, YAML or JSON; exit 2 if it can't be used",
-    settings: [],
-    notes: ["Each problem has its file, line and column. - is standard input."],
-    example: ["stateplane workflow validate workflow.yaml"],
-  },
-  "workflow graph": {
-    args: ["file"],
-    summary: "draw a workflow's steps and what they wait for",
-    flags: {
-      format: { type: "text", value: "name", help: "mermaid or text (default text)" },
-    },
-    settings: [],
-    example: ["stateplane workflow graph workflow.yaml --format mermaid"],
-  },
+  ...workflowSpecs(work),
   "tools list": {
     args: ["server?"],
     summary: "list the tools of the MCP servers, and what the lists say of each",
