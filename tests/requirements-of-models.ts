@@ -16,6 +16,10 @@ export const modelRequirements: readonly Requirement[] = [
   },
   { id: "llm.counts", promise: "what a server leaves out of its counts is counted all the same" },
   { id: "llm.empty-error", promise: "an error field with nothing in it takes no answer away" },
+  {
+    id: "llm.content-parts",
+    promise: "text and images of a message reach each provider in its form, or are refused by name",
+  },
   { id: "llm.tail", promise: "a whole answer is not waited for any longer" },
   { id: "llm.key-parts", promise: "no part of a key stands in a vendor's quoted words" },
   {

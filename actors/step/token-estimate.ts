@@ -1,4 +1,4 @@
-import type { ModelRequest } from "../../machines/contracts/ports/model-provider.ts";
+import type { ModelMessage, ModelRequest } from "../../machines/contracts/ports/model-provider.ts";
 
 /**
  * Tokens of a text, estimated from above and in linear time: a run of small letters is a token for every two of them, a
@@ -46,6 +46,8 @@ function kindOf(code: number): Kind {
 const perMessage = 8;
 const perTool = 16;
 const forTools = 400;
+/** An image, whatever its size: providers scale it down. Only the smallest models count more. */
+const perImage = 6_000;
 
 /** A request that was made, and what its provider counted it as. */
 export interface CountedRequest {
@@ -75,10 +77,16 @@ function goesOn(
   return last.messages.every((message, at) => {
     const same = next.messages[at];
     if (same?.role !== message.role || same.content !== message.content) return false;
+    if (imagesIn(same) !== imagesIn(message)) return false;
     if (same.role !== "assistant" || message.role !== "assistant") return true;
     return same.toolCalls?.length === message.toolCalls?.length;
   });
 }
+
+const imagesIn = (message: ModelMessage): number =>
+  message.role === "user"
+    ? (message.parts?.filter((part) => part.type === "image").length ?? 0)
+    : 0;
 
 /** Tokens that a request is read as at most, by {@link estimateTokens}. */
 export function estimateInput({
@@ -88,7 +96,7 @@ export function estimateInput({
 }: Pick<ModelRequest, "messages" | "tools" | "responseSchema">): number {
   let tokens = 0;
   for (const message of messages) {
-    tokens += perMessage + estimateTokens(message.content);
+    tokens += perMessage + estimateTokens(message.content) + perImage * imagesIn(message);
     if (message.role !== "assistant") continue;
     for (const call of message.toolCalls ?? []) {
       tokens += perTool + estimateTokens(call.name + JSON.stringify(call.arguments ?? {}));

@@ -167,6 +167,19 @@ export function countedLength(text: unknown): number {
   return text.length + (charactersPerToken - 1) * others;
 }
 
+/** Characters that an image counts as: it is no text, however long its bytes are as one. */
+const imageLength = 3_000;
+
+/** A request as text, with something of a fixed length for each image. */
+function withoutImages(asked: unknown): string {
+  return JSON.stringify(asked, function (this: { media_type?: unknown }, key, value: unknown) {
+    if (typeof value !== "string") return value;
+    const isImage =
+      value.startsWith("data:image/") || (key === "data" && this.media_type !== undefined);
+    return isImage ? "i".repeat(Math.min(value.length, imageLength)) : value;
+  });
+}
+
 /** What a call used of which the provider has not counted everything. */
 export function estimatedUsage(
   asked: unknown,
@@ -174,7 +187,7 @@ export function estimatedUsage(
   receivedCharacters: number,
   counted: Partial<Usage> = {},
 ): Usage {
-  const input = () => Math.ceil(countedLength(JSON.stringify(asked)) / charactersPerToken);
+  const input = () => Math.ceil(countedLength(withoutImages(asked)) / charactersPerToken);
   const received = Math.ceil(receivedCharacters / charactersPerToken);
   return {
     ...counted,

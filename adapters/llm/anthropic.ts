@@ -30,6 +30,7 @@ export function createAnthropic(options: ProviderOptions): ModelProvider {
   });
   return createVendorProvider({
     vendor,
+    problem: (request) => imageProblem(name, request),
     toRequest: (request, names) => toAnthropicRequest(name, request, names),
     open: (body, given) => client.messages.create({ ...(body as Body), stream: true }, given),
     createReader: (asked) => new MessageReader(asked),
@@ -110,6 +111,33 @@ function markLast(turns: Turn[]): void {
   if (last !== undefined && isMarkable) content.splice(-1, 1, { ...last, ...cached });
 }
 
+/** The API refuses a text block that is empty or blank. */
+const textBlocks = (text: string): JsonObject[] =>
+  text.trim() === "" ? [] : [{ type: "text", text }];
+
+const imageTypes = ["image/jpeg", "image/png", "image/gif", "image/webp"];
+const dataUrl = /^data:(?<type>[^;]*);base64,/u;
+
+function toImage(url: string): JsonObject {
+  const match = dataUrl.exec(url);
+  if (match === null) return { type: "image", source: { type: "url", url } };
+  const [head, media_type = ""] = match;
+  const data = url.slice(head.length);
+  return { type: "image", source: { type: "base64", media_type, data } };
+}
+
+function imageProblem(provider: string, { messages }: ModelRequest): string | null {
+  for (const message of messages) {
+    if (message.role !== "user") continue;
+    for (const part of message.parts ?? []) {
+      const type = part.type === "image" ? dataUrl.exec(part.url)?.[1] : undefined;
+      if (type === undefined || imageTypes.includes(type)) continue;
+      return `${provider} takes no image of type ${type}; expected one of ${imageTypes.join(", ")}`;
+    }
+  }
+  return null;
+}
+
 /** All results of one turn's tool calls must stand in one user message: neighbours of a role are joined. */
 function toTurns(provider: string, messages: readonly ModelMessage[], names: ToolNames): Turn[] {
   const turns: Turn[] = [];
@@ -133,8 +161,12 @@ function toBlocks(provider: string, message: ModelMessage, names: ToolNames): Js
   if (message.role === "assistant" && message.echo?.provider === provider) {
     return message.echo.items.filter(isJsonObject);
   }
-  // The API refuses a text block that is empty or blank.
-  const text = message.content.trim() === "" ? [] : [{ type: "text", text: message.content }];
+  if (message.role === "user" && message.parts !== undefined) {
+    return message.parts.flatMap((part) =>
+      part.type === "image" ? [toImage(part.url)] : textBlocks(part.text),
+    );
+  }
+  const text = textBlocks(message.content);
   const calls = message.role === "assistant" ? (message.toolCalls ?? []) : [];
   return [
     ...text,

@@ -3,6 +3,7 @@ import { fail, ok } from "../../machines/contracts/domain/failure.ts";
 import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
 import type {
+  ContentPart,
   ModelMessage,
   ModelPart,
   ModelProvider,
@@ -225,7 +226,11 @@ function toMessage(
   if (message.role === "tool") {
     return { role: "tool", tool_call_id: message.toolCallId, content: toolOutput(message) };
   }
-  if (message.role !== "assistant") return message;
+  if (message.role === "system") return message;
+  if (message.role === "user") {
+    const { content, parts } = message;
+    return { role: "user", content: parts?.map(toPart) ?? content };
+  }
   const { content, toolCalls: calls = [], echo } = message;
   if (calls.length === 0) return { role: "assistant", content };
   const extras = echo?.provider === provider ? echo.items.filter(isJsonObject) : [];
@@ -239,6 +244,12 @@ function toMessage(
       ...extraOf(extras, id),
     })),
   };
+}
+
+function toPart(part: ContentPart): OpenAI.ChatCompletionContentPart {
+  if (part.type === "text") return part;
+  const { type: _, ...image } = part;
+  return { type: "image_url", image_url: image };
 }
 
 function extraOf(extras: readonly JsonObject[], id: string): object {

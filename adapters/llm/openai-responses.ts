@@ -3,6 +3,7 @@ import { fail, ok } from "../../machines/contracts/domain/failure.ts";
 import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
 import type {
+  ContentPart,
   ModelMessage,
   ModelPart,
   ModelProvider,
@@ -219,12 +220,20 @@ export function toResponsesRequest(
   return { body: body as unknown as OpenAI.Responses.ResponseCreateParamsStreaming, dropped };
 }
 
+function toPart(part: ContentPart): JsonObject {
+  if (part.type === "text") return { type: "input_text", text: part.text };
+  return { type: "input_image", image_url: part.url, detail: part.detail ?? "auto" };
+}
+
 function toItems(provider: string, message: ModelMessage, names: ToolNames): Json[] {
   if (message.role === "tool") {
     const output = toolOutput(message);
     return [{ type: "function_call_output", call_id: message.toolCallId, output }];
   }
-  if (message.role !== "assistant") return [{ role: message.role, content: message.content }];
+  if (message.role !== "assistant") {
+    const parts = message.role === "user" ? message.parts : undefined;
+    return [{ role: message.role, content: parts?.map(toPart) ?? message.content }];
+  }
   const { content, toolCalls: calls = [], echo } = message;
   if (echo?.provider === provider) return echo.items;
   return [

@@ -1,4 +1,4 @@
-import type { Outcome } from "../../machines/contracts/domain/failure.ts";
+import { fail, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type {
   ModelProvider,
@@ -9,12 +9,14 @@ import { type Rejected, rejectedIn, withoutRejected } from "./rejected-parameter
 import { createToolNames, type ToolNames } from "./tool-calls.ts";
 import { type Asked, callVendor, type Reader } from "./vendor-call.ts";
 import type { Vendor } from "./vendor-fetch.ts";
-import type { VendorError } from "./vendor-trouble.ts";
+import { toFailure, type VendorError } from "./vendor-trouble.ts";
 
 /** What tells one vendor's API from another's. */
 export interface VendorApi {
   vendor: Vendor;
   toRequest(request: ModelRequest, names: ToolNames): { body: object; dropped: string[] };
+  /** What keeps a request from being put into the vendor's form; null when nothing does. */
+  problem?(request: ModelRequest): string | null;
   /** Sends a body by the vendor's SDK. */
   open(
     body: object,
@@ -40,6 +42,10 @@ export function createVendorProvider(api: VendorApi): ModelProvider {
 
   return {
     async complete(request, signal, onPart): Promise<Outcome<ModelReply>> {
+      const problem = api.problem?.(request) ?? null;
+      if (problem !== null) {
+        return fail({ ...toFailure(vendor, "bad_request", problem), kind: "invalid_input" });
+      }
       const names = createToolNames((request.tools ?? []).map((tool) => tool.name));
       const { body: whole, dropped } = api.toRequest(request, names);
       for (let repeats = 0; ; repeats += 1) {

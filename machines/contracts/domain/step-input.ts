@@ -1,13 +1,31 @@
 import { type } from "arktype";
 import { type Failure, terminal } from "./failure.ts";
-import type { ModelMessage, ToolCall } from "../ports/model-provider.ts";
+import type { ContentPart, ModelMessage, ToolCall } from "../ports/model-provider.ts";
 import { budgetShape } from "./budget.ts";
 import { isJsonObject, type JsonObject, parseJson } from "./json.ts";
 import type { StepType } from "./job.ts";
 import { wellFormed } from "./text.ts";
 
-/** Text, or its parts as OpenAI's API has them. Of other parts (images, files) we know nothing, and say so. */
-const content = type("string").or(type({ type: "'text'", text: "string" }).array());
+const textPart = type({ type: "'text'", text: "string" });
+
+/** Text, or its parts as OpenAI's API has them. */
+const content = type("string").or(textPart.array());
+
+/** Where an image is, or the image itself. No provider takes more. */
+const imageUrl = type("string").narrow(
+  (url, ctx) =>
+    /^data:image\/[a-z0-9.+-]+;base64,[A-Za-z0-9+/]+={0,2}$/u.test(url) ||
+    URL.parse(url)?.protocol === "https:" ||
+    ctx.reject({ expected: "an https: address, or data:image/TYPE;base64, and the image" }),
+);
+
+const imagePart = type({
+  type: "'image_url'",
+  image_url: imageUrl.or({ url: imageUrl, "detail?": "'auto' | 'low' | 'high' | null" }),
+});
+
+/** A user's message may have images. Of other parts (sounds, files) we know nothing, and say so. */
+const userContent = type("string").or(textPart.or(imagePart).array());
 
 const toolCall = type({
   id: "string",
@@ -15,7 +33,8 @@ const toolCall = type({
   function: { name: "string", "arguments?": "string | object | null" },
 });
 
-const message = type({ role: "'system' | 'developer' | 'user'", content })
+const message = type({ role: "'system' | 'developer'", content })
+  .or({ role: "'user'", content: userContent })
   .or({
     role: "'assistant'",
     "content?": content.or("null"),
@@ -79,6 +98,7 @@ export function readMessages(given: typeof llmInput.infer.messages): ModelMessag
 }
 
 function readMessage(given: typeof message.infer): ModelMessage {
+  if (given.role === "user") return readUserMessage(given.content);
   const text = readContent(given.content);
   switch (given.role) {
     case "tool":
@@ -97,6 +117,20 @@ function readMessage(given: typeof message.infer): ModelMessage {
     default:
       return { role: given.role, content: text };
   }
+}
+
+function readUserMessage(given: typeof userContent.infer): ModelMessage {
+  if (typeof given === "string") return { role: "user", content: given };
+  const text = readContent(given.filter((part) => part.type === "text"));
+  if (given.every((part) => part.type === "text")) return { role: "user", content: text };
+  const parts = given.map((part): ContentPart => {
+    if (part.type === "text") return part;
+    const { image_url: image } = part;
+    if (typeof image === "string") return { type: "image", url: image };
+    const { url, detail } = image;
+    return { type: "image", url, ...(detail === undefined || detail === null ? {} : { detail }) };
+  });
+  return { role: "user", content: text, parts };
 }
 
 function readContent(given: typeof content.infer | null | undefined): string {

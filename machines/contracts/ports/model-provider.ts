@@ -3,9 +3,16 @@ import type { Failure, Outcome } from "../domain/failure.ts";
 import type { Usage } from "../domain/step-result.ts";
 
 export type ModelMessage =
-  | { role: "system" | "user"; content: string }
+  | { role: "system"; content: string }
+  /** `parts` where there is more than text: all of it in order; `content` is then the text alone. */
+  | { role: "user"; content: string; parts?: ContentPart[] }
   | { role: "assistant"; content: string; toolCalls?: ToolCall[]; echo?: ModelEcho }
   | { role: "tool"; toolCallId: string; content: string; isError?: boolean };
+
+export type ContentPart =
+  | { type: "text"; text: string }
+  /** An `https:` address, or the image itself as `data:image/TYPE;base64,…`. */
+  | { type: "image"; url: string; detail?: "auto" | "low" | "high" };
 
 /**
  * What a provider wants to see again with its own turn, unread by us: signed thinking, reasoning items. It goes from
