@@ -53,6 +53,7 @@ export const toolRequirements: readonly Requirement[] = [
     promise:
       "a server that ends in the middle of a call leaves an unsafe one in doubt, a safe one to be tried again, and the next call works",
   },
+  { id: "mcp.orphans", promise: "no tool server outlives its worker, even one that is killed" },
   { id: "mcp.cancel", promise: "only a call under way is cancelled at its server" },
   { id: "git.names", promise: "names of any bytes are sent back to git as they are, or refused" },
   { id: "git.remotes", promise: "git reaches allowed https hosts and the workspace, nothing else" },

@@ -8,6 +8,7 @@ import {
 import { getDefaultEnvironment } from "@modelcontextprotocol/client/stdio";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import { largestMessage, readMessage } from "./bounded-http.ts";
+import { guardGroup } from "./orphan-guard.ts";
 import type { McpServer } from "./server-options.ts";
 
 /** How long each step of a close may take, in milliseconds: end of input, then SIGTERM, then SIGKILL. */
@@ -38,6 +39,7 @@ export class ChildTransport implements Transport {
   #lastLines: string[] = [];
   readonly #gone = Promise.withResolvers<void>();
   #child: ChildProcessWithoutNullStreams | null = null;
+  #unguard = (): void => undefined;
   #exitCode: number | null = null;
 
   constructor(server: McpServer, onStderr: (line: string) => void) {
@@ -58,6 +60,7 @@ export class ChildTransport implements Transport {
       detached: true,
       ...(cwd === undefined ? {} : { cwd }),
     });
+    if (child.pid !== undefined) this.#unguard = guardGroup(child.pid);
     const spawned = Promise.withResolvers<void>();
     child.once("spawn", spawned.resolve);
     child.once("error", (error) => {
@@ -138,6 +141,7 @@ export class ChildTransport implements Transport {
     this.ending ??= signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
     // What the child left behind would hold its streams open, and "close" would never come.
     if (child.pid !== undefined) signalGroup(child.pid, "SIGKILL");
+    this.#unguard();
     const patience = setTimeout(() => {
       child.stdout.destroy();
       child.stderr.destroy();
