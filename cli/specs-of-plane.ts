@@ -92,6 +92,11 @@ export const planeSpecs = {
         value: "list",
         help: "read, work, write, approve or admin, with commas between (default read)",
       },
+      roles: {
+        type: "text",
+        value: "list",
+        help: "roles whose questions it may answer, where a policy names one",
+      },
       days: { type: "text", value: "n", help: "how long it opens, in days (default for ever)" },
     },
     settings: [...client],

@@ -27,6 +27,11 @@ export const planeRequirements: readonly Requirement[] = [
     id: "registry.promoted",
     promise: "runs use the promoted version of their agent until another is promoted",
   },
+  {
+    id: "approval.four-eyes",
+    promise: "where a policy asks for four eyes, nobody approves a request of their own",
+  },
+  { id: "approval.role", promise: "where a policy names a role, no other key answers" },
   { id: "key.hashed", promise: "no secret of a key, present or past, is kept anywhere" },
   { id: "key.revoked", promise: "a revoked key opens nothing, and a secret is told once" },
   { id: "key.scopes", promise: "a key does what its scopes say, and nothing else" },

@@ -8,6 +8,7 @@ const keyView = type({
   id: "string",
   name: "string",
   scopes: "string[]",
+  roles: "string[]",
   hint: "string",
   created_at: "string",
   expires_at: "string | null",
@@ -23,7 +24,7 @@ export interface KeysApi {
   list(signal: AbortSignal): Promise<Outcome<KeyView[]>>;
   /** @param expiresInMs null for never */
   create(
-    key: { name: string; scopes: string[]; expiresInMs: number | null },
+    key: { name: string; scopes: string[]; roles?: string[]; expiresInMs: number | null },
     signal: AbortSignal,
   ): Promise<Outcome<MadeKey>>;
   /** @param overlapMs how long the secret before still opens */
@@ -39,8 +40,8 @@ export function keysApi({ call }: Pick<ControlPlaneApi, "call">): KeysApi {
       const answer = await call({ method: "GET", path: `${path}?limit=1000` }, signal);
       return checked(answer, keyList, "list of keys");
     },
-    async create({ name, scopes, expiresInMs }, signal) {
-      const body = { name, scopes, expires_in_ms: expiresInMs };
+    async create({ name, scopes, roles = [], expiresInMs }, signal) {
+      const body = { name, scopes, roles, expires_in_ms: expiresInMs };
       return checked(await call({ method: "POST", path, body }, signal), madeKey, "key");
     },
     async rotate(id, overlapMs, signal) {

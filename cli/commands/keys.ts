@@ -18,7 +18,7 @@ export const listKeys: Command = (context) =>
       const rows = keys.map((key) => [
         key.id,
         key.name,
-        key.scopes.join(", "),
+        [...key.scopes, ...key.roles.map((role) => `role ${role}`)].join(", "),
         `…${key.hint}`,
         key.created_at,
         standing(key),
@@ -33,7 +33,8 @@ export const createKey: Command = (context) =>
   withControlPlane(context, async ({ api, signal, value }) => {
     const { flags, args } = context.invocation;
     const asked = readScopes(flags["scopes"]);
-    const key = { name: args[0] ?? "", scopes: asked, expiresInMs: readDays(flags["days"]) };
+    const roles = words(flags["roles"]) ?? [];
+    const key = { name: args[0] ?? "", scopes: asked, roles, expiresInMs: readDays(flags["days"]) };
     return tell(context, await value(keysApi(api).create(key, signal)));
   });
 
@@ -73,9 +74,12 @@ function standing({ revoked_at, expires_at }: KeyView): string {
   return Date.parse(expires_at) <= Date.now() ? `expired ${expires_at}` : `open to ${expires_at}`;
 }
 
+const words = (text: string | true | undefined) =>
+  typeof text === "string" ? text.split(",").map((word) => word.trim()) : null;
+
 /** @throws CliError */
 function readScopes(text: string | true | undefined): string[] {
-  const asked = typeof text === "string" ? text.split(",").map((word) => word.trim()) : ["read"];
+  const asked = words(text) ?? ["read"];
   const known: readonly string[] = scopes;
   const odd = asked.find((scope) => !known.includes(scope));
   if (odd === undefined) return asked;

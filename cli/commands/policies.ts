@@ -39,7 +39,14 @@ export const applyPolicies: Command = (context) =>
     for (const [at, policy] of wanted.entries()) {
       const same = known.find(({ name }) => name === policy["name"]);
       // What a file does not say is as a new policy has it, and not what it once was.
-      const whole = { description: null, priority: 100, conditions: {}, enabled: true, ...policy };
+      const whole = {
+        description: null,
+        approval: null,
+        priority: 100,
+        conditions: {},
+        enabled: true,
+        ...policy,
+      };
       const put = await policies.put(same?.id ?? null, same === undefined ? policy : whole, signal);
       if (!put.ok && put.failure.kind === "refused") {
         const words = String(put.failure.details?.["said"] ?? put.failure.message);

@@ -198,7 +198,11 @@ export class WorkflowPlane {
   }
 
   answer(approvalId: string, approved: boolean, death: Death = "none") {
-    const given = { approved, note: null };
+    const given = {
+      approved,
+      note: null,
+      caller: { id: "key_person", scopes: ["admin" as const] },
+    };
     return this.change((change) => resolveApproval(change, approvalId, given), death);
   }
 

@@ -36,6 +36,8 @@ export interface Run {
   traceId: string | null;
   spanId: string | null;
   createdAt: number;
+  /** The id of the key that started it; absent in documents of earlier versions. */
+  createdBy?: string;
   startedAt: number | null;
   completedAt: number | null;
   /** Since when it waits for a person, and how long it has waited before: no part of its wall time. */
@@ -97,6 +99,16 @@ export interface StepOfWorkflow {
   isStopping?: true;
 }
 
+/** What a policy says of who may answer. */
+export interface ApprovalTerms {
+  policyId: string;
+  policyName: string;
+  /** The role that a key needs; null for none. */
+  role: string | null;
+  /** Whether a yes has to come from another key than started the run or asked. */
+  fourEyes: boolean;
+}
+
 export interface Approval {
   id: string;
   runId: string;
@@ -107,6 +119,10 @@ export interface Approval {
   reason: string;
   status: ApprovalStatus;
   createdAt: number;
+  /** The id of the key that put it; absent in documents of earlier versions, like what follows. */
+  askedBy?: string;
+  /** On whose terms it is answered; null where no policy has any. */
+  terms?: ApprovalTerms | null;
   expiresAt: number;
   resolvedBy: string | null;
   resolvedAt: number | null;

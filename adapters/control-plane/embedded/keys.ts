@@ -27,6 +27,8 @@ export interface ApiKey {
   /** The secret before the last rotation, while it still opens. */
   previous: { hash: string; until: number } | null;
   scopes: Scope[];
+  /** Whose questions it may answer, where a policy names a role. */
+  roles?: string[];
   tenantId: string;
   createdAt: number;
   expiresAt: number | null;
@@ -37,7 +39,12 @@ export interface ApiKey {
 export interface Caller {
   id: string;
   scopes: readonly Scope[];
+  roles?: readonly string[];
 }
+
+/** An admin could give itself any role. */
+export const hasRole = ({ scopes: has, roles = [] }: Caller, role: string): boolean =>
+  roles.includes(role) || has.includes("admin");
 
 export const may = ({ scopes: has }: Caller, scope: Scope): boolean =>
   scope === "read" || has.includes(scope) || has.includes("admin");
@@ -53,6 +60,7 @@ export function opens(key: ApiKey, hash: string, now: number): boolean {
 export interface NewKey {
   name: string;
   scopes: Scope[];
+  roles: string[];
   /** Null for never. */
   expiresInMs: number | null;
 }
@@ -67,13 +75,19 @@ export function createKey(change: Change, asked: NewKey): { key: ApiKey; secret:
     ...kept(secret),
     previous: null,
     scopes: scopes.filter((scope) => asked.scopes.includes(scope)),
+    roles: [...new Set(asked.roles)],
     tenantId: seedIds.tenant,
     createdAt: now,
     expiresAt: asked.expiresInMs === null ? null : now + asked.expiresInMs,
     revokedAt: null,
   };
   store.keys.put(key);
-  change.audit(null, "key.created", { key_id: key.id, name: key.name, scopes: key.scopes });
+  change.audit(null, "key.created", {
+    key_id: key.id,
+    name: key.name,
+    scopes: key.scopes,
+    roles: asked.roles,
+  });
   return { key, secret };
 }
 

@@ -55,6 +55,14 @@ export const conditionsShape = type({
 });
 export type Conditions = typeof conditionsShape.infer;
 
+/** Who may answer, and for how long, where a policy asks for approval. */
+export const approvalTermsShape = type({
+  "+": "reject",
+  "role?": "0 < string <= 64",
+  "four_eyes?": "boolean",
+  "expires_in_ms?": "0 < number.integer <= 2592000000",
+});
+
 export interface Policy {
   id: string;
   projectId: string;
@@ -64,6 +72,8 @@ export interface Policy {
   priority: number;
   conditions: Conditions;
   effect: Effect;
+  /** Of `require_approval` alone; null for anybody who may approve, as long as was asked for. */
+  approval?: typeof approvalTermsShape.infer | null;
   enabled: boolean;
   createdAt: number;
   updatedAt: number;
@@ -75,6 +85,7 @@ const readable = type({
   priority: "number.integer",
   conditions: conditionsShape,
   effect: type.enumerated(...effects),
+  "approval?": approvalTermsShape.or("null"),
   enabled: "boolean",
 });
 

@@ -78,5 +78,9 @@ export const approvalView = type({
   "resolved_by?": text,
   "resolved_at?": text,
   "resolution_note?": text,
+  // Our own control plane: who asked, and on a policy's terms who may answer.
+  "asked_by?": text,
+  "role?": text,
+  "four_eyes?": "boolean | null",
 });
 export type ApprovalView = typeof approvalView.infer;

@@ -1,8 +1,11 @@
 import { createHash } from "node:crypto";
+import { isJsonObject } from "../../../../machines/contracts/domain/json.ts";
 import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
 import { ApiError } from "../routes/request.ts";
-import { type Approval, newId } from "../documents.ts";
+import { type Approval, type ApprovalTerms, newId, type Run } from "../documents.ts";
+import { type Caller, hasRole } from "../keys.ts";
 import type { Change } from "./change.ts";
+import { judge } from "./check-tool.ts";
 import { findStep } from "./submit-result.ts";
 import { closeApproval } from "./run-state.ts";
 
@@ -35,12 +38,16 @@ export function requestApproval(
     throw new ApiError(409, `step ${step.id} is already ${step.status}`);
   const { expiresInMs, ...asked } = request;
   const version = store.versions.find(run.agentVersionId);
+  const { terms, withinMs } = termsOf(change, run, request);
+  const openMs = expiresInMs ?? version?.approvalExpiresInMs ?? dayMs;
   const approval: Approval = {
     id: newId("apr", now),
     ...asked,
     status: "pending",
     createdAt: now,
-    expiresAt: now + (expiresInMs ?? version?.approvalExpiresInMs ?? dayMs),
+    askedBy: change.by,
+    terms,
+    expiresAt: now + Math.min(openMs, withinMs),
     resolvedBy: null,
     resolvedAt: null,
     note: null,
@@ -58,20 +65,69 @@ export function requestApproval(
     // What people are shown may hold anything, and is kept with the question: the chain holds it to its hash.
     shown_sha256: sha256(JSON.stringify([actionType, actionDetails, reason])),
     expires_at: new Date(approval.expiresAt).toISOString(),
+    ...(terms && { policy_id: terms.policyId, role: terms.role, four_eyes: terms.fourEyes }),
   });
   return { approval, created: true };
+}
+
+/**
+ * The terms of the policy that decides a call, looked up here: whoever asks can't choose on which terms. They stay as they
+ * were when the question was put.
+ */
+function termsOf(
+  { store, now }: Change,
+  run: Run,
+  { actionType, actionDetails }: ApprovalRequest,
+): { terms: ApprovalTerms | null; withinMs: number } {
+  const none = { terms: null, withinMs: Number.POSITIVE_INFINITY };
+  const version = store.versions.find(run.agentVersionId);
+  const isOfTool = actionType === "tool" || actionType === "repeat";
+  if (!isOfTool || version === undefined || !isJsonObject(actionDetails)) return none;
+  const { name, server, input } = actionDetails;
+  if (typeof name !== "string") return none;
+  const tool = {
+    name,
+    server: typeof server === "string" ? server : null,
+    input: isJsonObject(input) ? input : {},
+  };
+  const { decidedBy } = judge(store, version, { tool, tenant: run.tenantId, at: now }).byPolicy;
+  const { id, name: policyName, approval } = decidedBy?.policy ?? {};
+  if (id === undefined || policyName === undefined || !approval) return none;
+  const { role = null, four_eyes: fourEyes = false, expires_in_ms } = approval;
+  return {
+    terms: { policyId: id, policyName, role, fourEyes },
+    withinMs: expires_in_ms ?? Number.POSITIVE_INFINITY,
+  };
+}
+
+/** A no to a request of one's own only takes it back, so four eyes are needed for a yes alone. */
+function refuseAnswer(
+  { store }: Change,
+  { runId, askedBy, terms }: Approval,
+  { approved, caller }: { approved: boolean; caller: Caller },
+): void {
+  if (!terms) return;
+  const by = `policy "${terms.policyName}"`;
+  if (terms.role !== null && !hasRole(caller, terms.role)) {
+    throw new ApiError(403, `by ${by} only a key with the role "${terms.role}" answers this`);
+  }
+  const own = [askedBy, store.runs.find(runId)?.createdBy];
+  if (approved && terms.fourEyes && own.includes(caller.id)) {
+    throw new ApiError(403, `by ${by} nobody approves a request of their own: another key has to`);
+  }
 }
 
 /**
  * A person's answer, taken once. Either way the step's job is enqueued again, so that a worker goes on with it
  * or ends it.
  *
- * @throws ApiError 404 for an unknown approval, 400 for one that is resolved or expired
+ * @throws ApiError 404 for an unknown approval, 400 for one that is resolved or expired, 403 where its terms do not let
+ *   this caller answer
  */
 export function resolveApproval(
   change: Change,
   id: string,
-  answer: { approved: boolean; note: string | null },
+  answer: { approved: boolean; note: string | null; caller: Caller },
 ): Approval {
   const { now, store } = change;
   const approval = store.approvals.find(id);
@@ -83,6 +139,7 @@ export function resolveApproval(
   if (approval.status !== "pending") {
     throw new ApiError(400, `approval ${id} is already resolved: ${approval.status}`);
   }
+  refuseAnswer(change, approval, answer);
   const status = answer.approved ? "approved" : "rejected";
   const { note } = answer;
   const resolved: Approval = {

@@ -51,7 +51,7 @@ export function createRun(change: Change, request: RunRequest): Run {
 
 /** A run before its first step. */
 export function newRun(
-  { now, store }: Change,
+  { now, store, by }: Change,
   version: AgentVersion,
   request: Pick<RunRequest, "input" | "config" | "trace">,
   id: string,
@@ -75,6 +75,7 @@ export function newRun(
     traceId: request.trace?.traceId ?? null,
     spanId: request.trace?.spanId ?? null,
     createdAt: now,
+    createdBy: by,
     startedAt: null,
     completedAt: null,
     waitingSince: null,

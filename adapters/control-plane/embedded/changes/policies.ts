@@ -17,6 +17,7 @@ export function addPolicy(change: Change, projectId: string, settings: PolicySet
   if (store.policies.ofProject(projectId).length >= most) {
     throw new ApiError(409, `there are ${most} policies, which is the most: delete some`);
   }
+  refuseTerms(settings);
   const policy: Policy = {
     id: newId("pol", now),
     projectId,
@@ -35,6 +36,7 @@ export function changePolicy(change: Change, id: string, some: Partial<PolicySet
   const known = findPolicy(store, id);
   refuseTaken(store, known.projectId, some.name ?? known.name, id);
   const policy: Policy = { ...known, ...some, updatedAt: now };
+  refuseTerms(policy);
   store.policies.put(policy);
   change.audit(null, "policy.changed", asDetails(policy));
   return policy;
@@ -62,11 +64,27 @@ function refuseTaken(store: Store, projectId: string, name: string, own: string 
   }
 }
 
-const asDetails = ({ id, name, priority, effect, enabled, conditions }: Policy): JsonObject => ({
+/** Terms that nobody would ever be held to are a mistake. */
+function refuseTerms({ effect, approval }: Pick<Policy, "effect" | "approval">): void {
+  if (approval && effect !== "require_approval") {
+    throw new ApiError(422, `approval: only a policy with the effect require_approval has it`);
+  }
+}
+
+const asDetails = ({
+  id,
+  name,
+  priority,
+  effect,
+  enabled,
+  conditions,
+  approval,
+}: Policy): JsonObject => ({
   policy_id: id,
   name,
   priority,
   effect,
   enabled,
   conditions: conditions as JsonObject,
+  approval: (approval ?? null) as JsonObject | null,
 });

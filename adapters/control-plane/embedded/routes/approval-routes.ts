@@ -51,7 +51,7 @@ export function approvalRoutes({ apply, store }: Plane): Hono {
   });
   app.put("/:id", async (c) => {
     const { approved, note } = await readBody(c, answer);
-    const given = { approved, note: note ?? null };
+    const given = { approved, note: note ?? null, caller: callerOf(c) };
     const approval = await apply(
       (change) => resolveApproval(change, c.req.param("id"), given),
       callerOf(c).id,
@@ -77,5 +77,9 @@ export function approvalResponse(approval: Approval) {
     resolved_by: approval.resolvedBy,
     resolved_at: rfc3339(approval.resolvedAt),
     resolution_note: approval.note,
+    asked_by: approval.askedBy ?? null,
+    policy_id: approval.terms?.policyId ?? null,
+    role: approval.terms?.role ?? null,
+    four_eyes: approval.terms?.fourEyes ?? false,
   };
 }

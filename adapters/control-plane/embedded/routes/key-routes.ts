@@ -13,6 +13,7 @@ const newKey = type({
     .array()
     .moreThanLength(0)
     .atMostLength(scopes.length),
+  "roles?": type("0 < string <= 64").array().atMostLength(100),
   "expires_in_ms?": type(`0 < number.integer <= ${3650 * dayMs} | null`),
 });
 const rotation = type({ "overlap_ms?": type(`0 <= number.integer <= ${7 * dayMs} | null`) });
@@ -23,8 +24,8 @@ export function keyRoutes({ apply, store }: Plane): Hono {
   app.get("/", (c) => c.json(store.keys.list(readPage(c, 100, 1000)).map(keyResponse)));
   app.get("/:id", (c) => c.json(keyResponse(findKey({ store }, c.req.param("id")))));
   app.post("/", async (c) => {
-    const { name, scopes: asked, expires_in_ms } = await readBody(c, newKey);
-    const key = { name, scopes: asked, expiresInMs: expires_in_ms ?? null };
+    const { name, scopes: asked, roles = [], expires_in_ms } = await readBody(c, newKey);
+    const key = { name, scopes: asked, roles, expiresInMs: expires_in_ms ?? null };
     const made = await apply((change) => createKey(change, key), callerOf(c).id);
     return c.json({ ...keyResponse(made.key), key: made.secret }, 201);
   });
@@ -45,6 +46,7 @@ const keyResponse = (key: ApiKey) => ({
   id: key.id,
   name: key.name,
   scopes: key.scopes,
+  roles: key.roles ?? [],
   hint: key.hint,
   tenant_id: key.tenantId,
   created_at: rfc3339(key.createdAt),

@@ -7,7 +7,7 @@ import { judge } from "../changes/check-tool.ts";
 import type { Plane } from "../changes/change.ts";
 import { addPolicy, changePolicy, findPolicy, removePolicy } from "../changes/policies.ts";
 import { seedIds } from "../documents.ts";
-import { conditionsShape, effects, type Policy } from "../policy.ts";
+import { approvalTermsShape, conditionsShape, effects, type Policy } from "../policy.ts";
 
 const name = "0 < string <= 255";
 const description = "string <= 4096 | null";
@@ -22,6 +22,7 @@ const newPolicy = type({
   "priority?": priority,
   "conditions?": conditionsShape,
   effect,
+  "approval?": approvalTermsShape.or("null"),
   "enabled?": "boolean",
 });
 const someOfIt = type({
@@ -31,6 +32,7 @@ const someOfIt = type({
   "priority?": priority,
   "conditions?": conditionsShape,
   "effect?": effect,
+  "approval?": approvalTermsShape.or("null"),
   "enabled?": "boolean",
 });
 const question = type({
@@ -59,6 +61,7 @@ export function policyRoutes({ apply, store, now }: Plane): Hono {
       priority: body.priority ?? 100,
       conditions: body.conditions ?? {},
       effect: body.effect,
+      approval: body.approval ?? null,
       enabled: body.enabled ?? true,
     };
     const project = body.project_id ?? seedIds.project;
@@ -122,6 +125,7 @@ const policyResponse = (policy: Policy) => ({
   priority: policy.priority,
   conditions: policy.conditions,
   effect: policy.effect,
+  approval: policy.approval ?? null,
   enabled: policy.enabled,
   created_at: rfc3339(policy.createdAt),
   updated_at: rfc3339(policy.updatedAt),
