@@ -62,6 +62,10 @@ export const modelRequirements: readonly Requirement[] = [
     promise: "what a request may cost is estimated from above, in linear time",
   },
   { id: "prices.strict", promise: "where it is asked for, no model without a price is called" },
+  {
+    id: "budget.cut",
+    promise: "a model call that was cut short with its worker counts with all that it held",
+  },
   { id: "budget.atomic", promise: "many workers at once never pass a run's budget" },
   { id: "budget.calls", promise: "a call that a budget does not hold is never made" },
   { id: "budget.settled", promise: "what was reserved is settled on every way out of a call" },

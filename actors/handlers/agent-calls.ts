@@ -94,7 +94,7 @@ export async function runCalls(
     const result = toolless(call, null, "deny", why, `${why}; this tool was not called`);
     ends.push({ kind: "result", result });
   }
-  return together(ends, reply.toolCalls);
+  return together(ends, reply.toolCalls, (at) => isMade(at) && calls[at]?.tool == null);
 }
 
 /** Whether there is nothing that must be said or asked of a call before it is made. */
@@ -114,8 +114,15 @@ const unfinished = (call: ToolCall, { finishReason }: Turn["reply"]): ToolCall =
 const isRepeatable = (each: KeyedCall): boolean =>
   each.known === "completed" || (!isInDoubt(each) && each.tool?.isSafe !== false);
 
-/** What the calls of a turn came to, in order: what ends the step first, then what it waits for. */
-function together(ends: readonly CallEnd[], calls: readonly ToolCall[]): LoopEvent {
+/**
+ * What the calls of a turn came to, in order: what ends the step first, then what it waits for. A model that makes up
+ * names learns nothing by it: one call to no tool is like any other.
+ */
+function together(
+  ends: readonly CallEnd[],
+  calls: readonly ToolCall[],
+  isToNone: (at: number) => boolean,
+): LoopEvent {
   const failures = ends.flatMap((end) => (end.kind === "failed" ? [end.failure] : []));
   const final = failures.find(({ retryable }) => !retryable);
   if (final !== undefined) return toEvent(final);
@@ -125,8 +132,8 @@ function together(ends: readonly CallEnd[], calls: readonly ToolCall[]): LoopEve
   if (asks.length > 0) return { type: "approval.needed", asks };
   const results = ends.flatMap((end) => (end.kind === "result" ? [end.result] : []));
   const digest = digestOf({
-    calls: calls.map(({ name, arguments: given }) => [name, given]),
-    brought: results.map(({ content }) => content),
+    calls: calls.map(({ name, arguments: given }, at) => (isToNone(at) ? [] : [name, given])),
+    brought: results.map(({ content }, at) => (isToNone(at) ? "" : content)),
   });
   return { type: "results.received", results, digest };
 }

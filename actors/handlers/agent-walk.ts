@@ -199,6 +199,7 @@ export class LoopWalk {
       key,
       input: {},
       repeat: "safe",
+      holds: isKnown ? null : budget.holds({ ...request, idempotencyKey: key }),
       run: async (signal, idempotencyKey) => {
         const keyed = { ...request, idempotencyKey };
         const reply = await budget.spend(keyed, signal, (within) =>

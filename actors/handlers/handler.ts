@@ -2,6 +2,7 @@ import type { Action, Ask, Grant, Verdict } from "../../machines/contracts/domai
 import type { Failure, Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { Job, StepType } from "../../machines/contracts/domain/job.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
+import type { Held } from "../../machines/contracts/domain/record.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { OnModelPart } from "../../machines/contracts/ports/model-provider.ts";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
@@ -40,6 +41,8 @@ export interface Effect<T extends Json> {
   repeat: "free" | "safe" | "unsafe";
   /** It does nothing but keep what became of the effect that was begun under its key and given up. */
   concludes?: true;
+  /** What it may use of the step's own budget: known to whoever takes the step over, should it be cut short. */
+  holds?: Held | null;
   /** The grant this effect spends. */
   grant?: Grant;
   /** What was allowed; the step's own action where it is missing. Asked about again where a wait came between. */

@@ -17,6 +17,7 @@ import {
   terminal,
 } from "../../machines/contracts/domain/failure.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
+import type { Held } from "../../machines/contracts/domain/record.ts";
 import { type Usage, usageOfFailure } from "../../machines/contracts/domain/step-result.ts";
 import type { BudgetReservations } from "../../machines/contracts/ports/control-plane.ts";
 import {
@@ -44,11 +45,14 @@ import { type CountedRequest, estimateNext } from "./token-estimate.ts";
  * or the run names; steps of other workers that are under way at the same moment are not seen.
  *
  * What a completed effect used is told again when it is read from the journal, so that a step that was taken over has
- * the totals it had. Wall time is counted in this session, less its waits for neighbours.
+ * the totals it had. What a call may use is written down before it is made where the step has a budget of its own: of
+ * one that was cut short with its worker, all of it counts. Wall time is counted in this session, less its waits for neighbours.
  */
 
 /** What a handler is given to stay within its budgets. */
 export interface CallBudget {
+  /** What a call may use at most, where the step's own budget counts that; null where it does not. */
+  holds(request: ModelRequest): Held | null;
   /**
    * Makes one model call, if every budget holds it; `budget_exceeded`, final and with the numbers, if not. To be used
    * inside an effect's `run`, so that a call that the journal has is neither made nor reserved again.
@@ -98,7 +102,21 @@ export class StepBudget implements CallBudget {
     this.#job = job;
     this.#own = readBudget(job.input, "input.budget");
     const { usage } = scope.context;
-    this.#spent = usage === null ? nothingSpent : addSpent(nothingSpent, spentOf(usage));
+    const known = usage === null ? [] : [spentOf(usage)];
+    // Of a call that was cut short with its worker nobody knows what it used: all that it held counts.
+    const cut = scope.session.journal.held().map((held) => ({ ...nothingSpent, ...held }));
+    this.#spent = [...known, ...cut].reduce(addSpent, nothingSpent);
+  }
+
+  holds(request: ModelRequest): Held | null {
+    const { max_tool_calls: _calls, max_wall_time_ms: _time, ...counted } = this.#own;
+    if (Object.values(counted).every((most) => most === null || most === undefined)) return null;
+    const { inputTokens, outputTokens, costMicros } = estimateCall(
+      this.#scope.ports,
+      request,
+      this.#counted,
+    );
+    return { inputTokens, outputTokens, costMicros: costMicros ?? 0 };
   }
 
   async spend(

@@ -105,9 +105,10 @@ export function effectRunner(
       return { ok: false, result: { kind: "failed", failure: terminal("policy_denied", message) } };
     }
     await checkArtifacts(scope);
-    const isWritten = effect.repeat === "unsafe" || grant !== undefined;
+    const holds = effect.holds ?? undefined;
+    const isWritten = effect.repeat === "unsafe" || grant !== undefined || holds !== undefined;
     if (isWritten || !scope.trouble.isJournalGood) {
-      await append(scope, begun(scope, id, grant, effect.repeat === "unsafe"));
+      await append(scope, begun(scope, id, effect, grant));
     }
     const refused = await confirm(true);
     if (refused !== null) {
@@ -136,6 +137,10 @@ export function effectRunner(
       if (outcome.ok && "failure" in result) {
         return { ok: false, result: { kind: "failed", failure: result["failure"] as never } };
       }
+    }
+    // What it used is known, and is told with the failure: it holds nothing more.
+    else if (holds !== undefined) {
+      await append(scope, completed(scope, id, { failure: { ...neverDone } }));
     }
     return toHandlerResult(outcome);
   };
@@ -172,14 +177,15 @@ function numbered(occurrences: Map<string, number>, effect: Effect<Json>): strin
 
 const begun = (
   scope: ActivityScope,
-  effect: string,
+  id: string,
+  { repeat, holds }: Pick<Effect<Json>, "repeat" | "holds">,
   grant: Grant | undefined,
-  isUnsafe: boolean,
 ): JournalEntry => ({
   event: "begun",
-  effect,
+  effect: id,
   at: scope.ports.clock.now(),
-  ...(isUnsafe ? { unsafe: true } : {}),
+  ...(repeat === "unsafe" ? { unsafe: true } : {}),
+  ...(holds == null ? {} : { holds }),
   ...(grant === undefined ? {} : { grant: grant.digest }),
 });
 
@@ -190,7 +196,7 @@ const completed = (scope: ActivityScope, effect: string, result: JsonObject): Jo
   result,
 });
 
-/** Kept of an effect that was begun and not done. */
+/** Kept of an effect that was begun and not done, or has to be done again. */
 const neverDone = retryable("policy_unavailable", "its permission ended before it was done");
 
 async function append({ ports, session }: ActivityScope, entry: JournalEntry): Promise<void> {

@@ -1,6 +1,6 @@
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
-import type { JournalEntry } from "../../machines/contracts/domain/record.ts";
+import type { Held, JournalEntry } from "../../machines/contracts/domain/record.ts";
 
 /**
  * What a journal has of an effect: nothing, that it was begun and may be made again, that it was begun and must not be
@@ -15,6 +15,9 @@ export class Journal {
   readonly #unsafe = new Set<string>();
   /** Begun again while an earlier try was in doubt: whatever came of the last one, the first may have happened. */
   readonly #repeated = new Set<string>();
+  /** What effects that are begun and not completed hold, and what was held by tries whose end nobody knows. */
+  readonly #held = new Map<string, Held>();
+  readonly #cut: Held[] = [];
   readonly #grants = new Map<string, string>();
   /** Why the first attempt that was given up was given up; null where none was. */
   firstTrouble: string | null = null;
@@ -30,9 +33,14 @@ export class Journal {
     }
     if (entry.event === "completed") {
       this.#completed.set(entry.effect, entry.result);
+      this.#held.delete(entry.effect);
       return;
     }
     if (this.isUnsafeInDoubt(entry.effect)) this.#repeated.add(entry.effect);
+    const cut = this.#held.get(entry.effect);
+    if (cut !== undefined) this.#cut.push(cut);
+    if (entry.holds === undefined) this.#held.delete(entry.effect);
+    else this.#held.set(entry.effect, entry.holds);
     this.#begun.add(entry.effect);
     if (entry.unsafe === true) this.#unsafe.add(entry.effect);
     this.#completed.delete(entry.effect);
@@ -65,6 +73,11 @@ export class Journal {
   /** Begun as what must not be repeated unasked, and not completed. */
   isUnsafeInDoubt(effect: string): boolean {
     return this.recall(effect) === "in-doubt";
+  }
+
+  /** What tries held that were begun and whose end is not known: it may all have been used. */
+  held(): Held[] {
+    return [...this.#cut, ...this.#held.values()];
   }
 
   /** The names of all effects that may have happened, or not. */

@@ -15,6 +15,14 @@ afterEach(() => scene.close());
 const allowlist = { allowed: ["read", "write", "post"], approvalRequired: [], denied: ["erase"] };
 
 /** Runs one agent step to its end, with these tools and this model. */
+/** A model that calls a tool that nobody has, by another name each time. */
+const inventing = () =>
+  agentModel(({ toolChoice }, turn) =>
+    toolChoice === "none"
+      ? { content: "stuck" }
+      : { calls: [{ name: `read_${turn}`, arguments: { turn } }] },
+  );
+
 async function start(
   model: ReturnType<typeof agentModel>,
   tools: ReturnType<typeof agentTools>,
@@ -202,6 +210,20 @@ describe("an agent step", () => {
       status: "failed",
       error: { kind: "incomplete" },
       output: { status: "no_progress", iterations: 5 },
+    });
+  });
+
+  it("that makes up tools is stopped, whatever names it makes up [loop.no-progress]", async () => {
+    const stuck = await (await start(inventing(), agentTools(["read"])))();
+    expect(stuck).toMatchObject({ output: { status: "no_progress", iterations: 5 } });
+  });
+
+  it("that makes up tools uses up its tool calls by it [budget.tools]", async () => {
+    const budget = { max_tool_calls: 2 };
+    const step = await (await start(inventing(), agentTools(["read"]), { budget }))();
+    expect(step).toMatchObject({
+      error: { kind: "budget_exceeded", details: { limit: "max_tool_calls", used: 3, most: 2 } },
+      output: { status: "budget_exceeded", iterations: 3 },
     });
   });
 

@@ -74,6 +74,43 @@ async function runStep(asked: Asked, input: JsonObject, budget: JsonObject = {})
   return { run, step, error: (step?.error ?? null) as JsonObject | null };
 }
 
+/** Asked once and never answered, until the worker gives the call up. */
+const silent: Asked["models"]["complete"] = (_, given) =>
+  new Promise((resolve) => {
+    given.addEventListener("abort", () => resolve(fail(terminal("cancelled", "given up"))));
+  });
+
+describe("a call that was cut short with its worker", () => {
+  it.each([
+    { most: 150, status: "failed", calls: 0 },
+    { most: 250, status: "completed", calls: 1 },
+  ])(
+    "counts with all that it held in the step's own budget of $most: the step has $status [budget.cut]",
+    async ({ most, status, calls }) => {
+      const control = await plane();
+      const { promise: wasAsked, resolve } = Promise.withResolvers<void>();
+      const hanging = model(() => reply(used(1, 1)));
+      const models: Asked["models"] = {
+        ...hanging.models,
+        complete: (request, given) => (resolve(), silent(request, given)),
+      };
+      const first = worker({ url: control.url, apiKey: "test-key" }, { models, calls: [] });
+      const budget = { max_output_tokens: most };
+      const input = { prompt: "greet", max_tokens: 100, budget };
+      const { runId, stepId } = await control.createRun(input, {});
+      await wasAsked;
+      await first.close();
+      open.splice(open.indexOf(first), 1);
+
+      const asked = model(() => reply(used(10, 10)));
+      await worker({ url: control.url, apiKey: "test-key" }, asked).ended(stepId);
+      const [step] = value(await control.api.steps(runId, signal));
+      expect(step?.status).toBe(status);
+      expect(asked.calls).toHaveLength(calls);
+    },
+  );
+});
+
 describe("a run's budget at the control plane", () => {
   it("counts a step's settlements, and not its plain tokens, once the step has ended", async () => {
     const asked = model(() => reply({ ...used(1_000, 10), cacheReadTokens: 900 }));

@@ -1,3 +1,4 @@
+import type { Spent } from "./budget.ts";
 import { type } from "arktype";
 import type { Job } from "./job.ts";
 import type { JsonObject, Json } from "./json.ts";
@@ -45,6 +46,8 @@ export const journalEntryShape = type({
   "grant?": "string",
   /** It must not be repeated unasked, whatever is said of it later. */
   "unsafe?": "boolean",
+  /** What it may use at most, of what a budget counts. */
+  "holds?": { inputTokens: "number", outputTokens: "number", costMicros: "number" },
 })
   .or({
     event: "'completed'",
@@ -58,8 +61,18 @@ export const journalEntryShape = type({
     message: "string",
   });
 
+/** Tokens and money that one effect holds. */
+export type Held = Pick<Spent, "inputTokens" | "outputTokens" | "costMicros">;
+
 export type JournalEntry =
-  | { event: "begun"; effect: string; at: number; grant?: string; unsafe?: boolean }
+  | {
+      event: "begun";
+      effect: string;
+      at: number;
+      grant?: string;
+      unsafe?: boolean;
+      holds?: Held;
+    }
   | { event: "completed"; effect: string; at: number; result: Json }
   /** An attempt was given up, and why: what a dead letter names as its first cause. */
   | { event: "abandoned"; at: number; message: string };
