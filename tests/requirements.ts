@@ -205,6 +205,11 @@ export const requirements: readonly Requirement[] = [
     id: "policy.after-waits",
     promise: "what was judged before a wait is judged again after it, however short the wait was",
   },
+  {
+    id: "policy.spelled",
+    promise:
+      "a path that is denied is denied in every spelling, and one that is not allowed is in none",
+  },
   { id: "policy.order", promise: "of the lists, denied beats asked for, which beats allowed" },
   { id: "policy.apart", promise: "a yes to one of several calls under way is none to another" },
   { id: "policy.stricter", promise: "of two verdicts the stricter one holds" },

@@ -88,6 +88,14 @@ describe("a wildcard", () => {
   });
 });
 
+test("an entry with a slash lets through no tool of another server that is named so", () => {
+  const evil = { server: "evil", name: "github/create_issue", input: null };
+  expect(isListed(["github/create_issue"], evil)).toBe(false);
+  expect(isHeldBack(["github/create_issue"], evil)).toBe(true);
+  expect(isListed(["evil/github/create_issue"], evil)).toBe(true);
+  expect(isListed(["github/create_issue"], { ...evil, server: null })).toBe(true);
+});
+
 describe("an entry with conditions", () => {
   const push = (input: JsonObject) => ({ server: "git", name: "git_push", input });
   const rule = (
@@ -105,6 +113,15 @@ describe("an entry with conditions", () => {
     [{ branch: ["main", "docs/*"] }, { branch: "main" }, "yes"],
     [{ branch: "docs/*", force: false }, { branch: "docs/a", force: true }, "no"],
     [{ branch: "docs/*", force: false }, { branch: "docs/a" }, "unknown"],
+    [{ branch: "docs/*" }, { branch: "docs//a" }, "yes"],
+    [{ branch: "docs/*" }, { branch: "Docs/a" }, "unknown"],
+    [{ branch: "docs/*" }, { branch: "/work/docs/a" }, "unknown"],
+    [{ branch: "docs/*" }, { branch: "/work/main" }, "no"],
+    [{ branch: "/work/docs/*" }, { branch: "docs/a" }, "unknown"],
+    [{ branch: "*.env" }, { branch: "prod.env. ." }, "unknown"],
+    [{ branch: "*" }, { branch: "../a" }, "yes"],
+    [{ branch: "https://a.example/*" }, { branch: "https://a.example/b//c" }, "yes"],
+    [{ branch: "https://a.example/*" }, { branch: "https://a.example/../b" }, "unknown"],
     [{ force: true }, { force: "true" }, "unknown"],
     [{ toString: "*" }, {}, "unknown"],
     [{ branch: "*" }, { branch: { name: "main" } }, "unknown"],
@@ -114,6 +131,39 @@ describe("an entry with conditions", () => {
     // What can't be told is let through by no list, and held back by every one.
     expect(isListed(list, call)).toBe(expected === "yes");
     expect(isHeldBack(list, call)).toBe(expected !== "no");
+  });
+
+  it("holds back a denied path however it is spelled, and lets through none that is not allowed [policy.spelled]", () => {
+    const files = fc.constantFrom("prod.env", "etc/passwd", "secrets/prod/k", "docs/a", "docs/a/b");
+    const changes: ((path: string) => string)[] = [
+      (path) => path.replaceAll("/", "//"),
+      (path) => `${path}/`,
+      (path) => `${path}/.`,
+      (path) => `./${path}`,
+      (path) => `x/../${path}`,
+      (path) => `${path}/x/..`,
+      (path) => path.toUpperCase(),
+      (path) => path.replaceAll("/", "\\"),
+      (path) => path.replaceAll("/", "%2F"),
+      (path) => path.replaceAll("e", "%65").replaceAll("d", "%64"),
+      (path) => path.replaceAll("%", "%25"),
+      (path) => `${path}\0.txt`,
+      (path) => ` ${path}\n`,
+      (path) => path.replaceAll("e", "ｅ"),
+    ];
+    const patterns = fc.constantFrom("*.env", "etc/*", "secrets/prod/*", "docs/*", "*/k", "docs/a");
+    const spelled = fc.array(fc.constantFrom(...changes), { maxLength: 3 });
+    const places = fc.constantFrom("", "", "/work/");
+    fc.assert(
+      fc.property(files, patterns, spelled, places, (file, pattern, steps, place) => {
+        const call = (branch: string) => push({ branch });
+        const list = rule({ branch: pattern });
+        const other = place + steps.reduce((path, change) => change(path), file);
+        if (matchesGlob(pattern, file)) expect(isHeldBack(list, call(other))).toBe(true);
+        else expect(isListed(list, call(other))).toBe(false);
+      }),
+      { numRuns: 3_000 },
+    );
   });
 
   it("offers its tool, and lets through the calls that it speaks of", () => {

@@ -1,6 +1,7 @@
 import { type } from "arktype";
 import { matchesGlob } from "./glob.ts";
 import type { Json, JsonObject } from "./json.ts";
+import { type Match, matchesSpelled } from "./spellings.ts";
 
 /**
  * A tool as it is judged and called: the server that has it and its bare name there. A name in a job is resolved
@@ -55,7 +56,9 @@ export const isUnconditional = (rule: ToolRule): boolean =>
 export function isListed(list: readonly ToolRule[], call: ToolCallPair): boolean {
   return list.some(
     (rule) =>
-      namesTool(ruleTool(rule), call) && (call.input === null || fits(rule, call.input) === "yes"),
+      namesTool(ruleTool(rule), call) &&
+      !isOfAnother(ruleTool(rule), call) &&
+      (call.input === null || fits(rule, call.input) === "yes"),
   );
 }
 
@@ -85,6 +88,13 @@ export function namesTool(entry: string, { server, name }: ToolPair): boolean {
   );
 }
 
+/**
+ * Whether an entry most likely means another server's tool: `github/create_issue` lets through no tool of a server
+ * `evil` that is itself named so, whether a server `github` is there or not. Its own name is `evil/github/create_issue`.
+ */
+const isOfAnother = (entry: string, { server, name }: ToolPair): boolean =>
+  server !== null && entry === name && entry.includes("/");
+
 /** Every way to read a text as `left/right`. */
 function splits(text: string): [string, string][] {
   return [...text.matchAll(/\//gu)].map(({ index }) => [
@@ -107,7 +117,7 @@ export const toolLabel = ({ server, name }: ToolPair): string =>
   server === null ? name : `${server}/${name}`;
 
 /** Whether arguments are as an entry says; `unknown` where that can't be told. */
-type Fit = "yes" | "no" | "unknown";
+type Fit = Match;
 
 function fits(rule: ToolRule, input: JsonObject): Fit {
   if (typeof rule === "string") return "yes";
@@ -136,7 +146,5 @@ function fitsOne(pattern: ArgumentPattern, value: Json | undefined): Fit {
   if (value === pattern) return "yes";
   if (typeof value !== typeof pattern) return "unknown";
   if (typeof pattern !== "string" || typeof value !== "string") return "no";
-  // `docs/../keys` begins with `docs/`, and names something else.
-  if (pattern.includes("/") && /(?:^|[\\/])\.{1,2}(?:[\\/]|$)/u.test(value)) return "unknown";
-  return matchesGlob(pattern, value) ? "yes" : "no";
+  return matchesSpelled(pattern, value);
 }
