@@ -30,7 +30,7 @@ export function learnSecrets(settings: Settings, env: Env): void {
     if (baseURL !== undefined) secrets.add(secretsOfUrl(baseURL));
   }
   for (const [name, value] of Object.entries(env)) {
-    if (value !== undefined && isSecretKey(name) && isTelling(value)) secrets.add([value]);
+    if (value !== undefined && isSecretOf(name, value)) secrets.add([value]);
   }
   // `name=value,name=value`, of the OpenTelemetry specification.
   for (const header of (env["OTEL_EXPORTER_OTLP_HEADERS"] ?? "").split(",")) {
@@ -47,9 +47,10 @@ export function learnServers(servers: readonly McpServer[], expanded: Iterable<s
   secrets.add([...expanded].filter(isTelling));
   for (const { env = {}, headers = {}, url, bearerToken, oauth } of servers) {
     secrets.add([bearerToken, oauth?.clientSecret].filter((text) => text !== undefined));
-    const named = Object.entries(env).filter(([name]) => isSecretKey(name));
-    secrets.add(named.map(([, value]) => value).filter(isTelling));
-    for (const value of Object.values(headers).filter(isTelling)) {
+    const named = Object.entries(env).filter(([name, value]) => isSecretOf(name, value));
+    secrets.add(named.map(([, value]) => value));
+    for (const [name, value] of Object.entries(headers)) {
+      if (!isSecretOf(name, value) && !isTelling(value)) continue;
       // `Bearer abc`: the second word by itself too.
       secrets.add([value, ...value.split(/\s+/u).slice(1)]);
     }
@@ -57,7 +58,13 @@ export function learnServers(servers: readonly McpServer[], expanded: Iterable<s
   }
 }
 
-/** A path, a number or one plain word is in many texts, and is hardly a secret. */
+/** Under a secret's name everything is one, however plain, but for where one lies: `SSH_AUTH_SOCK`, `TOKEN_FILE`. */
+function isSecretOf(name: string, value: string): boolean {
+  const isPlace = /(?:^|_)(?:SOCK|FILE|PATH|DIR|HOME)$/iu.test(name) && /^[~.]{0,2}\//u.test(value);
+  return isSecretKey(name) && !isPlace;
+}
+
+/** Of a value whose name says nothing: a path, a number or one plain word is in many texts, and is hardly a secret. */
 function isTelling(value: string): boolean {
   return value.length >= 8 && !/^(?:[~.]?\/|[a-z]+$|[\d.:]+$|[a-z]+\/[\w.+-]+$)/u.test(value);
 }

@@ -17,6 +17,12 @@ const held = {
   header: "Canary7HeaderToken",
   collector: "canary-collector-1",
   environment: "canary-aws-secret-1",
+  // As plain as can be; their names say what they are.
+  word: "correcthorsebatterystaple",
+  number: "4929123456781234",
+  path: "/bPxRfiCYcanaryKEY",
+  pair: "token/abcdef0123456789",
+  short: "Ab3$xyz",
 };
 
 let folder: string;
@@ -24,6 +30,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "stateplane-secrets-"));
   const servers = {
     web: { url: "https://h/mcp", headers: { authorization: `Bearer ${held.header}` } },
+    short: { command: "true", env: { ADMIN_PASSWORD: held.short } },
     // eslint-disable-next-line no-template-curly-in-string
     local: { command: "true", env: { WHATEVER: "${MINE}", MODE: "production", WHERE: "${HOME}" } },
   };
@@ -38,6 +45,11 @@ beforeAll(async () => {
     HOME: "/home/somebody",
     OTEL_EXPORTER_OTLP_HEADERS: `x-key=${held.collector},x=y`,
     AWS_SECRET_ACCESS_KEY: held.environment,
+    DB_PASSWORD: held.word,
+    CARD_PASSWORD: held.number,
+    OTHER_SECRET_ACCESS_KEY: held.path,
+    REGISTRY_TOKEN: held.pair,
+    SSH_AUTH_SOCK: "/run/agent.sock",
   };
   const config = await loadConfig({ flags: {}, env, folder, file: null });
   learnSecrets(config.settings, env);
@@ -51,7 +63,13 @@ describe("the secrets of a configured process", () => {
   });
 
   it("do not include what is in many texts", () => {
-    for (const text of ["production", "/home/somebody", "true", "https://h/mcp"]) {
+    for (const text of [
+      "production",
+      "/home/somebody",
+      "/run/agent.sock",
+      "true",
+      "https://h/mcp",
+    ]) {
       expect(secrets.hide(text)).toBe(text);
     }
   });
