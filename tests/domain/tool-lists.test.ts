@@ -151,14 +151,14 @@ describe("an entry with conditions", () => {
       (path) => ` ${path}\n`,
       (path) => path.replaceAll("e", "ｅ"),
     ];
-    const patterns = fc.constantFrom("*.env", "etc/*", "secrets/prod/*", "docs/*", "*/k", "docs/a");
+    const globs = fc.constantFrom("*.env", "etc/*", "secrets/prod/*", "docs/*", "*/k", "docs/a");
     const spelled = fc.array(fc.constantFrom(...changes), { maxLength: 3 });
     const places = fc.constantFrom("", "", "/work/");
     fc.assert(
-      fc.property(files, patterns, spelled, places, (file, pattern, steps, place) => {
+      fc.property(files, globs, spelled, places, (file, pattern, steps, place) => {
         const call = (branch: string) => push({ branch });
         const list = rule({ branch: pattern });
-        const other = place + steps.reduce((path, change) => change(path), file);
+        const other = place + steps.reduce<string>((path, change) => change(path), file);
         if (matchesGlob(pattern, file)) expect(isHeldBack(list, call(other))).toBe(true);
         else expect(isListed(list, call(other))).toBe(false);
       }),
