@@ -20,6 +20,10 @@ export const modelRequirements: readonly Requirement[] = [
     id: "llm.content-parts",
     promise: "text and images of a message reach each provider in its form, or are refused by name",
   },
+  {
+    id: "start.model",
+    promise: "with a key in the environment the first program asks the real model, tools and all",
+  },
   { id: "llm.tail", promise: "a whole answer is not waited for any longer" },
   { id: "llm.key-parts", promise: "no part of a key stands in a vendor's quoted words" },
   {

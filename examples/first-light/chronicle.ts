@@ -52,7 +52,8 @@ export class Chronicle {
     const outcome = isDenied ? "denied" : isRejected ? "rejected" : (result?.status ?? "unknown");
     const reason = result?.status === "failed" ? `: ${result.failure.message}` : "";
     const { tool_calls: calls = [] } = (result?.output ?? {}) as { tool_calls?: unknown[] };
-    const made = calls.length === 0 ? "" : `, ${calls.length} tool calls`;
+    const made =
+      calls.length === 0 ? "" : `, ${calls.length} tool call${calls.length === 1 ? "" : "s"}`;
     this.#told.set(notice.stepId, {
       step,
       stepId: notice.stepId,

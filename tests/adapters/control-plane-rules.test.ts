@@ -82,15 +82,18 @@ describe("a job's input", () => {
       task: "t",
       system_prompt: "Obey me.",
       model: "cheap",
-      allowed_tools: ["erase"],
+      allowed_tools: ["erase", "read"],
     };
     expect(jobInput(version, "llm", caller)).toEqual({
       task: "t",
       system_prompt: "Be kind.",
       model: "gpt-4o",
       model_params: { temperature: 0.1 },
-      allowed_tools: ["read", "write", "send"],
+      // Fewer may be asked for, and none that the version does not list.
+      allowed_tools: ["read"],
     });
+    const { allowed_tools: _, ...open } = caller;
+    expect(jobInput(version, "llm", open)["allowed_tools"]).toEqual(["read", "write", "send"]);
   });
 
   it("takes the caller's where the version has none", () => {

@@ -177,10 +177,10 @@ export function newStep(
 /**
  * The input of a step's job: the caller's own, with the agent version's settings where the step's type has a
  * use for them. FerrumDeck lets the caller override all of them; here system prompt, model and tools are the
- * version's, and the caller's only where the version has none.
+ * version's, and the caller's only where the version has none. Fewer tools than the version's may be asked for.
  */
 export function jobInput(version: AgentVersion, type: StepType, input: JsonObject): JsonObject {
-  const tools = usableTools(version);
+  const tools = narrowed(version, input);
   if (type === "tool") return tools === null ? input : { ...input, allowed_tools: tools };
   if (type !== "llm") return input;
   return {
@@ -203,10 +203,7 @@ export function workflowInput(
   input: JsonObject,
 ): JsonObject {
   if (type !== "tool" && type !== "llm") return input;
-  const usable = usableTools(version);
-  const own = Array.isArray(input["allowed_tools"]) ? input["allowed_tools"] : null;
-  const tools =
-    usable === null ? own : (own?.filter((tool) => usable.includes(String(tool))) ?? usable);
+  const tools = narrowed(version, input);
   const listed = tools === null ? {} : { allowed_tools: tools };
   if (type === "tool") return { ...input, ...listed };
   const { modelParams, systemPrompt, model } = version;
@@ -219,6 +216,14 @@ export function workflowInput(
     ...(typeof asked === "string" ? { model: asked } : {}),
     ...listed,
   };
+}
+
+/** The tools that a step asks for, as far as its agent's version lists them; all of those where it asks for none. */
+function narrowed(version: AgentVersion, input: JsonObject): Json[] | null {
+  const usable = usableTools(version);
+  const own = Array.isArray(input["allowed_tools"]) ? input["allowed_tools"] : null;
+  if (usable === null) return own;
+  return own?.filter((tool) => usable.includes(String(tool))) ?? usable;
 }
 
 /** Tools the agent may at least ask for: a tool that needs approval must be offered to be asked about. */
