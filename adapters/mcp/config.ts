@@ -82,7 +82,7 @@ const serversByName = type({ "servers?": serverRecord });
 const fileKeys = ["servers", "mcpServers", "allowlist"];
 /** Of other programs; what they say is nothing that we would act on. */
 const silentFileKeys = ["$schema", "description", "version", "inputs"];
-const serverKeys = serverShape.props.map(({ key }) => String(key));
+export const serverKeys = serverShape.props.map(({ key }) => String(key));
 const oauthKeys = ["clientId", "clientSecret", "scope", "issuer"];
 const allowlistKeys = ["allowed_tools", "approval_required", "denied_tools"];
 
