@@ -8,6 +8,7 @@
  *   live        what a live llm step weighs against a bare SDK call  [--live]
  *   loop        an agent's loop of 20 turns against a bare one, and what its turns cost the store
  *   mcp         calls of a tool server over standard streams, against the bare SDK client  [--calls]
+ *   workflow    what a step of a workflow costs the control plane, 1,000 parallel steps, memory over many runs
  *   startup     how soon the program is there, and what it takes when idle  [--built: from dist/]
  *
  * Every ratio is between figures of the same run; every figure is the median over the rounds. Without a
@@ -21,6 +22,7 @@ import { benchLoop, loopTable } from "./loop.ts";
 import { benchMcp, mcpTable } from "./mcp.ts";
 import { benchParked, parkedTable } from "./parked.ts";
 import { benchStartup, startupTable } from "./startup.ts";
+import { benchWorkflow, workflowTable } from "./workflow.ts";
 import { benchThroughput, throughputTable } from "./throughput.ts";
 
 const { values, positionals } = parseArgs({
@@ -65,6 +67,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   live: async () => as(await benchLive({ count: Number(values.live), rounds }, note), liveTable),
   loop: async () => as(await benchLoop(rounds), loopTable),
   mcp: async () => as(await benchMcp(Number(values.calls), rounds), mcpTable),
+  workflow: async () => as(await benchWorkflow(), workflowTable),
   startup: async () =>
     as(await benchStartup({ rounds, isBuilt: values.built }, note), startupTable),
 };

@@ -73,7 +73,7 @@ export class WorkflowHost {
     values.keep("input", -1, run.input);
     const turn = this.#program(workflow.id).begin(values);
     const { store } = change;
-    store.workflows.putState(run.id, { saved: "", token: 0, events: 0, steps: 0 });
+    store.workflows.putState(run.id, { token: 0, events: 0, steps: 0 });
     return this.#settle(change, run, this.#carryOut(change, run, turn, values));
   }
 
@@ -179,10 +179,11 @@ export class WorkflowHost {
     const kept = { token: this.#token, events: known, steps };
     if (row.token === 0 || known > 32 + state.size / 8 || isOver(state)) {
       tables.dropEvents(run.id);
-      tables.putState(run.id, { ...kept, saved: JSON.stringify(state.save()), events: 0 });
+      tables.putSaved(run.id, state.save());
+      tables.putState(run.id, { ...kept, events: 0 });
     } else {
       events.forEach((event, nth) => tables.addEvent(run.id, row.events + nth, event));
-      tables.moveState(run.id, kept);
+      tables.putState(run.id, kept);
     }
     this.#keep(run.id, state);
     return state;
@@ -262,7 +263,7 @@ export class WorkflowHost {
     if (row === undefined || run.workflowId === undefined) return null;
     const kept = this.#kept.get(run.id);
     if (kept?.token === row.token) return kept.state;
-    const saved = this.#store.workflows.readSaved(row);
+    const saved = this.#store.workflows.saved(run.id);
     const events = this.#store.workflows.events(run.id);
     const restored = this.#program(run.workflowId).restore(saved, events);
     if (!restored.ok) return null;

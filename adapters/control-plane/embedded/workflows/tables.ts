@@ -15,12 +15,11 @@ export interface Workflow {
   createdAt: number;
 }
 
-/** How far a run is: as it was saved, and how many events came since. */
-export interface SavedState {
-  /** JSON. */
-  saved: string;
+/** How far a run is, beside what was saved of it last: that may be long, and is neither read nor written with each step. */
+export interface Progress {
   /** Another one after each change, so that what stands in memory is known to be this. */
   token: number;
+  /** Events since it was saved. */
   events: number;
   /** Steps that were put on the stream. */
   steps: number;
@@ -39,7 +38,8 @@ CREATE TABLE workflows (id TEXT PRIMARY KEY, doc TEXT NOT NULL,
   project TEXT AS (doc ->> 'projectId'), digest TEXT AS (doc ->> 'digest'));
 CREATE UNIQUE INDEX workflows_by_digest ON workflows (digest);
 CREATE INDEX workflows_by_project ON workflows (project);
-CREATE TABLE workflow_states (run TEXT PRIMARY KEY, saved TEXT NOT NULL, token INTEGER NOT NULL,
+CREATE TABLE workflow_saves (run TEXT PRIMARY KEY, saved TEXT NOT NULL);
+CREATE TABLE workflow_states (run TEXT PRIMARY KEY, token INTEGER NOT NULL,
   events INTEGER NOT NULL, steps INTEGER NOT NULL);
 CREATE TABLE workflow_events (run TEXT NOT NULL, number INTEGER NOT NULL, event TEXT NOT NULL,
   PRIMARY KEY (run, number)) WITHOUT ROWID;
@@ -63,13 +63,15 @@ export function openWorkflowTables(db: DatabaseSync) {
   const runsOf = sql(
     "SELECT id FROM runs WHERE doc ->> 'workflowId' = ? ORDER BY rowid DESC LIMIT ? OFFSET ?",
   );
-  const stateOf = sql("SELECT saved, token, events, steps FROM workflow_states WHERE run = ?");
+  const stateOf = sql("SELECT token, events, steps FROM workflow_states WHERE run = ?");
   const putState = sql(
-    `INSERT INTO workflow_states (run, saved, token, events, steps) VALUES (?1, ?2, ?3, ?4, ?5)
-     ON CONFLICT (run) DO UPDATE SET saved = ?2, token = ?3, events = ?4, steps = ?5`,
+    `INSERT INTO workflow_states (run, token, events, steps) VALUES (?1, ?2, ?3, ?4)
+     ON CONFLICT (run) DO UPDATE SET token = ?2, events = ?3, steps = ?4`,
   );
-  const moveState = sql(
-    "UPDATE workflow_states SET token = ?2, events = ?3, steps = ?4 WHERE run = ?1",
+  const savedOf = sql("SELECT saved FROM workflow_saves WHERE run = ?");
+  const putSaved = sql(
+    `INSERT INTO workflow_saves (run, saved) VALUES (?1, ?2)
+     ON CONFLICT (run) DO UPDATE SET saved = ?2`,
   );
   const addEvent = sql("INSERT INTO workflow_events (run, number, event) VALUES (?, ?, ?)");
   const eventsOf = sql("SELECT event FROM workflow_events WHERE run = ? ORDER BY number");
@@ -103,20 +105,13 @@ export function openWorkflowTables(db: DatabaseSync) {
     /** The ids of its runs, newest first. */
     runsOf: (id: string, limit: number, offset: number) =>
       runsOf.all(id, limit, offset).map((row) => String(row["id"])),
-    state(run: string): SavedState | undefined {
-      const row = stateOf.get(run);
-      if (row === undefined) return undefined;
-      const { token, events, steps } = row as unknown as Omit<SavedState, "saved">;
-      return { token, events, steps, saved: String(row["saved"]) };
-    },
-    putState: (run: string, { saved, token, events, steps }: SavedState): void =>
-      void putState.run(run, saved, token, events, steps),
-    moveState: (run: string, { token, events, steps }: Omit<SavedState, "saved">): void =>
-      void moveState.run(run, token, events, steps),
+    state: (run: string) => stateOf.get(run) as unknown as Progress | undefined,
+    putState: (run: string, { token, events, steps }: Progress): void =>
+      void putState.run(run, token, events, steps),
+    saved: (run: string): Json => JSON.parse(String(savedOf.get(run)?.["saved"])) as Json,
+    putSaved: (run: string, saved: Json): void => void putSaved.run(run, JSON.stringify(saved)),
     addEvent: (run: string, number: number, event: Json): void =>
       void addEvent.run(run, number, JSON.stringify(event)),
-    /** What was saved, read only where memory has it not. */
-    readSaved: ({ saved }: SavedState): Json => JSON.parse(saved) as Json,
     events: (run: string): Json[] =>
       eventsOf.all(run).map((row) => JSON.parse(String(row["event"])) as Json),
     dropEvents: (run: string): void => void dropEvents.run(run),
