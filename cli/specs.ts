@@ -250,7 +250,7 @@ export const specs = {
   },
   "tools call": {
     args: ["tool"],
-    summary: "call one tool, as far as the lists allow it; exit 1 if it fails",
+    summary: "call one tool, as far as lists and policy allow it; exit 1 if it fails",
     flags: {
       input: { type: "text", value: "json", help: "its arguments, an object (default {})" },
       file: {
@@ -260,11 +260,11 @@ export const specs = {
       },
       yes: {
         type: "switch",
-        help: "call without asking what the lists ask about; needed where there is no terminal",
+        help: "call without asking what lists and policy ask about; needed where there is no terminal",
       },
     },
     settings: [...tools],
-    example: [`stateplane tools call git/git_status --input '{"repository": "."}'`],
+    example: [`stateplane tools call git/git_status --input '{"repo": "."}'`],
   },
   "tools diff": {
     args: ["server?"],

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { stringify } from "safe-stable-stringify";
 import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
 import { fail, ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
@@ -63,7 +63,7 @@ export function createFunctionHost({ tools, schemas, log }: FunctionHostOptions)
       const found = find(name.startsWith(prefix) ? name.slice(prefix.length) : name);
       return found.ok ? ok({ ...found.value.description, address: name }) : found;
     },
-    async call(target, input, signal, idempotencyKey = "") {
+    async call(target, input, signal, idempotencyKey = randomUUID()) {
       const found = find(target.name);
       if (!found.ok) return found;
       if (found.value.description.digest !== target.digest) {

@@ -1,7 +1,10 @@
+import { randomUUID } from "node:crypto";
+import type { Action } from "../../machines/contracts/domain/action.ts";
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
+import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
-import { localVerdict } from "../../actors/step/verdicts.ts";
+import { localVerdict, stricter, usersVerdict } from "../../actors/step/verdicts.ts";
 import { commandLine } from "../called-as.ts";
 import type { Command, Context } from "../command.ts";
 import {
@@ -173,7 +176,7 @@ function find(servers: readonly ShownServer[], name: string): ShownTool {
 
 /** `tools call TOOL`: what a step would be allowed to do, done for a person. */
 export const callTool: Command = async (context) => {
-  const { invocation, output, stopping } = context;
+  const { config, invocation, output, stopping } = context;
   const name = invocation.args[0] ?? "";
   const input = await readInput(context);
   return withTools(
@@ -184,11 +187,15 @@ export const callTool: Command = async (context) => {
       if (!described.ok && described.failure.kind === "not_found") find(await look(), name);
       if (!described.ok) throw callError(described.failure);
       const { server, name: bare } = described.value;
-      const verdict = localVerdict({ server, name: bare, input }, tools.allowlist, null);
+      const worker = localVerdict({ server, name: bare, input }, tools.allowlist, null);
       const allowedBy = `"${server}/${bare}" under "${tools.listedIn.key}" of the allowlist in ${tools.listedIn.file} would allow it`;
-      if (verdict.kind === "deny") throw new CliError(2, `${verdict.reason}; ${allowedBy}`);
+      if (worker.kind === "deny") throw new CliError(2, `${worker.reason}; ${allowedBy}`);
+      const action: Action = { kind: "tool", name: bare, server, input };
+      const said = usersVerdict(config.settings.policy ?? undefined, action, jobOf(action));
+      const verdict = said === null ? worker : stricter(worker, said);
+      if (verdict.kind === "deny") throw new CliError(2, verdict.reason);
       if (verdict.kind === "ask") await ask(context, `${server}/${bare}`, input);
-      const called = await host.call(described.value, input, stopping.signal);
+      const called = await host.call(described.value, input, stopping.signal, randomUUID());
       if (!called.ok) throw callError(called.failure);
       const { content } = called.value;
       if (output.isJson) output.json({ server, tool: bare, content });
@@ -199,6 +206,20 @@ export const callTool: Command = async (context) => {
     true,
   );
 };
+
+/** The step that would make the call, as a policy sees it. */
+const jobOf = ({ name, input }: Action): Job => ({
+  runId: "tools-call",
+  stepId: "tools-call",
+  stepType: "tool",
+  input: { tool_name: name, tool_input: input },
+  tenantId: null,
+  projectId: null,
+  agentId: null,
+  traceId: null,
+  spanId: null,
+  createdAt: Date.now(),
+});
 
 async function ask(
   { invocation, output }: Pick<Context, "invocation" | "output">,
