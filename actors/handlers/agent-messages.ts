@@ -1,6 +1,7 @@
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import { llmInput, readMessages } from "../../machines/contracts/domain/step-input.ts";
 import type { CallResult, Turn } from "../../machines/agent-loop/context.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
 import { isFoldable } from "../../machines/agent-loop/rules.ts";
 import type { ModelMessage } from "../../machines/contracts/ports/model-provider.ts";
 
@@ -33,7 +34,7 @@ function schemaInstruction(schema: object | null | undefined): string | null {
 
 /** The turns of a loop as its model is shown them; the results of the first `folded` ones are left out where long. */
 export function turnMessages(turns: readonly Turn[], folded: number): ModelMessage[] {
-  return turns.flatMap(({ reply, results }, at): ModelMessage[] => [
+  return turns.flatMap(({ reply, results, mostShown }, at): ModelMessage[] => [
     {
       role: "assistant",
       content: reply.content,
@@ -42,7 +43,7 @@ export function turnMessages(turns: readonly Turn[], folded: number): ModelMessa
     ...results.map((result, place): ModelMessage => ({
       role: "tool",
       toolCallId: reply.toolCalls[place]?.id ?? "",
-      content: at < folded ? foldedContent(result) : result.content,
+      content: at < folded ? foldedContent(result) : cutContent(result, mostShown),
       ...(result.error === null ? {} : { isError: true }),
     })),
   ]);
@@ -63,6 +64,19 @@ function callsOf({ toolCalls, echo }: Turn["reply"], haveResults: boolean) {
 function foldedContent({ content }: CallResult): string {
   if (!isFoldable(content)) return content;
   return `[A result of ${content.length} characters was left out here to make room. Call the tool again if it is needed.]`;
+}
+
+/** The beginning and the end of a result that has no room beside the others of its turn. */
+function cutContent({ content, artifact }: CallResult, most = Number.POSITIVE_INFINITY): string {
+  if (content.length <= most) return content;
+  const ending = Math.floor(most / 5);
+  const begin = cutText(content, most - ending);
+  const end = content.slice(content.length - ending).toWellFormed();
+  const where =
+    artifact === undefined
+      ? "call the tool again for a part of it"
+      : `all of it is kept as artifact ${String(artifact["id"])}`;
+  return `${begin}\n[${content.length - most} characters are left out here to make room; ${where}]\n${end}`;
 }
 
 /** The user's words that end a loop which met a bound. */

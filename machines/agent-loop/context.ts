@@ -57,6 +57,8 @@ export interface Turn {
   /** Of each call in order, what it goes to; null where no tool of that name was offered. Absent in older journals. */
   targets?: (CallTarget | null)[];
   results: CallResult[];
+  /** Characters of each result that the model is shown, where together they were too long for its window. */
+  mostShown?: number;
 }
 
 export interface LoopInput {

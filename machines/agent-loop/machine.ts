@@ -2,7 +2,7 @@ import { assign, setup } from "xstate";
 import { terminal } from "../contracts/domain/failure.ts";
 import { initialContext, type LoopContext, type LoopInput, type Turn } from "./context.ts";
 import type { LoopEvent } from "./events.ts";
-import { foldedTurns, repeatsAfter, rules } from "./rules.ts";
+import { foldedTurns, hasFoldable, repeatsAfter, rules, withLastCut } from "./rules.ts";
 
 /** The work that the chart asks for; what came of it returns as an event. */
 export const loopActivities = [
@@ -50,15 +50,21 @@ function keepResults({ context, event }: ActionArgs): Change {
   const last = context.turns.at(-1);
   if (last === undefined) return {};
   const turns = [...context.turns.slice(0, -1), { ...last, results: event.results }];
+  const folded = foldedTurns({ ...context, turns }, false);
   return {
-    turns,
+    turns: withLastCut({ ...context, turns }, { before: context.folded, folded }, false),
     seen: [...context.seen, event.digest],
     repeats: repeatsAfter(context, event.digest),
-    folded: foldedTurns({ ...context, turns }, false),
+    folded,
   };
 }
 
-const fold = ({ context }: ActionArgs): Change => ({ folded: foldedTurns(context, true) });
+/** The results of older turns go first; then the longest of the last one are cut. */
+function fold({ context }: ActionArgs): Change {
+  if (hasFoldable(context)) return { folded: foldedTurns(context, true) };
+  const { folded } = context;
+  return { turns: withLastCut(context, { before: folded, folded }, true) };
+}
 
 const keepFailure = ({ event }: ActionArgs): Change =>
   "failure" in event ? { failure: event.failure } : {};

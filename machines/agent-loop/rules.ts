@@ -20,11 +20,17 @@ const tokensOf = (characters: number): number => Math.ceil(characters / characte
 /** Whether a result is long enough to be left out. */
 export const isFoldable = (content: string): boolean => content.length > keptLength;
 
-const shownLength = ({ results }: Turn): number =>
-  results.reduce((sum, { content }) => sum + content.length, 0);
+/** Of each result of a turn, how much of it is shown where it is not left out. */
+const lengthsOf = ({ results, mostShown = Number.POSITIVE_INFINITY }: Turn): number[] =>
+  results.map(({ content }) => Math.min(content.length, mostShown));
 
-const foldableLength = ({ results }: Turn): number =>
-  results.reduce((sum, { content }) => sum + (isFoldable(content) ? content.length : 0), 0);
+const sumOf = (lengths: readonly number[]): number =>
+  lengths.reduce((sum, length) => sum + length, 0);
+
+const shownLength = (turn: Turn): number => sumOf(lengthsOf(turn));
+
+const foldableLength = (turn: Turn): number =>
+  sumOf(lengthsOf(turn).filter((length) => length > keptLength));
 
 /**
  * Tokens of the next request, estimated: what the last call really used, and the results that came since. A model that
@@ -44,7 +50,7 @@ export function estimateTokens(turns: readonly Turn[], folded: number): number {
 
 /**
  * The results of how many turns to leave out of the next request: as before while there is room, else as many of the
- * oldest as make half of the window free. Those of the last turn are always shown.
+ * oldest as make half of the window free. Those of the last turn are always shown, at least in part.
  *
  * @param isTooLong the model has refused the conversation as it was: all that can go goes
  */
@@ -63,6 +69,41 @@ export function foldedTurns(
     next += 1;
   }
   return next;
+}
+
+/**
+ * The turns with the results of the last one cut so that they fit, the longest first: to what is left of the window, or
+ * by half where the model has refused the conversation as it was.
+ *
+ * @param folded the results of so many turns are left out of the next request, of which those before it held `before`
+ */
+export function withLastCut(
+  { turns, limits }: Pick<LoopContext, "turns" | "limits">,
+  { before, folded }: { before: number; folded: number },
+  isTooLong: boolean,
+): Turn[] {
+  const last = turns.at(-1);
+  if (last === undefined) return [...turns];
+  const newlyFolded = turns.slice(before, folded).map((turn) => tokensOf(foldableLength(turn)));
+  const tokens = estimateTokens(turns, before) - sumOf(newlyFolded);
+  const lengths = lengthsOf(last);
+  const tooMany = (tokens - limits.windowTokens * fullShare) * charactersPerToken;
+  if (tooMany <= 0 && !isTooLong) return [...turns];
+  const room = isTooLong ? sumOf(lengths) / 2 : sumOf(lengths) - tooMany;
+  const mostShown = Math.max(keptLength, longestWithin(lengths, room));
+  if (lengths.every((length) => length <= mostShown)) return [...turns];
+  return [...turns.slice(0, -1), { ...last, mostShown }];
+}
+
+/** How long each may be at most so that all have room together: what is shorter leaves its share to the others. */
+function longestWithin(lengths: readonly number[], room: number): number {
+  let left = room;
+  for (const [at, length] of [...lengths].sort((one, other) => one - other).entries()) {
+    const share = left / (lengths.length - at);
+    if (length > share) return Math.floor(share);
+    left -= length;
+  }
+  return Number.POSITIVE_INFINITY;
 }
 
 /** Whether the model will not answer: what it said then is no result. */
@@ -85,11 +126,15 @@ const hasCalls = ({ event }: ActionArgs): boolean =>
 
 const hasForbiddenCalls = (given: ActionArgs): boolean => hasCalls(given) && !mayCall(given);
 
-/** Whether leaving results out could still make the conversation short enough. */
+/** Whether an older turn still has results that can be left out. */
+export const hasFoldable = ({ turns, folded }: Pick<LoopContext, "turns" | "folded">): boolean =>
+  turns.slice(folded, -1).some((turn) => foldableLength(turn) > 0);
+
+/** Whether leaving results out, or cutting the last ones, could still make the conversation short enough. */
 const mayFold = ({ context, event }: ActionArgs): boolean =>
   event.type === "model.failed" &&
   event.failure.kind === "too_large" &&
-  context.turns.slice(context.folded, -1).some((turn) => foldableLength(turn) > 0);
+  (hasFoldable(context) || context.turns.slice(-1).some((turn) => foldableLength(turn) > 0));
 
 /** How many turns in a row were like an earlier one, with the turn of this digest. */
 export const repeatsAfter = ({ seen, repeats }: LoopContext, digest: string): number =>

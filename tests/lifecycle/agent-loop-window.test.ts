@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { createFallbacks } from "../../adapters/llm/fallbacks.ts";
 import { createPricedModels } from "../../adapters/llm/priced-models.ts";
 import { createPrices } from "../../adapters/llm/prices.ts";
-import { ok } from "../../machines/contracts/domain/failure.ts";
+import { ok, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
 import { agentModel, agentTools } from "../support/agent-world.ts";
 import { sqliteBackends } from "../support/backends.ts";
@@ -45,6 +45,35 @@ async function shownAtLast(contextWindow: number | null): Promise<number> {
   const last = model.requests.at(-1)?.messages ?? [];
   return last.filter(({ role, content }) => role === "tool" && content.length >= 3_000).length;
 }
+
+it("one turn's results that are together longer than the window are cut so that they fit, and the output says so [loop.window]", async () => {
+  const paths = ["0", "1", "2", "3"];
+  const model = agentModel(({ messages }, turn) => {
+    const characters = JSON.stringify(messages).length;
+    if (characters > 12_000) return terminal("too_large", "the conversation is too long");
+    return turn === 0
+      ? { calls: paths.map((path) => ({ arguments: { path } })) }
+      : { content: "Done." };
+  });
+  const tools = agentTools(["read"], async (_, { path }) =>
+    `${path}`.repeat(path === "3" ? 300 : 9_000),
+  );
+  const allowlist = { allowed: ["read"], approvalRequired: [], denied: [] };
+  await scene.worker({ allowlist }, () => ({ models: model.models, tools: tools.tools }));
+  const { runId, stepIds } = await scene.run([{ type: "llm", input: { task: "Read all" } }]);
+  expect(await scene.ended(runId, stepIds[0] ?? "")).toMatchObject({
+    status: "completed",
+    output: { response: "Done.", cut_results: 3 },
+  });
+  const shown = model.requests.at(-1)?.messages.filter(({ role }) => role === "tool") ?? [];
+  for (const [at, { content }] of shown.entries()) {
+    if (at === 3) expect(content).toBe("3".repeat(300));
+    else
+      expect(content).toMatch(
+        /^(\d)\1+\n\[\d+ characters are left out here to make room;.*\]\n\1+$/u,
+      );
+  }
+});
 
 it("an agent's conversation is folded by its model's window, not by another one's [llm.window]", async () => {
   expect(await shownAtLast(null)).toBe(6);

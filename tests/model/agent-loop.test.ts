@@ -9,7 +9,13 @@ import {
   loopActivities,
   loopEnd,
 } from "../../machines/agent-loop/machine.ts";
-import { estimateTokens, foldedTurns, isFoldable } from "../../machines/agent-loop/rules.ts";
+import {
+  estimateTokens,
+  foldedTurns,
+  isFoldable,
+  keptLength,
+  withLastCut,
+} from "../../machines/agent-loop/rules.ts";
 import type { Turn } from "../../machines/agent-loop/context.ts";
 import {
   callingReply,
@@ -203,14 +209,45 @@ describe("making room", () => {
     );
   });
 
-  it("a conversation that the model finds too long is tried once more without its older results", () => {
+  it("cuts the last turn's results to what is left of the window, the longest first [loop.window]", () => {
+    fc.assert(
+      fc.property(
+        turn,
+        fc.integer({ min: 100, max: 4_000 }),
+        fc.boolean(),
+        (given, windowTokens, isTooLong) => {
+          const whole = toTurn(given);
+          const limits = { ...loopInput.limits, windowTokens };
+          const [cut] = withLastCut(
+            { turns: [whole], limits },
+            { before: 0, folded: 0 },
+            isTooLong,
+          );
+          const most = cut?.mostShown ?? Number.POSITIVE_INFINITY;
+          const shown = given.lengths.map((length) => Math.min(length, most));
+          const canBeShorter = shown.some((length) => length > keptLength);
+          const isFull = estimateTokens(cut === undefined ? [] : [cut], 0) > windowTokens * 0.8 + 1;
+          if (isFull && canBeShorter && !isTooLong) expect.fail("it does not fit and could");
+          const isLong = given.lengths.some((length) => length > keptLength);
+          if (isTooLong && isLong) expect(most).toBeLessThan(Math.max(...given.lengths));
+          if (!isTooLong && estimateTokens([whole], 0) <= windowTokens * 0.8)
+            expect(cut).toEqual(whole);
+        },
+      ),
+    );
+  });
+
+  it("a conversation that the model finds too long is tried again without its older results, then with less and less of the last ones", () => {
     const tooLong = loopEvents.find(
       (event) => event.type === "model.failed" && event.failure.kind === "too_large",
     ) as LoopEvent;
     const two = [answers.askModel, answers.runCalls, answers.askModel, answers.runCalls];
-    const moments = fold(compiled, [...two, tooLong, tooLong]);
-    expect(moments.at(-2)?.snapshot).toMatchObject({ value: "asking", context: { folded: 1 } });
-    expect(moments.at(-2)?.asked).toContain("askModel");
+    const moments = fold(compiled, [...two, ...Array.from({ length: 12 }, () => tooLong)]);
+    const tried = moments.slice(two.length + 1).filter(({ asked }) => asked.includes("askModel"));
+    expect(tried[0]?.snapshot).toMatchObject({ value: "asking", context: { folded: 1 } });
+    const lengths = tried.map(({ snapshot }) => snapshot.context.turns.at(-1)?.mostShown ?? 1e9);
+    expect(lengths.length).toBeGreaterThan(1);
+    expect(lengths).toEqual([...new Set(lengths)].sort((one, other) => other - one));
     expect(moments.at(-1)?.snapshot.value).toBe("failed");
   });
 });
