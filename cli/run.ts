@@ -31,6 +31,8 @@ const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
   "policy apply": async () => (await import("./commands/policies.ts")).applyPolicies,
   "policy delete": async () => (await import("./commands/policies.ts")).deletePolicy,
   "policy explain": async () => (await import("./commands/policies.ts")).explainPolicy,
+  "control-plane": async () => (await import("./commands/control-plane.ts")).controlPlane,
+  backup: async () => (await import("./commands/backup.ts")).backup,
   "keys list": async () => (await import("./commands/keys.ts")).listKeys,
   "keys create": async () => (await import("./commands/keys.ts")).createKey,
   "keys rotate": async () => (await import("./commands/keys.ts")).rotateKey,
@@ -125,4 +127,5 @@ function flagsOf(rest: string, { configFile }: Invocation, { settings, sources }
     .join("");
 }
 
-const isLongRunning = ({ command }: Invocation) => command === "dev" || command === "worker";
+const isLongRunning = ({ command }: Invocation) =>
+  ["dev", "worker", "control-plane"].includes(command);

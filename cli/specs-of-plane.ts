@@ -12,6 +12,33 @@ export const planeGroups: Readonly<Record<string, string>> = {
 
 /** Commands that keep a control plane of ours. */
 export const planeSpecs = {
+  "control-plane": {
+    args: [],
+    summary: "serve the control plane alone, for workers on this or other machines",
+    flags: {
+      host: {
+        type: "text",
+        value: "address",
+        help: "the address to listen on (default 127.0.0.1; 0.0.0.0 for every machine)",
+      },
+    },
+    settings: ["port", "redisUrl", "store", "dataDir", "mcpConfigPath", "logLevel"],
+    notes: [
+      "Needs FD_API_KEY, its first key, which may do everything, and REDIS_URL, the stream that the workers read. State is kept in .stateplane/. Traffic is plain HTTP: put a proxy with TLS before it where others share the network.",
+    ],
+    example: [
+      "REDIS_URL=redis://localhost:6379 FD_API_KEY=fd_dev_key_abc123 stateplane control-plane --port 8080",
+    ],
+  },
+  backup: {
+    args: ["file"],
+    summary: "write a whole copy of the control plane's database to a new file, while it runs",
+    settings: [...client],
+    notes: [
+      "Needs a key with admin. To go back to a copy, stop the control plane and put the file in the place of control-plane.sqlite in its data folder, without the files -wal and -shm beside it.",
+    ],
+    example: ["stateplane backup control-plane-2026-11-25.sqlite"],
+  },
   "audit tail": {
     args: [],
     summary: "show the newest entries of the audit: who decided or changed what",

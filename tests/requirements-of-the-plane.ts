@@ -32,6 +32,14 @@ export const planeRequirements: readonly Requirement[] = [
     promise: "where a policy asks for four eyes, nobody approves a request of their own",
   },
   { id: "approval.role", promise: "where a policy names a role, no other key answers" },
+  {
+    id: "plane.alone",
+    promise: "the control plane serves alone, for workers in processes of their own",
+  },
+  {
+    id: "plane.backup",
+    promise: "a copy made while the control plane runs is whole, and is served from",
+  },
   { id: "key.hashed", promise: "no secret of a key, present or past, is kept anywhere" },
   { id: "key.revoked", promise: "a revoked key opens nothing, and a secret is told once" },
   { id: "key.scopes", promise: "a key does what its scopes say, and nothing else" },

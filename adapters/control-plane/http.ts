@@ -39,11 +39,16 @@ export interface ControlPlaneHttp {
   readonly timeoutMs: number;
   /** A 2xx answer, or a failure. Never retries, never follows a redirect, never outlives its deadline. */
   call(request: ApiRequest, signal: AbortSignal): Promise<Outcome<Answer>>;
-  /** A `text/event-stream` that goes on; given up when nothing came for `silenceMs`. Reading it may throw. */
+  /**
+   * A body that goes on, read as it comes; given up when nothing came for `silenceMs`. Reading it may throw.
+   *
+   * @param type of its content; events unless another is said
+   */
   stream(
     path: string,
     silenceMs: number,
     signal: AbortSignal,
+    type?: string,
   ): Promise<Outcome<AsyncIterable<Uint8Array>>>;
   close(): Promise<void>;
 }
@@ -116,22 +121,22 @@ export function createHttp(options: HttpOptions): ControlPlaneHttp {
         return fail(callFailure(error, `${name} at ${url}`, exchange, options));
       }
     },
-    async stream(path, silenceMs, signal) {
-      const request: ApiRequest = { method: "GET", path, headers: { accept: "text/event-stream" } };
+    async stream(path, silenceMs, signal, type = "text/event-stream") {
+      const request: ApiRequest = { method: "GET", path, headers: { accept: type } };
       const name = nameOf(request);
       const deadline = createDeadline(signal, options.timeoutMs);
       try {
         const dispatch = { ...toDispatch(request, silenceMs), signal: deadline.signal };
         const opened = await streams.use(deadline, async (pool) => {
           const response = await requestOver(pool, dispatch);
-          return isEventStream(response) ? response.body : readAnswer(name, response);
+          return isOfType(response, type) ? response.body : readAnswer(name, response);
         });
         if (!("status" in opened)) {
           deadline.disarm();
           return ok(released(opened, deadline));
         }
         deadline.clear();
-        const expected = "expected a text/event-stream";
+        const expected = `expected a ${type}`;
         return fail(
           hideKey(isGood(opened) ? unreadable(opened, expected) : toFailure(opened, Date.now())),
         );
@@ -210,9 +215,9 @@ const nameOf = (request: ApiRequest) => `${request.method} ${request.path.split(
 
 const isGood = (answer: Answer) => answer.status >= 200 && answer.status < 300;
 
-function isEventStream({ statusCode, headers }: Dispatcher.ResponseData): boolean {
-  const type = headers["content-type"];
-  return statusCode === 200 && typeof type === "string" && type.startsWith("text/event-stream");
+function isOfType({ statusCode, headers }: Dispatcher.ResponseData, type: string): boolean {
+  const given = headers["content-type"];
+  return statusCode === 200 && typeof given === "string" && given.startsWith(type);
 }
 
 async function readAnswer(call: string, response: Dispatcher.ResponseData): Promise<Answer> {

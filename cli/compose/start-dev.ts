@@ -1,20 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { join } from "node:path";
 import type { AgentSeed } from "../../adapters/control-plane/embedded/changes/register-agent.ts";
-import {
-  type EmbeddedControlPlane,
-  PortTaken,
-  startEmbeddedControlPlane,
-} from "../../adapters/control-plane/embedded/start.ts";
+import { type EmbeddedControlPlane } from "../../adapters/control-plane/embedded/start.ts";
 import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
-import { isUnconditional, ruleTool } from "../../machines/contracts/domain/tool-lists.ts";
 import type { Config } from "../config/load-config.ts";
-import type { Settings } from "../config/settings.ts";
-import { CliError } from "../output/errors.ts";
 import { secrets } from "../secrets.ts";
-import type { ChosenTools } from "./choose-tools.ts";
-import { makeDataDir } from "./choose-store.ts";
-import { costOf } from "../../adapters/llm/prices.ts";
+import { agentSeeds, startPlane } from "./start-plane.ts";
 import { createModels } from "../../adapters/llm/models.ts";
 import { createPricedModels } from "../../adapters/llm/priced-models.ts";
 import { createStandIn } from "../../adapters/llm/scripted.ts";
@@ -65,28 +55,15 @@ export async function startDev(given: Given, givenHooks: WorkerHooks): Promise<D
     config,
     { ...hooks, onModelPart },
     async (store, tools, closing) => {
-      await makeDataDir(settings.dataDir);
       agents = agentSeeds(settings, tools);
-      const prices = pricesOf(settings);
-      const starting = startEmbeddedControlPlane({
-        path: join(settings.dataDir, "control-plane.sqlite"),
+      const plane = await startPlane(config, {
         port: settings.port ?? 0,
         host,
         apiKey,
         agents,
         publish: (fields) => store.backend.queue.publish(fields),
-        costMicros: (model, inputTokens, outputTokens) => {
-          const found = prices.findByName(model);
-          return found === null ? null : costOf(found.price, { inputTokens, outputTokens });
-        },
         workflows,
         log: hooks.log,
-      });
-      const plane = await starting.catch((error: unknown) => {
-        if (!(error instanceof Error)) throw error;
-        const isPort = error instanceof PortTaken;
-        const from = isPort ? `port (from ${config.sources.port}): ` : "the control plane: ";
-        throw new CliError(2, `${from}${error.message}`, { cause: error });
       });
       closing.add("control plane", () => plane.close());
       tellText = plane.tellText;
@@ -123,26 +100,4 @@ function withStandIn(config: Given, hooks: WorkerHooks): { config: Given; hooks:
     config: { ...config, settings: { ...settings, defaultModel: defaultModels.scripted } },
     hooks: { ...hooks, ports: { ...hooks.ports, models } },
   };
-}
-
-function agentSeeds({ agents, defaultModel: model }: Settings, tools: ChosenTools): AgentSeed[] {
-  if (agents === undefined || Object.keys(agents).length === 0) {
-    const { allowed, approvalRequired, denied } = tools.allowlist;
-    return [
-      {
-        slug: "assistant",
-        model,
-        // Conditions are the worker's to judge: the control plane's lists know names alone.
-        allowedTools: [...allowed, ...approvalRequired].map(ruleTool),
-        approvalRequiredTools: approvalRequired.filter(isUnconditional).map(ruleTool),
-        deniedTools: denied.filter(isUnconditional).map(ruleTool),
-      },
-    ];
-  }
-  return Object.entries(agents).map(([slug, { modelParams, ...agent }]) => ({
-    slug,
-    model,
-    ...agent,
-    ...(modelParams === undefined ? {} : { modelParams: modelParams as JsonObject }),
-  }));
 }

@@ -114,6 +114,7 @@ describe("scopes", () => {
     ["PUT", "/v1/approvals/x", "approve"],
     ["GET", "/v1/api-keys", "admin"],
     ["GET", "/v1/api-keys/x", "admin"],
+    ["GET", "/v1/backup/x", "admin"],
     ["POST", "/v1/api-keys", "admin"],
     ["POST", "/v1/api-keys/x/rotate", "admin"],
     ["POST", "/v1/api-keys/x/revoke", "admin"],

@@ -10,6 +10,7 @@ import { type Plane, system } from "./changes/change.ts";
 import { agentRoutes } from "./routes/agent-routes.ts";
 import { approvalRoutes } from "./routes/approval-routes.ts";
 import { auditRoutes } from "./routes/audit-routes.ts";
+import { backupRoutes } from "./routes/backup-routes.ts";
 import { eventRoutes, healthRoutes } from "./routes/event-routes.ts";
 import { keyRoutes } from "./routes/key-routes.ts";
 import { policyRoutes } from "./routes/policy-routes.ts";
@@ -50,6 +51,7 @@ export function createApp(plane: Plane, apiKey: string, log: Log): Hono {
   app.route("/v1/workflows", workflowRoutes(plane));
   app.route("/v1/workflow-runs", workflowRunRoutes(plane));
   app.route("/v1/policies", policyRoutes(plane));
+  app.route("/v1/backup", backupRoutes(plane));
   app.route("/v1/events", eventRoutes(plane));
   app.notFound((c) =>
     c.json(new ApiError(404, `no such route: ${c.req.method} ${c.req.path}`), 404),

@@ -77,7 +77,8 @@ export async function startEmbeddedControlPlane(
   const apply = createApply({ store, outbox, events, now, workflows });
   const costMicros = options.costMicros ?? (() => null);
   const headFile = keepHeadFile(options.path, store.audit, log);
-  const plane = { store, apply, events, outbox, now, costMicros, headFile, workflows };
+  const { path } = options;
+  const plane = { store, apply, events, outbox, now, costMicros, headFile, path, workflows };
   const app = createApp(plane, options.apiKey, log);
   const server = createServer(getRequestListener(app.fetch));
   let port: number;

@@ -1,4 +1,4 @@
-import type { SQLInputValue } from "node:sqlite";
+import { backup, DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { openWorkflowTables } from "./workflows/tables.ts";
 import type { RunStatus } from "../../../machines/contracts/domain/status.ts";
 import type { Agent, AgentVersion, Approval, Run, Step, Tool } from "./documents.ts";
@@ -190,6 +190,19 @@ export function openStore(path: string) {
           db.exec("PRAGMA synchronous = FULL");
         }
       },
+    },
+    /** A whole copy in a file of its own, as of one moment, while everything goes on. */
+    async backup(to: string): Promise<void> {
+      await backup(db, to);
+      const copy = new DatabaseSync(to);
+      try {
+        // One file, that needs no other beside it.
+        copy.exec("PRAGMA journal_mode = DELETE");
+        const found = String(copy.prepare("PRAGMA quick_check(1)").get()?.["quick_check"]);
+        if (found !== "ok") throw new Error(`the copy is damaged: ${found}`);
+      } finally {
+        copy.close();
+      }
     },
     close: (): void => db.close(),
   };

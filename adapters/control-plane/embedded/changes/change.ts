@@ -136,5 +136,7 @@ export interface Plane {
   now: () => number;
   costMicros: CostMicros;
   headFile: Pick<HeadFile, "read">;
+  /** Of the database, or `:memory:`. */
+  path: string;
   workflows: WorkflowHost | null;
 }

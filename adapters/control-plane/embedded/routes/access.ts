@@ -16,7 +16,7 @@ export const callerOf = (c: Context): Caller => c.get("caller");
 
 /** What a call needs, by the first line that fits. What fits none needs `admin`, so that a new route is closed. */
 const needs: readonly (readonly [method: string, path: RegExp, scope: Scope])[] = [
-  ["GET", /^\/v1\/api-keys(?:\/|$)/, "admin"],
+  ["GET", /^\/v1\/(?:api-keys|backup)(?:\/|$)/, "admin"],
   ["GET", /^/, "read"],
   ["POST", /^\/v1\/policies\/explain$/, "read"],
   [

@@ -1,0 +1,35 @@
+import { createReadStream } from "node:fs";
+import { mkdtemp, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { Readable } from "node:stream";
+import { Hono } from "hono";
+import type { Plane } from "../changes/change.ts";
+import { callerOf } from "./access.ts";
+
+/** `/v1/backup`: a copy of the database as one file. It is made beside the database, where there is room for one. */
+export function backupRoutes({ store, apply, path }: Plane): Hono {
+  const app = new Hono();
+  app.get("/", async (c) => {
+    // Before the copy is made, so that it is in it.
+    await apply((change) => change.audit(null, "backup.made", {}), callerOf(c).id);
+    const beside = path === ":memory:" ? tmpdir() : dirname(path);
+    const folder = await mkdtemp(join(beside, "backup-"));
+    const remove = () => rm(folder, { recursive: true, force: true });
+    try {
+      const file = join(folder, "copy.sqlite");
+      await store.backup(file);
+      const { size } = await stat(file);
+      const stream = createReadStream(file);
+      stream.once("close", () => void remove());
+      return c.body(Readable.toWeb(stream) as ReadableStream, 200, {
+        "content-type": "application/vnd.sqlite3",
+        "content-length": String(size),
+      });
+    } catch (error) {
+      await remove();
+      throw error;
+    }
+  });
+  return app;
+}

@@ -1,0 +1,70 @@
+import { join } from "node:path";
+import type { AgentSeed } from "../../adapters/control-plane/embedded/changes/register-agent.ts";
+import {
+  type EmbeddedControlPlane,
+  type EmbeddedOptions,
+  PortTaken,
+  startEmbeddedControlPlane,
+} from "../../adapters/control-plane/embedded/start.ts";
+import { costOf } from "../../adapters/llm/prices.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import { isUnconditional, ruleTool } from "../../machines/contracts/domain/tool-lists.ts";
+import type { Config } from "../config/load-config.ts";
+import type { Settings } from "../config/settings.ts";
+import { CliError } from "../output/errors.ts";
+import { makeDataDir } from "./choose-store.ts";
+import type { ChosenTools } from "./choose-tools.ts";
+import { pricesOf } from "./compose-models.ts";
+
+/**
+ * Starts the embedded control plane on the file of the data folder, with the configuration's prices.
+ *
+ * @throws CliError when the port is taken, or another control plane holds the file
+ */
+export async function startPlane(
+  { settings, sources }: Pick<Config, "settings" | "sources">,
+  given: Omit<EmbeddedOptions, "path" | "costMicros">,
+): Promise<EmbeddedControlPlane> {
+  await makeDataDir(settings.dataDir);
+  const prices = pricesOf(settings);
+  const starting = startEmbeddedControlPlane({
+    ...given,
+    path: join(settings.dataDir, "control-plane.sqlite"),
+    costMicros: (model, inputTokens, outputTokens) => {
+      const found = prices.findByName(model);
+      return found === null ? null : costOf(found.price, { inputTokens, outputTokens });
+    },
+  });
+  return starting.catch((error: unknown) => {
+    if (!(error instanceof Error)) throw error;
+    const isPort = error instanceof PortTaken;
+    const from = isPort ? `port (from ${sources.port}): ` : "the control plane: ";
+    throw new CliError(2, `${from}${error.message}`, { cause: error });
+  });
+}
+
+/** The configuration's agents; without any there is one, `assistant`, that may use whatever the lists allow. */
+export function agentSeeds(
+  { agents, defaultModel: model }: Settings,
+  tools: ChosenTools,
+): AgentSeed[] {
+  if (agents === undefined || Object.keys(agents).length === 0) {
+    const { allowed, approvalRequired, denied } = tools.allowlist;
+    return [
+      {
+        slug: "assistant",
+        model,
+        // Conditions are the worker's to judge: the control plane's lists know names alone.
+        allowedTools: [...allowed, ...approvalRequired].map(ruleTool),
+        approvalRequiredTools: approvalRequired.filter(isUnconditional).map(ruleTool),
+        deniedTools: denied.filter(isUnconditional).map(ruleTool),
+      },
+    ];
+  }
+  return Object.entries(agents).map(([slug, { modelParams, ...agent }]) => ({
+    slug,
+    model,
+    ...agent,
+    ...(modelParams === undefined ? {} : { modelParams: modelParams as JsonObject }),
+  }));
+}

@@ -1,0 +1,110 @@
+import { copyFile, mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { DatabaseSync } from "node:sqlite";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { startTestRedis, type TestRedis } from "../support/redis.ts";
+import { runCli, type RunningCli, startCli } from "../support/run-cli.ts";
+
+const timeout = 120_000;
+const apiKey = "fd_first_key";
+let folder: string;
+let redis: TestRedis;
+let running: RunningCli[] = [];
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "stateplane-plane-"));
+  redis = await startTestRedis();
+  await writeFile(join(folder, "script.yaml"), "- reply: {content: Hello there}\n");
+  await writeFile(
+    join(folder, "stateplane.config.yaml"),
+    "modelScript: script.yaml\nagents: {helper: {model: scripted/one}}\n",
+  );
+});
+afterEach(async () => {
+  for (const each of running) {
+    each.kill("SIGTERM");
+    await each.ended;
+  }
+  running = [];
+  await redis.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const start = (args: string[], env: Record<string, string>) => {
+  const cli = startCli(args, { cwd: folder, env: { REDIS_URL: redis.url, ...env } });
+  running.push(cli);
+  return cli;
+};
+const serve = async (dataDir: string) => {
+  const plane = start(["control-plane", "--port", "0", "--json", "--data-dir", dataDir], {
+    FD_API_KEY: apiKey,
+  });
+  const said = await plane.says(/"kind":"ready"/);
+  const [, url = ""] = /"url":"([^"]+)"/.exec(said) ?? [];
+  return { plane, url };
+};
+
+it(
+  "serves alone: a worker with a key for work alone completes a run, and a copy made meanwhile is whole [plane.alone] [plane.backup]",
+  { timeout },
+  async () => {
+    const { plane, url } = await serve("one");
+    const client = { CONTROL_PLANE_URL: url, FD_API_KEY: apiKey };
+    const cli = (...args: string[]) => runCli(args, { cwd: folder, env: client });
+    const { stdout } = await cli("keys", "create", "worker-1", "--scopes", "work");
+    start(["worker"], { CONTROL_PLANE_URL: url, FD_API_KEY: stdout.trim() });
+    const submitted = await cli("submit", "helper", "--task", "Say hello", "--watch");
+    expect([submitted.code, submitted.stdout]).toEqual([0, expect.stringContaining("Hello there")]);
+
+    // Runs are made all the while the copy is.
+    const headers = { authorization: `Bearer ${apiKey}` };
+    const body = JSON.stringify({ agent_id: "helper", input: { task: "t" } });
+    let isOver = false;
+    const making = (async () => {
+      while (!isOver) await fetch(`${url}/v1/runs`, { method: "POST", headers, body });
+    })();
+    const made = await cli("backup", "copy.sqlite");
+    isOver = true;
+    await making;
+    expect(made).toMatchObject({ code: 0, stderr: "" });
+    expect((await stat(join(folder, "copy.sqlite"))).mode & 0o777).toBe(0o600);
+    const db = new DatabaseSync(join(folder, "copy.sqlite"), { readOnly: true });
+    expect(db.prepare("PRAGMA integrity_check").get()).toEqual({ integrity_check: "ok" });
+    const count = Number(db.prepare("SELECT count(*) AS n FROM runs").get()?.["n"]);
+    db.close();
+    expect(count).toBeGreaterThan(0);
+    expect((await cli("backup", "copy.sqlite")).code).toBe(2);
+    expect((await readdir(join(folder, "one"))).filter((name) => /backup/.test(name))).toEqual([]);
+    expect((await readdir(folder)).filter((name) => name.endsWith(".part"))).toEqual([]);
+    plane.kill("SIGTERM");
+    expect((await plane.ended).code).toBe(0);
+
+    await mkdir(join(folder, "two"));
+    await copyFile(join(folder, "copy.sqlite"), join(folder, "two", "control-plane.sqlite"));
+    const again = await serve("two");
+    const restored = { CONTROL_PLANE_URL: again.url, FD_API_KEY: apiKey };
+    const verified = await runCli(["audit", "verify"], { cwd: folder, env: restored });
+    expect([verified.code, verified.stdout]).toEqual([0, expect.stringContaining("whole")]);
+    const listed = await runCli(["keys", "list"], { cwd: folder, env: restored });
+    expect(listed.stdout).toContain("worker-1");
+  },
+);
+
+it(
+  "refuses to serve without its first key, and to copy for a key without admin",
+  { timeout },
+  async () => {
+    const refused = await runCli(["control-plane"], { cwd: folder, env: { REDIS_URL: redis.url } });
+    expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining("FD_API_KEY")]);
+    const { url } = await serve("one");
+    const env = { CONTROL_PLANE_URL: url, FD_API_KEY: apiKey };
+    const { stdout } = await runCli(["keys", "create", "looker"], { cwd: folder, env });
+    const looker = { ...env, FD_API_KEY: stdout.trim() };
+    const copied = await runCli(["backup", "copy.sqlite"], { cwd: folder, env: looker });
+    expect([copied.code, copied.stderr]).toEqual([
+      2,
+      expect.stringContaining("needs the scope admin"),
+    ]);
+    expect((await readdir(folder)).filter((name) => name.startsWith("copy"))).toEqual([]);
+  },
+);
