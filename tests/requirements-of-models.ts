@@ -24,6 +24,7 @@ export const modelRequirements: readonly Requirement[] = [
     id: "start.model",
     promise: "with a key in the environment the first program asks the real model, tools and all",
   },
+  { id: "llm.doctor-keys", promise: "doctor says which provider refuses its key, at no cost" },
   { id: "llm.tail", promise: "a whole answer is not waited for any longer" },
   { id: "llm.key-parts", promise: "no part of a key stands in a vendor's quoted words" },
   {

@@ -19,7 +19,12 @@ import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import { version } from "../main.ts";
 import { priceTableVersion } from "../../adapters/llm/prices.ts";
 import { artifactsOf, sharingWarnings } from "../compose/compose-ports.ts";
-import { configuredModels, pricesOf, shownProviders } from "../compose/compose-models.ts";
+import {
+  configuredModels,
+  pricesOf,
+  refusedKeys,
+  shownProviders,
+} from "../compose/compose-models.ts";
 import type { Settings } from "../config/settings.ts";
 import { openApi } from "./with-control-plane.ts";
 import { commandLine } from "../called-as.ts";
@@ -252,10 +257,15 @@ async function mcpServer(
   }
 }
 
-function models({ config, env }: Context): Finding[] {
+async function models({ config, env, stopping }: Context): Promise<Finding[]> {
   const shown = shownProviders(config.settings, env);
+  const refusing = await refusedKeys(config.settings, env, stopping.signal);
   const findings = shown.map(({ name, detail, fix }): Finding => {
     const what = `models of ${name}`;
+    if (refusing.has(name)) {
+      const refused = `${detail}: it refuses this key`;
+      return { what, state: "broken", detail: refused, fix: "set a key that it accepts" };
+    }
     return { what, state: fix === null ? "ok" : "broken", detail, fix };
   });
   const model = config.settings.defaultModel;

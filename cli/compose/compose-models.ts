@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { refusesKey } from "../../adapters/llm/check-key.ts";
 import { createFallbacks, type Fallbacks } from "../../adapters/llm/fallbacks.ts";
 import { createModels } from "../../adapters/llm/models.ts";
 import { createPricedModels } from "../../adapters/llm/priced-models.ts";
@@ -159,6 +160,18 @@ export function shownProviders(settings: Settings, env: Env): ShownProvider[] {
     detail === null ? [] : [{ name, detail, fix: null }],
   );
   return [...providers, ...played];
+}
+
+/** The providers that refuse the key that is set for them, as far as they can be asked now. */
+export async function refusedKeys(
+  settings: Settings,
+  env: Env,
+  signal: AbortSignal,
+): Promise<Set<string>> {
+  const asked = providersOf(settings, env).map(async (provider) =>
+    (await refusesKey(provider, signal)) ? [provider.name] : [],
+  );
+  return new Set((await Promise.all(asked)).flat());
 }
 
 /** Which models can be asked, and what to set where none can. */

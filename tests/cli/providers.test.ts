@@ -6,6 +6,7 @@ import { loadConfig } from "../../cli/config/load-config.ts";
 import { learnSecrets, secrets } from "../../cli/secrets.ts";
 import { answerJson } from "../support/answer-json.ts";
 import { chatCompletion } from "../support/chat-completion.ts";
+import { useHttpServers } from "../support/http-servers.ts";
 import { plain } from "../support/model-requests.ts";
 import { runCli } from "../support/run-cli.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
@@ -14,6 +15,7 @@ import { useVendors } from "../support/vendor-server.ts";
 const never = new AbortController().signal;
 const folder = useTemporaryFolder();
 const { vendor } = useVendors();
+const { serve } = useHttpServers();
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
 async function load(content: object, env: Record<string, string> = {}) {
@@ -114,26 +116,56 @@ describe("providers by configuration", () => {
     expect(settings.defaultModel).toBe(model);
   });
 
-  it("are listed by doctor, with what they lack", { timeout: 60_000 }, async () => {
-    const providers = {
-      ollama: { kind: "openai-compatible", baseURL: "http://localhost:11434/v1" },
-      groq: {
-        kind: "openai-compatible",
-        baseURL: "https://api.groq.com/openai/v1",
-        apiKeyEnv: "GROQ_API_KEY",
-      },
-    };
-    writeFileSync(join(folder, "doctor.json"), JSON.stringify({ providers }));
-    const { stdout } = await runCli(["doctor", "--json", "--config", "doctor.json"], {
-      cwd: folder,
-      env: { OPENAI_API_KEY: "sk-test" },
-    });
-    const { findings } = JSON.parse(stdout) as { findings: { what: string }[] };
-    expect(findings.filter(({ what }) => what.startsWith("models"))).toMatchObject([
-      { what: "models of ollama", state: "ok" },
-      { what: "models of groq", state: "broken", fix: "set GROQ_API_KEY" },
-      { what: "models of openai", state: "ok", detail: "openai (OPENAI_API_KEY)" },
-      { what: "models", detail: expect.stringContaining("default gpt-4.1") },
-    ]);
-  });
+  it(
+    "are listed by doctor, with what they lack, a key that is refused too [llm.doctor-keys]",
+    { timeout: 60_000 },
+    async () => {
+      const asked: string[] = [];
+      const { url } = await serve((request, response) => {
+        asked.push(`${request.method} ${request.url}`);
+        const isGood = request.headers.authorization === "Bearer lab-good";
+        response.writeHead(isGood ? 404 : 401).end("{}");
+      });
+      const providers = {
+        lab: { kind: "openai-compatible", baseURL: `${url}/lab/v1/`, apiKeyEnv: "LAB_TOKEN" },
+        ollama: { kind: "openai-compatible", baseURL: "http://localhost:11434/v1" },
+        groq: {
+          kind: "openai-compatible",
+          baseURL: "https://api.groq.com/openai/v1",
+          apiKeyEnv: "GROQ_API_KEY",
+        },
+      };
+      writeFileSync(join(folder, "doctor.json"), JSON.stringify({ providers }));
+      const { stdout } = await runCli(["doctor", "--json", "--config", "doctor.json"], {
+        cwd: folder,
+        env: {
+          OPENAI_API_KEY: "sk-test",
+          OPENAI_BASE_URL: "http://127.0.0.1:1/v1",
+          LAB_TOKEN: "lab-good",
+          ANTHROPIC_API_KEY: "sk-ant-wrong",
+          ANTHROPIC_BASE_URL: url,
+        },
+      });
+      const { findings } = JSON.parse(stdout) as { findings: { what: string }[] };
+      expect(findings.filter(({ what }) => what.startsWith("models"))).toMatchObject([
+        { what: "models of lab", state: "ok" },
+        { what: "models of ollama", state: "ok" },
+        { what: "models of groq", state: "broken", fix: "set GROQ_API_KEY" },
+        {
+          what: "models of anthropic",
+          state: "broken",
+          detail: expect.stringContaining("refuses this key"),
+          fix: "set a key that it accepts",
+        },
+        // Whom nobody can reach now has refused nothing.
+        {
+          what: "models of openai",
+          state: "ok",
+          detail: expect.stringContaining("OPENAI_API_KEY"),
+        },
+        { what: "models", detail: expect.stringContaining("default ") },
+      ]);
+      expect(asked.toSorted()).toEqual(["GET /lab/v1/models", "GET /v1/models"]);
+    },
+  );
 });
