@@ -340,7 +340,7 @@ export const requirements: readonly Requirement[] = [
   {
     id: "library.handlers",
     promise:
-      "a handler takes over one step type or one tool, and can fall through to what it stands before",
+      "a handler takes over one step type or one tool, in tool steps and when a model calls it, and can fall through to what it stands before",
   },
   {
     id: "package.first-step",

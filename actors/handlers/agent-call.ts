@@ -1,5 +1,4 @@
-import type { CallResult, CallTarget } from "../../machines/agent-loop/context.ts";
-import type { Action, Ask } from "../../machines/contracts/domain/action.ts";
+import type { CallResult } from "../../machines/agent-loop/context.ts";
 import {
   fail,
   type Failure,
@@ -10,52 +9,31 @@ import {
 } from "../../machines/contracts/domain/failure.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
-import type { ToolCall } from "../../machines/contracts/ports/model-provider.ts";
 import type { ToolResult, ToolTarget } from "../../machines/contracts/ports/tool-host.ts";
-import type { RuntimePorts } from "../ports.ts";
 import { keepAttachments } from "./attachments.ts";
 import { digestOf } from "../step/approvals.ts";
-import type { Recalled } from "../step/journal.ts";
 import { isForModel, problemOf, show, shownLength, toolless } from "./agent-results.ts";
-import type { OfferedTools } from "./agent-tools.ts";
-import type { HandlerResult, Permission, StepScope } from "./handler.ts";
-
-export type CallEnd =
-  | { kind: "result"; result: CallResult }
-  | { kind: "asked"; asks: Ask[] }
-  | { kind: "waits" }
-  | { kind: "failed"; failure: Failure };
-
-export interface CallsScope extends Pick<
-  StepScope,
-  "job" | "signal" | "permission" | "recall" | "effect" | "budget" | "isLastAttempt" | "log"
-> {
-  ports: Pick<RuntimePorts, "tools" | "schemas" | "artifacts" | "clock">;
-  /** The tools as they are now; asked for only where a call is new. */
-  offer(): Promise<Outcome<OfferedTools>>;
-}
-
-/** One call, and what is known of it in every session. */
-export interface KeyedCall {
-  call: ToolCall;
-  key: string;
-  tool: CallTarget | null;
-  known: Recalled;
-}
-
-export type KeyedScope = CallsScope & { offered: OfferedTools | null };
-
-/** Whether a call may have been made, and must not be made again unasked. */
-export const isInDoubt = ({ tool, known }: KeyedCall): boolean =>
-  known === "in-doubt" || (known === "begun" && tool?.isSafe === false);
+import {
+  actionOf,
+  type Allowed,
+  type CallEnd,
+  type CallsScope,
+  isInDoubt,
+  type KeyedCall,
+  type KeyedScope,
+  resultOf,
+  runHandler,
+} from "./call-handler.ts";
+import type { HandlerResult } from "./handler.ts";
 
 /** Whether a try of this call that nobody knows the end of was made, now or before one that is known to have failed. */
 const mayHaveRun = (each: KeyedCall): boolean => isInDoubt(each) || each.known === "unrepeated";
 
+const doubtOf = (each: KeyedCall): string =>
+  mayHaveRun(each) ? "; an earlier try of this call may have run" : "";
+
 const uncalled = (each: KeyedCall): string =>
-  mayHaveRun(each)
-    ? "the tool was not called again; an earlier try of this call may have run"
-    : "the tool was not called";
+  `the tool was not called${mayHaveRun(each) ? " again" : ""}${doubtOf(each)}`;
 
 /**
  * Does one call, or reads from the journal what came of it.
@@ -69,7 +47,8 @@ export async function doCall(
 ): Promise<CallEnd> {
   const { call, key, tool, known } = each;
   if (known === "completed") return conclude(await kept(scope, key, null), scope, each);
-  if (isInDoubt(each)) return mayRun ? make(scope, each, null) : { kind: "waits" };
+  const run = each.handler === null ? make : handOver;
+  if (isInDoubt(each)) return mayRun ? run(scope, each, null) : { kind: "waits" };
   const bad = problemOf(scope, call, tool);
   if (bad !== null || tool === null) {
     const why = bad ?? "there is no such tool";
@@ -80,15 +59,7 @@ export async function doCall(
     const { result } = permitted;
     return result.kind === "failed" ? refused(scope, each, result) : ended(result);
   }
-  return mayRun ? make(scope, each, permitted) : { kind: "waits" };
-}
-
-/** The call as policy and people see it. */
-function actionOf({ call, key, tool }: KeyedCall): Action {
-  const input = call.arguments ?? {};
-  if (tool === null) return { kind: "tool", name: call.name, call: key, input };
-  const { name, server, digest: schema } = tool;
-  return { kind: "tool", name, server, schema, call: key, input };
+  return mayRun ? run(scope, each, permitted) : { kind: "waits" };
 }
 
 /**
@@ -99,7 +70,7 @@ function actionOf({ call, key, tool }: KeyedCall): Action {
 async function make(
   scope: KeyedScope,
   each: KeyedCall,
-  permitted: Extract<Permission, { allowed: true }> | null,
+  permitted: Allowed | null,
 ): Promise<CallEnd> {
   const { call, key, tool } = each;
   const { ports } = scope;
@@ -152,8 +123,7 @@ async function make(
       const { failure } = called;
       if (!isForModel(failure, scope.isLastAttempt)) return called;
       const isSent = failure.kind !== "policy_denied" && failure.kind !== "invalid_input";
-      const doubt = mayHaveRun(each) ? "; an earlier try of this call may have run" : "";
-      const error = `${cutText(failure.message, shownLength)}${doubt}`;
+      const error = `${cutText(failure.message, shownLength)}${doubtOf(each)}`;
       const decision = failure.kind === "policy_denied" ? "deny" : "allow";
       return ok({
         ...allowed,
@@ -167,6 +137,35 @@ async function make(
   });
   return conclude(done, scope, each);
 }
+
+/** Has the user's handler do the call: what it brings is kept under the call's key, as what a tool brings is. */
+async function handOver(
+  scope: KeyedScope,
+  each: KeyedCall,
+  permitted: Allowed | null,
+): Promise<CallEnd> {
+  const { ports } = scope;
+  const begun = ports.clock.monotonic();
+  const { result, action, grant, reason } = await runHandler(scope, each, permitted);
+  const durationMs = Math.round(ports.clock.monotonic() - begun);
+  const { name: tool, server = null } = action;
+  const judged = { decision: "allow" as const, reason, tool, server, durationMs, ran: true };
+  const allowed = { ...judged, approvalId: grant?.approvalId ?? null, digest: digestOf(action) };
+  if (result.kind === "asked") return ended(result);
+  if (result.kind === "done") {
+    const shown = await show(scope, resultOf(result.output, action));
+    return keep(scope, each, { ...allowed, ...shown, error: null });
+  }
+  const { failure } = result;
+  const isNo = isPersonsNo(failure) || failure.kind === "policy_denied";
+  if (isNo || result.failsStep === true) return refused(scope, each, result);
+  if (!isForModel(failure, scope.isLastAttempt)) return ended(result);
+  const error = `${cutText(failure.message, shownLength)}${doubtOf(each)}`;
+  return keep(scope, each, { ...allowed, content: error, error });
+}
+
+const keep = async (scope: KeyedScope, each: KeyedCall, result: CallResult): Promise<CallEnd> =>
+  conclude(await kept(scope, each.key, result), scope, each);
 
 /** A model's call is over in its turn: a tool that asks a person before it goes on is one that failed. */
 function answered(

@@ -5,14 +5,14 @@ import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import type { ToolCall } from "../../machines/contracts/ports/model-provider.ts";
 import { digestOf } from "../step/approvals.ts";
 import type { Recalled } from "../step/journal.ts";
+import { doCall } from "./agent-call.ts";
 import {
   type CallEnd,
   type CallsScope,
   isInDoubt,
   type KeyedCall,
   type KeyedScope,
-  doCall,
-} from "./agent-call.ts";
+} from "./call-handler.ts";
 import { toolless } from "./agent-results.ts";
 import type { OfferedTools } from "./agent-tools.ts";
 
@@ -30,6 +30,7 @@ import type { OfferedTools } from "./agent-tools.ts";
  *   denied, refused by a person            an error for the model, unless the verdict says that it ends the step
  *   no word on it that counts              an error for the model: closed
  *   to be asked about                      the question is put once the other calls are over; nothing is journalled
+ *   a tool with a handler of the user's    that does the call, see call-handler.ts
  *   the tool failed                        an error for the model
  *   passing trouble                        the step waits and comes back; the last attempt's is an error for the model
  *   in doubt after the call                a person is asked, or the step fails, as settings say
@@ -65,11 +66,15 @@ export async function runCalls(
   if (targets === undefined && offered?.ok === false) return toEvent(offered.failure);
   const calls = keys.map((key, at): KeyedCall => {
     const call = reply.toolCalls[at] as ToolCall;
+    const tool =
+      targets === undefined ? (scope.offered?.target(call.name) ?? null) : (targets[at] ?? null);
+    const handler = tool === null ? null : given.handlerOf(call.name, tool);
     return {
       call: isWhole(reply) ? call : unfinished(call, reply),
       key,
-      tool:
-        targets === undefined ? (scope.offered?.target(call.name) ?? null) : (targets[at] ?? null),
+      // What a handler does in the tool's place says of each effect of its own whether it may be repeated.
+      tool: tool === null || handler === null ? tool : { ...tool, isSafe: false },
+      handler,
       known: scope.recall(key),
     };
   });

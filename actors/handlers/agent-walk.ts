@@ -29,6 +29,7 @@ import { runCalls, targetsOf } from "./agent-calls.ts";
 import { lastAnswer, repairMessage, toMessages, turnMessages } from "./agent-messages.ts";
 import { toFailure, toOutput } from "./agent-output.ts";
 import { OfferedTools } from "./agent-tools.ts";
+import type { HandlerOf } from "./call-handler.ts";
 import type { HandlerResult, StepScope } from "./handler.ts";
 
 /*
@@ -66,6 +67,7 @@ export interface LoopPlan {
   request: Omit<ModelRequest, "messages" | "idempotencyKey">;
   /** The tools for the step's agent; its servers are asked once a session, when somebody first wants to know. */
   offer(): Promise<Outcome<OfferedTools>>;
+  handlerOf: HandlerOf;
 }
 
 /** What the journal has of a model call. */
@@ -161,7 +163,8 @@ export class LoopWalk {
     if (wanted === "runCalls" && last !== undefined) {
       const { job, signal, permission, recall, effect, budget, isLastAttempt, log } = this.#scope;
       const given = { job, signal, permission, recall, effect, budget, isLastAttempt, log };
-      const scope = { ...given, ports: this.#ports, offer: this.#plan.offer };
+      const { offer, handlerOf } = this.#plan;
+      const scope = { ...given, ports: this.#ports, offer, handlerOf };
       return runCalls(scope, last, `${round}.${turns.length}`);
     }
     const isLast = wanted === "askForAnswer";

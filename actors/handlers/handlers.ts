@@ -22,5 +22,6 @@ export function handlersFor(
     approval: approvalHandler,
   };
   const { handlers } = options;
-  return handlers === undefined ? builtIn : withUsersHandlers(builtIn, handlers, ports);
+  if (handlers === undefined) return builtIn;
+  return withUsersHandlers(builtIn, handlers, ports, (of) => llmHandler(ports, options, of));
 }

@@ -6,6 +6,7 @@ import type { ModelRequest } from "../../machines/contracts/ports/model-provider
 import type { RuntimeOptions } from "../options.ts";
 import { offerTools, OfferedTools } from "./agent-tools.ts";
 import { type LoopPorts, LoopWalk } from "./agent-walk.ts";
+import type { HandlerOf } from "./call-handler.ts";
 import type { StepHandler } from "./handler.ts";
 
 const modelParams = type({
@@ -16,7 +17,11 @@ const modelParams = type({
 type Options = Pick<RuntimeOptions, "defaultModel" | "maxIterations" | "allowlist">;
 
 /** Asks a model, with tools as long as it calls them. The output is of one shape, whoever answered. */
-export function llmHandler(ports: LoopPorts, options: Options): StepHandler {
+export function llmHandler(
+  ports: LoopPorts,
+  options: Options,
+  handlerOf: HandlerOf = () => null,
+): StepHandler {
   return async (scope) => {
     const input = llmInput.assert(scope.job.input);
     const params = modelParams(input.model_params ?? null);
@@ -35,7 +40,7 @@ export function llmHandler(ports: LoopPorts, options: Options): StepHandler {
       ...(isJsonObject(input.output_schema) ? { responseSchema: input.output_schema } : {}),
       ...(Object.keys(more).length === 0 ? {} : { params: more }),
     };
-    const walk = new LoopWalk(scope, ports, { request, offer });
+    const walk = new LoopWalk(scope, ports, { request, offer, handlerOf });
     const maxIterations = input.max_iterations ?? options.maxIterations;
     for (let round = 0; round <= scope.repairs; round += 1) {
       if (round > 0 && !(await walk.repair(round))) return walk.over;

@@ -25,6 +25,7 @@ import type {
   UsersHandler,
   UsersHandlers,
 } from "./handler.ts";
+import type { HandlerOf } from "./call-handler.ts";
 import { toolAction } from "./tool.ts";
 
 /*
@@ -41,46 +42,51 @@ import { toolAction } from "./tool.ts";
  * What our own code throws on its way through a handler (the lease is lost, the step is aborted) passes as it is.
  */
 
-/** The work of each step type with the user's before it: a tool's, then its step type's, then the built-in one. */
+/**
+ * The work of each step type with the user's before it: a tool's, then its step type's, then the built-in one. A tool's
+ * does a model's call of it, too.
+ *
+ * @param builtIn the work of each step type; an llm step's is told whose work a call of a tool is
+ */
 export function withUsersHandlers(
   builtIn: Record<StepType, StepHandler>,
   users: UsersHandlers,
   ports: Pick<RuntimePorts, "tools">,
+  llm: (handlerOf: HandlerOf) => StepHandler = () => builtIn.llm,
 ): Record<StepType, StepHandler> {
   const handlers = { ...builtIn };
-  for (const stepType of stepTypes) {
-    const own = users[stepType];
-    if (own !== undefined) handlers[stepType] = guarded(stepType, own, builtIn[stepType]);
+  const byTool = new Map<string, UsersHandler>();
+  for (const [key, own] of Object.entries(users)) {
+    if (key.startsWith("tool:") && own !== undefined) byTool.set(key, own);
   }
-  const byTool = Object.entries(users).flatMap(([key, own]) =>
-    key.startsWith("tool:") && own !== undefined ? [[key, own] as const] : [],
-  );
-  if (byTool.length > 0) handlers.tool = byToolName(new Map(byTool), handlers.tool, ports);
-  return handlers;
-}
-
-/** Of a tool's spellings the job's own counts first; then the tool that it means, with its server and without. */
-function byToolName(
-  users: ReadonlyMap<string, UsersHandler>,
-  otherwise: StepHandler,
-  { tools }: Pick<RuntimePorts, "tools">,
-): StepHandler {
-  const take = (names: readonly string[]): StepHandler | null => {
+  const { tool: own } = users;
+  if (own !== undefined) handlers.tool = guarded("tool", own, builtIn.tool);
+  const otherwise = handlers.tool;
+  /** Of a tool's spellings the first that has one. */
+  const take = (...names: string[]): StepHandler | null => {
     for (const key of names.map((name) => `tool:${name}`)) {
-      const own = users.get(key);
-      if (own !== undefined) return guarded(key, own, otherwise);
+      const taken = byTool.get(key);
+      if (taken !== undefined) return guarded(key, taken, otherwise);
     }
     return null;
   };
-  return async (scope) => {
-    const { name } = toolAction(scope.job);
-    const spelled = take([name]);
-    if (spelled !== null) return spelled(scope);
-    const described = await tools.describe(name, scope.signal);
-    if (!described.ok) return otherwise(scope);
-    const { server, name: bare } = described.value;
-    return (take([`${server}/${bare}`, bare]) ?? otherwise)(scope);
-  };
+  if (byTool.size > 0) {
+    handlers.llm = llm((called, { server, name }) => take(called, `${server}/${name}`, name));
+    handlers.tool = async (scope) => {
+      const { name } = toolAction(scope.job);
+      const spelled = take(name);
+      if (spelled !== null) return spelled(scope);
+      const described = await ports.tools.describe(name, scope.signal);
+      if (!described.ok) return otherwise(scope);
+      const { server, name: bare } = described.value;
+      return (take(`${server}/${bare}`, bare) ?? otherwise)(scope);
+    };
+  }
+  for (const stepType of stepTypes) {
+    const taken = stepType === "tool" ? undefined : users[stepType];
+    if (taken !== undefined) handlers[stepType] = guarded(stepType, taken, handlers[stepType]);
+  }
+  return handlers;
 }
 
 function guarded(key: string, handler: UsersHandler, otherwise: StepHandler): StepHandler {

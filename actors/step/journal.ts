@@ -47,10 +47,13 @@ export class Journal {
     if (entry.grant !== undefined) this.#grants.set(entry.grant, entry.effect);
   }
 
-  /** What is known of an effect. */
+  /** What is known of an effect; where nothing is, of those that were done on its way, under `<effect>/…`. */
   recall(effect: string): Recalled {
     if (this.isInDoubt(effect)) return this.#unsafe.has(effect) ? "in-doubt" : "begun";
-    if (!this.isCompleted(effect)) return "nothing";
+    if (!this.isCompleted(effect)) {
+      const isOnTheWay = (other: string) => other.startsWith(`${effect}/`) && this.isInDoubt(other);
+      return [...this.#unsafe].some(isOnTheWay) ? "in-doubt" : "nothing";
+    }
     // A failure that may pass is known not to have happened: it is tried again.
     const { failure } = (this.result(effect) ?? {}) as { failure?: Failure };
     if (failure?.retryable !== true) return "completed";
@@ -72,7 +75,7 @@ export class Journal {
 
   /** Begun as what must not be repeated unasked, and not completed. */
   isUnsafeInDoubt(effect: string): boolean {
-    return this.recall(effect) === "in-doubt";
+    return this.isInDoubt(effect) && this.#unsafe.has(effect);
   }
 
   /** What tries held that were begun and whose end is not known: it may all have been used. */

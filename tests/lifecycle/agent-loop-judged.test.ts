@@ -81,6 +81,7 @@ it("whatever the model calls and whatever policy says, a tool runs only after a 
           artifacts: {} as never,
           clock: systemClock,
         },
+        handlerOf: () => null,
         offer: async () => ok(offered),
       };
       const toolCalls = plan.map(({ name, path, form }, at) => ({

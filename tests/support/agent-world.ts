@@ -80,7 +80,9 @@ export function agentTools(
     tools: {
       list: async () => ok([...described]),
       describe: async (name) => {
-        const found = described.find((tool) => tool.name === name);
+        const found = described.find((tool) =>
+          [tool.name, `${tool.server}/${tool.name}`].includes(name),
+        );
         return found === undefined ? { ok: false, failure: nowhere } : ok(found);
       },
       async call({ name, server, digest }, input) {
