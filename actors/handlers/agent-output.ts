@@ -25,6 +25,7 @@ export function toOutput(
 ): JsonObject {
   const last = turns.at(-1)?.reply;
   const isAnswer = last !== undefined && last.finishReason !== "refusal" && end !== "paused";
+  const leftOut = Math.max(0, ...turns.map(({ toolsLeftOut = 0 }) => toolsLeftOut));
   const cut = turns.flatMap(({ results, mostShown = Number.POSITIVE_INFINITY }) =>
     results.filter(({ content }) => content.length > mostShown),
   );
@@ -44,6 +45,7 @@ export function toOutput(
     ...(turns.some(({ reply }) => reply.scripted === true) ? { scripted: true } : {}),
     ...(cause === null ? {} : { cause: toCause(cause) }),
     ...(folded === 0 ? {} : { folded_turns: folded }),
+    ...(leftOut === 0 ? {} : { tools_left_out: leftOut }),
     ...(cut.length === 0 ? {} : { cut_results: cut.length }),
     ...(dropped.length === 0 ? {} : { dropped_params: dropped }),
     ...(last?.attempts === undefined ? {} : { attempts: last.attempts as unknown as JsonObject[] }),

@@ -20,9 +20,12 @@ const maxTools = 128;
 
 /** The tools that an agent's model is offered: those which the lists allow or ask for, by the names it calls them by. */
 export class OfferedTools {
+  /** How many more are allowed than a model is offered. */
+  readonly leftOut: number;
   readonly #byName: Map<string, ToolDescription>;
 
-  constructor(tools: readonly ToolDescription[]) {
+  constructor(tools: readonly ToolDescription[], leftOut = 0) {
+    this.leftOut = leftOut;
     this.#byName = new Map(tools.map((tool) => [tool.address, tool]));
   }
 
@@ -90,5 +93,5 @@ export async function offerTools(
       `an agent's model is offered ${maxTools} tools at most; the rest, from the first named here on, is left out: narrow the agent's allowed_tools, or the worker's list`,
     );
   }
-  return ok(new OfferedTools(open));
+  return ok(new OfferedTools(open, leftOut.length));
 }

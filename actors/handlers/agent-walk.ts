@@ -74,6 +74,7 @@ export interface LoopPlan {
 interface KeptAnswer {
   reply: ModelReply;
   targets: (CallTarget | null)[];
+  toolsLeftOut: number;
   tooLong: Failure;
 }
 
@@ -210,7 +211,9 @@ export class LoopWalk {
         );
         if (reply.ok) {
           const targets = targetsOf(reply.value.toolCalls, offered.value);
-          return ok({ reply: reply.value, targets } as unknown as JsonObject);
+          const { leftOut } = offered.value;
+          const toolsLeftOut = leftOut === 0 ? {} : { toolsLeftOut: leftOut };
+          return ok({ reply: reply.value, targets, ...toolsLeftOut } as unknown as JsonObject);
         }
         // What can be mended here, by a shorter conversation, is an outcome and no end of the effect.
         return reply.failure.kind === "too_large"
@@ -219,10 +222,11 @@ export class LoopWalk {
       },
     });
     if (asked.ok) {
-      const { reply, targets, tooLong } = asked.value as Partial<KeptAnswer>;
+      const { reply, targets, toolsLeftOut, tooLong } = asked.value as Partial<KeptAnswer>;
       if (reply !== undefined) {
         const event = { type: "reply.received" as const, reply };
-        return targets === undefined ? event : { ...event, targets };
+        const left = toolsLeftOut === undefined ? {} : { toolsLeftOut };
+        return targets === undefined ? event : { ...event, targets, ...left };
       }
       if (tooLong !== undefined) return { type: "model.failed", failure: tooLong };
     }

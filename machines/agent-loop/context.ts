@@ -56,6 +56,8 @@ export interface Turn {
   reply: ModelReply;
   /** Of each call in order, what it goes to; null where no tool of that name was offered. Absent in older journals. */
   targets?: (CallTarget | null)[];
+  /** How many tools were allowed and not offered, because there are more than a model is offered at most. */
+  toolsLeftOut?: number;
   results: CallResult[];
   /** Characters of each result that the model is shown, where together they were too long for its window. */
   mostShown?: number;

@@ -8,7 +8,12 @@ import type { CallResult, CallTarget } from "./context.ts";
  * that a loop taken over stands where it stood.
  */
 export type LoopEvent =
-  | { type: "reply.received"; reply: ModelReply; targets?: (CallTarget | null)[] }
+  | {
+      type: "reply.received";
+      reply: ModelReply;
+      targets?: (CallTarget | null)[];
+      toolsLeftOut?: number;
+    }
   /** The model gave no answer, and asking again will not bring one. */
   | { type: "model.failed"; failure: Failure }
   /** One result for each call of the last reply, in order. `digest` is that of the calls and of what they brought. */

@@ -36,9 +36,14 @@ interface ActionArgs {
 }
 type Change = Partial<LoopContext>;
 
-const toTurn = ({ reply, targets }: Extract<LoopEvent, { type: "reply.received" }>): Turn => ({
+const toTurn = ({
+  reply,
+  targets,
+  toolsLeftOut,
+}: Extract<LoopEvent, { type: "reply.received" }>): Turn => ({
   reply,
   ...(targets === undefined ? {} : { targets }),
+  ...(toolsLeftOut === undefined ? {} : { toolsLeftOut }),
   results: [],
 });
 

@@ -201,6 +201,18 @@ describe("an agent step", () => {
     expect(partial).toMatchObject({ status: "completed", output: { status: "max_iterations" } });
   });
 
+  it("is offered 128 tools at most, and the output says how many were left out [loop.tools]", async () => {
+    const tools = agentTools(["read"]);
+    const [one] = tools.described.splice(0);
+    for (let at = 0; at < 131 && one !== undefined; at += 1) {
+      tools.described.push({ ...one, server: `files${at}`, address: `files${at}_read` });
+    }
+    const model = agentModel([finished]);
+    const step = await (await start(model, tools))();
+    expect(model.requests[0]?.tools).toHaveLength(128);
+    expect(step).toMatchObject({ status: "completed", output: { tools_left_out: 3 } });
+  });
+
   it("that goes in a circle is stopped [loop.no-progress]", async () => {
     const model = agentModel(({ toolChoice }) =>
       toolChoice === "none" ? { content: "stuck" } : { calls: [reading("same")] },
