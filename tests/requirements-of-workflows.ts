@@ -59,6 +59,10 @@ export const workflowRequirements: readonly Requirement[] = [
       "killed between any two steps and started again, it ends the same, each call made once",
   },
   {
+    id: "workflow.api",
+    promise: "workflows are registered, run, shown and cancelled over FerrumDeck's routes",
+  },
+  {
     id: "workflow.host",
     promise: "a control plane that dies at any moment of a workflow's run ends it the same",
   },
