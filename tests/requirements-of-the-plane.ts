@@ -40,6 +40,7 @@ export const planeRequirements: readonly Requirement[] = [
     id: "plane.backup",
     promise: "a copy made while the control plane runs is whole, and is served from",
   },
+  { id: "run.once", promise: "a run asked for again under one idempotency key is made once" },
   { id: "key.hashed", promise: "no secret of a key, present or past, is kept anywhere" },
   { id: "key.revoked", promise: "a revoked key opens nothing, and a secret is told once" },
   { id: "key.scopes", promise: "a key does what its scopes say, and nothing else" },

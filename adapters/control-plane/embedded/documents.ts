@@ -38,6 +38,9 @@ export interface Run {
   createdAt: number;
   /** The id of the key that started it; absent in documents of earlier versions. */
   createdBy?: string;
+  /** Of a run that was asked for under an idempotency key: the caller and that key, and the request's digest. */
+  requestKey?: string;
+  requestDigest?: string;
   startedAt: number | null;
   completedAt: number | null;
   /** Since when it waits for a person, and how long it has waited before: no part of its wall time. */

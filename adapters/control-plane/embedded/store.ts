@@ -43,6 +43,9 @@ export function openStore(path: string) {
   const runs = collection<Run>("runs");
   const ofProject = "WHERE project = ?1 AND (?2 IS NULL OR status = ?2)";
   const listRuns = runs.query(`${ofProject} ORDER BY rowid DESC LIMIT ?3 OFFSET ?4`);
+  const byRequest = runs.query(
+    "WHERE doc ->> 'requestKey' = ? AND doc ->> 'requestKey' IS NOT NULL",
+  );
   const countRuns = db.prepare(`SELECT count(*) AS n FROM runs ${ofProject}`);
 
   const steps = collection<Step>("steps");
@@ -107,6 +110,7 @@ export function openStore(path: string) {
     runs: {
       find: runs.find,
       put: runs.put,
+      findByRequest: (key: string) => byRequest(key)[0],
       /** Newest first; null for every status. */
       list: (projectId: string, status: RunStatus | null, page: Page) =>
         listRuns(projectId, status, page.limit, page.offset),

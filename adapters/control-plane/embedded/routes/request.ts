@@ -119,3 +119,11 @@ async function drain(body: ReadableStream<Uint8Array> | null): Promise<void> {
     if (size > mostDrained) return;
   }
 }
+
+/** The caller's name for this request; null for none. @throws ApiError 400 */
+export function readKey(c: Context): string | null {
+  const key = c.req.header("idempotency-key");
+  if (key === undefined) return null;
+  if (key !== "" && key.length <= 255) return key;
+  throw new ApiError(400, "Idempotency-Key: expected 1 to 255 characters");
+}

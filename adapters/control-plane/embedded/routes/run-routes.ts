@@ -4,9 +4,10 @@ import { isJsonObject } from "../../../../machines/contracts/domain/json.ts";
 import { readRunStatus, type RunStatus } from "../../../../machines/contracts/domain/status.ts";
 import { stepTypes } from "../../../../machines/contracts/domain/job.ts";
 import { callerOf } from "./access.ts";
-import { ApiError, asJson, readBody, readPage, rfc3339 } from "./request.ts";
+import { ApiError, asJson, readBody, readKey, readPage, rfc3339 } from "./request.ts";
 import { cancelRun } from "../changes/run-state.ts";
-import { createRun, type PlannedStep, readTraceparent } from "../changes/create-run.ts";
+import { createRunOnce } from "../changes/create-once.ts";
+import { type PlannedStep, readTraceparent } from "../changes/create-run.ts";
 import { budgetOf } from "../changes/reservations.ts";
 import { findRun } from "../changes/submit-result.ts";
 import type { Plane } from "../changes/change.ts";
@@ -43,10 +44,11 @@ export function runRoutes({ apply, store }: Plane): Hono {
       steps: body.steps?.map(planned) ?? null,
       trace: readTraceparent(c.req.header("traceparent")),
     };
-    return c.json(
-      runResponse(await apply((change) => createRun(change, request), callerOf(c).id)),
-      201,
-    );
+    const key = readKey(c);
+    const by = callerOf(c).id;
+    const { run, isNew } = await apply((change) => createRunOnce(change, request, key), by);
+    if (!isNew) c.header("Idempotency-Replayed", "true");
+    return c.json(runResponse(run), 201);
   });
   app.get("/", (c) => {
     const project = c.req.query("project_id") ?? seedIds.project;

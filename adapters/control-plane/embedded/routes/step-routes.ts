@@ -1,7 +1,7 @@
 import { type } from "arktype";
 import { type Context, Hono } from "hono";
 import { callerOf } from "./access.ts";
-import { ApiError, asJson, readBody, rfc3339 } from "./request.ts";
+import { ApiError, asJson, readBody, readKey, rfc3339 } from "./request.ts";
 import { checkTool } from "../changes/check-tool.ts";
 import { reserve, settleReservation } from "../changes/reservations.ts";
 import { findRun, submitResult } from "../changes/submit-result.ts";
@@ -105,13 +105,6 @@ const readReservation = ({
   output_tokens: outputTokens,
   cost_micros: costMicros,
 }: typeof reservation.infer) => ({ id, stepId, inputTokens, outputTokens, costMicros });
-
-function readKey(c: Context): string | null {
-  const key = c.req.header("idempotency-key");
-  if (key === undefined) return null;
-  if (key !== "" && key.length <= 255) return key;
-  throw new ApiError(400, "Idempotency-Key: expected 1 to 255 characters");
-}
 
 function readFence(c: Context): number | null {
   const fence = c.req.header("x-stateplane-fence");
