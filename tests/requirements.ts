@@ -342,6 +342,7 @@ export const requirements: readonly Requirement[] = [
     promise:
       "a handler takes over one step type or one tool, in tool steps and when a model calls it, and can fall through to what it stands before",
   },
+  { id: "cli.init", promise: "`init` overwrites nothing, and says what it found" },
   {
     id: "package.first-step",
     promise:

@@ -1,0 +1,43 @@
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { projectFiles } from "../../cli/commands/init-files.ts";
+import { runCli } from "../support/run-cli.ts";
+import { useTemporaryFolder } from "../support/temporary-folder.ts";
+
+const folder = useTemporaryFolder();
+
+/** Runs `init` in a folder of this name that holds these files. */
+async function initWhere(name: string, files: Record<string, string>) {
+  const target = join(folder, name);
+  await mkdir(target);
+  for (const [file, text] of Object.entries(files)) await writeFile(join(target, file), text);
+  return { target, result: await runCli(["init"], { cwd: target }) };
+}
+
+describe("stateplane init", () => {
+  it("refuses where one of its files is there, names it, and writes nothing [cli.init]", async () => {
+    const there = { "policy.ts": "mine", "steps.yaml": "mine too" };
+    const { target, result } = await initWhere("a folder with files", there);
+    expect(result).toMatchObject({ code: 2, stdout: "" });
+    expect(result.stderr).toContain("already has policy.ts, steps.yaml; nothing was written");
+    expect((await readdir(target)).toSorted()).toEqual(Object.keys(there));
+    expect(await readFile(join(target, "policy.ts"), "utf8")).toBe("mine");
+  });
+
+  it("keeps what a package.json says, and refuses one that can't take modules [cli.init]", async () => {
+    const scripts = { test: "mine" };
+    const kept = await initWhere("kept", {
+      "package.json": JSON.stringify({ name: "x", scripts }),
+    });
+    expect(kept.result.code).toBe(0);
+    const manifest = await readFile(join(kept.target, "package.json"), "utf8");
+    expect(JSON.parse(manifest)).toEqual({ type: "module", name: "x", scripts });
+    expect(await readdir(kept.target)).toEqual(expect.arrayContaining(Object.keys(projectFiles)));
+
+    const refused = await initWhere("refused", { "package.json": '{"type":"commonjs"}' });
+    expect(refused.result).toMatchObject({ code: 2 });
+    expect(refused.result.stderr).toContain('expected "module"');
+    expect(await readdir(refused.target)).toEqual(["package.json"]);
+  });
+});
