@@ -182,6 +182,31 @@ describe("a call that waits for a person", () => {
   );
 });
 
+it.each([
+  ["deny", 0],
+  ["allow", 1],
+  ["ask", 1],
+] as const)(
+  "a yes is used where policy, changed meanwhile, says so: %s, and is asked for once [loop.judged]",
+  async (now, made) => {
+    const tools = agentTools(["write"]);
+    const model = agentModel([{ calls: [posting] }, { content: "Done." }]);
+    let said: "allow" | "ask" | "deny" = "ask";
+    const policy: RuntimeOptions["policy"] = ({ kind }) =>
+      kind === "tool" ? { kind: said, reason: `now ${said}` } : { kind: "allow", reason: "fine" };
+    const ports = { models: model.models, tools: tools.tools };
+    await scene.worker({ allowlist, toolPolicy: "worker", policy }, () => ports);
+    const { runId, stepIds } = await scene.run([task]);
+    const [question] = await scene.questions(1);
+    await scene.idle();
+    said = now;
+    await scene.answer(question?.id ?? "", true);
+    expect((await scene.ended(runId, stepIds[0] ?? "")).status).toBe("completed");
+    expect(tools.calls).toHaveLength(made);
+    await scene.questions(0);
+  },
+);
+
 it("a loop whose calls are finished asks no server before it asks the model [loop.lazy]", async () => {
   const tools = agentTools(["read", "write"]);
   let listings = 0;
