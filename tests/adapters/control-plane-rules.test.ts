@@ -52,7 +52,8 @@ describe("a tool decision", () => {
     expect(kind("other", "read")).toBe("deny");
     expect(kind("mail", "send")).toBe("ask");
     expect(kind(null, "send")).toBe("ask");
-    expect(kind("other", "secrets/read")).toBe("allow");
+    // An entry with a slash lets through the tool of that server alone, whatever another one calls its own.
+    expect(kind("other", "secrets/read")).toBe("deny");
     expect(kind("a.prod", "write_file")).toBe("allow");
   });
 
