@@ -321,6 +321,10 @@ export const requirements: readonly Requirement[] = [
     id: "tests.sandbox",
     promise: "a project's code writes in its folder alone, and has no network",
   },
+  {
+    id: "tests.unplanted",
+    promise: "a project's code leaves no git folder or installed program that runs outside later",
+  },
   { id: "tests.bounds", promise: "a run ends in its time, with all that it started" },
   ...modelRequirements,
   ...planeRequirements,

@@ -1,5 +1,5 @@
 import { type } from "arktype";
-import { shownBytes, toBytes } from "../shared/bytes.ts";
+import { shownBytes, someOf, toBytes } from "../shared/bytes.ts";
 import { checkPath } from "../shared/check-path.ts";
 import type { CommandLine } from "../shared/command-line.ts";
 import { gitTool } from "./git-tool.ts";
@@ -73,7 +73,7 @@ export const add = gitTool({
     const text =
       shown.length === 0
         ? `Nothing to stage in ${paths.join(", ")}`
-        : `Staged ${some(shown)}${rest}`;
+        : `Staged ${someOf(shown)}${rest}`;
     return { ok: true, value: { text, structured: { files: shown } } };
   },
 });
@@ -84,8 +84,3 @@ const stagedNames = (paths: string[]): CommandLine => ({
   flags: ["--cached", "--name-only", "--no-renames", "--no-ext-diff", "--no-textconv", "-z"],
   paths,
 });
-
-function some(names: readonly string[]): string {
-  const more = names.length - 20;
-  return more > 0 ? `${names.slice(0, 20).join(", ")} and ${more} more` : names.join(", ");
-}

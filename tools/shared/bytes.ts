@@ -33,3 +33,9 @@ export function withoutCutCharacter(bytes: string): string {
   const lead = /[\xc2-\xdf]$|[\xe0-\xef][\x80-\xbf]?$|[\xf0-\xf4][\x80-\xbf]{0,2}$/.exec(bytes);
   return lead === null ? bytes : bytes.slice(0, lead.index);
 }
+
+/** Names in a sentence: the first of them, and how many there are beside. */
+export function someOf(names: readonly string[]): string {
+  const more = names.length - 20;
+  return more > 0 ? `${names.slice(0, 20).join(", ")} and ${more} more` : names.join(", ");
+}

@@ -5,6 +5,8 @@ import { shownBytes, withoutCutCharacter } from "./bytes.ts";
 
 /** Milliseconds between SIGTERM, on which a program cleans up (git its lock files), and SIGKILL. */
 const graceMs = 1_000;
+/** Where a program finds the first of {@link ProgramRequest.descriptors}: behind its three streams and the report. */
+export const firstDescriptor = 4;
 /** Milliseconds that a program's streams may stay open after its end: a descendant may hold them. */
 const lingerMs = 2_000;
 
@@ -19,6 +21,8 @@ export interface ProgramRequest {
   isBytes?: boolean;
   /** Bytes kept of standard output, of standard error, and of what comes on descriptor 3. */
   limits: { stdout: number; stderr: number; report?: number };
+  /** Open descriptors of ours that it gets, from {@link firstDescriptor} on. */
+  descriptors?: readonly number[];
   /** Whether a program that writes more to standard output is stopped there, or the rest is read away. */
   whenFull: "stop" | "discard";
   timeoutMs: number;
@@ -114,9 +118,11 @@ async function endOf(child: ChildProcess): Promise<number | null | Error> {
  * from whoever started this server (a lock, a file with a secret) it gets the null device. Node closes its own in a
  * child, but "ignore" leaves a descriptor above 2 as it is. Where there is no /proc they can't be listed.
  */
-function start({ program, args, cwd, env, limits }: ProgramRequest): ChildProcess {
+function start(request: ProgramRequest): ChildProcess {
+  const { program, args, cwd, env, limits, descriptors = [] } = request;
   const inherited = inheritedDescriptors();
-  const own = limits.report === undefined ? 3 : 4;
+  const pipes = limits.report === undefined && descriptors.length === 0 ? 3 : firstDescriptor;
+  const own = pipes + descriptors.length;
   const empty = openSync("/dev/null", "r+");
   try {
     const others = Array.from(
@@ -126,7 +132,7 @@ function start({ program, args, cwd, env, limits }: ProgramRequest): ChildProces
     return spawn(program, args, {
       cwd,
       env,
-      stdio: [...Array.from({ length: own }, () => "pipe" as const), ...others],
+      stdio: [...Array.from({ length: pipes }, () => "pipe" as const), ...descriptors, ...others],
       detached: true,
     });
   } finally {

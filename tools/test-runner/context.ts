@@ -1,4 +1,5 @@
 import type { Type } from "arktype";
+import { someOf } from "../shared/bytes.ts";
 import { type CommandLine, commandWords } from "../shared/command-line.ts";
 import { type Answer, serverTool } from "../shared/server-tool.ts";
 import type { Project } from "./project.ts";
@@ -58,6 +59,10 @@ export async function runIn(
   }
   return ran;
 }
+
+/** What a person is told of what a run made and did not stay. */
+export const describeRemoved = (paths: readonly string[]): string =>
+  `Removed after the run, since what is there runs later and nobody reviews it: ${someOf(paths)}`;
 
 /** The end of what a program said, to be put behind a problem. */
 export function lastLines({ stdout, stderr }: { stdout: string; stderr: string }): string {

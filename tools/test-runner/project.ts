@@ -77,7 +77,7 @@ export async function existingPath({ folder }: Project, path: string): Promise<A
 }
 
 /** The folders from a project up to the root, from the inside out. */
-export function foldersUp({ root, folder }: Project): string[] {
+export function foldersUp({ root, folder }: Pick<Project, "root" | "folder">): string[] {
   const folders = [folder];
   for (let at = folder; at !== root && at !== dirname(at); at = dirname(at)) {
     folders.push(dirname(at));

@@ -1,5 +1,5 @@
 import { type } from "arktype";
-import { runIn, testTool } from "./context.ts";
+import { describeRemoved, runIn, testTool } from "./context.ts";
 import { openProject } from "./project.ts";
 
 export const runCommand = testTool({
@@ -7,7 +7,8 @@ export const runCommand = testTool({
   description:
     "Runs one of the commands that the operator of this server has allowed, exactly as it stands there. " +
     "command: its name; `detect` lists them. repo: the folder it runs in, relative to the root; the root " +
-    "itself unless given. It runs in a sandbox without network, and may write in that folder.",
+    "itself unless given. It runs in a sandbox without network, and may write in that folder, but a git " +
+    "folder, node_modules or virtual environment that it makes there is removed.",
   annotations: {
     title: "Run an allowed command",
     readOnlyHint: false,
@@ -28,6 +29,7 @@ export const runCommand = testTool({
     stdout: "string",
     stderr: "string",
     durationMs: "number.integer >= 0",
+    removed: "string[]",
     truncated: "boolean",
   }),
   async run({ command: name, repo, timeout_seconds: seconds }, context) {
@@ -48,7 +50,7 @@ export const runCommand = testTool({
       ...(seconds === undefined ? {} : { timeoutMs: seconds * 1_000 }),
     });
     if (!ran.ok) return ran;
-    const { exitCode, stdout, stderr, durationMs, truncated } = ran.value;
+    const { exitCode, stdout, stderr, durationMs, removed, truncated } = ran.value;
     const structured = {
       command: name,
       ok: exitCode === 0,
@@ -56,9 +58,11 @@ export const runCommand = testTool({
       stdout: head(stdout),
       stderr: head(stderr),
       durationMs,
+      removed,
       truncated: truncated || stdout.length > outputLimit || stderr.length > outputLimit,
     };
-    const said = [structured.stdout, structured.stderr].filter(Boolean).join("\n");
+    const told = removed.length === 0 ? "" : describeRemoved(removed);
+    const said = [structured.stdout, structured.stderr, told].filter(Boolean).join("\n");
     const text = `${exitCode === 0 ? "PASSED" : `FAILED (exit code ${exitCode})`} ${name}\n${said}`;
     return { ok: true, value: { text, structured } };
   },

@@ -1,6 +1,6 @@
 import { type } from "arktype";
 import type { Answer } from "../shared/server-tool.ts";
-import { lastLines, runIn, testTool } from "./context.ts";
+import { describeRemoved, lastLines, runIn, testTool } from "./context.ts";
 import { existingPath, openProject, type Project } from "./project.ts";
 import type { TestCase } from "./report.ts";
 import { type TestRunner, testRunners } from "./runners.ts";
@@ -15,7 +15,8 @@ export const runTests = testTool({
     "the root; the root itself unless given. runner: found out from the project's files unless given. " +
     "paths: test files or folders, relative to the project. name: only tests whose name has this in it. " +
     "coverage: measure it too, if the project has what its runner needs. The tests run in a sandbox without " +
-    "network; they may write in the project's folder.",
+    "network; they may write in the project's folder, but a git folder, node_modules or virtual environment " +
+    "that they make there is removed.",
   annotations: {
     title: "Run tests",
     readOnlyHint: false,
@@ -53,6 +54,8 @@ export const runTests = testTool({
     /** The five that took longest. */
     slowest: type({ name: "string", durationMs: "number.integer" }).array(),
     coverage: "number | null",
+    /** What the run had made and did not stay: git folders, node_modules, virtual environments. */
+    removed: "string[]",
     truncated: "boolean",
   }),
   async run({ repo, runner: given, paths, name, coverage, timeout_seconds: seconds }, context) {
@@ -118,6 +121,7 @@ export const runTests = testTool({
       failures: failures.slice(0, failureLimit),
       slowest: slowest(tests),
       coverage: read.value.coverage,
+      removed: ran.value.removed,
       truncated: failures.length > failureLimit || isCut,
     };
     return { ok: true, value: { text: describe(structured, exitCode), structured } };
@@ -142,6 +146,7 @@ function describe(
     durationMs: number;
     failures: { name: string; file: string | null; line: number | null; message: string }[];
     coverage: number | null;
+    removed: readonly string[];
     truncated: boolean;
   },
   exitCode: number | null,
@@ -158,6 +163,7 @@ function describe(
   else if (!result.ok && failed === 0) {
     parts.push(`Every test passed, and ${runner} ended with exit code ${exitCode}.`);
   }
+  if (result.removed.length > 0) parts.push(describeRemoved(result.removed));
   if (result.truncated) parts.push("[cut off: there is more than is shown]");
   return [head, ...parts].join("\n\n");
 }

@@ -1,38 +1,19 @@
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  readlinkSync,
-  realpathSync,
-  rmSync,
-} from "node:fs";
-import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { createHash, randomUUID } from "node:crypto";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import which from "which";
 import { isInside } from "../shared/check-path.ts";
+import { HeldPaths } from "../shared/held-paths.ts";
 import { type ProgramOutput, runProgram } from "../shared/run-program.ts";
 import type { Answer } from "../shared/server-tool.ts";
-import { foldersUp, type Project } from "./project.ts";
-import { cargoHome, type Toolchains } from "./toolchains.ts";
-
-/** What one run may use, beside its time. */
-export const limits = {
-  /** Kept of each stream, bytes. */
-  outputBytes: 8 * 1_048_576,
-  reportBytes: 32 * 1_048_576,
-  /** Of /tmp, in memory, bytes. */
-  folderBytes: 2_048 * 1_048_576,
-  /** RLIMIT_FSIZE, bytes. */
-  fileBytes: 1_024 * 1_048_576,
-  /** RLIMIT_NOFILE. */
-  openFiles: 4_096,
-  /** Of all its processes together: memory that is its own, bytes, and how many they are. Watched. */
-  residentBytes: 4_096 * 1_048_576,
-  processes: 512,
-} as const;
+import { inTemporaryFolder, systemProblem } from "../shared/temporary-folder.ts";
+import { boxWords, environment, realOrSame, system } from "./box.ts";
+import { FolderQueue } from "./folder-queue.ts";
+import { type Guarded, keepGuarded, type Writable } from "./guarded.ts";
+import { killMarked, limits, watch } from "./limits.ts";
+import type { Project } from "./project.ts";
+import type { Toolchains } from "./toolchains.ts";
 
 export interface Run {
   project: Project;
@@ -52,6 +33,8 @@ export interface RunOutput extends ProgramOutput {
   durationMs: number;
   /** More memory or processes than allowed: it was stopped. */
   exceeded: boolean;
+  /** What it had made and did not stay: see {@link keepGuarded}. */
+  removed: string[];
 }
 
 /** In the arguments of a run, the folder of its reports; see {@link Run.files}. No caller can name it. */
@@ -66,14 +49,6 @@ export interface Runner {
   run(run: Run): Promise<Answer<RunOutput>>;
 }
 
-/** Folders of a project that its tests have no business to write: what runs later, outside, and nobody reviews. */
-const kept = [".git", "node_modules", ".venv", "venv"];
-/** Below the nearest node_modules, what Vite writes before it can read its configuration. */
-const scratch = [".vite", ".vite-temp"];
-
-const system = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
-const etc = ["/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives"];
-
 /**
  * Reads the files after the program has ended and sends them on descriptor 3, each behind a line that cannot be guessed.
  * This happens inside: a link that the tests put in a report's place leads to nothing that they could not read.
@@ -86,35 +61,104 @@ const script =
 
 /** A sandbox of bubblewrap: the root read-only and the project writable where it must be; no network; nothing of ours. */
 export function sandboxed(root: string, toolchains: Toolchains): Runner {
-  const caches = mkdtempSync(join(tmpdir(), "stateplane-test-cache-"));
-  process.once("exit", () => rmSync(caches, { recursive: true, force: true }));
   const bwrap = which.sync("bwrap", { nothrow: true }) ?? "/usr/bin/bwrap";
   const shown = [root, ...system, ...toolchains.show].map(realOrSame);
   const reports = "/tmp/.reports";
+  const queue = new FolderQueue();
+  const cacheOf = cacheFolders();
+
+  const inBox = async (run: Run, held: HeldPaths, writable: Writable | null) => {
+    const { project } = run;
+    const cache = cacheOf(project);
+    const args = [
+      ...boxWords({ toolchains, project, writable, cache, held }),
+      "--chdir",
+      project.folder,
+      "--",
+      "prlimit",
+      `--nofile=${limits.openFiles}:${limits.openFiles}`,
+      `--fsize=${limits.fileBytes}:${limits.fileBytes}`,
+      "--core=0:0",
+      "--",
+      "sh",
+      "-c",
+      script,
+      "sh",
+    ];
+    const words = run.args.map((word) => word.replace(reportFolder, reports));
+    const { descriptors } = held;
+    return start(run, { program: bwrap, args, reports, words, cwd: "/", descriptors });
+  };
+  const removeIn = (project: Project) => (paths: readonly string[], guarded: readonly Guarded[]) =>
+    holding(async (held): Promise<Answer<ProgramOutput>> => {
+      const writable = { top: held.hold(project.folder), guarded, isGitPlaceTaken: false };
+      const cache = cacheOf(project);
+      return runProgram({
+        program: bwrap,
+        args: [
+          ...boxWords({ toolchains, project, writable, cache, held }),
+          "--chdir",
+          project.folder,
+          "--",
+          "xargs",
+          "-0",
+          "sh",
+          "-c",
+          'chmod -R -f u+rwX -- "$@"; rm -rf -- "$@"',
+          "sh",
+        ],
+        cwd: "/",
+        env: {},
+        descriptors: held.descriptors,
+        input: paths.map((path) => `./${path}\0`).join(""),
+        isBytes: true,
+        limits: { stdout: 0, stderr: 4_096 },
+        whenFull: "discard",
+        timeoutMs: 60_000,
+        // Whoever has cancelled the run has not cancelled this.
+        signal: new AbortController().signal,
+      });
+    });
+  const runWriting = (run: Run, held: HeldPaths) =>
+    queue.run(run.project.folder, run.signal, async (): Promise<Answer<RunOutput>> => {
+      const work = (writable: Writable) => inBox(run, held, writable);
+      const kept = await keepGuarded(run.project, held, work, removeIn(run.project));
+      if (!kept.ok) return kept;
+      return { ok: true, value: { ...kept.value.value, removed: kept.value.removed } };
+    });
   return {
     kind: "bubblewrap",
     toolchains,
     isVisible: (path) => shown.some((folder) => isInside(folder, path)),
-    async run(run) {
-      const args = run.args.map((word) => word.replace(reportFolder, reports));
-      const box = [
-        ...boxWords(run, toolchains),
-        ...cacheWords(caches, run.project),
-        "--chdir",
-        run.project.folder,
-        "--",
-        "prlimit",
-        `--nofile=${limits.openFiles}:${limits.openFiles}`,
-        `--fsize=${limits.fileBytes}:${limits.fileBytes}`,
-        "--core=0:0",
-        "--",
-        "sh",
-        "-c",
-        script,
-        "sh",
-      ];
-      return start(run, { program: bwrap, args: [...box], reports, words: args, cwd: "/" });
-    },
+    run: (run) =>
+      holding((held) => (run.writable ? runWriting(run, held) : inBox(run, held, null))),
+  };
+}
+
+/** Gives up what was held in the end. That something can't be held is a problem: it is gone, or a link by now. */
+async function holding<T>(use: (held: HeldPaths) => Promise<Answer<T>>): Promise<Answer<T>> {
+  const held = new HeldPaths();
+  try {
+    return await use(held);
+  } catch (error) {
+    return { ok: false, problem: `the sandbox can't be built: ${systemProblem(error)}` };
+  } finally {
+    held.close();
+  }
+}
+
+/** A project's own cache for as long as this server runs: Go, say, compiles its library for half a minute without one. */
+function cacheFolders(): (project: Project) => string {
+  let caches: string | null = null;
+  return ({ folder }) => {
+    if (caches === null) {
+      const made = realpathSync(mkdtempSync(join(tmpdir(), "stateplane-test-cache-")));
+      process.once("exit", () => rmSync(made, { recursive: true, force: true }));
+      caches = made;
+    }
+    const own = join(caches, createHash("sha256").update(folder).digest("hex"));
+    mkdirSync(own, { recursive: true });
+    return own;
   };
 }
 
@@ -124,16 +168,13 @@ export function unboxed(toolchains: Toolchains): Runner {
     kind: "none",
     toolchains,
     isVisible: () => true,
-    async run(run) {
-      const reports = await mkdtemp(join(tmpdir(), "stateplane-reports-"));
-      try {
-        const args = run.args.map((word) => word.replace(reportFolder, reports));
+    run(run) {
+      return inTemporaryFolder("stateplane-reports-", (reports) => {
+        const words = run.args.map((word) => word.replace(reportFolder, reports));
         const cwd = run.project.folder;
-        const box = { program: "/bin/sh", args: ["-c", script, "sh"], reports, words: args, cwd };
-        return await start(run, box, toolchains);
-      } finally {
-        await rm(reports, { recursive: true, force: true });
-      }
+        const box = { program: "/bin/sh", args: ["-c", script, "sh"], reports, words, cwd };
+        return start(run, box, toolchains);
+      });
     },
   };
 }
@@ -155,129 +196,16 @@ export async function sandboxProblem(
   return `no sandbox works here (${why ?? "it gave no answer"}): ${mend}`;
 }
 
-function boxWords({ project, writable }: Run, toolchains: Toolchains): string[] {
-  const { root, folder } = project;
-  const bind = (how: string, path: string, to = path) => [how, path, to];
-  const own = writable ? kept.map((name) => join(folder, name)).filter(isPlainFolder) : [];
-  const modules = foldersUp(project)
-    .map((up) => join(up, "node_modules"))
-    .find(isPlainFolder);
-  return [
-    "--unshare-all",
-    "--unshare-user",
-    "--disable-userns",
-    "--uid",
-    "65534",
-    "--gid",
-    "65534",
-    "--hostname",
-    "sandbox",
-    "--new-session",
-    "--die-with-parent",
-    "--cap-drop",
-    "ALL",
-    "--clearenv",
-    ...Object.entries(environment("/tmp", toolchains)).flatMap(([key, value]) => [
-      "--setenv",
-      key,
-      value,
-    ]),
-    ...system.flatMap((path) => {
-      const stat = lstatSync(path, { throwIfNoEntry: false });
-      if (stat === undefined) return [];
-      return stat.isSymbolicLink()
-        ? ["--symlink", readlinkSync(path), path]
-        : bind("--ro-bind", path);
-    }),
-    ...etc.filter((path) => existsSync(path)).flatMap((path) => bind("--ro-bind", path)),
-    "--proc",
-    "/proc",
-    "--remount-ro",
-    "/proc",
-    "--dev",
-    "/dev",
-    "--size",
-    String(limits.folderBytes),
-    "--perms",
-    "1777",
-    "--tmpfs",
-    "/tmp",
-    ...toolchains.show.flatMap((path) => bind("--ro-bind", realOrSame(path), path)),
-    ...toolchains.links.flatMap(([inside, outside]) => bind("--ro-bind", outside, inside)),
-    ...bind("--ro-bind", root),
-    ...(writable ? bind("--bind", folder) : []),
-    ...own.flatMap((path) => bind("--ro-bind", path)),
-    ...(modules === undefined ? [] : scratchFolders(modules)).flatMap((path) => [
-      "--size",
-      String(64 * 1_048_576),
-      "--tmpfs",
-      path,
-    ]),
-  ];
-}
-
-/** Where compilers keep what they made. */
-const cacheFolder = "/tmp/.cache";
-
-/** A project's own cache for as long as this server runs: Go, say, compiles its library for half a minute without one. */
-function cacheWords(caches: string, { folder }: Project): string[] {
-  const own = join(caches, createHash("sha256").update(folder).digest("hex"));
-  mkdirSync(own, { recursive: true });
-  return ["--bind", own, cacheFolder];
-}
-
-/** Made where they are missing, as Vite would: what is mounted needs a place to be mounted at. */
-function scratchFolders(modules: string): string[] {
-  if (!existsSync(join(modules, ".bin"))) return [];
-  return scratch
-    .map((name) => join(modules, name))
-    .filter((path) => {
-      try {
-        if (!existsSync(path)) mkdirSync(path);
-        return isPlainFolder(path);
-      } catch {
-        return false;
-      }
-    });
-}
-
-/** A link in its place would show or hide what it leads to. */
-function isPlainFolder(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-}
-
-function realOrSame(path: string): string {
-  return existsSync(path) ? realpathSync(path) : path;
-}
-
-/** All that is in a run's environment. */
-function environment(home: string, { path, links }: Toolchains): Record<string, string> {
-  const folders = [...new Set(path), "/usr/local/bin", "/usr/bin", "/bin"];
-  return {
-    PATH: folders.join(delimiter),
-    HOME: home,
-    TMPDIR: "/tmp",
-    LANG: "C.UTF-8",
-    USER: "nobody",
-    CI: "true",
-    NO_COLOR: "1",
-    PYTHONDONTWRITEBYTECODE: "1",
-    PYTHONUNBUFFERED: "1",
-    COVERAGE_FILE: "/tmp/.coverage",
-    RUST_BACKTRACE: "0",
-    CARGO_NET_OFFLINE: "true",
-    CARGO_TERM_COLOR: "never",
-    GOTOOLCHAIN: "local",
-    GOPROXY: "off",
-    GOCACHE: `${cacheFolder}/go`,
-    GOTELEMETRY: "off",
-    ...(links.length === 0 ? {} : { CARGO_HOME: cargoHome }),
-  };
-}
-
 async function start(
   run: Run,
-  box: { program: string; args: string[]; reports: string; words: string[]; cwd: string },
+  box: {
+    program: string;
+    args: string[];
+    reports: string;
+    words: string[];
+    cwd: string;
+    descriptors?: readonly number[];
+  },
   plainly?: Toolchains,
 ): Promise<Answer<RunOutput>> {
   const mark = randomUUID();
@@ -298,6 +226,7 @@ async function start(
       ...box.words,
     ],
     cwd: box.cwd,
+    descriptors: box.descriptors ?? [],
     env: plainly === undefined ? {} : { ...plainEnvironment(plainly), ...cookie },
     limits: {
       stdout: limits.outputBytes,
@@ -325,6 +254,7 @@ async function start(
       contents: run.files.map((_, at) => parts[at] ?? ""),
       durationMs: Math.round(performance.now() - began),
       exceeded: state.exceeded,
+      removed: [],
     },
   };
 }
@@ -339,62 +269,4 @@ function plainEnvironment(toolchains: Toolchains): Record<string, string> {
     ...rest
   } = environment(home, toolchains);
   return { ...rest, TMPDIR: tmpdir() };
-}
-
-const watchEveryMs = 200;
-
-/** Calls `exceeded` once when the processes below `pid` hold more together than the limits; returns how to stop. */
-function watch(pid: number, exceeded: () => void): () => void {
-  let stopped = false;
-  const look = async () => {
-    const { bytes, processes } = await usage(pid);
-    if (stopped) return;
-    if (bytes > limits.residentBytes || processes > limits.processes) exceeded();
-    else timer = setTimeout(() => void look(), watchEveryMs);
-  };
-  let timer = setTimeout(() => void look(), watchEveryMs);
-  return () => {
-    stopped = true;
-    clearTimeout(timer);
-  };
-}
-
-/** proc(5): RssAnon and RssShmem of /proc/PID/status in kB, and the children of each of its threads. */
-async function usage(pid: number): Promise<{ bytes: number; processes: number }> {
-  const total = { bytes: 0, processes: 0 };
-  const pending = [pid];
-  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
-    const status = await readFile(`/proc/${at}/status`, "utf8").catch(() => "");
-    for (const [, size] of status.matchAll(/^Rss(?:Anon|Shmem):\s+(\d+) kB$/gm)) {
-      total.bytes += Number(size) * 1024;
-    }
-    total.processes += 1;
-    if (total.processes > limits.processes) break;
-    const threads = await readdir(`/proc/${at}/task`).catch(() => []);
-    for (const thread of threads) {
-      const list = await readFile(`/proc/${at}/task/${thread}/children`, "utf8").catch(() => "");
-      pending.push(...list.split(" ").filter(Boolean).map(Number));
-    }
-  }
-  return total;
-}
-
-/** Ends what has left the run's process group, by the mark in its environment; again, until there is none. */
-async function killMarked(mark: string): Promise<void> {
-  for (let round = 0; round < 10; round += 1) {
-    const pids = (await readdir("/proc").catch(() => [])).filter((name) => /^\d+$/.test(name));
-    const marked: number[] = [];
-    for (const pid of pids) {
-      const env = await readFile(`/proc/${pid}/environ`, "latin1").catch(() => "");
-      if (env.includes(`STATEPLANE_RUN=${mark}`)) marked.push(Number(pid));
-    }
-    if (marked.length === 0) return;
-    for (const pid of marked) {
-      try {
-        process.kill(pid, "SIGKILL");
-      } catch {
-        // Gone already.
-      }
-    }
-  }
 }
