@@ -17,8 +17,14 @@ const anyResult: StandardSchemaV1<unknown, Record<string, unknown>> = {
   },
 };
 
-/** What one server may list. The largest that is known has some hundreds of tools. */
-const most = { pages: 200, tools: 5_000, characters: 16 * 1024 * 1024 };
+/**
+ * What one server may list, unreadable tools too, and how long one tool and the reason against it may be: each is looked
+ * at in one turn. The largest server that is known has some hundreds of tools, of a few thousand characters.
+ */
+const most = { pages: 200, tools: 5_000, characters: 4_194_304, tool: 1_048_576, problem: 500 };
+
+/** What the protocol has in a tool's name (2025-11-25, "Tool Names"), and the slash of its drafts, which is in use. */
+const toolName = /^[A-Za-z0-9_.\-/]{1,128}$/u;
 
 /**
  * All tools of a server, page by page and within bounds, the first of any name that is given twice. Not the SDK's
@@ -36,7 +42,7 @@ export async function readTools(
   const tools = new Map<string, Tool>();
   if (client.getServerCapabilities()?.tools === undefined) return tools;
   const seen = new Set<string>();
-  let characters = 0;
+  let [characters, count] = [0, 0];
   let cursor: string | undefined;
   for (let pages = 1; ; pages += 1) {
     const page = await client.request(
@@ -46,24 +52,31 @@ export async function readTools(
     );
     const { tools: listed, nextCursor } = page as { tools?: unknown; nextCursor?: unknown };
     if (!Array.isArray(listed)) throw new Error("tools/list gave no list of tools");
-    characters += JSON.stringify(listed).length;
+    count += listed.length;
+    if (count > most.tools) throw new Error(`tools/list has more than ${most.tools} tools`);
     for (const item of listed) {
+      const { length } = JSON.stringify(item);
+      characters += length;
+      if (characters > most.characters) {
+        throw new Error(`tools/list is longer than ${most.characters} characters`);
+      }
+      if (length > most.tool) {
+        leftOut(nameOf(item), `it is longer than ${most.tool} characters`);
+        continue;
+      }
       const read = specTypeSchemas.Tool["~standard"].validate(item);
-      const fault = read.issues === undefined ? headerFault(route, read.value) : null;
-      if (fault !== null) leftOut(read.issues === undefined ? read.value.name : "", fault);
-      else if (read.issues === undefined) {
-        if (!tools.has(read.value.name)) tools.set(read.value.name, read.value);
+      const name = nameOf(item);
+      if (read.issues === undefined) {
+        const fault = nameFault(name) ?? headerFault(route, read.value);
+        if (fault !== null) leftOut(name, cutText(fault, most.problem));
+        else if (!tools.has(name)) tools.set(name, read.value);
       } else {
         const [issue] = read.issues;
-        const { name, unreadable } = (item ?? {}) as { name?: unknown; unreadable?: unknown };
+        const { unreadable } = (item ?? {}) as { unreadable?: unknown };
         const misshapen = `${issue?.path?.map(String).join(".") ?? ""}: ${issue?.message ?? "can't be read"}`;
         const problem = typeof unreadable === "string" ? unreadable : misshapen;
-        leftOut(typeof name === "string" ? cutText(name, 200) : "a tool without a name", problem);
+        leftOut(name, cutText(problem, most.problem));
       }
-    }
-    if (tools.size > most.tools) throw new Error(`tools/list has more than ${most.tools} tools`);
-    if (characters > most.characters) {
-      throw new Error(`tools/list is longer than ${most.characters} characters`);
     }
     if (typeof nextCursor !== "string") return tools;
     if (seen.has(nextCursor)) throw new Error("tools/list goes in a circle");
@@ -71,6 +84,18 @@ export async function readTools(
     seen.add(nextCursor);
     cursor = nextCursor;
   }
+}
+
+/** For a person, where it is no tool's name. */
+function nameOf(item: unknown): string {
+  const { name } = (item ?? {}) as { name?: unknown };
+  return typeof name !== "string" || name === "" ? "a tool without a name" : cutText(name, 200);
+}
+
+/** Lists, addresses and logs read such a name otherwise than whoever gave it. */
+function nameFault(name: string): string | null {
+  if (toolName.test(name)) return null;
+  return "its name is not of 1 to 128 letters, digits, `_`, `-`, `.` and `/`";
 }
 
 /** Of a schema: what holds schemas that a value's own path says nothing of. */

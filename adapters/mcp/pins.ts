@@ -11,7 +11,9 @@ import {
   terminal,
 } from "../../machines/contracts/domain/failure.ts";
 import { StoreError } from "../../machines/contracts/domain/errors.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { ToolPins } from "../../machines/contracts/ports/tool-pins.ts";
+import { type Place, pointerTo } from "./place.ts";
 
 /** Who a server says that it is. */
 export interface ServerIdentity {
@@ -60,23 +62,54 @@ export interface ToolChange {
   /** The tool's name; null for the server itself. */
   tool: string | null;
   kind: "added" | "removed" | "changed";
-  /** Of a change: each place that differs, with what stood and stands there; null for nothing. */
-  parts: { path: string; before: Json; after: Json }[];
+  /** Of a change: each place that differs, the first ones of many. */
+  parts: ChangedPart[];
+  /** How many more places differ. */
+  more: number;
 }
 
-/** What differs, the server first, then tool by tool. */
+export interface ChangedPart {
+  /** An RFC 6901 pointer into the tool, cut where it is long. */
+  path: string;
+  /** What stood there; absent for nothing. */
+  before?: Json;
+  /** What stands there now; absent for nothing. */
+  after?: Json;
+}
+
+/** Places of one tool that are shown. */
+const mostParts = 200;
+
+/**
+ * What differs, the server first, then tool by tool. It is there to be read: whether two sets are the same, their digests
+ * alone say.
+ */
 export function changesBetween(accepted: ToolSetPin, current: ToolSetPin): ToolChange[] {
   const changes: ToolChange[] = [];
-  const compare = (tool: string | null, before: Json, after: Json) => {
-    const parts = differences(before, after);
-    if (parts.length > 0) changes.push({ tool, kind: "changed", parts });
+  for (const { tool, kind, was, is } of changedTools(accepted, current)) {
+    const { parts, more } = kind === "changed" ? differences(was, is) : { parts: [], more: 0 };
+    changes.push({ tool, kind, parts, more });
+  }
+  return changes;
+}
+
+interface ChangedTool extends Pick<ToolChange, "tool" | "kind"> {
+  was: Json;
+  is: Json;
+}
+
+/** Which tools differ, each looked at once as it is written canonically. */
+function changedTools(accepted: ToolSetPin, current: ToolSetPin): ChangedTool[] {
+  const changes: ChangedTool[] = [];
+  const compare = (tool: string | null, was: Json, is: Json): void => {
+    if (stringify(was) !== stringify(is)) changes.push({ tool, kind: "changed", was, is });
   };
   compare(null, { ...accepted.server }, { ...current.server });
   const [before, after] = [byName(accepted), byName(current)];
   for (const name of [...new Set([...before.keys(), ...after.keys()])].sort()) {
     const [was, is] = [before.get(name), after.get(name)];
-    if (was === undefined) changes.push({ tool: name, kind: "added", parts: [] });
-    else if (is === undefined) changes.push({ tool: name, kind: "removed", parts: [] });
+    if (was === undefined) changes.push({ tool: name, kind: "added", was: null, is: null });
+    else if (is === undefined) changes.push({ tool: name, kind: "removed", was: null, is: null });
     else compare(name, was, is);
   }
   return changes;
@@ -85,30 +118,51 @@ export function changesBetween(accepted: ToolSetPin, current: ToolSetPin): ToolC
 const byName = ({ tools }: ToolSetPin) =>
   new Map(tools.map((tool) => [String(tool["name"]), tool]));
 
-function differences(before: Json, after: Json): ToolChange["parts"] {
-  const [was, is] = [leaves(before), leaves(after)];
-  return [...new Set([...was.keys(), ...is.keys()])]
-    .map((path) => ({ path, before: was.get(path) ?? null, after: is.get(path) ?? null }))
-    .filter((part) => JSON.stringify(part.before) !== JSON.stringify(part.after));
-}
-
-/** Every value that holds no other, by its path. */
-function leaves(value: Json): Map<string, Json> {
-  const found = new Map<string, Json>();
-  const waiting: [string, Json][] = [["", value]];
+/** Values that hold no other, and those that hold others where nothing of the kind stood, with the places they differ in. */
+function differences(was: Json, is: Json): Pick<ToolChange, "parts" | "more"> {
+  const parts: ChangedPart[] = [];
+  let more = 0;
+  const waiting: [Place | null, Json | undefined, Json | undefined][] = [[null, was, is]];
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    const [path, item] = next;
-    const isOpen = typeof item === "object" && item !== null && Object.keys(item).length > 0;
-    if (!isOpen) {
-      found.set(path, item);
-      continue;
-    }
-    for (const [key, part] of Object.entries(item)) {
-      waiting.push([path === "" ? key : `${path}.${key}`, part as Json]);
+    const [place, before, after] = next;
+    const keys = keysOfBoth(before, after);
+    if (keys !== null) {
+      for (const key of keys.toReversed()) {
+        waiting.push([{ within: place, key }, partOf(before, key), partOf(after, key)]);
+      }
+    } else if (before === undefined || after === undefined || !isSame(before, after)) {
+      if (parts.length === mostParts) more += 1;
+      else {
+        parts.push({
+          path: pointerTo(place),
+          ...(before === undefined ? {} : { before }),
+          ...(after === undefined ? {} : { after }),
+        });
+      }
     }
   }
-  return new Map([...found].sort(([one], [other]) => (one < other ? -1 : 1)));
+  return { parts, more };
 }
+
+const isSame = (one: Json, other: Json): boolean => stringify(one) === stringify(other);
+
+const sizeOf = (value: Json | undefined): number =>
+  typeof value === "object" && value !== null ? Object.keys(value).length : 0;
+
+/** The keys to look below, in order; null where two values are to be compared as they are. */
+function keysOfBoth(before: Json | undefined, after: Json | undefined): string[] | null {
+  if (sizeOf(before) + sizeOf(after) === 0) return null;
+  const [one, other] = [before ?? after, after ?? before];
+  const isOpen = [one, other].every((value) => typeof value === "object" && value !== null);
+  if (!isOpen || Array.isArray(one) !== Array.isArray(other)) return null;
+  const keys = new Set([...Object.keys(one as object), ...Object.keys(other as object)]);
+  return Array.isArray(one) ? [...keys] : [...keys].sort();
+}
+
+const partOf = (value: Json | undefined, key: string): Json | undefined =>
+  typeof value === "object" && value !== null && Object.hasOwn(value, key)
+    ? (value as JsonObject)[key]
+    : undefined;
 
 /**
  * `first-use`: what a server has when it is first seen is accepted, and a change quarantines it: its calls are tried
@@ -162,13 +216,15 @@ export async function checkPin(
 
 /** `changed: read_file, write_file; added: sum`, the first few of each. */
 function describeChanges(accepted: ToolSetPin, current: ToolSetPin): string {
-  const changes = changesBetween(accepted, current);
+  const changes = changedTools(accepted, current);
   const groups = (["changed", "added", "removed"] as const).flatMap((kind) => {
     const names = changes.filter((change) => change.kind === kind).map(({ tool }) => tool);
     if (names.length === 0) return [];
-    const shown = names.slice(0, 5).map((name) => (name === null ? "the server itself" : name));
+    const shown = names
+      .slice(0, 5)
+      .map((name) => (name === null ? "the server itself" : cutText(name, 128)));
     const more = names.length > shown.length ? ` and ${names.length - shown.length} more` : "";
     return [`${kind}: ${shown.join(", ")}${more}`];
   });
-  return groups.join("; ");
+  return groups.length === 0 ? "their digests differ" : groups.join("; ");
 }

@@ -1,13 +1,17 @@
 import type { Tool } from "@modelcontextprotocol/client";
 import { cutText } from "../../machines/contracts/domain/text.ts";
+import { type Place, pointerTo } from "./place.ts";
 
 /**
  * Looks for what a tool's texts may say to a model that no person would see or approve of: hidden characters and words
  * that give orders. A finding is a reason to read the text, not a proof of anything; and a clean text proves nothing.
  */
 
-/** Characters of one text that are looked at, and of what is quoted from it. */
-const most = { text: 50_000, quote: 80 };
+/**
+ * Characters of one text, characters of all texts and parts of one tool that are looked at; characters that are quoted,
+ * and findings of one tool. More than that is itself a finding: nobody reads so much before saying yes to it.
+ */
+const most = { text: 50_000, all: 200_000, parts: 50_000, quote: 80, findings: 20 };
 
 /**
  * Characters without a picture of their own, controls but tabs and line ends. A joiner between letters that need it, and
@@ -16,15 +20,15 @@ const most = { text: 50_000, quote: 80 };
 const invisible =
   /(?![\u200c\u200d]|\p{Variation_Selector})\p{Default_Ignorable_Code_Point}|\p{Variation_Selector}{2,}|(?<=\p{ASCII})[\u200c\u200d]|[\u200c\u200d](?=\p{ASCII})|(?![\t\n\r])\p{Cc}/gu;
 
-/** Each bounded in what it may pass over: the texts are foreign. */
+/** Each bounded in what it may pass over: the texts are foreign. They are read as one line. */
 const orders: readonly [string, RegExp][] = [
   [
     "asks to set instructions aside",
-    /\b(?:ignore|disregard|forget|override|bypass)\b[^.\n]{0,40}\b(?:instructions?|prompts?|rules|guidelines|polic(?:y|ies)|messages?)\b/iu,
+    /\b(?:ignore|disregard|forget|override|bypass)\b[^.]{0,40}\b(?:instructions?|prompts?|rules|guidelines|polic(?:y|ies)|messages?)\b/iu,
   ],
   [
     "asks to keep something from the user",
-    /\b(?:do not|don't|never|without)\b[^.\n]{0,20}\b(?:tell|telling|inform|informing|mention|mentioning|reveal|notify|notifying|show|alert|ask|asking)\b[^.\n]{0,40}\b(?:user|human|person|anyone|anybody|them)\b/iu,
+    /\b(?:do not|don't|never|without)\b[^.]{0,20}\b(?:tell|telling|inform|informing|mention|mentioning|reveal|notify|notifying|show|alert|ask|asking)\b[^.]{0,40}\b(?:user|human|person|anyone|anybody|them)\b/iu,
   ],
   [
     "poses as a system's message",
@@ -32,29 +36,68 @@ const orders: readonly [string, RegExp][] = [
   ],
   [
     "asks to be called before or in place of other tools",
-    /\b(?:before|instead of)\b[^.\n]{0,20}\b(?:using|calling|invoking|running)\b[^.\n]{0,20}\b(?:any|other|another|every|all)\b[^.\n]{0,20}\btools?\b|\b(?:always|must)\b[^.\n]{0,30}\b(?:call|use|run|invoke)\b[^.\n]{0,10}\bthis tool\b[^.\n]{0,20}\b(?:first|instead|before|every)\b/iu,
+    /\b(?:before|instead of)\b[^.]{0,20}\b(?:using|calling|invoking|running)\b[^.]{0,20}\b(?:any|other|another|every|all)\b[^.]{0,20}\btools?\b|\b(?:always|must)\b[^.]{0,30}\b(?:call|use|run|invoke)\b[^.]{0,10}\bthis tool\b[^.]{0,20}\b(?:first|instead|before|every)\b/iu,
   ],
   [
     "asks for secrets",
-    /(?<!\b(?:not|never|don't|without)\s{1,3})\b(?:read|send|include|pass|attach|upload|provide|copy|cat|contents? of)\b[^\n]{0,60}(?:~\/\.|\.ssh\b|id_rsa|\.aws\/|\/etc\/passwd|\bmcp\.json|\bprivate keys?\b|\bapi keys?\b|\bpasswords?\b|\bcredentials\b|\bcookies\b)/iu,
+    /(?<!\b(?:not|never|don't|without)\s{1,3})\b(?:read|send|include|pass|attach|upload|provide|copy|cat|contents? of)\b.{0,60}(?:~\/\.|\.ssh\b|id_rsa|\.aws\/|\/etc\/passwd|\bmcp\.json|\bprivate keys?\b|\bapi keys?\b|\bpasswords?\b|\bcredentials\b|\bcookies\b)/iu,
   ],
   [
     "asks to send something to an address",
-    /\b(?:send|post|forward|e-?mail|upload|exfiltrate)\b[^\n]{0,60}\bto\b[^\n]{0,20}(?:https?:\/\/|[\w.+-]{1,40}@[\w-]{1,40}\.)/iu,
+    /\b(?:send|post|forward|e-?mail|upload|exfiltrate)\b.{0,60}\bto\b.{0,20}(?:https?:\/\/|[\w.+-]{1,40}@[\w-]{1,40}\.)/iu,
   ],
 ];
 
-/** What a person should look at in a tool, a sentence each; empty for most. */
+/** Letters that are easily taken for Latin ones, each before the one it looks like. */
+const pairs =
+  "АA ВB ЕE ЅS ІI ЈJ КK МM НH ОO РP СC ТT УY ХX ԌG ԜW аa еe оo рp сc уy хx ѕs іi јj һh ԁd ԛq ԝw ӏl ьb " +
+  "ΑA ΒB ΕE ΖZ ΗH ΙI ΚK ΜM ΝN ΟO ΡP ΤT ΥY ΧX αa οo ρp νv ιi κk υu հh օo սu ոn ցg ɑa ɡg ıi ɩi ⅼl";
+const looksLike = new Map(pairs.split(" ").map((pair) => [pair.charAt(0), pair.charAt(1)]));
+const lookAlikes = new RegExp(`[${[...looksLike.keys()].join("")}]`, "gu");
+
+const ofOtherScripts =
+  "[\\p{Script=Cyrillic}\\p{Script=Armenian}\\p{Script=Cherokee}ΑΒΕΖΗΙΚΜΝΟΡΤΥΧορν]";
+/** A Latin letter beside one of a script that is easily taken for Latin. Greek ones only where they look like Latin. */
+const mixedScripts = new RegExp(
+  `[\\p{L}\\p{M}]{0,20}(?:\\p{Script=Latin}${ofOtherScripts}|${ofOtherScripts}\\p{Script=Latin})[\\p{L}\\p{M}]{0,20}`,
+  "u",
+);
+
+/** What a person should look at in a tool, a sentence each, the first ones of many; empty for most. */
 export function screenTool(tool: Tool): string[] {
   const findings = new Set<string>();
-  for (const [path, text] of textsOf(tool)) {
-    for (const said of screenText(text)) findings.add(`${path} ${said}`);
+  let parts = 0;
+  let left = most.all;
+  const look = (text: string, where: () => string): void => {
+    const shown = text.slice(0, Math.min(left, most.text));
+    left -= shown.length;
+    const found = screenText(shown);
+    if (shown.length < text.length)
+      found.push(`is longer than what is looked at (${text.length} characters)`);
+    for (const said of found) {
+      if (findings.size < most.findings) findings.add(`${where()} ${said}`);
+    }
+  };
+  const waiting: [Place | null, unknown][] = [[null, tool]];
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    const [place, item] = next;
+    parts += 1;
+    if (parts > most.parts || left <= 0) {
+      return [...findings, "the tool has more texts than are looked at"];
+    }
+    if (typeof item === "string") look(item, () => pointerTo(place));
+    if (typeof item !== "object" || item === null) continue;
+    for (const [key, part] of Object.entries(item).toReversed()) {
+      const within = { within: place, key };
+      // A model is shown the schema whole, keys too.
+      if (!Array.isArray(item)) look(key, () => `the key at ${pointerTo(within)}`);
+      waiting.push([within, part]);
+    }
   }
   return [...findings];
 }
 
-function screenText(whole: string): string[] {
-  const text = cutText(whole, most.text);
+function screenText(text: string): string[] {
   const hidden = text.match(invisible) ?? [];
   const found: string[] = [];
   if (hidden.length > 0) {
@@ -62,13 +105,25 @@ function screenText(whole: string): string[] {
     found.push(`has characters that nobody sees (${hidden.length}: ${codes.join(", ")})`);
   }
   if (/\s{60}\S/u.test(text)) found.push("has text after a long blank");
-  // Read as a model reads it: without what is hidden, and letters of any form as the usual ones.
-  const read = text.replaceAll(invisible, "").normalize("NFKC");
+  const word = mixedScripts.exec(text)?.[0];
+  if (word !== undefined) found.push(`mixes letters that look alike: "${oneLine(word)}"`);
+  const read = asRead(text);
   for (const [what, pattern] of orders) {
     const said = pattern.exec(read)?.[0];
     if (said !== undefined) found.push(`${what}: "${oneLine(said)}"`);
   }
   return found;
+}
+
+/** As a model reads it: without what is hidden, letters of any form as the usual ones, on one line. */
+function asRead(text: string): string {
+  return text
+    .replaceAll(invisible, "")
+    .normalize("NFKD")
+    .slice(0, 2 * most.text)
+    .replaceAll(/\p{M}/gu, "")
+    .replaceAll(lookAlikes, (letter) => looksLike.get(letter) ?? letter)
+    .replaceAll(/\s+/gu, " ");
 }
 
 const codeOf = (character: string): string =>
@@ -78,21 +133,3 @@ const oneLine = (text: string): string => {
   const line = text.replaceAll(/\s+/gu, " ").trim();
   return line.length > most.quote ? `${cutText(line, most.quote)}…` : line;
 };
-
-/** Every text of a value by its path, keys too: a model is shown the schema whole. */
-function textsOf(value: unknown): [string, string][] {
-  const texts: [string, string][] = [];
-  const waiting: [string, unknown][] = [["", value]];
-  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    const [path, item] = next;
-    if (typeof item === "string") texts.push([path, item]);
-    if (typeof item !== "object" || item === null) continue;
-    for (const [key, part] of Object.entries(item)) {
-      const place = path === "" ? key : `${path}.${key}`;
-      if (invisible.test(key)) texts.push([`a key of ${path || "the tool"}`, key]);
-      invisible.lastIndex = 0;
-      waiting.push([place, part]);
-    }
-  }
-  return texts.toReversed();
-}

@@ -81,8 +81,9 @@ async function compare(server: ShownServer, pins: OpenTools["pins"]): Promise<Co
   if (kept === null) return { server, state: "new", changes: [] };
   const accepted = readPin(kept);
   if (accepted === null) return { server, state: "unreadable", changes: [] };
-  const changes = changesBetween(accepted, pin);
-  return { server, state: changes.length === 0 ? "accepted" : "changed", changes };
+  // The digest alone decides, as it does for a step; what differs is there to be read.
+  if (accepted.digest === pin.digest) return { server, state: "accepted", changes: [] };
+  return { server, state: "changed", changes: changesBetween(accepted, pin) };
 }
 
 const asJson = ({ server, state, changes }: Compared) => ({
@@ -122,7 +123,7 @@ function show({ server, state, changes }: Compared, output: Output): void {
 const tail = (pin: ToolSetPin | null) => (pin === null ? "" : ` (digest ${pin.digest})`);
 
 function showChange(
-  { tool, kind, parts }: ToolChange,
+  { tool, kind, parts, more }: ToolChange,
   { tools }: ShownServer,
   output: Output,
 ): void {
@@ -134,9 +135,10 @@ function showChange(
       (typeof value === "string" ? visible(value) : visible(JSON.stringify(value)))
         .split("\n")
         .map((line) => `      ${sign} ${line}`);
-    if (before !== null) for (const line of side("-", before)) output.line(colors.red(line));
-    if (after !== null) for (const line of side("+", after)) output.line(colors.green(line));
+    if (before !== undefined) for (const line of side("-", before)) output.line(colors.red(line));
+    if (after !== undefined) for (const line of side("+", after)) output.line(colors.green(line));
   }
+  if (more > 0) output.line(`    and ${more} more places`);
   for (const flag of tools.find(({ name }) => name === tool)?.flags ?? []) {
     output.line(colors.yellow(`    ! ${visible(flag)}`));
   }

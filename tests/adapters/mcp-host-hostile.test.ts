@@ -73,6 +73,22 @@ describe("an MCP server that means no good", () => {
     });
   });
 
+  test("loses the tools whose names are not of the protocol's characters, or that are too long [mcp.apart]", async () => {
+    const host = hostOf([raw("odd-tools")]);
+    expect(await call(host, "fine")).toMatchObject({ ok: true });
+    const [look] = await host.look(never);
+    if (look?.found?.ok !== true) throw new Error("no look");
+    const { disabled, tools } = look.found.value;
+    for (const name of ["a tool without a name", "x\ufffd", "a\nb", "rеad", "x".repeat(129)]) {
+      expect([name, disabled.get(name)]).toEqual([
+        name,
+        expect.stringContaining("its name is not of"),
+      ]);
+    }
+    expect(disabled.get("long")).toContain("longer than");
+    expect(tools.map(({ name }) => name)).not.toContain("rеad");
+  });
+
   test("sends no number that would arrive as another one [number.exact]", async () => {
     const outcome = await call(hostOf([raw("")]), "big");
     expect(outcome.ok ? "" : outcome.failure.message).toContain("9007199254740993");

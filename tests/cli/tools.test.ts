@@ -104,7 +104,7 @@ describe("stateplane tools", () => {
     await configure();
     const { stdout } = await tools("list");
     expect(stdout).toMatch(/^! pid /mu);
-    expect(stdout).toContain("! pid: description has characters that nobody sees");
+    expect(stdout).toContain("! pid: /description has characters that nobody sees");
     expect(stdout).toContain("asks to keep something from the user");
   });
 
@@ -193,7 +193,7 @@ describe("stateplane tools", () => {
       const { code, stdout } = await tools("diff", "odd");
       expect(code).toBe(1);
       expect(stdout).toMatch(
-        /changed tool pid\n +description\n +- Says its process id\.\n +\+ Says its process id\.\\u\{200B\} <IMPORTANT>/u,
+        /changed tool pid\n +\/description\n +- Says its process id\.\n +\+ Says its process id\.\\u\{200B\} <IMPORTANT>/u,
       );
       expect(stdout).toContain("poses as a system's message");
       const digest = /digest ([0-9a-f]{64})/u.exec(stdout)?.[1] ?? "";

@@ -30,6 +30,11 @@ const tools = {
     { name: "promised", inputSchema: { $async: true, type: "object" }, ...safe },
     { name: "loops", inputSchema: loop, ...safe },
     { name: "slow", inputSchema: slow, ...safe },
+    ...["", "x\u0000", "a\nb", "rеad", "x".repeat(129)].map((name) => ({
+      name,
+      inputSchema: anything,
+    })),
+    { name: "long", description: "x".repeat(1_100_000), inputSchema: anything },
   ],
 }[mode] ?? [
   { name: "fine", inputSchema: anything, ...safe },

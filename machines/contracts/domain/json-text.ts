@@ -125,10 +125,19 @@ function pathTo(text: string, places: readonly number[], keys: readonly number[]
     if (path.length > longestPath) break;
     const key = keys[level] ?? -1;
     if (place >= 0) path += `[${place}]`;
-    else
-      path += `${path === "" ? "" : "."}${JSON.parse(text.slice(key, endOfText(text, key) + 1))}`;
+    else path += `${path === "" ? "" : "."}${keyAt(text, key)}`;
   }
   return path === "" ? "the top" : cutText(path, longestPath);
+}
+
+/** The key whose quote stands at `from`, read no further than a path is shown: there may be a lost number in every value below it. */
+function keyAt(text: string, from: number): string {
+  let end = from + 1;
+  while (end < from + longestPath && text.charCodeAt(end) !== quote) {
+    const isEscape = text.charCodeAt(end) === backslash;
+    end += isEscape ? (text[end + 1] === "u" ? 6 : 2) : 1;
+  }
+  return JSON.parse(`${text.slice(from, end)}"`) as string;
 }
 
 /** Whether the double still says what was written: whole numbers to the last digit, and nothing became 0 or infinite. */
