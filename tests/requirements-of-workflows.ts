@@ -71,6 +71,10 @@ export const workflowRequirements: readonly Requirement[] = [
     promise: "a step whose time is over is told to stop, and not tried again before it has",
   },
   {
+    id: "workflow.stop-heard",
+    promise: "a worker hears that one of a run's steps is to stop, and ends it",
+  },
+  {
     id: "workflow.ends",
     promise: "a run that fails or is cancelled ends at once, and takes nothing more",
   },
