@@ -13,20 +13,26 @@ import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 /**
  * Plays a declared script in place of a model. A call gets the first turn that fits and was not played; the same
  * idempotency key gets the same turn again. A turn whose reply already stands in the conversation counts as
- * played, so that a step taken up in a new process goes on where it was. Every reply says that it is scripted.
+ * played, so that a step taken up in a new process goes on where it was. A turn with `repeat` is played once in every
+ * conversation. Every reply says that it is scripted.
  */
 export function createScripted(script: ModelScript): ModelProvider {
   const played = new Map<number, string | null>();
+  const isRepeated = (at: number) => script[at]?.repeat === true;
   return {
     async complete(request, signal, onPart) {
       if (signal.aborted) return fail(terminal("cancelled", "the model call was cancelled"));
-      markHeard(script, played, request.messages);
+      const heard = heardIn(script, request.messages);
+      for (const at of heard) if (!played.has(at) && !isRepeated(at)) played.set(at, null);
       const again = [...played].find(([, key]) => key === request.idempotencyKey)?.[0];
       const at =
-        again ?? script.findIndex((turn, index) => !played.has(index) && fits(turn, request));
+        again ??
+        script.findIndex(
+          (turn, index) => !played.has(index) && !heard.has(index) && fits(turn, request),
+        );
       const turn = script[at];
       if (turn === undefined) return fail(unplanned(script, played, request));
-      played.set(at, request.idempotencyKey);
+      if (!isRepeated(at)) played.set(at, request.idempotencyKey);
       const reply = toReply(turn, at, request);
       for (const part of partsOf(reply)) await onPart?.(part);
       return ok(reply);
@@ -61,20 +67,15 @@ function fits({ expect }: ScriptedTurn, request: ModelRequest): boolean {
   );
 }
 
-/** Marks the turns whose replies the conversation holds, each message standing for one turn at most. */
-function markHeard(
-  script: ModelScript,
-  played: Map<number, string | null>,
-  messages: readonly ModelMessage[],
-): void {
+/** The turns whose replies the conversation holds, each message standing for one turn at most. */
+function heardIn(script: ModelScript, messages: readonly ModelMessage[]): ReadonlySet<number> {
   const heard = new Set<number>();
   for (const message of messages) {
     if (message.role !== "assistant") continue;
     const at = script.findIndex((turn, index) => !heard.has(index) && says(turn, message));
-    if (at < 0) continue;
-    heard.add(at);
-    if (!played.has(at)) played.set(at, null);
+    if (at >= 0) heard.add(at);
   }
+  return heard;
 }
 
 function says({ reply }: ScriptedTurn, message: ModelMessage & { role: "assistant" }): boolean {
@@ -121,10 +122,13 @@ function unplanned(
   const open = script.flatMap((turn, at) =>
     played.has(at) ? [] : [`turn ${at + 1} ${JSON.stringify(turn.expect ?? {})}`],
   );
-  const expected = open.length === 0 ? "no further call" : open.slice(0, 3).join(" or ");
+  const expected =
+    open.length === 0
+      ? "every turn has been played, which happens once unless it says repeat: true"
+      : `it expected ${open.slice(0, 3).join(" or ")}`;
   return terminal(
     "model_failed",
-    `the script has no answer for ${JSON.stringify(model)} asked ${JSON.stringify(last)}; it expected ${expected}`,
+    `the script has no answer for ${JSON.stringify(model)} asked ${JSON.stringify(last)}; ${expected}`,
   );
 }
 
@@ -136,6 +140,8 @@ export interface ScriptedTurn {
     /** Text that must occur in one of the messages. */
     contains?: string;
   };
+  /** Played once in every conversation, not once in this process. */
+  repeat?: boolean;
   reply: {
     content?: string;
     toolCalls?: { name: string; arguments: JsonObject }[];
@@ -147,6 +153,7 @@ export type ModelScript = readonly ScriptedTurn[];
 
 const shape = type({
   "expect?": { "model?": "string", "contains?": "string" },
+  "repeat?": "boolean",
   reply: {
     "content?": "string",
     "toolCalls?": type({ name: "string > 0", arguments: "object" }).array(),
@@ -156,7 +163,9 @@ const shape = type({
       "costMicros?": "number.integer >= 0",
     },
   },
-}).array();
+})
+  .onDeepUndeclaredKey("reject")
+  .array();
 
 /**
  * Checks a script that came from a file.

@@ -61,12 +61,19 @@ function compile(text: string): ConditionRead {
     if (error instanceof Refused)
       return { ok: false, offset: error.offset, problem: error.message };
     if (!(error instanceof ParseError)) throw error;
+    const { start = text.length, end = start + 1 } = error.range ?? {};
+    const there = text.slice(start, Math.max(end, start + 1));
     const why = error.summary
+      // The parser's own word for the token says less than the text; and "token: X" looks like a secret.
+      .replace(
+        /^unexpected token: .*$/isu,
+        `did not expect ${there === "" ? "its end" : `"${there}"`}`,
+      )
       .replace("EOF", "its end")
       .replace(/^\w/u, (first) => first.toLowerCase());
     return {
       ok: false,
-      offset: Math.min(error.range?.start ?? 0, text.length),
+      offset: Math.min(start, text.length),
       problem: `expected a condition such as $.plan.risk <= 3 && $.plan.ready: ${why}`,
     };
   }

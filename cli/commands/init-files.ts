@@ -91,6 +91,7 @@ test("a postcard is sent once, whatever dies in between", async () => {
     "allowImportingTsExtensions": true,
     "erasableSyntaxOnly": true,
     "verbatimModuleSyntax": true,
+    "types": ["node"],
     "skipLibCheck": true
   }
 }

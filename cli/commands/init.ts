@@ -22,7 +22,7 @@ export const init: Command = async ({ invocation, folder, output }) => {
     await writeFile(join(target, name), text, { flag: "wx" });
   }
   const isNew = manifest === null;
-  const wanted = isNew ? newManifest(target) : { ...additions, ...manifest };
+  const wanted = isNew ? newManifest(target) : withAdditions(manifest);
   await writeFile(join(target, "package.json"), `${JSON.stringify(wanted, null, 2)}\n`);
   if (output.isJson) {
     output.json({ folder: target, files: [...Object.keys(projectFiles), "package.json"] });
@@ -44,8 +44,11 @@ export const init: Command = async ({ invocation, folder, output }) => {
   return 0;
 };
 
-const scripts = { dev: "stateplane dev --watch", test: "node --test" };
-const additions = { type: "module", scripts };
+// A pattern of its own: an older Node finds no TypeScript by itself, and passes with no test run.
+const scripts = { dev: "stateplane dev --watch", test: "node --test '*.test.ts'" };
+const additions = { type: "module", engines: { node: ">=22.19" } };
+/** What `npm init` writes where nobody has tests yet. */
+const noTests = /^echo "Error: no test specified" && exit 1$/u;
 
 function newManifest(target: string) {
   const name =
@@ -53,7 +56,15 @@ function newManifest(target: string) {
       .toLowerCase()
       .replaceAll(/[^a-z\d-]+/gu, "-") || "my-agent";
   const dependencies = { stateplane: version };
-  return { name, private: true, ...additions, dependencies };
+  return { name, private: true, ...additions, scripts, dependencies };
+}
+
+/** What it says stays. */
+function withAdditions(manifest: Record<string, unknown>) {
+  const said = isJsonObject(manifest["scripts"]) ? manifest["scripts"] : {};
+  const { test, ...others } = said;
+  const own = noTests.test(String(test)) || test === undefined ? others : said;
+  return { ...additions, ...manifest, scripts: { ...scripts, ...own } };
 }
 
 /** Null where there is none. */
@@ -66,7 +77,7 @@ async function readManifest(target: string): Promise<Record<string, unknown> | n
   if (manifest["type"] !== undefined && manifest["type"] !== "module") {
     throw new CliError(
       2,
-      `init: ${file} says "type": ${JSON.stringify(manifest["type"])}; expected "module"`,
+      `init: ${file} says "type": ${JSON.stringify(manifest["type"])}; expected "module" (npm pkg set type=module)`,
     );
   }
   return manifest;

@@ -51,7 +51,10 @@ async function readInput({ invocation, folder }: Context, hasSteps: boolean): Pr
   const given = [task, input, file].filter((flag) => flag !== undefined);
   if (given.length === 0 && hasSteps) return {};
   if (given.length !== 1) {
-    throw new CliError(2, "submit: expected one of --task TEXT, --input JSON or --file FILE");
+    throw new CliError(
+      2,
+      "submit: expected one of --task TEXT, --input JSON, --file FILE or --steps FILE",
+    );
   }
   if (typeof task === "string") return { task };
   if (typeof file === "string") return readDocument(file, folder, "file");

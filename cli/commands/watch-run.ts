@@ -17,6 +17,8 @@ const pollPauseMs = 6_000;
 export interface WatchOptions {
   /** The command that watches the run once more. */
   again?: string;
+  /** The run stands still without this program, whose own control plane has it. */
+  isOwn?: boolean;
   /** Steps are told by their names, where they have any. */
   isByName?: boolean;
   /** Called after each look at a run that waits for a person. */
@@ -52,7 +54,8 @@ export async function watchRun(
       )
     : Promise.resolve();
   const leave = () => {
-    output.remark(`the run has not ended; watch it again: ${again}`);
+    const state = options.isOwn === true ? "the run has not ended" : "the run goes on";
+    output.remark(`${state}; watch it again: ${again}`);
     return 130;
   };
   try {

@@ -37,7 +37,7 @@ export const runWorkflow: Command = async (context) => {
       ...(typeof model === "string" ? { config: { model } } : {}),
     };
     const run = await value(startWorkflowRun(api, asked, signal));
-    if (isOwn || watch === true) return follow(context, client, run.id);
+    if (isOwn || watch === true) return follow(context, client, run.id, isOwn);
     if (output.isJson) output.json(run);
     else output.line(run.id);
     output.remark(`follow it: ${commandLine(`workflow watch ${run.id}`)}`);
@@ -47,7 +47,9 @@ export const runWorkflow: Command = async (context) => {
 
 /** `workflow watch RUN`; where no control plane runs, one is started, and the run goes on. */
 export const watchWorkflow: Command = (context) =>
-  withPlane(context, (client) => follow(context, client, context.invocation.args[0] ?? ""));
+  withPlane(context, (client, isOwn) =>
+    follow(context, client, context.invocation.args[0] ?? "", isOwn),
+  );
 
 function readInput({ invocation }: Pick<Context, "invocation">): JsonObject {
   const { input } = invocation.flags;
@@ -97,7 +99,12 @@ async function fault({ runtime }: Dev): Promise<never> {
 }
 
 /** Tells of the run until it ends; asks on the terminal what it waits for, where there is one. */
-function follow({ output }: Context, client: Client, runId: string): Promise<number> {
+function follow(
+  { output }: Context,
+  client: Client,
+  runId: string,
+  isOwn: boolean,
+): Promise<number> {
   const isAsking = process.stdin.isTTY === true && !output.isJson;
   const asked = new Set<string>();
   const onWaiting = async (): Promise<void> => {
@@ -116,5 +123,5 @@ function follow({ output }: Context, client: Client, runId: string): Promise<num
     }
   };
   const again = commandLine(`workflow watch ${runId}`);
-  return watchRun(client, runId, output, { again, isByName: true, onWaiting });
+  return watchRun(client, runId, output, { again, isOwn, isByName: true, onWaiting });
 }

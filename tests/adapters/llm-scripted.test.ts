@@ -70,11 +70,30 @@ test("a call nobody planned fails with what was asked and what was expected", as
 
   await models.complete(ask("k2", "apples?"), never);
   const after = await models.complete(ask("k3", "apples?"), never);
-  expect(after.ok ? "" : after.failure.message).toContain("no further call");
+  expect(after.ok ? "" : after.failure.message).toContain("every turn has been played");
 });
 
 test("a script that came from a file is checked", () => {
   expect(readModelScript(script)).toEqual(script);
   expect(readModelScript([{ reply: { toolCalls: [{ arguments: {} }] } }])).toMatch(/name/u);
   expect(readModelScript({ reply: {} })).toMatch(/^model script: /u);
+});
+
+test("a turn that repeats is played once in every conversation", async () => {
+  const models = createScripted(script.map((turn) => ({ ...turn, repeat: true })));
+  for (const key of ["a", "b"]) {
+    const first = await models.complete(ask(`${key}1`, "go"), never);
+    expect(first).toMatchObject({ value: { toolCalls: [{ name: "read_file" }] } });
+    const toolCalls = [{ id: "scripted_0_0", name: "read_file", arguments: { path: "a" } }];
+    const heard: ModelMessage[] = [
+      { role: "assistant", content: "", toolCalls },
+      { role: "tool", toolCallId: "scripted_0_0", content: "42" },
+    ];
+    const second = await models.complete(ask(`${key}2`, "and?", heard), never);
+    expect(second).toMatchObject({ value: { content: "it is 42" } });
+  }
+});
+
+test("a key that means nothing is named", () => {
+  expect(readModelScript([{ expects: {}, reply: { content: "x" } }])).toContain("expects");
 });
