@@ -32,12 +32,26 @@ describe("stateplane init", () => {
     });
     expect(kept.result.code).toBe(0);
     const manifest = await readFile(join(kept.target, "package.json"), "utf8");
-    expect(JSON.parse(manifest)).toEqual({ type: "module", name: "x", scripts });
+    expect(JSON.parse(manifest)).toEqual({
+      type: "module",
+      name: "x",
+      engines: { node: expect.stringMatching(/^>=22/u) },
+      // What it lacked is added.
+      scripts: { ...scripts, dev: expect.any(String) },
+    });
     expect(await readdir(kept.target)).toEqual(expect.arrayContaining(Object.keys(projectFiles)));
+
+    // What `npm init` writes fails every time, and is nobody's test.
+    const noTests = { test: 'echo "Error: no test specified" && exit 1' };
+    const fresh = await initWhere("fresh", {
+      "package.json": JSON.stringify({ name: "x", scripts: noTests }),
+    });
+    const replaced = JSON.parse(await readFile(join(fresh.target, "package.json"), "utf8"));
+    expect(replaced.scripts.test).toContain("node --test");
 
     const refused = await initWhere("refused", { "package.json": '{"type":"commonjs"}' });
     expect(refused.result).toMatchObject({ code: 2 });
-    expect(refused.result.stderr).toContain('expected "module"');
+    expect(refused.result.stderr).toContain("npm pkg set type=module");
     expect(await readdir(refused.target)).toEqual(["package.json"]);
   });
 });
