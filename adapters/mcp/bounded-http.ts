@@ -9,6 +9,7 @@ import {
   parseJson,
 } from "../../machines/contracts/domain/json.ts";
 import { lostNumbers } from "../../machines/contracts/domain/json-text.ts";
+import { floods, Unasked } from "./unasked.ts";
 
 /** Bytes of one JSON answer, or of one server-sent event: as much as we read of a line over standard streams. */
 export const largestMessage = 10 * 1024 * 1024;
@@ -58,17 +59,22 @@ async function readBounded(body: ReadableStream<Uint8Array>): Promise<string> {
   return text + decoder.decode();
 }
 
-/** Counts the bytes since the last empty line, which ends an event. */
+/** Counts the bytes since the last empty line, which ends an event. A line ends by CR, LF or both. */
 function boundedEvents(): TransformStream<Uint8Array, Uint8Array> {
+  const [lf, cr] = [10, 13];
   let size = 0;
-  let endsLine = false;
+  let last = 0;
+  let isEmpty = true;
   return new TransformStream({
     transform(chunk, controller) {
       for (const byte of chunk) {
-        const isEnd = byte === 10;
-        size = isEnd && endsLine ? 0 : size + 1;
-        // A carriage return before the line feed does not part two line ends.
-        if (byte !== 13) endsLine = isEnd;
+        size += 1;
+        // The second half of a line end is none of its own.
+        if (byte === cr || (byte === lf && last !== cr)) {
+          if (isEmpty) size = 0;
+          isEmpty = true;
+        } else if (byte !== lf) isEmpty = false;
+        last = byte;
       }
       if (size > largestMessage) controller.error(tooLarge());
       else controller.enqueue(chunk);
@@ -146,14 +152,20 @@ function exactTools(text: string, tools: Json[]): Json[] {
   });
 }
 
-/** The events of a stream, each message through {@link exactMessage}; one that nobody waits for is left out. */
+/**
+ * The events of a stream, each message through {@link exactMessage}; one that nobody waits for is left out. A stream that
+ * sends messages without end is given up.
+ */
 function exactEvents(): TransformStream<string, string> {
+  const unasked = new Unasked();
   let parser: ReturnType<typeof createParser>;
   return new TransformStream({
     start(controller) {
       parser = createParser({
         onRetry: (ms) => controller.enqueue(`retry: ${ms}\n\n`),
         onEvent({ id, event, data }) {
+          // Answers too: a stream has one, or (the older transport) as many as we asked for, which is far below.
+          if (!unasked.take(0)) throw new Error(`the server ${floods}`);
           let exact: string;
           try {
             exact = data === "" ? "" : exactMessage(data);

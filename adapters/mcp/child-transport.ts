@@ -1,5 +1,4 @@
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
-import { StringDecoder } from "node:string_decoder";
 import {
   type JSONRPCMessage,
   serializeMessage,
@@ -8,14 +7,24 @@ import {
 import { getDefaultEnvironment } from "@modelcontextprotocol/client/stdio";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import { largestMessage, readMessage } from "./bounded-http.ts";
+import { BoundedLines } from "./bounded-lines.ts";
 import { guardGroup } from "./orphan-guard.ts";
 import type { McpServer } from "./server-options.ts";
+import { floods, Unasked } from "./unasked.ts";
 
 /** How long each step of a close may take, in milliseconds: end of input, then SIGTERM, then SIGKILL. */
 const graceMs = 1_000;
 
 /** Characters of one line of a server's stderr that are kept; the rest of the line is thrown away as it comes. */
 const stderrLineLimit = 2_000;
+/** Lines of one piece of stderr that are looked at, the last ones. */
+const stderrLinesAtOnce = 200;
+/** Lines on stdout that are no messages and are told to whoever debugs; the others only count. */
+const noiseTold = 20;
+/** Milliseconds of one turn that what a server sent may take; the rest waits for the next turn. */
+const turnMs = 4;
+/** What waits for a server that does not read: answers to its own requests, and bytes of all. */
+const mostWaiting = { answers: 1_000, bytes: 4 * largestMessage };
 /** What is told of a server's last words when it ends: lines, and characters of them all. */
 const lastWords = { lines: 5, characters: 1_000 };
 
@@ -38,6 +47,15 @@ export class ChildTransport implements Transport {
   readonly #stderr = new BoundedLines(stderrLineLimit, "cut");
   #lastLines: string[] = [];
   readonly #gone = Promise.withResolvers<void>();
+  readonly #unasked = new Unasked();
+  /** Requests of ours that are not answered yet. */
+  #owed = 0;
+  #noise = 0;
+  #isGivenUp = false;
+  /** Answers of ours that the child does not take yet. */
+  #answersWaiting = 0;
+  /** Shared by all who wait for the child to read on; null while nobody does. */
+  #drained: PromiseWithResolvers<void> | null = null;
   #child: ChildProcessWithoutNullStreams | null = null;
   #unguard = (): void => undefined;
   #exitCode: number | null = null;
@@ -74,7 +92,10 @@ export class ChildTransport implements Transport {
     child.stdout.on("data", (chunk: Buffer) => this.#read(chunk));
     child.stderr.on("error", (error) => this.onerror?.(error));
     child.stderr.on("data", (chunk: Buffer) => {
-      for (const line of this.#stderr.read(chunk)) this.#heard(line);
+      for (const line of this.#stderr.read(chunk).slice(-stderrLinesAtOnce)) this.#heard(line);
+      // One piece a turn, however fast it comes.
+      child.stderr.pause();
+      setImmediate(() => child.stderr.resume());
     });
     this.#child = child;
     await spawned.promise;
@@ -84,11 +105,22 @@ export class ChildTransport implements Transport {
   async send(message: JSONRPCMessage): Promise<void> {
     const stdin = this.#child?.stdin;
     if (stdin === undefined || !stdin.writable) throw new Error("the server's input is closed");
+    const isAnswer = !("method" in message);
+    if (!isAnswer && "id" in message) this.#owed += 1;
     if (stdin.write(serializeMessage(message))) return;
-    const taken = Promise.withResolvers<void>();
-    stdin.once("drain", taken.resolve);
-    await Promise.race([taken.promise, this.#gone.promise]);
-    stdin.off("drain", taken.resolve);
+    if (isAnswer) this.#answersWaiting += 1;
+    if (this.#answersWaiting > mostWaiting.answers || stdin.writableLength > mostWaiting.bytes) {
+      this.#giveUp("does not read what it is sent");
+    }
+    if (this.#drained === null) {
+      const drained = (this.#drained = Promise.withResolvers<void>());
+      stdin.once("drain", () => {
+        this.#drained = null;
+        drained.resolve();
+      });
+    }
+    await this.#drained.promise;
+    if (isAnswer) this.#answersWaiting -= 1;
   }
 
   /** Resolves within about three seconds, and nothing of the child's group is left then. */
@@ -112,24 +144,52 @@ export class ChildTransport implements Transport {
   }
 
   #read(chunk: Buffer): void {
-    let lines: string[];
     try {
-      lines = this.#lines.read(chunk);
+      this.#take(this.#lines.read(chunk), 0);
     } catch (error) {
-      this.ending = `sent a message of more than ${largestMessage} bytes`;
-      this.onerror?.(asError(error));
-      void this.close();
+      if (!(error instanceof RangeError)) throw error;
+      this.#giveUp(`sent a message of more than ${largestMessage} bytes`);
+    }
+  }
+
+  /** As many lines as one turn has time for; nothing more is read before the rest was taken. */
+  #take(lines: readonly string[], from: number): void {
+    const until = performance.now() + turnMs;
+    for (let at = from; at < lines.length; at += 1) {
+      if (this.#isGivenUp) return;
+      this.#takeLine(lines[at] ?? "");
+      if (at + 1 === lines.length || performance.now() < until) continue;
+      this.#child?.stdout.pause();
+      setImmediate(() => this.#take(lines, at + 1));
       return;
     }
-    for (const line of lines) {
-      if (line.trim() === "") continue;
-      try {
-        this.onmessage?.(readMessage(line));
-      } catch (error) {
-        // A line that isn't JSON-RPC (a stray print, say) costs that line only.
-        this.onerror?.(asError(error));
-      }
+    if (from > 0) this.#child?.stdout.resume();
+  }
+
+  /** A line that isn't JSON-RPC (a stray print, say) costs that line only, and is not looked at closely. */
+  #takeLine(line: string): void {
+    let isAsked = false;
+    try {
+      if (!/^\s*\{/u.test(line)) throw new Error("a line is not JSON-RPC");
+      const message = readMessage(line);
+      isAsked = !("method" in message) && this.#owed > 0;
+      if (isAsked) this.#owed -= 1;
+      this.onmessage?.(message);
+    } catch (error) {
+      this.#noise += 1;
+      if (this.#noise <= noiseTold && line.trim() !== "") this.onerror?.(asError(error));
     }
+    if (!isAsked && !this.#unasked.take(line.length)) this.#giveUp(floods);
+  }
+
+  /** At once, and without a word: whoever floods us does not hear one. */
+  #giveUp(reason: string): void {
+    if (this.#isGivenUp || this.#child?.pid === undefined) return;
+    this.#isGivenUp = true;
+    this.ending ??= reason;
+    this.onerror?.(new Error(reason));
+    this.#child.stdout.destroy();
+    signalGroup(this.#child.pid, "SIGKILL");
   }
 
   #exited(
@@ -157,6 +217,7 @@ export class ChildTransport implements Transport {
     }
     this.#exitCode = null;
     this.#gone.resolve();
+    this.#drained?.resolve();
     this.onclose?.();
     delete this.onclose;
   }
@@ -167,47 +228,6 @@ export class ChildTransport implements Transport {
     const gone = await Promise.race([this.#gone.promise.then(() => true), late.promise]);
     clearTimeout(timer);
     return gone;
-  }
-}
-
-/**
- * Lines of a stream, read by hand: a line of any length is in memory up to a limit and no further. Past it the rest
- * of the line is thrown away (`cut`), or the stream is given up (`refuse`).
- */
-class BoundedLines {
-  readonly #limit: number;
-  readonly #past: "cut" | "refuse";
-  readonly #decoder = new StringDecoder("utf8");
-  #parts: string[] = [];
-  #length = 0;
-
-  constructor(limit: number, past: "cut" | "refuse") {
-    this.#limit = limit;
-    this.#past = past;
-  }
-
-  /** @throws RangeError past the limit, where that is refused */
-  read(chunk: Buffer): string[] {
-    const [first = "", ...more] = this.#decoder.write(chunk).split("\n");
-    this.#add(first);
-    const lines: string[] = [];
-    for (const text of more) {
-      lines.push(this.#parts.join(""));
-      this.#parts = [];
-      this.#length = 0;
-      this.#add(text);
-    }
-    return lines;
-  }
-
-  #add(text: string): void {
-    const room = this.#limit - this.#length;
-    if (text.length > room && this.#past === "refuse") {
-      throw new RangeError(`a line is longer than ${this.#limit} characters`);
-    }
-    if (room <= 0 || text === "") return;
-    this.#parts.push(text.slice(0, room));
-    this.#length += Math.min(text.length, room);
   }
 }
 

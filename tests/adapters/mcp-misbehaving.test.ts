@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { McpServer } from "../../adapters/mcp/config.ts";
-import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import { callTool } from "../support/call-tool.ts";
 import { failure } from "../support/failure.ts";
 import { listen } from "../support/listen.ts";
@@ -118,6 +118,84 @@ describe("a server that misbehaves over its standard streams", () => {
     expect(next.content).toBe("after 500 ms");
   });
 
+  const say = (fields: object): string => JSON.stringify({ jsonrpc: "2.0", ...fields });
+  const deep = `{"jsonrpc":"2.0","id":1,"result":${"[".repeat(50_000)}${"]".repeat(50_000)}}`;
+  test.each([
+    ["words", { line: "x" }],
+    ["empty lines", { line: "" }],
+    ["changes of its list", { line: say({ method: "notifications/tools/list_changed" }) }],
+    [
+      "progress",
+      {
+        line: say({ method: "notifications/progress", params: { progressToken: 1, progress: 1 } }),
+      },
+    ],
+    ["requests", { line: say({ id: 1, method: "roots/list" }) }],
+    [
+      "requests, and reads no answer,",
+      { line: say({ id: 1, method: "roots/list" }), isDeaf: true },
+    ],
+    ["answers to nothing", { line: say({ id: "x", result: {} }) }],
+    ["deep answers", { line: deep }],
+  ])(
+    "that writes %s without end is given up, and the others hardly notice [mcp.noise]",
+    async (_, input) => {
+      const host = hostOf([
+        { ...raw(), name: "bad" },
+        { ...raw(), name: "good" },
+      ]);
+      const good = value(await host.describe("good/fine", never));
+      const bad = value(await host.describe("bad/storms", never));
+      let [last, late] = [performance.now(), 0];
+      const timer = setInterval(() => {
+        late = Math.max(late, performance.now() - last);
+        last = performance.now();
+      }, 10);
+      const flooded = host.call(bad, input, never);
+      for (let call = 0; call < 20; call += 1) {
+        expect(value(await host.call(good, {}, never)).content).toBe("ok");
+      }
+      const failed = failure(await flooded);
+      clearInterval(timer);
+      expect(failed).toMatchObject({ kind: "unavailable", retryable: true });
+      expect(failed.message).toMatch(/nobody asked for|does not read/u);
+      expect(late).toBeLessThan(1_500);
+      const begun = performance.now();
+      await host.close();
+      expect(performance.now() - begun).toBeLessThan(4_000);
+    },
+    30_000,
+  );
+
+  test("that writes to stderr without end is closed, and the others hardly notice [mcp.noise]", async () => {
+    const host = hostOf([
+      { ...raw(), name: "bad" },
+      { ...raw(), name: "good" },
+    ]);
+    const good = value(await host.describe("good/fine", never));
+    const stop = new AbortController();
+    const bad = value(await host.describe("bad/storms", never));
+    const flooded = host.call(bad, { line: "e", to: 2 }, stop.signal);
+    for (let call = 0; call < 50; call += 1) {
+      expect(value(await host.call(good, {}, never)).content).toBe("ok");
+    }
+    stop.abort();
+    expect((await flooded).ok).toBe(false);
+    const begun = performance.now();
+    await host.close();
+    expect(performance.now() - begun).toBeLessThan(5_000);
+  });
+
+  test("may print a lot, and show much progress, before it answers [mcp.noise]", async () => {
+    const host = hostOf([raw()]);
+    const noise = [
+      ...Array.from({ length: 5_000 }, (_, at) => `line ${at}`),
+      ...Array.from({ length: 5_000 }, () => say({ method: "notifications/message", params: {} })),
+    ];
+    expect(value(await callTool(host, "noisy", { noise }, never)).content).toBe("after the noise");
+    expect(value(await callTool(host, "fine", {}, never)).content).toBe("ok");
+  });
+
   test("that crashes in the middle of a call is quoted, and the next call works [mcp.mid-call]", async () => {
     const host = hostOf([raw()]);
     const safe = failure(await callTool(host, "crash", {}, never));
@@ -140,7 +218,9 @@ describe("a server that misbehaves over its standard streams", () => {
 });
 
 /** An HTTP server of the handshake era whose calls are answered by what is written here, and nothing more. */
-async function serveBroken(answer: (write: (text: string) => void, end: () => void) => void) {
+async function serveBroken(
+  answer: (write: (text: string) => void, end: () => void, id: Json) => void,
+) {
   const tools = ["safe", "unsafe"].map((name) => ({
     name,
     inputSchema: { type: "object" },
@@ -168,6 +248,7 @@ async function serveBroken(answer: (write: (text: string) => void, end: () => vo
       answer(
         (text) => void response.write(text),
         () => void response.end(),
+        id,
       );
     })();
   });
@@ -195,6 +276,24 @@ describe("a server that misbehaves over HTTP", () => {
     await host.close();
     await server.stop();
   });
+
+  test.each(["\n", "\r", "\r\n"])(
+    "may send as many events as it likes before it answers, their lines ended by %j [mcp.bounds]",
+    async (end) => {
+      const server = await serveBroken((write, close, id) => {
+        const params = { level: "info", data: "z".repeat(1024 * 1024) };
+        const event = (fields: object): void =>
+          write(`data: ${JSON.stringify({ jsonrpc: "2.0", ...fields })}${end}${end}`);
+        for (let sent = 0; sent < 12; sent += 1) event({ method: "notifications/message", params });
+        event({ id, result: { content: [{ type: "text", text: "here it is" }] } });
+        close();
+      });
+      const host = hostOf([{ name: "web", url: server.url }]);
+      expect(value(await callTool(host, "safe", {}, never)).content).toBe("here it is");
+      await host.close();
+      await server.stop();
+    },
+  );
 
   test("that writes an event without end is given up before it fills our memory [mcp.bounds]", async () => {
     const server = await serveBroken((write) => {

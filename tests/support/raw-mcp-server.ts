@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
  * An MCP server without an SDK, so that it can say what no SDK would. `RAW_MODE`: `floods` writes to stderr without a
  * line end, `pages` never comes to the end of its list, `silent` never lists, `refuses` ends at once and says why,
  * `handshake-only` ends when it is asked anything before the handshake, `ignores` says nothing to it,
- * `odd-tools` lists tools that can't be read or used. Every message it is sent is written to `RAW_SEEN`.
+ * `odd-tools` lists tools that can't be read or used. Every message it is sent is written to `RAW_SEEN`. Its tool `storms` writes a line without end.
  */
 const mode = process.env["RAW_MODE"] ?? "";
 const seen = process.env["RAW_SEEN"];
@@ -42,6 +42,7 @@ const tools = {
   { name: "works", inputSchema: anything, ...safe },
   { name: "noisy", inputSchema: anything, ...safe },
   { name: "flood", inputSchema: anything, ...safe },
+  { name: "storms", inputSchema: anything, ...safe },
   { name: "late", inputSchema: anything, ...safe },
   { name: "crash", inputSchema: anything, ...safe },
   { name: "crash_unsafely", inputSchema: anything },
@@ -53,7 +54,8 @@ const send = (message: object) =>
   process.stdout.write(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`);
 const text = (words: string) => ({ content: [{ type: "text", text: words }] });
 
-createInterface({ input: process.stdin }).on("line", (line) => {
+const input = createInterface({ input: process.stdin });
+input.on("line", (line) => {
   if (seen !== undefined) appendFileSync(seen, `${line}\n`);
   const { id, method, params } = JSON.parse(line);
   if (method === "server/discover") {
@@ -83,6 +85,16 @@ createInterface({ input: process.stdin }).on("line", (line) => {
     const chunk = "y".repeat(1024 * 1024);
     const more = () => process.stdout.write(chunk, () => setImmediate(more));
     more();
+    return;
+  }
+  if (params.name === "storms") {
+    const { line: words, to = 1, isDeaf = false } = params.arguments;
+    if (isDeaf) process.stdin.pause();
+    const many = Buffer.from(`${words}\n`.repeat(Math.ceil(100_000 / (words.length + 1))));
+    const storm = (): void => {
+      (to === 1 ? process.stdout : process.stderr).write(many, () => setImmediate(storm));
+    };
+    storm();
     return;
   }
   if (params.name === "late") {
