@@ -55,6 +55,12 @@ export const toolRequirements: readonly Requirement[] = [
   },
   { id: "mcp.orphans", promise: "no tool server outlives its worker, even one that is killed" },
   { id: "mcp.cancel", promise: "only a call under way is cancelled at its server" },
+  {
+    id: "git.submodules",
+    promise: "a submodule's commit is not staged, and is told where somebody else has staged it",
+  },
+  { id: "git.told", promise: "a repository's own files don't decide what is told of its commits" },
+  { id: "git.exact-branch", promise: "a branch is the one of exactly that name, here and there" },
   { id: "git.names", promise: "names of any bytes are sent back to git as they are, or refused" },
   { id: "git.remotes", promise: "git reaches allowed https hosts and the workspace, nothing else" },
   {

@@ -4,6 +4,7 @@ import { checkPath } from "../shared/check-path.ts";
 import type { CommandLine } from "../shared/command-line.ts";
 import { gitTool } from "./git-tool.ts";
 import { openRepository } from "./repository.ts";
+import { submodulesIn } from "./submodules.ts";
 
 /** Bytes of file names staged in one call. */
 const listLimit = 16 * 1_048_576;
@@ -18,7 +19,7 @@ export const add = gitTool({
     "Stages files for the next commit, deletions too. repo: the repository's folder in the workspace. " +
     "files: files or folders, relative to the repository; `.` for all. Ignored files are not staged, and " +
     "files that need a filter (Git LFS, say) are refused. A file whose name is not UTF-8 is staged by its " +
-    "folder; such bytes are shown as \\xNN.",
+    "folder; such bytes are shown as \\xNN. Submodules are not staged.",
   annotations: {
     title: "Git add",
     readOnlyHint: false,
@@ -50,8 +51,17 @@ export const add = gitTool({
     );
     if (!listed.ok) return { ok: false, problem: `nothing was staged: ${listed.problem}` };
     if (listed.value.truncated) return { ok: false, problem: "too many files for one call" };
+    const submodules = await submodulesIn(opened.value, paths);
+    if (!submodules.ok) return submodules;
+    const asModule = paths.find((path) => submodules.value.has(toBytes(path)));
+    if (asModule !== undefined) {
+      const problem = `${JSON.stringify(asModule)} is a submodule, whose commit is not staged here`;
+      return { ok: false, problem };
+    }
     // A trailing slash is a repository inside this one; staging it would record a submodule.
-    const names = listed.value.stdout.split("\0").filter((name) => name && !name.endsWith("/"));
+    const names = listed.value.stdout
+      .split("\0")
+      .filter((name) => name && !name.endsWith("/") && !submodules.value.has(name));
     const nested = paths.filter(
       (path) => path !== "." && listed.value.stdout === `${toBytes(path)}/\0`,
     );
@@ -70,10 +80,13 @@ export const add = gitTool({
     const changed = (asked?.value.stdout ?? "").split("\0").slice(0, -1);
     const rest = asked?.value.truncated === true ? ", and more than can be listed" : "";
     const shown = changed.map(shownBytes);
-    const text =
+    const left = [...submodules.value].map(shownBytes);
+    const told = left.length === 0 ? "" : `; submodules are not staged (${someOf(left)})`;
+    const done =
       shown.length === 0
         ? `Nothing to stage in ${paths.join(", ")}`
         : `Staged ${someOf(shown)}${rest}`;
+    const text = `${done}${told}`;
     return { ok: true, value: { text, structured: { files: shown } } };
   },
 });
@@ -81,6 +94,14 @@ export const add = gitTool({
 /** Names whose staged content is another than the last commit's. */
 const stagedNames = (paths: string[]): CommandLine => ({
   command: ["diff"],
-  flags: ["--cached", "--name-only", "--no-renames", "--no-ext-diff", "--no-textconv", "-z"],
+  flags: [
+    "--cached",
+    "--name-only",
+    "--no-renames",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--ignore-submodules=none",
+    "-z",
+  ],
   paths,
 });

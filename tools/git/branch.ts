@@ -1,6 +1,12 @@
 import { type } from "arktype";
 import { gitTool } from "./git-tool.ts";
-import { branchProblem, currentBranch, resolveCommit, shortHash } from "./references.ts";
+import {
+  branchProblem,
+  currentBranch,
+  readReference,
+  resolveCommit,
+  shortHash,
+} from "./references.ts";
 import { isProtected } from "./remotes.ts";
 import { openRepository, type Repository } from "./repository.ts";
 import type { Answer } from "../shared/server-tool.ts";
@@ -96,18 +102,18 @@ async function remove(
   name: string,
   current: string | null,
 ): Promise<Answer<string>> {
-  const tip = await resolveCommit(repository, `refs/heads/${name}`);
-  if (!tip.ok || tip.value === null) return { ok: false, problem: `there is no branch "${name}"` };
+  const tip = await readReference(repository, `refs/heads/${name}`);
+  if (tip === null) return { ok: false, problem: `there is no branch "${name}"` };
   if (name === current) return { ok: false, problem: `branch "${name}" is the current one` };
   const merged = await repository.git({
     command: ["merge-base"],
     flags: ["--is-ancestor"],
-    operands: [tip.value, "HEAD"],
+    operands: [tip, "HEAD"],
   });
   if (!merged.ok) return merged;
   if (merged.value.exitCode !== 0) {
     return { ok: false, problem: `branch "${name}" has commits that the current branch lacks` };
   }
   const removed = await repository.git({ command: ["branch"], flags: ["-D"], operands: [name] });
-  return removed.ok ? { ok: true, value: tip.value } : removed;
+  return removed.ok ? { ok: true, value: tip } : removed;
 }

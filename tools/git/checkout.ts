@@ -1,6 +1,12 @@
 import { type } from "arktype";
 import { gitTool } from "./git-tool.ts";
-import { branchProblem, currentBranch, resolveCommit, shortHash } from "./references.ts";
+import {
+  branchProblem,
+  currentBranch,
+  readReference,
+  resolveCommit,
+  shortHash,
+} from "./references.ts";
 import { openRepository } from "./repository.ts";
 
 export const checkout = gitTool({
@@ -33,15 +39,15 @@ export const checkout = gitTool({
     const opened = await openRepository(workspace, repo, { onFilter: "skip", signal });
     if (!opened.ok) return opened;
     const repository = opened.value;
-    const there = await resolveCommit(repository, `refs/heads/${branch}`);
-    if (!create && !there.ok) {
-      const remote = await resolveCommit(repository, `refs/remotes/origin/${branch}`);
-      const hint = remote.ok
-        ? `; to begin it from origin's: create: true, from: origin/${branch}`
-        : "";
+    const there = await readReference(repository, `refs/heads/${branch}`);
+    if (!create && there === null) {
+      const remote = await readReference(repository, `refs/remotes/origin/${branch}`);
+      const hint =
+        remote === null ? "" : `; to begin it from origin's: create: true, from: origin/${branch}`;
       return { ok: false, problem: `there is no branch "${branch}"${hint}` };
     }
-    if (create && there.ok) return { ok: false, problem: `there is a branch "${branch}" already` };
+    if (create && there !== null)
+      return { ok: false, problem: `there is a branch "${branch}" already` };
     const start = from === undefined ? null : await resolveCommit(repository, from);
     if (start !== null && !start.ok) return start;
     const switched = await repository.git({

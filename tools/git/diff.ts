@@ -8,7 +8,7 @@ export const patchFlags = [
   "--no-color",
   "--no-ext-diff",
   "--no-textconv",
-  "--ignore-submodules=all",
+  "--submodule=short",
   "--src-prefix=a/",
   "--dst-prefix=b/",
 ] as const;
@@ -17,7 +17,8 @@ export const diff = gitTool({
   name: "git_diff",
   description:
     "The changes in a repository's working tree that are not staged, or those that are (staged: true). " +
-    "repo: its folder in the workspace. file: one file or folder, relative to the repository.",
+    "repo: its folder in the workspace. file: one file or folder, relative to the repository. " +
+    "Submodules are not looked into: a commit of one is shown where it is staged.",
   annotations: {
     title: "Git diff",
     readOnlyHint: true,
@@ -34,7 +35,13 @@ export const diff = gitTool({
     if (path !== null && !path.ok) return path;
     const compared = await opened.value.git({
       command: ["diff"],
-      flags: [...patchFlags, ...(staged ? (["--cached"] as const) : [])],
+      flags: [
+        ...patchFlags,
+        // Of what is staged, the commit of a submodule is told; into a submodule's own folder nobody looks.
+        ...(staged
+          ? (["--cached", "--ignore-submodules=none"] as const)
+          : (["--ignore-submodules=all"] as const)),
+      ],
       paths: path === null ? [] : [path.value],
     });
     if (!compared.ok) return compared;

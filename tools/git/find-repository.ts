@@ -77,6 +77,7 @@ async function findLink(gitFolder: string, entryLimit: number): Promise<string |
       const path = join(folder, entry.name);
       const name = path.slice(gitFolder.length + 1);
       if (entry.isSymbolicLink()) return `"${name}" is a link`;
+      if (name === "info/grafts") return `"${name}" makes up another history, which is not read`;
       if (borrowing.has(name)) return `"${name}" leads to another repository, which is not read`;
       // Loose objects are the many; no name that git makes up there is a folder's.
       const isLoose = /^objects\/[0-9a-f]{2}$/.test(name);

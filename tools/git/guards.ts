@@ -15,6 +15,12 @@ const closed: readonly ConfigEntry[] = [
   ["commit.gpgSign", "false"],
   ["gpg.program", "false"],
   ["log.showSignature", "false"],
+  // What the repository has is shown, and history as the commits tell it.
+  ["log.showRoot", "true"],
+  ["core.commitGraph", "false"],
+  ["core.ignoreStat", "false"],
+  ["core.untrackedCache", "false"],
+  ["diff.orderFile", "/dev/null"],
   ["i18n.commitEncoding", "UTF-8"],
   ["submodule.recurse", "false"],
   ["diff.ignoreSubmodules", "all"],

@@ -1,11 +1,11 @@
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type } from "arktype";
 import type { Answer } from "../shared/server-tool.ts";
+import { inTemporaryFolder } from "../shared/temporary-folder.ts";
 import { transferTimeoutMs } from "./clone.ts";
 import { gitTool } from "./git-tool.ts";
-import { branchProblem, currentBranch, resolveCommit, shortHash } from "./references.ts";
+import { branchProblem, currentBranch, readReference, shortHash } from "./references.ts";
 import { findRemote, isProtected, type Remote } from "./remotes.ts";
 import { openRepository, type Repository } from "./repository.ts";
 import { runGit } from "./run-git.ts";
@@ -56,34 +56,39 @@ export const push = gitTool({
       const problem = `branch "${branch.value}" is protected: nothing is pushed to it; push another branch`;
       return { ok: false, problem };
     }
-    const commit = await resolveCommit(repository, `refs/heads/${branch.value}`);
-    if (!commit.ok || commit.value === null) {
+    const commit = await readReference(repository, `refs/heads/${branch.value}`);
+    if (commit === null) {
       return { ok: false, problem: `no branch "${branch.value}" in repository "${repo}"` };
     }
     const address = addressOf(repository, remote);
     if (!address.ok) return address;
     const target = await findRemote(address.value, context);
     if (!target.ok) return target;
+    const other = await target.value.secondNameOf(branch.value);
+    if (other !== null) {
+      const problem = `branch "${branch.value}" of ${remote} is another name of "${other}" there: push that, if it is meant`;
+      return { ok: false, problem };
+    }
     const pushed = await send(repository, target.value, {
-      commit: commit.value,
+      commit,
       branch: branch.value,
       signal,
     });
     if (!pushed.ok) return pushed;
     await repository.git({
       command: ["update-ref", "-m", "push"],
-      operands: [`refs/remotes/${remote}/${branch.value}`, commit.value],
+      operands: [`refs/remotes/${remote}/${branch.value}`, commit],
     });
     const upstreamSet = setsUpstream && (await follow(repository, remote, branch.value));
     const structured = {
       remote,
       url: target.value.address,
       branch: branch.value,
-      commit: commit.value,
+      commit,
       change: pushed.value,
       upstreamSet,
     };
-    const at = `${branch.value} at ${shortHash(commit.value)}`;
+    const at = `${branch.value} at ${shortHash(commit)}`;
     const done =
       pushed.value === "none"
         ? `${remote} already has ${at}`
@@ -126,8 +131,7 @@ async function send(
   { address, env, hint, serverCommand }: Remote,
   { commit, branch, signal }: { commit: string; branch: string; signal: AbortSignal },
 ): Promise<Answer<"created" | "updated" | "none">> {
-  const empty = await mkdtemp(join(tmpdir(), "stateplane-git-"));
-  try {
+  return inTemporaryFolder("stateplane-git-", async (empty) => {
     await prepareEmpty(empty, repository);
     const command = serverCommand("receive-pack");
     const sent = await runGit(
@@ -157,9 +161,7 @@ async function send(
     );
     if (!sent.ok) return { ok: false, problem: `nothing was pushed: ${sent.problem}${hint}` };
     return readPushed(sent.value, branch);
-  } finally {
-    await rm(empty, { recursive: true, force: true });
-  }
+  });
 }
 
 /** A git folder with nothing of its own (gitrepository-layout(5)). */

@@ -45,6 +45,34 @@ export async function resolveCommit(
     : { ok: false, problem: `${said} is not a branch, tag or commit of this repository` };
 }
 
+/**
+ * The commit of a reference by its full name, or null where there is none of exactly that name: what looks revisions up
+ * would also take a tag called `refs/heads/main` for it.
+ */
+export async function readReference(
+  { git }: Repository,
+  name: `refs/${string}`,
+): Promise<string | null> {
+  const found = await git({
+    command: ["show-ref"],
+    flags: ["--verify", "--hash"],
+    operands: [name],
+  });
+  const hash = found.ok && found.value.exitCode === 0 ? found.value.stdout.trim() : "";
+  return /^[0-9a-f]{40,64}$/.test(hash) ? hash : null;
+}
+
+/** The branch that another is a second name of (a symbolic reference), or null. */
+export async function secondNameOf({ git }: Repository, branch: string): Promise<string | null> {
+  const found = await git({
+    command: ["symbolic-ref"],
+    flags: ["--quiet"],
+    operands: [`refs/heads/${branch}`],
+  });
+  const target = found.ok && found.value.exitCode === 0 ? found.value.stdout.trim() : "";
+  return target === "" ? null : target.replace(/^refs\/heads\//, "");
+}
+
 /** The branch that `HEAD` is on, born or not; null where it is detached. */
 export async function currentBranch({ git }: Repository): Promise<Answer<string | null>> {
   const head = await git({

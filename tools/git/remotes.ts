@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { matchesGlob } from "node:path/posix";
 import type { Answer } from "../shared/server-tool.ts";
 import { type ConfigEntry, configEnvironment } from "./guards.ts";
+import { secondNameOf } from "./references.ts";
 import { cleanEnvironment, openRepository } from "./repository.ts";
 
 /** What of the outside this server may reach, by the command line it was started with. */
@@ -46,8 +47,9 @@ export function readRemotePolicy(given: {
 }
 
 export function isProtected({ protect }: RemotePolicy, branch: string): boolean {
-  const name = branch.toLowerCase();
-  return protect.some((pattern) => matchesGlob(name, pattern.toLowerCase()));
+  // As in every other list of this project, a star does not stop at a slash.
+  const flat = (text: string) => text.toLowerCase().replaceAll("/", "\u0001");
+  return protect.some((pattern) => matchesGlob(flat(branch), flat(pattern)));
 }
 
 /** A repository elsewhere that may be reached, and the surroundings in which git reaches it and nothing else. */
@@ -57,6 +59,8 @@ export interface Remote {
   env: Record<string, string>;
   /** What may help where it can't be reached, to be put behind the reason. */
   hint: string;
+  /** The branch that one of its branches is a second name of; null where it is none, or that can't be seen from here. */
+  secondNameOf(branch: string): Promise<string | null>;
   /** The shell command line of the program at the other end, where that is this machine. */
   serverCommand(program: "upload-pack" | "receive-pack"): string | null;
 }
@@ -82,12 +86,14 @@ export async function findRemote(
   const opened = await openRepository(workspace, name, { onFilter: "skip", bare: true, signal });
   if (!opened.ok) return opened;
   const { gitFolder, environment } = opened.value;
+  const repository = opened.value;
   return {
     ok: true,
     value: {
       address: gitFolder,
       env: { ...networkEnvironment([]), GIT_ALLOW_PROTOCOL: "file" },
       hint: "",
+      secondNameOf: (branch) => secondNameOf(repository, branch),
       // Git takes its configuration out of the environment before it starts the other side, which would then honour its
       // repository's hooks. So that side gets the closed configuration once more.
       serverCommand: (program) =>
@@ -125,7 +131,15 @@ function findHost(url: URL, { hosts, tokens }: RemotePolicy): Answer<Remote> {
     token === undefined
       ? ` (no token was sent; one for this host would come from --token ${host}=VARIABLE)`
       : ` (the token of --token ${host} was sent)`;
-  return { ok: true, value: { address: url.href, env, hint, serverCommand: () => null } };
+  const secondName = () => Promise.resolve(null);
+  const value = {
+    address: url.href,
+    env,
+    hint,
+    secondNameOf: secondName,
+    serverCommand: () => null,
+  };
+  return { ok: true, value };
 }
 
 /** The name of a repository in the workspace that an address means, or null. */

@@ -51,7 +51,7 @@ export const show = gitTool({
       about.value.stdout.split("\0");
     const patch = await opened.value.git({
       command: ["show"],
-      flags: ["--format=", ...commitFlags, ...patchFlags],
+      flags: ["--format=", ...commitFlags, ...patchFlags, "--ignore-submodules=none"],
       operands: [commit.value],
       paths: path === null ? [] : [path.value],
     });

@@ -9,6 +9,7 @@ import {
   type Tool,
   type ToolAnnotations,
 } from "@modelcontextprotocol/server";
+import { systemProblem } from "./temporary-folder.ts";
 import { serveStdio } from "@modelcontextprotocol/server/stdio";
 
 /** A value, or one line that says what is wrong. */
@@ -99,6 +100,13 @@ export function toolServer<Context extends object>(
       }, progressEveryMs);
       const answer = await tool
         .call(params.arguments ?? {}, { ...context, signal })
+        .catch((error: unknown) => {
+          const problem = systemProblem(error);
+          return {
+            ok: false,
+            problem: `this machine refused what ${tool.name} needs: ${problem}`,
+          } as const;
+        })
         .finally(() => clearInterval(telling));
       if (!answer.ok) return { isError: true, content: [{ type: "text", text: answer.problem }] };
       const { text, structured } = answer.value;
