@@ -1,15 +1,13 @@
-import { access, readFile } from "node:fs/promises";
+import { access, readdir, readFile } from "node:fs/promises";
 import { extname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
 
-const names = [
-  "stateplane.config.ts",
-  "stateplane.config.js",
-  "stateplane.config.json",
-  "stateplane.config.yaml",
-];
+const modules = new Set([".ts", ".mts", ".js", ".mjs"]);
+const read = new Set([...modules, ".json", ".yaml", ".yml"]);
+/** What people write elsewhere, and would miss in silence here. */
+const unread = new Set([".cjs", ".cts", ".jsonc", ".json5", ".toml"]);
 
 export interface ConfigFile {
   /** Absolute. */
@@ -18,7 +16,7 @@ export interface ConfigFile {
 }
 
 /**
- * Reads `stateplane.config.{ts,js,json,yaml}` of a folder, or the file that was named.
+ * Reads `stateplane.config.{ts,mts,js,mjs,json,yaml,yml}` of a folder, or the file that was named.
  *
  * @param named absolute or relative to `folder`; null to look for one, which need not be there
  * @throws InvalidSetting when the file can't be read, is no object, or there are several
@@ -37,15 +35,19 @@ export async function readConfigFile(
 }
 
 async function find(folder: string): Promise<string | null> {
-  const found: string[] = [];
-  for (const name of names) {
-    const path = join(folder, name);
-    if (await exists(path)) found.push(path);
-  }
+  const all = await readdir(folder).catch(() => []);
+  const found = all
+    .filter((name) => /^stateplane\.config\.\w+$/u.test(name))
+    .filter((name) => read.has(extname(name)) || unread.has(extname(name)))
+    .map((name) => join(folder, name));
   if (found.length > 1) {
     throw new InvalidSetting("configuration", found.join(" and "), "one configuration file");
   }
-  return found[0] ?? null;
+  const [one = null] = found;
+  if (one !== null && unread.has(extname(one))) {
+    throw new InvalidSetting("configuration", one, `one of ${[...read].join(", ")}`);
+  }
+  return one;
 }
 
 const exists = (path: string) =>
@@ -56,11 +58,11 @@ const exists = (path: string) =>
 
 async function load(path: string): Promise<unknown> {
   const kind = extname(path);
-  if (kind === ".ts" || kind === ".js" || kind === ".mjs") return loadModule(path);
-  const read = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+  if (modules.has(kind)) return loadModule(path);
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
     throw new InvalidSetting("configuration", path, `a readable file (${error.code})`);
   });
-  const content = read.replace(/^\uFEFF/u, "");
+  const content = text.replace(/^\uFEFF/u, "");
   try {
     if (kind === ".json") return JSON.parse(content);
     const { parse } = await import("yaml");

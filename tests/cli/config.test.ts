@@ -86,11 +86,19 @@ describe("where settings come from", () => {
     expect(settings).toMatchObject({ concurrency: 4, controlPlaneUrl: null });
   });
 
+  it("names a file of a kind that it does not read", async () => {
+    write("stateplane.config.toml", 'store = "sqlite"');
+    await expect(load()).rejects.toThrow(/stateplane\.config\.toml: expected one of \.ts,/u);
+  });
+
   it("reads each kind of file, and functions from those that can have them", async () => {
     const kinds = {
       "stateplane.config.yaml": "store: sqlite",
       "stateplane.config.json": '{"store": "sqlite"}',
+      "stateplane.config.yml": "store: sqlite",
       "stateplane.config.js": 'export default { store: "sqlite" }',
+      "stateplane.config.mjs": 'export default { store: "sqlite" }',
+      "stateplane.config.mts": 'export default { store: "sqlite" as const }',
       "stateplane.config.ts":
         'export default { store: "sqlite" as const, policy: () => ({ kind: "deny", reason: "no" }) }',
     };
