@@ -88,7 +88,7 @@ describe("where settings come from", () => {
 
   it("names a file of a kind that it does not read", async () => {
     write("stateplane.config.toml", 'store = "sqlite"');
-    await expect(load()).rejects.toThrow(/stateplane\.config\.toml: expected one of \.ts,/u);
+    await expect(load()).rejects.toThrow(/stateplane\.config\.toml\): expected one of \.ts,/u);
   });
 
   it("reads each kind of file, and functions from those that can have them", async () => {
