@@ -47,7 +47,7 @@ const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
   "workflow watch": async () => (await import("./commands/workflow-run.ts")).watchWorkflow,
   "tools list": async () => (await import("./commands/tools.ts")).listTools,
   "tools show": async () => (await import("./commands/tools.ts")).showTool,
-  "tools call": async () => (await import("./commands/tools.ts")).callTool,
+  "tools call": async () => (await import("./commands/tools-call.ts")).callTool,
   "tools diff": async () => (await import("./commands/tools-pins.ts")).diffTools,
   "tools accept": async () => (await import("./commands/tools-pins.ts")).acceptTools,
   "mcp git": async () => (await import("./commands/mcp.ts")).runServer("git"),

@@ -1,6 +1,6 @@
 import type { Action } from "../../machines/contracts/domain/action.ts";
 import { fail, ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
-import { isJsonObject, type JsonObject } from "../../machines/contracts/domain/json.ts";
+import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
 import type {
   ToolAnswers,
   ToolDescription,
@@ -18,23 +18,24 @@ export function answersOfYes(
   tool: Pick<ToolDescription, "name" | "server">,
   { state, questions }: ToolQuestions,
 ): Outcome<ToolAnswers> {
-  const answers: Record<string, JsonObject> = {};
+  // Keys and fields are foreign: set one by one, `__proto__` would be no key.
+  const answers: [string, JsonObject][] = [];
   for (const { key, schema } of questions) {
     const { properties, required } = schema;
     const needed = Array.isArray(required) ? required : [];
-    const answer: JsonObject = {};
+    const answer: [string, Json][] = [];
     for (const [field, about] of Object.entries(isJsonObject(properties) ? properties : {})) {
       const { default: proposed, type } = isJsonObject(about) ? about : {};
-      if (proposed !== undefined) answer[field] = proposed;
-      else if (type === "boolean") answer[field] = true;
+      if (proposed !== undefined) answer.push([field, proposed]);
+      else if (type === "boolean") answer.push([field, true]);
       else if (needed.includes(field)) {
         const said = `tool "${tool.name}" of MCP server "${tool.server}" asks a person for "${field}", which a yes or no can't say`;
         return fail(terminal("tool_failed", said));
       }
     }
-    answers[key] = answer;
+    answers.push([key, Object.fromEntries(answer)]);
   }
-  return ok({ state, answers });
+  return ok({ state, answers: Object.fromEntries(answers) });
 }
 
 /** What a person is asked: everything that a yes would send. The state is the server's own, and means nothing to her. */

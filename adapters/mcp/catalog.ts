@@ -74,7 +74,7 @@ export function isShadowed(
  * server alone: first the rest of the name, then, for tools that carry their own server's name, the whole. Any
  * other is asked of every server, those whose last connect failed only when the others don't have it, so that one
  * dead server slows nobody down; but what such a server had when it was last heard still counts against an
- * ambiguous name.
+ * ambiguous name, and so does what one has that is quarantined, or whose schema can't be used.
  */
 export async function findTool<S extends ToolSource>(
   servers: readonly S[],
@@ -87,16 +87,12 @@ export async function findTool<S extends ToolSource>(
   const up = servers.filter((server) => !server.down);
   const among = await search(servers, up, name, signal);
   if (signal.aborted) return fail(among.failures[0] ?? cutShort(name));
-  if (among.found.length > 0) {
-    const silent = [...down, ...up.filter((server) => server.down)];
-    return only(
-      name,
-      among.found,
-      silent.filter((server) => server.lastTools.has(name)),
-    );
-  }
-  const rest = await search(servers, down, name, signal);
-  if (rest.found.length > 0) return only(name, rest.found, []);
+  const rest =
+    among.found.length > 0
+      ? { found: [], failures: [] }
+      : await search(servers, down, name, signal);
+  const found = [...among.found, ...rest.found];
+  if (found.length > 0) return only(servers, name, found);
   const failure = among.failures[0] ?? rest.failures[0];
   return fail(failure ?? terminal("not_found", `no MCP server has a tool "${name}"`));
 }
@@ -144,12 +140,18 @@ async function search<S extends ToolSource>(
   return findings;
 }
 
+/** The one that was found, unless another server has the name too, whether or not it may be used there now. */
 function only<S extends ToolSource>(
+  servers: readonly S[],
   name: string,
   found: FoundTool<S>[],
-  others: S[],
 ): Outcome<FoundTool<S>> {
-  const owners = [...found.map(({ server }) => server), ...others].map((server) => server.name);
+  const having = servers.filter(
+    (server) => server.lastTools.has(name) && !isShadowed(servers, server.name, name),
+  );
+  const owners = [
+    ...new Set([...found.map(({ server }) => server), ...having].map((server) => server.name)),
+  ];
   const [one] = found;
   if (one !== undefined && owners.length === 1) return ok(one);
   const said = owners.sort().map((owner) => `"${owner}"`);

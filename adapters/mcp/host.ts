@@ -40,7 +40,8 @@ import {
 import type { McpServer } from "./config.ts";
 import type { LifetimeState } from "./lifetime.ts";
 import type { PinOptions } from "./pins.ts";
-import { readQuestions, readResult, readText } from "./results.ts";
+import { readQuestions } from "./questions.ts";
+import { readResult, readText } from "./results.ts";
 import { ServerConnection } from "./server-connection.ts";
 import { ToolSet, type ToolSetLook } from "./tool-set.ts";
 
@@ -219,8 +220,8 @@ export function createToolHost(options: ToolHostOptions): McpHost {
       if (!called.ok) return called;
       if (!isInputRequiredResult(called.value)) return readOutput(server.name, tool, called.value);
       const asks = readQuestions(called.value);
-      if (asks !== null) return ok({ server: server.name, content: null, asks });
-      const said = `tool "${tool.name}" of MCP server "${server.name}" asks in the middle of its work for what nobody here may give`;
+      if (typeof asks !== "string") return ok({ server: server.name, content: null, asks });
+      const said = `tool "${tool.name}" of MCP server "${server.name}" ${asks}`;
       return fail(terminal("tool_failed", said));
     },
     states: () =>

@@ -1,7 +1,5 @@
 import {
   type CallToolResult,
-  type ElicitRequestFormParams,
-  type InputRequiredResult,
   OAuthClientFlowError,
   OAuthError,
   OAuthErrorCode,
@@ -12,11 +10,7 @@ import {
   SdkHttpError,
   UnauthorizedError,
 } from "@modelcontextprotocol/client";
-import type {
-  ToolAttachment,
-  ToolQuestions,
-  ToolResult,
-} from "../../machines/contracts/ports/tool-host.ts";
+import type { ToolAttachment, ToolResult } from "../../machines/contracts/ports/tool-host.ts";
 import { streamEnded } from "./transports.ts";
 import { cutText, wellFormed } from "../../machines/contracts/domain/text.ts";
 import {
@@ -62,21 +56,6 @@ export function readResult({
     ...(attachments.length === 0 ? {} : { attachments }),
   };
 }
-
-/** What a server asks before it goes on; null where it asks what nobody here may answer. */
-export function readQuestions(result: InputRequiredResult): ToolQuestions | null {
-  const questions: ToolQuestions["questions"] = [];
-  for (const [key, { method, params }] of Object.entries(result.inputRequests ?? {})) {
-    if (method !== "elicitation/create" || params.mode === "url") return null;
-    const { message, requestedSchema } = params as ElicitRequestFormParams;
-    const schema = wellFormed(requestedSchema as JsonObject);
-    questions.push({ key, message: cutText(message, questionLimit), schema });
-  }
-  return { state: result.requestState ?? null, questions };
-}
-
-/** Characters of a question to a person. */
-const questionLimit = 4_096;
 
 const isLong = (text: string): boolean => text.length > textLimit;
 

@@ -22,6 +22,7 @@ import { noTimeout, RequestTime, untilAborted } from "./connect.ts";
 import { backOff, type Held, Lifetime, type LifetimeState } from "./lifetime.ts";
 import { readTools } from "./list-tools.ts";
 import type { ServerIdentity } from "./pins.ts";
+import { readQuestions } from "./questions.ts";
 import { isFromServer, readError } from "./results.ts";
 import type { McpServer } from "./server-options.ts";
 import { credentialsOf } from "./transports.ts";
@@ -101,7 +102,8 @@ export class ServerConnection {
     const reading = (listing.reading ??= this.#list(held));
     try {
       const tools = await untilAborted(reading, signal);
-      this.lastTools = new Set(tools.keys());
+      // What can't be read or used is still there, by its name.
+      this.lastTools = new Set([...tools.keys(), ...this.unreadable.keys()]);
       listing.tools = tools;
       return ok(tools);
     } catch (error) {
@@ -288,9 +290,10 @@ async function goOn(
 ): Promise<Outcome<CallToolResult | InputRequiredResult>> {
   let wanted = first;
   for (let round = 0; round < mostRounds; round += 1) {
-    const { requestState, inputRequests = {} } = wanted;
-    if (Object.keys(inputRequests).length > 0) return ok(wanted);
-    const state = requestState === undefined ? {} : { requestState };
+    const read = readQuestions(wanted);
+    // What it asks, or how it does, is its caller's to judge.
+    if (typeof read === "string" || read.questions.length > 0) return ok(wanted);
+    const state = read.state === null ? {} : { requestState: read.state };
     const result = await request(held, tool, { ...params, ...state }, time);
     if (!isInputRequiredResult(result)) return ok(result);
     wanted = result;

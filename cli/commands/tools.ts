@@ -1,24 +1,16 @@
-import { randomUUID } from "node:crypto";
-import type { Action } from "../../machines/contracts/domain/action.ts";
-import type { Failure } from "../../machines/contracts/domain/failure.ts";
-import type { Job } from "../../machines/contracts/domain/job.ts";
-import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
-import { localVerdict, stricter, usersVerdict } from "../../actors/step/verdicts.ts";
 import { commandLine } from "../called-as.ts";
-import type { Command, Context } from "../command.ts";
+import type { Command } from "../command.ts";
 import {
   allowingLine,
   type ShownServer,
   type ShownTool,
   summary,
 } from "../compose/look-at-tools.ts";
-import { confirm } from "../output/confirm.ts";
 import { CliError } from "../output/errors.ts";
 import type { Output } from "../output/output.ts";
 import { plain, visible } from "../output/plain.ts";
 import { secrets } from "../secrets.ts";
-import { readInput } from "./read-document.ts";
 import { unknown, withTools } from "./with-tools.ts";
 
 /** `tools list [SERVER]`. */
@@ -116,7 +108,7 @@ export const showTool: Command = (context) => {
     context,
     undefined,
     async ({ look }) => {
-      const tool = find(await look(), name);
+      const tool = findShown(await look(), name);
       if (output.isJson) {
         const { inputSchema: input_schema, outputSchema: output_schema } = tool;
         output.json({ ...toolAsJson(tool), input_schema, output_schema });
@@ -150,7 +142,7 @@ export const showTool: Command = (context) => {
 };
 
 /** @throws CliError for a name that means no tool, or several */
-function find(servers: readonly ShownServer[], name: string): ShownTool {
+export function findShown(servers: readonly ShownServer[], name: string): ShownTool {
   const all = servers.flatMap(({ tools }) => tools);
   const exact = all.filter(
     (tool) => tool.address === name || `${tool.server}/${tool.name}` === name,
@@ -172,76 +164,4 @@ function find(servers: readonly ShownServer[], name: string): ShownTool {
     name,
     all.map(({ address }) => address),
   );
-}
-
-/** `tools call TOOL`: what a step would be allowed to do, done for a person. */
-export const callTool: Command = async (context) => {
-  const { config, invocation, output, stopping } = context;
-  const name = invocation.args[0] ?? "";
-  const input = await readInput(context);
-  return withTools(
-    context,
-    undefined,
-    async ({ host, look, tools }) => {
-      const described = await host.describe(name, stopping.signal);
-      if (!described.ok && described.failure.kind === "not_found") find(await look(), name);
-      if (!described.ok) throw callError(described.failure);
-      const { server, name: bare } = described.value;
-      const worker = localVerdict({ server, name: bare, input }, tools.allowlist, null);
-      const allowedBy = `"${server}/${bare}" under "${tools.listedIn.key}" of the allowlist in ${tools.listedIn.file} would allow it`;
-      if (worker.kind === "deny") throw new CliError(2, `${worker.reason}; ${allowedBy}`);
-      const action: Action = { kind: "tool", name: bare, server, input };
-      const said = usersVerdict(config.settings.policy ?? undefined, action, jobOf(action));
-      const verdict = said === null ? worker : stricter(worker, said);
-      if (verdict.kind === "deny") throw new CliError(2, verdict.reason);
-      if (verdict.kind === "ask") await ask(context, `${server}/${bare}`, input);
-      const called = await host.call(described.value, input, stopping.signal, randomUUID());
-      if (!called.ok) throw callError(called.failure);
-      const { content } = called.value;
-      if (output.isJson) output.json({ server, tool: bare, content });
-      else if (typeof content === "string") output.text(`${content}\n`);
-      else output.document(content);
-      return 0;
-    },
-    true,
-  );
-};
-
-/** The step that would make the call, as a policy sees it. */
-const jobOf = ({ name, input }: Action): Job => ({
-  runId: "tools-call",
-  stepId: "tools-call",
-  stepType: "tool",
-  input: { tool_name: name, tool_input: input },
-  tenantId: null,
-  projectId: null,
-  agentId: null,
-  traceId: null,
-  spanId: null,
-  createdAt: Date.now(),
-});
-
-async function ask(
-  { invocation, output }: Pick<Context, "invocation" | "output">,
-  label: string,
-  input: JsonObject,
-): Promise<void> {
-  if (invocation.flags["yes"] === true) return;
-  if (!process.stdin.isTTY) {
-    throw new CliError(
-      2,
-      `${label} needs approval, and there is no terminal to ask on: expected --yes`,
-    );
-  }
-  output.document(input);
-  if (!(await confirm(`Call ${label} with exactly this?`))) {
-    throw new CliError(1, `${label} was not called`);
-  }
-}
-
-/** 1: the tool failed, or may have. 2: the call can't be made so. 3: the server can't be reached, or is quarantined. */
-function callError({ kind, message, retryable }: Failure): CliError {
-  const hasRun = kind === "tool_failed" || kind === "invalid_output" || kind === "in_doubt";
-  const isAway = retryable || kind === "unavailable" || kind === "unauthorized";
-  return new CliError(hasRun ? 1 : isAway ? 3 : 2, secrets.redact(message));
 }

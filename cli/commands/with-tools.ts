@@ -52,7 +52,7 @@ export async function withTools<T>(
   if (only !== undefined && !names.includes(only)) throw unknown("MCP server", only, names);
   const servers = tools.servers.filter(({ name }) => isWanted(name));
   const withPins = async (pins: ToolPins | null): Promise<T> => {
-    const observed = pins === null ? {} : pinsOf(settings, { pins: observing(pins) });
+    const observed = pinsOf(settings, { pins: observing(pins ?? nothingAccepted) });
     const schemas = createSchemaChecker();
     const ofServers = createToolHost({
       servers,
@@ -78,6 +78,13 @@ export async function withTools<T>(
 }
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Before the first start there is no store: nobody has accepted anything. */
+const nothingAccepted: ToolPins = {
+  find: async () => null,
+  keepFirst: async (_, pin) => pin,
+  replace: () => Promise.reject(new Error("there is no store to keep it in")),
+};
 
 /** Reads what was accepted; a look at a new server is not its acceptance. */
 const observing = (pins: ToolPins): ToolPins => ({

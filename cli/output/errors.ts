@@ -62,8 +62,8 @@ export class CliError extends Error {
   }
 }
 
-/** 1: the run failed, or something required is missing. 2: bad usage or configuration. 3: a service can't be reached. */
-export type ExitCode = 1 | 2 | 3;
+/** 1: the run failed, or something required is missing. 2: bad usage or configuration. 3: a service can't be reached. 4: a tool asks a person first. */
+export type ExitCode = 1 | 2 | 3 | 4;
 
 /** One line on standard error, without any secret. */
 export function printError(problem: string): void {

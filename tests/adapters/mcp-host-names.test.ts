@@ -2,6 +2,9 @@ import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import { findTool, type ToolSource } from "../../adapters/mcp/catalog.ts";
+import { ok } from "../../machines/contracts/domain/failure.ts";
+import type { ToolPins } from "../../machines/contracts/ports/tool-pins.ts";
 import { failure } from "../support/failure.ts";
 import { isAlive } from "../support/is-alive.ts";
 import { useMcpHosts } from "../support/mcp-hosts.ts";
@@ -48,6 +51,42 @@ describe("names", () => {
     expect(failure(await callTool(host, "fading/pid", {}, never)).kind).toBe("unavailable");
     const conflict = failure(await callTool(host, "pid", {}, never));
     expect(conflict.kind).toBe("conflict");
+  });
+
+  test("a server that is quarantined still counts against an ambiguous name", async () => {
+    const description = join(folder, "description");
+    await writeFile(description, "Says its process id.");
+    const kept = new Map<string, string>();
+    const store: ToolPins = {
+      find: async (server) => kept.get(server) ?? null,
+      keepFirst: async (server, pin) => kept.get(server) ?? (kept.set(server, pin), pin),
+      replace: async (server, pin) => void kept.set(server, pin),
+    };
+    const servers = [odd({ ODD_DESCRIPTION: description }, "one"), odd({}, "two")];
+    const pins = { store, mode: "first-use", commandLine: (rest: string) => rest } as const;
+    const first = hostOf(servers, 20_000, pins);
+    expect(failure(await first.describe("pid", never)).kind).toBe("conflict");
+    await writeFile(description, "Says another thing.");
+    const host = hostOf(servers, 20_000, pins);
+    const conflict = failure(await host.describe("pid", never));
+    expect(conflict).toMatchObject({ kind: "conflict" });
+    expect(conflict.message).toMatch(/"one".*"two"/u);
+    expect(failure(await host.describe("one/pid", never)).message).toContain("quarantined");
+    value(await callTool(host, "two/pid", {}, never));
+  });
+
+  test("a tool that can't be used still counts against an ambiguous name", async () => {
+    const source = (server: string, listed: string[], usable: string[]): ToolSource => ({
+      name: server,
+      down: false,
+      lastTools: new Set(listed),
+      tools: async () =>
+        ok(new Map(usable.map((name) => [name, { name, inputSchema: { type: "object" } }]))),
+    });
+    const servers = [source("one", ["read", "own"], ["own"]), source("two", ["read"], ["read"])];
+    expect(failure(await findTool(servers, "read", never)).kind).toBe("conflict");
+    expect(value(await findTool(servers, "own", never)).server.name).toBe("one");
+    expect(value(await findTool(servers, "two/read", never)).server.name).toBe("two");
   });
 
   test("a list that changed while it was read is not kept", async () => {

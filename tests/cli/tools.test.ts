@@ -1,4 +1,5 @@
-import { mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, realpath, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -243,6 +244,72 @@ describe("stateplane tools", () => {
         dev.kill("SIGTERM");
         await dev.ended;
       }
+    },
+  );
+
+  test(
+    "in strict mode nothing runs before there is a store, and the line that accepts is told [mcp.pins]",
+    { timeout },
+    async () => {
+      await configure({ allowlist: { allowed_tools: ["pid"] } });
+      const strict = { STATEPLANE_TOOL_PINS: "strict" };
+      const refused = await run(["tools", "call", "pid"], strict);
+      expect(refused).toMatchObject({ code: 2, stdout: "" });
+      expect(refused.stderr).toMatch(/nobody has accepted the tools.*tools accept odd`/u);
+      expect(existsSync(join(folder, ".stateplane"))).toBe(false);
+    },
+  );
+
+  test(
+    "diff and accept: a changed schema is shown and asked about, whatever its keys look like [mcp.pins]",
+    { timeout },
+    async () => {
+      await configure({ allowlist: { allowed_tools: ["pid"] } });
+      expect(await tools("accept", "odd", "--yes")).toMatchObject({ code: 0 });
+      const { servers } = JSON.parse((await tools("diff", "odd", "--json")).stdout) as {
+        servers: { digest: string }[];
+      };
+      const config = JSON.parse(await readFile(join(folder, "mcp.json"), "utf8")) as {
+        mcpServers: { odd: { env: Record<string, string> } };
+      };
+      // A key that looks like the way to what was changed, with what stood there.
+      config.mcpServers.odd.env["ODD_SCHEMA"] = JSON.stringify({
+        type: "object",
+        "properties.value.type": ["string", "null"],
+        properties: { value: { type: "number" } },
+      });
+      await writeFile(join(folder, "mcp.json"), JSON.stringify(config));
+      const changed = await tools("diff", "odd");
+      expect(changed.code).toBe(1);
+      expect(changed.stdout).not.toContain(servers[0]?.digest);
+      expect(changed.stdout).toContain("/inputSchema/properties/value/type");
+      expect(changed.stdout).toContain("/inputSchema/properties.value.type/0");
+      const unasked = await tools("accept", "odd");
+      expect(unasked.code).toBe(2);
+      expect(unasked.stderr).toContain("expected --digest or --yes");
+    },
+  );
+
+  test(
+    "call: a tool that asks before it goes on is told, with an exit code of its own [mcp.questions]",
+    { timeout },
+    async () => {
+      const program = fileURLToPath(new URL("../support/stateless-mcp-server.ts", import.meta.url));
+      const config = {
+        mcpServers: { stateless: { command: process.execPath, args: [program] } },
+        allowlist: { allowed_tools: ["stateless/write"] },
+      };
+      await writeFile(join(folder, "mcp.json"), JSON.stringify(config));
+      const args = ["call", "stateless/write", "--input", '{"text":"x"}'];
+      const asked = await tools(...args);
+      expect(asked).toMatchObject({ code: 4, stdout: "" });
+      expect(asked.stderr).toContain("Write x?");
+      const told = await tools(...args, "--json");
+      expect(told.code).toBe(4);
+      expect(JSON.parse(told.stdout)).toMatchObject({
+        content: null,
+        asks: [{ message: "Write x?" }],
+      });
     },
   );
 

@@ -13,7 +13,7 @@ import type { CallToolResult, Tool } from "@modelcontextprotocol/sdk/types.js";
  * A real MCP server over stdio that does what servers do on bad days. `ODD_MODE`: `mute` never answers the
  * handshake, `dies` exits at once, `deaf` ignores the end of its input and SIGTERM, and starts a child, `grows`
  * has one more tool while its list is first read. `ODD_DESCRIPTION` names a file with the description of `pid`, which is
- * read for each list.
+ * read for each list; `ODD_SCHEMA` is the input schema of `strict`.
  */
 const mode = process.env["ODD_MODE"] ?? "";
 if (mode === "dies") process.exit(3);
@@ -34,6 +34,7 @@ const mixed = {
   },
   required: ["value"],
 } as const;
+const schema = process.env["ODD_SCHEMA"];
 const safe = { readOnlyHint: true };
 const tools: Tool[] = [
   { name: "environment", inputSchema: anything, annotations: safe },
@@ -47,7 +48,7 @@ const tools: Tool[] = [
   { name: "block", inputSchema: anything, annotations: { idempotentHint: true } },
   { name: "picture", inputSchema: anything },
   { name: "complain", inputSchema: anything },
-  { name: "strict", inputSchema: mixed },
+  { name: "strict", inputSchema: schema === undefined ? mixed : JSON.parse(schema) },
   {
     name: "older",
     inputSchema: {

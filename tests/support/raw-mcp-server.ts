@@ -5,7 +5,8 @@ import { createInterface } from "node:readline";
  * An MCP server without an SDK, so that it can say what no SDK would. `RAW_MODE`: `floods` writes to stderr without a
  * line end, `pages` never comes to the end of its list, `silent` never lists, `refuses` ends at once and says why,
  * `handshake-only` ends when it is asked anything before the handshake, `ignores` says nothing to it,
- * `odd-tools` lists tools that can't be read or used. Every message it is sent is written to `RAW_SEEN`. Its tool `storms` writes a line without end.
+ * `odd-tools` lists tools that can't be read or used, `stateless` speaks the revision without a handshake and answers each
+ * call with the result that its arguments hold. Every message it is sent is written to `RAW_SEEN`. Its tool `storms` writes a line without end.
  */
 const mode = process.env["RAW_MODE"] ?? "";
 const seen = process.env["RAW_SEEN"];
@@ -60,7 +61,12 @@ input.on("line", (line) => {
   const { id, method, params } = JSON.parse(line);
   if (method === "server/discover") {
     if (mode === "handshake-only") process.exit(1);
-    if (mode !== "ignores") send({ id, error: { code: -32_601, message: "Method not found" } });
+    if (mode === "stateless") {
+      const about = { supportedVersions: ["2026-07-28"], capabilities: { tools: {} } };
+      const result = { serverInfo: { name: "raw", version: "1" }, ttlMs: 0, cacheScope: "private" };
+      send({ id, result: { resultType: "complete", ...about, ...result } });
+    } else if (mode !== "ignores")
+      send({ id, error: { code: -32_601, message: "Method not found" } });
   }
   if (method === "initialize") {
     const { protocolVersion } = params;
@@ -70,9 +76,17 @@ input.on("line", (line) => {
   if (method === "ping") send({ id, result: {} });
   if (method === "tools/list" && mode !== "silent") {
     const page = Number(params?.cursor ?? 0);
-    send({ id, result: { tools, ...(mode === "pages" ? { nextCursor: String(page + 1) } : {}) } });
+    const next = mode === "pages" ? { nextCursor: String(page + 1) } : {};
+    const kept =
+      mode === "stateless" ? { resultType: "complete", ttlMs: 0, cacheScope: "private" } : {};
+    send({ id, result: { tools, ...next, ...kept } });
   }
   if (method !== "tools/call") return;
+  if (mode === "stateless") {
+    const { result } = params.arguments;
+    process.stdout.write(`{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${result}}\n`);
+    return;
+  }
   const { noise = [], afterMs = 0 } = params.arguments ?? {};
   if (params.name === "noisy") {
     for (const words of noise) process.stdout.write(`${words}\n`);
