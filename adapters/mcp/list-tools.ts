@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import {
   type Client,
   specTypeSchemas,
@@ -21,7 +22,10 @@ const anyResult: StandardSchemaV1<unknown, Record<string, unknown>> = {
  * What one server may list, unreadable tools too, and how long one tool and the reason against it may be: each is looked
  * at in one turn. The largest server that is known has some hundreds of tools, of a few thousand characters.
  */
-const most = { pages: 200, tools: 5_000, characters: 4_194_304, tool: 1_048_576, problem: 500 };
+const most = { pages: 200, tools: 5_000, characters: 4_194_304, tool: 524_288, problem: 500 };
+
+/** Milliseconds of one turn that a page may take; steps go on meanwhile. */
+const turnMs = 10;
 
 /** What the protocol has in a tool's name (2025-11-25, "Tool Names"), and the slash of its drafts, which is in use. */
 const toolName = /^[A-Za-z0-9_.\-/]{1,128}$/u;
@@ -54,7 +58,12 @@ export async function readTools(
     if (!Array.isArray(listed)) throw new Error("tools/list gave no list of tools");
     count += listed.length;
     if (count > most.tools) throw new Error(`tools/list has more than ${most.tools} tools`);
+    let begun = performance.now();
     for (const item of listed) {
+      if (performance.now() - begun > turnMs) {
+        await setImmediate();
+        begun = performance.now();
+      }
       const { length } = JSON.stringify(item);
       characters += length;
       if (characters > most.characters) {

@@ -59,9 +59,18 @@ const ofOtherScripts =
   "[\\p{Script=Cyrillic}\\p{Script=Armenian}\\p{Script=Cherokee}ΑΒΕΖΗΙΚΜΝΟΡΤΥΧορν]";
 /** A Latin letter beside one of a script that is easily taken for Latin. Greek ones only where they look like Latin. */
 const mixedScripts = new RegExp(
-  `[\\p{L}\\p{M}]{0,20}(?:\\p{Script=Latin}${ofOtherScripts}|${ofOtherScripts}\\p{Script=Latin})[\\p{L}\\p{M}]{0,20}`,
+  `\\p{Script=Latin}${ofOtherScripts}|${ofOtherScripts}\\p{Script=Latin}`,
   "u",
 );
+
+/** The word, or its middle, in which letters of two scripts stand side by side; null where there is none. */
+function mixedWord(text: string): string | null {
+  const at = mixedScripts.exec(text)?.index;
+  if (at === undefined) return null;
+  const [before = ""] = /[\p{L}\p{M}]*$/u.exec(text.slice(Math.max(0, at - 20), at)) ?? [];
+  const [after = ""] = /^[\p{L}\p{M}]*/u.exec(text.slice(at, at + 22)) ?? [];
+  return before + after;
+}
 
 /** What a person should look at in a tool, a sentence each, the first ones of many; empty for most. */
 export function screenTool(tool: Tool): string[] {
@@ -105,8 +114,8 @@ function screenText(text: string): string[] {
     found.push(`has characters that nobody sees (${hidden.length}: ${codes.join(", ")})`);
   }
   if (/\s{60}\S/u.test(text)) found.push("has text after a long blank");
-  const word = mixedScripts.exec(text)?.[0];
-  if (word !== undefined) found.push(`mixes letters that look alike: "${oneLine(word)}"`);
+  const word = mixedWord(text);
+  if (word !== null) found.push(`mixes letters that look alike: "${oneLine(word)}"`);
   const read = asRead(text);
   for (const [what, pattern] of orders) {
     const said = pattern.exec(read)?.[0];
