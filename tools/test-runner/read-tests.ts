@@ -194,6 +194,8 @@ export function readGoTest({ stdout }: Leavings): Answer<TestReport> {
       if (percent !== undefined) coverages.push(Number(percent));
     }
     const outcome = { pass: "passed", fail: "failed", skip: "skipped" } as const;
+    // What a test has said is its first outcome's: a report may repeat one without end.
+    if (action in outcome || action === "build-fail") outputs.delete(key);
     if (test !== "" && action in outcome) {
       tests.push({
         ...readGoOutput(said),
@@ -216,9 +218,8 @@ export function readGoTest({ stdout }: Leavings): Answer<TestReport> {
   }
   // A test that fails by its subtests alone has nothing to say.
   const failed = tests.filter(({ outcome }) => outcome === "failed");
-  const told = tests.filter(
-    (test) => !failed.some((inner) => inner !== test && inner.name.startsWith(`${test.name}/`)),
-  );
+  const parents = withSubtests(failed.map(({ name }) => name));
+  const told = tests.filter((test) => !parents.has(test.name));
   const mean = coverages.reduce((sum, one) => sum + one, 0) / coverages.length;
   return {
     ok: true,
@@ -226,9 +227,16 @@ export function readGoTest({ stdout }: Leavings): Answer<TestReport> {
   };
 }
 
+/** The names that others go on from, behind a slash. Sorted, those stand right behind it. */
+function withSubtests(names: readonly string[]): Set<string> {
+  const sorted = [...new Set(names.map((name) => `${name}/`))].sort();
+  const above = sorted.filter((name, at) => sorted[at + 1]?.startsWith(name));
+  return new Set(above.map((name) => name.slice(0, -1)));
+}
+
 function readGoOutput(output: string): Pick<TestCase, "file" | "line" | "message"> {
   const lines = output.split("\n").filter((line) => !/^\s*(?:===|---) /.test(line) && line !== "");
-  const [, file, line] = /^\s+(\S+_test\.go):(\d+)/m.exec(lines.join("\n")) ?? [];
+  const [, file, line] = /^[^\S\n]+(\S+_test\.go):(\d+)/m.exec(lines.join("\n")) ?? [];
   const isPanic = lines.findIndex((one) => one.startsWith("goroutine "));
   const own = (isPanic > 0 ? lines.slice(0, isPanic) : lines)
     .map((one) => one.replace(/^\s+\S+\.go:\d+: /, ""))
@@ -250,6 +258,8 @@ export function readCargoTest({ stdout }: Leavings): Answer<TestReport> {
         /^test (.+?)(?: - should panic)? \.\.\. (ok|FAILED|ignored)(?:, .*)?$/.exec(line) ?? [];
       if (status === "") continue;
       const said = sections.get(name) ?? "";
+      // Read once: a report may repeat a test without end.
+      sections.delete(name);
       const place = /panicked at ([^\s:]+):(\d+):\d+|did not panic as expected at ([^\s:]+):(\d+)/;
       const [, file, at, file2, at2] = place.exec(said) ?? [];
       // A documentation test says where it stands in its name.
@@ -280,6 +290,8 @@ function readSections(part: string): Map<string, string> {
 }
 
 function panicMessage(said: string): string {
-  const [, after] = /panicked at [^\n]*\n([\s\S]*)/.exec(said) ?? [];
-  return (after ?? said).split(/^(?:stack backtrace:|note: (?:run with|Some details))/m)[0] ?? said;
+  const panic = said.indexOf("panicked at ");
+  const end = panic === -1 ? -1 : said.indexOf("\n", panic);
+  const after = end === -1 ? said : said.slice(end + 1);
+  return after.split(/^(?:stack backtrace:|note: (?:run with|Some details))/m)[0] ?? said;
 }
