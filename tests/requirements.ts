@@ -268,6 +268,7 @@ export const requirements: readonly Requirement[] = [
   // The public kit.
   { id: "kit.sound", promise: "the kit finds no fault in a sound handler" },
   { id: "kit.finds", promise: "the kit finds a planted bug, and prints how to see it again" },
+  { id: "kit.tools", promise: "the kit tries a tool by its real schemas and annotations" },
   ...historyRequirements,
   // Ports.
   {

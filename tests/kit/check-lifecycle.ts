@@ -1,17 +1,23 @@
 import * as fc from "fast-check";
 import { calmHistory, type Fault, histories, type History } from "./lifecycle-history.ts";
 import { brokenLifecyclePromises } from "./lifecycle-promises.ts";
-import type { LifecycleSubject } from "./lifecycle-subject.ts";
+import type { LifecycleSubject, LifecycleTool } from "./lifecycle-subject.ts";
 import { tellStory } from "./tell-story.ts";
 import { walkLifecycle } from "./walk-lifecycle.ts";
 
-export interface LifecycleCheck extends LifecycleSubject {
+interface Trials {
   /** How many histories are tried; 200 unless given. */
   numRuns?: number;
   /** As printed by a failure, together with `path`: goes straight to the smallest failing history. */
   seed?: number;
   path?: string;
 }
+
+/** A handler, and how it is tried. */
+export interface LifecycleCheck extends LifecycleSubject, Trials {}
+
+/** A tool made with `defineTool`, and how it is tried. */
+export interface ToolLifecycleCheck extends LifecycleTool, Trials {}
 
 /** What was tried. */
 export interface LifecycleReport {
@@ -53,13 +59,17 @@ export class LifecycleBroken extends Error {
 }
 
 /**
- * Property-tests a step handler and a policy: walks real steps through histories chosen by fast-check (verdicts,
+ * Property-tests a step handler or a tool, and a policy: walks real steps through histories chosen by fast-check (verdicts,
  * grants, rejections, expiries, failing effects, deaths between any two calls with take-over, pauses past the
  * lease, cancels, drains, duplicates) and looks at every promise in each.
  *
+ * @example
+ * await checkLifecycle({ tool: sendPostcard, input: { to: "Ada", text: "Greetings." }, policy });
  * @throws LifecycleBroken with the smallest history found that breaks one
  */
-export async function checkLifecycle(check: LifecycleCheck): Promise<LifecycleReport> {
+export async function checkLifecycle(
+  check: LifecycleCheck | ToolLifecycleCheck,
+): Promise<LifecycleReport> {
   const calm = await walkLifecycle(check, calmHistory);
   const struck: Partial<Record<Fault, number>> = {};
   const tryOne = async (history: History) => {

@@ -24,9 +24,10 @@ export function faultyPorts(scene: {
   world: LifecycleWorld;
   people: People;
   session: Life;
+  tools: ToolHost;
   judged: { heard: (check: ToolCheck, said: Verdict | null) => void };
 }): RuntimePorts {
-  const { backend, controlPlane, clock, world, people, session, judged } = scene;
+  const { backend, controlPlane, clock, world, people, session, tools, judged } = scene;
   const stored = <T>(name: string, call: () => Promise<T>): Promise<T> =>
     world.moment(session, name, call, { fails: awayStore, losesTheAnswer: awayStore });
   const asked = <T>(name: string, call: () => Promise<Outcome<T>>): Promise<Outcome<T>> =>
@@ -44,7 +45,7 @@ export function faultyPorts(scene: {
   return {
     ...noNeighbours,
     clock,
-    tools: everyTool(() => world.schema),
+    tools,
     store,
     queue: {
       ...backend.queue,
@@ -74,19 +75,6 @@ export function faultyPorts(scene: {
         asked("findApproval", () => controlPlane.findApproval(id, signal)),
       run: (runId, signal) => asked("run", () => controlPlane.run(runId, signal)),
       steps: (runId, signal) => asked("steps", () => controlPlane.steps(runId, signal)),
-    },
-  };
-}
-
-/** One server that has a tool by any name; what a tool does is the handler's, which touches the world. */
-function everyTool(schema: () => string): ToolHost {
-  return {
-    ...noNeighbours.tools,
-    async describe(name) {
-      const plain = { description: "", inputSchema: {}, outputSchema: null };
-      const digest = schema();
-      const tool = { name, server: "kit", digest, address: name, ...plain };
-      return { ok: true, value: { ...tool, safeToRepeat: false, readOnly: false } };
     },
   };
 }

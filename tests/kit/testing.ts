@@ -1,14 +1,15 @@
 /**
- * `stateplane/testing`: property-test your own step handlers and policies, and walk the step chart itself.
+ * `stateplane/testing`: property-test your own step handlers, tools and policies, and walk the step chart itself.
  * Needs fast-check and @xstate/graph beside it. docs/testing.md begins with an example.
  */
 
-/** Your handlers and policies, through histories in which everything goes wrong. */
+/** Your handlers, tools and policies, through histories in which everything goes wrong. */
 export {
   checkLifecycle,
   LifecycleBroken,
   type LifecycleCheck,
   type LifecycleReport,
+  type ToolLifecycleCheck,
 } from "./check-lifecycle.ts";
 export { calmHistory, histories, type Fault, type History } from "./lifecycle-history.ts";
 export {
@@ -16,7 +17,7 @@ export {
   lifecyclePromises,
   type LifecyclePromise,
 } from "./lifecycle-promises.ts";
-export type { LifecycleSubject } from "./lifecycle-subject.ts";
+export type { LifecycleSubject, LifecycleTool } from "./lifecycle-subject.ts";
 export type { Seen, StepWorld } from "./lifecycle-world.ts";
 export { tellStory } from "./tell-story.ts";
 export { type Walk, walkLifecycle } from "./walk-lifecycle.ts";

@@ -9,7 +9,12 @@ import { type Action, type Verdict, verdict } from "../../machines/contracts/dom
 import type { ToolCheck } from "../../machines/contracts/ports/control-plane.ts";
 import { faultyPorts } from "./faulty-ports.ts";
 import type { Fault, History } from "./lifecycle-history.ts";
-import type { LifecycleSubject } from "./lifecycle-subject.ts";
+import {
+  type LifecycleSubject,
+  type LifecycleTool,
+  readSubject,
+  type WalkedSubject,
+} from "./lifecycle-subject.ts";
 import { type Life, LifecycleWorld, type Seen } from "./lifecycle-world.ts";
 import { liveOnce } from "./live-once.ts";
 import { isSame, plain } from "./lifecycle-promises.ts";
@@ -36,7 +41,11 @@ const patience = 100;
  * Walks one step from its job to its report through a history: real chart, real work behind its names, real
  * queue and store in memory, a simulated control plane, and a clock that moves only when all is quiet.
  */
-export async function walkLifecycle(subject: LifecycleSubject, history: History): Promise<Walk> {
+export async function walkLifecycle(
+  given: LifecycleSubject | LifecycleTool,
+  history: History,
+): Promise<Walk> {
+  const subject = readSubject(given);
   const clock = virtualClock();
   const scope = { tenantId: null, projectId: null, agentId: null, traceId: null, spanId: null };
   const ids = { runId: "run_1", stepId: "stp_1", createdAt: clock.now() };
@@ -78,12 +87,14 @@ export async function walkLifecycle(subject: LifecycleSubject, history: History)
       const { allowlist } = settings;
       const lists = world.areToolsDenied ? denying(allowlist) : allowlist;
       const judged = judgeFor(subject, lists, job, controlPlane, world, session);
-      const ports = faultyPorts({ backend, controlPlane, clock, world, people, session, judged });
+      const { handlers, tools } = subject.workOf(world.of(session), () => world.schema);
+      const beside = { world, people, session, tools, judged };
+      const ports = faultyPorts({ backend, controlPlane, clock, ...beside });
       const options: RuntimeOptions = {
         ...settings,
         allowlist: lists,
         policy: judged.policy,
-        handlers: { [job.stepType]: subject.handler(world.of(session)) },
+        handlers,
       };
       const raised = liveOnce(ports, options, { job, delivery });
       session.cancel = () => {
@@ -111,7 +122,7 @@ export async function walkLifecycle(subject: LifecycleSubject, history: History)
   return { job, seen: world.seen, controlPlane, hasEnded, struck: world.struck };
 }
 
-function settingsFor({ options }: LifecycleSubject, job: Job): RuntimeOptions {
+function settingsFor({ options }: WalkedSubject, job: Job): RuntimeOptions {
   const tools = job.stepType === "tool" ? [stepAction(job).name] : [];
   const allowlist = { allowed: tools, approvalRequired: [], denied: [] };
   return { ...defaultOptions, allowlist, maxDeliveries: 50, ...options };
@@ -126,7 +137,7 @@ const denying = ({ allowed, approvalRequired, denied }: Allowlist): Allowlist =>
 
 /** What all policies together say of an action, noted as it is said. */
 function judgeFor(
-  subject: LifecycleSubject,
+  subject: WalkedSubject,
   allowlist: Allowlist,
   job: Job,
   controlPlane: SimulatedControlPlane,

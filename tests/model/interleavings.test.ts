@@ -8,6 +8,7 @@ import { defaultOptions } from "../../actors/options.ts";
 import { type Job, toEnvelope } from "../../machines/contracts/domain/job.ts";
 import { verdict } from "../../machines/contracts/domain/action.ts";
 import { faultyPorts } from "../kit/faulty-ports.ts";
+import { everyTool } from "../kit/lifecycle-subject.ts";
 import { calmHistory } from "../kit/lifecycle-history.ts";
 import { brokenLifecyclePromises } from "../kit/lifecycle-promises.ts";
 import { type Life, LifecycleWorld } from "../kit/lifecycle-world.ts";
@@ -99,6 +100,7 @@ async function play(scheduler: fc.Scheduler, played: readonly Due[]): Promise<Wa
       world,
       people: quick,
       session,
+      tools: everyTool(() => world.schema),
       judged: { heard },
     };
     const handlers = { tool: chargeCard(cardsOf(world, session)) };

@@ -6,6 +6,7 @@ import { chargeCard } from "../../examples/own-step/charge-card.ts";
 import { chargeCardUnasked } from "../../examples/own-step/charge-card-unasked.ts";
 import { chargeCardUnjournalled } from "../../examples/own-step/charge-card-unjournalled.ts";
 import type { StepHandler } from "../../actors/handlers/handler.ts";
+import { type AnyTool, defineTool } from "../../adapters/functions/define-tool.ts";
 import { verdict } from "../../machines/contracts/domain/action.ts";
 import {
   checkLifecycle,
@@ -147,5 +148,51 @@ describe("a planted bug", () => {
     };
     const found = await failureOf(check(greedy, { policy: () => verdict.ask("money leaves") }));
     expect(found.promises.join()).toContain("a granted approval is used once");
+  });
+});
+
+describe("a tool made with defineTool", () => {
+  const input = { to: "Ada", text: "Greetings." };
+  const postcard = (more: Pick<AnyTool, "annotations" | "output"> = {}): AnyTool =>
+    defineTool({
+      name: "send_postcard",
+      description: "Sends a postcard.",
+      input: { type: "object", properties: { to: { type: "string" } }, required: ["to"] },
+      run: () => expect.unreachable("the real function was called"),
+      ...more,
+    });
+
+  it("keeps every promise with its own schemas and annotations, its function never called [kit.tools]", async () => {
+    const { struck } = await checkLifecycle({ tool: postcard(), input, numRuns: 150 });
+    expect(Object.keys(struck).length).toBeGreaterThan(8);
+    const policy = () => verdict.ask("a person reads it first");
+    await checkLifecycle({ tool: postcard(), input, policy, numRuns: 50 });
+    const safe = postcard({ annotations: { idempotent: true } });
+    await checkLifecycle({ tool: safe, input, repeat: "safe", numRuns: 100 });
+    const free = postcard({ annotations: { readOnly: true } });
+    await checkLifecycle({ tool: free, input, repeat: "free", numRuns: 50 });
+  });
+
+  it.each([["idempotent"], ["readOnly"]])(
+    "is found out when its annotations say %s, and a second call does it again [kit.tools]",
+    async (annotation) => {
+      const tool = postcard({ annotations: { [annotation]: true } });
+      const found = await failureOf(checkLifecycle({ tool, input }));
+      expect(found.promises.join()).toContain("an unsafe effect is never executed twice unseen");
+    },
+  );
+
+  it("is told of input that its schema refuses, of an answer that breaks its own, and of a missing handler [kit.tools]", async () => {
+    const wrong = await failureOf(checkLifecycle({ tool: postcard(), input: {} }));
+    expect(wrong.promises.join()).toContain("invalid_input");
+    const tool = postcard({ output: { type: "object" } });
+    const broken = await failureOf(checkLifecycle({ tool, input }));
+    expect(broken.promises.join()).toContain("invalid_output");
+    const nothing = { job: { stepType: "tool", input: {} } } as unknown as LifecycleCheck;
+    await expect(checkLifecycle(nothing)).rejects.toThrow(
+      /^checkLifecycle: expected handler, .* or tool/,
+    );
+    const unmade = { tool: { name: "x" }, input } as unknown as LifecycleCheck;
+    await expect(checkLifecycle(unmade)).rejects.toThrow('the tool "x": description');
   });
 });
