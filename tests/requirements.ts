@@ -178,7 +178,10 @@ export const requirements: readonly Requirement[] = [
     promise: "nothing is paid for before what must be kept of it can be kept",
   },
   { id: "sources.survive", promise: "no exception ends one of the worker's endless loops" },
-  { id: "events.text", promise: "whoever watches a run hears what its model says as it says it" },
+  {
+    id: "events.text",
+    promise: "whoever watches a run hears what its model says as it says it, in whatever worker",
+  },
   { id: "sources.silence", promise: "a store that answers nothing is told of, and its return" },
   { id: "sources.all-due", promise: "all timers that are due fire in one turn" },
   {

@@ -147,6 +147,22 @@ export function createControlPlane(
         return said.ok ? ok(null) : said;
       },
     },
+    async tellTexts(texts, signal) {
+      const advertised = await extensions(signal);
+      if (!advertised.ok) return advertised;
+      if (!advertised.value.has("step-texts")) {
+        const message = `the control plane at ${api.http.url} does not advertise "step-texts"`;
+        return fail(terminal("refused", message));
+      }
+      const said = texts.map(({ runId, stepId, text }) => ({
+        run_id: runId,
+        step_id: stepId,
+        text,
+      }));
+      const body = { texts: said };
+      const answer = await api.call({ method: "POST", path: "/v1/events/text", body }, signal);
+      return answer.ok ? ok(null) : answer;
+    },
     // Whatever is advertised by now: the question was put to somebody who gave it this id.
     async findApproval(id, signal) {
       const path = pathTo`/v1/approvals/${id}`;
@@ -249,6 +265,7 @@ const known: readonly Extension[] = [
   "approvals",
   "events",
   "budget-reservations",
+  "step-texts",
 ];
 const keptMs = 60_000;
 /** After an unreadable `/health`, while what is known goes on to hold. */

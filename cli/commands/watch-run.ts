@@ -13,6 +13,8 @@ import { commandLine } from "../called-as.ts";
 const pushedPauseMs = 1_000;
 /** FerrumDeck allows 20 calls a minute, over all who come without a known address. */
 const pollPauseMs = 6_000;
+/** The last words of a step come by another way than the change that ends it, and a little later. */
+const lastWordsMs = 200;
 
 export interface WatchOptions {
   /** The command that watches the run once more. */
@@ -67,6 +69,7 @@ export async function watchRun(
       const pauseMs = isPushed ? pushedPauseMs : pollPauseMs;
       const pause = sleep(pauseMs, undefined, { signal: until }).catch(() => {});
       await Promise.race([pause, change.promise]);
+      if (teller.isSpeaking()) await sleep(lastWordsMs, undefined, { signal }).catch(() => {});
       if (signal.aborted) return leave();
     }
   } catch (error) {
@@ -137,9 +140,13 @@ function createTeller(output: Output, { isByName = false, onWaiting }: WatchOpti
       if (output.isJson) output.json({ kind: "step", step });
       else line(isByName ? namedStepLine(step, output) : stepLine(step, output));
     },
+    isSpeaking: () => speaking !== null,
     /** What the model says, as it says it. */
     text(stepId: string, text: string) {
-      if (output.isJson) return output.json({ kind: "text", step_id: stepId, text });
+      if (output.isJson) {
+        speaking = stepId;
+        return output.json({ kind: "text", step_id: stepId, text });
+      }
       if (speaking !== stepId)
         line(output.colors.dim(`step  ${plain(names.get(stepId) ?? stepId)}  says`));
       speaking = stepId;

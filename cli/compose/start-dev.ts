@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
 import type { AgentSeed } from "../../adapters/control-plane/embedded/changes/register-agent.ts";
-import { type EmbeddedControlPlane } from "../../adapters/control-plane/embedded/start.ts";
 import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Config } from "../config/load-config.ts";
 import { secrets } from "../secrets.ts";
@@ -41,36 +40,25 @@ export async function startDev(given: Given, givenHooks: WorkerHooks): Promise<D
   const host = "127.0.0.1";
   let served = { url: "", port: 0 };
   let agents: AgentSeed[] = [];
-  let tellText: EmbeddedControlPlane["tellText"] = () => {};
-  const onModelPart: WorkerHooks["onModelPart"] = async (notice) => {
-    const { runId, stepId, part } = notice;
-    if (part.type === "text") tellText({ runId, stepId, text: part.text });
-    await hooks.onModelPart?.(notice);
-  };
   let servers: Worker["servers"] = [];
   const workflows = createWorkflowEngine(
     createWorkflowReader((tool) => onlyRequired(tool, servers)),
   );
-  const worker = await startWorker(
-    config,
-    { ...hooks, onModelPart },
-    async (store, tools, closing) => {
-      agents = agentSeeds(settings, tools);
-      const plane = await startPlane(config, {
-        port: settings.port ?? 0,
-        host,
-        apiKey,
-        agents,
-        publish: (fields) => store.backend.queue.publish(fields),
-        workflows,
-        log: hooks.log,
-      });
-      closing.add("control plane", () => plane.close());
-      tellText = plane.tellText;
-      served = { url: plane.url, port: plane.port };
-      return { url: plane.url, apiKey };
-    },
-  );
+  const worker = await startWorker(config, hooks, async (store, tools, closing) => {
+    agents = agentSeeds(settings, tools);
+    const plane = await startPlane(config, {
+      port: settings.port ?? 0,
+      host,
+      apiKey,
+      agents,
+      publish: (fields) => store.backend.queue.publish(fields),
+      workflows,
+      log: hooks.log,
+    });
+    closing.add("control plane", () => plane.close());
+    served = { url: plane.url, port: plane.port };
+    return { url: plane.url, apiKey };
+  });
   servers = worker.servers;
   return { ...worker, ...served, apiKey, agents, isScripted: config !== given };
 }

@@ -2,6 +2,7 @@ import type { UsersHandlers } from "../../actors/handlers/handler.ts";
 import { type Allowlist, defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
 import { type Runtime, startRuntime } from "../../actors/runtime.ts";
+import { ok } from "../../machines/contracts/domain/failure.ts";
 import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Config } from "../config/load-config.ts";
@@ -10,6 +11,7 @@ import { chooseStore, type ChosenStore } from "./choose-store.ts";
 import { canLook, lookAtTools, refuseAmbiguous, type ShownServer } from "./look-at-tools.ts";
 import { type ChosenTools, chooseTools } from "./choose-tools.ts";
 import { artifactWarnings, composePorts } from "./compose-ports.ts";
+import { createTextTeller } from "../../adapters/control-plane/text-teller.ts";
 import { learnSecrets, secrets } from "../secrets.ts";
 import { consumerName } from "../supervise-processes.ts";
 
@@ -92,7 +94,7 @@ export async function startWorker(
     const runtime = startRuntime(ports, {
       ...runtimeOptions(settings, tools.allowlist),
       ...(hooks.onStepEvent ? { onStepEvent: hooks.onStepEvent } : {}),
-      ...(hooks.onModelPart ? { onModelPart: hooks.onModelPart } : {}),
+      onModelPart: tellingWatchers(ports, hooks, closing),
       ...(hooks.inspect ? { inspect: hooks.inspect } : {}),
     });
     const drain = () => runtime.drain(settings.drainMs);
@@ -104,6 +106,23 @@ export async function startWorker(
     await closing.close();
     throw error;
   }
+}
+
+/** What models say goes to those who watch their runs at the control plane, and to the program's own listener. */
+function tellingWatchers(
+  { controlPlane }: Pick<RuntimePorts, "controlPlane">,
+  { onModelPart }: WorkerHooks,
+  closing: Closing,
+): NonNullable<RuntimeOptions["onModelPart"]> {
+  const watchers = createTextTeller(
+    async (texts, signal) => (await controlPlane.tellTexts?.(texts, signal)) ?? ok(null),
+  );
+  closing.add("streamed text", async () => watchers.close());
+  return async (notice) => {
+    const { runId, stepId, part } = notice;
+    if (part.type === "text") watchers.tell({ runId, stepId, text: part.text });
+    await onModelPart?.(notice);
+  };
 }
 
 /**

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { watchRun, watchRuns } from "../../adapters/control-plane/watch-runs.ts";
 import { apiKey, startTestPlane, type TestPlane } from "../support/embedded-control-plane.ts";
+import { ok } from "../../machines/contracts/domain/failure.ts";
 import { value } from "../support/value.ts";
 import { startFerrumDeckGateway } from "../support/ferrumdeck-gateway.ts";
 import { listen } from "../support/listen.ts";
@@ -53,15 +54,28 @@ describe("watching runs", () => {
     const ended = watchRuns(plane.api, changes, watch.signal, (piece) => {
       said.push(`${piece.runId} ${piece.stepId} ${piece.text}`);
     });
-    const tell = (text: string) => plane.tellText({ runId: "run_1", stepId: "stp_1", text });
-    await vi.waitFor(() => {
-      tell("");
+    const { runId, stepId } = await plane.createRun();
+    const other = await plane.createRun();
+    const tell = async (...texts: string[]) =>
+      value(
+        (await plane.worker.tellTexts?.(
+          texts.map((text) => ({ runId, stepId, text })),
+          signal,
+        )) ?? ok(null),
+      );
+    await vi.waitFor(async () => {
+      await tell("");
       expect(said).not.toEqual([]);
     });
     said.length = 0;
-    for (const piece of ["Good ", "morn", "ing\n🌍"]) tell(piece);
-    const expected = ["Good ", "morn", "ing\n🌍"].map((piece) => `run_1 stp_1 ${piece}`);
-    await vi.waitFor(() => expect(said.slice(-3)).toEqual(expected));
+    // Of a step that its run does not have, nothing is passed on.
+    await plane.worker.tellTexts?.([{ runId, stepId: other.stepId, text: "?" }], signal);
+    await tell("Good ", "morn");
+    await tell("ing\n🌍");
+    const expected = ["Good ", "morn", "ing\n🌍"].map((piece) => `${runId} ${stepId} ${piece}`);
+    // Some of the empty texts that waited for the stream may come late.
+    const told = () => said.filter((line) => line !== `${runId} ${stepId} `);
+    await vi.waitFor(() => expect(told()).toEqual(expected));
     watch.abort();
     await ended;
   });

@@ -5,12 +5,15 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { startTestRedis, type TestRedis } from "../support/redis.ts";
 import { runCli, type RunningCli, startCli } from "../support/run-cli.ts";
+import { useVendors } from "../support/vendor-server.ts";
+import { chatStream } from "../support/vendor-streams.ts";
 
 const timeout = 120_000;
 const apiKey = "fd_first_key";
 let folder: string;
 let redis: TestRedis;
 let running: RunningCli[] = [];
+const { vendor } = useVendors();
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "stateplane-plane-"));
   redis = await startTestRedis();
@@ -87,6 +90,42 @@ it(
     expect([verified.code, verified.stdout]).toEqual([0, expect.stringContaining("whole")]);
     const listed = await runCli(["keys", "list"], { cwd: folder, env: restored });
     expect(listed.stdout).toContain("worker-1");
+  },
+);
+
+it(
+  "shows what a model says in a worker of another process while it says it [events.text]",
+  { timeout },
+  async () => {
+    const words = Array.from({ length: 40 }, (_, at) => `word${at} `);
+    const goOn = Promise.withResolvers<void>();
+    const all = chatStream({ text: words });
+    const half = all.indexOf("word20 ");
+    const { url: vendorUrl } = await vendor(async (response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.write(all.slice(0, half));
+      await goOn.promise;
+      response.end(all.slice(half));
+    });
+    await writeFile(
+      join(folder, "stateplane.config.yaml"),
+      `providers: {lab: {kind: openai-compatible, baseURL: "${vendorUrl}/v1"}}\nagents: {helper: {model: lab/one}}\n`,
+    );
+    const { url } = await serve("one");
+    const env = { CONTROL_PLANE_URL: url, FD_API_KEY: apiKey };
+    const { stdout: key } = await runCli(["keys", "create", "worker-1", "--scopes", "work"], {
+      cwd: folder,
+      env,
+    });
+    start(["worker"], { CONTROL_PLANE_URL: url, FD_API_KEY: key.trim() });
+    const watching = start(["submit", "helper", "--task", "Say it", "--watch"], env);
+    // The model has not ended: only what it streamed can be shown.
+    await watching.says("word19 ");
+    expect(watching.said().stdout).not.toContain("completed");
+    goOn.resolve();
+    const { code, stdout } = await watching.ended;
+    expect(code).toBe(0);
+    expect(stdout).toContain(words.join("").trimEnd());
   },
 );
 

@@ -3,7 +3,6 @@ import { type ControlPlaneApi, createControlPlaneApi } from "../../adapters/cont
 import { createControlPlane } from "../../adapters/control-plane/client.ts";
 import type { AgentSeed } from "../../adapters/control-plane/embedded/changes/register-agent.ts";
 import {
-  type EmbeddedControlPlane,
   type EmbeddedOptions,
   startEmbeddedControlPlane,
 } from "../../adapters/control-plane/embedded/start.ts";
@@ -51,8 +50,6 @@ export interface TestPlane {
   createRun(input?: JsonObject, config?: JsonObject): Promise<StepKey>;
   report(key: StepKey, body: StepResultBody, over?: Partial<Report>): Promise<Outcome<Reception>>;
   statuses(runId: string): Promise<{ run: RunStatus; steps: StepStatus[] }>;
-  /** What a model says in a worker of this process. */
-  tellText: EmbeddedControlPlane["tellText"];
   /** The job published as number `count`, once it is. */
   job(count: number): Promise<StepKey>;
   close(): Promise<void>;
@@ -86,7 +83,6 @@ export async function startTestPlane(options: Partial<EmbeddedOptions> = {}): Pr
     worker,
     jobs,
     clock,
-    tellText: plane.tellText,
     async fetch(method, path, body, headers = {}) {
       const response = await fetch(plane.url + path, {
         method,

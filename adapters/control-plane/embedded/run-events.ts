@@ -25,7 +25,7 @@ interface Listener {
   onClose(): void;
 }
 
-/** Tells every open event stream of each run's change of status, and of what models say in a worker of this process. */
+/** Tells every open event stream of each run's change of status, and of what models say in its workers. */
 export interface RunEvents {
   tell(change: RunChange): void;
   tellText(text: RunText): void;

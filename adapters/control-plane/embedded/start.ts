@@ -9,7 +9,7 @@ import { type AgentSeed, registerAgent } from "./changes/register-agent.ts";
 import type { CostMicros } from "./changes/submit-result.ts";
 import { keepHeadFile } from "./audit-head.ts";
 import { createOutbox } from "./outbox.ts";
-import { createRunEvents, type RunText } from "./run-events.ts";
+import { createRunEvents } from "./run-events.ts";
 import { openStore } from "./store.ts";
 import { createAlarm } from "./workflows/alarm.ts";
 import { WorkflowHost } from "./workflows/host.ts";
@@ -37,8 +37,6 @@ export interface EmbeddedOptions {
 export interface EmbeddedControlPlane {
   readonly url: string;
   readonly port: number;
-  /** Passes on to those who watch a run what its model says; for a worker in this process. */
-  tellText(text: RunText): void;
   close(): Promise<void>;
 }
 
@@ -99,7 +97,6 @@ export async function startEmbeddedControlPlane(
   return {
     url: `http://${reachable(options.host)}:${port}`,
     port,
-    tellText: (text) => events.tellText(text),
     close: () => {
       clearInterval(clock);
       alarm.close();

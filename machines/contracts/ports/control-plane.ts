@@ -12,8 +12,19 @@ import type { ApprovalView, RunView, StepView } from "../wire/views.ts";
  * `approvals`: `POST /v1/approvals` and `GET /v1/approvals/{id}`.
  * `events`: `GET /v1/events`, server-sent run changes.
  * `budget-reservations`: what a model call may use is reserved at the run's budget before it is made.
+ * `step-texts`: `POST /v1/events/text`, what models say, passed on to those who watch their runs.
  */
-export type Extension = "idempotent-results" | "approvals" | "events" | "budget-reservations";
+export type Extension =
+  | "idempotent-results"
+  | "approvals"
+  | "events"
+  | "budget-reservations"
+  | "step-texts";
+
+/** A piece of what a step's model says. */
+export interface SaidText extends StepKey {
+  text: string;
+}
 
 /** What one model call may use at most, by an estimate from above. */
 export interface Reservation extends StepKey {
@@ -76,6 +87,8 @@ export interface ControlPlane {
   report(report: Report, signal: AbortSignal): Promise<Outcome<Reception>>;
   /** Only where `budget-reservations` is advertised; absent in stand-ins. */
   readonly budgets?: BudgetReservations | undefined;
+  /** Passes on what models say, to be shown; a failure where `step-texts` is not advertised. Absent in stand-ins. */
+  tellTexts?(texts: readonly SaidText[], signal: AbortSignal): Promise<Outcome<null>>;
   /** Idempotent by step and digest. Only where `approvals` is advertised. */
   requestApproval(step: StepKey, ask: Ask, signal: AbortSignal): Promise<Outcome<ApprovalView>>;
   /** Whatever is advertised by now. */

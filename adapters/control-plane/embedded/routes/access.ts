@@ -24,7 +24,7 @@ const needs: readonly (readonly [method: string, path: RegExp, scope: Scope])[] 
     /^\/v1\/runs\/[^/]+\/(?:steps\/[^/]+|check-tool|reservations|reservations\/settle)$/,
     "work",
   ],
-  ["POST", /^\/v1\/approvals$/, "work"],
+  ["POST", /^\/v1\/(?:approvals|events\/text)$/, "work"],
   ["PUT", /^\/v1\/approvals\/[^/]+$/, "approve"],
   ["POST", /^\/v1\/(?:runs|runs\/[^/]+\/cancel)$/, "write"],
   ["POST", /^\/v1\/(?:registry|workflows|workflow-runs)(?:\/|$)/, "write"],

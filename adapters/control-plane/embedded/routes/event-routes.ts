@@ -1,6 +1,8 @@
+import { type } from "arktype";
 import { Hono } from "hono";
 import { streamSSE } from "hono/streaming";
 import type { Plane } from "../changes/change.ts";
+import { readBody } from "./request.ts";
 
 const heartbeatMs = 15_000;
 /** A reader this far behind is cut off, and may connect again. */
@@ -9,9 +11,21 @@ const mostUnread = 1000;
 /** Of text that is only shown; a reader this far behind misses some of it. */
 const mostUnreadText = 500;
 
+const saidTexts = type({
+  texts: type({ run_id: "string", step_id: "string", text: "string" }).array().atMostLength(1000),
+});
+
 /** `/v1/events`: each change of a run's status as a server-sent event `run`, each step that is to stop as `stop`, and what its models say as events `text`. */
-export function eventRoutes({ events }: Plane): Hono {
+export function eventRoutes({ events, store }: Plane): Hono {
   const app = new Hono();
+  // What models say in a worker. Nothing is kept of it, and what is of no step of the run it names is passed over.
+  app.post("/text", async (c) => {
+    const { texts } = await readBody(c, saidTexts);
+    for (const { run_id: runId, step_id: stepId, text } of texts) {
+      if (store.steps.find(stepId)?.runId === runId) events.tellText({ runId, stepId, text });
+    }
+    return c.json({ taken: true }, 202);
+  });
   app.get("/", (c) =>
     streamSSE(c, async (stream) => {
       let unread = 0;
@@ -53,7 +67,14 @@ export function eventRoutes({ events }: Plane): Hono {
 
 const version = "0.1.0";
 /** What goes beyond FerrumDeck; see `Extension` of the control plane's port. `steps`: runs that name their steps; `workflows`: where they are run. */
-const extensions = ["idempotent-results", "approvals", "events", "steps", "budget-reservations"];
+const extensions = [
+  "idempotent-results",
+  "approvals",
+  "events",
+  "steps",
+  "budget-reservations",
+  "step-texts",
+];
 
 /** `/health` and `/ready`, which need no key. */
 export function healthRoutes({ store, outbox, workflows }: Plane): Hono {
