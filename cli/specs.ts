@@ -159,9 +159,12 @@ export const specs = {
   "steps show": {
     args: ["run", "step"],
     alias: "get",
-    summary: "show a step's record: phase, fence, states, journal and wake time",
+    summary: "show what the store keeps of a step",
     settings: [...store],
-    notes: ["Reads the store that REDIS_URL names, or that of a `stateplane dev` in this folder."],
+    notes: [
+      "Phase and fence; while the step has not ended, also its states, journal and wake time. `runs get` shows its result.",
+      "Reads the store that REDIS_URL names, or that of a `stateplane dev` in this folder.",
+    ],
     example: [
       "stateplane steps show run_01JFVX0000000000000000000A stp_01JFVX0000000000000000000B",
     ],

@@ -242,5 +242,8 @@ async function refused(
       : `It can't be known whether this call is allowed: ${failure.message}`;
   const content = `${words}; ${uncalled(each)}`;
   const digest = digestOf(actionOf(each));
-  return tell(scope, key, { ...toolless(call, tool, decision, failure.message, content), digest });
+  const { approval_id: asked } = failure.details ?? {};
+  const approvalId = typeof asked === "string" ? asked : null;
+  const untold = toolless(call, tool, decision, failure.message, content);
+  return tell(scope, key, { ...untold, approvalId, digest });
 }

@@ -243,10 +243,12 @@ function settleDoubt(
     const refusal = context.refusals.find((given) => given.digest === wanted);
     if (refusal !== undefined) {
       const no = `${message}; ${refusal.reason}: it is not repeated`;
-      return { kind: "failed", failure: terminal(refusal.kind, no, { effect: id }) };
+      const details = { effect: id, approval_id: refusal.approvalId };
+      return { kind: "failed", failure: terminal(refusal.kind, no, details) };
     }
     const grant = context.grants.find((given) => given.digest === wanted);
-    return grant ?? { kind: "asked", asks: [toAsk(session.key, action, message)] };
+    const question = `${message}. A yes does it again. A no leaves it as it is: the step, or the agent, is told that it may have happened`;
+    return grant ?? { kind: "asked", asks: [toAsk(session.key, action, question)] };
   }
 }
 

@@ -32,10 +32,10 @@ import { commandLine } from "../called-as.ts";
 interface Finding {
   what: string;
   /**
-   * `missing` is optional and not here; `warning` works, and endangers what is promised; `broken` is required, or
+   * `optional` is not here, and not needed unless a step asks for it; `none` means that none is configured; `warning` works, and endangers what is promised; `broken` is required, or
    * configured, and does not work.
    */
-  state: "ok" | "missing" | "warning" | "broken";
+  state: "ok" | "optional" | "none" | "warning" | "broken";
   detail: string;
   /** The command, or the sentence, that mends it. */
   fix: string | null;
@@ -125,7 +125,7 @@ async function controlPlane({ config, stopping }: Context): Promise<Finding[]> {
   const url = controlPlaneUrl ?? note?.url ?? null;
   if (url === null) {
     const detail = "CONTROL_PLANE_URL is not set, and no `dev` runs in this folder";
-    return [{ what, state: "missing", detail, fix: `run \`${commandLine("dev")}\`` }];
+    return [{ what, state: "none", detail, fix: `run \`${commandLine("dev")}\`` }];
   }
   const key = apiKey ?? (note?.url === url ? note.apiKey : "");
   const api = openApi({ url, apiKey: key, timeoutMs: Math.min(requestTimeoutMs, 5_000) }, config);
@@ -197,7 +197,7 @@ async function program(need: Need): Promise<Finding> {
   if (file !== null) return ok(what, `${file} ${await versionOf(file)}`.trim());
   if (platform !== process.platform) return ok(what, `not needed on ${process.platform}`);
   const fix = installCommand([need], findPackageManager(path));
-  return { what, state: "missing", detail: `not on the PATH: ${use}`, fix };
+  return { what, state: "optional", detail: `not on the PATH: ${use}`, fix };
 }
 
 async function versionOf(file: string): Promise<string> {
@@ -208,7 +208,7 @@ async function versionOf(file: string): Promise<string> {
 async function sandbox(): Promise<Finding> {
   const found = await findSandbox();
   if ("sandbox" in found) return ok("sandbox", `${found.sandbox.driver} works`);
-  return { what: "sandbox", state: "missing", detail: found.missing, fix: null };
+  return { what: "sandbox", state: "optional", detail: found.missing, fix: null };
 }
 
 async function mcpServers({ config, env, stopping }: Context): Promise<Finding[]> {
@@ -224,7 +224,7 @@ async function mcpServers({ config, env, stopping }: Context): Promise<Finding[]
   const warnings = chosen.warnings.map((detail) => warning(what, detail));
   if (servers.length === 0) {
     const fix = "name a file in MCP_CONFIG_PATH, or set GITHUB_TOKEN or WORKSPACE_PATH";
-    return [{ what, state: "missing", detail: describe, fix }, ...warnings];
+    return [{ what, state: "none", detail: describe, fix }, ...warnings];
   }
   const { mcpTimeoutMs: timeoutMs } = config.settings;
   const found = await Promise.all(
@@ -272,7 +272,7 @@ async function models({ config, env, stopping }: Context): Promise<Finding[]> {
   const summary = `default ${model}, ${priceOf(config.settings, model)}; prices of ${priceTableVersion}`;
   if (shown.length > 0) return [...findings, ok("models", summary)];
   const detail = `${configuredModels(config.settings, env)}; ${summary}`;
-  return [{ what: "models", state: "missing", detail, fix: null }];
+  return [{ what: "models", state: "none", detail, fix: null }];
 }
 
 function priceOf(settings: Settings, model: string): string {

@@ -1,3 +1,4 @@
+import { shownProviders } from "../compose/compose-models.ts";
 import type { Command } from "../command.ts";
 import { maskConfig } from "../config/load-config.ts";
 import { CliError } from "../output/errors.ts";
@@ -20,7 +21,7 @@ export const chart: Command = async ({ invocation, output }) => {
 };
 
 /** `config`: every setting, masked, with its source. */
-export const showConfig: Command = async ({ config, output }) => {
+export const showConfig: Command = async ({ config, env, output }) => {
   const shown = maskConfig(config);
   if (output.isJson) {
     const entries = shown.map(({ key, value, source }) => [key, { value, source }]);
@@ -33,5 +34,11 @@ export const showConfig: Command = async ({ config, output }) => {
     source,
   ]);
   output.table(["SETTING", "VALUE", "FROM"], rows);
+  if (
+    config.sources.defaultModel === "default" &&
+    shownProviders(config.settings, env).length === 0
+  ) {
+    output.remark("there is no model to ask: `dev` answers from a script in place of defaultModel");
+  }
   return 0;
 };

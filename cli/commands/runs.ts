@@ -6,6 +6,7 @@ import { CliError } from "../output/errors.ts";
 import { type Client, readLimit, withControlPlane } from "./with-control-plane.ts";
 import { watchRun } from "./watch-run.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
+import { nearest } from "../../machines/contracts/domain/nearest.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { RunView, StepView } from "../../machines/contracts/wire/views.ts";
 import type { Output } from "../output/output.ts";
@@ -158,10 +159,10 @@ function readStatus(text: string | true | undefined) {
   if (typeof text !== "string") return null;
   const status = readRunStatus(text);
   if (status === undefined) {
-    throw new CliError(
-      2,
-      `--status: expected one of ${runStatuses.join(", ")}, not ${JSON.stringify(text)}`,
-    );
+    const meant = runStatuses.find((known) => known.startsWith(text)) ?? nearest(text, runStatuses);
+    const hint = meant === null ? "" : `; did you mean ${meant}?`;
+    const expected = `expected one of ${runStatuses.join(", ")}`;
+    throw new CliError(2, `--status: ${expected}, not ${JSON.stringify(text)}${hint}`);
   }
   return status;
 }

@@ -59,6 +59,9 @@ describe("the first hour, without any configuration or key", () => {
       expect((await client("runs", "get", id)).stdout).toMatch(
         /^agent assistant\ntask {2}Say hello$/m,
       );
+      expect((await client("runs", "list", "--status", "waiting")).stderr).toContain(
+        "did you mean waiting_approval?",
+      );
       expect((await client("runs", "list", "--status", "failed")).stderr).toMatch(
         /^none of the \d+ newest runs is failed\n$/,
       );

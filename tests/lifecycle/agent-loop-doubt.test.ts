@@ -64,6 +64,9 @@ describe("a call that may have run", () => {
     async (change) => {
       const { tools, model, question, ended } = await interrupted(changes[change] as never);
       expect(question?.action_details).toBeDefined();
+      expect(question?.reason).toMatch(
+        /may have happened.*A yes does it again\. A no leaves it as it is/u,
+      );
       // Only what is told is under test: the model is asked again by a worker that can see its servers.
       await scene.answer(question?.id ?? "", false);
       if (change === "no server can be reached") {
@@ -71,6 +74,7 @@ describe("a call that may have run", () => {
       }
       const step = await ended();
       expect(step.status).toBe("completed");
+      expect(JSON.stringify(step.output)).toContain(`"approval_id":"${question?.id}"`);
       expect(tools.calls).toHaveLength(1);
       expect(model.requests[1]?.messages.at(-1)).toMatchObject({
         isError: true,
