@@ -55,6 +55,11 @@ export const modelRequirements: readonly Requirement[] = [
   { id: "llm.parts", promise: "an answer is told to the worker's listener as it comes" },
   // Money.
   {
+    id: "budget.recording",
+    promise:
+      "a model call that is recorded live is reserved before it is made; one that is played back costs nothing",
+  },
+  {
     id: "budget.chain",
     promise: "a fallback is asked only where the budget holds it beside what was used in vain",
   },
