@@ -6,7 +6,7 @@
  *   chart       the step chart interpreted and compiled
  *   parked      what a parked approval weighs, and how soon it goes on  [--parked]
  *   live        what a live llm step weighs against a bare SDK call  [--live]
- *   loop        an agent's loop of 20 turns against a bare one, and what its turns cost the store
+ *   loop        an agent's loop of 20 turns against one over the bare SDK, and what its turns cost the store
  *   mcp         calls of a tool server over standard streams, against the bare SDK client  [--calls]
  *   workflow    what a step of a workflow costs the control plane, 1,000 parallel steps, memory over many runs
  *   startup     how soon the program is there, and what it takes when idle  [--built: from dist/]
