@@ -1,4 +1,4 @@
-import { isSecretKey } from "../machines/contracts/domain/redact.ts";
+import { isSecretKey } from "../machines/contracts/domain/secret-names.ts";
 import { createRedactor } from "../adapters/telemetry/redactor.ts";
 import type { McpServer } from "../adapters/mcp/config.ts";
 import type { RuntimePorts } from "../actors/ports.ts";

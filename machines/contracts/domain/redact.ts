@@ -1,3 +1,4 @@
+import { isSecretKey } from "./secret-names.ts";
 import { cutText } from "./text.ts";
 
 const deepest = 12;
@@ -62,6 +63,33 @@ function plainError(error: Error): object {
 
 export const redacted = "[redacted]";
 
+/** Hides a value, but for the closing brackets of the text around it. */
+function hideAfter(before: string, value: string): string {
+  let end = value.length;
+  const start = value.startsWith(redacted) ? redacted.length : 0;
+  while (end > start && ")]}".includes(value[end - 1] ?? "-")) end -= 1;
+  return `${before}${redacted}${value.slice(end)}`;
+}
+
+/** How a sentence goes on after one of its words: with another one, which is no name of a value. */
+const goesOn = /^[,;]? [a-z]{1,20}(?=[\s.,;!?()]|$)/u;
+
+/** Whether what follows a name and its colon is a sentence: `Authorization: expected a header` says no secret. */
+function isSentence(between: string, text: string): boolean {
+  const first = /^[A-Za-z][a-z]{0,20}(?:'[a-z]{1,2})?(?![\w'])/u.exec(text)?.[0];
+  const isWord = first !== undefined && !schemes.has(first.toLowerCase());
+  return isWord && between.endsWith(": ") && goesOn.test(text.slice(first.length));
+}
+
+const ofBearers = /^(?:tokens?|auth|authentication|credentials|certificates?|scheme|header)$/u;
+
+/** What stands before the secret in a header. */
+const schemes = new Set(
+  "apikey aws basic bearer digest dpop hawk hmac hoba key mac mutual negotiate ntlm signature token vapid".split(
+    " ",
+  ),
+);
+
 /**
  * What secrets look like wherever they stand, and what is left of them. Texts are foreign and may be long, so that each
  * takes time in proportion to the text: what a pattern reads in one attempt it also takes, or it is bounded. A condition
@@ -77,14 +105,27 @@ const patterns: readonly [RegExp, string | ((found: string, ...groups: string[])
   [/\b([a-z][a-z0-9+.-]{0,30}:\/\/[^\s:/?#@"']*):(?!\*\*\*@)[^\s/?#"']*@/giu, `$1:${redacted}@`],
   // ?api_key=…, &token=…
   [
-    /([?&](?:api[_-]?key|(?:access_)?token|secret|password|signature)=)[^&\s"'#]+/giu,
-    `$1${redacted}`,
+    /([?&](?:api[_-]?key|(?:access_)?token|secret|password|signature)=)([^&\s"'#]+)/giu,
+    (_, before, value) => hideAfter(before, value),
   ],
   // Authorization: Basic …
-  [/\b(authorization["']?\s*[:=]\s*["']?(?:[a-z]+\s+)?)[^\s"',;]{6,}/giu, `$1${redacted}`],
-  [/\b(bearer\s+)[\w.~+/=-]{6,}/giu, `$1${redacted}`],
+  [
+    /\b(authorization["']?\s*[:=]\s*["']?)((?:[a-z]+\s+)?)([^\s"',;]{6,})(?=([^\r\n]{0,40}))/giu,
+    (found, before, scheme, value, rest) =>
+      isSentence(before, `${scheme}${value}${rest}`)
+        ? found
+        : hideAfter(`${before}${scheme}`, value),
+  ],
+  [
+    /\b(bearer\s+)([\w.~+/=-]{6,})(?=([^\r\n]{0,40}))/giu,
+    (found, before, value, rest) =>
+      ofBearers.test(value) && goesOn.test(rest) ? found : `${before}${redacted}`,
+  ],
   // Cookie: a=b; c=d
-  [/\b((?:set-)?cookie\s*:\s*)[^\r\n"'\\]+/giu, `$1${redacted}`],
+  [
+    /\b((?:set-)?cookie\s*:\s*)([^\r\n"'\\]+)/giu,
+    (found, before, value) => (value.includes("=") ? hideAfter(before, value) : found),
+  ],
   // JSON Web Tokens
   [
     /\beyJ[\w-]{8,}(\.[\w-]+(?:\.[\w-]*)?)?/gu,
@@ -144,75 +185,18 @@ const named =
 
 /** What is plainly no secret, whatever it is called: counts, `null`, the scheme of a header. */
 const harmless = /^(?:basic|bearer|digest|token|-?\d+(?:\.\d+)?|null|true|false|undefined|none)$/iu;
-const wordOfSentence = /^[a-z']+[.!?]?$/u;
+const wordOfSentence = /^[a-z]+(?:'[a-z]+)?[.!?]?$/u;
+
+type Named = [name: string, between: string, value: string, at: number];
 
 function redactNamed(text: string): string {
-  return text.replaceAll(named, (whole, name: string, between: string, value: string) => {
+  return text.replaceAll(named, (whole, ...[name, between, value, at]: Named) => {
     if (!isSecretKey(name) || value.includes("[redacted") || harmless.test(value)) return whole;
     if (between.endsWith(": ") && wordOfSentence.test(value)) return whole;
+    const from = at + whole.length - value.length;
+    if (isSentence(between, text.slice(from, from + 64))) return whole;
     const quote = /^\\{0,3}["']/u.exec(value)?.[0] ?? "";
     if (quote !== "" && value.length <= 2 * quote.length) return whole;
     return `${name}${between}${quote}${redacted}${quote}`;
   });
-}
-
-const secretWords = new Set([
-  "apikey",
-  "auth",
-  "authorization",
-  "bearer",
-  "cookie",
-  "credential",
-  "credentials",
-  "passphrase",
-  "passwd",
-  "password",
-  "pwd",
-  "secret",
-  "secrets",
-  "token",
-]);
-
-/** Words that make a secret of the `key` after them. */
-const keyKinds = new Set([
-  "access",
-  "account",
-  "api",
-  "auth",
-  "client",
-  "encryption",
-  "master",
-  "private",
-  "secret",
-  "shared",
-  "signing",
-  "storage",
-]);
-
-/**
- * True for the name of something secret, compared by whole words of camelCase, snake_case or kebab-case:
- * `accessToken`, `x-api-key` and `DB_PASSWORD` are; `input_tokens`, `author` and `idempotency_key` are not.
- */
-export function isSecretKey(key: string): boolean {
-  const known = judgedKeys.get(key);
-  if (known !== undefined) return known;
-  const isSecret = hasSecretWord(key);
-  // The same few names come again and again; names from outside must not fill the memory.
-  if (judgedKeys.size < 1_000) judgedKeys.set(key, isSecret);
-  return isSecret;
-}
-
-const judgedKeys = new Map<string, boolean>();
-
-function hasSecretWord(key: string): boolean {
-  const words = key
-    .replaceAll(/([a-z0-9])([A-Z])/gu, "$1 $2")
-    .replaceAll(/([A-Z])([A-Z][a-z])/gu, "$1 $2")
-    .toLowerCase()
-    .split(/[^a-z0-9]+/u);
-  return words.some(
-    (word, at) =>
-      secretWords.has(word) ||
-      ((word === "key" || word === "keys") && keyKinds.has(words[at - 1] ?? "")),
-  );
 }

@@ -1,0 +1,60 @@
+const secretWords = new Set([
+  "apikey",
+  "auth",
+  "authorization",
+  "bearer",
+  "cookie",
+  "credential",
+  "credentials",
+  "passphrase",
+  "passwd",
+  "password",
+  "pwd",
+  "secret",
+  "secrets",
+  "token",
+]);
+
+/** Words that make a secret of the `key` after them. */
+const keyKinds = new Set([
+  "access",
+  "account",
+  "api",
+  "auth",
+  "client",
+  "encryption",
+  "master",
+  "private",
+  "secret",
+  "shared",
+  "signing",
+  "storage",
+]);
+
+/**
+ * True for the name of something secret, compared by whole words of camelCase, snake_case or kebab-case:
+ * `accessToken`, `x-api-key` and `DB_PASSWORD` are; `input_tokens`, `author` and `idempotency_key` are not.
+ */
+export function isSecretKey(key: string): boolean {
+  const known = judgedKeys.get(key);
+  if (known !== undefined) return known;
+  const isSecret = hasSecretWord(key);
+  // The same few names come again and again; names from outside must not fill the memory.
+  if (judgedKeys.size < 1_000) judgedKeys.set(key, isSecret);
+  return isSecret;
+}
+
+const judgedKeys = new Map<string, boolean>();
+
+function hasSecretWord(key: string): boolean {
+  const words = key
+    .replaceAll(/([a-z0-9])([A-Z])/gu, "$1 $2")
+    .replaceAll(/([A-Z])([A-Z][a-z])/gu, "$1 $2")
+    .toLowerCase()
+    .split(/[^a-z0-9]+/u);
+  return words.some(
+    (word, at) =>
+      secretWords.has(word) ||
+      ((word === "key" || word === "keys") && keyKinds.has(words[at - 1] ?? "")),
+  );
+}
