@@ -9,6 +9,7 @@ import type { Invocation } from "./program.ts";
 import { learnSecrets, secrets } from "./secrets.ts";
 import { type CommandName, type CommandSpec, specs } from "./specs.ts";
 import { listenForStop } from "./stopping.ts";
+import { reportLoadedFiles, watchedVariable } from "./watched.ts";
 
 /** What each command does, loaded when it is asked for: a look at the runs needs no worker. */
 const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
@@ -88,6 +89,7 @@ export async function run(invocation: Invocation): Promise<number> {
 
   async function runCommand(): Promise<number> {
     try {
+      if (env[watchedVariable] !== undefined) reportLoadedFiles();
       const file = invocation.configFile;
       const config = await loadConfig({ flags: invocation.settings, env, folder, file });
       repeatFlags((rest) => flagsOf(rest, invocation, config));

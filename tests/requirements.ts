@@ -350,6 +350,14 @@ export const requirements: readonly Requirement[] = [
     promise:
       "a handler takes over one step type or one tool, in tool steps and when a model calls it, and can fall through to what it stands before",
   },
+  {
+    id: "cli.watch",
+    promise: "`dev --watch` uses what changed, and goes on as it was where that can't be used",
+  },
+  {
+    id: "secrets.sentences",
+    promise: "a sentence about a secret keeps its words and brackets, and loses the secret",
+  },
   { id: "cli.init", promise: "`init` overwrites nothing, and says what it found" },
   {
     id: "package.first-step",

@@ -11,6 +11,7 @@ import { allowingLine, summary } from "../compose/look-at-tools.ts";
 import { secrets } from "../secrets.ts";
 import { version } from "../main.ts";
 import { configuredModels, shownProviders } from "../compose/compose-models.ts";
+import { mayStart } from "../watched.ts";
 import { watchFiles } from "./watch-files.ts";
 import { openLog, workUntilStopped } from "./long-running.ts";
 import { commandLine } from "../called-as.ts";
@@ -19,13 +20,14 @@ import { commandLine } from "../called-as.ts";
 export const dev: Command = async (context) => {
   const { config, env, output, stopping } = context;
   const { dataDir } = config.settings;
+  const log = openLog(context, "warn");
+  if (!(await mayStart(context, log))) return 0;
   const other = await readDevNote(dataDir);
   if (other !== null) {
     const where = `at ${other.url}, process ${other.pid}`;
     throw new CliError(2, `another \`dev\` already runs with ${dataDir} (${where})`);
   }
   if (context.invocation.flags["watch"] === true) return watchFiles(context);
-  const log = openLog(context, "warn");
   const running = await startDev(config, {
     env,
     log,

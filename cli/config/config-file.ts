@@ -9,6 +9,9 @@ const read = new Set([...modules, ".json", ".yaml", ".yml"]);
 /** What people write elsewhere, and would miss in silence here. */
 const unread = new Set([".cjs", ".cts", ".jsonc", ".json5", ".toml"]);
 
+/** Where a folder's configuration may be. */
+export const configFileNames = [...read].map((extension) => `stateplane.config${extension}`);
+
 export interface ConfigFile {
   /** Absolute. */
   path: string;
