@@ -78,7 +78,7 @@ it(
   },
 );
 
-it.each([
+const mistakes: readonly [string, string, string, string | null][] = [
   ["a tool that can't be parsed", "tools/greet.ts", "export const greet = {", tool("mended")],
   [
     "an import that is not there",
@@ -94,17 +94,22 @@ it.each([
   ],
   ["an MCP file that is not JSON", "mcp.json", "{", '{"mcpServers":{} }'],
   ["a model script out of shape", "script.yaml", "- {}\n", script("mended")],
-])(
-  "dev --watch keeps what ran before, and says so, where the change is %s [cli.watch]",
+];
+
+it(
+  "dev --watch keeps what ran before, and says so, where a change can't be used [cli.watch]",
   { timeout },
-  async (_, file, broken, mended) => {
-    await write(file, broken);
-    await dev.says("the change can't be used: what ran before goes on until another change");
-    expect(await outputs()).toMatch(/the first greeting[^]*the first answer/u);
-    if (mended === null) await write("later.ts", "export {};");
-    else await write(file, mended);
-    await starts(2);
-    await outputs();
+  async () => {
+    for (const [at, [what, file, broken, mended]] of mistakes.entries()) {
+      const kept = "the change can't be used: what ran before goes on until another change";
+      await write(file, broken);
+      await dev.says(new RegExp(`(?:${kept}[^]*){${at + 1}}`, "u"));
+      expect(await outputs(), what).toMatch(/"completed"/u);
+      if (mended === null) await write("later.ts", "export {};");
+      else await write(file, mended);
+      await starts(at + 2);
+    }
+    expect(await outputs()).toMatch(/mended[^]*mended/u);
     dev.kill("SIGINT");
     expect(await dev.ended).toMatchObject({ code: 0 });
   },
