@@ -2,7 +2,9 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { serverKeys } from "../../adapters/mcp/config.ts";
+import { definePolicy } from "../../cli/library.ts";
 import { settingSources } from "../../cli/config/setting-sources.ts";
+import { verdict } from "../../machines/contracts/domain/action.ts";
 
 const doc = await readFile(join(import.meta.dirname, "../../docs/configuration.md"), "utf8");
 
@@ -32,3 +34,35 @@ it.each(["git", "test-runner"])(
     for (const option of options) expect(section).toContain(`\`--${option}\``);
   },
 );
+
+it("docs/configuration.md has a row for each key of an agent, and a word on each field of a policy's action", async () => {
+  const settings = await readFile(
+    join(import.meta.dirname, "../../cli/config/settings.ts"),
+    "utf8",
+  );
+  const [, shape = ""] = /const agentSettings = type\(\{\n(.*?)\n\}\);/su.exec(settings) ?? [];
+  const keys = [...shape.matchAll(/^ {2}"(\w+)\?"/gmu)].map(([, key]) => key);
+  expect(keys).toHaveLength(9);
+  const section = doc.slice(doc.indexOf("## Agents, and a policy"), doc.indexOf("## More workers"));
+  for (const key of keys) expect(section).toContain(`| \`${key}\` |`);
+  for (const field of ["kind", "name", "server", "schema", "input"]) {
+    expect(section).toContain(`\`${field}\``);
+  }
+  for (const kind of Object.keys(verdict)) expect(section).toContain(`\`verdict.${kind}(reason)\``);
+});
+
+it("the policy that docs/configuration.md shows denies, asks and allows by the amount", () => {
+  const [, body = ""] =
+    /```ts\nexport const policy = (definePolicy\(.*?\n\}\));\n```/su.exec(doc) ?? [];
+  // oxlint-disable-next-line typescript/no-implied-eval -- the page's own words are what is tried
+  const made = new Function("definePolicy", "verdict", `return ${body}`)(definePolicy, verdict);
+  const saysOf = (input: object, name = "refund_order") =>
+    made({ kind: "tool", name, input }, { runId: "run_1" }).kind;
+  expect([20, 51, 501, "x"].map((dollars) => saysOf({ dollars }))).toEqual([
+    "allow",
+    "ask",
+    "deny",
+    "deny",
+  ]);
+  expect(saysOf({}, "look")).toBe("allow");
+});
