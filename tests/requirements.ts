@@ -358,6 +358,10 @@ export const requirements: readonly Requirement[] = [
     id: "secrets.sentences",
     promise: "a sentence about a secret keeps its words and brackets, and loses the secret",
   },
+  {
+    id: "cli.first-light",
+    promise: "the example's question is shown in every terminal, on lines of at most 80 columns",
+  },
   { id: "cli.init", promise: "`init` overwrites nothing, and says what it found" },
   {
     id: "package.first-step",

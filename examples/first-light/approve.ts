@@ -20,6 +20,7 @@ export async function answerApprovals(
   print: (line: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
+  sizeTerminal();
   while (!signal.aborted) {
     const pending = await api.approvals(50, signal);
     for (const approval of pending.ok ? pending.value : []) {
@@ -44,4 +45,12 @@ export async function answerApprovals(
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
+}
+
+/** Some terminals (of a container, say) give their size as nothing, and a question of no columns is not seen. */
+function sizeTerminal(): void {
+  const { stdout } = process;
+  if (!stdout.isTTY) return;
+  stdout.columns ||= 80;
+  stdout.rows ||= 24;
 }

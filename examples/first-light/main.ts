@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { createLog } from "../../adapters/telemetry/log.ts";
 import { type Dev, startDev } from "../../cli/compose/start-dev.ts";
+import { fold } from "../../cli/output/table.ts";
 import { loadConfig } from "../../cli/config/load-config.ts";
 import { StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
 import { isRunEnded } from "../../machines/contracts/domain/status.ts";
@@ -21,7 +22,14 @@ Brings up a control plane, a store and a worker in this process, and runs one ag
 Set ANTHROPIC_API_KEY or OPENAI_API_KEY to have a real model asked.
 `;
 
-const print = (line: string) => process.stdout.write(`${line}\n`);
+/** Folded to 80 columns between words; the states' table is laid out already. */
+const print = (text: string) => {
+  const lines = text.split("\n").flatMap((line) => {
+    const indent = /^ */u.exec(line)?.[0] ?? "";
+    return fold(line.slice(indent.length), 80 - indent.length).map((part) => indent + part);
+  });
+  process.stdout.write(`${lines.join("\n")}\n`);
+};
 const runMs = 50_000;
 
 function model(): string {
@@ -164,8 +172,7 @@ function conclude(
   if (isKept) {
     print(`  git -C ${repository} log --stat`);
     print(`  npm run -s stateplane -- dev --config ${folder}/stateplane.config.json`);
-  } else
-    print("  npm start -- --keep      keeps the folder with the repository and its configuration");
+  } else print("  npm start -- --keep      keeps the folder: the repository, its configuration");
   print("  npm run -s stateplane -- --help");
 }
 

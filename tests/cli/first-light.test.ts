@@ -4,7 +4,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
+import { promisify, stripVTControlCharacters } from "node:util";
 import { Redis } from "ioredis";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { startTestRedis } from "../support/redis.ts";
@@ -28,6 +28,38 @@ const environment = (over: Record<string, string> = {}) => ({
 async function left(): Promise<string[]> {
   const { stdout } = await promisify(execFile)("ps", ["-eo", "pid=,args="]);
   return stdout.split("\n").filter((line) => line.includes(folder));
+}
+
+const tooLong = (shown: string) =>
+  stripVTControlCharacters(shown)
+    .split(/[\r\n]+/u)
+    .filter((line) => line.length > 80);
+
+const typist = `
+import fcntl, os, pty, struct, sys, termios
+rows, columns, key, *argv = sys.argv[1:]
+pid, fd = pty.fork()
+if pid == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", int(rows), int(columns), 0, 0))
+    os.execv(argv[0], argv)
+seen = b""
+try:
+    while True:
+        before = b"May the agent" in seen
+        seen += os.read(fd, 65536)
+        if b"May the agent" in seen and not before: os.write(fd, key.encode())
+except OSError: pass
+print(seen.decode(errors="replace"))
+print("code", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+`;
+
+/** What it shows in a terminal of this size, where its question is answered by one key. */
+async function inTerminal(of: { rows: number; columns: number; key: string }): Promise<string> {
+  const terminal = [String(of.rows), String(of.columns), of.key];
+  const args = ["-c", typist, ...terminal, process.execPath, program, "--store", "sqlite"];
+  const env = environment({ TERM: "xterm" });
+  const { stdout } = await promisify(execFile)("python3", args, { env, cwd: root });
+  return stdout;
 }
 
 describe("npm start", () => {
@@ -74,33 +106,33 @@ describe("npm start", () => {
     running.child.stdin?.end();
     const { stdout } = await running;
     expect(stdout).toContain("rejected: there is no terminal to ask at, and no --yes");
+    expect(tooLong(stdout)).toEqual([]);
     expect(stdout).toMatch(/^commit it \(asks\) .* ask, refused .* rejected$/m);
-    expect(stdout).toContain("the commit rejected, because nobody could be asked");
+    expect(stdout).toMatch(/the commit rejected, because\s+nobody could be asked/u);
     expect(await readdir(folder)).toEqual([]);
   });
 
-  it("at Ctrl-C at its question says that nothing was approved, and leaves no folder", async () => {
-    const typist = `
-import fcntl, os, pty, struct, sys, termios
-pid, fd = pty.fork()
-if pid == 0: os.execv(sys.argv[1], sys.argv[1:])
-fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 80, 0, 0))
-seen = b""
-try:
-    while True:
-        before = b"May the agent" in seen
-        seen += os.read(fd, 65536)
-        if b"May the agent" in seen and not before: os.write(fd, b"\\x03")
-except OSError: pass
-print(seen.decode(errors="replace"), "code", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-`;
-    const args = ["-c", typist, process.execPath, program, "--store", "sqlite"];
-    const env = environment({ TERM: "xterm" });
-    const { stdout } = await promisify(execFile)("python3", args, { env, cwd: root });
-    expect(stdout).toContain("nothing was approved");
-    expect(stdout).toContain("code 130");
+  it("at Ctrl-C at its question says that nothing was approved, and leaves no folder [cli.first-light]", async () => {
+    const shown = await inTerminal({ rows: 50, columns: 80, key: "\u0003" });
+    expect(shown).toContain("nothing was approved");
+    expect(shown).toContain("code 130");
     expect(await readdir(folder)).toEqual([]);
   });
+
+  it.each([
+    { rows: 50, columns: 80 },
+    // As some containers' terminals give their size.
+    { rows: 0, columns: 0 },
+  ])(
+    "in a terminal of $columns columns shows its question whole, on lines of at most 80 columns [cli.first-light]",
+    async (size) => {
+      const shown = await inTerminal({ ...size, key: "y" });
+      expect(shown).toMatch(/May the agent do this\?[^]*"name":"git_commit"[^]*Yes/u);
+      expect(shown).toContain("code 0");
+      expect(tooLong(shown)).toEqual([]);
+      expect(await readdir(folder)).toEqual([]);
+    },
+  );
 
   it("refuses what it does not know with one line and exit code 2", async () => {
     const run = promisify(execFile)(process.execPath, [program, "--store", "clay"], {
