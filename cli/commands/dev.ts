@@ -14,6 +14,7 @@ import { configuredModels, shownProviders } from "../compose/compose-models.ts";
 import { mayStart } from "../watched.ts";
 import { watchFiles } from "./watch-files.ts";
 import { openLog, workUntilStopped } from "./long-running.ts";
+import { callLines } from "./runs.ts";
 import { commandLine } from "../called-as.ts";
 
 /** `dev`: a whole data plane until Ctrl-C. */
@@ -118,6 +119,10 @@ function tell(notice: StepEventNotice, output: Output): void {
   const about = `${plain(stepId)}  ${(stepType ?? "unknown").padEnd(9)}`;
   const said = kind === "entered" ? notice.state : ending(notice, output);
   output.line(`${time}  ${about}  ${said}`);
+  if (kind !== "ended") return;
+  const result = notice.snapshot?.context.result ?? null;
+  if (result === null) return;
+  for (const call of callLines({ output: result.output })) output.line(`${time}  ${call}`);
 }
 
 type Ended = Extract<StepEventNotice, { kind: "ended" }>;

@@ -188,6 +188,20 @@ export function stepLine(step: StepView, { colors }: Output): string {
 export const namedStepLine = (step: StepView, output: Output): string =>
   stepLine({ ...step, id: step.name ?? step.id, name: null }, output);
 
+/** Each tool call of an agent's step in one line, with what policy said of it; none before the step has ended. */
+export function callLines({ output }: Pick<StepView, "output">): string[] {
+  const calls = isJsonObject(output) ? output["tool_calls"] : null;
+  return (Array.isArray(calls) ? calls : []).filter(isJsonObject).map((call) => {
+    const { tool_name: name, decision, success, error } = call;
+    const end = success === true ? "" : ", failed";
+    const because = success === true ? call["reason"] : (error ?? call["reason"]);
+    const why = cutText(String(because).replaceAll(/\s+/gu, " "), longestReason);
+    return `call  ${plain(String(name))}  ${plain(String(decision))}${end}  ${plain(why)}`;
+  });
+}
+
+const longestReason = 160;
+
 /** What a run has cost: exactly where the control plane says it, else in its whole cents; null where it says nothing. */
 function costOf({ cost_micros: micros, cost_cents: cents }: RunView): string | null {
   if (micros !== null && micros !== undefined) return dollars(micros);

@@ -5,7 +5,7 @@ import type { RunView, StepView } from "../../machines/contracts/wire/views.ts";
 import type { Output } from "../output/output.ts";
 import { failureError } from "../output/errors.ts";
 import { plain } from "../output/plain.ts";
-import { namedStepLine, runLine, stepLine } from "./runs.ts";
+import { callLines, namedStepLine, runLine, stepLine } from "./runs.ts";
 import type { Client } from "./with-control-plane.ts";
 import { commandLine } from "../called-as.ts";
 
@@ -138,7 +138,10 @@ function createTeller(output: Output, { isByName = false, onWaiting }: WatchOpti
       if (stepStatus.get(step.id) === step.status) return;
       stepStatus.set(step.id, step.status);
       if (output.isJson) output.json({ kind: "step", step });
-      else line(isByName ? namedStepLine(step, output) : stepLine(step, output));
+      else {
+        line(isByName ? namedStepLine(step, output) : stepLine(step, output));
+        for (const call of callLines(step)) line(call);
+      }
     },
     isSpeaking: () => speaking !== null,
     /** What the model says, as it says it. */

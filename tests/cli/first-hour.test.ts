@@ -97,6 +97,41 @@ describe("the first hour, without any configuration or key", () => {
     },
   );
 
+  it(
+    "shows each tool call of an agent to who watches it, with its verdict",
+    { timeout },
+    async () => {
+      const { writeFile } = await import("node:fs/promises");
+      const call = (dollars: number) => ({
+        reply: { toolCalls: [{ name: "refund", arguments: { dollars } }] },
+      });
+      const script = [call(900), call(20), { reply: { content: "Done." } }];
+      await writeFile(`${folder}/script.json`, JSON.stringify(script));
+      await writeFile(
+        `${folder}/stateplane.config.ts`,
+        `export default {
+  tools: [{ name: "refund", description: "Refunds.", input: { type: "object" }, run: () => "refunded" }],
+  allowlist: { allowed: ["refund"] },
+  policy: ({ kind, input }: { kind: string; input: { dollars?: number } }) =>
+    kind === "tool" && Number(input.dollars) > 500
+      ? { kind: "deny", reason: "at most 500 dollars" }
+      : { kind: "allow", reason: "a small sum" },
+  agents: { assistant: { model: "scripted/default", allowedTools: ["refund"] } },
+  modelScript: "script.json",
+};
+`,
+      );
+      dev = startCli(["dev", "--store", "sqlite"], { cwd: folder });
+      await dev.says("Ctrl-C stops.");
+      const watched = await run("submit", "assistant", "--task", "refund", "--watch");
+      expect(watched.stdout).toMatch(/^call {2}refund {2}deny, failed {2}.*at most 500 dollars/mu);
+      expect(watched.stdout).toMatch(/^call {2}refund {2}allow {2}\S/mu);
+      expect(watched.code).toBe(0);
+      // And so do dev's own lines.
+      await dev.says("call  refund  deny, failed");
+    },
+  );
+
   it("has the stand-in answer for scripted models alone", async () => {
     const models = createModels({ providers: [], standIn: createStandIn() });
     const request = { messages: [{ role: "user", content: "hello" }], idempotencyKey: "k" };
