@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -130,6 +130,27 @@ definePolicy(() => ({ kind: "denied", reason: "" }));
   const tsc = join(root, "node_modules/.bin/tsc");
   const { stdout } = await run(tsc, ["-p", project]).catch((error: { stdout: string }) => error);
   expect(stdout).toBe("");
+});
+
+it("makes a project whose test passes and whose types are sound under strict [package.installs]", async () => {
+  // Below the project that has the package; the compiler and Node's types beside it, as the page on the first step says.
+  const made = join(project, "made");
+  mkdirSync(join(made, "node_modules/@types"), { recursive: true });
+  for (const name of ["typescript", "@types/node"]) {
+    symlinkSync(join(root, "node_modules", name), join(made, "node_modules", name));
+  }
+  expect(
+    await runCli(["init"], { cwd: made, program: { node: process.execPath, bin } }),
+  ).toMatchObject({ code: 0 });
+  const { stdout: tested } = await npm(["test"], made);
+  expect(tested).toMatch(/^\S+ pass 1$/mu);
+  const tsc = join(made, "node_modules/typescript/bin/tsc");
+  const checked = () =>
+    run(process.execPath, [tsc, "-p", "."], { cwd: made }).catch((e: { stdout: string }) => e);
+  expect((await checked()).stdout).toBe("");
+  // It does look: a fault of the user's is found.
+  writeFileSync(join(made, "fault.ts"), 'export const fault: number = "text";\n');
+  expect((await checked()).stdout).toContain("fault.ts");
 });
 
 it("loads no vendor's SDK and no test tool with the library, and no map points nowhere [package.light]", async () => {
