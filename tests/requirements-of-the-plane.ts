@@ -41,6 +41,14 @@ export const planeRequirements: readonly Requirement[] = [
     promise: "a copy made while the control plane runs is whole, and is served from",
   },
   { id: "run.once", promise: "a run asked for again under one idempotency key is made once" },
+  {
+    id: "plane.described",
+    promise: "the OpenAPI document describes every route of the control plane, and no other",
+  },
+  {
+    id: "plane.answers",
+    promise: "whatever is asked, by whichever key, the answer is one that the document describes",
+  },
   { id: "key.hashed", promise: "no secret of a key, present or past, is kept anywhere" },
   { id: "key.revoked", promise: "a revoked key opens nothing, and a secret is told once" },
   { id: "key.scopes", promise: "a key does what its scopes say, and nothing else" },

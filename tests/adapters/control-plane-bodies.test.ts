@@ -133,4 +133,41 @@ describe("a body, whatever it holds", () => {
     });
     expect((await run("[".repeat(60) + "]".repeat(60))).status).toBe(201);
   });
+
+  it.each([
+    ["PUT", "/v1/approvals/none", []],
+    ["POST", "/v1/policies", { name: "n", effect: "allow", conditions: [] }],
+    ["POST", "/v1/policies", { name: "n", effect: "allow", conditions: { time: [] } }],
+    ["POST", "/v1/policies", { name: "n", effect: "require_approval", approval: [] }],
+    ["POST", "/v1/registry/agents/helper/versions", { version: "l", budget: [] }],
+    ["POST", "/v1/registry/agents/helper/versions", { version: "l", model_params: [] }],
+    ["POST", "/v1/registry/agents/helper/versions", { version: "l", tool_configs: [] }],
+    [
+      "POST",
+      "/v1/registry/tools",
+      { name: "n", slug: "l", mcp_server: "m", risk_level: "read", input_schema: [] },
+    ],
+    ["POST", "/v1/policies/explain", { agent: "helper", tool_name: "read", tool_input: [] }],
+    ["POST", "/v1/runs", { agent_id: "helper", input: {}, config: [] }],
+    ["POST", "/v1/runs", { agent_id: "helper", input: {}, config: { budget: [] } }],
+  ])("%s %s refuses a list for an object: %j", async (method, path, body) => {
+    const refused = await plane.fetch(method, path, body);
+    const message = expect.stringContaining("must be an object");
+    expect(refused).toMatchObject({ status: 422, body: { error: { message } } });
+  });
+
+  it("explains a call at any day and time that exists, and refuses what is none", async () => {
+    const time = { days: ["mon"] };
+    const policy = { name: "mondays", effect: "deny", conditions: { time } };
+    expect((await plane.fetch("POST", "/v1/policies", policy)).status).toBe(201);
+    const question = { agent: "helper", tool_name: "read" };
+    const explain = async (at: string) =>
+      (await plane.fetch("POST", "/v1/policies/explain", { ...question, at })).status;
+    expect(await explain("2026-01-26")).toBe(200);
+    expect(await explain("2026-01-26T10:00:00+01:00")).toBe(200);
+    // Weeks are ISO 8601, and no `Date` reads them.
+    for (const at of ["2026-W05-1", "2026-026", "2026-13-01", "2026-01-26T25:00Z", "now"]) {
+      expect(await explain(at), at).toBe(422);
+    }
+  });
 });

@@ -11,7 +11,7 @@ import { agentRoutes } from "./routes/agent-routes.ts";
 import { approvalRoutes } from "./routes/approval-routes.ts";
 import { auditRoutes } from "./routes/audit-routes.ts";
 import { backupRoutes } from "./routes/backup-routes.ts";
-import { eventRoutes, healthRoutes } from "./routes/event-routes.ts";
+import { apiVersion, eventRoutes, healthRoutes } from "./routes/event-routes.ts";
 import { keyRoutes } from "./routes/key-routes.ts";
 import { policyRoutes } from "./routes/policy-routes.ts";
 import { runRoutes } from "./routes/run-routes.ts";
@@ -40,6 +40,10 @@ export function createApp(plane: Plane, apiKey: string, log: Log): Hono {
     await next();
   });
   app.route("/", healthRoutes(plane));
+  // Made from every route's shapes, which most processes never need: not before somebody asks.
+  app.get("/openapi.json", async (c) =>
+    c.json((await import("./openapi/document.ts")).openApi(apiVersion)),
+  );
   app.route("/v1/runs", runRoutes(plane));
   app.route("/v1/runs", stepRoutes(plane));
   app.route("/v1/approvals", approvalRoutes(plane));

@@ -1,6 +1,7 @@
 import { type } from "arktype";
 import { matchesGlob } from "../../../machines/contracts/domain/glob.ts";
 import { type Verdict, verdict } from "../../../machines/contracts/domain/action.ts";
+import { notList } from "../../../machines/contracts/domain/json.ts";
 import {
   couldMean,
   isHeldBack,
@@ -41,7 +42,7 @@ export const conditionsShape = type({
   "agents?": texts,
   "tenants?": texts,
   /** When: on these days, from one time of day to before another, which may be past midnight. */
-  "time?": {
+  "time?": type({
     "+": "reject",
     "days?": type
       .enumerated(...days)
@@ -51,8 +52,8 @@ export const conditionsShape = type({
     "from?": timeOfDay,
     "to?": timeOfDay,
     "zone?": zone,
-  },
-});
+  }).narrow(notList),
+}).narrow(notList);
 export type Conditions = typeof conditionsShape.infer;
 
 /** Who may answer, and for how long, where a policy asks for approval. */
@@ -61,7 +62,7 @@ export const approvalTermsShape = type({
   "role?": "0 < string <= 64",
   "four_eyes?": "boolean",
   "expires_in_ms?": "0 < number.integer <= 2592000000",
-});
+}).narrow(notList);
 
 export interface Policy {
   id: string;

@@ -1,5 +1,5 @@
 import { type } from "arktype";
-import type { JsonObject } from "./json.ts";
+import { type JsonObject, notList } from "./json.ts";
 import type { Usage } from "./step-result.ts";
 
 /** Limits of a run, an agent or a step, in the words of the wire; null for no limit. */
@@ -23,7 +23,7 @@ export const budgetShape = type({
   "max_wall_time_ms?": bound,
   "max_cost_cents?": bound,
   "max_cost_micros?": bound,
-});
+}).narrow(notList);
 
 /** What counts against a budget. */
 export interface Spent {

@@ -11,6 +11,13 @@ export function isJsonObject(value: unknown): value is JsonObject {
 }
 
 /**
+ * For arktype's `narrow`: its shape of an object takes a list too, wherever all keys are optional. A list of conditions
+ * would be none, a list of limits no limit.
+ */
+export const notList = (value: object, ctx: { mustBe(expected: string): false }): boolean =>
+  !Array.isArray(value) || ctx.mustBe("an object");
+
+/**
  * How deep JSON from outside may be nested. FerrumDeck's gateway reads 127 levels (serde_json) and SQLite 1,000; what
  * we pass on stands some levels deeper in a body of ours, so that what was read can always be sent and kept.
  */

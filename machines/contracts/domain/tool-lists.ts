@@ -21,7 +21,8 @@ const scalar = type("string | number | boolean");
 const argumentPattern = scalar.or(scalar.array());
 export type ArgumentPattern = typeof argumentPattern.infer;
 
-const ruleShape = type("string > 0").or({
+/** How an entry is written, without the message for one that is not. */
+export const ruleShape = type("string > 0").or({
   "+": "reject",
   tool: "string > 0",
   "when?": { "[string]": argumentPattern },

@@ -1,15 +1,15 @@
 import { type } from "arktype";
 import { Hono } from "hono";
-import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
+import { type JsonObject, notList } from "../../../../machines/contracts/domain/json.ts";
 import { callerOf } from "./access.ts";
-import { ApiError, readBody, readPage, rfc3339 } from "./request.ts";
+import { ApiError, objectShape, readBody, readPage, rfc3339 } from "./request.ts";
 import { type Agent, type AgentVersion, newId, seedIds } from "../documents.ts";
 import type { Plane } from "../changes/change.ts";
 import { type Budget, budgetShape } from "../../../../machines/contracts/domain/budget.ts";
 import type { Store } from "../store.ts";
 
 const text = "0 < string <= 255";
-const newAgent = type({
+export const newAgent = type({
   "project_id?": text,
   name: text,
   slug: type(/^[a-z0-9][a-z0-9_-]{0,254}$/),
@@ -17,15 +17,17 @@ const newAgent = type({
 });
 const tools = type("string[] | null");
 const whole = type("number.integer >= 0 | null");
-const newVersion = type({
+export const newVersion = type({
   version: text,
   "system_prompt?": "string | null",
   "model?": "string | null",
-  "model_params?": "object | null",
+  "model_params?": objectShape.or("null"),
   "allowed_tools?": tools,
   "approval_required_tools?": tools,
   "denied_tools?": tools,
-  "tool_configs?": type({ "[string]": type({ "requires_approval?": "boolean" }) }).or("null"),
+  "tool_configs?": type({ "[string]": type({ "requires_approval?": "boolean" }).narrow(notList) })
+    .narrow(notList)
+    .or("null"),
   "max_tokens?": whole,
   "max_tool_calls?": whole,
   "max_wall_time_secs?": whole,

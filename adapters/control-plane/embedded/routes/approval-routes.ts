@@ -8,7 +8,7 @@ import type { Approval } from "../documents.ts";
 
 const thirtyDaysMs = 2_592_000_000;
 const text = "0 < string <= 255";
-const question = type({
+export const question = type({
   run_id: text,
   step_id: text,
   action_type: text,
@@ -17,7 +17,7 @@ const question = type({
   reason: "string <= 4096",
   "expires_in_ms?": type(`0 < number.integer <= ${thirtyDaysMs} | null`),
 });
-const answer = type({ approved: "boolean", "note?": "string <= 4096 | null" });
+export const answer = type({ approved: "boolean", "note?": "string <= 4096 | null" });
 
 /** `/v1/approvals`: what people are asked, and their answers. */
 export function approvalRoutes({ apply, store }: Plane): Hono {

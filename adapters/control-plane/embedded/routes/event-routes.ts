@@ -65,7 +65,7 @@ export function eventRoutes({ events, store }: Plane): Hono {
   return app;
 }
 
-const version = "0.1.0";
+export const apiVersion = "0.1.0";
 /** What goes beyond FerrumDeck; see `Extension` of the control plane's port. `steps`: runs that name their steps; `workflows`: where they are run. */
 const extensions = [
   "idempotent-results",
@@ -82,7 +82,7 @@ export function healthRoutes({ store, outbox, workflows }: Plane): Hono {
   app.get("/health", (c) =>
     c.json({
       status: "healthy",
-      version,
+      version: apiVersion,
       extensions: [...extensions, ...(workflows === null ? [] : ["workflows"])],
     }),
   );
@@ -94,7 +94,7 @@ export function healthRoutes({ store, outbox, workflows }: Plane): Hono {
     return c.json(
       {
         status: publishes ? "ready" : "not_ready",
-        version,
+        version: apiVersion,
         components: {
           database: { status: "healthy", latency_ms: latency },
           queue: { status: publishes ? "healthy" : "unhealthy" },

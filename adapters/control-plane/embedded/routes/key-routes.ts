@@ -6,7 +6,7 @@ import { type ApiKey, createKey, findKey, revokeKey, rotateKey, scopes } from ".
 import type { Plane } from "../changes/change.ts";
 
 const dayMs = 86_400_000;
-const newKey = type({
+export const newKey = type({
   name: "0 < string <= 255",
   scopes: type
     .enumerated(...scopes)
@@ -16,7 +16,7 @@ const newKey = type({
   "roles?": type("0 < string <= 64").array().atMostLength(100),
   "expires_in_ms?": type(`0 < number.integer <= ${3650 * dayMs} | null`),
 });
-const rotation = type({ "overlap_ms?": type(`0 <= number.integer <= ${7 * dayMs} | null`) });
+export const rotation = type({ "overlap_ms?": type(`0 <= number.integer <= ${7 * dayMs} | null`) });
 
 /** `/v1/api-keys`: a secret is in the answer that makes it, and in no other. */
 export function keyRoutes({ apply, store }: Plane): Hono {

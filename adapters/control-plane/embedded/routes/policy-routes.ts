@@ -2,7 +2,7 @@ import { type } from "arktype";
 import { Hono } from "hono";
 import { isJsonObject } from "../../../../machines/contracts/domain/json.ts";
 import { callerOf } from "./access.ts";
-import { ApiError, asJson, readBody, readPage, rfc3339 } from "./request.ts";
+import { ApiError, asJson, objectShape, readBody, readPage, rfc3339 } from "./request.ts";
 import { judge } from "../changes/check-tool.ts";
 import type { Plane } from "../changes/change.ts";
 import { addPolicy, changePolicy, findPolicy, removePolicy } from "../changes/policies.ts";
@@ -14,7 +14,7 @@ const description = "string <= 4096 | null";
 const priority = "-1000000 <= number.integer <= 1000000";
 const effect = type.enumerated(...effects);
 // A misspelt key would make a policy of every call.
-const newPolicy = type({
+export const newPolicy = type({
   "+": "reject",
   "project_id?": name,
   name,
@@ -25,7 +25,7 @@ const newPolicy = type({
   "approval?": approvalTermsShape.or("null"),
   "enabled?": "boolean",
 });
-const someOfIt = type({
+export const someOfIt = type({
   "+": "reject",
   "name?": name,
   "description?": description,
@@ -35,13 +35,17 @@ const someOfIt = type({
   "approval?": approvalTermsShape.or("null"),
   "enabled?": "boolean",
 });
-const question = type({
+/** A day or a moment by RFC 3339: ISO 8601 allows weeks and other spellings, which no `Date` reads. */
+const moment = type(
+  /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:\d\d))?$/,
+).narrow((text, ctx) => Number.isFinite(Date.parse(text)) || ctx.mustBe("a date"));
+export const question = type({
   agent: name,
   tool_name: name,
   "server?": "0 < string <= 255 | null",
-  "tool_input?": "object",
+  "tool_input?": objectShape,
   "tenant_id?": name,
-  "at?": "string.date.iso.parse",
+  "at?": moment,
 });
 
 /** `/v1/policies`: what the check of a tool is decided by, beside the agents' own lists; and why. */
@@ -79,7 +83,7 @@ export function policyRoutes({ apply, store, now }: Plane): Hono {
     const input = isJsonObject(given) ? given : {};
     const tool = { server: body.server ?? null, name: body.tool_name, input };
     const tenant = body.tenant_id ?? seedIds.tenant;
-    const at = body.at?.getTime() ?? now();
+    const at = body.at === undefined ? now() : Date.parse(body.at);
     const { said, listed, byPolicy } = judge(store, version, { tool, tenant, at });
     return c.json({
       effect: wireEffects[said.kind],

@@ -2,7 +2,7 @@ import { type } from "arktype";
 import type { Context, MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { type Json, parseJson } from "../../../../machines/contracts/domain/json.ts";
+import { type Json, notList, parseJson } from "../../../../machines/contracts/domain/json.ts";
 import { cutText } from "../../../../machines/contracts/domain/text.ts";
 import type { Page } from "../store.ts";
 
@@ -34,6 +34,9 @@ export class ApiError extends Error {
   }
 }
 
+/** An object of JSON. */
+export const objectShape = type("object").narrow(notList);
+
 /**
  * The request's JSON body in the given shape.
  *
@@ -44,7 +47,9 @@ export async function readBody<T>(
   c: Context,
   shape: (body: unknown) => T | type.errors,
 ): Promise<T> {
-  const read = shape(parse(await c.req.text()));
+  const body = parse(await c.req.text());
+  if (Array.isArray(body)) throw new ApiError(422, "the body must be an object (was a list)");
+  const read = shape(body);
   if (read instanceof type.errors) throw new ApiError(422, cutText(read.summary, 1000));
   return read;
 }

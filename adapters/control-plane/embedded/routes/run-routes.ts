@@ -4,7 +4,7 @@ import { isJsonObject } from "../../../../machines/contracts/domain/json.ts";
 import { readRunStatus, type RunStatus } from "../../../../machines/contracts/domain/status.ts";
 import { stepTypes } from "../../../../machines/contracts/domain/job.ts";
 import { callerOf } from "./access.ts";
-import { ApiError, asJson, readBody, readKey, readPage, rfc3339 } from "./request.ts";
+import { ApiError, asJson, objectShape, readBody, readKey, readPage, rfc3339 } from "./request.ts";
 import { cancelRun } from "../changes/run-state.ts";
 import { createRunOnce } from "../changes/create-once.ts";
 import { type PlannedStep, readTraceparent } from "../changes/create-run.ts";
@@ -14,14 +14,14 @@ import type { Plane } from "../changes/change.ts";
 import { microsPerCent, readBudget } from "../../../../machines/contracts/domain/budget.ts";
 import { seedIds, type Run } from "../documents.ts";
 
-const newRun = type({
+export const newRun = type({
   agent_id: "0 < string <= 255",
   "agent_version?": "string <= 255 | null",
   input: "unknown",
-  "config?": "object | null",
+  "config?": objectShape.or("null"),
   "steps?": type({
     type: type.enumerated(...stepTypes),
-    input: "object",
+    input: objectShape,
     "name?": "string <= 255 | null",
     "on_error?": "'fail' | 'continue' | null",
   })

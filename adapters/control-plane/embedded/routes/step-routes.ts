@@ -8,14 +8,14 @@ import { findRun, submitResult } from "../changes/submit-result.ts";
 import type { Plane } from "../changes/change.ts";
 import type { Step } from "../documents.ts";
 
-const result = type({
+export const result = type({
   status: "'completed' | 'failed' | 'waiting_approval'",
   "output?": "unknown",
   "error?": "unknown",
   "input_tokens?": "number.integer >= 0 | null",
   "output_tokens?": "number.integer >= 0 | null",
 });
-const toolCheck = type({
+export const toolCheck = type({
   tool_name: "0 < string <= 255",
   "server?": "0 < string <= 255 | null",
   "call_id?": "0 < string <= 512 | null",
@@ -23,7 +23,7 @@ const toolCheck = type({
   "estimated_cost_cents?": "number.integer >= 0 | null",
 });
 
-const reservation = type({
+export const reservation = type({
   reservation_id: "0 < string <= 512",
   step_id: "0 < string <= 255",
   input_tokens: "number.integer >= 0",

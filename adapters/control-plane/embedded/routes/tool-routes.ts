@@ -2,20 +2,20 @@ import { type } from "arktype";
 import { Hono } from "hono";
 import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
 import { callerOf } from "./access.ts";
-import { ApiError, readBody, readPage, rfc3339 } from "./request.ts";
+import { ApiError, objectShape, readBody, readPage, rfc3339 } from "./request.ts";
 import { type Tool, newId, seedIds } from "../documents.ts";
 import type { Plane } from "../changes/change.ts";
 
 const text = "0 < string <= 255";
-const newTool = type({
+export const newTool = type({
   "project_id?": text,
   name: text,
   slug: text,
   "description?": "string | null",
   mcp_server: text,
   risk_level: "'read' | 'write' | 'destructive'",
-  input_schema: "object",
-  "output_schema?": "object | null",
+  input_schema: objectShape,
+  "output_schema?": objectShape.or("null"),
 });
 
 /** `/v1/registry/tools`: what people have registered, and how hard it is to take back. */

@@ -12,26 +12,26 @@ import { cancelRun } from "../changes/run-state.ts";
 import { findRun } from "../changes/submit-result.ts";
 import { newId, type Run, seedIds, type Step } from "../documents.ts";
 import { callerOf } from "../routes/access.ts";
-import { ApiError, asJson, readBody, readPage, rfc3339 } from "../routes/request.ts";
+import { ApiError, asJson, objectShape, readBody, readPage, rfc3339 } from "../routes/request.ts";
 import { readConfig } from "../routes/run-routes.ts";
 import type { Store } from "../store.ts";
 import type { WorkflowHost } from "./host.ts";
 import type { Workflow } from "./tables.ts";
 
-const newWorkflow = type({
+export const newWorkflow = type({
   name: "0 < string <= 256",
   version: "0 < string <= 64",
-  definition: "object",
+  definition: objectShape,
   "project_id?": "0 < string <= 255 | null",
   "description?": "string <= 4096 | null",
   "max_iterations?": "1 <= number.integer <= 100 | null",
   "on_error?": "'fail' | 'continue' | 'retry' | null",
 });
-const newWorkflowRun = type({
+export const newWorkflowRun = type({
   workflow_id: "0 < string <= 255",
-  input: "object",
+  input: objectShape,
   "agent_id?": "0 < string <= 255 | null",
-  "config?": "object | null",
+  "config?": objectShape.or("null"),
 });
 
 /** `/v1/workflows`: register, list, show, and the runs of one. */

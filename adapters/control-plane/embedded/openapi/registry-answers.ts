@@ -1,0 +1,134 @@
+import { type } from "arktype";
+import { budgetShape } from "../../../../machines/contracts/domain/budget.ts";
+import { scopes } from "../keys.ts";
+import { approvalTermsShape, conditionsShape } from "../policy.ts";
+import { objectShape } from "../routes/request.ts";
+import {
+  closed,
+  count,
+  effect,
+  objectOrNull,
+  textOrNull,
+  time,
+  timeOrNull,
+} from "./answer-parts.ts";
+
+const AgentVersion = type({
+  ...closed,
+  id: "string",
+  agent_id: "string",
+  version: "string",
+  model: textOrNull,
+  system_prompt: textOrNull,
+  model_params: objectOrNull,
+  allowed_tools: "string[]",
+  approval_required_tools: "string[]",
+  denied_tools: "string[]",
+  budget: budgetShape,
+  approval_expires_in_ms: "number.integer > 0 | null",
+  created_at: time,
+});
+const key = {
+  id: "string",
+  name: "string",
+  scopes: type.enumerated(...scopes).array(),
+  roles: "string[]",
+  hint: "string",
+  tenant_id: "string",
+  created_at: time,
+  expires_at: timeOrNull,
+  revoked_at: timeOrNull,
+  previous_until: timeOrNull,
+} as const;
+const Policy = type({
+  ...closed,
+  id: "string",
+  project_id: "string",
+  name: "string",
+  description: textOrNull,
+  priority: "number.integer",
+  conditions: conditionsShape,
+  effect,
+  approval: approvalTermsShape.or("null"),
+  enabled: "boolean",
+  created_at: time,
+  updated_at: time,
+});
+const AuditEntry = type({
+  ...closed,
+  seq: "number.integer >= 1",
+  id: "string",
+  run_id: textOrNull,
+  by: textOrNull,
+  event: "string",
+  details: objectShape,
+  created_at: time,
+  hash: "string",
+});
+const head = { count, hash: "string" } as const;
+
+/** What is answered about agents, tools, keys, policies, the audit, and health. */
+export const registryAnswers = {
+  Agent: type({
+    ...closed,
+    id: "string",
+    project_id: "string",
+    name: "string",
+    slug: "string",
+    description: textOrNull,
+    status: "'active' | 'archived'",
+    created_at: time,
+    current_version_id: textOrNull,
+    latest_version: AgentVersion.or("null"),
+  }),
+  AgentVersion,
+  Tool: type({
+    ...closed,
+    id: "string",
+    project_id: "string",
+    name: "string",
+    slug: "string",
+    description: textOrNull,
+    mcp_server: "string",
+    status: "'active'",
+    risk_level: "'read' | 'write' | 'destructive'",
+    input_schema: objectShape,
+    output_schema: objectOrNull,
+    created_at: time,
+  }),
+  McpServer: type({ ...closed, name: "string", tools: "string[]" }),
+  Key: type({ ...closed, ...key }),
+  KeyWithSecret: type({ ...closed, ...key, key: "string > 0" }),
+  AuditEntry,
+  AuditHead: type({ ...closed, ...head, file: type({ ...closed, ...head }).or("null") }),
+  Policy,
+  Explanation: type({
+    ...closed,
+    effect,
+    reason: "string",
+    policy: Policy.or("null"),
+    response_level: "'R1' | 'R2' | 'R3' | null",
+    reversibility: textOrNull,
+    lists: type({ ...closed, effect, reason: "string" }),
+    considered: type({
+      ...closed,
+      id: "string",
+      name: "string",
+      priority: "number.integer",
+      effect,
+      covers: "boolean",
+      why: "string",
+    }).array(),
+  }),
+  Health: type({ ...closed, status: "'healthy'", version: "string", extensions: "string[]" }),
+  Ready: type({
+    ...closed,
+    status: "'ready' | 'not_ready'",
+    version: "string",
+    components: {
+      ...closed,
+      database: { ...closed, status: "'healthy'", latency_ms: count },
+      queue: { ...closed, status: "'healthy' | 'unhealthy'" },
+    },
+  }),
+} as const;
