@@ -11,6 +11,11 @@ export const modelRequirements: readonly Requirement[] = [
     promise: "only a word that says so ends an answer well, whatever a server's dialect",
   },
   {
+    id: "llm.many-calls",
+    promise:
+      "an answer with very many tool calls is read in time that grows with their number alone",
+  },
+  {
     id: "llm.calls-apart",
     promise: "each call of an answer stays one call, with exactly its arguments",
   },

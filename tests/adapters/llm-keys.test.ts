@@ -158,3 +158,15 @@ describe("steps of a provider that can't be asked", () => {
     40_000,
   );
 });
+
+test("a part of the key in a 400 that is about something else is not told [llm.key-parts]", async () => {
+  const { models } = await vendor((response) => {
+    response.writeHead(400, { "content-type": "application/json" });
+    const message = "header Authorization=sk-test-opena is odd, and temperature too";
+    response.end(JSON.stringify({ error: { message, type: "invalid_request_error" } }));
+  });
+  const outcome = await models.complete(plain("openai/gpt-4o"), new AbortController().signal);
+  const said = outcome.ok ? "" : outcome.failure.message;
+  expect(said).toContain("and temperature too");
+  expect(said).not.toContain("sk-test-opena");
+});
