@@ -6,7 +6,11 @@ if (major < 22 || (major === 22 && minor < 19)) {
   process.exitCode = 2;
 } else {
   const { startAnew, takeEnvironment } = await import("./start-anew.ts");
-  takeEnvironment();
+  const trouble = takeEnvironment();
+  if (trouble !== null) {
+    process.stderr.write(`stateplane ${trouble}\n`);
+    process.exit(3);
+  }
   startAnew(process.argv.slice(2));
   const { enableCompileCache } = await import("node:module");
   // What one start has compiled the next one reads; where nothing can be kept, nothing is.

@@ -60,7 +60,9 @@ export function learnServers(servers: readonly McpServer[], expanded: Iterable<s
 
 /** Under a secret's name everything is one, however plain, but for where one lies: `SSH_AUTH_SOCK`, `TOKEN_FILE`. */
 function isSecretOf(name: string, value: string): boolean {
-  const isPlace = /(?:^|_)(?:SOCK|FILE|PATH|DIR|HOME)$/iu.test(name) && /^[~.]{0,2}\//u.test(value);
+  // `PWD` is where a shell stands, and no password.
+  const saysPlace = /^(?:OLD)?PWD$|(?:^|_)(?:SOCK|FILE|PATH|DIR|HOME)$/iu.test(name);
+  const isPlace = saysPlace && /^[~.]{0,2}\//u.test(value);
   return isSecretKey(name) && !isPlace;
 }
 

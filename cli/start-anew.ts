@@ -1,7 +1,15 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  lstatSync,
+  mkdtempSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { url as inspectorUrl } from "node:inspector";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 
 /**
  * How a program that stays starts: once as it was called, and at once again in the same process (`execve`: the same
@@ -17,22 +25,58 @@ import { dirname, join } from "node:path";
  * goes on as it is.
  */
 const staying = new Set(["worker", "dev", "control-plane"]);
-const fileVariable = "STATEPLANE_ENVIRONMENT_FILE";
+const fileVariable = "STATEPLANE_START_FILE";
+const folderName = "stateplane-start-";
+const fileName = "environment.json";
 const memoryFlags: readonly string[] = ["--max-semi-space-size=16"];
 
 /** What Node, its libraries and the loader read before any code of ours runs, or what says nothing of anybody. */
 const readAtStart =
   /^(?:PATH|HOME|USER|LOGNAME|SHELL|PWD|TERM|TMPDIR|TZ|LANG|LANGUAGE|LC_\w+|LD_\w+|DYLD_\w+|NODE_\w+|UV_\w+|SSL_CERT_\w+|OPENSSL_\w+|MALLOC_\w+|GLIBC_TUNABLES)$/u;
 
-/** Puts back what the first start laid down; the first call of the program. */
-export function takeEnvironment(): void {
+/** `NODE_AUTH_TOKEN` is npm's. */
+const isSecretWord = /TOKEN|SECRET|PASSW|KEY|AUTH|CREDENTIAL/u;
+
+/**
+ * Puts back what the first start laid down; the first call of the program.
+ *
+ * @returns what went wrong, in a sentence; null where nothing did
+ */
+export function takeEnvironment(): string | null {
   const file = process.env[fileVariable];
-  if (file === undefined) return;
   delete process.env[fileVariable];
+  // Whoever else sets the variable names no file of ours, and nothing is read or removed.
+  if (file === undefined || !isLaidDown(file)) return null;
   try {
     Object.assign(process.env, JSON.parse(readFileSync(file, "utf8")));
+    return null;
+  } catch (error) {
+    return `could not read the environment that it was started with (${String(error)})`;
   } finally {
-    rmSync(dirname(file), { recursive: true, force: true });
+    takeAway(file);
+  }
+}
+
+/** Whether a file is in a folder of ours, which only this user can have made. */
+function isLaidDown(file: string): boolean {
+  const folder = dirname(file);
+  const isNamed = basename(folder).startsWith(folderName) && basename(file) === fileName;
+  if (!isNamed || !places().includes(dirname(folder))) return false;
+  try {
+    const { uid, mode } = lstatSync(folder);
+    return uid === process.getuid?.() && (mode & 0o077) === 0 && lstatSync(file).isFile();
+  } catch {
+    return false;
+  }
+}
+
+/** The file and its folder, and nothing besides. */
+function takeAway(file: string): void {
+  try {
+    unlinkSync(file);
+    rmdirSync(dirname(file));
+  } catch {
+    // Taken already.
   }
 }
 
@@ -69,28 +113,26 @@ interface Laid {
   takeBack(): void;
 }
 
-/** Memory where there is a folder of it; a disk keeps what was written to it for longer than a file lives. */
-function privateFolder(): string {
-  try {
-    return mkdtempSync("/dev/shm/stateplane-start-");
-  } catch {
-    return mkdtempSync(join(tmpdir(), "stateplane-start-"));
-  }
-}
+/** Memory first: a disk keeps what was written to it for longer than a file lives. */
+const places = () => ["/dev/shm", tmpdir()];
 
 function layDown(env: NodeJS.ProcessEnv): Laid {
   const all = Object.entries(env).filter((one): one is [string, string] => one[1] !== undefined);
-  const shown = all.filter(([name]) => readAtStart.test(name));
-  const hidden = all.filter(([name]) => !readAtStart.test(name));
-  try {
-    const folder = privateFolder();
-    const file = join(folder, "environment.json");
-    writeFileSync(file, JSON.stringify(Object.fromEntries(hidden)), { mode: 0o600, flag: "wx" });
-    return {
-      env: { ...Object.fromEntries(shown), [fileVariable]: file },
-      takeBack: () => rmSync(folder, { recursive: true, force: true }),
-    };
-  } catch {
-    return { env: Object.fromEntries(all), takeBack: () => {} };
+  const isShown = (name: string) => readAtStart.test(name) && !isSecretWord.test(name);
+  const shown = all.filter(([name]) => isShown(name));
+  const hidden = JSON.stringify(Object.fromEntries(all.filter(([name]) => !isShown(name))));
+  for (const place of places()) {
+    let folder: string | null = null;
+    try {
+      folder = mkdtempSync(join(place, folderName));
+      const file = join(folder, fileName);
+      writeFileSync(file, hidden, { mode: 0o600, flag: "wx" });
+      const small = { ...Object.fromEntries(shown), [fileVariable]: file };
+      return { env: small, takeBack: () => takeAway(file) };
+    } catch {
+      // Full, or not ours to write: the next place, and no piece of it is left here.
+      if (folder !== null) rmSync(folder, { recursive: true, force: true });
+    }
   }
+  return { env: Object.fromEntries(all), takeBack: () => {} };
 }

@@ -77,7 +77,8 @@ export function usersVerdict(
   if (policy === undefined) return null;
   const named = `the policy function ${policy.name === "" ? "of this worker" : `"${policy.name}"`}`;
   try {
-    const said: unknown = policy(action, job);
+    // Copies: what a policy changes in them, then or later, changes no call that is judged, shown or made.
+    const said: unknown = policy(structuredClone(action), structuredClone(job));
     if (said instanceof Promise) {
       // It is refused either way, and must not end the process when it rejects.
       said.catch(() => {});

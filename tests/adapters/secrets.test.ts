@@ -50,6 +50,7 @@ beforeAll(async () => {
     OTHER_SECRET_ACCESS_KEY: held.path,
     REGISTRY_TOKEN: held.pair,
     SSH_AUTH_SOCK: "/run/agent.sock",
+    PWD: "/home/somebody/work",
   };
   const config = await loadConfig({ flags: {}, env, folder, file: null });
   learnSecrets(config.settings, env);

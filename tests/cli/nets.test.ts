@@ -208,6 +208,19 @@ describe("the environment that the program was started with", () => {
   });
 });
 
+it("a file that somebody else names for the program's start is neither read nor removed [net.environment]", async () => {
+  await mkdir(join(folder, "precious/src"), { recursive: true });
+  const file = join(folder, "precious/environment.json");
+  await writeFile(file, '{"LOG_LEVEL": "nonsense"}');
+  for (const named of [file, join(folder, "precious/none"), "precious/environment.json", "/x"]) {
+    const env = { STATEPLANE_START_FILE: named, STATEPLANE_ENVIRONMENT_FILE: named };
+    const { code, stdout } = await runCli(["--version"], { cwd: folder, env });
+    expect(code).toBe(0);
+    expect(stdout).toContain("stateplane");
+  }
+  expect(readdirSync(join(folder, "precious"))).toEqual(["environment.json", "src"]);
+});
+
 describe("what nobody caught", () => {
   it.each([
     ["throw", 'throw new Error("boom sk-planted-1234567890")'],

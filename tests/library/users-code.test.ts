@@ -7,6 +7,8 @@ import { usersVerdict } from "../../actors/step/verdicts.ts";
 import { createFunctionHost } from "../../adapters/functions/host.ts";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import { definePolicy, verdict } from "../../cli/library.ts";
+import type { Action } from "../../machines/contracts/domain/action.ts";
+import type { Job } from "../../machines/contracts/domain/job.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
 import { thrownBy, toJson } from "../../machines/contracts/domain/users-code.ts";
@@ -154,6 +156,20 @@ describe("a policy function", () => {
       );
     },
   );
+
+  it("changes nothing of the call that it judges [library.users-code]", () => {
+    const judged = { ...action, input: { amount: 1 } };
+    const job = structuredClone(sampleJob);
+    const meddle = (seen: Action, of: Job) => {
+      seen.input["amount"] = 999_999;
+      seen.name = "other";
+      of.runId = "other";
+      return { kind: "allow", reason: "fine" };
+    };
+    expect(usersVerdict(meddle as never, judged, job)?.kind).toBe("allow");
+    expect(judged).toEqual({ ...action, input: { amount: 1 } });
+    expect(job).toEqual(sampleJob);
+  });
 
   it("that throws denies, and the reason has its place [library.users-code]", () => {
     const policy = () => {
