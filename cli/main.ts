@@ -24,11 +24,9 @@ export async function main(argv: readonly string[]): Promise<number> {
   const parsed = parseCommand?.(argv, terminalColumns() ?? 80, calledAs()) ?? { kind: "version" };
   switch (parsed.kind) {
     case "version":
-      process.stdout.write(`stateplane ${version}\n`);
-      return 0;
+      return print(`stateplane ${version}\n`);
     case "help":
-      process.stdout.write(`${parsed.text}\n`);
-      return 0;
+      return print(`${parsed.text}\n`);
     case "usage": {
       const { printError } = await import("./output/errors.ts");
       const see = commandLine(`${parsed.of === null ? "" : `${parsed.of} `}--help`);
@@ -44,6 +42,13 @@ export async function main(argv: readonly string[]): Promise<number> {
       return run(parsed.invocation);
     }
   }
+}
+
+async function print(text: string): Promise<number> {
+  const { watchStandardOutput } = await import("./output/standard-output.ts");
+  const standard = watchStandardOutput();
+  process.stdout.write(text);
+  return standard.end(0, false);
 }
 
 /** The width of the terminal, or what COLUMNS says where there is none; null where neither does. */

@@ -3,6 +3,7 @@ import { repeatFlags, word } from "./called-as.ts";
 import { type Config, loadConfig } from "./config/load-config.ts";
 import { terminalColumns } from "./main.ts";
 import { guardProcess } from "./nets.ts";
+import { watchStandardOutput } from "./output/standard-output.ts";
 import { createOutput } from "./output/output.ts";
 import { printError, toCliError } from "./output/errors.ts";
 import type { Invocation } from "./program.ts";
@@ -74,18 +75,8 @@ export async function run(invocation: Invocation): Promise<number> {
     columns: terminalColumns(),
   });
   const stopping = listenForStop();
-  let broken: string | null = null;
-  // The listener stays: whatever is still written fails too.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (broken === null) stopping.ask();
-    broken ??= error.code ?? error.message;
-  });
-  const code = await runCommand();
-  if (broken === null) return code;
-  // A reader that has seen enough (`| head`) is no error, unless the program was meant to go on.
-  if (broken === "EPIPE" && !isLongRunning(invocation)) return 0;
-  printError(`standard output can't be written to (${broken})`);
-  return 1;
+  const standard = watchStandardOutput(() => stopping.ask());
+  return standard.end(await runCommand(), isLongRunning(invocation));
 
   async function runCommand(): Promise<number> {
     try {

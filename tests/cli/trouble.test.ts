@@ -1,3 +1,4 @@
+import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { once } from "node:events";
@@ -6,6 +7,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startFerrumDeckGateway, type FerrumDeckGateway } from "../support/ferrumdeck-gateway.ts";
 import { type CliResult, runCli } from "../support/run-cli.ts";
+
+const bin = join(import.meta.dirname, "../../cli/bin.ts");
 
 let folder: string;
 let gateway: FerrumDeckGateway;
@@ -231,6 +234,23 @@ describe.concurrent("what is shown", () => {
       const broken = await runCli(["doctor"], at({ REDIS_URL: "redis://127.0.0.1:1" }));
       expect(broken.code).toBe(1);
       expect(broken.stdout).toMatch(/store +broken +.*ECONNREFUSED/);
+    },
+  );
+});
+
+describe("an output that can't be written", () => {
+  it.each([["--version"], ["--help"], ["config", "--json"], ["completion", "bash"], ["prices"]])(
+    "is told in one line, and exits with 1: %s [net.closed-output]",
+    async (...args) => {
+      const script = 'exec "$0" "$@" >/dev/full';
+      const child = execFile("bash", ["-c", script, process.execPath, bin, ...args], {
+        cwd: folder,
+      });
+      let said = "";
+      child.stderr?.on("data", (chunk) => (said += chunk));
+      const [code] = await once(child, "close");
+      expect(said).toBe("stateplane: standard output can't be written to (ENOSPC)\n");
+      expect(code).toBe(1);
     },
   );
 });
