@@ -31,6 +31,20 @@ function copy(
   if (above.includes(value)) return "[circular]";
   if (depth >= deepest) return "[too deep]";
   const inside = [...above, value];
+  try {
+    return copyObject(value, depth, inside, safe);
+  } catch {
+    // A getter that throws, a proxy that was revoked: what a user's code threw may be anything, and a log line fails nobody.
+    return "[can't be read]";
+  }
+}
+
+function copyObject(
+  value: object,
+  depth: number,
+  inside: readonly object[],
+  safe: (text: string) => string,
+): unknown {
   if (Array.isArray(value)) return value.map((item) => copy(item, depth + 1, inside, safe));
   if (value instanceof Error) return copy(plainError(value), depth, inside, safe);
   if ("toJSON" in value && typeof value.toJSON === "function") {

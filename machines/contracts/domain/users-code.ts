@@ -100,7 +100,7 @@ export function messageOf(error: unknown): string {
     const said: unknown = error instanceof Error ? error.message : error;
     return cutText(String(said).replaceAll(/\s+/gu, " ").trim(), 300) || "it gave no reason";
   } catch {
-    return `${nameOf(error)}, which can't be read`;
+    return "what it threw can't be read";
   }
 }
 
