@@ -177,10 +177,17 @@ describe("the door", () => {
     expect(value(await plane.api.health(signal))).toEqual({
       status: "healthy",
       version: "0.1.0",
-      extensions: ["idempotent-results", "approvals", "events", "steps", "budget-reservations"],
+      extensions: [
+        "idempotent-results",
+        "approvals",
+        "events",
+        "steps",
+        "budget-reservations",
+        "step-texts",
+      ],
     });
     expect(value(await plane.worker.extensions(signal))).toEqual(
-      new Set(["idempotent-results", "approvals", "events", "budget-reservations"]),
+      new Set(["idempotent-results", "approvals", "events", "budget-reservations", "step-texts"]),
     );
     expect((await plane.fetch("GET", "/ready")).body).toMatchObject({
       status: "ready",

@@ -16,8 +16,9 @@ describe.each([
 ])("trouble with %s", (provider, model) => {
   test.each([
     [400, "model_failed", false],
-    [401, "unauthorized", false],
-    [403, "unauthorized", false],
+    // Nothing was begun: the step is held until the key is put right.
+    [401, "unauthorized", true],
+    [403, "unauthorized", true],
     [404, "not_found", false],
     [408, "unavailable", true],
     [413, "too_large", false],

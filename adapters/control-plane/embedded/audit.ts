@@ -41,7 +41,7 @@ export function openAudit(db: DatabaseSync): Audit {
   const add = db.prepare("INSERT INTO audit_chain (seq, doc, hash) VALUES (?, ?, ?)");
   const readHead = db.prepare("SELECT count, hash FROM audit_head");
   const keepHead = db.prepare(
-    "INSERT INTO audit_head VALUES (1, ?1, ?2) ON CONFLICT (one) DO UPDATE SET count = ?1, hash = ?2",
+    "INSERT INTO audit_head VALUES (1, ?, ?) ON CONFLICT (one) DO UPDATE SET count = excluded.count, hash = excluded.hash",
   );
   const after = db.prepare(
     "SELECT seq, doc, hash FROM audit_chain WHERE seq > ? ORDER BY seq LIMIT ?",

@@ -41,8 +41,8 @@ export function openStore(path: string) {
   };
 
   const runs = collection<Run>("runs");
-  const ofProject = "WHERE project = ?1 AND (?2 IS NULL OR status = ?2)";
-  const listRuns = runs.query(`${ofProject} ORDER BY rowid DESC LIMIT ?3 OFFSET ?4`);
+  const ofProject = "WHERE project = ? AND status = coalesce(?, status)";
+  const listRuns = runs.query(`${ofProject} ORDER BY rowid DESC LIMIT ? OFFSET ?`);
   const byRequest = runs.query(
     "WHERE doc ->> 'requestKey' = ? AND doc ->> 'requestKey' IS NOT NULL",
   );
@@ -81,7 +81,7 @@ export function openStore(path: string) {
   const removePolicy = db.prepare("DELETE FROM policies WHERE id = ?");
 
   const keys = collection<ApiKey>("keys");
-  const keyByHash = keys.query("WHERE hash = ?1 OR previous = ?1");
+  const keyByHash = keys.query("WHERE hash = ? OR previous = ?");
   const allKeys = keys.query("ORDER BY rowid LIMIT ? OFFSET ?");
 
   const addToOutbox = db.prepare("INSERT INTO outbox (data) VALUES (?)");
@@ -169,7 +169,7 @@ export function openStore(path: string) {
       find: keys.find,
       put: keys.put,
       /** By the SHA-256 of a secret, its present one or the one before. */
-      findByHash: (hash: string) => keyByHash(hash)[0],
+      findByHash: (hash: string) => keyByHash(hash, hash)[0],
       list: (page: Page) => allKeys(page.limit, page.offset),
     },
     audit: openAudit(db),

@@ -120,6 +120,7 @@ export const registryAnswers = {
       why: "string",
     }).array(),
   }),
+  Taken: type({ ...closed, taken: "true" }),
   Health: type({ ...closed, status: "'healthy'", version: "string", extensions: "string[]" }),
   Ready: type({
     ...closed,

@@ -1,4 +1,5 @@
 import * as agents from "../routes/agent-routes.ts";
+import * as events from "../routes/event-routes.ts";
 import * as keys from "../routes/key-routes.ts";
 import * as policies from "../routes/policy-routes.ts";
 import * as tools from "../routes/tool-routes.ts";
@@ -154,6 +155,12 @@ export const registryOperations: Operations = {
     summary: "A whole copy of the database",
     answers: { 200: { media: "application/vnd.sqlite3" } },
     refuses: [],
+  },
+  "POST /v1/events/text": {
+    summary: "Tell those who watch what models say; nothing of it is kept",
+    body: events.saidTexts,
+    answers: { 202: "Taken" },
+    refuses: badBody,
   },
   "GET /v1/events": {
     summary: "Changes of runs' statuses, steps to stop, and models' texts, as server-sent events",

@@ -11,7 +11,7 @@ const mostUnread = 1000;
 /** Of text that is only shown; a reader this far behind misses some of it. */
 const mostUnreadText = 500;
 
-const saidTexts = type({
+export const saidTexts = type({
   texts: type({ run_id: "string", step_id: "string", text: "string" }).array().atMostLength(1000),
 });
 

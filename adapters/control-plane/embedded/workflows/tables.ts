@@ -65,21 +65,21 @@ export function openWorkflowTables(db: DatabaseSync) {
   );
   const stateOf = sql("SELECT token, events, steps FROM workflow_states WHERE run = ?");
   const putState = sql(
-    `INSERT INTO workflow_states (run, token, events, steps) VALUES (?1, ?2, ?3, ?4)
-     ON CONFLICT (run) DO UPDATE SET token = ?2, events = ?3, steps = ?4`,
+    `INSERT INTO workflow_states (run, token, events, steps) VALUES (?, ?, ?, ?)
+     ON CONFLICT (run) DO UPDATE SET token = excluded.token, events = excluded.events, steps = excluded.steps`,
   );
   const savedOf = sql("SELECT saved FROM workflow_saves WHERE run = ?");
   const putSaved = sql(
-    `INSERT INTO workflow_saves (run, saved) VALUES (?1, ?2)
-     ON CONFLICT (run) DO UPDATE SET saved = ?2`,
+    `INSERT INTO workflow_saves (run, saved) VALUES (?, ?)
+     ON CONFLICT (run) DO UPDATE SET saved = excluded.saved`,
   );
   const addEvent = sql("INSERT INTO workflow_events (run, number, event) VALUES (?, ?, ?)");
   const eventsOf = sql("SELECT event FROM workflow_events WHERE run = ? ORDER BY number");
   const dropEvents = sql("DELETE FROM workflow_events WHERE run = ?");
   const valueOf = sql("SELECT value FROM workflow_values WHERE run = ? AND kind = ? AND step = ?");
   const putValue = sql(
-    `INSERT INTO workflow_values (run, kind, step, value) VALUES (?1, ?2, ?3, ?4)
-     ON CONFLICT (run, kind, step) DO UPDATE SET value = ?4`,
+    `INSERT INTO workflow_values (run, kind, step, value) VALUES (?, ?, ?, ?)
+     ON CONFLICT (run, kind, step) DO UPDATE SET value = excluded.value`,
   );
   const dropValues = sql("DELETE FROM workflow_values WHERE run = ?");
   const addTimer = sql("INSERT INTO workflow_timers (run, due, doc) VALUES (?, ?, ?)");
@@ -88,7 +88,7 @@ export function openWorkflowTables(db: DatabaseSync) {
   );
   const firstDue = sql("SELECT min(due) AS due FROM workflow_timers");
   const restart = sql(
-    `UPDATE workflow_timers SET due = max(due, ?1 + (doc ->> 'afterMs')) WHERE doc ->> '$.timer.kind' = 'timeout'`,
+    `UPDATE workflow_timers SET due = max(due, ? + (doc ->> 'afterMs')) WHERE doc ->> '$.timer.kind' = 'timeout'`,
   );
   const dropTimer = sql("DELETE FROM workflow_timers WHERE id = ?");
   const dropTimers = sql("DELETE FROM workflow_timers WHERE run = ?");
