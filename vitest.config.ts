@@ -5,6 +5,8 @@ const report = process.env["STATEPLANE_TEST_REPORT"];
 
 export default defineConfig({
   test: {
+    // One for each core; the default leaves a core to itself, and of two that is half. Many tests wait for processes.
+    maxWorkers: "100%",
     ...(report === undefined
       ? {}
       : { reporters: ["default", "json"], outputFile: { json: report } }),
