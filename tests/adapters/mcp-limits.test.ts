@@ -1,3 +1,4 @@
+import { fileURLToPath } from "node:url";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { CallLimits } from "../../adapters/mcp/call-limits.ts";
@@ -73,7 +74,7 @@ describe("what a server's calls may take", () => {
   test("progress prolongs a call up to its hard maximum, and the server hears of that end [mcp.limits]", async () => {
     const raw = {
       ...odd(),
-      args: [new URL("../support/raw-mcp-server.ts", import.meta.url).pathname],
+      args: [fileURLToPath(new URL("../support/raw-mcp-server.ts", import.meta.url))],
     };
     const host = hostOf([{ ...raw, limits: { timeoutMs: 600, maxTimeoutMs: 1_000 } }]);
     value(await host.list(never));

@@ -24,7 +24,7 @@ const naming = (text: string): number[] =>
 
 /** Started by a shell that stays, deaf to SIGTERM, and that starts another beside it; none of them minds its input's end. */
 const stubborn = (mark: string) =>
-  `trap '' TERM; sleep 1000 & : ${mark}; ${process.execPath} ${support("raw-mcp-server.ts")} ${mark}; while :; do sleep 1; done`;
+  `trap '' TERM; sleep 1000 & : ${mark}; "${process.execPath}" "${support("raw-mcp-server.ts")}" ${mark}; while :; do sleep 1; done`;
 
 async function start(mark: string) {
   const worker = spawn(
