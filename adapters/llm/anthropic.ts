@@ -30,6 +30,7 @@ export function createAnthropic(options: ProviderOptions): ModelProvider {
   });
   return createVendorProvider({
     vendor,
+    hasOneLimit: true,
     problem: (request) => imageProblem(name, request),
     toRequest: (request, names) => toAnthropicRequest(name, request, names),
     open: (body, given) => client.messages.create({ ...(body as Body), stream: true }, given),

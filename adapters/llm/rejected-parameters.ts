@@ -3,8 +3,8 @@ import { namesIn, type VendorError, wordsIn } from "./vendor-trouble.ts";
 
 /*
  * What a model refuses is known by table (parameters.ts) for the models that we know. Any other model, and tomorrow's,
- * says it by a 400 that names the parameter: the call is made once more without it, which the output says, and the model
- * is not sent it again by this process.
+ * says it by a 400 that names the parameter: the call is made once more without it, which the output says. Where that
+ * goes well, the model is not sent it again by this process.
  */
 
 /**
@@ -52,31 +52,96 @@ export interface Rejected {
 }
 
 /** The field of a request that a vendor's error refuses; null where it says anything else. */
-export function rejectedIn({ status, said }: VendorError, body: JsonObject): Rejected | null {
+export function rejectedIn(
+  { status, said }: VendorError,
+  body: JsonObject,
+  { hasOneLimit = false }: { hasOneLimit?: boolean } = {},
+): Rejected | null {
   if (status !== 400 && status !== 422) return null;
   const words = wordsIn(said);
   const names = namesIn(said);
   if (!names.some((name) => codes.has(name)) && !refusal.test(words)) return null;
-  const sent = [...droppable.map(([path]) => path), ...Object.keys(limits)].filter(
+  const ofLimit = hasOneLimit ? [] : Object.keys(limits);
+  const sent = [...droppable.map(([path]) => path), ...ofLimit].filter(
     (path) => valueAt(body, path) !== undefined,
   );
-  const param = isJsonObject(said) && typeof said["param"] === "string" ? said["param"] : null;
+  const param = paramIn(said);
   const path =
     param === null
-      ? firstIn(words, sent)
+      ? firstIn(words, sent, body)
       : (sent.find((each) => param === each) ?? sent.find((each) => param.startsWith(`${each}.`)));
   if (path === undefined) return null;
   const value = valueAt(body, path);
-  return names.includes("unsupported_value") && value !== undefined ? { path, value } : { path };
+  const isOfValue = names.includes("unsupported_value") && value !== undefined;
+  // Under its other name an amount that is too large would be as large.
+  if (Object.hasOwn(limits, path)) return isOfValue || saysAmount(words, path) ? null : { path };
+  return isOfValue ? { path, value } : { path };
 }
 
-/** Of the paths the one that a text names first; of a path and its part, the part. */
-function firstIn(words: string, paths: readonly string[]): string | undefined {
-  const found = paths.flatMap((path) => {
-    const named = new RegExp(`(?<![\\w.])${path.replaceAll(".", "\\.")}(?!\\w)`, "u").exec(words);
-    return named === null ? [] : [{ path, at: named.index }];
+/** Where the vendor has a field for it: OpenAI's `param`, and the `loc` of servers that check with pydantic. */
+function paramIn(said: unknown): string | null {
+  if (!isJsonObject(said)) return null;
+  if (typeof said["param"] === "string") return said["param"];
+  const { detail } = said;
+  if (!Array.isArray(detail)) return null;
+  const loc = isJsonObject(detail[0]) ? detail[0]["loc"] : null;
+  return Array.isArray(loc) ? loc.filter((part) => part !== "body").join(".") : "";
+}
+
+/**
+ * Of the paths the one that a text names first; of a path and its part, the part. Vendors quote what the step itself
+ * said, too: a name that stands in a longer word (an address), or with the same words around it as in the request, is
+ * not the vendor's.
+ */
+function firstIn(words: string, paths: readonly string[], body: JsonObject): string | undefined {
+  const marks = paths.flatMap((path) => {
+    const escaped = path.replaceAll(".", "\\.");
+    // What is a word of English too counts only where it is marked as a name.
+    const before = /[_.]/u.test(path)
+      ? "(?<=^|[\\s\"'\\x60(\\[])"
+      : "(?<=^|[\"'\\x60\\[]|(?:parameters?|arguments?|fields?|inputs?|names?|propert(?:y|ies)|options?|keys?|supplied|supports?)[:\\s]*)";
+    const after = "(?=[\\s\"'\\x60)\\]:,;!?]|\\.(?:\\s|$)|$)";
+    const found = [...words.matchAll(new RegExp(`${before}${escaped}${after}`, "giu"))];
+    return found.map(({ index }) => ({ path, at: index }));
   });
-  return found.toSorted((a, b) => a.at - b.at)[0]?.path;
+  if (marks.length === 0) return undefined;
+  const content = textsIn(body);
+  return marks
+    .toSorted((a, b) => a.at - b.at)
+    .find(({ path, at }) => !isEcho(words, at, path.length, content))?.path;
+}
+
+/** Whether a name in a vendor's words is quoted from the request: as a text of its own there, or with its neighbour. */
+function isEcho(words: string, at: number, length: number, content: readonly string[]): boolean {
+  const before = /\S*\s+\S*$/u.exec(words.slice(0, at))?.[0] ?? words.slice(0, at);
+  const after = /^\S*(?:\s+\S+)?/u.exec(words.slice(at + length))?.[0] ?? "";
+  const name = words.slice(at, at + length);
+  const withNeighbour = [`${before}${name}`, `${name}${after}`].filter((text) => text !== name);
+  return content.some(
+    (text) => text.trim() === name || withNeighbour.some((each) => text.includes(each)),
+  );
+}
+
+/** What the step itself put into a request: its messages and its instructions. */
+function textsIn(body: JsonObject): string[] {
+  const texts: string[] = [];
+  const collect = (value: Json | undefined): void => {
+    if (typeof value === "string") texts.push(value);
+    else if (Array.isArray(value)) for (const each of value) collect(each);
+    else if (value !== null && typeof value === "object") {
+      for (const [key, each] of Object.entries(value)) {
+        texts.push(key);
+        collect(each);
+      }
+    }
+  };
+  for (const key of ["messages", "input", "system", "instructions"]) collect(body[key]);
+  return texts;
+}
+
+/** Whether a limit's name is followed by an amount, as in "max_tokens: 50000 is not supported". */
+function saysAmount(words: string, path: string): boolean {
+  return new RegExp(`${path}["'\\x60)]?\\s*(?:[:=(]|of|is)?\\s*\\d`, "iu").test(words);
 }
 
 /** The body without what its model has refused, and the names of what was left out for that. */

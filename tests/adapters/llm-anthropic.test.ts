@@ -33,7 +33,7 @@ describe("Anthropic's messages", () => {
     expect(seen[0]?.path).toBe("/v1/messages");
     expect(seen[0]?.headers).toMatchObject({
       authorization: "Bearer sk-ant-test",
-      "idempotency-key": "run_1:step_1:model:0",
+      "idempotency-key": expect.stringMatching(/^run_1:step_1:model:0-[\da-f]{16}$/u),
     });
     expect(seen[0]?.body).toEqual({
       model: "claude-sonnet-4-20250514",

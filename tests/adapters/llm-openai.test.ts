@@ -41,7 +41,7 @@ describe("OpenAI's chat completions", () => {
     expect(seen[0]?.path).toBe("/v1/chat/completions");
     expect(seen[0]?.headers).toMatchObject({
       authorization: "Bearer sk-test-openai",
-      "idempotency-key": "run_1:step_1:model:0",
+      "idempotency-key": expect.stringMatching(/^run_1:step_1:model:0-[\da-f]{16}$/u),
     });
     expect(seen[0]?.body).toEqual({
       model: "gpt-4o",
