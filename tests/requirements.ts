@@ -284,6 +284,11 @@ export const requirements: readonly Requirement[] = [
       "a model provider's refused key is shown to it once a minute, and fails no step at once",
   },
   {
+    id: "llm.refused-model",
+    promise:
+      "a model that the key may not ask for holds up no other of its provider, and fails its steps once the key is seen to be good",
+  },
+  {
     id: "llm.tool-names",
     promise: "a tool's name reaches each provider in its alphabet, and comes back as it was",
   },

@@ -13,7 +13,7 @@ import {
   type ModelReply,
   type ModelTrouble,
 } from "../../machines/contracts/ports/model-provider.ts";
-import { usageOfFailure } from "../../machines/contracts/domain/step-result.ts";
+import { KeyWatch } from "./key-watch.ts";
 import { toFailure } from "./vendor-trouble.ts";
 
 /*
@@ -21,9 +21,8 @@ import { toFailure } from "./vendor-trouble.ts";
  *
  *   circuit       five calls in a row that failed for the provider's own reasons open it: calls fail at once, so that
  *                 another provider can be asked. After ten seconds one call is let through, and its end decides.
- *   key           a refused key (401) is not shown to the provider again for a minute: calls fail at once, with its words.
- *                 After that one call is let through, and its end decides. A 403 may be about one model or request
- *                 alone: only several in a row, with no answer between them, count as the key's.
+ *   key           a refused key is not shown to the provider again for a minute: calls fail at once, with its words
+ *                 (key-watch.ts).
  *   concurrency   as many calls at once as the provider was seen to take: one more after each round of calls that
  *                 went well while all places were used, half as many after a 429. The rest wait in order.
  *
@@ -33,10 +32,6 @@ import { toFailure } from "./vendor-trouble.ts";
 const failuresInRow = 5;
 const openMs = 10_000;
 const opening: ReadonlySet<ModelTrouble> = new Set(["overloaded", "network", "timeout"]);
-/** For how long a refused key is not tried again. */
-const refusedMs = 60_000;
-/** Refusals in a row that show that it is the key; a 401 says so by itself. */
-const refusalsInRow = 3;
 
 /** The same provider behind its limits. */
 export function limitProvider(name: string, provider: ModelProvider): ModelProvider {
@@ -61,14 +56,14 @@ export function limitProvider(name: string, provider: ModelProvider): ModelProvi
       try {
         // The library would have all others wait for the one call that is let through, minutes perhaps.
         if (circuit.state === CircuitState.HalfOpen) return fail(notAsked(name, lastTrouble));
-        const refused = key.refusal();
+        const refused = key.refusal(request);
         if (refused !== null) return fail(refused);
         const outcome = await circuit.execute(() => provider.complete(request, signal, onPart));
         reason = troubleOf(outcome);
         if (!outcome.ok && reason !== null && opening.has(reason)) {
           lastTrouble = outcome.failure.message;
         }
-        return key.watched(outcome, reason);
+        return key.watched(request, outcome, reason);
       } catch (error) {
         if (!(error instanceof BrokenCircuitError)) throw error;
         return fail(notAsked(name, lastTrouble));
@@ -83,50 +78,6 @@ function notAsked(name: string, last: string): Failure {
   const message = `${name} failed ${failuresInRow} times in a row and is not asked for ${openMs / 1_000} s; at last: ${last}`;
   return toFailure({ name }, "circuit_open", message, { waitMs: openMs });
 }
-
-/** Whether a provider takes this worker's key, as far as its answers have shown. */
-class KeyWatch {
-  /** The provider's last refusal; null while the key is not known to be refused. */
-  #refused: Failure | null = null;
-  #inRow = 0;
-  #nextTryAt = 0;
-
-  /** Why the provider is not to be asked now; null for a call that may go, of which there is one at a time after a refusal. */
-  refusal(): Failure | null {
-    const now = Date.now();
-    if (this.#refused === null || this.#inRow < refusalsInRow) return null;
-    if (now < this.#nextTryAt) return this.#refused;
-    this.#nextTryAt = now + refusedMs;
-    return null;
-  }
-
-  /** The same outcome; a refused key is no fault of the step's, which may wait and ask again. */
-  watched(outcome: Outcome<ModelReply>, reason: ModelTrouble | null): Outcome<ModelReply> {
-    if (reason !== "auth" || outcome.ok) {
-      if (reason === "cancelled") this.#nextTryAt = 0;
-      if (!saysNothingOfKey.has(reason)) {
-        this.#refused = null;
-        this.#inRow = 0;
-      }
-      return outcome;
-    }
-    const { failure } = outcome;
-    // An answer that had begun was paid for: to ask again and again would be, too.
-    if (usageOfFailure(failure) !== null) return outcome;
-    this.#inRow += modelFailureDetails(failure)?.status === 403 ? 1 : refusalsInRow;
-    this.#nextTryAt = Date.now() + refusedMs;
-    this.#refused = { ...failure, retryable: true, untried: true, retryAfterMs: refusedMs };
-    return fail(this.#refused);
-  }
-}
-
-/** Troubles that come before a provider has looked at the key. */
-const saysNothingOfKey: ReadonlySet<ModelTrouble | null> = new Set<ModelTrouble>([
-  "cancelled",
-  "network",
-  "timeout",
-  "overloaded",
-]);
 
 function troubleOf(outcome: Outcome<ModelReply>): ModelTrouble | null {
   return outcome.ok ? null : (modelFailureDetails(outcome.failure)?.reason ?? "bad_answer");

@@ -60,21 +60,83 @@ describe("a provider that refuses the key", () => {
     );
   });
 
-  test("with a 403 may mean one model alone: only several in a row count as the key's [llm.refused-key]", async () => {
+  /** The one call of an agent's step, of which there may be many. */
+  const call = (model: string, step: number) => ({
+    ...plain(model),
+    idempotencyKey: `step_${step}`,
+  });
+  const heldBack = { failure: { kind: "unauthorized", untried: true, details: { status: 403 } } };
+  const forbidden = {
+    failure: { kind: "forbidden", retryable: false, details: { reason: "auth", status: 403 } },
+  };
+
+  test("with a 403 may mean one call alone: only several in a row hold back those of its model [llm.refused-model]", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
     const answers = [403, 200, 403, 403, 200, 403, 403, 403];
     const { models, seen } = await vendor((response) =>
-      answers[seen.length - 1] === 200 ? hello(response) : answerJson(wrong, 403)(response),
+      answers[seen.length - 1] === 403 ? answerJson(wrong, 403)(response) : hello(response),
     );
-    for (const status of answers) {
-      const outcome = await models.complete(plain("gpt-4o"), never);
-      if (status === 200) expect(outcome).toMatchObject({ ok: true });
-      else expect(outcome).toMatchObject({ failure: { untried: true, details: { status: 403 } } });
+    for (const [step, status] of answers.entries()) {
+      const outcome = await models.complete(call("gpt-4o", step), never);
+      expect(outcome).toMatchObject(status === 200 ? { ok: true } : heldBack);
     }
     expect(seen).toHaveLength(8);
-    expect(await models.complete(plain("gpt-4o"), never)).toMatchObject({
-      failure: { untried: true },
-    });
+    expect(await models.complete(call("gpt-4o", 8), never)).toMatchObject(heldBack);
+    // A minute later it is not those that were refused who are let through, but whoever was not asked yet.
+    vi.advanceTimersByTime(60_001);
+    expect(await models.complete(call("gpt-4o", 7), never)).toMatchObject(heldBack);
     expect(seen).toHaveLength(8);
+    expect(await models.complete(call("gpt-4o", 8), never)).toMatchObject({ ok: true });
+    expect(await models.complete(call("gpt-4o", 9), never)).toMatchObject({ ok: true });
+  });
+
+  test("for what one call says fails its step once another was answered [llm.refused-model]", async () => {
+    const { models, seen } = await vendor((response) =>
+      seen.length % 2 === 1 ? answerJson(wrong, 403)(response) : hello(response),
+    );
+    const ask = (step: number) => models.complete(call("gpt-4o", step), never);
+    expect(await ask(1)).toMatchObject(heldBack);
+    expect(await ask(2)).toMatchObject({ ok: true });
+    expect(await ask(1)).toMatchObject(forbidden);
+  });
+
+  test("for one model keeps no other from being asked, and fails the step once another was answered [llm.refused-model]", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const { models, seen } = await vendor((response) =>
+      seen.at(-1)?.body["model"] === "good" ? hello(response) : answerJson(wrong, 403)(response),
+    );
+    const ask = (model: string) => models.complete(call(`openai/${model}`, seen.length), never);
+    const asked = () => seen.filter(({ body }) => body["model"] === "forbidden").length;
+    for (let minute = 0; minute < 10; minute += 1) {
+      for (let step = 0; step < 5; step += 1) {
+        expect(await ask("forbidden")).toMatchObject(heldBack);
+      }
+      expect(asked()).toBe(3 + minute);
+      vi.advanceTimersByTime(61_000);
+    }
+    expect(await ask("good")).toMatchObject({ ok: true });
+    expect(await ask("forbidden")).toMatchObject(forbidden);
+    expect(await ask("forbidden")).toMatchObject(forbidden);
+    expect(await ask("good")).toMatchObject({ ok: true });
+    // An hour later it may have been withdrawn.
+    vi.advanceTimersByTime(3_600_001);
+    expect(await ask("forbidden")).toMatchObject(heldBack);
+  });
+
+  test("for one model after another may be the key's: their steps wait [llm.refused-model]", async () => {
+    let isWell = true;
+    const { models } = await vendor((response) =>
+      isWell ? hello(response) : answerJson(wrong, 403)(response),
+    );
+    const ask = (model: string) => models.complete(call(`openai/${model}`, 0), never);
+    for (const model of ["a", "b", "c"]) expect(await ask(model)).toMatchObject({ ok: true });
+    isWell = false;
+    // Of the first one nobody can tell.
+    expect(await ask("a")).toMatchObject(forbidden);
+    for (const model of ["b", "c", "b"]) expect(await ask(model)).toMatchObject(heldBack);
+    isWell = true;
+    expect(await ask("b")).toMatchObject({ ok: true });
+    expect(await ask("c")).toMatchObject({ ok: true });
   });
 
   test("in the middle of an answer is not asked again for nothing: that was paid for [llm.refused-key]", async () => {

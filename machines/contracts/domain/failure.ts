@@ -42,7 +42,7 @@ export const failureKinds = [
    * the retrieval service: the step fails, where it is not tried again.
    */
   "unauthorized",
-  /** The key is good, and not for this run or tool. Never retried. */
+  /** The key is good, and not for this run, tool or model. Never retried. */
   "forbidden",
   /** A disk is full or a folder can't be written. The worker waits until a person mends it. */
   "misconfigured",

@@ -136,7 +136,10 @@ export const modelTroubles = [
   "context_too_long",
   /** The provider's rules forbid the request or the answer. `refused`, final. */
   "content_refused",
-  /** The key is missing: `unauthorized`, final. Or it is refused: the same, and `untried`, retryable. */
+  /**
+   * The key is missing: `unauthorized`, final. Or it is refused: the same, and `untried`, retryable. Or it is good, and
+   * not for this model or call: `forbidden`, final.
+   */
   "auth",
   /** The account has no money or quota left. `model_failed`, final. */
   "quota",
