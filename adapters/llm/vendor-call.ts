@@ -44,8 +44,12 @@ export interface Asked {
 
 /** Reads the events of one answer. */
 export interface Reader<Event> {
-  /** Parts of the answer in this event; a vendor's error inside it is put into `error`. */
-  take(event: Event): ModelPart[];
+  /**
+   * Parts of the answer in this event; a vendor's error inside it is put into `error`, unless the answer was whole.
+   *
+   * @param isDocument true when the answer came in one piece and not as a stream
+   */
+  take(event: Event, isDocument: boolean): ModelPart[];
   readonly error: VendorError | null;
   /** Nothing that belongs to the answer is missing, but perhaps the count of its tokens. */
   readonly isWhole: boolean;
@@ -75,7 +79,7 @@ export async function callVendor<Event>(
     const events = await calls.run(state, async () => open(limited));
     // A signal that was raised ends the SDKs' streams without an error.
     for await (const event of readable(events)) {
-      const parts = reader.take(event);
+      const parts = reader.take(event, state.isDocument);
       if (reader.error !== null) break;
       if (reader.isWhole) state.hurry();
       if (onPart === undefined || parts.length === 0) continue;
@@ -90,7 +94,10 @@ export async function callVendor<Event>(
     state.close();
   }
   if (reader.error !== null) failure = vendorFailure(vendor, reader.error);
-  else if (reader.isWhole) return reader.reply();
+  else if (reader.isWhole) {
+    const reply = reader.reply();
+    return reply.ok ? reply : fail(spent(reply.failure, reader.usage()));
+  }
   if (signal.aborted) failure = toFailure(vendor, "cancelled", "the model call was cancelled");
   else if (state.late !== null) failure = tooLate(vendor, state.late, state.isOpened);
   failure ??= toFailure(vendor, "network", `${vendor.name}'s answer broke off before its end`);

@@ -23,6 +23,8 @@ const tailMs = 5_000;
 /** The time and the bytes of one call. */
 export class CallState {
   isOpened = false;
+  /** Whether the answer came in one piece, and its event is our own. */
+  isDocument = false;
   bytes = 0;
   late: "idle" | "total" | null = null;
   readonly #stop = new AbortController();
@@ -152,6 +154,7 @@ export function vendorFetch(vendor: Vendor): typeof fetch {
     headers.set("content-type", "text/event-stream");
     const { first, isStream } = await peek(pieces);
     if (isStream) return new Response(streamOf(first, pieces), { status, statusText, headers });
+    state.isDocument = true;
     const text = await readWhole(first, pieces);
     return new Response(wholeEvents(vendor, text), { status, statusText, headers });
   };

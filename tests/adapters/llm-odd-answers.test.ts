@@ -24,12 +24,17 @@ const chunk = (delta: object, finish: string | null = null, more: object = {}) =
 const stream = (chunks: readonly object[], end = "data: [DONE]\n\n") =>
   chunks.map((data) => `data: ${JSON.stringify(data)}\n\n`).join("") + end;
 
-/** The reply to a stream of these chunks. */
-async function replyTo(chunks: readonly object[]): Promise<ModelReply> {
+/** What comes of a stream of these chunks. */
+async function outcomeOf(chunks: readonly object[]) {
   const { models } = await vendor((response) => {
     response.writeHead(200, { "content-type": "text/event-stream" }).end(stream(chunks));
   });
-  const outcome = await models.complete({ ...plain("openai/m"), tools: [lookUp] }, never);
+  return models.complete({ ...plain("openai/m"), tools: [lookUp] }, never);
+}
+
+/** The reply to a stream of these chunks. */
+async function replyTo(chunks: readonly object[]): Promise<ModelReply> {
+  const outcome = await outcomeOf(chunks);
   if (!outcome.ok) throw new Error(outcome.failure.message);
   return outcome.value;
 }
@@ -146,6 +151,81 @@ describe("an answer", () => {
         chunk({}, "stop", { error }),
       ]);
       expect(content).toBe("hi");
+    },
+  );
+
+  it("of a stream is whole by its finish_reason alone, whatever its chunks call themselves and hold [llm.endings]", async () => {
+    const words = fc.array(fc.stringMatching(/^[a-z]{1,6} $/u), { minLength: 1, maxLength: 6 });
+    const form = fc.record({
+      object: fc.constantFrom("chat.completion", "chat.completion.chunk", undefined),
+      hasMessage: fc.boolean(),
+      hasDelta: fc.boolean(),
+    });
+    await fc.assert(
+      fc.asyncProperty(words, form, fc.boolean(), async (said, how, isEnded) => {
+        let far = "";
+        const chunks = said.map((content, at) => {
+          far += content;
+          const isLast = isEnded && at === said.length - 1;
+          const choice = {
+            index: 0,
+            finish_reason: isLast ? "stop" : null,
+            ...(how.hasMessage || !how.hasDelta ? { message: { content: far } } : {}),
+            ...(how.hasDelta ? { delta: { content } } : {}),
+          };
+          return { ...base, object: how.object, choices: [choice] };
+        });
+        const outcome = await outcomeOf(chunks);
+        if (isEnded) expect(outcome).toMatchObject({ ok: true, value: { content: far } });
+        else expect(outcome).toMatchObject({ failure: { details: { reason: "network" } } });
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it("is the first choice alone, whatever comes of others [llm.endings]", async () => {
+    const other = (content: string, finish_reason: string | null, more: object = {}) => ({
+      ...base,
+      choices: [{ index: 1, delta: { content }, finish_reason, ...more }],
+    });
+    const { content, finishReason } = await replyTo([
+      other("theirs", null),
+      chunk({ content: "mine" }, "length"),
+      other("theirs", "stop"),
+      other("", null, { error: { message: "broken" } }),
+    ]);
+    expect([content, finishReason]).toEqual(["mine", "length"]);
+  });
+
+  it("that is whole is not taken away by an error after it [llm.tail]", async () => {
+    const error = { code: 502, message: "late" };
+    const late = { ...base, choices: [{ index: 0, delta: {}, error, finish_reason: "error" }] };
+    for (const after of [late, { ...base, error }]) {
+      const { content } = await replyTo([chunk({ content: "all" }, "stop"), after]);
+      expect(content).toBe("all");
+    }
+  });
+
+  it.each([
+    [
+      "openai",
+      {
+        choices: [{ finish_reason: "stop" }],
+        usage: { prompt_tokens: 9, completion_tokens: 5_000 },
+      },
+    ],
+    ["anthropic", { type: "message", usage: { input_tokens: 9, output_tokens: 5_000 } }],
+    ["responses", { status: "completed", usage: { input_tokens: 9, output_tokens: 5_000 } }],
+  ])(
+    "of %s that is whole and of no use is billed as counted [llm.used]",
+    async (provider, body) => {
+      const { models } = await vendor((response) => response.end(JSON.stringify(body)));
+      expect(await models.complete(plain(`${provider}/m`), never)).toMatchObject({
+        ok: false,
+        failure: {
+          details: { reason: "bad_answer", usage: { inputTokens: 9, outputTokens: 5_000 } },
+        },
+      });
     },
   );
 
