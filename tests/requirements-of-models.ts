@@ -81,6 +81,11 @@ export const modelRequirements: readonly Requirement[] = [
     id: "budget.cut",
     promise: "a model call that was cut short with its worker counts with all that it held",
   },
+  {
+    id: "budget.held",
+    promise:
+      "a step that waits for a model's provider that can't be asked uses up no wall time of its run",
+  },
   { id: "budget.atomic", promise: "many workers at once never pass a run's budget" },
   { id: "budget.calls", promise: "a call that a budget does not hold is never made" },
   { id: "budget.settled", promise: "what was reserved is settled on every way out of a call" },

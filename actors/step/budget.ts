@@ -135,6 +135,7 @@ export class StepBudget implements CallBudget {
     let reservation: string | null = null;
     /** Until the attempt is over, all of its reservation may have been used. */
     let used: Estimate = estimate;
+    let isUntried = false;
     const begin = async (): Promise<Outcome<null>> => {
       const broken = this.#ownBroken(held);
       if (broken !== null) return overBudget(broken, "step");
@@ -146,7 +147,7 @@ export class StepBudget implements CallBudget {
       return ok(null);
     };
     const end = async () => {
-      await this.#settle(reservation, used, signal);
+      await this.#settle(reservation, { ...used, ...(isUntried ? { untried: true } : {}) }, signal);
       reservation = null;
     };
     let isChain = false;
@@ -162,6 +163,7 @@ export class StepBudget implements CallBudget {
       if (!begun.ok) return begun;
       const outcome = await call({ ...request, beforeFallback });
       if (outcome.ok) this.#counted = countedBy(outcome.value, request) ?? this.#counted;
+      isUntried = !outcome.ok && outcome.failure.untried === true;
       // Of a chain each failed attempt was settled by itself.
       used = outcome.ok
         ? usedBy(isChain ? withoutAttempts(outcome.value) : outcome.value, estimate)
@@ -229,7 +231,11 @@ export class StepBudget implements CallBudget {
     return granted.ok ? ok(id) : granted;
   }
 
-  async #settle(id: string | null, used: Estimate, signal: AbortSignal): Promise<void> {
+  async #settle(
+    id: string | null,
+    used: Estimate & { untried?: true },
+    signal: AbortSignal,
+  ): Promise<void> {
     if (id === null) return;
     const { session, ports, controlPlane } = this.#scope;
     // The step may be over; what it used is said all the same, once, without waiting for better times.

@@ -141,7 +141,8 @@ export function createControlPlane(
       async settle(used, signal) {
         const path = pathTo`/v1/runs/${used.runId}/reservations/settle`;
         if (!path.ok) return path;
-        const body = reservationBody(used);
+        const untried = used.untried === true ? { untried: true } : {};
+        const body = { ...reservationBody(used), ...untried };
         const answer = await api.call({ method: "POST", path: path.value, body }, signal);
         const said = checked(answer, settledView, "reservation", { id: used.id });
         return said.ok ? ok(null) : said;

@@ -1,4 +1,4 @@
-import type { Failure } from "../contracts/domain/failure.ts";
+import { type Failure, maxHeldMs } from "../contracts/domain/failure.ts";
 import type { StepLimits, StepContext } from "./context.ts";
 import type { StepEvent } from "./events.ts";
 
@@ -54,8 +54,6 @@ const mayCheckAgain = ({ context, event }: ActionArgs): boolean =>
 
 type Failed = Extract<StepEvent, { type: "activity.failed" }>;
 
-/** How long a step waits for a neighbour that it could not even ask, before that fails it. Milliseconds. */
-export const maxHeldMs = 60 * 60 * 1_000;
 /** Between two looks at such a neighbour at least, whatever it said. */
 const leastHoldMs = 1_000;
 

@@ -59,6 +59,37 @@ it("a run's budget is never passed, with many workers at once [budget.atomic]", 
   );
 }, 30_000);
 
+it("a run's wall time stands still while its step waits for a provider, an hour at most each time [budget.held]", async () => {
+  const { budgets } = plane.worker;
+  const ms = (most: number) => fc.integer({ min: 0, max: most });
+  const stretch = fc.record({ work: ms(100_000), wait: ms(2 * 3_600_000), isHeld: fc.boolean() });
+  await fc.assert(
+    fc.asyncProperty(fc.array(stretch, { maxLength: 6 }), async (stretches) => {
+      const key = await plane.createRun({ task: "x" }, { budget: { max_wall_time_ms: 250_000 } });
+      const asked = { ...key, inputTokens: 1, outputTokens: 1, costMicros: 0 };
+      let used = 0;
+      for (const [at, { work, wait, isHeld }] of stretches.entries()) {
+        const id = `r${at}`;
+        const granted = await budgets?.reserve({ ...asked, id }, signal);
+        expect(granted?.ok).toBe(used <= 250_000);
+        if (granted?.ok !== true) return;
+        plane.clock.now += work;
+        const untried = isHeld ? { untried: true as const } : {};
+        expect(await budgets?.settle({ ...asked, id, ...untried }, signal)).toMatchObject({
+          ok: true,
+        });
+        // Said twice, as after an answer that was lost, it begins once.
+        await budgets?.settle({ ...asked, id, ...untried }, signal);
+        plane.clock.now += wait;
+        used += work + (isHeld ? Math.max(wait - 3_600_000, 0) : wait);
+      }
+      const granted = await budgets?.reserve({ ...asked, id: "last" }, signal);
+      expect(granted?.ok).toBe(used <= 250_000);
+    }),
+    { numRuns: 60 },
+  );
+}, 30_000);
+
 it("nothing is reserved for a run or a step that has ended", async () => {
   const { budgets } = plane.worker;
   const key = await plane.createRun();

@@ -219,6 +219,29 @@ describe("steps of a provider that can't be asked", () => {
     },
     40_000,
   );
+
+  test("longer than the run's wall time are not ended by it [budget.held]", async () => {
+    let asked = 0;
+    let isWell = false;
+    const good = agentModel([{ content: "Done." }]).models;
+    const models: ModelProvider = {
+      complete: async (request, signal) => {
+        asked += 1;
+        return isWell ? good.complete(request, signal) : { ok: false, failure: held("auth") };
+      },
+    };
+    await scene.worker({}, () => ({ models }));
+    const waiting = await scene.run([{ type: "llm", input: { prompt: "refused" } }]);
+    for (const looks of [1, 2]) {
+      await vi.waitFor(() => expect(asked).toBe(looks), { timeout: 10_000, interval: 10 });
+      await scene.idle();
+      // More than the five minutes that a run has by default.
+      scene.pass(400_000);
+    }
+    isWell = true;
+    const ended = await scene.ended(waiting.runId, waiting.stepIds[0] ?? "");
+    expect(ended).toMatchObject({ status: "completed", output: { response: "Done." } });
+  }, 40_000);
 });
 
 test("a part of the key in a 400 that is about something else is not told [llm.key-parts]", async () => {

@@ -5,10 +5,10 @@ import { localVerdict, stricter, usersVerdict } from "../../actors/step/verdicts
 import { Journal } from "../../actors/step/journal.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
 import type { JournalEntry } from "../../machines/contracts/domain/record.ts";
-import { retryable } from "../../machines/contracts/domain/failure.ts";
+import { maxHeldMs, retryable } from "../../machines/contracts/domain/failure.ts";
 import type { Verdict } from "../../machines/contracts/domain/action.ts";
 import { initialContext } from "../../machines/step/context.ts";
-import { maxHeldMs, retryDelay, rules } from "../../machines/step/rules.ts";
+import { retryDelay, rules } from "../../machines/step/rules.ts";
 import { updates } from "../../machines/step/updates.ts";
 import { sampleJob } from "../kit/step-events.ts";
 import { jsonObjects, jsonValues } from "./json-objects.ts";

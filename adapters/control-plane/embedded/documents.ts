@@ -43,8 +43,12 @@ export interface Run {
   requestDigest?: string;
   startedAt: number | null;
   completedAt: number | null;
-  /** Since when it waits for a person, and how long it has waited before: no part of its wall time. */
+  /** Since when it waits for a person. */
   waitingSince: number | null;
+  /** Its steps that wait for a model's provider which can't be asked, and since when there are any; absent for none. */
+  heldSteps?: string[];
+  heldSince?: number;
+  /** How long it has waited before, for people and for providers: no part of its wall time. */
   waitedMs: number;
 }
 

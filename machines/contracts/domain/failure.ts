@@ -88,6 +88,9 @@ export interface Failure {
   details?: JsonObject;
 }
 
+/** How long a step waits for a neighbour that it could not even ask, before that fails it. Milliseconds. */
+export const maxHeldMs = 60 * 60 * 1_000;
+
 /** The shape of a {@link Failure} as it comes back from a store or a snapshot. */
 export const failureShape = type({
   kind: type.enumerated(...failureKinds),

@@ -40,8 +40,11 @@ export interface Reservation extends StepKey {
 export interface BudgetReservations {
   /** `budget_exceeded`, with the numbers, where the run's budget does not hold it; then nothing is reserved. */
   reserve(reservation: Reservation, signal: AbortSignal): Promise<Outcome<null>>;
-  /** What was used in place of what was reserved. A reservation that is never settled counts as used. */
-  settle(used: Reservation, signal: AbortSignal): Promise<Outcome<null>>;
+  /**
+   * What was used in place of what was reserved. A reservation that is never settled counts as used. `untried` where the
+   * provider could not be asked: the step waits for it, which is no wall time of its run.
+   */
+  settle(used: Reservation & { untried?: true }, signal: AbortSignal): Promise<Outcome<null>>;
 }
 
 export interface ToolCheck {

@@ -12,6 +12,7 @@ import { resolveBudget } from "../budget.ts";
 import type { Held, Run } from "../documents.ts";
 import { ApiError } from "../routes/request.ts";
 import type { Change } from "./change.ts";
+import { withHeldStep } from "./run-state.ts";
 import { findStep, spent } from "./submit-result.ts";
 
 /*
@@ -60,23 +61,30 @@ export function reserve(change: Change, runId: string, asked: Asked): Reserved {
   const held: Held = { stepId, inputTokens, outputTokens, costMicros, isSettled: false };
   const all = run.held ?? {};
   if (Object.keys(all).length >= maxHeld) throw new ApiError(409, `run ${run.id}: too many calls`);
-  change.saveRun({ ...run, held: { ...all, [id]: held } });
+  change.saveRun({ ...withHeldStep(run, stepId, false), held: { ...all, [id]: held } });
   return { granted: true };
 }
 
 /**
- * What was used in place of what was reserved. A reservation that is gone with its step changes nothing, and one that
+ * What was used in place of what was reserved; where the provider could not be asked, the run waits for it from now on,
+ * until the step reserves again or ends. A reservation that is gone with its step changes nothing, and one that
  * is settled keeps its first amounts.
  *
  * @throws ApiError 404 for an unknown run or step
  */
-export function settleReservation(change: Change, runId: string, used: Asked): void {
+export function settleReservation(
+  change: Change,
+  runId: string,
+  used: Asked,
+  isUntried = false,
+): void {
   const { run } = findStep(change.store, runId, used.stepId);
   const held = heldBy(run, used.id);
   if (held === undefined || held.isSettled) return;
   const { inputTokens, outputTokens, costMicros } = used;
   const settled: Held = { ...held, inputTokens, outputTokens, costMicros, isSettled: true };
-  change.saveRun({ ...run, held: { ...run.held, [used.id]: settled } });
+  const all = { ...run.held, [used.id]: settled };
+  change.saveRun({ ...withHeldStep(run, used.stepId, isUntried), held: all });
 }
 
 const heldBy = ({ held = {} }: Run, id: string): Held | undefined =>

@@ -1,5 +1,6 @@
 import type { Run, Step, Approval } from "../documents.ts";
 import type { Change } from "./change.ts";
+import { maxHeldMs } from "../../../../machines/contracts/domain/failure.ts";
 import type { Json } from "../../../../machines/contracts/domain/json.ts";
 import {
   isStepEnded,
@@ -70,14 +71,40 @@ export function nextMove(steps: readonly Progress[]): Move {
 }
 
 /**
- * Keeps the time a run spends on people's decisions apart, when its status turns to or from waiting: an
- * approval given the next morning must not break the wall time budget.
+ * Keeps the time that a run waits apart, when it begins or ends: an approval given the next morning, or a provider that
+ * refused the key for a while, must not break the wall time budget.
  */
 export function trackWaiting(run: Run, now: number): Run {
-  const waits = run.status === "waiting_approval";
-  if (waits === (run.waitingSince !== null)) return run;
-  if (run.waitingSince === null) return { ...run, waitingSince: now };
-  return { ...run, waitingSince: null, waitedMs: run.waitedMs + (now - run.waitingSince) };
+  const isAsking = run.status === "waiting_approval";
+  const isHeld = !isAsking && run.heldSteps !== undefined;
+  if (isAsking === (run.waitingSince !== null) && isHeld === (run.heldSince !== undefined)) {
+    return run;
+  }
+  const { heldSince: _, ...rest } = run;
+  return {
+    ...rest,
+    waitedMs: waitedUntil(run, now),
+    waitingSince: isAsking ? now : null,
+    ...(isHeld ? { heldSince: now } : {}),
+  };
+}
+
+/** How long a run has waited. A provider is waited for as long as a step may be, and no longer: a worker may be gone. */
+export function waitedUntil({ waitedMs, waitingSince, heldSince }: Run, now: number): number {
+  const forPeople = waitingSince === null ? 0 : now - waitingSince;
+  const forProviders = heldSince === undefined ? 0 : Math.min(now - heldSince, maxHeldMs);
+  return waitedMs + forPeople + forProviders;
+}
+
+/** The run with the step among those that wait for a provider, or no longer so. */
+export function withHeldStep(
+  { heldSteps = [], ...run }: Run,
+  stepId: string,
+  isHeld: boolean,
+): Run {
+  const others = heldSteps.filter((id) => id !== stepId);
+  const all = isHeld ? [...others, stepId] : others;
+  return all.length === 0 ? run : { ...run, heldSteps: all };
 }
 
 export interface RunEnding {

@@ -11,7 +11,7 @@ import {
 } from "../../../../machines/contracts/domain/budget.ts";
 import { resolveBudget } from "../budget.ts";
 import type { Change } from "./change.ts";
-import { closeApproval, endRun, progressRun } from "./run-state.ts";
+import { closeApproval, endRun, progressRun, waitedUntil, withHeldStep } from "./run-state.ts";
 import type { Store } from "../store.ts";
 
 export interface Submission {
@@ -156,7 +156,7 @@ function isAnswered(store: Change["store"], stepId: string): boolean {
 function count(run: Run, before: Step, after: Step, now: number): Run {
   const more = (key: "inputTokens" | "outputTokens" | "costMicros") =>
     run[key] + (after[key] ?? 0) - (before[key] ?? 0);
-  const { held, ...rest } = run;
+  const { held, ...rest } = withHeldStep(run, after.id, false);
   const others = Object.entries(held ?? {}).filter(([, { stepId }]) => stepId !== after.id);
   const isEnded = isStepEnded(after.status);
   const kept = isEnded ? Object.fromEntries(others) : held;
@@ -205,14 +205,13 @@ function refusedBudget({ status, error }: Step): string | null {
 }
 
 export function spent(run: Run, now: number): Spent {
-  const waited = run.waitedMs + (run.waitingSince === null ? 0 : now - run.waitingSince);
   const { inputTokens, outputTokens, toolCalls, costMicros } = run;
   return {
     inputTokens,
     outputTokens,
     toolCalls,
     costMicros,
-    wallTimeMs: now - run.createdAt - waited,
+    wallTimeMs: now - run.createdAt - waitedUntil(run, now),
   };
 }
 

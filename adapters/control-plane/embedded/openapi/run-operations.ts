@@ -63,7 +63,7 @@ export const runOperations: Operations = {
   },
   "POST /v1/runs/{run_id}/reservations/settle": {
     summary: "Settle a reservation by what was used",
-    body: steps.reservation,
+    body: steps.settlement,
     answers: { 200: "Settled" },
     refuses: [...badBody, 404],
   },

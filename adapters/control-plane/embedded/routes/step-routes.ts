@@ -31,6 +31,9 @@ export const reservation = type({
   cost_micros: "number.integer >= 0 | null",
 });
 
+/** `untried`: the model's provider can't be asked now, and the step waits for it. */
+export const settlement = reservation.merge({ "untried?": "boolean" });
+
 /** `/v1/runs/{id}`: its steps, their results, the check of a tool call, and reservations of its budget. */
 export function stepRoutes({ apply, store, costMicros }: Plane): Hono {
   const app = new Hono();
@@ -67,8 +70,12 @@ export function stepRoutes({ apply, store, costMicros }: Plane): Hono {
     return c.json({ id: asked.id, granted: false, limit, used, most, reason });
   });
   app.post("/:id/reservations/settle", async (c) => {
-    const used = readReservation(await readBody(c, reservation));
-    await apply((change) => settleReservation(change, c.req.param("id"), used), callerOf(c).id);
+    const body = await readBody(c, settlement);
+    const used = readReservation(body);
+    await apply(
+      (change) => settleReservation(change, c.req.param("id"), used, body.untried),
+      callerOf(c).id,
+    );
     return c.json({ id: used.id, settled: true });
   });
   app.post("/:id/check-tool", async (c) => {
