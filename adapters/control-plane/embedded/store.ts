@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import { backup, DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { openWorkflowTables } from "./workflows/tables.ts";
 import type { RunStatus } from "../../../machines/contracts/domain/status.ts";
@@ -197,7 +198,7 @@ export function openStore(path: string) {
     },
     /** A whole copy in a file of its own, as of one moment, while everything goes on. */
     async backup(to: string): Promise<void> {
-      await backup(db, to);
+      await copyWhole(db, to);
       const copy = new DatabaseSync(to);
       try {
         // One file, that needs no other beside it.
@@ -210,6 +211,27 @@ export function openStore(path: string) {
     },
     close: (): void => db.close(),
   };
+}
+
+/** 16 MiB: many enough that a copy outruns what is written meanwhile, few enough that nobody waits long for a step. */
+const pagesAStep = 4_096;
+
+/**
+ * The copy is made beside this thread, and Node gives up with SQLite's "not an error" (code 0) where a transaction is
+ * open at the moment of its first step; at any later one it waits. So it begins again until it finds a gap.
+ */
+async function copyWhole(db: DatabaseSync, to: string): Promise<void> {
+  const until = performance.now() + 60_000;
+  for (;;) {
+    try {
+      await backup(db, to, { rate: pagesAStep });
+      return;
+    } catch (error) {
+      const isHeldUp = error instanceof Error && "errcode" in error && error.errcode === 0;
+      if (!isHeldUp || performance.now() > until) throw error;
+      await setTimeout(5);
+    }
+  }
 }
 
 /** Documents are written by {@link openStore} alone, under a checked schema version: no second check here. */
