@@ -9,6 +9,7 @@ import { printError, toCliError } from "./output/errors.ts";
 import type { Invocation } from "./program.ts";
 import { learnSecrets, secrets } from "./secrets.ts";
 import { type CommandName, type CommandSpec, specs } from "./specs.ts";
+import { staying } from "./start-anew.ts";
 import { listenForStop } from "./stopping.ts";
 import { reportLoadedFiles, watchedVariable } from "./watched.ts";
 
@@ -120,5 +121,4 @@ function flagsOf(rest: string, { configFile }: Invocation, { settings, sources }
     .join("");
 }
 
-const isLongRunning = ({ command }: Invocation) =>
-  ["dev", "worker", "control-plane"].includes(command);
+const isLongRunning = ({ command }: Invocation) => staying.has(command);

@@ -18,16 +18,17 @@ import { basename, dirname, join } from "node:path";
  * - **Environment.** `/proc/PID/environ` shows for good what a process was started with, keys included, to every
  *   program of the same user: to a tool server, say. So all but what Node itself reads at its start goes through a
  *   file that only this user can read, is read first of all and removed; `process.env` is as it was, the block is not.
- * - **Memory.** V8's young generation grows to 64 MiB while modules load, and never shrinks. Of 16 MiB it is hardly
+ * - **Memory.** V8's young generation grows to 64 MiB while modules load, and never shrinks. Half of that is hardly
  *   slower, under load too.
  *
  * Where it can't be done (an older system, a folder that refuses, a debugger, a parent that talks to us) the program
  * goes on as it is.
  */
-const staying = new Set(["worker", "dev", "control-plane"]);
+export const staying: ReadonlySet<string> = new Set(["worker", "dev", "control-plane"]);
 const fileVariable = "STATEPLANE_START_FILE";
 const folderName = "stateplane-start-";
 const fileName = "environment.json";
+/** Of each of its two halves, MiB. */
 const memoryFlags: readonly string[] = ["--max-semi-space-size=16"];
 
 /** What Node, its libraries and the loader read before any code of ours runs, or what says nothing of anybody. */

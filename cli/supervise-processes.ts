@@ -1,6 +1,6 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { startOfCopy } from "./start-anew.ts";
+import { spawnCopy } from "./spawn-copy.ts";
 import type { Log } from "../machines/contracts/ports/clock.ts";
 
 /** A process that lived this long was well: its next failure starts the back-off anew. */
@@ -54,19 +54,12 @@ export function superviseProcesses(
     settle();
   };
   const raise = (place: Place, index: number) => {
-    const { args, env: given } = start(index);
-    const { flags, env, takeBack } = startOfCopy(given);
+    const { args, env } = start(index);
     const begun = performance.now();
-    // A group of its own: Ctrl-C reaches the copies through us, once.
-    const child = spawn(process.execPath, [...flags, ...args], {
-      env,
-      stdio: ["inherit", "inherit", "inherit", "ipc"],
-      detached: true,
-    });
+    const child = spawnCopy(args, env);
     place.child = child;
     const onEnd = (code: number | null, signal: NodeJS.Signals | null) => {
       place.child = null;
-      takeBack();
       if (isDraining) {
         // One that was still starting dies of the signal itself: it had taken nothing.
         if (code !== 0 && signal !== "SIGTERM") exitCode ||= code ?? 1;

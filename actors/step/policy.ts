@@ -12,6 +12,7 @@ import { isRunOver } from "../../machines/contracts/domain/status.ts";
 import {
   type Action,
   deniedBy,
+  stricter,
   type Verdict,
   verdict,
 } from "../../machines/contracts/domain/action.ts";
@@ -20,7 +21,7 @@ import { lookGoodMs } from "../run-looks.ts";
 import { traced } from "../tracing.ts";
 import { type ActivityScope, retryStamp, type StepActivity } from "./session.ts";
 import { outputSchemaProblem } from "./validate.ts";
-import { localVerdict, spelledVerdict, stricter, usersVerdict } from "./verdicts.ts";
+import { localVerdict, spelledVerdict, usersVerdict } from "./verdicts.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import type { HandlerResult, Permission } from "../handlers/handler.ts";
 

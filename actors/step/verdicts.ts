@@ -120,10 +120,3 @@ function plainVerdict(said: unknown): { members: unknown } | string {
     ? { members: { ...members, details: details.value } }
     : `what it gives as details ${details.problem}`;
 }
-
-const strictness = { allow: 0, ask: 1, deny: 2 };
-
-/** The stricter of two verdicts; of two alike, the second, which has the last word. */
-export function stricter(first: Verdict, second: Verdict): Verdict {
-  return strictness[first.kind] > strictness[second.kind] ? first : second;
-}

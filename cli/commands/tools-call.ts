@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
-import type { Action } from "../../machines/contracts/domain/action.ts";
+import { type Action, stricter } from "../../machines/contracts/domain/action.ts";
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { ToolQuestions } from "../../machines/contracts/ports/tool-host.ts";
-import { localVerdict, stricter, usersVerdict } from "../../actors/step/verdicts.ts";
+import { localVerdict, usersVerdict } from "../../actors/step/verdicts.ts";
 import type { Command, Context } from "../command.ts";
 import { confirm } from "../output/confirm.ts";
 import { CliError } from "../output/errors.ts";

@@ -1,12 +1,11 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
 import { type FSWatcher, statSync, watch } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
+import { freePort } from "../../adapters/redis/redis-process.ts";
 import type { Context } from "../command.ts";
 import { configFileNames } from "../config/config-file.ts";
-import { startOfCopy } from "../start-anew.ts";
+import { spawnCopy } from "../spawn-copy.ts";
 import { type CopyNotice, watchedVariable } from "../watched.ts";
 
 /** Saving a file is several changes in a row, and so is a change of branch. */
@@ -102,20 +101,10 @@ function startCopy(
   onExit: (child: ChildProcess, code: number) => void,
 ): ChildProcess {
   const args = process.argv.slice(1).filter((arg) => arg !== "--watch");
-  const { flags, env, takeBack } = startOfCopy(given);
-  // A group of its own: Ctrl-C reaches the copy through us, once.
-  const child = spawn(process.execPath, [...flags, ...args], {
-    env,
-    stdio: ["inherit", "inherit", "inherit", "ipc"],
-    detached: true,
-  });
-  const end = (code: number) => {
-    takeBack();
-    onExit(child, code);
-  };
-  child.once("exit", (code) => end(code ?? 1));
+  const child = spawnCopy(args, given);
+  child.once("exit", (code) => onExit(child, code ?? 1));
   child.once("error", () => {
-    if (child.pid === undefined) end(1);
+    if (child.pid === undefined) onExit(child, 1);
   });
   return child;
 }
@@ -162,13 +151,4 @@ function watchChanges(onChange: () => void): { watch(file: string): void; close(
 function stateOf(file: string): string {
   const found = statSync(file, { throwIfNoEntry: false });
   return found === undefined ? "" : `${found.mtimeMs} ${found.size} ${found.ino}`;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }

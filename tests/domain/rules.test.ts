@@ -1,12 +1,12 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { actionDigest, coveringGrant, digestOf } from "../../actors/step/approvals.ts";
-import { localVerdict, stricter, usersVerdict } from "../../actors/step/verdicts.ts";
+import { localVerdict, usersVerdict } from "../../actors/step/verdicts.ts";
 import { Journal } from "../../actors/step/journal.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
 import type { JournalEntry } from "../../machines/contracts/domain/record.ts";
 import { maxHeldMs, retryable } from "../../machines/contracts/domain/failure.ts";
-import type { Verdict } from "../../machines/contracts/domain/action.ts";
+import { stricter, type Verdict } from "../../machines/contracts/domain/action.ts";
 import { initialContext } from "../../machines/step/context.ts";
 import { retryDelay, rules } from "../../machines/step/rules.ts";
 import { updates } from "../../machines/step/updates.ts";

@@ -1,11 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import { type Allowlist, defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
-import { localVerdict, stricter } from "../../actors/step/verdicts.ts";
+import { localVerdict } from "../../actors/step/verdicts.ts";
 import { stepAction } from "../../actors/step/approvals.ts";
 import { type Job, toEnvelope } from "../../machines/contracts/domain/job.ts";
 import type { StepBackend, Delivery } from "../../machines/contracts/ports/step-backend.ts";
-import { type Action, type Verdict, verdict } from "../../machines/contracts/domain/action.ts";
+import {
+  type Action,
+  stricter,
+  type Verdict,
+  verdict,
+} from "../../machines/contracts/domain/action.ts";
 import type { ToolCheck } from "../../machines/contracts/ports/control-plane.ts";
 import { faultyPorts } from "./faulty-ports.ts";
 import type { Fault, History } from "./lifecycle-history.ts";

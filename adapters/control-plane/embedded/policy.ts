@@ -236,9 +236,3 @@ function isZone(timeZone: string): boolean {
     return false;
   }
 }
-
-/** The stricter of both; of two alike, the first. */
-export function stricter(one: Verdict, other: Verdict | null): Verdict {
-  const order = { allow: 0, ask: 1, deny: 2 };
-  return other === null || order[one.kind] >= order[other.kind] ? one : other;
-}

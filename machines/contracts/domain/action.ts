@@ -26,6 +26,13 @@ const deny = (reason: string): Verdict => ({ kind: "deny", reason });
 
 export const verdict = { allow, ask, deny };
 
+const strictness = { allow: 0, ask: 1, deny: 2 };
+
+/** The stricter of two verdicts; of two alike, the second, which has the last word. */
+export function stricter(first: Verdict, second: Verdict): Verdict {
+  return strictness[first.kind] > strictness[second.kind] ? first : second;
+}
+
 /**
  * The failure of a step that policy denied; what the control plane said beside its no goes with it. A call that the
  * run's budget does not hold is denied too, and is told apart.

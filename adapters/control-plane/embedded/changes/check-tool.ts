@@ -1,16 +1,10 @@
 import { createHash } from "node:crypto";
 import { isJsonObject, type Json } from "../../../../machines/contracts/domain/json.ts";
 import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
-import { type Verdict, verdict } from "../../../../machines/contracts/domain/action.ts";
+import { stricter, type Verdict, verdict } from "../../../../machines/contracts/domain/action.ts";
 import { type AgentVersion, type Run, type Step, newId, seedIds } from "../documents.ts";
 import { responseLevel } from "../response-level.ts";
-import {
-  type Considered,
-  evaluate,
-  type PolicyCall,
-  type PolicyDecision,
-  stricter,
-} from "../policy.ts";
+import { type Considered, evaluate, type PolicyCall, type PolicyDecision } from "../policy.ts";
 import type { Store } from "../store.ts";
 import type { Change } from "./change.ts";
 import { brokenLimit, readBudget } from "../../../../machines/contracts/domain/budget.ts";
@@ -116,7 +110,9 @@ export function judge(
   const byPolicy = evaluate(policies, { ...call, agent: agent?.slug ?? "" });
   const { verdict: ofPolicy, decidedBy } = byPolicy;
   const level = responseLevel(store.tools.ofProject(project), call.tool);
-  const said = stricter(stricter(listed, ofPolicy), level?.verdict ?? null);
+  // Of two alike the first is kept: the lists speak before the policies.
+  const free = verdict.allow("");
+  const said = stricter(level?.verdict ?? free, stricter(ofPolicy ?? free, listed));
   if (decidedBy === null && level === null) return { said, listed, byPolicy };
   const decided = decidedBy === null ? null : traceOf(decidedBy);
   const details = {
