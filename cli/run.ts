@@ -34,6 +34,7 @@ const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
   "policy apply": async () => (await import("./commands/policies.ts")).applyPolicies,
   "policy delete": async () => (await import("./commands/policies.ts")).deletePolicy,
   "policy explain": async () => (await import("./commands/policies.ts")).explainPolicy,
+  "policy prove": async () => (await import("./commands/policy-prove.ts")).provePolicy,
   "control-plane": async () => (await import("./commands/control-plane.ts")).controlPlane,
   backup: async () => (await import("./commands/backup.ts")).backup,
   "keys list": async () => (await import("./commands/keys.ts")).listKeys,

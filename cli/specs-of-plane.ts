@@ -6,7 +6,7 @@ const client = ["controlPlaneUrl", "dataDir"] as const satisfies SettingKey[];
 /** The groups of the commands below. */
 export const planeGroups: Readonly<Record<string, string>> = {
   audit: "show and verify what was decided and changed, and by whom",
-  policy: "list, apply, delete and explain policies of the control plane",
+  policy: "list, apply, delete and explain policies, and prove what they let through",
   keys: "create, list, rotate and revoke API keys of the control plane",
 };
 
@@ -103,6 +103,30 @@ export const planeSpecs = {
     },
     settings: [...client],
     example: [`stateplane policy explain assistant push --server git --input '{"branch": "main"}'`],
+  },
+  "policy prove": {
+    args: [],
+    summary: "prove that a tool never runs unapproved, or show the shortest way in which it does",
+    flags: {
+      tool: { type: "text", value: "name", help: "the tool, as a job names it" },
+      unapproved: {
+        type: "switch",
+        help: "can it run without a person's yes to exactly that call? (asked unless told otherwise)",
+      },
+      "at-all": { type: "switch", help: "can it run at all?" },
+      "after-rejection": { type: "switch", help: "can a call run that a person has rejected?" },
+      policies: {
+        type: "text",
+        value: "file",
+        help: "policies of the control plane, as policy apply takes them",
+      },
+    },
+    settings: ["controlPlaneUrl", "mcpConfigPath", "redisUrl", "store", "dataDir"],
+    notes: [
+      "Walks every path of the step and agent-loop machines under this configuration: its lists, agents, tools and policy function. Exit code 0: no path does; 1: one does, and is shown. Nothing is called.",
+      "A policy function is tried with a thousand sets of arguments, of the tool's schema and of its own literals: of others a proof says nothing.",
+    ],
+    example: ["stateplane policy prove --tool push_files --unapproved"],
   },
   "keys list": {
     args: [],

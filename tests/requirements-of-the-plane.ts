@@ -19,6 +19,11 @@ export const planeRequirements: readonly Requirement[] = [
   },
   { id: "policy.narrows", promise: "no policy lets through what the agent's lists hold back" },
   {
+    id: "policy.proved",
+    promise:
+      "policy prove says no where no call can run unapproved, and shows the way where one can",
+  },
+  {
     id: "registry.levels",
     promise:
       "a call that is hard to take back, or of a tool that nobody registered, is asked about",
