@@ -21,7 +21,8 @@ export function watchKeys(models: ModelProvider, watch: TroubleWatch): ModelProv
   function tellFailure(failure: Failure): void {
     const said = modelFailureDetails(failure);
     said?.attempts?.forEach(tell);
-    if (said !== null) tell({ ...said, message: failure.message });
+    // A key that is good, and not for this model or call, is no trouble of the worker's.
+    if (said !== null && failure.kind !== "forbidden") tell({ ...said, message: failure.message });
   }
 
   return {
@@ -31,8 +32,10 @@ export function watchKeys(models: ModelProvider, watch: TroubleWatch): ModelProv
       const outcome = await models.complete(request, signal, onPart);
       if (!outcome.ok) tellFailure(outcome.failure);
       else {
-        outcome.value.attempts?.forEach(tell);
-        watch.well(`model provider ${outcome.value.provider}`);
+        const { provider, attempts = [] } = outcome.value;
+        // One that served with the same key has refused no more than a model.
+        attempts.filter((attempt) => attempt.provider !== provider).forEach(tell);
+        watch.well(`model provider ${provider}`);
       }
       return outcome;
     },

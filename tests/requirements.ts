@@ -305,6 +305,10 @@ export const requirements: readonly Requirement[] = [
     promise: "an agent's conversation is folded by the window of the model that it asks",
   },
   {
+    id: "llm.chain-passes",
+    promise: "what may pass for one link of a chain of fallbacks may pass for the chain",
+  },
+  {
     id: "llm.held-steps",
     promise: "steps of a provider that can't be asked wait uncounted, and hold up no other's",
   },

@@ -150,10 +150,12 @@ export class StepBudget implements CallBudget {
       await this.#settle(reservation, { ...used, ...(isUntried ? { untried: true } : {}) }, signal);
       reservation = null;
     };
-    let isChain = false;
-    const beforeFallback = async (failed: Failure): Promise<Outcome<null>> => {
-      isChain = true;
+    /** By attempts that failed; null where the call is not made of several. */
+    let inVain: Spent | null = null;
+    const afterAttempt = async (failed: Failure, goesOn: boolean): Promise<Outcome<null>> => {
       used = usedInVain(failed, estimate);
+      inVain = addSpent(inVain ?? nothingSpent, toSpent(used));
+      if (!goesOn) return ok(null);
       openMore(minus(toSpent(used), held));
       await end();
       return begin();
@@ -161,17 +163,15 @@ export class StepBudget implements CallBudget {
     try {
       const begun = await begin();
       if (!begun.ok) return begun;
-      const outcome = await call({ ...request, beforeFallback });
+      const outcome = await call({ ...request, afterAttempt });
       if (outcome.ok) this.#counted = countedBy(outcome.value, request) ?? this.#counted;
       isUntried = !outcome.ok && outcome.failure.untried === true;
-      // Of a chain each failed attempt was settled by itself.
-      used = outcome.ok
-        ? usedBy(isChain ? withoutAttempts(outcome.value) : outcome.value, estimate)
-        : usedInVain(isChain ? lastOf(outcome.failure) : outcome.failure, estimate);
+      // Of several attempts each that failed is known by itself.
+      if (outcome.ok) {
+        used = usedBy(inVain === null ? outcome.value : withoutAttempts(outcome.value), estimate);
+      } else if (inVain === null) used = usedInVain(outcome.failure, estimate);
       // An answer's is told by `used`, now and whenever it is read from the journal.
-      if (!outcome.ok) {
-        this.#spent = addSpent(this.#spent, toSpent(usedInVain(outcome.failure, estimate)));
-      }
+      if (!outcome.ok) this.#spent = addSpent(this.#spent, inVain ?? toSpent(used));
       return outcome;
     } finally {
       await end();
@@ -323,29 +323,6 @@ function usedInVain(failure: Failure, estimate: Estimate): Estimate {
 }
 
 const withoutAttempts = ({ attempts: _, ...reply }: ModelReply): ModelReply => reply;
-
-/** The failure of a chain's last attempt, without what those before it used. */
-function lastOf(failure: Failure): Failure {
-  const total = usageOfFailure(failure);
-  if (total === null) return failure;
-  const before = modelFailureDetails(failure)?.attempts ?? [];
-  const { usage: _, ...details } = failure.details ?? {};
-  const left = before.reduce<Estimate>(
-    (rest, { usage }) =>
-      usage === undefined
-        ? rest
-        : {
-            inputTokens: rest.inputTokens - usage.inputTokens,
-            outputTokens: rest.outputTokens - usage.outputTokens,
-            costMicros: rest.costMicros === null ? null : rest.costMicros - (usage.costMicros ?? 0),
-          },
-    toEstimate(total),
-  );
-  if (left.inputTokens + left.outputTokens === 0) return { ...failure, details };
-  const { costMicros, ...tokens } = left;
-  const usage = costMicros === null ? tokens : { ...tokens, costMicros };
-  return { ...failure, details: { ...details, usage } };
-}
 
 const plus = (first: Estimate, second: Usage): Estimate => ({
   inputTokens: first.inputTokens + second.inputTokens,

@@ -36,7 +36,8 @@ const unasked: ReadonlySet<ModelTrouble> = new Set(["auth", "circuit_open"]);
 
 /**
  * The same models, and after one that failed those that stand in for it, in order. The reply says who served and who
- * was asked before; a failure says everyone who was asked, and what all of them used together.
+ * was asked before; a failure says everyone who was asked, and what all of them used together. What may pass for one of
+ * them may pass for the chain: its failure is that of the last one that may be asked again, if there is one.
  */
 export function createFallbacks(models: ModelProvider, fallbacks: Fallbacks): ModelProvider {
   const chainOf = (model: string): readonly Fallback[] =>
@@ -48,9 +49,9 @@ export function createFallbacks(models: ModelProvider, fallbacks: Fallbacks): Mo
   }
 
   return {
-    async complete({ beforeFallback, ...request }, signal, onPart) {
+    async complete({ afterAttempt, ...request }, signal, onPart) {
       const chain = [{ model: request.model }, ...chainOf(request.model)];
-      const attempts: ModelAttempt[] = [];
+      const links: Link[] = [];
       let hasTold = false;
       const tell =
         onPart === undefined
@@ -63,16 +64,19 @@ export function createFallbacks(models: ModelProvider, fallbacks: Fallbacks): Mo
       for (;;) {
         const { model } = chain[at] ?? { model: request.model };
         const outcome = await models.complete({ ...request, model }, signal, tell);
-        if (outcome.ok) return served(outcome.value, attempts);
-        const reason = modelFailureDetails(outcome.failure)?.reason;
+        if (outcome.ok) return served(outcome.value, links);
+        const { failure } = outcome;
+        const reason = modelFailureDetails(failure)?.reason;
         const next = chain.findIndex(
           ({ on = usual }: Fallback, index) =>
             index > at && reason !== undefined && on.includes(reason),
         );
-        if (next < 0 || signal.aborted) return failed(outcome.failure, attempts);
-        attempts.push(toAttempt(model, targetOf(model), outcome.failure));
-        const held = await beforeFallback?.(outcome.failure);
-        if (held?.ok === false) return failed(held.failure, attempts);
+        links.push({ failure, attempt: toAttempt(model, targetOf(model), failure) });
+        const goesOn = next >= 0 && !signal.aborted;
+        const held = await afterAttempt?.(failure, goesOn);
+        if (signal.aborted) return failed(failure, links.slice(0, -1));
+        if (!goesOn) return failedAt(links);
+        if (held?.ok === false) return failed(held.failure, links);
         at = next;
         const target = targetOf(chain[at]?.model ?? "");
         if (hasTold && target !== null) {
@@ -91,6 +95,12 @@ export function createFallbacks(models: ModelProvider, fallbacks: Fallbacks): Mo
   };
 }
 
+/** One who was asked in vain. */
+interface Link {
+  failure: Failure;
+  attempt: ModelAttempt;
+}
+
 function toAttempt(asked: string, target: ModelTarget | null, failure: Failure): ModelAttempt {
   const usage = usageOfFailure(failure);
   const { reason = "bad_answer", status } = modelFailureDetails(failure) ?? {};
@@ -104,21 +114,40 @@ function toAttempt(asked: string, target: ModelTarget | null, failure: Failure):
   };
 }
 
-function served(reply: ModelReply, attempts: ModelAttempt[]): Outcome<ModelReply> {
-  return ok(attempts.length === 0 ? reply : { ...reply, attempts });
+function served(reply: ModelReply, links: readonly Link[]): Outcome<ModelReply> {
+  return ok(links.length === 0 ? reply : { ...reply, attempts: links.map(attemptOf) });
 }
 
-function failed(failure: Failure, attempts: ModelAttempt[]): Outcome<ModelReply> {
-  if (attempts.length === 0) return fail(failure);
+/** The end of a chain: as the last link that may be asked again failed, else as the last one did. */
+function failedAt(links: readonly Link[]): Outcome<ModelReply> {
+  const last = links.length - 1;
+  const passing = links.findLastIndex(({ failure }) => failure.retryable);
+  const chosen = links[passing < 0 ? last : passing];
+  if (chosen === undefined) throw new Error("a chain ended before anyone was asked");
+  const others = links.filter((link) => link !== chosen);
+  if (passing < 0 || passing === last) return failed(chosen.failure, others);
+  const words = others.map(({ failure }) => failure.message).join("; ");
+  const message = `${chosen.failure.message}; others in its chain failed too: ${words}`;
+  return failed({ ...chosen.failure, message }, others);
+}
+
+function failed(failure: Failure, others: readonly Link[]): Outcome<ModelReply> {
+  if (others.length === 0) return fail(failure);
+  const attempts = others.map(attemptOf);
   const own = usageOfFailure(failure);
   const used = [...attempts.flatMap(({ usage }) => usage ?? []), ...(own === null ? [] : [own])];
   const usage = used.length === 0 ? {} : { usage: used.reduce(together) };
   const details = { ...failure.details, ...usage, attempts } as unknown as JsonObject;
   const { untried: _, ...tried } = failure;
-  // Of a chain nothing was tried where none of its providers could be asked.
-  const isUntried = used.length === 0 && attempts.every(({ reason }) => unasked.has(reason));
+  // Of a chain nothing was tried where none of its providers could be asked, now or ever.
+  const isUntried = used.length === 0 && others.every(isUnasked);
   return fail({ ...(isUntried ? failure : tried), details });
 }
+
+const attemptOf = ({ attempt }: Link): ModelAttempt => attempt;
+
+const isUnasked = ({ failure, attempt }: Link): boolean =>
+  !failure.retryable || unasked.has(attempt.reason);
 
 function together(first: Usage, second: Usage): Usage {
   const sum = { ...first } as Record<string, unknown>;

@@ -7,6 +7,7 @@ import { usageOfFailure } from "../../machines/contracts/domain/step-result.ts";
 import {
   type ModelPart,
   modelFailureDetails,
+  modelTroubles,
 } from "../../machines/contracts/ports/model-provider.ts";
 import { answerJson } from "../support/answer-json.ts";
 import { chatCompletion } from "../support/chat-completion.ts";
@@ -127,6 +128,58 @@ describe("a chain of fallbacks [llm.fallback]", () => {
     });
     expect(failure && usageOfFailure(failure)?.inputTokens).toBeGreaterThan(100);
   });
+});
+
+test("a chain fails as the last of its links that may be asked again, and names them all [llm.chain-passes]", async () => {
+  const answers = [
+    { status: 429, words: "slow down", passes: true },
+    { status: 529, words: "all full", passes: true },
+    { status: 404, words: "no such model", passes: false },
+    { status: 402, words: "no money left", passes: false },
+    { status: 400, words: "prompt is too long", passes: false },
+  ];
+  const { url, seen } = await vendor((response) => {
+    const { status, words } = answers[Number(String(seen.at(-1)?.body["model"])[1])] ?? {};
+    response.setHeader("retry-after", "7");
+    answerJson(error(`${words}`), status)(response);
+  });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.nat(answers.length - 1), { minLength: 1, maxLength: 4 }),
+      async (links) => {
+        // Each chain has circuits of its own.
+        const bare = createModels({ providers: vendorProviders(url) });
+        const on = [...modelTroubles];
+        const [first, ...others] = links.map((link, at) => ({
+          model: `openai/m${link}-${at}`,
+          on,
+        }));
+        const models = createFallbacks(bare, { [`${first?.model}`]: others });
+        const outcome = await models.complete(plain(`${first?.model}`), never);
+        const said = links.map((link) => answers[link]);
+        const passing = said.findLast((answer) => answer?.passes);
+        const leading = passing ?? said.at(-1);
+        const failure = outcome.ok ? null : outcome.failure;
+        expect(failure).toMatchObject({
+          retryable: passing !== undefined,
+          details: { status: leading?.status },
+          message: expect.stringContaining(`${leading?.words}`),
+          ...(passing === undefined ? {} : { retryAfterMs: 7_000 }),
+        });
+        const named = [
+          failure?.message,
+          ...((failure && modelFailureDetails(failure)?.attempts?.map(({ message }) => message)) ??
+            []),
+        ];
+        for (const answer of said) expect(named.join(" ")).toContain(answer?.words);
+        if (passing !== undefined) {
+          const finals = said.slice(said.lastIndexOf(passing) + 1);
+          for (const answer of finals) expect(failure?.message).toContain(answer?.words);
+        }
+      },
+    ),
+    { numRuns: 40 },
+  );
 });
 
 describe("the limits before a provider", () => {

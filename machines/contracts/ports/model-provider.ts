@@ -56,12 +56,13 @@ export interface ModelRequest {
   params?: JsonObject;
   idempotencyKey: string;
   /**
-   * Asked by those that ask another provider after one that failed: whether a budget holds that attempt too. Its failure
-   * ends the call.
+   * Told by those that ask one provider after another of each that failed. Before another is asked, it says whether a
+   * budget holds that attempt too; its own failure ends the call.
    *
-   * @param failed of the attempt before
+   * @param failed of that attempt alone
+   * @param goesOn whether another is asked
    */
-  beforeFallback?: (failed: Failure) => Promise<Outcome<null>>;
+  afterAttempt?: (failed: Failure, goesOn: boolean) => Promise<Outcome<null>>;
 }
 
 /** What came so far of an answer, in the order in which it came. */
@@ -166,6 +167,7 @@ export interface ModelFailureDetails {
    * `usageOfFailure`: money reserved for the call is settled by it.
    */
   usage?: Usage;
+  /** Of a chain: the others who were asked, in order. */
   attempts?: ModelAttempt[];
 }
 
