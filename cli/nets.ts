@@ -2,6 +2,7 @@ import { closeSync, writeSync } from "node:fs";
 import { url as inspectorUrl } from "node:inspector";
 import { Worker } from "node:worker_threads";
 import { inheritableDescriptors } from "../adapters/sandbox/descriptors.ts";
+import { messageOf, placeOf, stackOf } from "../machines/contracts/domain/users-code.ts";
 import { toCliError, printError } from "./output/errors.ts";
 
 /**
@@ -15,13 +16,13 @@ import { toCliError, printError } from "./output/errors.ts";
  * - An event loop that stands still for longer than a lease is ended from a thread. Others have taken the jobs by
  *   then, and a process that neither works nor ends helps nobody.
  */
-export function guardProcess(): void {
+export function guardProcess({ isDebug }: { isDebug: boolean }): void {
   closeInherited();
   silenceSqlite();
   // A full disk or a closed pipe under the log is no reason to stop working.
   process.stderr.on("error", () => {});
-  process.on("uncaughtException", (error) => void fall("uncaught exception", error));
-  process.on("unhandledRejection", (reason) => void fall("unhandled rejection", reason));
+  process.on("uncaughtException", (error) => void fall("uncaught exception", error, isDebug));
+  process.on("unhandledRejection", (reason) => void fall("unhandled rejection", reason, isDebug));
 }
 
 /** Node 22 says at every start that its SQLite is experimental; every other warning passes. */
@@ -44,14 +45,23 @@ export function releaseOnFall(release: () => Promise<unknown>): () => void {
   return () => void held.splice(held.indexOf(release), 1);
 }
 
-async function fall(what: string, error: unknown): Promise<void> {
+async function fall(what: string, error: unknown, isDebug: boolean): Promise<void> {
   if (isFalling) return;
   isFalling = true;
   setTimeout(() => process.exit(1), releaseMs);
-  const said = toCliError(error)?.message ?? (error instanceof Error ? error.stack : String(error));
-  printError(`${what}, the process ends: ${said?.replaceAll(/\s*\n\s*/gu, " | ") ?? "unknown"}`);
+  printError(`${what}, the process ends: ${lastWords(error, isDebug)}`);
   for (const release of held.toReversed()) await release().catch(() => {});
   process.exit(1);
+}
+
+/** Of an error of a user's code its words and its place; of one of ours the stack, since it may not happen twice. */
+function lastWords(error: unknown, isDebug: boolean): string {
+  const known = toCliError(error)?.message;
+  if (known !== undefined) return known;
+  const place = placeOf(error, process.cwd());
+  if (place !== null && !isDebug)
+    return `${messageOf(error)} (at ${place}; --debug shows the stack)`;
+  return stackOf(error).replaceAll(/\s*\n\s*/gu, " | ");
 }
 
 /** Closes every descriptor above 2 that children would get; Node opens its own so that they don't. */

@@ -1,16 +1,17 @@
 import type { Command } from "./command.ts";
+import { messageOf, stackOf } from "../machines/contracts/domain/users-code.ts";
 import { repeatFlags, word } from "./called-as.ts";
 import { type Config, loadConfig } from "./config/load-config.ts";
 import { terminalColumns } from "./main.ts";
 import { guardProcess } from "./nets.ts";
-import { watchStandardOutput } from "./output/standard-output.ts";
+import { consoleTo, watchStandardOutput } from "./output/standard-output.ts";
 import { createOutput } from "./output/output.ts";
 import { printError, toCliError } from "./output/errors.ts";
 import type { Invocation } from "./program.ts";
 import { learnSecrets, secrets } from "./secrets.ts";
 import { type CommandName, type CommandSpec, specs } from "./specs.ts";
 import { staying } from "./start-anew.ts";
-import { listenForStop } from "./stopping.ts";
+import { listenForStop, type Stopping } from "./stopping.ts";
 import { reportLoadedFiles, watchedVariable } from "./watched.ts";
 
 /** What each command does, loaded when it is asked for: a look at the runs needs no worker. */
@@ -65,10 +66,12 @@ const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
 
 /** Runs one command with this process's folder, environment and streams; returns the exit code. */
 export async function run(invocation: Invocation): Promise<number> {
-  guardProcess();
+  const { isJson, isDebug } = invocation;
+  guardProcess({ isDebug });
+  // Standard output is for the answer.
+  consoleTo(process.stderr);
   const { env } = process;
   const folder = process.cwd();
-  const { isJson, isDebug } = invocation;
   const output = createOutput({
     out: process.stdout,
     remarks: process.stderr,
@@ -76,8 +79,9 @@ export async function run(invocation: Invocation): Promise<number> {
     env,
     columns: terminalColumns(),
   });
-  const stopping = listenForStop();
-  const standard = watchStandardOutput(() => stopping.ask());
+  // Until the configuration is read there is nothing to let finish, and it may never come: a signal ends the process.
+  let stopping: Stopping | null = null;
+  const standard = watchStandardOutput(() => stopping?.ask());
   return standard.end(await runCommand(), isLongRunning(invocation));
 
   async function runCommand(): Promise<number> {
@@ -85,19 +89,19 @@ export async function run(invocation: Invocation): Promise<number> {
       if (env[watchedVariable] !== undefined) reportLoadedFiles();
       const file = invocation.configFile;
       const config = await loadConfig({ flags: invocation.settings, env, folder, file });
+      stopping = listenForStop();
       repeatFlags((rest) => flagsOf(rest, invocation, config));
       learnSecrets(config.settings, env);
       const command = await commands[invocation.command]();
       return await command({ invocation, config, env, folder, output, stopping });
     } catch (error) {
-      if (stopping.signal.aborted) return 130;
+      if (stopping?.signal.aborted === true) return 130;
       const cliError = toCliError(error);
-      printError(cliError?.message ?? `unexpected: ${String(error)}; --debug shows where`);
-      if (isDebug && error instanceof Error)
-        process.stderr.write(`${secrets.redact(error.stack ?? "")}\n`);
+      printError(cliError?.message ?? `unexpected: ${messageOf(error)}; --debug shows where`);
+      if (isDebug) process.stderr.write(`${secrets.redact(stackOf(error))}\n`);
       return cliError?.exitCode ?? 1;
     } finally {
-      stopping.release();
+      stopping?.release();
     }
   }
 }

@@ -25,6 +25,8 @@ import { basename, dirname, join } from "node:path";
  * goes on as it is.
  */
 export const staying: ReadonlySet<string> = new Set(["worker", "dev", "control-plane"]);
+/** The second words of `workflow run` and `workflow watch`, which start a worker where none runs. */
+const stayingWorkflow: ReadonlySet<string> = new Set(["run", "watch"]);
 const fileVariable = "STATEPLANE_START_FILE";
 const folderName = "stateplane-start-";
 const fileName = "environment.json";
@@ -86,7 +88,7 @@ export function startAnew(args: readonly string[]): void {
   const isStarted = memoryFlags.every((flag) => process.execArgv.includes(flag));
   // A parent's channel would be closed by it, and a debugger's connection too.
   const isHeld = process.channel !== undefined || inspectorUrl() !== undefined;
-  if (isStarted || isHeld || !args.some((arg) => staying.has(arg))) return;
+  if (isStarted || isHeld || !stays(args)) return;
   const { execve, execPath, execArgv, argv } = process;
   if (typeof execve !== "function") return;
   const laid = layDown(process.env);
@@ -102,6 +104,13 @@ export function startAnew(args: readonly string[]): void {
     laid.takeBack();
   }
 }
+
+/** Flags may stand before a command. */
+const stays = (args: readonly string[]): boolean =>
+  args.some(
+    (arg, at) =>
+      staying.has(arg) || (arg === "workflow" && stayingWorkflow.has(args[at + 1] ?? "")),
+  );
 
 /** How a copy of this process is started by it: the same flags, and no secret in its block. */
 export function startOfCopy(env: NodeJS.ProcessEnv): { flags: readonly string[] } & Laid {

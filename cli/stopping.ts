@@ -24,6 +24,7 @@ export function listenForStop(): Stopping {
   for (const name of signals) process.on(name, onSignal);
   // Only a supervised process has such a channel: its supervisor is gone, and nobody would drain it.
   process.once("disconnect", onSignal);
+  if (process.connected === false) onSignal();
   return {
     signal: asked.signal,
     now: urged.signal,

@@ -60,7 +60,7 @@ export async function mayStart({ config, env, stopping }: Context, log: Log): Pr
   tell({ files: named.filter((file) => file !== null) });
   const { chooseTools } = await import("./compose/choose-tools.ts");
   const { composeModels, pricesOf } = await import("./compose/compose-models.ts");
-  await chooseTools(config, env);
+  await chooseTools(config, env, (file) => tell({ files: [file] }));
   await composeModels(config, env, pricesOf(config.settings), log);
   const { promise, resolve } = Promise.withResolvers<boolean>();
   const start = () => resolve(true);

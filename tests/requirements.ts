@@ -360,6 +360,15 @@ export const requirements: readonly Requirement[] = [
       "a handler takes over one step type or one tool, in tool steps and when a model calls it, and can fall through to what it stands before",
   },
   {
+    id: "config.odd",
+    promise:
+      "a configuration whose own code throws, prints or never ends is one line that names the file, and exit code 2",
+  },
+  {
+    id: "config.never",
+    promise: "a signal ends the program while its configuration is read",
+  },
+  {
     id: "cli.watch",
     promise: "`dev --watch` uses what changed, and goes on as it was where that can't be used",
   },

@@ -118,6 +118,7 @@ type Read<T> = { ok: true; value: T } | { ok: false; problem: string };
  * `${VAR}`, `${env:VAR}` and `${VAR:-text}` are taken from `env` wherever a server's texts stand. A server with
  * `disabled: true` or `enabled: false` is left out.
  *
+ * @param onFile is told of each file that it names, before that is read
  * @param mayExpand which variables the file may hand on to its servers
  * @returns the problem, one line naming the file, the key and what was expected, never a value
  */
@@ -125,16 +126,14 @@ export async function readConfig(
   file: string,
   env: Variables,
   mayExpand: (variable: string) => boolean = () => true,
+  onFile: (file: string) => void = () => {},
 ): Promise<Read<McpConfig>> {
-  const read = await readFileOf(file, env, mayExpand);
+  const read = await readFileOf({ file, env, mayExpand, onFile });
   return read.ok ? read : { ok: false, problem: `${file}: ${read.problem}` };
 }
 
-async function readFileOf(
-  file: string,
-  env: Variables,
-  mayExpand: (variable: string) => boolean,
-): Promise<Read<McpConfig>> {
+async function readFileOf(place: Place): Promise<Read<McpConfig>> {
+  const { file, env } = place;
   const parsed = await parseFile(file);
   if (!parsed.ok) return parsed;
   const config = fileShape(parsed.value);
@@ -162,7 +161,7 @@ async function readFileOf(
     if (servers.some((other) => other.name === name)) {
       return problem(`${where} must have a name of its own`);
     }
-    const server = await readServer(name, entry, { file, env, mayExpand });
+    const server = await readServer(name, entry, place);
     if (!server.ok) return problem(`${where} ${server.problem}`);
     servers.push(server.value);
     const hint = credentialWarning(server.value, env);
@@ -289,12 +288,13 @@ interface Place {
   file: string;
   env: Variables;
   mayExpand: (variable: string) => boolean;
+  onFile: (file: string) => void;
 }
 
 async function readServer(
   name: string,
   entry: ServerEntry,
-  { file, env, mayExpand }: Place,
+  { file, env, mayExpand, onFile }: Place,
 ): Promise<Read<McpServer>> {
   const kind = kindOf(entry);
   if (!kind.ok) return kind;
@@ -325,6 +325,10 @@ async function readServer(
     bearerToken,
     oauth,
   } = texts.value;
+  const readNamed = (path: string) => {
+    onFile(path);
+    return readEnvFile(path);
+  };
   const { timeout, start, limits, toolLimits } = entry;
   const time = {
     ...(typeof timeout === "number"
@@ -335,8 +339,7 @@ async function readServer(
     ...(toolLimits ? { toolLimits } : {}),
   };
   if (command !== undefined) {
-    const shared =
-      envFile === undefined ? null : await readEnvFile(resolve(dirname(file), envFile));
+    const shared = envFile === undefined ? null : await readNamed(resolve(dirname(file), envFile));
     if (shared !== null && !shared.ok) return shared;
     const folder = cwd === undefined ? {} : { cwd };
     return {

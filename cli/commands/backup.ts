@@ -1,10 +1,9 @@
-import { createWriteStream } from "node:fs";
-import { access, rename, rm, stat } from "node:fs/promises";
+import { access, open, rename, rm, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Command } from "../command.ts";
-import { CliError } from "../output/errors.ts";
+import { CliError, isFileTrouble } from "../output/errors.ts";
 import { withControlPlane } from "./with-control-plane.ts";
 
 const silenceMs = 60_000;
@@ -21,18 +20,20 @@ export const backup: Command = (context) =>
     );
     if (isThere)
       throw new CliError(2, `${given} is there already: expected the name of a new file`);
-    const type = "application/vnd.sqlite3";
-    const body = await value(api.http.stream("/v1/backup", silenceMs, signal, type));
     const part = `${file}.part`;
     try {
-      // For its owner alone: runs hold prompts and what tools read.
-      const write = createWriteStream(part, { mode: 0o600, flush: true });
+      // For its owner alone: runs hold prompts and what tools read. Opened first: a folder that is not there costs nothing.
+      const target = await open(part, "w", 0o600);
+      const write = target.createWriteStream({ flush: true });
+      const type = "application/vnd.sqlite3";
+      const body = await value(api.http.stream("/v1/backup", silenceMs, signal, type));
       await pipeline(Readable.from(body), write, { signal });
       await rename(part, file);
     } catch (error) {
-      await rm(part, { force: true });
-      if (signal.aborted || !(error instanceof Error)) throw error;
-      throw new CliError(3, `${given} was not written: ${error.message}`, { cause: error });
+      await rm(part, { force: true }).catch(() => {});
+      if (signal.aborted || !(error instanceof Error) || error instanceof CliError) throw error;
+      const code = isFileTrouble(error) ? 2 : 3;
+      throw new CliError(code, `${given} was not written: ${error.message}`, { cause: error });
     }
     const { size } = await stat(file);
     if (output.isJson) output.json({ file, bytes: size });

@@ -4,6 +4,7 @@ import { runStatuses } from "../../machines/contracts/domain/status.ts";
 import { calledAs, word } from "../called-as.ts";
 import type { Command } from "../command.ts";
 import { CliError } from "../output/errors.ts";
+import { consoleTo } from "../output/standard-output.ts";
 import { buildProgram, commonFlags } from "../program.ts";
 
 const shells = ["bash", "zsh", "fish"] as const;
@@ -21,6 +22,8 @@ export const completion: Command = async ({ invocation, output }) => {
     ? "stateplane"
     : [process.execPath, process.argv[1] ?? ""].map(word).join(" ");
   if (output.isJson) throw new CliError(2, "completion: a script can't be printed as JSON");
+  // It prints by the console.
+  consoleTo(process.stdout);
   script(shell, "stateplane", program);
   return 0;
 };

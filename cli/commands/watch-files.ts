@@ -54,14 +54,14 @@ export async function watchFiles(context: Context): Promise<number> {
       running = null;
       if (signal.aborted) exitCode = code;
       else if (!isReplaced && next === null)
-        output.remark(`it ended with exit code ${code}, and starts again when a file changes`);
+        output.remark(`dev ended with exit code ${code}; it starts again when a file changes`);
     } else if (child === next?.child) {
       next = null;
       if (!signal.aborted)
         output.remark(
           running === null
-            ? "it starts again when a file changes"
-            : "the change can't be used: what ran before goes on until another change",
+            ? "dev could not start; it tries again when a file changes"
+            : "the change can't be used: dev goes on as it was before",
         );
     }
     advance();

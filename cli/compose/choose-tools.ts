@@ -46,6 +46,7 @@ const referenceAllowlist: Allowlist = {
  * GitHub and filesystem servers where `GITHUB_TOKEN` and `WORKSPACE_PATH` ask for them. The configuration's
  * own `allowlist` takes the place of either list. A list that is nowhere allows nothing.
  *
+ * @param onFile is told of each file that the MCP file names
  * @throws InvalidSetting when the MCP file can't be used
  */
 export async function chooseTools(
@@ -55,6 +56,7 @@ export async function chooseTools(
     file: ownFile,
   }: Pick<Config, "settings" | "sources"> & Partial<Pick<Config, "file">>,
   env: Env,
+  onFile?: (file: string) => void,
 ): Promise<ChosenTools> {
   const { mcpConfigPath: file, allowlist: own } = settings;
   const inOwn = { file: ownFile ?? "stateplane.config.yaml", key: "allowed" } as const;
@@ -70,7 +72,7 @@ export async function chooseTools(
     return { servers, disabled: [], ...lists, describe, warnings: [] };
   }
   const expanded = new Set<string>();
-  const read = await readConfig(file, noting({ ...env }, expanded), mayExpand(settings));
+  const read = await readConfig(file, noting({ ...env }, expanded), mayExpand(settings), onFile);
   if (!read.ok) {
     const expected = `a usable MCP configuration file: ${read.problem}`;
     throw new InvalidSetting("mcpConfigPath", sources.mcpConfigPath, expected);

@@ -3,6 +3,7 @@ import { extname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
+import { messageOf, placeOf } from "../../machines/contracts/domain/users-code.ts";
 
 const modules = new Set([".ts", ".mts", ".js", ".mjs"]);
 const read = new Set([...modules, ".json", ".yaml", ".yml"]);
@@ -30,11 +31,28 @@ export async function readConfigFile(
 ): Promise<ConfigFile | null> {
   const path = named === null ? await find(folder) : resolve(folder, named);
   if (path === null) return null;
-  const values = await load(path);
-  if (!isJsonObject(values)) {
+  const { values } = await load(path);
+  if (!isObject(path, values)) {
     throw new InvalidSetting("configuration", path, "an object of settings");
   }
   return { path, values };
+}
+
+function isObject(path: string, values: unknown): values is Record<string, unknown> {
+  try {
+    return isJsonObject(values);
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
+
+/** Of a configuration whose own code throws while its settings are read. */
+export const unreadable = (path: string, error: unknown): InvalidSetting =>
+  new InvalidSetting("configuration", path, `settings that can be read (${threw(error)})`);
+
+function threw(error: unknown): string {
+  const place = placeOf(error, process.cwd());
+  return `${place === null ? "it threw" : `thrown at ${place}`}: ${messageOf(error)}`;
 }
 
 async function find(folder: string): Promise<string | null> {
@@ -59,7 +77,8 @@ const exists = (path: string) =>
     () => false,
   );
 
-async function load(path: string): Promise<unknown> {
+/** In an object of ours: a promise looks at what it is made with, and that may throw. */
+async function load(path: string): Promise<{ values: unknown }> {
   const kind = extname(path);
   if (modules.has(kind)) return loadModule(path);
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
@@ -67,25 +86,33 @@ async function load(path: string): Promise<unknown> {
   });
   const content = text.replace(/^\uFEFF/u, "");
   try {
-    if (kind === ".json") return JSON.parse(content);
+    if (kind === ".json") return { values: JSON.parse(content) };
     const { parse } = await import("yaml");
-    return parse(content) ?? {};
+    return { values: parse(content) ?? {} };
   } catch (error) {
     throw new InvalidSetting("configuration", path, parseProblem(kind, error));
   }
 }
 
-async function loadModule(path: string): Promise<unknown> {
+async function loadModule(path: string): Promise<{ values: unknown }> {
   if (!(await exists(path))) {
     throw new InvalidSetting("configuration", path, "a readable file (ENOENT)");
   }
+  // Node ends a program that has nothing left to do, with a text about its own code.
+  const waitsForNothing = Promise.withResolvers<never>();
+  const onIdle = () => waitsForNothing.reject(new Error("it awaits something that never comes"));
+  process.once("beforeExit", onIdle);
   try {
-    const loaded: { default?: unknown } = await import(pathToFileURL(path).href);
-    return loaded.default;
+    const loaded: { default?: unknown } = await Promise.race([
+      import(pathToFileURL(path).href),
+      waitsForNothing.promise,
+    ]);
+    return { values: loaded.default };
   } catch (error) {
-    const reason = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-    const expected = `a module whose default export is an object of settings (${firstLine(reason)})`;
+    const expected = `a module whose default export is an object of settings (${reasonOf(error)})`;
     throw new InvalidSetting("configuration", path, expected);
+  } finally {
+    process.off("beforeExit", onIdle);
   }
 }
 
@@ -97,6 +124,14 @@ function parseProblem(kind: string, error: unknown): string {
       ? ` (line ${error.linePos[0]?.line}, column ${error.linePos[0]?.col})`
       : (/\(line \d+ column \d+\)/.exec(error instanceof Error ? error.message : "")?.[0] ?? "");
   return `valid ${language} ${position}`.replace(/\s+/g, " ").trim();
+}
+
+function reasonOf(error: unknown): string {
+  try {
+    return firstLine(error instanceof Error ? `${error.name}: ${error.message}` : String(error));
+  } catch {
+    return messageOf(error);
+  }
 }
 
 const firstLine = (message: string) => message.split("\n")[0] ?? "";

@@ -1,7 +1,7 @@
 import { dirname, resolve } from "node:path";
 import { type } from "arktype";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
-import { type ConfigFile, readConfigFile } from "./config-file.ts";
+import { type ConfigFile, readConfigFile, unreadable } from "./config-file.ts";
 import { type SettingKey, type Settings, settingsShape } from "./settings.ts";
 import { nearest } from "../../machines/contracts/domain/nearest.ts";
 import { defaultModels, settingSources } from "./setting-sources.ts";
@@ -41,6 +41,20 @@ const keys = Object.keys(settingSources) as SettingKey[];
  */
 export async function loadConfig(request: ConfigRequest): Promise<Config> {
   const file = request.given ?? (await readConfigFile(request.folder, request.file));
+  return readable(file, () => collect(request, file));
+}
+
+/** Its own code may throw while it is looked at: a getter, a proxy. */
+function readable<T>(file: ConfigFile | null, look: () => T): T {
+  try {
+    return look();
+  } catch (error) {
+    if (file === null || error instanceof InvalidSetting) throw error;
+    throw unreadable(file.path, error);
+  }
+}
+
+function collect(request: ConfigRequest, file: ConfigFile | null): Config {
   refuseUnknown(file);
   const given = new Map<SettingKey, Given>();
   for (const key of keys) {

@@ -1,3 +1,4 @@
+import { types } from "node:util";
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import { InvalidSetting, StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
 import { secrets } from "../secrets.ts";
@@ -5,6 +6,8 @@ import { plain } from "./plain.ts";
 
 /** The exit code of everything we know to expect; null for what nobody expected. */
 export function toCliError(error: unknown): CliError | null {
+  // What a user's code throws may throw again when it is looked at, a proxy for one.
+  if (!types.isNativeError(error)) return null;
   if (error instanceof CliError) return error;
   if (error instanceof InvalidSetting) return new CliError(2, error.message, { cause: error });
   if (error instanceof StoreUnreachable) {
@@ -14,10 +17,19 @@ export function toCliError(error: unknown): CliError | null {
 }
 
 /** A folder or file that this user may not use, or a disk that is full. */
-function fileError(error: unknown): CliError | null {
-  if (!(error instanceof Error) || !("code" in error) || !("path" in error)) return null;
-  const { code, path } = error;
-  return fileCodes.has(String(code)) ? new CliError(2, `${path}: ${code}`, { cause: error }) : null;
+function fileError(error: Error): CliError | null {
+  const path = valueOf(error, "path");
+  if (path === null || !isFileTrouble(error)) return null;
+  return new CliError(2, `${path}: ${valueOf(error, "code")}`, { cause: error });
+}
+
+/** Trouble with a folder, a file or a disk of this machine. */
+export const isFileTrouble = (error: Error): boolean => fileCodes.has(valueOf(error, "code") ?? "");
+
+/** A member that holds its value itself: a getter is a user's, and may throw. */
+function valueOf(error: Error, key: "code" | "path"): string | null {
+  const value: unknown = Object.getOwnPropertyDescriptor(error, key)?.value;
+  return typeof value === "string" ? value : null;
 }
 
 const fileCodes = new Set([

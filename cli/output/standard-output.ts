@@ -1,3 +1,4 @@
+import { Console } from "node:console";
 import { printError } from "./errors.ts";
 
 /** A reader that stands still is not waited for longer: what it has not taken is lost, as with every program. */
@@ -30,6 +31,11 @@ export function watchStandardOutput(onBroken: () => void = () => {}): StandardOu
       return 1;
     },
   };
+}
+
+/** Where `console` prints from here on: a user's code logs by it in a configuration or a tool. */
+export function consoleTo(stream: NodeJS.WriteStream): void {
+  globalThis.console = new Console(stream);
 }
 
 function left(): Promise<void> {

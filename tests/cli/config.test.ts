@@ -238,6 +238,27 @@ describe("settings that can't be used", () => {
     write("stateplane.config.yaml", "{}");
     expect(await problem({})).toContain("expected one configuration file");
   });
+
+  it.each([
+    ["a getter that throws", "{ get store() { throw new Error('boo'); } }"],
+    ["a getter below", "{ providers: { get own() { throw new Error('boo'); } } }"],
+    ["a proxy", "new Proxy({}, { ownKeys() { throw new Error('boo'); } })"],
+    [
+      "a proxy of nothing",
+      "(() => { const p = Proxy.revocable({}, {}); p.revoke(); return p.proxy; })()",
+    ],
+    ["a tool that is a proxy", "{ tools: [new Proxy({}, { get() { throw new Error('boo'); } })] }"],
+    ["a list that is one", "{ tools: new Proxy([], { get() { throw new Error('boo'); } }) }"],
+    [
+      "what can't be read, thrown",
+      "(() => { throw Object.defineProperty(new Error(), 'message', { get() { throw 1; } }); })()",
+    ],
+  ])("include one whose own code throws, and name the file: %s [config.odd]", async (_, value) => {
+    write("stateplane.config.mjs", `export default ${value};`);
+    const text = await problem({});
+    expect(text).toContain("InvalidSetting");
+    expect(text).toContain(join(folder, "stateplane.config.mjs"));
+  });
 });
 
 describe("showing settings", () => {

@@ -77,6 +77,10 @@ it(
     db.close();
     expect(count).toBeGreaterThan(0);
     expect((await cli("backup", "copy.sqlite")).code).toBe(2);
+    expect(await cli("backup", "none/copy.sqlite")).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("none/copy.sqlite was not written: ENOENT"),
+    });
     expect((await readdir(join(folder, "one"))).filter((name) => /backup/.test(name))).toEqual([]);
     expect((await readdir(folder)).filter((name) => name.endsWith(".part"))).toEqual([]);
     plane.kill("SIGTERM");

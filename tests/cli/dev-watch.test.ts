@@ -71,7 +71,14 @@ it(
     expect(await outputs()).toMatch(/the second greeting[^]*the second answer/u);
     await write("mcp.json", '{"mcpServers": {}, "allowlist": {"allowed_tools": ["other"]}}');
     await starts(4);
-    dev.kill("SIGTERM");
+    await write("server.env", "GREETING=one");
+    const server = { command: process.execPath, args: ["-e", ""], envFile: "server.env" };
+    await write("mcp.json", JSON.stringify({ mcpServers: { greeter: server } }));
+    await starts(5);
+    await write("server.env", "GREETING=two");
+    await starts(6);
+    // To the first process alone, as a supervisor sends it.
+    dev.kill("SIGINT");
     const { code, stderr } = await dev.ended;
     expect(code, stderr).toBe(0);
     expect(await processGroup(dev.pid)).toEqual([]);
@@ -101,7 +108,7 @@ it(
   { timeout },
   async () => {
     for (const [at, [what, file, broken, mended]] of mistakes.entries()) {
-      const kept = "the change can't be used: what ran before goes on until another change";
+      const kept = "the change can't be used: dev goes on as it was before";
       await write(file, broken);
       await dev.says(new RegExp(`(?:${kept}[^]*){${at + 1}}`, "u"));
       expect(await outputs(), what).toMatch(/"completed"/u);

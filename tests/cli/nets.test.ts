@@ -240,6 +240,8 @@ describe("what nobody caught", () => {
           .filter((line) => line.includes("boom")),
       ).toHaveLength(1);
       expect(stderr).toContain("the process ends");
+      expect(stderr).toContain("(at stateplane.config.ts:1; --debug shows the stack)");
+      expect(stderr).not.toContain(" | at ");
       expect(stderr).not.toContain("planted");
       expect(await processesNaming("redis-server", folder)).toEqual([]);
     },

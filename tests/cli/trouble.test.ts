@@ -1,12 +1,13 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startFerrumDeckGateway, type FerrumDeckGateway } from "../support/ferrumdeck-gateway.ts";
-import { type CliResult, runCli } from "../support/run-cli.ts";
+import { type CliResult, runCli, startCli } from "../support/run-cli.ts";
 
 const bin = join(import.meta.dirname, "../../cli/bin.ts");
 
@@ -236,6 +237,41 @@ describe.concurrent("what is shown", () => {
       expect(broken.stdout).toMatch(/store +broken +.*ECONNREFUSED/);
     },
   );
+});
+
+describe("a configuration", () => {
+  it("that never comes keeps no signal from ending the program [config.never]", async () => {
+    const pipe = join(folder, "never.yaml");
+    await promisify(execFile)("mkfifo", [pipe]);
+    const waiting = startCli(["config", "--config", pipe], { cwd: folder });
+    // Done once somebody has it open to read.
+    const writer = await open(pipe, "w");
+    waiting.kill("SIGINT");
+    await waiting.ended;
+    await writer.close();
+    expect(waiting.child.signalCode).toBe("SIGINT");
+    const file = join(folder, "slow.mjs");
+    await writeFile(file, 'console.log("begun"); await new Promise((r) => setTimeout(r, 1e9));');
+    const slow = startCli(["config", "--config", file], { cwd: folder });
+    await slow.says("begun");
+    slow.kill("SIGTERM");
+    await slow.ended;
+    expect(slow.child.signalCode).toBe("SIGTERM");
+  });
+
+  it("that awaits what never comes is a mistake of its own, and what it prints is no part of the answer [config.odd]", async () => {
+    const file = join(folder, "odd.mjs");
+    const config = (...args: string[]) => runCli([...args, "--config", file], { cwd: folder });
+    await writeFile(file, "await new Promise(() => {}); export default {};");
+    const { code, stderr } = await config("config");
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/odd\.mjs.*awaits something/u)]);
+    await writeFile(file, 'console.log("plain words"); console.table([1]); export default {};');
+    const told = await config("config", "--json");
+    expect(told.stderr).toContain("plain words");
+    expect(JSON.parse(told.stdout)).toBeTypeOf("object");
+    const script = await config("completion", "bash");
+    expect(script.stdout).not.toContain("plain words");
+  });
 });
 
 describe("an output that can't be written", () => {

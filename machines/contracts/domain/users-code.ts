@@ -104,6 +104,16 @@ export function messageOf(error: unknown): string {
   }
 }
 
+/** The stack of whatever was thrown, or its words where it has none. */
+export function stackOf(error: unknown): string {
+  try {
+    const stack: unknown = error instanceof Error ? error.stack : null;
+    return typeof stack === "string" ? stack : messageOf(error);
+  } catch {
+    return messageOf(error);
+  }
+}
+
 /** The path of a `file:` URL; a percent sign that stands for nothing is left as it is. */
 function pathOf(url: string): string {
   const path = url.replace(/^file:\/\//u, "");
@@ -125,7 +135,7 @@ const ourFolders = /^(?:dist\/)?(?:actors|adapters|cli|machines|tests\/kit)\//u;
 const fileBegins = /(?<=^ *at |^ *at async |\()(?:\/|file:|node:|[A-Za-z]:\\)/u;
 
 /** `file:line` where an error was thrown, in the first file of its stack that is a user's; null when none is known. */
-function placeOf(error: unknown, folder: string): string | null {
+export function placeOf(error: unknown, folder: string): string | null {
   try {
     const stack: unknown = error instanceof Error ? error.stack : null;
     if (typeof stack !== "string") return null;
