@@ -5,6 +5,13 @@ export const modelRequirements: readonly Requirement[] = [
   // Models.
   { id: "llm.names", promise: "a model's name leads to its provider, or to what would serve it" },
   { id: "llm.stream", promise: "an answer is read the same however its bytes are cut" },
+  {
+    id: "llm.pieces",
+    promise: "an answer is the same in pieces as it is whole, and so is its bill",
+  },
+  { id: "llm.arguments", promise: "no call runs with other arguments than the model gave" },
+  { id: "llm.lost-calls", promise: "calls that a provider has lost are no answer" },
+  { id: "llm.bounds", promise: "no name or id in an answer is longer than its use" },
   { id: "llm.used", promise: "a model call that ends early says what it had used" },
   {
     id: "llm.endings",

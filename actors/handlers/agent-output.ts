@@ -11,6 +11,9 @@ const previewLength = 200;
 /** Longer arguments are named by their digest: each call's stand in the report, which has its limit. */
 const argumentsLength = 4_000;
 
+/** An id is a few dozen characters long, but where a provider puts more into it. */
+const idLength = 200;
+
 /**
  * The output of every llm step, however often its model was asked. FerrumDeck's dashboard reads `response`,
  * `tool_calls`, `iterations` and `status`, and of each call `tool_name`, `arguments`, `success`, `output_preview` and
@@ -62,7 +65,7 @@ function toCall(call: ToolCall | undefined, result: CallResult): JsonObject {
   const { content, error, decision, reason, tool, server, approvalId, digest, durationMs } = result;
   const text = JSON.stringify(call?.arguments ?? null);
   return {
-    id: call?.id ?? "",
+    id: cutText(call?.id ?? "", idLength),
     tool_name: call?.name ?? tool,
     server,
     arguments:
@@ -104,7 +107,9 @@ export function toFailure(
     const message =
       reason === "length"
         ? `the model's answer was cut off at a limit of tokens (this step asks for at most ${maxTokens}): raise max_tokens, or ask for less`
-        : `the model's answer ended, and its provider did not say that it is whole (reason: ${reason})`;
+        : reason === "tool_calls"
+          ? "the model ended its message to call tools, and its provider's answer holds no call that can be read"
+          : `the model's answer ended, and its provider did not say that it is whole (reason: ${reason})`;
     return terminal("incomplete", message, { iterations, finish_reason: reason });
   }
   return failure ?? terminal("internal", `the agent's loop ended as ${end} without a reason`);

@@ -2,16 +2,10 @@ import { fail, ok } from "../../machines/contracts/domain/failure.ts";
 import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
 import type { ModelPart, ModelReply } from "../../machines/contracts/ports/model-provider.ts";
-import {
-  AnswerCalls,
-  AnswerText,
-  estimatedUsage,
-  plausibleUsage,
-  tokenCount,
-  usageDetails,
-  countedLength,
-} from "./answer.ts";
+import { AnswerCalls, type AnsweredCall } from "./answer-calls.ts";
+import { AnswerText, modelName } from "./answer.ts";
 import { saysError } from "./empty-errors.ts";
+import { tokenCount, UsageCount, usageDetails } from "./usage.ts";
 import type { Asked, Reader } from "./vendor-call.ts";
 import { toFailure, type VendorError } from "./vendor-trouble.ts";
 
@@ -19,73 +13,85 @@ import { toFailure, type VendorError } from "./vendor-trouble.ts";
 export class MessageReader implements Reader<unknown> {
   error: VendorError | null = null;
   isWhole = false;
+  #isStopped = false;
   readonly #asked: Asked;
   readonly #text = new AnswerText();
   readonly #calls: AnswerCalls;
-  readonly #blocks = new Map<number, JsonObject>();
-  #counted: JsonObject = {};
-  #model: string;
+  readonly #blocks: JsonObject[] = [];
+  readonly #byIndex = new Map<number, JsonObject>();
+  readonly #thought = new AnswerText();
+  readonly #count: UsageCount;
+  #model: Json | undefined;
   #reason: unknown = null;
   #hasContent = false;
-  #characters = 0;
 
   constructor(asked: Asked) {
     this.#asked = asked;
     this.#calls = new AnswerCalls(asked.names);
-    this.#model = asked.request.model;
+    this.#count = new UsageCount(asked.body, toUsage, this.#calls);
   }
 
-  take(event: unknown): ModelPart[] {
+  /**
+   * A stream has all of its answer when a `message_delta` says why it ended: some servers leave out the event that only
+   * repeats it. What its `message_start` says of that counts where nothing else does.
+   */
+  take(event: unknown, isDocument: boolean): ModelPart[] {
     if (!isJsonObject(event)) return [];
+    if (this.#isStopped) return [];
     switch (event["type"]) {
       case "message_start":
-        return this.#start(event["message"]);
+        return this.#start(event["message"], isDocument);
       case "content_block_start":
         return this.#startBlock(Number(event["index"]), event["content_block"] ?? null);
       case "content_block_delta":
         return this.#delta(Number(event["index"]), event["delta"] ?? null);
       case "message_delta":
-        this.#end(event["delta"], event["usage"]);
+        if (this.#end(event["delta"])) this.isWhole = true;
+        this.#count.count(event["usage"], this.isWhole);
         return [];
       case "message_stop":
         this.isWhole = true;
+        this.#isStopped = true;
         return [];
       default:
         return [];
     }
   }
 
-  #start(message: Json | undefined): ModelPart[] {
+  #start(message: Json | undefined, isDocument: boolean): ModelPart[] {
     if (!isJsonObject(message)) return [];
-    if (saysError(message["error"])) {
+    if (saysError(message["error"]) && !this.isWhole) {
       this.error = { status: undefined, said: message["error"] };
       return [];
     }
-    if (typeof message["model"] === "string") this.#model = message["model"];
-    this.#end(message, message["usage"]);
+    this.#model ??= message["model"];
+    this.#end(message);
     const content = message["content"];
-    if (!Array.isArray(content)) return [];
-    this.#hasContent = true;
-    return content.flatMap((block, index) => this.#startBlock(index, block));
+    if (Array.isArray(content)) this.#hasContent = true;
+    const blocks = Array.isArray(content) ? content : [];
+    const parts = blocks.flatMap((block, index) => this.#startBlock(index, block));
+    this.#count.count(message["usage"], isDocument);
+    return parts;
   }
 
   #startBlock(index: number, block: Json): ModelPart[] {
     if (!isJsonObject(block)) return [];
-    this.#blocks.set(index, { ...block });
+    this.#hasContent = true;
+    const own = { ...block };
+    this.#blocks.push(own);
+    this.#byIndex.set(index, own);
+    this.#count.add(this.#thought.add(block["thinking"]));
     if (block["type"] === "text") return this.#tell(block["text"]);
     if (block["type"] !== "tool_use") return [];
     const { id, name, input } = block;
-    // In a stream the arguments come as text, and an empty object stands here until then.
-    const isEmpty = isJsonObject(input) && Object.keys(input).length === 0;
-    return this.#calls.add({ at: index, id, name, ...(isEmpty ? {} : { arguments: input }) });
+    return this.#calls.add({ at: index, id, name, arguments: input, kept: own });
   }
 
   #delta(index: number, delta: Json): ModelPart[] {
     if (!isJsonObject(delta)) return [];
-    const block = this.#blocks.get(index);
-    for (const key of ["text", "thinking", "partial_json"]) {
-      this.#characters += countedLength(delta[key]);
-    }
+    this.#hasContent = true;
+    const block = this.#byIndex.get(index);
+    this.#count.add(this.#thought.add(delta["thinking"]));
     if (delta["type"] === "text_delta") {
       if (block !== undefined) append(block, "text", delta["text"]);
       return this.#tell(delta["text"]);
@@ -101,32 +107,19 @@ export class MessageReader implements Reader<unknown> {
 
   #tell(text: unknown): ModelPart[] {
     const told = this.#text.add(text);
+    this.#count.add(told);
     return told === "" ? [] : [{ type: "text", text: told }];
   }
 
-  #end(delta: Json | undefined, usage: Json | undefined): void {
-    if (
-      isJsonObject(delta) &&
-      delta["stop_reason"] !== undefined &&
-      delta["stop_reason"] !== null
-    ) {
-      this.#reason = delta["stop_reason"];
-    }
-    if (!isJsonObject(usage)) return;
-    // The counts are totals so far; those that a later event leaves out stand.
-    const said = Object.entries(usage).filter(([, count]) => count !== null);
-    this.#counted = { ...this.#counted, ...Object.fromEntries(said) };
+  /** Whether it says why the answer ended. */
+  #end(said: Json | undefined): boolean {
+    const reason = isJsonObject(said) ? (said["stop_reason"] ?? null) : null;
+    if (reason !== null) this.#reason = reason;
+    return reason !== null;
   }
 
   usage(): Usage {
-    const counted = this.#counted;
-    if (counted["input_tokens"] === undefined) {
-      return estimatedUsage(this.#asked.body, this.#characters);
-    }
-    const usage = toUsage(counted);
-    return this.isWhole || this.#reason !== null
-      ? plausibleUsage(usage, this.#asked.body, this.#characters)
-      : estimatedUsage(this.#asked.body, this.#characters, usage);
+    return this.#count.usage(this.isWhole);
   }
 
   reply() {
@@ -136,16 +129,15 @@ export class MessageReader implements Reader<unknown> {
       return fail(toFailure(vendor, "bad_answer", message));
     }
     const reason = finishReason(this.#reason);
-    const blocks = [...this.#blocks.values()];
-    const toolCalls = this.#calls.read(reason === "length");
+    const answered = this.#calls.read(reason === "length");
     return ok<ModelReply>({
       provider: vendor.name,
-      model: this.#model || request.model,
+      model: modelName(this.#model, request.model),
       content: this.#text.end(),
-      toolCalls,
+      toolCalls: answered.map(({ call }) => call),
       finishReason: reason,
       usage: this.usage(),
-      ...echo(vendor.name, blocks, toolCalls),
+      ...echo(vendor.name, this.#blocks, answered),
       ...(dropped.length === 0 ? {} : { droppedParams: dropped }),
     });
   }
@@ -155,12 +147,13 @@ function append(block: JsonObject, key: string, text: Json | undefined): void {
   block[key] = `${typeof block[key] === "string" ? block[key] : ""}${String(text ?? "")}`;
 }
 
-/** A turn with thinking in it goes back as it was, or the API refuses the conversation. */
-function echo(provider: string, blocks: JsonObject[], calls: ModelReply["toolCalls"]) {
+/** A turn with thinking in it goes back as it was, or the API refuses the conversation; its calls under our ids. */
+function echo(provider: string, blocks: JsonObject[], answered: readonly AnsweredCall[]) {
   if (!blocks.some(({ type }) => type === "thinking" || type === "redacted_thinking")) return {};
+  const calls = new Map(answered.map(({ call, kept }) => [kept, call]));
   const items = blocks.map((block) => {
-    const call = calls.find(({ id }) => block["type"] === "tool_use" && id === block["id"]);
-    return call === undefined ? block : { ...block, input: call.arguments ?? {} };
+    const call = calls.get(block);
+    return call === undefined ? block : { ...block, id: call.id, input: call.arguments ?? {} };
   });
   return { echo: { provider, items } };
 }

@@ -2,17 +2,10 @@ import { fail, ok } from "../../machines/contracts/domain/failure.ts";
 import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
 import type { ModelPart, ModelReply } from "../../machines/contracts/ports/model-provider.ts";
-import {
-  AnswerCalls,
-  AnswerText,
-  countedLength,
-  estimatedUsage,
-  plausibleUsage,
-  readFinish,
-  tokenCount,
-  usageDetails,
-} from "./answer.ts";
+import { AnswerCalls } from "./answer-calls.ts";
+import { AnswerText, modelName, readFinish } from "./answer.ts";
 import { saysError } from "./empty-errors.ts";
+import { tokenCount, UsageCount, usageDetails } from "./usage.ts";
 import type { Asked, Reader } from "./vendor-call.ts";
 import { toFailure, type VendorError } from "./vendor-trouble.ts";
 
@@ -22,10 +15,11 @@ export class ChatReader implements Reader<unknown> {
   readonly #asked: Asked;
   readonly #text = new AnswerText();
   readonly #refusal = new AnswerText();
+  readonly #thought = new AnswerText();
   readonly #calls: AnswerCalls;
-  /** What Gemini wants to see again with a call, by the call's id. */
-  readonly #extras: JsonObject[] = [];
-  #counted: JsonObject | null = null;
+  /** The one call that a message could hold before there were `tool_calls`: some servers give it beside those. */
+  readonly #oldCall: AnswerCalls;
+  readonly #count: UsageCount;
   /** The last message of a stream. */
   #message: JsonObject | null = null;
   #model = "";
@@ -33,11 +27,17 @@ export class ChatReader implements Reader<unknown> {
   /** Whether a content came that nobody can read: it must not be taken for an empty answer. */
   #isOdd = false;
   #hasMessage = false;
-  #characters = 0;
 
   constructor(asked: Asked) {
     this.#asked = asked;
     this.#calls = new AnswerCalls(asked.names);
+    this.#oldCall = new AnswerCalls(asked.names);
+    const [calls, oldCall] = [this.#calls, this.#oldCall];
+    this.#count = new UsageCount(asked.body, toUsage, {
+      get length() {
+        return Math.max(calls.length, oldCall.length);
+      },
+    });
   }
 
   get isWhole(): boolean {
@@ -58,10 +58,11 @@ export class ChatReader implements Reader<unknown> {
     // No error takes an answer away that is whole.
     if (said !== undefined && !this.isWhole) this.error = { status: undefined, said };
     if (typeof chunk["model"] === "string" && this.#model === "") this.#model = chunk["model"];
-    if (isJsonObject(chunk["usage"])) this.#counted = chunk["usage"];
     this.#finish(choice["finish_reason"]);
     if (isDocument) this.#reason ??= "stop";
-    return this.#readChoice(choice, isDocument);
+    const parts = this.#readChoice(choice, isDocument);
+    this.#count.count(chunk["usage"], this.isWhole);
+    return parts;
   }
 
   #finish(reason: Json | undefined): void {
@@ -71,7 +72,9 @@ export class ChatReader implements Reader<unknown> {
       const message = 'it broke off its answer with finish_reason "error"';
       this.error ??= { status: undefined, said: { type: "server_error", message } };
     }
-    this.#reason = reason;
+    // What was cut off stays so, whatever is said after.
+    const isCut = this.isWhole && readFinish(this.#reason, false) === "length";
+    if (!isCut) this.#reason = reason;
   }
 
   #readChoice({ delta, message }: JsonObject, isDocument: boolean): ModelPart[] {
@@ -88,18 +91,23 @@ export class ChatReader implements Reader<unknown> {
 
   /** Whether anything of the answer itself came. */
   get #hasCome(): boolean {
-    return this.#text.content !== "" || this.#refusal.content !== "" || this.#calls.count > 0;
+    const calls = this.#calls.count + this.#oldCall.count;
+    return this.#text.content !== "" || this.#refusal.content !== "" || calls > 0;
   }
 
   #read(message: JsonObject, isInOnePiece: boolean): ModelPart[] {
     this.#hasMessage = true;
     const { content = null, refusal, tool_calls: calls } = message;
     this.#isOdd ||= content !== null && typeof content !== "string" && !Array.isArray(content);
-    const thought = message["reasoning_content"] ?? message["reasoning"];
-    this.#characters += countedLength(thought);
-    this.#refusal.add(refusal);
     const text = this.#text.add(textOf(content));
-    this.#characters += countedLength(text);
+    const thought = message["reasoning_content"] ?? message["reasoning"];
+    for (const told of [text, this.#thought.add(thought), this.#refusal.add(refusal)]) {
+      this.#count.add(told);
+    }
+    const { function_call: old } = message;
+    if (isJsonObject(old)) {
+      this.#oldCall.add({ at: 0, name: old["name"], arguments: old["arguments"] });
+    }
     const parts: ModelPart[] = text === "" ? [] : [{ type: "text", text }];
     if (!Array.isArray(calls)) return parts;
     return [...parts, ...calls.flatMap((call, place) => this.#call(call, place, isInOnePiece))];
@@ -110,21 +118,17 @@ export class ChatReader implements Reader<unknown> {
     const { id, index, extra_content: extra } = call;
     const called = isJsonObject(call["function"]) ? call["function"] : {};
     const custom = isJsonObject(call["custom"]) ? call["custom"] : {};
-    if (isJsonObject(extra) && typeof id === "string")
-      this.#extras.push({ id, extra_content: extra });
-    this.#characters += countedLength(called["arguments"]);
     return this.#calls.add({
       at: isInOnePiece || (typeof index !== "number" && id !== undefined) ? place : indexOf(index),
       id,
       name: called["name"] ?? custom["name"],
       arguments: called["arguments"],
+      kept: isJsonObject(extra) ? extra : undefined,
     });
   }
 
   usage(): Usage {
-    const { body } = this.#asked;
-    if (this.#counted === null) return estimatedUsage(body, this.#characters);
-    return plausibleUsage(toUsage(this.#counted), body, this.#characters);
+    return this.#count.usage(this.isWhole);
   }
 
   reply() {
@@ -135,19 +139,22 @@ export class ChatReader implements Reader<unknown> {
       return fail(toFailure(vendor, "bad_answer", message));
     }
     const refusal = this.#refusal.end();
-    const finish = readFinish(this.#reason, this.#calls.count > 0);
-    const toolCalls = this.#calls.read(finish === "length");
+    const calls = this.#calls.count > 0 ? this.#calls : this.#oldCall;
+    const finish = readFinish(this.#reason, calls.count > 0);
+    const answered = calls.read(finish === "length");
     const content = this.#text.end();
+    // What Gemini wants to see again with a call, by the id that the call has with us.
+    const extras = answered.flatMap(({ call: { id }, kept }) =>
+      kept === undefined ? [] : [{ id, extra_content: kept }],
+    );
     return ok<ModelReply>({
       provider: vendor.name,
-      model: this.#model || request.model,
+      model: modelName(this.#model, request.model),
       content: content === "" ? refusal : content,
-      toolCalls,
+      toolCalls: answered.map(({ call }) => call),
       finishReason: refusal === "" ? finish : "refusal",
       usage: this.usage(),
-      ...(this.#extras.length === 0
-        ? {}
-        : { echo: { provider: vendor.name, items: this.#extras } }),
+      ...(extras.length === 0 ? {} : { echo: { provider: vendor.name, items: extras } }),
       ...(dropped.length === 0 ? {} : { droppedParams: dropped }),
     });
   }

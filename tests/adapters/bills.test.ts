@@ -3,6 +3,7 @@ import { estimateCall } from "../../actors/step/budget.ts";
 import { createModels } from "../../adapters/llm/models.ts";
 import { createPricedModels } from "../../adapters/llm/priced-models.ts";
 import { createPrices } from "../../adapters/llm/prices.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { type Usage, usageOfFailure } from "../../machines/contracts/domain/step-result.ts";
 import type { ModelRequest } from "../../machines/contracts/ports/model-provider.ts";
 import { answerJson } from "../support/answer-json.ts";
@@ -85,6 +86,7 @@ describe("bills", () => {
           rows.push([provider, how, what, reply.value.usage, ""]);
         }
       }
+      rows.push(...(await miscounted(provider, request, stream)));
       rows.push([
         provider,
         "streamed",
@@ -102,6 +104,45 @@ describe("bills", () => {
 function priced(url: string) {
   const models = createModels({ providers: vendorProviders(url) });
   return createPricedModels(models, { prices, strict: true, log: { warn() {} } });
+}
+
+/** Of 300 characters the provider counts one token, before they come; none; or all, in an answer that is of no use. */
+async function miscounted(
+  provider: keyof typeof wholes,
+  request: ModelRequest,
+  stream: (spoken: Spoken) => string,
+): Promise<Row[]> {
+  const spoken: Spoken = { text: Array.from({ length: 10 }, () => text.join("")), usage: counted };
+  const whole = wholes[provider](spoken);
+  const usage = whole["usage"] as JsonObject;
+  const uncounted = { output_tokens: 0, completion_tokens: 0, total_tokens: 0 };
+  const noUse = { content: null, choices: [], output: null };
+  const answers = [
+    ["streamed", "early count", answerStream(countedEarly(stream(spoken)))],
+    ["whole", "no output counted", answerJson({ ...whole, usage: { ...usage, ...uncounted } })],
+    ["whole", "of no use", answerJson({ ...whole, ...noUse })],
+  ] as const;
+  const rows: Row[] = [];
+  for (const [how, what, answer] of answers) {
+    const { url } = await vendor(answer);
+    const outcome = await priced(url).complete(request, new AbortController().signal);
+    const used = outcome.ok ? outcome.value.usage : usageOfFailure(outcome.failure);
+    expect(outcome.ok).toBe(what !== "of no use");
+    rows.push([provider, how, what, used, what === "of no use" ? "" : "by what was received"]);
+  }
+  return rows;
+}
+
+/** The same stream with one token counted in its first event, and no count at its end. */
+function countedEarly(events: string): string {
+  const all = events
+    .split("\n\n")
+    .map((event) => event.replaceAll(/"output_tokens":50/gu, '"output_tokens":0'));
+  const count = { prompt_tokens: counted.input, completion_tokens: 1 };
+  return all
+    .map((event) => event.replace(/"usage":\{"prompt_tokens".*\}\}/u, '"usage":null}'))
+    .join("\n\n")
+    .replace('"usage":null', `"usage":${JSON.stringify(count)}`);
 }
 
 /** The stream stops after its text, and the call is aborted there. */

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { AnswerCalls } from "../../adapters/llm/answer.ts";
+import { AnswerCalls } from "../../adapters/llm/answer-calls.ts";
 import { createToolNames } from "../../adapters/llm/tool-calls.ts";
 
 /** Milliseconds that an answer's calls hold the event loop, when all of them come in one piece. */
