@@ -23,6 +23,8 @@ export type StepEventNotice =
       stepId: string;
       stepType: StepType | null;
       how: StepEnd | "crashed";
+      /** How often the job had been delivered, this time included. */
+      deliveries: number;
       /** The top-level states passed, over all sessions of the step. */
       stateHistory: readonly string[];
       snapshot: SnapshotFrom<typeof stepMachine> | null;
@@ -78,6 +80,8 @@ export interface RuntimeOptions {
   /** Take the place of a step type's work, or of one tool's in tool steps. */
   handlers?: UsersHandlers;
   onStepEvent?: (notice: StepEventNotice) => void;
+  /** Told each verdict that is given on an action. */
+  onVerdict?: (kind: Verdict["kind"]) => void;
   /**
    * Told each part of a model's answer as it comes. While its promise is open no more of that answer is read from the
    * provider; what it throws is logged and changes nothing.

@@ -26,4 +26,15 @@ export const processRequirements: readonly Requirement[] = [
   },
   { id: "secrets.linear", promise: "looking for secrets takes linear time, whatever the text is" },
   { id: "secrets.by-name", promise: "what stands under a secret's name in a text is hidden" },
+  {
+    id: "metrics.worker",
+    promise:
+      "a worker answers for its health, and counts what it does, without naming a run or a step",
+  },
+  {
+    id: "metrics.trouble",
+    promise:
+      "a port that is taken and a collector that is away are said once each, and steps go on",
+  },
+  { id: "metrics.doc", promise: "each metric is documented, and the dashboard asks for no other" },
 ];

@@ -115,7 +115,10 @@ export async function permission(
   const { options, context } = scope;
   if (asked.kind === "tool" && asked.server === undefined) {
     const hopeless = spelledVerdict(asked.name, options.allowlist, agentToolsOf(job));
-    if (hopeless !== null) return refused(asked, deniedBy(hopeless), hopeless);
+    if (hopeless !== null) {
+      options.onVerdict?.("deny");
+      return refused(asked, deniedBy(hopeless), hopeless);
+    }
   }
   const resolved = await resolve(scope, asked);
   if (!resolved.ok) return refused(asked, resolved.failure);
@@ -253,8 +256,11 @@ async function judge(
   for (;;) {
     const { stretch } = scope.session;
     const judged = await judgeOnce(scope, job, asked, occurrence);
-    if (scope.session.stretch === stretch || !("verdict" in judged)) return judged;
-    if (judged.kind === "deny") return judged;
+    const isGood = scope.session.stretch === stretch || !("verdict" in judged);
+    if (isGood || judged.kind === "deny") {
+      if ("verdict" in judged) scope.options.onVerdict?.(judged.kind);
+      return judged;
+    }
     scope.signal.throwIfAborted();
   }
 }

@@ -219,6 +219,7 @@ export function spawnStep(worker: WorkerContext, request: SpawnRequest): void {
         ...notice,
         kind: "ended",
         how,
+        deliveries: delivery.deliveries,
         stateHistory: session.stateHistory,
         snapshot,
       });

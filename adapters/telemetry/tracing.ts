@@ -12,10 +12,11 @@ import {
 } from "@opentelemetry/sdk-trace";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
+import { otlpUrl } from "./otlp-url.ts";
 import { cut } from "../../machines/contracts/domain/redact.ts";
 
 export interface TracingOptions {
-  /** As in `OTEL_EXPORTER_OTLP_ENDPOINT`; see {@link tracesUrl}. */
+  /** As in `OTEL_EXPORTER_OTLP_ENDPOINT`; see {@link otlpUrl}. */
   endpoint: string;
   serviceName: string;
   /** Sent with every export; may hold the collector's key. */
@@ -50,7 +51,7 @@ const exportTimeoutMs = 2500;
  */
 export function startTracing(options: TracingOptions): Tracing {
   const { endpoint, serviceName, headers, log, hide } = options;
-  const { url, note } = tracesUrl(endpoint);
+  const { url, note } = otlpUrl(endpoint, "traces");
   if (note !== null) log?.warn({}, note);
   const processor = new CountingProcessor(
     new OTLPTraceExporter({
@@ -149,27 +150,4 @@ function hideInSpan(span: ReadableSpan, hide: (text: string) => string): void {
     }
   }
   if (span.status.message !== undefined) span.status.message = safe(span.status.message);
-}
-
-/**
- * Where traces go, from the value of `OTEL_EXPORTER_OTLP_ENDPOINT`: a base URL, to which `/v1/traces` is added
- * (OpenTelemetry specification, protocol exporter, "Endpoint URLs for OTLP/HTTP"). We speak OTLP over HTTP only; the
- * reference's default is the gRPC port 4317, whose collectors listen for HTTP on 4318, so that is where we go.
- *
- * @returns `note` says what was changed, for the log; null if nothing was
- * @throws TypeError when the endpoint is not an http or https URL; the message never repeats it
- */
-export function tracesUrl(endpoint: string): { url: string; note: string | null } {
-  const url = URL.parse(endpoint.trim());
-  if (url === null || !/^https?:$/u.test(url.protocol)) {
-    throw new TypeError("the OTLP endpoint: expected a URL such as http://localhost:4318");
-  }
-  const path = url.pathname.replace(/\/+$/u, "");
-  url.pathname = path.endsWith("/v1/traces") ? path : `${path}/v1/traces`;
-  if (url.port !== "4317") return { url: url.href, note: null };
-  url.port = "4318";
-  return {
-    url: url.href,
-    note: "the OTLP endpoint names port 4317, which is for gRPC; traces go to port 4318 over HTTP",
-  };
 }

@@ -69,6 +69,13 @@ export function workInProcesses(context: Context, count: number): Promise<number
   const [program = "", ...given] = process.argv.slice(1);
   const at = given.findIndex((arg) => arg === "--processes" || arg.startsWith("--processes="));
   const args = given.toSpliced(at, given[at] === "--processes" ? 2 : 1);
-  const start = () => ({ args: [program, ...args], env: process.env });
+  const { httpPort } = context.config.settings;
+  // Each answers on a port of its own, one after the other.
+  const portOf = (index: number) =>
+    httpPort === null || httpPort === 0 ? {} : { WORKER_HTTP_PORT: String(httpPort + index) };
+  const start = (index: number) => ({
+    args: [program, ...args],
+    env: { ...process.env, ...portOf(index) },
+  });
   return superviseProcesses(count, start, openLog(context, "info"));
 }

@@ -1,7 +1,7 @@
 import type { UsersHandlers } from "../../actors/handlers/handler.ts";
 import { type Allowlist, defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
-import { type Runtime, startRuntime } from "../../actors/runtime.ts";
+import type { Runtime } from "../../actors/runtime.ts";
 import { ok } from "../../machines/contracts/domain/failure.ts";
 import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
@@ -12,7 +12,8 @@ import { canLook, lookAtTools, refuseAmbiguous, type ShownServer } from "./look-
 import { type ChosenTools, chooseTools } from "./choose-tools.ts";
 import { artifactWarnings, composePorts } from "./compose-ports.ts";
 import { createTextTeller } from "../../adapters/control-plane/text-teller.ts";
-import { learnSecrets, secrets } from "../secrets.ts";
+import { startMonitoring } from "./monitoring.ts";
+import { learnSecrets } from "../secrets.ts";
 import { consumerName } from "../supervise-processes.ts";
 
 /** What a program of its own may add to what the configuration says. */
@@ -58,18 +59,7 @@ export async function startWorker(
   learnSecrets(settings, hooks.env);
   const closing = new Closing(hooks.log);
   try {
-    const { otlpEndpoint: endpoint, serviceName } = settings;
-    if (endpoint !== null) {
-      // OpenTelemetry's SDK is loaded by those who export.
-      const { startTracing } = await import("../../adapters/telemetry/tracing.ts");
-      const tracing = startTracing({
-        endpoint,
-        serviceName,
-        log: hooks.log,
-        hide: secrets.redact,
-      });
-      closing.add("tracing", () => tracing.shutdown());
-    }
+    const monitoring = await startMonitoring(settings, hooks.log, closing);
     const tools = await chooseTools(config, hooks.env);
     const store = await chooseStore(config, consumerName(settings.workerName));
     closing.add("store", () => store.close(), storePatienceMs);
@@ -91,7 +81,7 @@ export async function startWorker(
     ];
     for (const warning of warnings) hooks.log.warn({}, warning);
     const servers = await lookAtStart(ports.tools, tools, config);
-    const runtime = startRuntime(ports, {
+    const runtime = await monitoring.start(ports, {
       ...runtimeOptions(settings, tools.allowlist),
       ...(hooks.onStepEvent ? { onStepEvent: hooks.onStepEvent } : {}),
       onModelPart: tellingWatchers(ports, hooks, closing),

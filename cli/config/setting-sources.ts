@@ -127,6 +127,10 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
   openaiBaseUrl: { env: ["OPENAI_BASE_URL"], fallback: null, mask: "url" },
   otlpEndpoint: { env: ["OTEL_EXPORTER_OTLP_ENDPOINT"], fallback: null, mask: "url" },
   serviceName: { env: ["OTEL_SERVICE_NAME"], fallback: "stateplane" },
+  metricsExporter: { env: ["OTEL_METRICS_EXPORTER"], fallback: "otlp" },
+  metricsEveryMs: { env: ["OTEL_METRIC_EXPORT_INTERVAL"], fallback: 60_000 },
+  httpPort: { env: ["WORKER_HTTP_PORT"], fallback: null },
+  httpHost: { env: ["WORKER_HTTP_HOST"], fallback: "127.0.0.1" },
   logLevel: {
     env: ["LOG_LEVEL", "FERRUMDECK_LOG_LEVEL"],
     flag: "log-level",

@@ -42,6 +42,8 @@ export const numbers = {
   modelIdleTimeoutMs: { least: 1, most: dayMs, what: milliseconds },
   maxIterations: { least: 1, most: 1_000, what: "a whole number of iterations" },
   port: { least: 0, most: 65_535, what: "a port number" },
+  httpPort: { least: 0, most: 65_535, what: "a port number" },
+  metricsEveryMs: { least: 100, most: dayMs, what: milliseconds },
   "bulkheads.llm": ofOneType,
   "bulkheads.tool": ofOneType,
   "bulkheads.retrieval": ofOneType,
@@ -180,6 +182,12 @@ export const settingsShape = type({
   openaiBaseUrl: optionalUrl,
   otlpEndpoint: optionalUrl,
   serviceName: text("a name"),
+  /** Whether metrics go to the collector, beside traces. */
+  metricsExporter: oneOf(["otlp", "none"]),
+  metricsEveryMs: number("metricsEveryMs"),
+  /** Where a worker answers for its health and its metrics; null for nowhere. */
+  httpPort: numberOrNull("httpPort"),
+  httpHost: text("an address"),
   logLevel: oneOf(["debug", "info", "warn", "error", "silent"], {
     trace: "debug",
     warning: "warn",

@@ -4,7 +4,7 @@ import { createLog } from "../../adapters/telemetry/log.ts";
 import { redact, redactText } from "../../machines/contracts/domain/redact.ts";
 import { isSecretKey } from "../../machines/contracts/domain/secret-names.ts";
 import { createRedactor } from "../../adapters/telemetry/redactor.ts";
-import { tracesUrl } from "../../adapters/telemetry/tracing.ts";
+import { otlpUrl } from "../../adapters/telemetry/otlp-url.ts";
 
 test.each([
   "password",
@@ -331,11 +331,11 @@ describe("the traces URL", () => {
     ["https://otel.example.com/base/", "https://otel.example.com/base/v1/traces"],
     ["https://otel.example.com/v1/traces", "https://otel.example.com/v1/traces"],
   ])("of %s is %s", (endpoint, url) => {
-    expect(tracesUrl(endpoint)).toEqual({ url, note: null });
+    expect(otlpUrl(endpoint, "traces")).toEqual({ url, note: null });
   });
 
   test("goes to 4318 when the endpoint is for gRPC, and says so", () => {
-    const { url, note } = tracesUrl("http://localhost:4317");
+    const { url, note } = otlpUrl("http://localhost:4317", "traces");
     expect(url).toBe("http://localhost:4318/v1/traces");
     expect(note).toContain("4317");
   });
@@ -343,7 +343,7 @@ describe("the traces URL", () => {
   test.each(["localhost:4318", "grpc://x:4317", "", "not a url"])(
     "is refused for %j",
     (endpoint) => {
-      expect(() => tracesUrl(endpoint)).toThrow("expected a URL such as");
+      expect(() => otlpUrl(endpoint, "traces")).toThrow("expected a URL such as");
     },
   );
 });
