@@ -93,6 +93,10 @@ export const modelRequirements: readonly Requirement[] = [
     promise:
       "a step that waits for a model's provider that can't be asked uses up no wall time of its run",
   },
+  {
+    id: "budget.words",
+    promise: "a limit in words that nobody knows is refused where it comes in",
+  },
   { id: "budget.atomic", promise: "many workers at once never pass a run's budget" },
   { id: "budget.calls", promise: "a call that a budget does not hold is never made" },
   { id: "budget.settled", promise: "what was reserved is settled on every way out of a call" },

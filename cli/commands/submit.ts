@@ -1,4 +1,5 @@
 import { isJsonObject, type Json, parseJson } from "../../machines/contracts/domain/json.ts";
+import { budgetProblem } from "../../machines/contracts/domain/budget.ts";
 import { isStepType, stepTypes } from "../../machines/contracts/domain/job.ts";
 import type { PlannedStep } from "../../adapters/control-plane/api.ts";
 import type { Command, Context } from "../command.ts";
@@ -15,6 +16,10 @@ export const submit: Command = async (context) => {
   const agentId = invocation.args[0] ?? "";
   const steps = await readSteps(context);
   const input = await readInput(context, steps !== null);
+  refuseUnknownLimits(input, "the input's budget");
+  for (const [at, step] of (steps ?? []).entries()) {
+    refuseUnknownLimits(step.input, `step ${at + 1}: budget`);
+  }
   return withControlPlane(context, async (client) => {
     const { api, signal, value } = client;
     if (steps !== null) await requireSteps(client);
@@ -32,6 +37,12 @@ export const submit: Command = async (context) => {
     return 0;
   });
 };
+
+/** FerrumDeck's gateway passes over what it does not know, and the run would have no limit. */
+function refuseUnknownLimits(input: Json, name: string): void {
+  const problem = isJsonObject(input) ? budgetProblem(input["budget"], name) : null;
+  if (problem !== null) throw new CliError(2, `submit: ${problem}`);
+}
 
 /** What was probably meant, where the control plane lists its agents. */
 async function unknownAgent(

@@ -1,4 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { readBudget } from "../../machines/contracts/domain/budget.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import { stepInputProblem } from "../../machines/contracts/domain/step-input.ts";
 import { startTestPlane, type TestPlane } from "../support/embedded-control-plane.ts";
 import { value } from "../support/value.ts";
 
@@ -64,6 +67,45 @@ describe("creating a run", () => {
     expect(value(await plane.api.runs("prj_01JFVX0000000000000000001", 10, 0, signal)).total).toBe(
       0,
     );
+  });
+
+  it.each([
+    [{ max_tool_call: 1 }, 'did you mean "max_tool_calls"?'],
+    [{ maxCostMicros: 1 }, 'did you mean "max_cost_micros"?'],
+    [{ max_wall_time_secs: 1 }, 'did you mean "max_wall_time_ms"?'],
+    [{ max_cost_usd: 1 }, "expected max_cost_cents, max_cost_micros"],
+    [[], "an object"],
+    ["5", "an object"],
+    [{ max_total_tokens: "5" }, "a number"],
+  ])(
+    "refuses a limit that nobody would keep, wherever it comes in: %j [budget.words]",
+    async (budget, hint) => {
+      const run = { agent_id: "helper", input: { task: "x" } };
+      const step = { type: "llm", input: { task: "x", budget } };
+      const version = "/v1/registry/agents/helper/versions";
+      const tries: [string, object][] = [
+        ["/v1/runs", { ...run, config: { budget } }],
+        ["/v1/runs", { ...run, input: { task: "x", budget } }],
+        ["/v1/runs", { ...run, steps: [step] }],
+        [version, { version: "9.0.0", budget }],
+      ];
+      for (const [path, body] of tries) {
+        const { status, body: said } = await plane.fetch("POST", path, body);
+        expect(status).toBe(422);
+        expect(JSON.stringify(said)).toContain(JSON.stringify(hint).slice(1, -1));
+      }
+      // A job of another control plane's, which passed over it.
+      const problem = stepInputProblem("llm", { task: "x", budget } as JsonObject);
+      expect(problem).toMatchObject({
+        kind: "invalid_input",
+        message: expect.stringContaining(hint),
+      });
+    },
+  );
+
+  it("reads the limits of a run that began under an earlier version, whatever else they say [budget.words]", () => {
+    const kept = { budget: { max_tool_calls: 3, max_cost_usd: 1 } };
+    expect(readBudget(kept)).toEqual({ max_tool_calls: 3 });
   });
 
   it("refuses another agent's version, with whose tools and prompt it would run", async () => {

@@ -58,6 +58,13 @@ describe.concurrent("trouble is one line and an exit code", () => {
   const worker = { REDIS_URL: "redis://127.0.0.1:1" };
   const cases: [string, string[], () => Parameters<typeof runCli>[1], number, RegExp][] = [
     ["an unknown command", ["frob"], at, 2, /unknown command 'frob'/],
+    [
+      "a limit that nobody knows",
+      ["submit", "a", "--input", '{"task": "x", "budget": {"max_tool_call": 1}}'],
+      at,
+      2,
+      /budget\.max_tool_call: there is no key "max_tool_call" here; did you mean "max_tool_calls"\?/,
+    ],
     ["a misspelt command", ["submitt"], at, 2, /did you mean submit\?/],
     ["an unknown flag", ["submit", "a", "--frob"], at, 2, /submit: unknown option '--frob'/],
     ["no control plane", ["runs", "list"], () => ({ cwd: folder }), 2, /CONTROL_PLANE_URL is not/],

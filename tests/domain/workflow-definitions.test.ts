@@ -65,6 +65,11 @@ const bad: readonly [string, string, ...string[]][] = [
     'did you mean "system_prompt"?',
   ],
   [
+    "an unknown limit",
+    `${head}  - {id: a, type: llm, config: {budget: {‹max_tool_call: 1}}}\n`,
+    'did you mean "max_tool_calls"?',
+  ],
+  [
     "a key of another type",
     `${head}  - {id: a, type: tool, config: {tool_name: t, ‹model: x}}\n`,
     'there is no key "model" here; expected tool_name',

@@ -1,5 +1,6 @@
 import { type } from "arktype";
-import { type JsonObject, notList } from "./json.ts";
+import { type Json, type JsonObject, notList } from "./json.ts";
+import { shapeProblems } from "./shape-problems.ts";
 import type { Usage } from "./step-result.ts";
 
 /** Limits of a run, an agent or a step, in the words of the wire; null for no limit. */
@@ -93,6 +94,16 @@ export const spentOf = ({ inputTokens, outputTokens, costMicros = 0 }: Usage): P
   outputTokens,
   costMicros,
 });
+
+/**
+ * What is wrong with limits where they come in; null when nothing is. A word that nobody knows would be no limit, in
+ * silence. What was taken once is read by {@link readBudget}, which passes over such words: the run has begun.
+ */
+export function budgetProblem(asked: Json | undefined, name: string): string | null {
+  if (asked === undefined || asked === null) return null;
+  const [found] = shapeProblems(asked, budgetShape);
+  return found === undefined ? null : `${[name, ...found.path].join(".")}: ${found.problem}`;
+}
 
 /** Made once: the making takes a thousand times as long as a reading. */
 const budgetAlone = budgetShape.onDeepUndeclaredKey("delete");

@@ -1,5 +1,6 @@
 import { type } from "arktype";
 import { isJsonObject, type Json } from "./json.ts";
+import { cutText } from "./text.ts";
 
 /** A shape of arktype's that says its keys. */
 export type Shape = ((given: unknown) => unknown) & {
@@ -25,7 +26,7 @@ export function shapeProblems(given: Json, shape: Shape): ShapeProblem[] {
     .filter((key) => !known.includes(key))
     .map((key): ShapeProblem => {
       const hint = suggest(key, known) || `; expected ${known.join(", ")}`;
-      const problem = `there is no key "${key}" here${hint}`;
+      const problem = `there is no key "${cutText(key, 100)}" here${hint}`;
       return { path: [key], on: "key", problem, isHindrance: false };
     });
   const result = shape(given);

@@ -1,7 +1,7 @@
 import { type } from "arktype";
 import { type Failure, terminal } from "./failure.ts";
 import type { ContentPart, ModelMessage, ToolCall } from "../ports/model-provider.ts";
-import { budgetShape } from "./budget.ts";
+import { budgetProblem, budgetShape } from "./budget.ts";
 import { isJsonObject, type JsonObject, parseJson } from "./json.ts";
 import type { StepType } from "./job.ts";
 import { wellFormed } from "./text.ts";
@@ -171,7 +171,12 @@ const shapes = {
 /** What is wrong with a step's input, or null when its handler can take it. */
 export function stepInputProblem(stepType: StepType, input: JsonObject): Failure | null {
   const read = shapes[stepType](input);
-  return read instanceof type.errors
-    ? terminal("invalid_input", `${stepType} step input: ${read.summary}`)
-    : null;
+  const takesBudget = stepType === "llm" || stepType === "tool";
+  const problem =
+    read instanceof type.errors
+      ? read.summary
+      : takesBudget
+        ? budgetProblem(input["budget"], "budget")
+        : null;
+  return problem === null ? null : terminal("invalid_input", `${stepType} step input: ${problem}`);
 }

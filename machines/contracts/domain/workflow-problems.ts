@@ -1,4 +1,5 @@
 import { isJsonObject, type Json, type JsonObject } from "./json.ts";
+import { budgetShape } from "./budget.ts";
 import {
   configShapes,
   stepShape,
@@ -192,6 +193,10 @@ export function workflowProblems(document: Json, read: ExpressionReader): Proble
 
   /** What a shape can't say. */
   function checkNeeds(stepType: WorkflowStepType, config: JsonObject, place: Place): void {
+    const unlimited = shapeProblems(config["budget"] ?? {}, budgetShape);
+    for (const { path, problem, on } of unlimited) {
+      say([...place, "budget", ...path], problem, null, on);
+    }
     const from = isJsonObject(config["input_from"]) ? config["input_from"] : {};
     const key = stepType === "retrieval" ? "query" : stepType === "sandbox" ? "code" : null;
     if (key !== null && config[key] === undefined && from[key] === undefined) {

@@ -2,10 +2,14 @@ import { type } from "arktype";
 import { Hono } from "hono";
 import { type JsonObject, notList } from "../../../../machines/contracts/domain/json.ts";
 import { callerOf } from "./access.ts";
-import { ApiError, objectShape, readBody, readPage, rfc3339 } from "./request.ts";
+import { ApiError, asJson, objectShape, readBody, readPage, rfc3339 } from "./request.ts";
 import { type Agent, type AgentVersion, newId, seedIds } from "../documents.ts";
 import type { Plane } from "../changes/change.ts";
-import { type Budget, budgetShape } from "../../../../machines/contracts/domain/budget.ts";
+import {
+  type Budget,
+  budgetProblem,
+  budgetShape,
+} from "../../../../machines/contracts/domain/budget.ts";
 import type { Store } from "../store.ts";
 
 const text = "0 < string <= 255";
@@ -72,6 +76,8 @@ export function agentRoutes({ apply, store, now }: Plane): Hono {
   });
   app.post("/:id/versions", async (c) => {
     const body = await readBody(c, newVersion);
+    const problem = budgetProblem(asJson(body.budget), "budget");
+    if (problem !== null) throw new ApiError(422, problem);
     const agent = findAgent(store, c.req.param("id"));
     const version = toVersion(body, agent, now());
     await apply((change) => {

@@ -11,7 +11,7 @@ import { type PlannedStep, readTraceparent } from "../changes/create-run.ts";
 import { budgetOf } from "../changes/reservations.ts";
 import { findRun } from "../changes/submit-result.ts";
 import type { Plane } from "../changes/change.ts";
-import { microsPerCent, readBudget } from "../../../../machines/contracts/domain/budget.ts";
+import { budgetProblem, microsPerCent } from "../../../../machines/contracts/domain/budget.ts";
 import { seedIds, type Run } from "../documents.ts";
 
 export const newRun = type({
@@ -78,11 +78,8 @@ export function readConfig(config: object | null | undefined) {
   const read = asJson(config);
   if (read === null) return null;
   if (!isJsonObject(read)) throw new ApiError(422, "config: expected an object");
-  try {
-    readBudget(read);
-  } catch (error) {
-    throw new ApiError(422, error instanceof TypeError ? error.message : "config.budget");
-  }
+  const problem = budgetProblem(read["budget"], "config.budget");
+  if (problem !== null) throw new ApiError(422, problem);
   return read;
 }
 
