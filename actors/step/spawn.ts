@@ -18,6 +18,7 @@ import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
 import type { StepContext } from "../../machines/step/context.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
+import { leastHoldMs } from "../../machines/step/rules.ts";
 import type { RuntimeOptions, StepEventNotice } from "../options.ts";
 import type { RuntimePorts } from "../ports.ts";
 import type { RunLooks } from "../run-looks.ts";
@@ -260,7 +261,7 @@ async function noteCrash(
 function sayEnd(
   { log, stateHistory, startedAt, endedBy, isDuplicate }: StepSession,
   job: Job | null,
-  { result, attempts, asks, deadLetter }: StepContext,
+  { result, attempts, asks, deadLetter, heldSince }: StepContext,
   how: StepEnd,
   clock: Clock,
 ): void {
@@ -282,9 +283,12 @@ function sayEnd(
       }
       return;
     }
-    case "parked":
-      log.info({ ...common, asks: asks.length }, "the step waits, parked");
+    case "parked": {
+      // What looks again every few seconds says so once.
+      const isKnown = heldSince !== null && clock.now() - heldSince >= leastHoldMs;
+      log[isKnown ? "debug" : "info"]({ ...common, asks: asks.length }, "the step waits, parked");
       return;
+    }
     case "released":
       log.info({ ...common, reason: endedBy ?? "the worker drains" }, "the job was given back");
       return;

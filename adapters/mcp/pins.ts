@@ -165,10 +165,14 @@ const partOf = (value: Json | undefined, key: string): Json | undefined =>
     : undefined;
 
 /**
- * `first-use`: what a server has when it is first seen is accepted, and a change quarantines it: its calls are tried
- * again as if it could not be reached, until somebody accepts it. `strict`: what nobody has accepted is refused at once, at first use too.
+ * `first-use`: what a server has when it is first seen is accepted, and a change quarantines it: steps that call its
+ * tools wait, put away, until somebody accepts it, for an hour at most. `strict`: what nobody has accepted is refused at
+ * once, at first use too.
  */
 export type PinMode = "first-use" | "strict";
+
+/** How often the steps that wait for an acceptance look whether there is one. */
+const lookAgainMs = 5_000;
 
 export interface PinOptions {
   store: ToolPins;
@@ -205,7 +209,7 @@ export async function checkPin(
     return fail(
       mode === "strict"
         ? terminal("policy_denied", said)
-        : retryable("unavailable", `quarantined: ${said}`),
+        : { ...retryable("unavailable", `quarantined: ${said}`, lookAgainMs), untried: true },
     );
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;

@@ -120,6 +120,7 @@ export const stepMachine = setup({
             },
             "policy.denied": { target: "#step.reported", actions: ["keepVerdict", "fail"] },
             "activity.failed": [
+              { guard: "isHeld", target: "parking", actions: "countAttempt" },
               { guard: "mayCheckAgain", target: "backing-off", actions: "countCheck" },
               { target: "#step.reported", actions: "fail" },
             ],
@@ -132,6 +133,15 @@ export const stepMachine = setup({
           on: {
             "retry.due": "checking",
             "resume.requested": { target: "backing-off", reenter: true },
+          },
+        },
+        parking: {
+          tags: "closing",
+          entry: "park",
+          exit: "abort",
+          on: {
+            "step.parked": "#step.parked",
+            "resume.requested": { target: "parking", reenter: true },
           },
         },
       },

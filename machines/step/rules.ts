@@ -54,8 +54,8 @@ const mayCheckAgain = ({ context, event }: ActionArgs): boolean =>
 
 type Failed = Extract<StepEvent, { type: "activity.failed" }>;
 
-/** Between two looks at such a neighbour at least, whatever it said. */
-const leastHoldMs = 1_000;
+/** Between two looks at such a neighbour at least, whatever it said. Milliseconds. */
+export const leastHoldMs = 1_000;
 
 /** Failed attempts with this one. What was not even tried is none. */
 export const attemptsAfter = (
@@ -97,6 +97,12 @@ const mayRetryLater = (moment: ActionArgs): boolean => {
   return event.failure.untried === true || delayAfter(context, event) > context.limits.parkAfterMs;
 };
 
+/** Nothing was asked of a neighbour that will not be asked for now: the step waits for it elsewhere. */
+const isHeld = (moment: ActionArgs): boolean =>
+  moment.event.type === "activity.failed" &&
+  moment.event.failure.untried === true &&
+  mayRetry(moment);
+
 const mayRepair = ({ context, event }: ActionArgs): boolean =>
   event.type === "output.invalid" &&
   event.repairable &&
@@ -116,6 +122,7 @@ export const rules = {
   hasAsks,
   isAnswered,
   mayCheckAgain,
+  isHeld,
   mayRetry,
   mayRetryLater,
   mayRepair,

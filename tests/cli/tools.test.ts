@@ -209,7 +209,7 @@ describe("stateplane tools", () => {
   );
 
   test(
-    "accept: frees the server in a running worker [mcp.pins]",
+    "accept: a step of a quarantined server waits, and goes on when its server is accepted [mcp.pins]",
     { timeout: 2 * timeout },
     async () => {
       await configure({ allowlist: { allowed_tools: ["pid"] } });
@@ -233,13 +233,15 @@ describe("stateplane tools", () => {
       const dev = await startDev();
       try {
         expect(dev.said().stdout).toMatch(/MCP servers +odd: quarantined: /u);
-        const submit = () => run(["submit", "assistant", "--steps", "steps.json", "--watch"]);
-        // Tried again as if the server could not be reached, and then told why.
-        const refused = await submit();
-        expect(refused.code).toBe(1);
-        expect(refused.stdout + refused.stderr).toContain("quarantined: ");
+        const submitted = startCli(["submit", "assistant", "--steps", "steps.json", "--watch"], {
+          cwd: folder,
+          env: { STATEPLANE_STORE: "sqlite" },
+        });
+        await dev.says(/tool +\(parked\)/u);
+        const said = dev.said().stderr.match(/quarantined: .*changed: pid.*tools accept odd/gu);
+        expect(said).toHaveLength(1);
         expect(await tools("accept", "odd", "--yes")).toMatchObject({ code: 0 });
-        expect(await submit()).toMatchObject({ code: 0 });
+        expect(await submitted.ended).toMatchObject({ code: 0 });
       } finally {
         dev.kill("SIGTERM");
         await dev.ended;

@@ -105,10 +105,11 @@ describe("a neighbour that could not be asked", () => {
           const mayGoOn = since === null ? tried < limits.maxAttempts : now - since < maxHeldMs;
           expect(rules.mayRetry({ context, event: failed })).toBe(mayGoOn);
           if (!mayGoOn) return;
-          if (isUntried) expect(rules.mayRetryLater({ context, event: failed })).toBe(true);
+          const isParked = rules.mayRetryLater({ context, event: failed });
           context = { ...context, ...updates.countAttempt({ context, event: failed }) };
           expect(context.attempts).toBe(tried);
           const delay = (context.retryAt ?? 0) - now;
+          expect(isParked).toBe(isUntried || delay > limits.parkAfterMs);
           expect(delay).toBeGreaterThanOrEqual(Math.max(isUntried ? 1_000 : 0, retryAfterMs ?? 0));
           const most = 1.25 * Math.max(limits.maxDelayMs, retryAfterMs ?? 0);
           expect(delay).toBeLessThanOrEqual(Math.ceil(most));

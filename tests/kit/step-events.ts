@@ -47,7 +47,11 @@ const grant: Grant = {
   resolvedBy: "key_1",
 };
 const passing: Failure = retryable("unavailable", "the neighbour is away");
-const longPassing: Failure = retryable("rate_limited", "come back later", 60_000);
+/** Waited for outside of the worker, wherever it is met. */
+const longPassing: Failure = {
+  ...retryable("rate_limited", "come back later", 60_000),
+  untried: true,
+};
 const lasting: Failure = terminal("tool_failed", "no such file");
 const retryStamp = { at: 1_000, jitter: 0.5 };
 const allow = { kind: "allow", reason: "on the allowlist" } as const;

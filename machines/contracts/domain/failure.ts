@@ -81,8 +81,8 @@ export interface Failure {
   /** How long the neighbour asked us to wait, in milliseconds. */
   retryAfterMs?: number;
   /**
-   * The neighbour was not asked, or did nothing but refuse this worker's key: nothing was begun and nothing was paid. The
-   * step waits, put away, and no attempt of it is counted. Only with `retryable`.
+   * The neighbour was not asked (its tools are quarantined, say), or did nothing but refuse this worker's key: nothing was
+   * begun and nothing was paid. The step waits, put away, and no attempt of it is counted. Only with `retryable`.
    */
   untried?: true;
   details?: JsonObject;
