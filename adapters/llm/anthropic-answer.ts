@@ -118,6 +118,10 @@ export class MessageReader implements Reader<unknown> {
     return reason !== null;
   }
 
+  miss(bytes: number): void {
+    this.#count.atLeast(bytes);
+  }
+
   usage(): Usage {
     return this.#count.usage(this.isWhole);
   }

@@ -127,6 +127,10 @@ export class ChatReader implements Reader<unknown> {
     });
   }
 
+  miss(bytes: number): void {
+    this.#count.atLeast(bytes);
+  }
+
   usage(): Usage {
     return this.#count.usage(this.isWhole);
   }

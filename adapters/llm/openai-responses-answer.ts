@@ -91,6 +91,10 @@ export class ResponseReader implements Reader<unknown> {
     return listed.length === 0 ? this.#items : listed;
   }
 
+  miss(bytes: number): void {
+    this.#count.atLeast(bytes);
+  }
+
   usage(): Usage {
     if (!this.isWhole) this.#count.atLeast(lengthOf(this.#heard));
     return this.#count.usage(this.#response !== null);

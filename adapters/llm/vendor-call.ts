@@ -53,6 +53,8 @@ export interface Reader<Event> {
   readonly error: VendorError | null;
   /** Nothing that belongs to the answer is missing, but perhaps the count of its tokens. */
   readonly isWhole: boolean;
+  /** So many bytes of an answer in one piece came, and can't be read. */
+  miss(bytes: number): void;
   /** What was used so far: counted by the vendor, else by what came. */
   usage(): Usage;
   reply(): Outcome<ModelReply>;
@@ -75,10 +77,12 @@ export async function callVendor<Event>(
   const state = new CallState(vendor);
   const limited = AbortSignal.any([signal, state.signal]);
   let failure: Failure | null = null;
+  let isRead = false;
   try {
     const events = await calls.run(state, async () => open(limited));
     // A signal that was raised ends the SDKs' streams without an error.
     for await (const event of readable(events)) {
+      isRead = true;
       const parts = reader.take(event, state.isDocument);
       if (reader.error !== null) break;
       if (reader.isWhole) state.hurry();
@@ -100,6 +104,7 @@ export async function callVendor<Event>(
   }
   if (signal.aborted) failure = toFailure(vendor, "cancelled", "the model call was cancelled");
   else if (state.late !== null) failure = tooLate(vendor, state.late, state.isOpened);
+  if (state.isJson && !isRead) reader.miss(state.bytes);
   failure ??= toFailure(vendor, "network", `${vendor.name}'s answer broke off before its end`);
   return fail(state.isOpened ? spent(failure, reader.usage()) : failure);
 }

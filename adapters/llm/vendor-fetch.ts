@@ -25,6 +25,8 @@ export class CallState {
   isOpened = false;
   /** Whether the answer came in one piece, and its event is our own. */
   isDocument = false;
+  /** Whether it is one of a model, and not a page of whatever stands before it. */
+  isJson = false;
   bytes = 0;
   late: "idle" | "total" | null = null;
   readonly #stop = new AbortController();
@@ -155,6 +157,7 @@ export function vendorFetch(vendor: Vendor): typeof fetch {
     const { first, isStream } = await peek(pieces);
     if (isStream) return new Response(streamOf(first, pieces), { status, statusText, headers });
     state.isDocument = true;
+    state.isJson = new TextDecoder().decode(first.at(-1)).trimStart().startsWith("{");
     const text = await readWhole(first, pieces);
     return new Response(wholeEvents(vendor, text), { status, statusText, headers });
   };

@@ -326,3 +326,47 @@ it("names and ids are bounded, and calls are known by their bounded ids to their
     expect(JSON.stringify(echo?.items)).toContain(`"${id}"`);
   }
 });
+
+it("what a provider wants to see again with a call goes back with it, whatever ids its calls have [llm.echo]", async () => {
+  const thinking = { type: "thinking", thinking: "hm", signature: "s" };
+  for (const ids of [
+    ["a", "a"],
+    ["", ""],
+  ]) {
+    const chat = ids.map((id, at) => ({ id, extra_content: { at }, function: { name } }));
+    const blocks = ids.map((id, at) => ({ type: "tool_use", id, name, input: { word: `${at}` } }));
+    const said = [
+      ["openai", { choices: [{ message: { tool_calls: chat }, finish_reason: "tool_calls" }] }],
+      ["anthropic", { content: [thinking, ...blocks], stop_reason: "tool_use" }],
+    ] as const;
+    for (const [provider, document] of said) {
+      const { toolCalls, echo } = await replyTo(provider, document);
+      const items = (echo?.items ?? []) as { type?: string; id: string }[];
+      expect(new Set(toolCalls.map(({ id }) => id)).size).toBe(2);
+      expect(items.filter(({ type }) => type !== "thinking")).toMatchObject(
+        toolCalls.map(({ id }, at) =>
+          provider === "openai" ? { id, extra_content: { at } } : { id, input: { word: `${at}` } },
+        ),
+      );
+    }
+  }
+});
+
+it.each(["openai", "anthropic", "responses"])(
+  "an answer of %s in one piece that breaks off, or can't be read, is billed by its bytes [llm.used]",
+  async (provider) => {
+    const content = "word ".repeat(3_000);
+    const body = JSON.stringify({ content, id: "?" });
+    for (const said of [body.slice(0, -1), body.replace('"?"', "1e999")]) {
+      const { models } = await vendor((response) => response.end(said));
+      const outcome = await models.complete(plain(`${provider}/m`), never);
+      const used = outcome.ok ? null : outcome.failure.details?.["usage"];
+      expect((used as { outputTokens: number } | null)?.outputTokens).toBeGreaterThan(4_000);
+    }
+    // A page is no answer of a model.
+    const { models } = await vendor((response) => response.end(`<html>${content}</html>`));
+    const outcome = await models.complete(plain(`${provider}/m`), never);
+    const used = outcome.ok ? null : outcome.failure.details?.["usage"];
+    expect((used as { outputTokens: number } | null)?.outputTokens).toBe(0);
+  },
+);
