@@ -59,4 +59,12 @@ export const planeRequirements: readonly Requirement[] = [
   { id: "key.scopes", promise: "a key does what its scopes say, and nothing else" },
   { id: "key.worker", promise: "a worker's key runs steps and answers no question of its own" },
   { id: "plane.layouts", promise: "a file of an earlier layout keeps all that it held" },
+  {
+    id: "plane.lists",
+    promise: "what is listed a page at a time is what is there, and nothing else",
+  },
+  {
+    id: "plane.dead-letters",
+    promise: "dead letters are listed by the control plane, and retried once",
+  },
 ];

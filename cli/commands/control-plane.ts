@@ -34,6 +34,7 @@ export const controlPlane: Command = async (context) => {
       apiKey,
       agents,
       publish: (fields) => store.backend.queue.publish(fields),
+      steps: store.backend,
       // No worker is here whose servers could say what a tool must be given.
       workflows: createWorkflowEngine(createWorkflowReader(() => null)),
       log,

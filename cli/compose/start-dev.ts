@@ -52,6 +52,7 @@ export async function startDev(given: Given, givenHooks: WorkerHooks): Promise<D
       apiKey,
       agents,
       publish: (fields) => store.backend.queue.publish(fields),
+      steps: store.backend,
       workflows,
       log: hooks.log,
     });

@@ -154,15 +154,18 @@ async function send({
   const asked = query.map(([name, value]) => `${name}=${encodeURIComponent(value.toWellFormed())}`);
   const key = callers[caller];
   const stop = new AbortController();
-  const response = await fetch(`${plane.url}${target}?${asked.join("&")}`, {
-    method: operation.method,
-    headers: {
-      ...(headers as Record<string, string>),
-      ...(key == null ? {} : { authorization: `Bearer ${key}` }),
-    },
-    ...(body === null ? {} : { body: fill(body) }),
-    signal: stop.signal,
-  });
+  const ask = () =>
+    fetch(`${plane.url}${target}?${asked.join("&")}`, {
+      method: operation.method,
+      headers: {
+        ...(headers as Record<string, string>),
+        ...(key == null ? {} : { authorization: `Bearer ${key}` }),
+      },
+      ...(body === null ? {} : { body: fill(body) }),
+      signal: stop.signal,
+    });
+  // A connection that was idle while this process was busy may end just when it is used.
+  const response = await ask().catch(ask);
   const media = (response.headers.get("content-type") ?? "").split(";")[0] ?? "";
   const isEndless = media === "text/event-stream";
   const text = isEndless ? "" : await response.text();

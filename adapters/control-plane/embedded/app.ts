@@ -12,6 +12,7 @@ import { approvalRoutes } from "./routes/approval-routes.ts";
 import { auditRoutes } from "./routes/audit-routes.ts";
 import { backupRoutes } from "./routes/backup-routes.ts";
 import { apiVersion, eventRoutes, healthRoutes } from "./routes/event-routes.ts";
+import { deadLetterRoutes } from "./routes/dead-letter-routes.ts";
 import { keyRoutes } from "./routes/key-routes.ts";
 import { policyRoutes } from "./routes/policy-routes.ts";
 import { runRoutes } from "./routes/run-routes.ts";
@@ -57,6 +58,7 @@ export function createApp(plane: Plane, apiKey: string, log: Log): Hono {
   app.route("/v1/policies", policyRoutes(plane));
   app.route("/v1/backup", backupRoutes(plane));
   app.route("/v1/events", eventRoutes(plane));
+  app.route("/v1/dead-letters", deadLetterRoutes(plane));
   app.notFound((c) =>
     c.json(new ApiError(404, `no such route: ${c.req.method} ${c.req.path}`), 404),
   );

@@ -4,7 +4,7 @@ import { getRequestListener } from "@hono/node-server";
 import type { Log } from "../../../machines/contracts/ports/clock.ts";
 import type { WorkflowEngine } from "../../../machines/contracts/ports/workflow-engine.ts";
 import { createApp, keepTime } from "./app.ts";
-import { createApply, system } from "./changes/change.ts";
+import { createApply, type KeptSteps, system } from "./changes/change.ts";
 import { type AgentSeed, registerAgent } from "./changes/register-agent.ts";
 import type { CostMicros } from "./changes/submit-result.ts";
 import { keepHeadFile } from "./audit-head.ts";
@@ -31,6 +31,8 @@ export interface EmbeddedOptions {
   now?: () => number;
   /** Runs workflows; without it there are none. */
   workflows?: WorkflowEngine;
+  /** The workers' store, to show what it has of steps and dead letters. */
+  steps?: KeptSteps;
   log: Log;
 }
 
@@ -75,8 +77,8 @@ export async function startEmbeddedControlPlane(
   const apply = createApply({ store, outbox, events, now, workflows });
   const costMicros = options.costMicros ?? (() => null);
   const headFile = keepHeadFile(options.path, store.audit, log);
-  const { path } = options;
-  const plane = { store, apply, events, outbox, now, costMicros, headFile, path, workflows };
+  const { path, steps = null } = options;
+  const plane = { store, apply, events, outbox, now, costMicros, headFile, path, workflows, steps };
   const app = createApp(plane, options.apiKey, log);
   const server = createServer(getRequestListener(app.fetch));
   let port: number;

@@ -1,7 +1,7 @@
 import { setTimeout } from "node:timers/promises";
 import { backup, DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { openWorkflowTables } from "./workflows/tables.ts";
-import type { RunStatus } from "../../../machines/contracts/domain/status.ts";
+import type { ApprovalStatus, RunStatus } from "../../../machines/contracts/domain/status.ts";
 import type { Agent, AgentVersion, Approval, Run, Step, Tool } from "./documents.ts";
 import { openAudit } from "./audit.ts";
 import type { ApiKey } from "./keys.ts";
@@ -11,6 +11,24 @@ import type { Policy } from "./policy.ts";
 export interface Page {
   limit: number;
   offset: number;
+}
+
+/** Which runs are listed; null for all. */
+export interface RunFilter {
+  projectId: string;
+  status: RunStatus | null;
+  agentId: string | null;
+  /** What stands in the run's id, input, output, reason or error, in upper or lower case. */
+  text: string | null;
+}
+
+/** A text is looked for in the newest runs only: it is found by reading them. */
+const mostSearched = 20_000;
+
+/** A document's text is JSON: what is looked for is written as JSON writes it. */
+function filterOf({ projectId, status, agentId, text }: RunFilter) {
+  const written = text === null ? null : JSON.stringify(text).slice(1, -1);
+  return [projectId, status, agentId, written, written] as const;
 }
 
 export type Store = ReturnType<typeof openStore>;
@@ -42,22 +60,28 @@ export function openStore(path: string) {
   };
 
   const runs = collection<Run>("runs");
-  const ofProject = "WHERE project = ? AND status = coalesce(?, status)";
-  const listRuns = runs.query(`${ofProject} ORDER BY rowid DESC LIMIT ? OFFSET ?`);
+  const wantedRuns = `WHERE project = ? AND status = coalesce(?, status)
+    AND doc ->> 'agentId' = coalesce(?, doc ->> 'agentId') AND (? IS NULL OR rowid IN (
+      SELECT rowid FROM runs WHERE rowid > coalesce((SELECT max(rowid) FROM runs), 0) - ${mostSearched}
+        AND instr(lower(id || ' ' || (doc -> 'input') || ' ' || (doc -> 'output') || ' ' ||
+          (doc -> 'statusReason') || ' ' || (doc -> 'error')), lower(?)) > 0))`;
+  const listRuns = runs.query(`${wantedRuns} ORDER BY rowid DESC LIMIT ? OFFSET ?`);
   const byRequest = runs.query(
     "WHERE doc ->> 'requestKey' = ? AND doc ->> 'requestKey' IS NOT NULL",
   );
-  const countRuns = db.prepare(`SELECT count(*) AS n FROM runs ${ofProject}`);
+  const countRuns = db.prepare(`SELECT count(*) AS n FROM runs ${wantedRuns}`);
 
   const steps = collection<Step>("steps");
-  const stepsOfRun = steps.query("WHERE run = ? ORDER BY number");
+  const stepsOfRun = steps.query("WHERE run = ? ORDER BY number LIMIT ? OFFSET ?");
   const silentSteps = steps.query(
     `WHERE doc ->> 'status' IN ('pending', 'running', 'waiting_approval') AND doc ->> 'enqueuedAt' IS NOT NULL
       AND coalesce(doc ->> 'heardAt', doc ->> 'enqueuedAt') <= ? ORDER BY coalesce(doc ->> 'heardAt', doc ->> 'enqueuedAt') LIMIT 100`,
   );
 
   const approvals = collection<Approval>("approvals");
-  const pendingApprovals = approvals.query("WHERE status = 'pending' ORDER BY rowid LIMIT ?");
+  const ofStatus = "WHERE status = coalesce(?, status) AND run = coalesce(?, run)";
+  const oldestApprovals = approvals.query(`${ofStatus} ORDER BY rowid LIMIT ? OFFSET ?`);
+  const newestApprovals = approvals.query(`${ofStatus} ORDER BY rowid DESC LIMIT ? OFFSET ?`);
   const dueApprovals = approvals.query("WHERE status = 'pending' AND expires <= ?");
   const pendingOfRun = approvals.query("WHERE run = ? AND status = 'pending'");
   const ofStep = approvals.query("WHERE step = ?");
@@ -112,24 +136,27 @@ export function openStore(path: string) {
       find: runs.find,
       put: runs.put,
       findByRequest: (key: string) => byRequest(key)[0],
-      /** Newest first; null for every status. */
-      list: (projectId: string, status: RunStatus | null, page: Page) =>
-        listRuns(projectId, status, page.limit, page.offset),
-      count: (projectId: string, status: RunStatus | null) =>
-        Number(countRuns.get(projectId, status)?.["n"]),
+      /** Newest first. */
+      list: (wanted: RunFilter, page: Page) =>
+        listRuns(...filterOf(wanted), page.limit, page.offset),
+      count: (wanted: RunFilter) => Number(countRuns.get(...filterOf(wanted))?.["n"]),
     },
     steps: {
       find: steps.find,
       put: steps.put,
-      ofRun: (runId: string) => stepsOfRun(runId),
+      ofRun: (runId: string, page: Page = { limit: -1, offset: 0 }) =>
+        stepsOfRun(runId, page.limit, page.offset),
       /** Enqueued, not ended, and not heard of since then; a hundred at most, the longest silent first. */
       silentSince: (time: number) => silentSteps(time),
     },
     approvals: {
       find: approvals.find,
       put: approvals.put,
-      /** Oldest first. */
-      pending: (limit: number) => pendingApprovals(limit),
+      /** The open ones oldest first, for people to answer in that order; any others newest first. */
+      list(status: ApprovalStatus | null, runId: string | null, { limit, offset }: Page) {
+        const list = status === "pending" ? oldestApprovals : newestApprovals;
+        return list(status, runId, limit, offset);
+      },
       due: (now: number) => dueApprovals(now),
       pendingOfRun: (runId: string) => pendingOfRun(runId),
       ofStep: (stepId: string) => ofStep(stepId),

@@ -1,5 +1,6 @@
 import { toEnvelope } from "../../../../machines/contracts/domain/job.ts";
 import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
+import type { StepQueue, StepStore } from "../../../../machines/contracts/ports/step-backend.ts";
 import { type Run, type Step, newId } from "../documents.ts";
 import type { HeadFile } from "../audit-head.ts";
 import type { Outbox } from "../outbox.ts";
@@ -127,6 +128,12 @@ const envelope = (run: Run, step: Step, now: number) =>
     createdAt: now,
   });
 
+/** What the workers' store has of steps and dead letters. */
+export interface KeptSteps {
+  queue: Pick<StepQueue, "deadLetters" | "findDeadLetter" | "retryDeadLetter">;
+  store: Pick<StepStore, "find">;
+}
+
 /** What the routes work with. */
 export interface Plane {
   store: Store;
@@ -139,4 +146,5 @@ export interface Plane {
   /** Of the database, or `:memory:`. */
   path: string;
   workflows: WorkflowHost | null;
+  steps: KeptSteps | null;
 }

@@ -81,6 +81,17 @@ const Execution = type({
   completed_at: timeOrNull,
   job_id: textOrNull,
 });
+const letter = {
+  ...closed,
+  id: "string",
+  run_id: textOrNull,
+  step_id: textOrNull,
+  reason: "string",
+  last_trouble: textOrNull,
+  deliveries: count,
+  state_history: "string[]",
+  dead_since: time,
+} as const;
 /** What is answered about runs, their steps, the questions of those, and workflows. */
 export const runAnswers = {
   Error: type({ ...closed, error: type({ ...closed, code: "string > 0", message: "string > 0" }) }),
@@ -151,6 +162,24 @@ export const runAnswers = {
     role: textOrNull,
     four_eyes: "boolean",
   }),
+  StepRecord: type({
+    ...closed,
+    run_id: "string",
+    step_id: "string",
+    phase: "'open' | 'parked' | 'recorded' | 'reported'",
+    state: textOrNull,
+    state_history: "string[]",
+    wakes_at: timeOrNull,
+    journal: "unknown[]",
+  }),
+  DeadLetter: type(letter),
+  WholeDeadLetter: type({
+    ...letter,
+    job: "Record<string, string>",
+    journal: "unknown[]",
+    result: "unknown",
+  }),
+  Retried: type({ ...closed, id: "string", retried: "true" }),
   Workflow,
   Workflows: type({ ...closed, workflows: Workflow.array() }),
   WorkflowRun,

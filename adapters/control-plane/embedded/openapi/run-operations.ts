@@ -1,10 +1,16 @@
+import { approvalStatuses } from "../../../../machines/contracts/domain/status.ts";
 import * as approvals from "../routes/approval-routes.ts";
 import * as runs from "../routes/run-routes.ts";
 import * as steps from "../routes/step-routes.ts";
 import * as workflows from "../workflows/routes.ts";
-import { badBody, notFound, type Operations, page, project } from "./operation.ts";
+import { badBody, notFound, type Operations, page, project, whole } from "./operation.ts";
 
-const status = { name: "status", schema: { type: "string" } };
+const text = (name: string) => ({ name, schema: { type: "string", maxLength: 255 } });
+const status = text("status");
+const approvalStatus = {
+  name: "status",
+  schema: { enum: [...approvalStatuses, "all"], default: "pending" },
+};
 
 /** Runs, their steps, the questions of those, and workflows. */
 export const runOperations: Operations = {
@@ -17,7 +23,7 @@ export const runOperations: Operations = {
   },
   "GET /v1/runs": {
     summary: "List runs, newest first",
-    query: [project, status, ...page(20)],
+    query: [project, status, text("agent"), text("text"), ...page(20)],
     answers: { 200: "Runs" },
     refuses: [422],
   },
@@ -38,9 +44,21 @@ export const runOperations: Operations = {
     refuses: [404, 422],
   },
   "GET /v1/runs/{run_id}/steps": {
-    summary: "List a run's steps",
+    summary: "List a run's steps: all of them, or a page",
+    query: page(100, 1000),
     answers: { 200: ["Step"] },
-    refuses: notFound,
+    refuses: [404, 422],
+  },
+  "GET /v1/runs/{run_id}/steps/{step_id}": {
+    summary: "Show a step",
+    answers: { 200: "Step" },
+    refuses: [400, 404],
+  },
+  "GET /v1/runs/{run_id}/steps/{step_id}/record": {
+    summary:
+      "What the workers' store has of a step: its states, and its journal until it has ended",
+    answers: { 200: "StepRecord" },
+    refuses: [400, 404, 503],
   },
   "POST /v1/runs/{run_id}/steps/{step_id}": {
     summary: "Report a step's result",
@@ -68,8 +86,9 @@ export const runOperations: Operations = {
     refuses: [...badBody, 404],
   },
   "GET /v1/approvals": {
-    summary: "List open questions",
-    query: page(50, 1000),
+    summary:
+      "List questions: the open ones, oldest first, or those of another status, newest first",
+    query: [approvalStatus, text("run_id"), ...page(50, 1000)],
     answers: { 200: ["Approval"] },
     refuses: [422],
   },
@@ -89,6 +108,22 @@ export const runOperations: Operations = {
     body: approvals.answer,
     answers: { 200: "Approval" },
     refuses: [...badBody, 404, 409],
+  },
+  "GET /v1/dead-letters": {
+    summary: "List dead letters, newest first",
+    query: [whole("limit", 50, 1, 1000)],
+    answers: { 200: ["DeadLetter"] },
+    refuses: [404, 422, 503],
+  },
+  "GET /v1/dead-letters/{letter_id}": {
+    summary: "Show a dead letter with its job, its journal and its result",
+    answers: { 200: "WholeDeadLetter" },
+    refuses: [404, 503],
+  },
+  "POST /v1/dead-letters/{letter_id}/retry": {
+    summary: "Put a dead letter's job back on the stream",
+    answers: { 200: "Retried" },
+    refuses: [404, 503],
   },
   "GET /v1/workflows": {
     summary: "List workflows",

@@ -27,6 +27,7 @@ const needs: readonly (readonly [method: string, path: RegExp, scope: Scope])[] 
   ["POST", /^\/v1\/(?:approvals|events\/text)$/, "work"],
   ["PUT", /^\/v1\/approvals\/[^/]+$/, "approve"],
   ["POST", /^\/v1\/(?:runs|runs\/[^/]+\/cancel)$/, "write"],
+  ["POST", /^\/v1\/dead-letters\/[^/]+\/retry$/, "write"],
   ["POST", /^\/v1\/(?:registry|workflows|workflow-runs)(?:\/|$)/, "write"],
 ];
 

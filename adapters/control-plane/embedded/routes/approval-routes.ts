@@ -1,5 +1,9 @@
 import { type } from "arktype";
 import { Hono } from "hono";
+import {
+  type ApprovalStatus,
+  approvalStatuses,
+} from "../../../../machines/contracts/domain/status.ts";
 import { callerOf } from "./access.ts";
 import { ApiError, asJson, readBody, readPage, rfc3339 } from "./request.ts";
 import { requestApproval, resolveApproval } from "../changes/approvals.ts";
@@ -23,8 +27,13 @@ export const answer = type({ approved: "boolean", "note?": "string <= 4096 | nul
 export function approvalRoutes({ apply, store }: Plane): Hono {
   const app = new Hono();
   app.get("/", (c) => {
-    const { limit } = readPage(c, 50, 1000);
-    return c.json(store.approvals.pending(limit).map(approvalResponse));
+    const status = readStatus(c.req.query("status"));
+    const found = store.approvals.list(
+      status,
+      c.req.query("run_id") ?? null,
+      readPage(c, 50, 1000),
+    );
+    return c.json(found.map(approvalResponse));
   });
   app.post("/", async (c) => {
     const body = await readBody(c, question);
@@ -59,6 +68,14 @@ export function approvalRoutes({ apply, store }: Plane): Hono {
     return c.json(approvalResponse(approval));
   });
   return app;
+}
+
+/** Which approvals are listed: the open ones, as FerrumDeck does, unless another status, or `all`, is asked for. */
+function readStatus(asked = "pending"): ApprovalStatus | null {
+  if (asked === "all") return null;
+  const status = approvalStatuses.find((known) => known === asked);
+  if (status !== undefined) return status;
+  throw new ApiError(422, `status: expected ${approvalStatuses.join(", ")} or all`);
 }
 
 /** ApprovalResponse, with the digest of what was shown. */

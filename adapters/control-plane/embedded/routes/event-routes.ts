@@ -77,13 +77,17 @@ const extensions = [
 ];
 
 /** `/health` and `/ready`, which need no key. */
-export function healthRoutes({ store, outbox, workflows }: Plane): Hono {
+export function healthRoutes({ store, outbox, workflows, steps }: Plane): Hono {
   const app = new Hono();
   app.get("/health", (c) =>
     c.json({
       status: "healthy",
       version: apiVersion,
-      extensions: [...extensions, ...(workflows === null ? [] : ["workflows"])],
+      extensions: [
+        ...extensions,
+        ...(workflows === null ? [] : ["workflows"]),
+        ...(steps === null ? [] : ["dead-letters", "step-records"]),
+      ],
     }),
   );
   app.get("/ready", (c) => {

@@ -14,6 +14,7 @@ const codes = {
   409: "CONFLICT",
   422: "VALIDATION_ERROR",
   500: "INTERNAL_ERROR",
+  503: "UNAVAILABLE",
 } as const satisfies Partial<Record<ContentfulStatusCode, string>>;
 
 /** Thrown by a route or a change: the request is refused, and what the change had written is undone. */

@@ -52,9 +52,16 @@ export function runRoutes({ apply, store }: Plane): Hono {
   });
   app.get("/", (c) => {
     const project = c.req.query("project_id") ?? seedIds.project;
-    const status = readStatus(c.req.query("status"));
-    const runs = store.runs.list(project, status, readPage(c, 20));
-    return c.json({ runs: runs.map(runResponse), total: store.runs.count(project, status) });
+    const agent = c.req.query("agent");
+    const wanted = {
+      projectId: project,
+      status: readStatus(c.req.query("status")),
+      // Of an agent that nobody knows there are no runs.
+      agentId: agent === undefined ? null : (store.agents.find(agent)?.id ?? agent),
+      text: readText(c.req.query("text")),
+    };
+    const runs = store.runs.list(wanted, readPage(c, 20));
+    return c.json({ runs: runs.map(runResponse), total: store.runs.count(wanted) });
   });
   app.get("/:id", (c) => {
     const run = findRun(store, c.req.param("id"));
@@ -99,6 +106,12 @@ function readStatus(text: string | undefined): RunStatus | null {
   const status = readRunStatus(text);
   if (status === undefined) throw new ApiError(422, "status: expected a run status");
   return status;
+}
+
+function readText(text: string | undefined): string | null {
+  if (text === undefined || text === "") return null;
+  if (text.length <= 255) return text;
+  throw new ApiError(422, "text: expected at most 255 characters");
 }
 
 /** RunResponse, and what FerrumDeck leaves out: agent, tenant, reason, error, trace. */

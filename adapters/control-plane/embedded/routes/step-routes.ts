@@ -1,10 +1,11 @@
 import { type } from "arktype";
 import { type Context, Hono } from "hono";
 import { callerOf } from "./access.ts";
-import { ApiError, asJson, readBody, readKey, rfc3339 } from "./request.ts";
+import { ApiError, asJson, readBody, readKey, readPage, rfc3339 } from "./request.ts";
+import { findRecord } from "./dead-letter-routes.ts";
 import { checkTool } from "../changes/check-tool.ts";
 import { reserve, settleReservation } from "../changes/reservations.ts";
-import { findRun, submitResult } from "../changes/submit-result.ts";
+import { findRun, findStep, submitResult } from "../changes/submit-result.ts";
 import type { Plane } from "../changes/change.ts";
 import type { Step } from "../documents.ts";
 
@@ -35,11 +36,22 @@ export const reservation = type({
 export const settlement = reservation.merge({ "untried?": "boolean" });
 
 /** `/v1/runs/{id}`: its steps, their results, the check of a tool call, and reservations of its budget. */
-export function stepRoutes({ apply, store, costMicros }: Plane): Hono {
+export function stepRoutes(plane: Plane): Hono {
+  const { apply, store, costMicros } = plane;
   const app = new Hono();
   app.get("/:id/steps", (c) => {
     const run = findRun(store, c.req.param("id"));
-    return c.json(store.steps.ofRun(run.id).map(stepResponse));
+    // All of them, as FerrumDeck answers, where nobody asks for a page.
+    const isPaged = c.req.query("limit") !== undefined || c.req.query("offset") !== undefined;
+    const page = isPaged ? readPage(c, 100, 1000) : undefined;
+    return c.json(store.steps.ofRun(run.id, page).map(stepResponse));
+  });
+  app.get("/:id/steps/:stepId", (c) =>
+    c.json(stepResponse(findStep(store, c.req.param("id"), c.req.param("stepId")).step)),
+  );
+  app.get("/:id/steps/:stepId/record", async (c) => {
+    const { run, step } = findStep(store, c.req.param("id"), c.req.param("stepId"));
+    return c.json(await findRecord(plane, run.id, step.id));
   });
   app.post("/:id/steps/:stepId", async (c) => {
     const body = await readBody(c, result);
