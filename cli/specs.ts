@@ -313,15 +313,32 @@ export const specs = {
     notes: ["--root DIR is the folder that holds the projects."],
     example: ["stateplane mcp test-runner --root ."],
   },
-  chart: {
+  "machine list": {
     args: [],
-    summary: "draw a machine's states and transitions",
+    summary: "list the state machines that run here",
+    settings: [],
+    example: ["stateplane machine list"],
+  },
+  "machine show": {
+    args: ["machine?"],
+    summary: "draw a machine's states and transitions (default step)",
+    settings: [],
+    notes: ["With --json it prints the machine's definition, whole."],
+    example: ["stateplane machine show agent-loop"],
+  },
+  "machine export": {
+    args: ["machine?"],
+    summary: "print a machine in another tool's format (default step)",
     flags: {
-      machine: { type: "text", value: "name", help: "step or supervisor (default step)" },
+      format: {
+        type: "text",
+        value: "name",
+        help: "json, mermaid, dot or markdown (default json)",
+      },
     },
     settings: [],
-    notes: ["With --json it prints the machine's definition, which Stately's tools read."],
-    example: ["stateplane chart", "stateplane chart --machine supervisor --json"],
+    notes: ["The JSON is XState's own: Stately's editor imports it, and createMachine takes it."],
+    example: ["stateplane machine export step --format mermaid"],
   },
   config: {
     args: [],

@@ -178,4 +178,9 @@ export const modelRequirements: readonly Requirement[] = [
   },
   { id: "loop.cost", promise: "a late turn costs the store no more than an early one" },
   { id: "loop.window", promise: "a long conversation is made shorter by rule, the oldest first" },
+  {
+    id: "machine.export",
+    promise:
+      "an exported machine is XState's own JSON, with the same paths, and docs/machines.md shows it",
+  },
 ];

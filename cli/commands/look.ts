@@ -1,24 +1,6 @@
 import { shownProviders } from "../compose/compose-models.ts";
 import type { Command } from "../command.ts";
 import { maskConfig } from "../config/load-config.ts";
-import { CliError } from "../output/errors.ts";
-
-/** `chart`: what may happen, drawn from the machine itself; with `--json` its definition, as Stately's tools read it. */
-export const chart: Command = async ({ invocation, output }) => {
-  const name = String(invocation.flags["machine"] ?? "step");
-  if (name !== "step" && name !== "supervisor") {
-    throw new CliError(2, `--machine: expected step or supervisor, not "${name}"`);
-  }
-  const [{ chartText }, { stepMachine }, { supervisorMachine }] = await Promise.all([
-    import("../../machines/chart-text.ts"),
-    import("../../machines/step/machine.ts"),
-    import("../../machines/supervisor/machine.ts"),
-  ]);
-  const machine = { step: stepMachine, supervisor: supervisorMachine }[name];
-  if (output.isJson) output.json(machine.toJSON());
-  else for (const line of chartText(machine).split("\n")) output.line(line);
-  return 0;
-};
 
 /** `config`: every setting, masked, with its source. */
 export const showConfig: Command = async ({ config, env, output }) => {

@@ -37,8 +37,9 @@ function serializeState({ value, context }: { value?: unknown; context?: StepCon
 export function stepPaths(
   events: readonly StepEvent[] = stepEvents,
   input?: StepInput,
+  machine = stepMachine,
 ): StepPath[] {
-  if (input !== undefined) return pathsOf(events, input);
+  if (input !== undefined) return pathsOf(events, input, machine);
   const patient = { ...sampleInput.limits, maxRepairs: 0 };
   const repairing = { ...sampleInput.limits, maxAttempts: 1 };
   const plain = events.filter((event) => !("isAnswered" in event || "refusals" in event));
@@ -48,8 +49,12 @@ export function stepPaths(
   ];
 }
 
-function pathsOf(events: readonly StepEvent[], input: StepInput): StepPath[] {
-  const model = createTestModel(stepMachine as never);
+function pathsOf(
+  events: readonly StepEvent[],
+  input: StepInput,
+  machine = stepMachine,
+): StepPath[] {
+  const model = createTestModel(machine as never);
   const options = {
     events: events.filter((event) => !isInterrupt(event)),
     serializeState,
