@@ -305,6 +305,10 @@ export const requirements: readonly Requirement[] = [
     promise: "an agent's conversation is folded by the window of the model that it asks",
   },
   {
+    id: "events.restart",
+    promise: "a watcher is told where an answer broke off and is begun again",
+  },
+  {
     id: "llm.chain-passes",
     promise: "what may pass for one link of a chain of fallbacks may pass for the chain",
   },

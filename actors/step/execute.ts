@@ -2,6 +2,7 @@ import type { Job, StepType } from "../../machines/contracts/domain/job.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import type { StepHandler, StepScope, HandlerResult } from "../handlers/handler.ts";
 import { usageOfFailure } from "../../machines/contracts/domain/step-result.ts";
+import type { ModelPart } from "../../machines/contracts/ports/model-provider.ts";
 import { StepBudget } from "./budget.ts";
 import { due } from "./pending.ts";
 import { confirmPermission, permission, withdrawn } from "./policy.ts";
@@ -35,12 +36,14 @@ export function execute(
 async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Promise<StepEvent> {
   const { context, session, signal } = scope;
   let hasProgressed = false;
+  const teller = partTeller(scope);
   const occurrences = new Map<string, number>();
   const run = effectRunner(
     scope,
     (action) => withdrawn(scope, job, action, occurrences),
     () => {
       hasProgressed = true;
+      teller.kept();
     },
   );
   let costly = context.costly;
@@ -53,7 +56,7 @@ async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Pro
     isLastAttempt: context.attempts + 1 >= context.limits.maxAttempts,
     log: session.log,
     budget: new StepBudget(scope, job),
-    ...partTeller(scope),
+    ...(teller.onPart === undefined ? {} : { onPart: teller.onPart }),
     permission: (action) => permission(scope, job, action, occurrences),
     recall: (key) => session.journal.recall(key),
     effect: (effect) => {
@@ -62,23 +65,39 @@ async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Pro
       return run(effect);
     },
   });
+  if (result.kind === "failed") await teller.broken();
   if (result.kind !== "asked") session.hasWorked = true;
   return toEvent(scope, result, { costly, hasProgressed });
 }
 
+interface PartTeller extends Pick<StepScope, "onPart"> {
+  /** The answer that was told is in the journal. */
+  kept(): void;
+  /** What was told of an answer is void. */
+  broken(): Promise<void>;
+}
+
 /** Tells the worker's listener of each part of an answer; its faults are not the step's. */
-function partTeller({ options, session }: ActivityScope): Pick<StepScope, "onPart"> {
+function partTeller({ options, session }: ActivityScope): PartTeller {
   const { onModelPart } = options;
-  if (onModelPart === undefined) return {};
+  if (onModelPart === undefined) return { kept: () => {}, broken: async () => {} };
   const { runId, stepId } = session.key;
+  /** Whether anything was told of an answer that the journal does not have. */
+  let hasTold = false;
+  const onPart = async (part: ModelPart): Promise<void> => {
+    hasTold = part.type === "text" || part.type === "arguments";
+    try {
+      await onModelPart({ runId, stepId, part });
+    } catch (err) {
+      session.log.warn({ err }, "a listener to models' answers failed");
+    }
+  };
   return {
-    onPart: async (part) => {
-      try {
-        await onModelPart({ runId, stepId, part });
-      } catch (err) {
-        session.log.warn({ err }, "a listener to models' answers failed");
-      }
+    onPart,
+    kept: () => {
+      hasTold = false;
     },
+    broken: async () => (hasTold ? onPart({ type: "broken" }) : undefined),
   };
 }
 

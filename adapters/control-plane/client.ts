@@ -155,10 +155,11 @@ export function createControlPlane(
         const message = `the control plane at ${api.http.url} does not advertise "step-texts"`;
         return fail(terminal("refused", message));
       }
-      const said = texts.map(({ runId, stepId, text }) => ({
+      const said = texts.map(({ runId, stepId, text, restart }) => ({
         run_id: runId,
         step_id: stepId,
         text,
+        ...(restart === true ? { restart } : {}),
       }));
       const body = { texts: said };
       const answer = await api.call({ method: "POST", path: "/v1/events/text", body }, signal);

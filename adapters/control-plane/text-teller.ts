@@ -59,12 +59,14 @@ export function createTextTeller(
   };
 
   return {
-    tell({ runId, stepId, text }) {
+    tell({ runId, stepId, text, restart }) {
       const isQuiet = performance.now() < quietUntil || closing.signal.aborted;
       if (isQuiet || size + text.length > mostWaiting) return;
       size += text.length;
       const last = waiting.at(-1);
-      if (last?.runId === runId && last.stepId === stepId) last.text += text;
+      const isSame = last?.runId === runId && last.stepId === stepId;
+      if (restart === true) waiting.push({ runId, stepId, text, restart });
+      else if (isSame) last.text += text;
       else waiting.push({ runId, stepId, text });
       begin();
     },

@@ -2,7 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { type Failure, fail, ok, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import { readRunStatus, type RunStatus } from "../../machines/contracts/domain/status.ts";
-import { isJsonObject, type Json, parseJson } from "../../machines/contracts/domain/json.ts";
+import type { SaidText } from "../../machines/contracts/ports/control-plane.ts";
+import { isJsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
 import { type ControlPlaneApi, pathTo } from "./api.ts";
 
 /** The server's heartbeats come every 15 s: three missed, and the connection is dead. */
@@ -23,7 +24,7 @@ export function watchRuns(
   api: Pick<ControlPlaneApi, "http">,
   onChange: (runId: string, status: RunStatus) => void,
   signal: AbortSignal,
-  onText?: (text: { runId: string; stepId: string; text: string }) => void,
+  onText?: (said: SaidText) => void,
   onStop?: (step: { runId: string; stepId: string }) => void,
 ): Promise<Outcome<null>> {
   const onEvent = ({ event, data }: EventSourceMessage) => {
@@ -118,16 +119,20 @@ function readChange(data: string): { runId: string; status: RunStatus } | null {
   return typeof runId === "string" && status !== undefined ? { runId, status } : null;
 }
 
-function readStep(data: string): { runId: string; stepId: string; text?: Json | undefined } | null {
+function readStep(data: string) {
   const read = parseJson(data);
   if (!read.ok || !isJsonObject(read.value)) return null;
-  const { run_id: runId, step_id: stepId, text } = read.value;
-  return typeof runId === "string" && typeof stepId === "string" ? { runId, stepId, text } : null;
+  const { run_id: runId, step_id: stepId } = read.value;
+  if (typeof runId !== "string" || typeof stepId !== "string") return null;
+  return { runId, stepId, said: read.value };
 }
 
-function readText(data: string): { runId: string; stepId: string; text: string } | null {
+function readText(data: string): SaidText | null {
   const step = readStep(data);
-  return typeof step?.text === "string" ? { ...step, text: step.text } : null;
+  if (typeof step?.said["text"] !== "string") return null;
+  const { runId, stepId, said } = step;
+  const restart = said["restart"] === true ? { restart: true as const } : {};
+  return { runId, stepId, text: step.said["text"], ...restart };
 }
 
 const pause = (ms: number, signal: AbortSignal) => sleep(ms, undefined, { signal }).catch(() => {});

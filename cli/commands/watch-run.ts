@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { watchRuns } from "../../adapters/control-plane/watch-runs.ts";
 import { isRunEnded } from "../../machines/contracts/domain/status.ts";
 import type { RunView, StepView } from "../../machines/contracts/wire/views.ts";
+import type { SaidText } from "../../machines/contracts/ports/control-plane.ts";
 import type { Output } from "../output/output.ts";
 import { failureError } from "../output/errors.ts";
 import { plain } from "../output/plain.ts";
@@ -52,7 +53,7 @@ export async function watchRun(
         api,
         (id) => id === runId && change.resolve(),
         until,
-        (said) => said.runId === runId && teller.text(said.stepId, said.text),
+        (said) => said.runId === runId && teller.text(said),
       )
     : Promise.resolve();
   const leave = () => {
@@ -145,11 +146,16 @@ function createTeller(output: Output, { isByName = false, onWaiting }: WatchOpti
     },
     isSpeaking: () => speaking !== null,
     /** What the model says, as it says it. */
-    text(stepId: string, text: string) {
+    text({ stepId, text, restart }: SaidText) {
       if (output.isJson) {
         speaking = stepId;
-        return output.json({ kind: "text", step_id: stepId, text });
+        const more = restart === true ? { restart } : {};
+        return output.json({ kind: "text", step_id: stepId, text, ...more });
       }
+      if (restart === true && speaking === stepId) {
+        line(output.colors.dim("(it broke off there, and says it again from the start)"));
+      }
+      if (text === "") return;
       if (speaking !== stepId)
         line(output.colors.dim(`step  ${plain(names.get(stepId) ?? stepId)}  says`));
       speaking = stepId;

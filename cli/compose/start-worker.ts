@@ -111,6 +111,9 @@ function tellingWatchers(
   return async (notice) => {
     const { runId, stepId, part } = notice;
     if (part.type === "text") watchers.tell({ runId, stepId, text: part.text });
+    else if (part.type === "broken" || part.type === "restart") {
+      watchers.tell({ runId, stepId, text: "", restart: true });
+    }
     await onModelPart?.(notice);
   };
 }

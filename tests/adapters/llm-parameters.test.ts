@@ -4,6 +4,8 @@ import { writeParams } from "../../adapters/llm/parameters.ts";
 import { createModels } from "../../adapters/llm/models.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { ModelRequest } from "../../machines/contracts/ports/model-provider.ts";
+import { answerJson } from "../support/answer-json.ts";
+import { chatCompletion } from "../support/chat-completion.ts";
 import { conversation, lookUp, plain } from "../support/model-requests.ts";
 import { useVendors, vendorProviders } from "../support/vendor-server.ts";
 import {
@@ -243,6 +245,35 @@ describe("what a conversation needs to go on", () => {
       { role: "tool", tool_call_id: "call_1" },
     ]);
   });
+
+  test.each([
+    ["", ""],
+    ["a", "a"],
+  ])(
+    "it does so where calls come without an id of their own: %j, %j [llm.echo]",
+    async (...ids) => {
+      const calls = ids.map((id, at) => ({
+        index: at,
+        id,
+        type: "function",
+        extra_content: { google: { thought_signature: `signature ${at}` } },
+        function: { name: "files_look-up", arguments: "{}" },
+      }));
+      const { models, seen } = await vendor(
+        answerJson(chatCompletion({ tool_calls: calls }, "tool_calls")),
+      );
+      const asked = { ...conversation, model: "openai/gemini-3-pro" };
+      const first = await models.complete(asked, never);
+      if (!first.ok) throw new Error(first.failure.message);
+      const { content, toolCalls, echo } = first.value;
+      const said = { role: "assistant" as const, content, toolCalls, ...(echo ? { echo } : {}) };
+      await models.complete({ ...asked, messages: [...asked.messages, said] }, never);
+      const sent = (seen[1]?.body["messages"] as { tool_calls?: object[] }[] | undefined)?.at(
+        -1,
+      )?.tool_calls;
+      expect(sent).toMatchObject(calls.map(({ extra_content }) => ({ extra_content })));
+    },
+  );
 
   test("another provider is not shown what one wants to see again", async () => {
     const { models, seen } = await vendor(answerStream(chatStream({ text: ["hi"] })));

@@ -33,6 +33,19 @@ it("one request is under way at a time, and what comes meanwhile goes with the n
   teller.close();
 });
 
+it("what was said before a new beginning is not put together with it [events.restart]", async () => {
+  const { batches, answers, teller } = scene();
+  teller.tell(piece("a"));
+  teller.tell(piece("b"));
+  const begun = { ...piece(""), restart: true as const };
+  teller.tell(begun);
+  for (const text of ["a", "b"]) teller.tell(piece(text));
+  answers[0]?.resolve(ok(null));
+  await vi.waitFor(() => expect(batches).toHaveLength(2));
+  expect(batches[1]).toEqual([piece("b"), { ...begun, text: "ab" }]);
+  teller.close();
+});
+
 it("a control plane that does not answer costs a bounded number of characters, and no step any time [events.text]", async () => {
   const { batches, answers, teller } = scene();
   for (let count = 0; count < 10_000; count += 1) teller.tell(piece("x".repeat(100)));

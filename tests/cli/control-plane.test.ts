@@ -103,11 +103,14 @@ it(
   async () => {
     const words = Array.from({ length: 40 }, (_, at) => `word${at} `);
     const goOn = Promise.withResolvers<void>();
+    const breakOff = Promise.withResolvers<void>();
     const all = chatStream({ text: words });
     const half = all.indexOf("word20 ");
-    const { url: vendorUrl } = await vendor(async (response) => {
+    const { url: vendorUrl, seen } = await vendor(async (response) => {
       response.writeHead(200, { "content-type": "text/event-stream" });
       response.write(all.slice(0, half));
+      // The first answer breaks off; what was shown of it must not be taken for the beginning of the second.
+      if (seen.length === 1) return void breakOff.promise.then(() => response.destroy());
       await goOn.promise;
       response.end(all.slice(half));
     });
@@ -125,6 +128,8 @@ it(
     const watching = start(["submit", "helper", "--task", "Say it", "--watch"], env);
     // The model has not ended: only what it streamed can be shown.
     await watching.says("word19 ");
+    breakOff.resolve();
+    await watching.says(/broke off there[^]*word19 /);
     expect(watching.said().stdout).not.toContain("completed");
     goOn.resolve();
     const { code, stdout } = await watching.ended;

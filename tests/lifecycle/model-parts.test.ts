@@ -20,7 +20,7 @@ afterEach(async () => {
 });
 
 /** A worker whose step asks a model that streams; how the step came out. */
-async function runStep(onModelPart: (notice: ModelPartNotice) => void | Promise<void>) {
+async function runStep(onModelPart: (notice: ModelPartNotice) => void | Promise<void>, broken = 0) {
   const folder = await mkdtemp(join(tmpdir(), "stateplane-parts-"));
   cleanups.push(() => rm(folder, { recursive: true, force: true }));
   const backend = await sqliteBackends().backend(`room${randomUUID().slice(0, 8)}`);
@@ -29,7 +29,11 @@ async function runStep(onModelPart: (notice: ModelPartNotice) => void | Promise<
   });
   cleanups.push(() => gateway.close());
   const spoken = { text: ["A lease ", "is a ", "right."] };
-  const { models } = await vendor(answerStream(chatStream(spoken), { sizes: [50] }));
+  const { models, seen } = await vendor((response) => {
+    const until = { part: 0.5, after: "disconnect" } as const;
+    const more = seen.length <= broken ? { until } : {};
+    return answerStream(chatStream(spoken), { sizes: [50], ...more })(response);
+  });
   const worker = composeWorker({
     backend,
     controlPlane: gateway,
@@ -72,4 +76,16 @@ it("a listener that fails costs the step nothing [llm.parts]", async () => {
     throw new Error("the terminal is gone");
   });
   expect(step).toMatchObject({ status: "completed", output: { response: "A lease is a right." } });
+});
+
+it("what was told of an answer that broke off is said to be void before it is begun again [events.restart]", async () => {
+  const told: ModelPartNotice[] = [];
+  const { step } = await runStep((notice) => void told.push(notice), 1);
+  expect(step).toMatchObject({ status: "completed" });
+  const at = told.findIndex(({ part }) => part.type === "broken");
+  expect(at).toBeGreaterThan(0);
+  const texts = told
+    .slice(at + 1)
+    .map(({ part }) => (part.type === "text" ? part.text : part.type));
+  expect(texts.join("")).toBe("A lease is a right.");
 });

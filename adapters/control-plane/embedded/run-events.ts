@@ -10,6 +10,8 @@ export interface RunText {
   runId: string;
   stepId: string;
   text: string;
+  /** What was said before it is void. */
+  restart: boolean;
 }
 
 /** A step that is to stop though its run goes on. */

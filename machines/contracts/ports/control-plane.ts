@@ -24,6 +24,8 @@ export type Extension =
 /** A piece of what a step's model says. */
 export interface SaidText extends StepKey {
   text: string;
+  /** What the step's model said before it is void: that answer broke off, and is begun again. */
+  restart?: true;
 }
 
 /** What one model call may use at most, by an estimate from above. */

@@ -71,7 +71,9 @@ export type ModelPart =
   /** Some of the text of a tool call's arguments; `index` counts the calls of this answer. */
   | { type: "arguments"; index: number; id: string; name: string; text: string }
   /** What came so far is void: another provider answers from the start. */
-  | { type: "restart"; provider: string; model: string };
+  | { type: "restart"; provider: string; model: string }
+  /** What came so far is void: the step's work failed, and what it says next, it says from the start. */
+  | { type: "broken" };
 
 /**
  * Told each part as it comes. While a promise it gave is open nothing more is read from the provider, and the

@@ -12,7 +12,9 @@ const mostUnread = 1000;
 const mostUnreadText = 500;
 
 export const saidTexts = type({
-  texts: type({ run_id: "string", step_id: "string", text: "string" }).array().atMostLength(1000),
+  texts: type({ run_id: "string", step_id: "string", text: "string", "restart?": "boolean" })
+    .array()
+    .atMostLength(1000),
 });
 
 /** `/v1/events`: each change of a run's status as a server-sent event `run`, each step that is to stop as `stop`, and what its models say as events `text`. */
@@ -21,8 +23,9 @@ export function eventRoutes({ events, store }: Plane): Hono {
   // What models say in a worker. Nothing is kept of it, and what is of no step of the run it names is passed over.
   app.post("/text", async (c) => {
     const { texts } = await readBody(c, saidTexts);
-    for (const { run_id: runId, step_id: stepId, text } of texts) {
-      if (store.steps.find(stepId)?.runId === runId) events.tellText({ runId, stepId, text });
+    for (const { run_id: runId, step_id: stepId, text, restart = false } of texts) {
+      if (store.steps.find(stepId)?.runId !== runId) continue;
+      events.tellText({ runId, stepId, text, restart });
     }
     return c.json({ taken: true }, 202);
   });
@@ -40,9 +43,10 @@ export function eventRoutes({ events, store }: Plane): Hono {
             send(
               stream.writeSSE({ event: "run", data: JSON.stringify({ run_id: runId, status }) }),
             ),
-          onText: ({ runId, stepId, text }) => {
+          onText: ({ runId, stepId, text, restart }) => {
             if (unread >= mostUnreadText) return;
-            const data = JSON.stringify({ run_id: runId, step_id: stepId, text });
+            const more = restart ? { restart } : {};
+            const data = JSON.stringify({ run_id: runId, step_id: stepId, text, ...more });
             send(stream.writeSSE({ event: "text", data }));
           },
           onStop: ({ runId, stepId }) => {
