@@ -18,6 +18,10 @@ const stream = (events: readonly object[]) =>
     })
     .join("");
 
+/** The event that says why an answer ended: before it nothing is known to be whole. */
+const ends =
+  /"finish_reason":"|"type":"(?:message_delta|response\.completed|response\.incomplete)"/u;
+
 test.each(Object.entries(protocols))(
   "an answer of %s is the same in pieces as it is whole: text, calls, end and bill [llm.pieces]",
   async (provider, { events, document }) => {
@@ -26,16 +30,23 @@ test.each(Object.entries(protocols))(
       body.startsWith("{") ? response.end(body) : answerStream(body, { sizes: [97] })(response),
     );
     const request: ModelRequest = { ...plain(`${provider}/m`), tools };
-    const ask = async (next: string) => {
+    const outcomeOf = (next: string) => {
       body = next;
-      const outcome = await models.complete(request, never);
+      return models.complete(request, never);
+    };
+    const ask = async (next: string) => {
+      const outcome = await outcomeOf(next);
       if (!outcome.ok) throw new Error(outcome.failure.message);
       return outcome.value;
     };
     await fc.assert(
-      fc.asyncProperty(answers, manners, async (answer, manner) => {
+      fc.asyncProperty(answers, manners, fc.nat(), async (answer, manner, left) => {
         const whole = await ask(JSON.stringify(document(answer, manner)));
-        const pieces = await ask(stream(events(answer, manner)));
+        const all = events(answer, manner);
+        const pieces = await ask(stream(all));
+        const end = all.findIndex((event) => ends.test(JSON.stringify(event)));
+        const broken = await outcomeOf(stream(all.slice(0, 1 + (left % end))));
+        expect(broken).toMatchObject({ ok: false, failure: { details: { reason: "network" } } });
         const ids =
           manner.ids === "none" && provider === "openai" ? pieces.toolCalls : answer.calls;
         expect(whole.content).toBe(answer.text);
@@ -52,7 +63,7 @@ test.each(Object.entries(protocols))(
           expect(whole.usage).toEqual({ inputTokens: 1_000, outputTokens: 77 });
         }
       }),
-      { numRuns: 150 },
+      { numRuns: 80 },
     );
   },
 );
