@@ -1,7 +1,7 @@
 import { type Attributes, type Histogram, metrics } from "@opentelemetry/api";
 import type { Outcome } from "../machines/contracts/domain/failure.ts";
 import { type Usage, usageOfFailure } from "../machines/contracts/domain/step-result.ts";
-import type { RuntimePorts } from "./ports.ts";
+import { type RuntimePorts, withVerb } from "./ports.ts";
 
 /*
  * Each call of a neighbour, timed by OpenTelemetry's API. Names that come from outside (models, tools, servers) are
@@ -52,12 +52,12 @@ function measureStores({ queue, store }: RuntimePorts): Pick<RuntimePorts, "queu
   const timedQueue = timed(queue, time, new Set(["read", "close"]));
   const timedStore = timed(store, time);
   return {
-    queue: wrapped(timedQueue, "deadLetter", async (...given) => {
+    queue: withVerb(timedQueue, "deadLetter", async (...given) => {
       const isKept = await timedQueue.deadLetter(...given);
       if (isKept) letters.add(1);
       return isKept;
     }),
-    store: wrapped(timedStore, "settle", async (lease, ending) => {
+    store: withVerb(timedStore, "settle", async (lease, ending) => {
       const write = await timedStore.settle(lease, ending);
       if (write === "written" && ending.deadLetter !== null) letters.add(1);
       return write;
@@ -92,7 +92,7 @@ function measureModels({ models }: RuntimePorts): RuntimePorts["models"] {
     "gen_ai.provider.name": known.bounded(provider),
     "gen_ai.request.model": known.bounded(model),
   });
-  return wrapped(models, "complete", async (request, signal, onPart) => {
+  return withVerb(models, "complete", async (request, signal, onPart) => {
     const begun = performance.now();
     const outcome = await models.complete(request, signal, onPart);
     const spent = (performance.now() - begun) / 1_000;
@@ -118,7 +118,7 @@ function measureTools({ tools }: RuntimePorts): RuntimePorts["tools"] {
     description: "Calls of tools.",
   });
   const known = new Names();
-  return wrapped(tools, "call", async (target, ...given) => {
+  return withVerb(tools, "call", async (target, ...given) => {
     const begun = performance.now();
     const outcome = await tools.call(target, ...given);
     time.record((performance.now() - begun) / 1_000, {
@@ -136,7 +136,7 @@ function measureSandbox({ sandbox }: RuntimePorts): RuntimePorts["sandbox"] {
     ...seconds,
     description: "Runs of code in the sandbox.",
   });
-  return wrapped(sandbox, "run", async (request, signal) => {
+  return withVerb(sandbox, "run", async (request, signal) => {
     const begun = performance.now();
     const outcome = await sandbox.run(request, signal);
     const about = { language: request.language, ...errorOf(outcome) };
@@ -187,21 +187,6 @@ function timed<Port extends object>(
 
 const isFailure = (answer: unknown): answer is Outcome<never> =>
   typeof answer === "object" && answer !== null && "ok" in answer && answer.ok === false;
-
-/** The same port with another function for one verb; the others keep their object. */
-function wrapped<Port extends object, Verb extends keyof Port>(
-  port: Port,
-  verb: Verb,
-  call: Port[Verb],
-): Port {
-  return new Proxy(port, {
-    get(target, asked) {
-      if (asked === verb) return call;
-      const value: unknown = Reflect.get(target, asked);
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  });
-}
 
 /** Names from outside, as many as a collector bears. */
 class Names {

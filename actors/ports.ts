@@ -38,3 +38,18 @@ export interface RuntimePorts {
   clock: Clock;
   log: Log;
 }
+
+/** The same port with another function for one verb; the others keep their object. */
+export function withVerb<Port extends object, Verb extends keyof Port>(
+  port: Port,
+  verb: Verb,
+  call: Port[Verb],
+): Port {
+  return new Proxy(port, {
+    get(target, asked) {
+      if (asked === verb) return call;
+      const value: unknown = Reflect.get(target, asked);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}

@@ -8,6 +8,8 @@ import { spawner, type RunningStep, type WorkerContext } from "./step/spawn.ts";
 import type { RuntimeOptions } from "./options.ts";
 import { guardPorts } from "./guard-ports.ts";
 import type { RuntimePorts } from "./ports.ts";
+import { tracePorts } from "./traced-ports.ts";
+import { isTracingOn } from "./tracing.ts";
 import { cancellations } from "./sources/cancellations.ts";
 import { grace, heartbeat, timers } from "./sources/periodic.ts";
 import { jobsSource } from "./sources/jobs.ts";
@@ -81,7 +83,8 @@ const giveUpMs = 10 * 60_000;
  * await Promise.all([api.close(), plane.close(), steps.close()]);
  */
 export function startRuntime(given: RuntimePorts, options: RuntimeOptions): Runtime {
-  const ports = guardPorts(given);
+  const guarded = guardPorts(given);
+  const ports = isTracingOn() ? tracePorts(guarded) : guarded;
   const pending = new Set<Promise<unknown>>();
   const track = (work: Promise<unknown>) => {
     const settled: Promise<unknown> = work.catch(() => {}).finally(() => pending.delete(settled));

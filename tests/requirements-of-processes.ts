@@ -37,4 +37,9 @@ export const processRequirements: readonly Requirement[] = [
       "a port that is taken and a collector that is away are said once each, and steps go on",
   },
   { id: "metrics.doc", promise: "each metric is documented, and the dashboard asks for no other" },
+  {
+    id: "traces.gen-ai",
+    promise:
+      "calls of models and tools are spans by OpenTelemetry's conventions, without what was said",
+  },
 ];

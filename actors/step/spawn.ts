@@ -314,6 +314,7 @@ function note(
   // A step taken up again begins at pending: that is the worker's business, not the step's.
   if (state === "pending" && session.stateHistory.length > 0) return;
   session.stateHistory = [...session.stateHistory, state].slice(-maxPath);
+  if (session.span !== inertSpan) session.span.addEvent(state);
   onStepEvent?.({ ...notice, kind: "entered", state });
 }
 

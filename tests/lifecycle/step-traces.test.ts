@@ -1,10 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
+import * as conventions from "@opentelemetry/semantic-conventions/incubating";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startTracing } from "../../adapters/telemetry/tracing.ts";
 import type { StepHandler } from "../../actors/handlers/handler.ts";
 import { toEnvelope } from "../../machines/contracts/domain/job.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
+import { agentModel, agentTools } from "../support/agent-world.ts";
 import { composeWorker } from "../support/compose-worker.ts";
 import { sqliteBackends } from "../support/backends.ts";
 import { listen } from "../support/listen.ts";
@@ -15,7 +17,9 @@ interface Span {
   traceId: string;
   spanId: string;
   parentSpanId?: string;
-  attributes: { key: string; value: { stringValue?: string } }[];
+  kind: number;
+  events: { name: string }[];
+  attributes: { key: string; value: { stringValue?: string; intValue?: number } }[];
 }
 
 const spans: Span[] = [];
@@ -54,8 +58,12 @@ beforeAll(async () => {
   const tracing = startTracing({ endpoint: `http://127.0.0.1:${port}`, serviceName: "test" });
   backend = await sqliteBackends().backend(`room${randomUUID().slice(0, 8)}`);
   gateway = await startFerrumDeckGateway();
-  const options = { handlers: { retrieval: twoEffects } };
+  const { models } = agentModel([{ calls: [{ name: "read" }] }, { content: secret }]);
+  const { tools } = agentTools(["read"]);
+  const allowlist = { allowed: ["read"], approvalRequired: [], denied: [] };
+  const options = { handlers: { retrieval: twoEffects }, allowlist, toolPolicy: "worker" as const };
   const worker = composeWorker({
+    ports: { models, tools },
     backend,
     controlPlane: gateway,
     artifacts: "/nonexistent",
@@ -66,6 +74,10 @@ beforeAll(async () => {
   const job = { ...key, stepType: "retrieval" as const, input: { query: "x" }, createdAt: 1 };
   await backend.queue.publish({ data: toEnvelope({ ...job, ...scope }) });
   await worker.ended("stp_1");
+  const asked = { runId: "run_2", stepId: "stp_2", stepType: "llm" as const, createdAt: 1 };
+  const input = { task: secret, model: "test/one" };
+  await backend.queue.publish({ data: toEnvelope({ ...asked, input, ...scope }) });
+  await worker.ended("stp_2");
   await worker.close();
   await tracing.shutdown();
 });
@@ -87,8 +99,59 @@ describe("a step's trace", () => {
   it("has one span the step and one each effect, the step's its parent", () => {
     const [step] = named("step.execute.retrieval");
     for (const effect of ["look", "leap", "report"]) {
-      expect(named(effect)).toMatchObject([{ traceId: trace.traceId, parentSpanId: step?.spanId }]);
+      const own = named(effect).filter(({ parentSpanId }) => parentSpanId === step?.spanId);
+      expect(own).toMatchObject([{ traceId: trace.traceId }]);
     }
+  });
+
+  it("has the states of the step as events of its span, in order", () => {
+    const [step] = named("step.execute.retrieval");
+    expect(step?.events.map(({ name }) => name)).toEqual([
+      "pending",
+      "policy-check",
+      "executing",
+      "validating",
+      "reported",
+    ]);
+  });
+
+  it("has a span for each call of a model and a tool, by OpenTelemetry's conventions [traces.gen-ai]", () => {
+    const attributesOf = ({ attributes }: Span) =>
+      Object.fromEntries(
+        attributes.map(({ key, value }) => [key, value.stringValue ?? value.intValue]),
+      );
+    const chats = named("chat test/one");
+    expect(chats).toHaveLength(2);
+    for (const chat of chats) {
+      expect(attributesOf(chat)).toMatchObject({
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "test",
+        "gen_ai.request.model": "test/one",
+        "gen_ai.usage.input_tokens": 10,
+        "gen_ai.usage.output_tokens": 5,
+        "stateplane.cost.micros": 7,
+      });
+    }
+    const [call] = named("tools/call read");
+    expect(call && attributesOf(call)).toMatchObject({
+      "mcp.method.name": "tools/call",
+      "gen_ai.tool.name": "read",
+    });
+    const [step] = named("step.execute.llm");
+    const byId = new Map(spans.map((span) => [span.spanId, span]));
+    for (const span of [...chats, ...(call === undefined ? [] : [call])]) {
+      // Below the step's own, and a client's.
+      expect(span.kind).toBe(3);
+      let at: Span | undefined = span;
+      while (at !== undefined && at !== step) at = byId.get(at.parentSpanId ?? "");
+      expect(at).toBe(step);
+    }
+    // Each name under these prefixes is in the conventions' own registry.
+    const registry = new Set<unknown>(Object.values(conventions));
+    const used = spans.flatMap(({ attributes }) => attributes.map(({ key }) => key));
+    const foreign = used.filter((key) => /^(?:gen_ai|mcp|error)\./.test(key));
+    expect(foreign.length).toBeGreaterThan(10);
+    expect(foreign.filter((key) => !registry.has(key))).toEqual([]);
   });
 
   it("names run, step, tenant and agent, and carries no input or output", () => {
