@@ -114,6 +114,10 @@ export const modelRequirements: readonly Requirement[] = [
   { id: "money.shown", promise: "amounts below a cent are shown as such, never rounded up" },
   // The agent loop.
   {
+    id: "loop.deep",
+    promise: "a call whose arguments no output could hold is told to the model, and never made",
+  },
+  {
     id: "compile.agent-loop",
     promise: "the agent loop's compiled chart does as XState's interpreter does",
   },

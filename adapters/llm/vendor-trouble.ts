@@ -210,6 +210,16 @@ function readWait(headers: Headers | undefined): number | undefined {
 
 const mostWords = 500;
 
+/** Without the key, and without it in pieces: its letters and digits in their order, with signs or blanks between them. */
+function hideKey(text: string, key: string): string {
+  const letters = key.replaceAll(/[^A-Za-z0-9]/gu, "");
+  const whole = text.replaceAll(key, "[redacted]");
+  if (letters.length < 2 * tellingPart) return whole;
+  // No letter or digit is a sign, so that there is one way to read a text, and the search is linear.
+  const inPieces = new RegExp([...letters].join("[^A-Za-z0-9]{0,8}"), "giu");
+  return whole.replaceAll(inPieces, "[redacted]");
+}
+
 /** So many characters in a row of a key are no accident. */
 const tellingPart = 8;
 
@@ -225,7 +235,7 @@ export function quote(
 ): string {
   const key = apiKey ?? "";
   const bounded = cutText(text, 10 * mostWords);
-  const whole = key === "" ? bounded : bounded.replaceAll(key, "[redacted]");
+  const whole = key === "" ? bounded : hideKey(bounded, key);
   const parts = Array.from({ length: Math.max(key.length - tellingPart + 1, 0) }, (_, at) =>
     key.slice(at, at + tellingPart),
   );

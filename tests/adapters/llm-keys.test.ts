@@ -244,6 +244,28 @@ describe("steps of a provider that can't be asked", () => {
   }, 40_000);
 });
 
+test("the key in pieces is not told either [llm.key-parts]", async () => {
+  const key = "sk-test-openai-0123456789";
+  let said = "";
+  const { url } = await vendor((response) =>
+    answerJson({ error: { message: said } }, 400)(response),
+  );
+  const [provider] = vendorProviders(url).filter(({ name }) => name === "openai");
+  if (provider === undefined) throw new Error("no such provider");
+  const models = createModels({ providers: [{ ...provider, apiKey: key }] });
+  const digits = "0123456789";
+  for (const between of [" ", "\u200b", '","', ".", "\n", " - "]) {
+    for (const size of [1, 3, 7]) {
+      said = `bad request by ${key.match(new RegExp(`.{1,${size}}`, "gu"))?.join(between)} today`;
+      const outcome = await models.complete(plain("openai/gpt-4o"), never);
+      const message = outcome.ok ? "" : outcome.failure.message;
+      expect(message).toContain("today");
+      const letters = message.replaceAll(/[^A-Za-z0-9]/gu, "");
+      expect(letters).not.toContain(digits.slice(0, 6));
+    }
+  }
+});
+
 test("a part of the key in a 400 that is about something else is not told [llm.key-parts]", async () => {
   const { models } = await vendor((response) => {
     response.writeHead(400, { "content-type": "application/json" });

@@ -2,7 +2,7 @@ import { type } from "arktype";
 import { type Failure, terminal } from "./failure.ts";
 import type { ContentPart, ModelMessage, ToolCall } from "../ports/model-provider.ts";
 import { budgetProblem, budgetShape } from "./budget.ts";
-import { isJsonObject, type JsonObject, parseJson } from "./json.ts";
+import { isJsonObject, jsonDepth, type JsonObject, parseJson } from "./json.ts";
 import type { StepType } from "./job.ts";
 import { wellFormed } from "./text.ts";
 
@@ -142,9 +142,12 @@ function readToolCall({ id, function: called }: typeof toolCall.infer): ToolCall
   return { id, name: called.name, ...readToolArguments(called.arguments) };
 }
 
+/** A step's output is nested 64 levels at most, and has its calls' arguments three levels down. */
+const maxArgumentsDepth = 60;
+
 /**
  * The arguments of a tool call as a model wrote them, text or already parsed: none are an empty object; what is no
- * object, or can't be kept exactly, is null with what is wrong.
+ * object, can't be kept exactly, or is nested deeper than the step's output may be, is null with what is wrong.
  */
 export function readToolArguments(
   given: unknown,
@@ -154,6 +157,10 @@ export function readToolArguments(
   const read = typeof given === "string" ? parseJson(given) : ({ ok: true, value: given } as const);
   if (!read.ok && read.reason !== "syntax") {
     return { arguments: null, problem: `the arguments are JSON that ${read.problem}` };
+  }
+  if (read.ok && jsonDepth(read.value, maxArgumentsDepth) > maxArgumentsDepth) {
+    const problem = `the arguments are nested deeper than ${maxArgumentsDepth} levels`;
+    return { arguments: null, problem };
   }
   return read.ok && isJsonObject(read.value)
     ? { arguments: wellFormed(read.value) }

@@ -1,0 +1,48 @@
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { agentTools } from "../support/agent-world.ts";
+import { answerJson } from "../support/answer-json.ts";
+import { sqliteBackends } from "../support/backends.ts";
+import { chatCompletion } from "../support/chat-completion.ts";
+import { type HumanScene, humanScene } from "../support/human-scene.ts";
+import { useVendors } from "../support/vendor-server.ts";
+
+const { vendor } = useVendors();
+let scene: HumanScene;
+beforeEach(async () => {
+  scene = await humanScene(sqliteBackends());
+});
+afterEach(() => scene.close());
+
+/** An object with so many levels. */
+const nested = (levels: number): object =>
+  Array.from({ length: levels - 1 }).reduce<object>((inner) => ({ a: inner }), {});
+
+it.each([
+  [60, "text", "runs"],
+  [61, "text", "is told to the model"],
+  [100, "text", "is told to the model"],
+  [60, "object", "runs"],
+  [61, "object", "is told to the model"],
+  [80, "object", "is told to the model"],
+] as const)(
+  "a call whose arguments are nested %d levels deep, as %s, %s, and the step goes on [loop.deep]",
+  async (levels, form, what) => {
+    const given = form === "text" ? JSON.stringify(nested(levels)) : nested(levels);
+    const call = { id: "call_1", type: "function", function: { name: "read", arguments: given } };
+    const { models, seen } = await vendor((response) =>
+      seen.length === 1
+        ? answerJson(chatCompletion({ tool_calls: [call] }, "tool_calls"))(response)
+        : answerJson(chatCompletion({ content: "Done." }, "stop"))(response),
+    );
+    const { tools, calls } = agentTools(["read"]);
+    const allowlist = { allowed: ["read"], approvalRequired: [], denied: [] };
+    await scene.worker({ allowlist }, () => ({ models, tools }));
+    const input = { task: "Tidy the files" };
+    const { runId, stepIds } = await scene.run([{ type: "llm", input }]);
+    const ended = await scene.ended(runId, stepIds[0] ?? "");
+    expect(ended).toMatchObject({ status: "completed", output: { response: "Done." } });
+    expect(calls).toHaveLength(what === "runs" ? 1 : 0);
+    const told = JSON.stringify(seen[1]?.body["messages"]);
+    expect(told.includes("nested deeper than 60 levels")).toBe(what !== "runs");
+  },
+);
