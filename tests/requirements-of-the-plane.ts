@@ -36,6 +36,29 @@ export const planeRequirements: readonly Requirement[] = [
     id: "approval.four-eyes",
     promise: "where a policy asks for four eyes, nobody approves a request of their own",
   },
+  {
+    id: "notice.sent",
+    promise:
+      "a webhook is told of a question in a message that Slack takes, signed, without secrets",
+  },
+  {
+    id: "notice.retried",
+    promise: "a webhook that is away is told later, over restarts, and holds up no step",
+  },
+  { id: "notice.reminded", promise: "people are reminded of a question before it closes" },
+  {
+    id: "link.once",
+    promise:
+      "a link decides nothing when fetched, and its question once; its token is kept nowhere",
+  },
+  {
+    id: "link.terms",
+    promise: "who opens a link answers under the same roles and four eyes as with a key",
+  },
+  {
+    id: "approval.handed-over",
+    promise: "a question that nobody answers goes to each role that its policy names, then is a no",
+  },
   { id: "approval.role", promise: "where a policy names a role, no other key answers" },
   {
     id: "plane.alone",

@@ -28,17 +28,21 @@ export const controlPlane: Command = async (context) => {
   const store = await chooseStore(config, consumerName(settings.workerName));
   try {
     const { host } = invocation.flags;
-    const plane = await startPlane(config, {
-      port: settings.port ?? usualPort,
-      host: typeof host === "string" ? host : "127.0.0.1",
-      apiKey,
-      agents,
-      publish: (fields) => store.backend.queue.publish(fields),
-      steps: store.backend,
-      // No worker is here whose servers could say what a tool must be given.
-      workflows: createWorkflowEngine(createWorkflowReader(() => null)),
-      log,
-    });
+    const plane = await startPlane(
+      config,
+      {
+        port: settings.port ?? usualPort,
+        host: typeof host === "string" ? host : "127.0.0.1",
+        apiKey,
+        agents,
+        publish: (fields) => store.backend.queue.publish(fields),
+        steps: store.backend,
+        // No worker is here whose servers could say what a tool must be given.
+        workflows: createWorkflowEngine(createWorkflowReader(() => null)),
+        log,
+      },
+      env,
+    );
     try {
       const about = {
         url: plane.url,

@@ -46,16 +46,20 @@ export async function startDev(given: Given, givenHooks: WorkerHooks): Promise<D
   );
   const worker = await startWorker(config, hooks, async (store, tools, closing) => {
     agents = agentSeeds(settings, tools);
-    const plane = await startPlane(config, {
-      port: settings.port ?? 0,
-      host,
-      apiKey,
-      agents,
-      publish: (fields) => store.backend.queue.publish(fields),
-      steps: store.backend,
-      workflows,
-      log: hooks.log,
-    });
+    const plane = await startPlane(
+      config,
+      {
+        port: settings.port ?? 0,
+        host,
+        apiKey,
+        agents,
+        publish: (fields) => store.backend.queue.publish(fields),
+        steps: store.backend,
+        workflows,
+        log: hooks.log,
+      },
+      hooks.env,
+    );
     closing.add("control plane", () => plane.close());
     served = { url: plane.url, port: plane.port };
     return { url: plane.url, apiKey };

@@ -15,6 +15,7 @@ import { CliError } from "../output/errors.ts";
 import { makeDataDir } from "./choose-store.ts";
 import type { ChosenTools } from "./choose-tools.ts";
 import { pricesOf } from "./compose-models.ts";
+import { chooseWebhooks } from "./webhooks.ts";
 
 /**
  * Starts the embedded control plane on the file of the data folder, with the configuration's prices.
@@ -22,13 +23,17 @@ import { pricesOf } from "./compose-models.ts";
  * @throws CliError when the port is taken, or another control plane holds the file
  */
 export async function startPlane(
-  { settings, sources }: Pick<Config, "settings" | "sources">,
-  given: Omit<EmbeddedOptions, "path" | "costMicros">,
+  config: Pick<Config, "settings" | "sources"> & Partial<Pick<Config, "file">>,
+  given: Omit<EmbeddedOptions, "path" | "costMicros" | "notices">,
+  env: Readonly<Record<string, string | undefined>>,
 ): Promise<EmbeddedControlPlane> {
+  const { settings, sources } = config;
+  const notices = await chooseWebhooks(config, env);
   await makeDataDir(settings.dataDir);
   const prices = pricesOf(settings);
   const starting = startEmbeddedControlPlane({
     ...given,
+    notices,
     path: join(settings.dataDir, "control-plane.sqlite"),
     costMicros: (model, inputTokens, outputTokens) => {
       const found = prices.findByName(model);

@@ -2,9 +2,8 @@ import { type } from "arktype";
 import type { RuntimeOptions } from "../../actors/options.ts";
 import type { UsersHandler } from "../../actors/handlers/handler.ts";
 import { priceShape } from "../../adapters/llm/prices.ts";
-import { providerKinds } from "../../adapters/llm/providers.ts";
 import { toolRuleShape } from "../../machines/contracts/domain/tool-lists.ts";
-import { modelTroubles } from "../../machines/contracts/ports/model-provider.ts";
+import { fallbackSettings, providersSettings, webhooksSettings } from "./named-settings.ts";
 import {
   type Bounds,
   oneOf,
@@ -16,7 +15,6 @@ import {
   optionalWhole,
   optionalWords,
   text,
-  httpAddress,
   whole,
 } from "./values.ts";
 
@@ -40,6 +38,7 @@ export const numbers = {
   mcpTimeoutMs: { least: 1, most: dayMs, what: milliseconds },
   modelTimeoutMs: { least: 1, most: dayMs, what: milliseconds },
   modelIdleTimeoutMs: { least: 1, most: dayMs, what: milliseconds },
+  remindBeforeMs: { least: 1, most: 365 * dayMs, what: milliseconds },
   maxIterations: { least: 1, most: 1_000, what: "a whole number of iterations" },
   port: { least: 0, most: 65_535, what: "a port number" },
   httpPort: { least: 0, most: 65_535, what: "a port number" },
@@ -90,32 +89,6 @@ const agentSettings = type({
   },
   /** Milliseconds. */
   "approvalExpiresInMs?": number("agents.*.approvalExpiresInMs"),
-});
-
-/** A provider of models; its name is the key it stands under, and stands before the slash in its models' names. */
-const providerSettings = type({
-  "+": "reject",
-  kind: type.enumerated(...providerKinds),
-  "baseURL?": httpAddress,
-  "contextWindow?": "number.integer > 0",
-  /** The environment variable that holds its key; left out where it needs none. */
-  "apiKeyEnv?": "string > 0",
-  /** By model: dollars per million tokens. */
-  "prices?": type({ "[string]": priceShape }),
-}).narrow(
-  ({ kind, baseURL }, ctx) =>
-    kind !== "openai-compatible" ||
-    baseURL !== undefined ||
-    ctx.reject({ expected: "a provider with a baseURL, because its kind is openai-compatible" }),
-);
-
-/** It stands before a slash in the names of models; two names are taken. */
-const isProviderName = (name: string) =>
-  /^[\w-]+$/u.test(name) && name !== "scripted" && name !== "recorded";
-
-const fallbackSettings = type("string > 0").or({
-  model: "string > 0",
-  "on?": type.enumerated(...modelTroubles).array(),
 });
 
 /** Every setting, whichever source it comes from. */
@@ -169,11 +142,7 @@ export const settingsShape = type({
   modelRecording: optionalText("a file"),
   /** Whether what the recording does not have is asked of the model and recorded. */
   recordModels: oneOf(["no", "yes"], { "0": "no", false: "no", "1": "yes", true: "yes" }),
-  "providers?": type({ "[string]": providerSettings }).narrow((providers, ctx) => {
-    const odd = Object.keys(providers).find((name) => !isProviderName(name));
-    const expected = "names of letters, digits, - and _, other than scripted and recorded";
-    return odd === undefined || ctx.reject({ expected });
-  }),
+  "providers?": providersSettings,
   /** By model: who is asked after it failed, in order. */
   "fallbacks?": type({ "[string]": fallbackSettings.array() }),
   anthropicApiKey: optionalText("a key"),
@@ -237,6 +206,11 @@ export const settingsShape = type({
     "denied?": toolRuleShape.array(),
   },
   "agents?": type({ "[string]": agentSettings }),
+  /** Where people are told of what they are asked. */
+  "webhooks?": webhooksSettings,
+  /** Where people's browsers find the control plane; null for its own address. */
+  publicUrl: optionalUrl,
+  remindBeforeMs: number("remindBeforeMs"),
   /** The worker's own say before the control plane's. */
   "policy?": optionalFunction<NonNullable<RuntimeOptions["policy"]>>(),
   /** Work of the user's own in place of a step type's, or of one tool's: `tool:charge_card`. */

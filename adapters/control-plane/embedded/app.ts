@@ -18,6 +18,7 @@ import { policyRoutes } from "./routes/policy-routes.ts";
 import { runRoutes } from "./routes/run-routes.ts";
 import { stepRoutes } from "./routes/step-routes.ts";
 import { serverRoutes, toolRoutes } from "./routes/tool-routes.ts";
+import { answerRoutes } from "./notices/routes.ts";
 import { workflowRoutes, workflowRunRoutes } from "./workflows/routes.ts";
 
 /** What the passing of time brings: questions expire, workflows go on, silent steps are enqueued again. */
@@ -36,15 +37,18 @@ export function createApp(plane: Plane, apiKey: string, log: Log): Hono {
   app.use(requestId({ headerName: "x-request-id", generator: () => newId("req", plane.now()) }));
   app.use(limitBody());
   app.use("/v1/*", authorize(plane.store, apiKey, plane.now));
-  app.use("/v1/*", async (_, next) => {
-    await keepTime(plane);
-    await next();
-  });
+  for (const timed of ["/v1/*", "/answer/*"]) {
+    app.use(timed, async (_, next) => {
+      await keepTime(plane);
+      await next();
+    });
+  }
   app.route("/", healthRoutes(plane));
   // Made from every route's shapes, which most processes never need: not before somebody asks.
   app.get("/openapi.json", async (c) =>
     c.json((await import("./openapi/document.ts")).openApi(apiVersion)),
   );
+  app.route("/answer", answerRoutes(plane));
   app.route("/v1/runs", runRoutes(plane));
   app.route("/v1/runs", stepRoutes(plane));
   app.route("/v1/approvals", approvalRoutes(plane));

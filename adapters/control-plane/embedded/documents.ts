@@ -114,6 +114,9 @@ export interface ApprovalTerms {
   role: string | null;
   /** Whether a yes has to come from another key than started the run or asked. */
   fourEyes: boolean;
+  /** Roles that are asked in turn when nobody answers, and how long each, milliseconds. Absent in earlier documents. */
+  handTo?: string[];
+  handWithinMs?: number;
 }
 
 export interface Approval {
@@ -205,6 +208,7 @@ export function newId(
     | "aud"
     | "req"
     | "wf"
+    | "msg"
     | "wfr",
   now: number,
 ): string {

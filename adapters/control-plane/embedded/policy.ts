@@ -62,6 +62,8 @@ export const approvalTermsShape = type({
   "role?": "0 < string <= 64",
   "four_eyes?": "boolean",
   "expires_in_ms?": "0 < number.integer <= 2592000000",
+  /** When nobody answers: roles that are asked in turn, each for as long; then, or without any, it is a no. */
+  "hand_to?": type("0 < string <= 64").array().moreThanLength(0).atMostLength(10),
 }).narrow(notList);
 
 export interface Policy {

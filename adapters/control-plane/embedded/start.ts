@@ -8,6 +8,8 @@ import { createApply, type KeptSteps, system } from "./changes/change.ts";
 import { type AgentSeed, registerAgent } from "./changes/register-agent.ts";
 import type { CostMicros } from "./changes/submit-result.ts";
 import { keepHeadFile } from "./audit-head.ts";
+import { createNoticeSender } from "./notices/sender.ts";
+import type { NoticeSettings } from "./notices/webhooks.ts";
 import { createOutbox } from "./outbox.ts";
 import { createRunEvents } from "./run-events.ts";
 import { openStore } from "./store.ts";
@@ -27,6 +29,8 @@ export interface EmbeddedOptions {
   publish: (fields: Record<string, string>) => Promise<unknown>;
   /** Without it runs cost nothing, and no cost budget is ever exceeded. */
   costMicros?: CostMicros;
+  /** Where people are told of what they are asked; without it nowhere. */
+  notices?: NoticeSettings;
   /** Epoch milliseconds. */
   now?: () => number;
   /** Runs workflows; without it there are none. */
@@ -74,11 +78,27 @@ export async function startEmbeddedControlPlane(
     options.workflows === undefined
       ? null
       : new WorkflowHost(options.workflows, store, (due) => alarm.set(due));
-  const apply = createApply({ store, outbox, events, now, workflows });
+  const { notices = { webhooks: [], publicUrl: null, remindBeforeMs: 0 } } = options;
+  // Made below, once it is known where this control plane listens.
+  let sender: ReturnType<typeof createNoticeSender> | null = null;
+  const told = { settings: notices, kick: () => sender?.kick() };
+  const apply = createApply({ store, outbox, events, now, workflows, notices: told });
   const costMicros = options.costMicros ?? (() => null);
   const headFile = keepHeadFile(options.path, store.audit, log);
   const { path, steps = null } = options;
-  const plane = { store, apply, events, outbox, now, costMicros, headFile, path, workflows, steps };
+  const plane = {
+    store,
+    apply,
+    events,
+    outbox,
+    now,
+    costMicros,
+    headFile,
+    path,
+    workflows,
+    steps,
+    notices,
+  };
   const app = createApp(plane, options.apiKey, log);
   const server = createServer(getRequestListener(app.fetch));
   let port: number;
@@ -94,15 +114,23 @@ export async function startEmbeddedControlPlane(
     throw error;
   }
   outbox.kick();
+  const url = `http://${reachable(options.host)}:${port}`;
+  const { publicUrl } = notices;
+  sender = createNoticeSender(
+    { store, apply, now, log },
+    { ...notices, publicUrl: publicUrl ?? url },
+  );
+  sender.kick();
   alarm.set(store.workflows.firstDue());
   const clock = setInterval(look, everyMs).unref();
   return {
-    url: `http://${reachable(options.host)}:${port}`,
+    url,
     port,
     close: () => {
       clearInterval(clock);
       alarm.close();
       closed ??= closeServer(server, () => events.close()).then(async () => {
+        await sender?.close();
         await outbox.close();
         await headFile.close();
         store.close();

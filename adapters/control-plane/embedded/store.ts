@@ -4,6 +4,7 @@ import { openWorkflowTables } from "./workflows/tables.ts";
 import type { ApprovalStatus, RunStatus } from "../../../machines/contracts/domain/status.ts";
 import type { Agent, AgentVersion, Approval, Run, Step, Tool } from "./documents.ts";
 import { openAudit } from "./audit.ts";
+import { openNoticeTables } from "./notices/tables.ts";
 import type { ApiKey } from "./keys.ts";
 import { openDatabase } from "./layout.ts";
 import type { Policy } from "./policy.ts";
@@ -202,6 +203,7 @@ export function openStore(path: string) {
     },
     audit: openAudit(db),
     workflows: openWorkflowTables(db),
+    notices: openNoticeTables(db),
     outbox: {
       add: (data: string): void => void addToOutbox.run(data),
       first: (limit: number) =>

@@ -39,15 +39,15 @@ export function requestApproval(
   const { expiresInMs, ...asked } = request;
   const version = store.versions.find(run.agentVersionId);
   const { terms, withinMs } = termsOf(change, run, request);
-  const openMs = expiresInMs ?? version?.approvalExpiresInMs ?? dayMs;
+  const openMs = Math.min(expiresInMs ?? version?.approvalExpiresInMs ?? dayMs, withinMs);
   const approval: Approval = {
     id: newId("apr", now),
     ...asked,
     status: "pending",
     createdAt: now,
     askedBy: change.by,
-    terms,
-    expiresAt: now + Math.min(openMs, withinMs),
+    terms: terms && { ...terms, handWithinMs: openMs },
+    expiresAt: now + openMs,
     resolvedBy: null,
     resolvedAt: null,
     note: null,
@@ -67,6 +67,7 @@ export function requestApproval(
     expires_at: new Date(approval.expiresAt).toISOString(),
     ...(terms && { policy_id: terms.policyId, role: terms.role, four_eyes: terms.fourEyes }),
   });
+  change.tellOf(approval, "approval.requested");
   return { approval, created: true };
 }
 
@@ -93,9 +94,14 @@ function termsOf(
   const { decidedBy } = judge(store, version, { tool, tenant: run.tenantId, at: now }).byPolicy;
   const { id, name: policyName, approval } = decidedBy?.policy ?? {};
   if (id === undefined || policyName === undefined || !approval) return none;
-  const { role = null, four_eyes: fourEyes = false, expires_in_ms } = approval;
+  const {
+    role = null,
+    four_eyes: fourEyes = false,
+    expires_in_ms,
+    hand_to: handTo = [],
+  } = approval;
   return {
-    terms: { policyId: id, policyName, role, fourEyes },
+    terms: { policyId: id, policyName, role, fourEyes, handTo },
     withinMs: expires_in_ms ?? Number.POSITIVE_INFINITY,
   };
 }
@@ -167,10 +173,30 @@ export function resolveApproval(
 export function expireDue(change: Change): void {
   const { store } = change;
   for (const approval of store.approvals.due(change.now)) {
+    if (handOver(change, approval)) continue;
     closeApproval(change, approval, "expired");
     const { run, step } = findStep(store, approval.runId, approval.stepId);
     if (step.status === "waiting_approval") change.enqueue(run, step);
   }
+}
+
+/** Nobody answered in time: where its policy names another role, that one is asked, for as long again. */
+function handOver(change: Change, approval: Approval): boolean {
+  const { now, store } = change;
+  const { terms } = approval;
+  const [role, ...handTo] = terms?.handTo ?? [];
+  if (!terms || role === undefined || terms.handWithinMs === undefined) return false;
+  const expiresAt = now + terms.handWithinMs;
+  const handed: Approval = { ...approval, expiresAt, terms: { ...terms, role, handTo } };
+  store.approvals.put(handed);
+  change.audit(approval.runId, "approval.handed_over", {
+    approval_id: approval.id,
+    from_role: terms.role,
+    role,
+    expires_at: new Date(expiresAt).toISOString(),
+  });
+  change.tellOf(handed, "approval.handed_over");
+  return true;
 }
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");

@@ -1,12 +1,14 @@
 import { toEnvelope } from "../../../../machines/contracts/domain/job.ts";
 import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
 import type { StepQueue, StepStore } from "../../../../machines/contracts/ports/step-backend.ts";
-import { type Run, type Step, newId } from "../documents.ts";
+import { type Approval, type Run, type Step, newId } from "../documents.ts";
 import type { HeadFile } from "../audit-head.ts";
 import type { Outbox } from "../outbox.ts";
 import type { RunChange, RunEvents, StepStop } from "../run-events.ts";
 import { trackWaiting } from "./run-state.ts";
 import type { Store } from "../store.ts";
+import type { NoticeKind } from "../notices/tables.ts";
+import { addNotices, type NoticeSettings } from "../notices/webhooks.ts";
 import type { WorkflowHost } from "../workflows/host.ts";
 import type { CostMicros } from "./submit-result.ts";
 
@@ -23,6 +25,8 @@ export interface Change {
   enqueue(run: Run, step: Step): void;
   /** Tells workers, once committed, that a step is to stop though its run goes on. */
   tellStop(runId: string, stepId: string): void;
+  /** Tells people of a question, through the webhooks, once committed. */
+  tellOf(approval: Approval, kind: NoticeKind): void;
   /** Runs of workflows; null where none are run. */
   readonly workflows: WorkflowHost | null;
   audit(runId: string | null, event: string, details: JsonObject): void;
@@ -43,11 +47,14 @@ export interface ApplyParts {
   outbox: Pick<Outbox, "kick">;
   events: Pick<RunEvents, "tell" | "tellStop">;
   workflows?: WorkflowHost | null;
+  /** Where people are told of questions, and who is to be told that there is one; absent for nowhere. */
+  notices?: { settings: NoticeSettings; kick(): void };
   now: () => number;
 }
 
 /** Changes asked for in the same turn of the event loop share one commit, and so one wait for the disk. */
-export function createApply({ store, outbox, events, now, workflows = null }: ApplyParts): Apply {
+export function createApply(parts: ApplyParts): Apply {
+  const { store, outbox, events, now, workflows = null, notices } = parts;
   let waiting: { run: () => void; committed: () => void; lost: (error: unknown) => void }[] = [];
 
   const commit = () => {
@@ -66,13 +73,17 @@ export function createApply({ store, outbox, events, now, workflows = null }: Ap
     new Promise((resolve, reject) => {
       let committed = () => {};
       const run = () => {
-        const opened = openChange(store, now(), by, workflows);
+        const opened = openChange(store, now(), by, {
+          workflows,
+          notices: notices?.settings ?? null,
+        });
         try {
           const result = store.nested(() => work(opened.change));
           committed = () => {
             for (const told of opened.runChanges) events.tell(told);
             for (const told of opened.stops) events.tellStop(told);
             if (opened.hasJobs()) outbox.kick();
+            if (opened.hasNotices()) notices?.kick();
             resolve(result);
           };
         } catch (error) {
@@ -84,16 +95,27 @@ export function createApply({ store, outbox, events, now, workflows = null }: Ap
     });
 }
 
-function openChange(store: Store, now: number, by: string, workflows: WorkflowHost | null) {
+function openChange(
+  store: Store,
+  now: number,
+  by: string,
+  { workflows, notices }: { workflows: WorkflowHost | null; notices: NoticeSettings | null },
+) {
   const runChanges: RunChange[] = [];
   const stops: StepStop[] = [];
   let jobs = 0;
+  let told = 0;
   const change: Change = {
     now,
     by,
     store,
     workflows,
     tellStop: (runId, stepId) => void stops.push({ runId, stepId }),
+    tellOf(approval, kind) {
+      if (notices === null) return;
+      addNotices(change, notices, approval, kind);
+      told++;
+    },
     saveRun(run) {
       const saved = trackWaiting(run, now);
       if (store.runs.find(run.id)?.status !== run.status) {
@@ -111,7 +133,7 @@ function openChange(store: Store, now: number, by: string, workflows: WorkflowHo
       store.audit.append({ id: newId("aud", now), runId, by, event, details, at: now });
     },
   };
-  return { change, runChanges, stops, hasJobs: () => jobs > 0 };
+  return { change, runChanges, stops, hasJobs: () => jobs > 0, hasNotices: () => told > 0 };
 }
 
 const envelope = (run: Run, step: Step, now: number) =>
@@ -147,4 +169,5 @@ export interface Plane {
   path: string;
   workflows: WorkflowHost | null;
   steps: KeptSteps | null;
+  notices: NoticeSettings;
 }

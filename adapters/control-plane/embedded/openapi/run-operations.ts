@@ -3,6 +3,7 @@ import * as approvals from "../routes/approval-routes.ts";
 import * as runs from "../routes/run-routes.ts";
 import * as steps from "../routes/step-routes.ts";
 import * as workflows from "../workflows/routes.ts";
+import * as answers from "../notices/routes.ts";
 import { badBody, notFound, type Operations, page, project, whole } from "./operation.ts";
 
 const text = (name: string) => ({ name, schema: { type: "string", maxLength: 255 } });
@@ -124,6 +125,23 @@ export const runOperations: Operations = {
     summary: "Put a dead letter's job back on the stream",
     answers: { 200: "Retried" },
     refuses: [404, 503],
+  },
+  "GET /answer": {
+    summary: "The page that a link to a question opens",
+    answers: { 200: { media: "text/html" } },
+    refuses: [],
+  },
+  "POST /answer/look": {
+    summary: "Show the question that a link opens",
+    body: answers.linkToken,
+    answers: { 200: "LinkedQuestion" },
+    refuses: [...badBody, 404],
+  },
+  "POST /answer": {
+    summary: "Answer the question that a link opens, once",
+    body: answers.linkAnswer,
+    answers: { 200: "LinkedQuestion" },
+    refuses: [...badBody, 403, 404],
   },
   "GET /v1/workflows": {
     summary: "List workflows",

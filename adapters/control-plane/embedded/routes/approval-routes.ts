@@ -98,5 +98,6 @@ export function approvalResponse(approval: Approval) {
     policy_id: approval.terms?.policyId ?? null,
     role: approval.terms?.role ?? null,
     four_eyes: approval.terms?.fourEyes ?? false,
+    hand_to: approval.terms?.handTo ?? [],
   };
 }

@@ -1,0 +1,107 @@
+import { redact } from "../../../../machines/contracts/domain/redact.ts";
+import { cutText, wellFormed } from "../../../../machines/contracts/domain/text.ts";
+import { isJsonObject, type Json } from "../../../../machines/contracts/domain/json.ts";
+import { rfc3339 } from "../routes/request.ts";
+import type { Approval, Run } from "../documents.ts";
+import type { Notice } from "./tables.ts";
+
+/** Characters of one text in Slack's blocks, which take 3,000. */
+const blockLength = 2_800;
+
+/** What is asked, as it is shown outside: without what looks like a secret. */
+export const shownDetails = ({ actionDetails }: Pick<Approval, "actionDetails">): Json =>
+  redact(wellFormed(actionDetails)) as Json;
+
+/** `git/push`, or whatever else is to be done. */
+export function actionLabel({ actionType, actionDetails }: Approval): string {
+  const { server, name } = isJsonObject(actionDetails) ? actionDetails : {};
+  const label = typeof name === "string" && name !== "" ? name : actionType;
+  return typeof server === "string" ? `${server}/${label}` : label;
+}
+
+const headings = {
+  "approval.requested": "Approval needed",
+  "approval.reminder": "Still waiting for approval",
+  "approval.handed_over": "Approval handed over",
+} as const;
+
+/**
+ * What one webhook is sent. `text` and `blocks` are a message that Slack's incoming webhooks take as it is; others read
+ * `type`, `timestamp` and `data`, as Standard Webhooks names them.
+ *
+ * @param link null where whoever opened it could not answer
+ */
+export function payload(
+  { kind }: Pick<Notice, "kind">,
+  about: { approval: Approval; run: Run | undefined; agent: string | null },
+  link: string | null,
+  now: number,
+) {
+  const { approval, run, agent } = about;
+  const { id, runId, stepId, actionType, digest, reason, expiresAt, terms } = approval;
+  const details = shownDetails(approval);
+  const label = actionLabel(approval);
+  const input = isJsonObject(details) ? (details["input"] ?? details) : details;
+  const head = `${headings[kind]}: ${label}`;
+  const who =
+    terms?.role === null || terms?.role === undefined ? "" : `, by the role "${terms.role}"`;
+  const until = `Answer before ${rfc3339(expiresAt)}${who}.`;
+  const elsewhere = `stateplane approvals approve ${id}`;
+  return {
+    type: kind,
+    timestamp: rfc3339(now),
+    text: escaped(cutText(`${head}. ${reason} ${link ?? ""}`, blockLength)),
+    blocks: [
+      section(head),
+      ...(reason === "" ? [] : [section(reason)]),
+      section(JSON.stringify(input, null, 2)),
+      {
+        type: "context",
+        elements: [
+          plain(`${agent === null ? "" : `Agent ${agent}. `}Run ${runId}. ${until}`),
+          ...(link === null ? [plain(elsewhere)] : []),
+        ],
+      },
+      ...(link === null
+        ? []
+        : [
+            {
+              type: "actions",
+              elements: [
+                { type: "button", text: plain("Look and answer"), url: link, style: "primary" },
+              ],
+            },
+          ]),
+    ],
+    data: {
+      id,
+      run_id: runId,
+      step_id: stepId,
+      agent,
+      run_status: run?.status ?? null,
+      action_type: actionType,
+      action: label,
+      action_details: details,
+      digest,
+      reason,
+      created_at: rfc3339(approval.createdAt),
+      expires_at: rfc3339(expiresAt),
+      role: terms?.role ?? null,
+      four_eyes: terms?.fourEyes ?? false,
+      link,
+    },
+  };
+}
+
+/** Slack reads no markup in it, and so no mention of a channel that an argument may hold. */
+const plain = (text: string) => ({
+  type: "plain_text",
+  text: cutText(text, blockLength),
+  emoji: false,
+});
+
+const section = (text: string) => ({ type: "section", text: plain(text) });
+
+/** Of Slack's own markup, as its reference asks for. */
+const escaped = (text: string): string =>
+  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");

@@ -1,0 +1,104 @@
+import { type } from "arktype";
+import { Hono } from "hono";
+import { isJsonObject, type Json } from "../../../../machines/contracts/domain/json.ts";
+import { readBody, rfc3339 } from "../routes/request.ts";
+import type { Plane } from "../changes/change.ts";
+import type { Approval } from "../documents.ts";
+import { answerByLink, callerByLink, findByLink } from "./links.ts";
+import { linkPage, linkPageHeaders } from "./page.ts";
+import { actionLabel, shownDetails } from "./payload.ts";
+
+const token = "0 < string <= 255";
+export const linkToken = type({ token });
+export const linkAnswer = type({ token, approved: "boolean", "note?": "string <= 4096 | null" });
+
+/** `/answer`: the page that a link opens, and its two calls. A GET says nothing and decides nothing. */
+export function answerRoutes({ apply, store, now, notices }: Plane): Hono {
+  const app = new Hono();
+  app.get("/", (c) => c.html(linkPage, 200, { ...linkPageHeaders }));
+  app.post("/look", async (c) => {
+    const { token: given } = await readBody(c, linkToken);
+    const { approval } = findByLink(store, now(), given);
+    const run = store.runs.find(approval.runId);
+    const agent = run === undefined ? null : (store.agents.find(run.agentId)?.slug ?? null);
+    return c.json(questionResponse(approval, agent), 200, closed);
+  });
+  app.post("/", async (c) => {
+    const body = await readBody(c, linkAnswer);
+    const { link } = findByLink(store, now(), body.token);
+    const { id } = callerByLink(store, now(), notices.webhooks, link);
+    const given = { token: body.token, approved: body.approved, note: body.note ?? null };
+    const answered = await apply((change) => answerByLink(change, notices, given), id);
+    return c.json(questionResponse(answered, null), 200, closed);
+  });
+  return app;
+}
+
+const closed = { "cache-control": "no-store", "referrer-policy": "no-referrer" };
+
+/** What the page shows. Of a question that is answered only what became of it. */
+function questionResponse(approval: Approval, agent: string | null) {
+  const { status, runId, reason, expiresAt, terms, resolvedBy, note } = approval;
+  const isOpen = status === "pending";
+  return {
+    status,
+    action: actionLabel(approval),
+    reason,
+    agent,
+    run_id: runId,
+    expires_at: rfc3339(expiresAt),
+    role: terms?.role ?? null,
+    resolved_by: resolvedBy,
+    resolution_note: note,
+    parts: isOpen ? partsOf(shownDetails(approval)) : [],
+  };
+}
+
+interface Part {
+  name: string;
+  text: string;
+  is_diff: boolean;
+}
+
+/** An argument each; what replaces something, and what is a diff already, as one. */
+export function partsOf(details: Json): Part[] {
+  const input = isJsonObject(details) ? (details["input"] ?? details) : details;
+  if (!isJsonObject(input)) return [part("arguments", input)];
+  const change = replaced(input);
+  const rest = Object.entries(input).filter(([name]) => change?.names.includes(name) !== true);
+  return [
+    ...rest.map(([name, value]) => part(name, value)),
+    ...(change === null ? [] : [{ name: "change", text: change.text, is_diff: true }]),
+  ];
+}
+
+function part(name: string, value: Json): Part {
+  const edits = Array.isArray(value)
+    ? value.map((each) => (isJsonObject(each) ? replaced(each) : null))
+    : [];
+  if (edits.length > 0 && edits.every((edit) => edit !== null)) {
+    return { name, text: edits.map(({ text }) => text).join("\n\n"), is_diff: true };
+  }
+  const text = typeof value === "string" ? value : JSON.stringify(value, null, 2);
+  return { name, text, is_diff: /^(?:diff --git |@@ -\d|--- \S.*\n\+\+\+ )/mu.test(text) };
+}
+
+/** The pairs of names under which editing tools take what was there and what is to be there. */
+const pairs = [
+  ["oldText", "newText"],
+  ["old_text", "new_text"],
+  ["old_string", "new_string"],
+  ["old_str", "new_str"],
+  ["before", "after"],
+] as const;
+
+function replaced(input: Record<string, Json>): { names: readonly string[]; text: string } | null {
+  for (const names of pairs) {
+    const [before, after] = names.map((name) => input[name]);
+    if (typeof before !== "string" || typeof after !== "string") continue;
+    const lines = (sign: string, text: string) =>
+      text === "" ? [] : text.split("\n").map((line) => `${sign}${line}`);
+    return { names, text: [...lines("-", before), ...lines("+", after)].join("\n") };
+  }
+  return null;
+}

@@ -1,0 +1,66 @@
+import { type } from "arktype";
+import { priceShape } from "../../adapters/llm/prices.ts";
+import { providerKinds } from "../../adapters/llm/providers.ts";
+import { modelTroubles } from "../../machines/contracts/ports/model-provider.ts";
+import { httpAddress } from "./values.ts";
+
+/* What stands under names that the user chooses. */
+
+/** A provider of models; its name is the key it stands under, and stands before the slash in its models' names. */
+const providerSettings = type({
+  "+": "reject",
+  kind: type.enumerated(...providerKinds),
+  "baseURL?": httpAddress,
+  "contextWindow?": "number.integer > 0",
+  /** The environment variable that holds its key; left out where it needs none. */
+  "apiKeyEnv?": "string > 0",
+  /** By model: dollars per million tokens. */
+  "prices?": type({ "[string]": priceShape }),
+}).narrow(
+  ({ kind, baseURL }, ctx) =>
+    kind !== "openai-compatible" ||
+    baseURL !== undefined ||
+    ctx.reject({ expected: "a provider with a baseURL, because its kind is openai-compatible" }),
+);
+
+/** It stands before a slash in the names of models; two names are taken. */
+const isProviderName = (name: string) =>
+  /^[\w-]+$/u.test(name) && name !== "scripted" && name !== "recorded";
+
+export const fallbackSettings = type("string > 0").or({
+  model: "string > 0",
+  "on?": type.enumerated(...modelTroubles).array(),
+});
+
+export const providersSettings = type({ "[string]": providerSettings }).narrow((providers, ctx) => {
+  const odd = Object.keys(providers).find((name) => !isProviderName(name));
+  const expected = "names of letters, digits, - and _, other than scripted and recorded";
+  return odd === undefined || ctx.reject({ expected });
+});
+
+/** Where people are told of approvals; its name, the key it stands under, is in audit and log. */
+const webhookSettings = type({
+  "+": "reject",
+  "url?": httpAddress,
+  /** The environment variable that holds its address: Slack's is a secret. */
+  "urlEnv?": "string > 0",
+  /** The environment variable, or the file, that holds what signs it; without either it is sent unsigned. */
+  "secretEnv?": "string > 0",
+  "secretFile?": "string > 0",
+  /** The id of the API key as which whoever opens its links answers. */
+  "answersAs?": "string > 0",
+})
+  .narrow(
+    ({ url, urlEnv }, ctx) =>
+      (url === undefined) !== (urlEnv === undefined) ||
+      ctx.reject({ expected: "a webhook with either url or urlEnv" }),
+  )
+  .narrow(
+    ({ secretEnv, secretFile }, ctx) =>
+      secretEnv === undefined ||
+      secretFile === undefined ||
+      ctx.reject({ expected: "a webhook with one of secretEnv and secretFile" }),
+  );
+export type WebhookSettings = typeof webhookSettings.infer;
+
+export const webhooksSettings = type({ "[string]": webhookSettings });
