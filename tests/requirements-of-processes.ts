@@ -42,4 +42,13 @@ export const processRequirements: readonly Requirement[] = [
     promise:
       "calls of models and tools are spans by OpenTelemetry's conventions, without what was said",
   },
+  {
+    id: "sandbox.calls",
+    promise:
+      "a sandboxed program is refused the system calls that lead out of a namespace or to uncounted memory",
+  },
+  {
+    id: "sandbox.memory",
+    promise: "memory that no process maps counts against a sandboxed run like any other",
+  },
 ];

@@ -1,6 +1,7 @@
 import { type BoxBuilder, confinedShell } from "./unshare.ts";
-import { findTool } from "./find.ts";
-import { readHostView, layout, mountPoint, nodeToShow } from "./host-view.ts";
+import { findTool } from "./find-tool.ts";
+import { hiddenInProc, readHostView, layout, mountPoint, nodeToShow } from "./host-view.ts";
+import { filterDescriptor } from "./load-filter.ts";
 import { limits } from "./program.ts";
 
 /** The user and group id that owns nothing. */
@@ -37,6 +38,7 @@ export function bubblewrap(): BoxBuilder {
     ...view.etc.flatMap((path) => ["--ro-bind", path, path]),
     "--proc",
     "/proc",
+    ...hiddenInProc().flatMap((path) => ["--dev-bind", "/dev/null", path]),
     "--remount-ro",
     "/proc",
     "--dev",
@@ -51,6 +53,8 @@ export function bubblewrap(): BoxBuilder {
     "/",
     "--chdir",
     layout.backend,
+    "--seccomp",
+    String(filterDescriptor),
     "--",
   ];
   return (timeoutMs) => [...command, ...confinedShell(timeoutMs)];

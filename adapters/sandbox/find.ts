@@ -1,10 +1,11 @@
-import { delimiter, isAbsolute } from "node:path";
-import which from "which";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Sandbox } from "../../machines/contracts/ports/sandbox.ts";
 import { bubblewrap } from "./bubblewrap.ts";
+import { findTool } from "./find-tool.ts";
 import { type BoxBuilder, unshare } from "./unshare.ts";
 import { runBoxed } from "./run-boxed.ts";
+import { filterLoader } from "./load-filter.ts";
+import { seccompFilter } from "./seccomp.ts";
 import { interpreterOf, writeProgram } from "./program.ts";
 
 const drivers: { name: string; needs: string[]; builder: () => BoxBuilder }[] = [
@@ -46,12 +47,17 @@ export async function findSandbox({
 }
 
 async function driverProblem(needs: string[], builder: () => BoxBuilder): Promise<string | null> {
+  const filter = seccompFilter();
+  if (filter === null) return `there is no seccomp filter for ${process.arch}`;
   const absent = needs.filter((tool) => findTool(tool) === null);
   if (absent.length > 0) return `${absent.join(", ")} not on the PATH`;
+  if (builder === unshare && filterLoader() === null) {
+    return "neither perl nor python3 below /usr, one of which loads its seccomp filter";
+  }
   const timeoutMs = 10_000;
   const command = builder()(timeoutMs);
   const program = "echo started >&3; echo works";
-  const probe = { command, program, timeoutMs, interpreter: "sh" };
+  const probe = { command, program, filter, timeoutMs, interpreter: "sh" };
   const run = await runBoxed(probe, new AbortController().signal);
   if (!run.ok) return run.failure.message;
   return run.value.stdout === "works\n" ? null : "a first try gave no answer";
@@ -69,15 +75,9 @@ function installCommand(): string {
   return found?.[1] ?? installers["apt-get"];
 }
 
-/** The absolute path of a program on our PATH, or in a folder that a service's PATH tends to lack; null if absent. */
-export function findTool(name: string): string | null {
-  const folders = (process.env["PATH"] ?? "").split(delimiter).filter(isAbsolute);
-  const path = [...folders, "/usr/sbin", "/usr/bin", "/sbin", "/bin"].join(delimiter);
-  return which.sync(name, { nothrow: true, path });
-}
-
 /** A {@link Sandbox} over whatever builds its boxes. */
 export function createBoxedSandbox(driver: string, build: BoxBuilder): Sandbox {
+  const filter = seccompFilter() ?? Buffer.alloc(0);
   return {
     driver,
     async run(request, signal) {
@@ -86,7 +86,7 @@ export function createBoxedSandbox(driver: string, build: BoxBuilder): Sandbox {
       const { timeoutMs } = request;
       const interpreter = interpreterOf(request.language);
       const command = build(timeoutMs);
-      return runBoxed({ command, program: program.value, timeoutMs, interpreter }, signal);
+      return runBoxed({ command, program: program.value, filter, timeoutMs, interpreter }, signal);
     },
   };
 }

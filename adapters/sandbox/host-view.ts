@@ -29,6 +29,12 @@ function kind(path: string): "link" | "folder" | "file" | null {
   return stat.isDirectory() ? "folder" : "file";
 }
 
+/** Files of /proc that tell of the whole machine or of our own keyrings; an empty device stands in their place. */
+export function hiddenInProc(): string[] {
+  const paths = ["/proc/keys", "/proc/key-users", "/proc/kcore", "/proc/timer_list"];
+  return paths.filter((path) => kind(path) !== null);
+}
+
 /** Where things stand inside a sandbox, whichever driver built it. */
 export const layout = {
   /** The working directory: empty but for the run's own files and code. */

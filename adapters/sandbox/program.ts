@@ -125,6 +125,8 @@ export const limits = {
   openFiles: 256,
   /** Each of /tmp and the working directory, bytes. */
   folderBytes: 64 * mebibyte,
+  /** Files and folders in each of /tmp, the working directory and /dev/shm: each takes memory, be it empty. */
+  folderEntries: 32_768,
   /** /dev/shm, bytes. */
   sharedMemoryBytes: 16 * mebibyte,
   /** Kept of stdout and of stderr, bytes each. */

@@ -1,18 +1,20 @@
 import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
-import { readFile, readdir } from "node:fs/promises";
 import { fail, ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { SandboxRun } from "../../machines/contracts/ports/sandbox.ts";
 import { replaceInherited } from "./descriptors.ts";
 import { baseEnv } from "./host-view.ts";
 import { limits } from "./program.ts";
+import { watchMemory } from "./memory.ts";
 
 export interface Box {
   /** Builds the sandbox and runs `sh` in it, which evaluates the program it reads from standard input. */
   command: readonly string[];
   /** From {@link writeProgram}. */
   program: string;
+  /** From {@link seccompFilter}: what the command finds on descriptor 4. */
+  filter: Buffer;
   timeoutMs: number;
   /** What to install when the program finds its interpreter missing. */
   interpreter: string;
@@ -29,17 +31,20 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
   const began = performance.now();
   const [command = "", ...args] = box.command;
   const child = startBox(command, args);
-  const [stdin, out, err, words] = child.stdio as unknown as [
+  const [stdin, out, err, words, filter] = child.stdio as unknown as [
     Writable,
     Readable,
     Readable,
     Readable,
+    Writable,
   ];
   const stdout = captureOutput(out);
   const stderr = captureOutput(err);
   const said = captureOutput(words);
   stdin.on("error", () => {});
   stdin.end(box.program);
+  filter.on("error", () => {});
+  filter.end(box.filter);
 
   const kill = () => {
     const running = child.exitCode === null && child.signalCode === null;
@@ -87,14 +92,14 @@ function startBox(command: string, args: readonly string[]) {
       // None of our own environment: a process inside could read it in /proc/1/environ.
       env: { ...baseEnv },
       detached: true,
-      stdio: ["pipe", "pipe", "pipe", "pipe", ...replaceInherited(4, empty)],
+      stdio: ["pipe", "pipe", "pipe", "pipe", "pipe", ...replaceInherited(5, empty)],
     });
   } finally {
     closeSync(empty);
   }
 }
 
-const memoryNote = `\nkilled: the run held more than ${limits.residentBytes / 1024 / 1024} MiB of memory\n`;
+const memoryNote = `\nkilled: the run held more than ${limits.residentBytes / 1024 / 1024} MiB of memory, files and kernel buffers included\n`;
 
 function interpreterMissing(interpreter: string) {
   return terminal(
@@ -137,51 +142,4 @@ export function captureOutput(stream: Readable): CapturedOutput {
     text: () => new TextDecoder().decode(Buffer.concat(kept), { stream: over }),
     truncated: () => over,
   };
-}
-
-const intervalMs = 100;
-
-/**
- * Calls `exceeded` once when the processes below `pid` hold more memory together than the limit. It catches what
- * RLIMIT_DATA can't: shared mappings, and many processes each within its own limit.
- *
- * @returns stops the watch
- */
-export function watchMemory(pid: number, exceeded: () => void): () => void {
-  let stopped = false;
-  const look = async () => {
-    const bytes = await residentBytes(pid);
-    if (stopped) return;
-    if (bytes > limits.residentBytes) exceeded();
-    else timer = setTimeout(() => void look(), intervalMs);
-  };
-  let timer = setTimeout(() => void look(), intervalMs);
-  return () => {
-    stopped = true;
-    clearTimeout(timer);
-  };
-}
-
-async function residentBytes(pid: number): Promise<number> {
-  const [own, children] = await Promise.all([readResident(pid), readChildren(pid)]);
-  const below = await Promise.all(children.map(residentBytes));
-  return below.reduce((sum, bytes) => sum + bytes, own);
-}
-
-/** proc(5): RssAnon and RssShmem of /proc/pid/status, in kB. A process that is gone holds nothing. */
-async function readResident(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-  const found = status.matchAll(/^Rss(?:Anon|Shmem):\s+(\d+) kB$/gmu);
-  return [...found].reduce((sum, match) => sum + Number(match[1]) * 1024, 0);
-}
-
-/** Every thread has its own list of children. */
-async function readChildren(pid: number): Promise<number[]> {
-  const threads = await readdir(`/proc/${pid}/task`).catch(() => []);
-  const lists = await Promise.all(
-    threads.map((thread) =>
-      readFile(`/proc/${pid}/task/${thread}/children`, "utf8").catch(() => ""),
-    ),
-  );
-  return lists.flatMap((list) => list.split(" ").filter(Boolean).map(Number));
 }

@@ -1,6 +1,8 @@
 import { randomInt } from "node:crypto";
-import { findTool } from "./find.ts";
+import { findTool } from "./find-tool.ts";
+import { filterLoader } from "./load-filter.ts";
 import {
+  hiddenInProc,
   type HostView,
   readHostView,
   layout,
@@ -20,6 +22,7 @@ import { limits } from "./program.ts";
  */
 export function unshare(): BoxBuilder {
   const asRoot = process.getuid?.() === 0;
+  const loader = filterLoader();
   const script = buildScript(readHostView(), nodeToShow());
   const outer = [
     // Without it the box would outlive a worker that was killed.
@@ -47,7 +50,8 @@ export function unshare(): BoxBuilder {
     const user = asRoot ? String(randomInt(2_000_000_000, 2_100_000_000)) : "0";
     const identity = asRoot ? ["--reuid", user, "--regid", user, "--clear-groups"] : [];
     const weaken = ["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--"];
-    return [...outer, user, "setpriv", ...identity, ...weaken, ...confinedShell(timeoutMs)];
+    const inside = [...(loader ?? []), ...confinedShell(timeoutMs)];
+    return [...outer, user, "setpriv", ...identity, ...weaken, ...inside];
   };
 }
 
@@ -68,6 +72,7 @@ for name in null zero full random urandom; do : > jail/dev/$name; mount --bind /
 ln -s /proc/self/fd jail/dev/fd
 for name in 0:stdin 1:stdout 2:stderr; do ln -s /proc/self/fd/\${name%:*} jail/dev/\${name#*:}; done
 mount -t proc -o ro,nosuid,nodev,noexec proc jail/proc
+for file in ${hiddenInProc().join(" ")}; do mount --bind /dev/null jail$file; done
 mount -t tmpfs -o ${sized(limits.sharedMemoryBytes)} tmp jail/dev/shm
 mount -t tmpfs -o ${sized(limits.folderBytes)} tmp jail/tmp
 mount -t tmpfs -o ${sized(limits.folderBytes)} tmp jail${layout.backend}
@@ -90,7 +95,7 @@ function show(source: string, path: string): string {
 }
 
 function sized(bytes: number): string {
-  return `size=${bytes},mode=1777,nosuid,nodev,uid=$user,gid=$user`;
+  return `size=${bytes},nr_inodes=${limits.folderEntries},mode=1777,nosuid,nodev,uid=$user,gid=$user`;
 }
 
 /** Gives the command line that builds one sandbox and evaluates in it the program on standard input. */
