@@ -6,6 +6,7 @@ import {
   microsPerCent,
   nothingSpent,
   readBudget,
+  stricterBudget,
   type Spent,
   spentOf,
 } from "../../machines/contracts/domain/budget.ts";
@@ -255,7 +256,7 @@ export class StepBudget implements CallBudget {
     const looked = await this.#scope.ports.controlPlane.run(this.#job.runId, signal);
     if (!looked.ok) return looked;
     const run = looked.value;
-    const budget = { ...named, ...run.budget };
+    const budget = stricterBudget(named ?? {}, run.budget ?? {});
     this.#isUnlimited = Object.values(budget).every((most) => most === null || most === undefined);
     const cents = run.cost_cents ?? 0;
     const ofRun: Spent = {

@@ -366,9 +366,13 @@ describe("towards FerrumDeck's gateway", () => {
     return gateway.results().at(-1)?.body;
   }
 
-  it("what the run has spent is looked at before the call [budget.looked]", async () => {
+  it.each([
+    ["where the run names no limit", {}],
+    ["where the run says that it has none", { budget: { max_cost_cents: null } }],
+    ["where the run's own limit is wider", { budget: { max_cost_cents: 9 } }],
+  ])("what the run has spent is looked at before the call, %s [budget.looked]", async (_, run) => {
     const asked = model(() => reply(used(7, 3)));
-    const body = await step(asked, { budget: { max_cost_cents: 5 } }, { cost_cents: 5 });
+    const body = await step(asked, { budget: { max_cost_cents: 5 } }, { cost_cents: 5, ...run });
     expect(asked.calls).toHaveLength(0);
     expect(body).toMatchObject({
       status: "failed",

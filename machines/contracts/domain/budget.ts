@@ -77,6 +77,15 @@ export function brokenLimit(budget: Partial<Budget>, spent: Spent): BrokenLimit 
   return null;
 }
 
+/** All limits of two budgets that hold together; where one has no limit, the other's. */
+export function stricterBudget(first: Partial<Budget>, second: Partial<Budget>): Partial<Budget> {
+  const limits = new Map<string, number>();
+  for (const [limit, most] of [...Object.entries(first), ...Object.entries(second)]) {
+    if (most !== null) limits.set(limit, Math.min(most, limits.get(limit) ?? most));
+  }
+  return Object.fromEntries(limits);
+}
+
 /** Two amounts together. The wall time is the longer of both: they pass at the same time. */
 export function addSpent(first: Spent, second: Partial<Spent>): Spent {
   return {
