@@ -132,6 +132,11 @@ export const requirements: readonly Requirement[] = [
     id: "ferrumdeck.ends",
     promise: "beside FerrumDeck's gateway nothing hangs, and no run goes on after its end",
   },
+  {
+    id: "lease.foreign",
+    promise: "a job that a Python worker has taken is left to it for 15 minutes",
+  },
+  { id: "doctor.mcp-file", promise: "`doctor` names what means nothing in the MCP file" },
   // What answers.
   { id: "answer.report", promise: "a report is accepted by the step's own view alone" },
   { id: "answer.plain", promise: "what can't be read is passing trouble, to every call" },
