@@ -132,10 +132,7 @@ export const requirements: readonly Requirement[] = [
     id: "ferrumdeck.ends",
     promise: "beside FerrumDeck's gateway nothing hangs, and no run goes on after its end",
   },
-  {
-    id: "lease.foreign",
-    promise: "a job that a Python worker has taken is left to it for 15 minutes",
-  },
+  { id: "lease.foreign", promise: "a job that a Python worker took is left to it for 15 minutes" },
   { id: "doctor.mcp-file", promise: "`doctor` names what means nothing in the MCP file" },
   // What answers.
   { id: "answer.report", promise: "a report is accepted by the step's own view alone" },
@@ -368,15 +365,8 @@ export const requirements: readonly Requirement[] = [
     promise:
       "a handler takes over one step type or one tool, in tool steps and when a model calls it, and can fall through to what it stands before",
   },
-  {
-    id: "config.odd",
-    promise:
-      "a configuration whose own code throws, prints or never ends is one line that names the file, and exit code 2",
-  },
-  {
-    id: "config.never",
-    promise: "a signal ends the program while its configuration is read",
-  },
+  { id: "config.odd", promise: "a configuration whose own code throws or never ends is named" },
+  { id: "config.never", promise: "a signal ends the program while its configuration is read" },
   {
     id: "cli.watch",
     promise: "`dev --watch` uses what changed, and goes on as it was where that can't be used",

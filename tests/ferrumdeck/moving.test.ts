@@ -283,12 +283,12 @@ it(
 );
 
 it(
-  "after SIGTERM a Python worker takes what nobody has read, and one of ours what was handed back [drain.released]",
+  "after SIGTERM a Python worker takes what nobody has read, and one of ours what was released [drain.released]",
   { timeout },
   async () => {
     const running = await working();
-    const handedBack = enqueue(sandbox("sleep 3"));
-    const { stepId } = handedBack;
+    const released = enqueue(sandbox("sleep 3"));
+    const { stepId } = released;
     await running.says(new RegExp(`${stepId}.*policy gave its|policy gave its.*${stepId}`, "u"));
     running.kill("SIGTERM");
     await running.says("stopping");
@@ -307,7 +307,7 @@ it(
     expect(JSON.stringify(read)).toContain(unread.stepId);
     expect(JSON.stringify(read)).not.toContain(stepId);
     await working();
-    await vi.waitFor(() => expect(status(handedBack.runId)).toBe("completed"), within);
+    await vi.waitFor(() => expect(status(released.runId)).toBe("completed"), within);
   },
 );
 
