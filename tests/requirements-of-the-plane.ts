@@ -90,4 +90,12 @@ export const planeRequirements: readonly Requirement[] = [
     id: "plane.dead-letters",
     promise: "dead letters are listed by the control plane, and retried once",
   },
+  {
+    id: "events.resumed",
+    promise: "a stream of events that broke goes on where it was, with nothing missing or twice",
+  },
+  {
+    id: "events.gone",
+    promise: "a client whose events are no longer kept is told so, and gets the present state",
+  },
 ];

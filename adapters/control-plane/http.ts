@@ -49,6 +49,7 @@ export interface ControlPlaneHttp {
     silenceMs: number,
     signal: AbortSignal,
     type?: string,
+    headers?: Record<string, string>,
   ): Promise<Outcome<AsyncIterable<Uint8Array>>>;
   close(): Promise<void>;
 }
@@ -121,8 +122,8 @@ export function createHttp(options: HttpOptions): ControlPlaneHttp {
         return fail(callFailure(error, `${name} at ${url}`, exchange, options));
       }
     },
-    async stream(path, silenceMs, signal, type = "text/event-stream") {
-      const request: ApiRequest = { method: "GET", path, headers: { accept: type } };
+    async stream(path, silenceMs, signal, type = "text/event-stream", own = {}) {
+      const request: ApiRequest = { method: "GET", path, headers: { ...own, accept: type } };
       const name = nameOf(request);
       const deadline = createDeadline(signal, options.timeoutMs);
       try {

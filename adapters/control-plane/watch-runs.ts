@@ -3,7 +3,7 @@ import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { type Failure, fail, ok, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import { readRunStatus, type RunStatus } from "../../machines/contracts/domain/status.ts";
 import type { SaidText } from "../../machines/contracts/ports/control-plane.ts";
-import { isJsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
+import { isJsonObject, type Json, parseJson } from "../../machines/contracts/domain/json.ts";
 import { type ControlPlaneApi, pathTo } from "./api.ts";
 
 /** The server's heartbeats come every 15 s: three missed, and the connection is dead. */
@@ -15,7 +15,8 @@ const longestEvent = 1024 * 1024;
 
 /**
  * Follows `GET /v1/events`, telling each change of a run's status and, to whoever wants it, what models say and which steps are to stop, and connects
- * again with growing pauses until aborted. Changes made while disconnected are not told: whoever must know asks for the run as well.
+ * again with growing pauses until aborted. What came while it was disconnected is told when it is back, as far as the control plane
+ * still has it; else the runs that have not ended are told as they are. So whoever must know asks for the run as well.
  * Only where `events` is advertised.
  *
  * @returns ok when aborted; a failure when the control plane refuses for good, `not_found` when it has no such stream
@@ -28,8 +29,10 @@ export function watchRuns(
   onStop?: (step: { runId: string; stepId: string }) => void,
 ): Promise<Outcome<null>> {
   const onEvent = ({ event, data }: EventSourceMessage) => {
-    const change = event === "run" ? readChange(data) : null;
-    if (change !== null) onChange(change.runId, change.status);
+    const changes = event === "run" ? [readJson(data)] : event === "missed" ? readOpen(data) : [];
+    for (const change of changes.map(readChange)) {
+      if (change !== null) onChange(change.runId, change.status);
+    }
     const said = event === "text" && onText !== undefined ? readText(data) : null;
     if (said !== null) onText?.(said);
     const stop = event === "stop" && onStop !== undefined ? readStep(data) : null;
@@ -64,11 +67,22 @@ async function follow(
   signal: AbortSignal,
 ): Promise<Outcome<null>> {
   let pauseMs = firstPauseMs;
+  let lastId: string | undefined;
+  const read = (event: EventSourceMessage) => {
+    if (isSendable(event.id)) lastId = event.id;
+    onEvent(event);
+  };
   while (!signal.aborted) {
-    const stream = await api.http.stream(path, silenceMs, signal);
+    const stream = await api.http.stream(
+      path,
+      silenceMs,
+      signal,
+      undefined,
+      lastId === undefined ? {} : { "last-event-id": lastId },
+    );
     if (stream.ok) {
       const connectedAt = performance.now();
-      await readEvents(stream.value, onEvent);
+      await readEvents(stream.value, read);
       // A server that takes us and drops us at once is no better than one that is away.
       if (performance.now() - connectedAt > longestPauseMs) pauseMs = firstPauseMs;
     } else if (signal.aborted) break;
@@ -88,6 +102,10 @@ async function follow(
  */
 const isMissing = ({ details }: Failure) =>
   details?.["status"] === 404 || details?.["status"] === 405;
+
+/** An id that a header can carry back; longer ones are nobody's. */
+const isSendable = (id: string | undefined): id is string =>
+  id !== undefined && /^[\x21-\x7e]{1,255}$/.test(id);
 
 /** Ends when the stream does, in whatever way: the loop above connects again. */
 async function readEvents(
@@ -111,10 +129,21 @@ async function readEvents(
   }
 }
 
-function readChange(data: string): { runId: string; status: RunStatus } | null {
+function readJson(data: string): Json {
   const read = parseJson(data);
-  if (!read.ok || !isJsonObject(read.value)) return null;
-  const { run_id: runId, status: spelled } = read.value;
+  return read.ok ? read.value : null;
+}
+
+/** Of an event that says that others are gone: the runs that have not ended. */
+function readOpen(data: string): Json[] {
+  const read = readJson(data);
+  const runs = isJsonObject(read) ? read["runs"] : null;
+  return Array.isArray(runs) ? runs : [];
+}
+
+function readChange(read: Json): { runId: string; status: RunStatus } | null {
+  if (!isJsonObject(read)) return null;
+  const { run_id: runId, status: spelled } = read;
   const status = typeof spelled === "string" ? readRunStatus(spelled) : undefined;
   return typeof runId === "string" && status !== undefined ? { runId, status } : null;
 }

@@ -6,6 +6,8 @@ export interface TcpProxy {
   port: number;
   /** From now on nothing passes on the connections there are; new ones work. */
   freeze(): void;
+  /** Ends the connections there are; new ones work. */
+  cut(): void;
   /** New connections lead to this port from now on; those there are stay where they lead. */
   leadTo(port: number): void;
   /** How many connections were made. */
@@ -38,6 +40,9 @@ export async function startTcpProxy(target: number): Promise<TcpProxy> {
     port: await listen(server),
     freeze: () => {
       for (const socket of sockets) socket.pause().removeAllListeners("data");
+    },
+    cut: () => {
+      for (const socket of sockets) socket.destroy();
     },
     leadTo: (port) => (current = port),
     connections: () => made,

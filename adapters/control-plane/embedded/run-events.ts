@@ -1,8 +1,21 @@
+import { randomBytes } from "node:crypto";
+import type { Json } from "../../../machines/contracts/domain/json.ts";
 import type { RunStatus } from "../../../machines/contracts/domain/status.ts";
+
+/*
+ * What event streams are told, and how one that broke goes on.
+ *
+ *   run, stop   have an id, `LIFE-NUMBER`: the life is this process's, numbers go up by one. The newest `mostKept` are kept.
+ *   text        has none, and is not kept: it is only shown while it comes
+ *
+ * A client that comes back with the last id it had is told everything after it, in order, before anything newer. One whose
+ * id is of another life, or older than what is kept, can't be: it is told so, and gets the present state instead.
+ */
 
 export interface RunChange {
   runId: string;
   status: RunStatus;
+  tenantId: string;
 }
 
 /** A piece of what a model says, as it comes. */
@@ -12,18 +25,27 @@ export interface RunText {
   text: string;
   /** What was said before it is void. */
   restart: boolean;
+  tenantId: string;
 }
 
 /** A step that is to stop though its run goes on. */
 export interface StepStop {
   runId: string;
   stepId: string;
+  tenantId: string;
+}
+
+/** An event as it is sent. */
+export interface KeptEvent {
+  /** Null for one that nobody can go on from. */
+  id: string | null;
+  event: "run" | "stop" | "text";
+  data: { run_id: string; [name: string]: Json };
+  tenantId: string;
 }
 
 interface Listener {
-  onChange(change: RunChange): void;
-  onText(text: RunText): void;
-  onStop(stop: StepStop): void;
+  onEvent(event: KeptEvent): void;
   onClose(): void;
 }
 
@@ -34,24 +56,50 @@ export interface RunEvents {
   tellStop(stop: StepStop): void;
   /** Returns what ends the subscription. */
   subscribe(listener: Listener): () => void;
+  /** The id of the newest event that has one; of none, before the first. */
+  newest(): string;
+  /** What came after the event with this id; null where that can't be known any more. */
+  after(id: string): KeptEvent[] | null;
   close(): void;
 }
 
-export function createRunEvents(): RunEvents {
+/** Events that are kept for whoever comes back; a busy minute of them. */
+const mostKept = 4096;
+
+export function createRunEvents(most = mostKept): RunEvents {
   const listeners = new Set<Listener>();
+  const life = randomBytes(6).toString("hex");
+  const kept: KeptEvent[] = [];
+  let count = 0;
+  const send = (event: KeptEvent) => {
+    for (const listener of listeners) listener.onEvent(event);
+  };
+  const keep = (event: Omit<KeptEvent, "id">) => {
+    const numbered = { ...event, id: `${life}-${++count}` };
+    kept.push(numbered);
+    // Seldom, and many at a time: to take one off the front moves all the others.
+    if (kept.length >= 2 * most) kept.splice(0, kept.length - most);
+    send(numbered);
+  };
   return {
-    tell(change) {
-      for (const listener of listeners) listener.onChange(change);
-    },
-    tellText(text) {
-      for (const listener of listeners) listener.onText(text);
-    },
-    tellStop(stop) {
-      for (const listener of listeners) listener.onStop(stop);
+    tell: ({ runId, status, tenantId }) =>
+      keep({ event: "run", data: { run_id: runId, status }, tenantId }),
+    tellStop: ({ runId, stepId, tenantId }) =>
+      keep({ event: "stop", data: { run_id: runId, step_id: stepId }, tenantId }),
+    tellText({ runId, stepId, text, restart, tenantId }) {
+      const data = { run_id: runId, step_id: stepId, text, ...(restart ? { restart } : {}) };
+      send({ id: null, event: "text", data, tenantId });
     },
     subscribe(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
+    },
+    newest: () => `${life}-${count}`,
+    after(id) {
+      const [, of, number = ""] = /^([0-9a-f]+)-(\d{1,15})$/.exec(id) ?? [];
+      const missed = count - Number(number);
+      if (of !== life || missed < 0 || missed > Math.min(kept.length, most)) return null;
+      return missed === 0 ? [] : kept.slice(-missed);
     },
     close() {
       for (const listener of listeners) listener.onClose();

@@ -1,7 +1,12 @@
 import { setTimeout } from "node:timers/promises";
 import { backup, DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { openWorkflowTables } from "./workflows/tables.ts";
-import type { ApprovalStatus, RunStatus } from "../../../machines/contracts/domain/status.ts";
+import {
+  type ApprovalStatus,
+  isRunEnded,
+  type RunStatus,
+  runStatuses,
+} from "../../../machines/contracts/domain/status.ts";
 import type { Agent, AgentVersion, Approval, Run, Step, Tool } from "./documents.ts";
 import { openAudit } from "./audit.ts";
 import { openNoticeTables } from "./notices/tables.ts";
@@ -67,6 +72,9 @@ export function openStore(path: string) {
         AND instr(lower(id || ' ' || (doc -> 'input') || ' ' || (doc -> 'output') || ' ' ||
           (doc -> 'statusReason') || ' ' || (doc -> 'error')), lower(?)) > 0))`;
   const listRuns = runs.query(`${wantedRuns} ORDER BY rowid DESC LIMIT ? OFFSET ?`);
+  const openRuns = runs.query(
+    `WHERE status IN (${runStatuses.filter((status) => !isRunEnded(status)).map((status) => `'${status}'`)}) ORDER BY rowid DESC LIMIT ?`,
+  );
   const byRequest = runs.query(
     "WHERE doc ->> 'requestKey' = ? AND doc ->> 'requestKey' IS NOT NULL",
   );
@@ -136,6 +144,8 @@ export function openStore(path: string) {
     runs: {
       find: runs.find,
       put: runs.put,
+      /** The newest that have not ended. */
+      open: (limit: number) => openRuns(limit),
       findByRequest: (key: string) => byRequest(key)[0],
       /** Newest first. */
       list: (wanted: RunFilter, page: Page) =>

@@ -24,7 +24,7 @@ export interface Change {
   /** Puts the step's job in the outbox, and keeps the step as enqueued. */
   enqueue(run: Run, step: Step): void;
   /** Tells workers, once committed, that a step is to stop though its run goes on. */
-  tellStop(runId: string, stepId: string): void;
+  tellStop(run: Run, stepId: string): void;
   /** Tells people of a question, through the webhooks, once committed. */
   tellOf(approval: Approval, kind: NoticeKind): void;
   /** Runs of workflows; null where none are run. */
@@ -110,7 +110,9 @@ function openChange(
     by,
     store,
     workflows,
-    tellStop: (runId, stepId) => void stops.push({ runId, stepId }),
+    tellStop({ id: runId, tenantId }, stepId) {
+      stops.push({ runId, stepId, tenantId });
+    },
     tellOf(approval, kind) {
       if (notices === null) return;
       addNotices(change, notices, approval, kind);
@@ -119,7 +121,7 @@ function openChange(
     saveRun(run) {
       const saved = trackWaiting(run, now);
       if (store.runs.find(run.id)?.status !== run.status) {
-        runChanges.push({ runId: run.id, status: run.status });
+        runChanges.push({ runId: run.id, status: run.status, tenantId: run.tenantId });
       }
       store.runs.put(saved);
       return saved;

@@ -17,57 +17,73 @@ export const saidTexts = type({
     .atMostLength(1000),
 });
 
-/** `/v1/events`: each change of a run's status as a server-sent event `run`, each step that is to stop as `stop`, and what its models say as events `text`. */
+/** What is told at most of the present state: the newest runs that have not ended. */
+const mostOpenRuns = 1000;
+
+/**
+ * `/v1/events`: each change of a run's status as a server-sent event `run`, each step that is to stop as `stop`, and what
+ * its models say as events `text`. `connected` begins a stream; `missed` begins one that can't go on where `Last-Event-ID`
+ * says, with the runs that have not ended, and whether those are all.
+ */
 export function eventRoutes({ events, store }: Plane): Hono {
   const app = new Hono();
   // What models say in a worker. Nothing is kept of it, and what is of no step of the run it names is passed over.
   app.post("/text", async (c) => {
     const { texts } = await readBody(c, saidTexts);
     for (const { run_id: runId, step_id: stepId, text, restart = false } of texts) {
-      if (store.steps.find(stepId)?.runId !== runId) continue;
-      events.tellText({ runId, stepId, text, restart });
+      const run = store.runs.find(runId);
+      if (run === undefined || store.steps.find(stepId)?.runId !== run.id) continue;
+      events.tellText({ runId, stepId, text, restart, tenantId: run.tenantId });
     }
     return c.json({ taken: true }, 202);
   });
+  const begin = (lastId: string | undefined): string => {
+    const id = events.newest();
+    if (lastId === undefined) return written({ id, event: "connected", data: {} });
+    const missed = events.after(lastId);
+    if (missed !== null) {
+      return [...missed, { id, event: "connected", data: {} }].map(written).join("");
+    }
+    const open = store.runs.open(mostOpenRuns + 1);
+    const runs = open
+      .filter((_, at) => at < mostOpenRuns)
+      .map((run) => ({ run_id: run.id, status: run.status }));
+    const data = { runs, complete: open.length <= mostOpenRuns };
+    return written({ id, event: "missed", data });
+  };
   app.get("/", (c) =>
     streamSSE(c, async (stream) => {
       let unread = 0;
       let over = () => {};
       await new Promise<void>((resolve) => {
-        const send = (written: Promise<unknown>) => {
+        const send = (text: string) => {
           if (++unread > mostUnread) resolve();
-          written.then(() => unread--, resolve);
+          stream.write(text).then(() => unread--, resolve);
         };
         const end = events.subscribe({
-          onChange: ({ runId, status }) =>
-            send(
-              stream.writeSSE({ event: "run", data: JSON.stringify({ run_id: runId, status }) }),
-            ),
-          onText: ({ runId, stepId, text, restart }) => {
-            if (unread >= mostUnreadText) return;
-            const more = restart ? { restart } : {};
-            const data = JSON.stringify({ run_id: runId, step_id: stepId, text, ...more });
-            send(stream.writeSSE({ event: "text", data }));
-          },
-          onStop: ({ runId, stepId }) => {
-            const data = JSON.stringify({ run_id: runId, step_id: stepId });
-            send(stream.writeSSE({ event: "stop", data }));
+          onEvent(event) {
+            if (event.id === null && unread >= mostUnreadText) return;
+            send(written(event));
           },
           onClose: resolve,
         });
-        const heartbeat = setInterval(() => send(stream.write(": heartbeat\n\n")), heartbeatMs);
+        const heartbeat = setInterval(() => send(": heartbeat\n\n"), heartbeatMs);
         over = () => {
           clearInterval(heartbeat);
           end();
         };
         stream.onAbort(resolve);
-        send(stream.write(": connected\n\n"));
+        // In one turn with the subscription: nothing comes between what was missed and what is new.
+        send(`: connected\n\n${begin(c.req.header("last-event-id"))}`);
       });
       over();
     }),
   );
   return app;
 }
+
+const written = ({ id, event, data }: { id: string | null; event: string; data: object }) =>
+  `${id === null ? "" : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
 
 export const apiVersion = "0.1.0";
 /** What goes beyond FerrumDeck; see `Extension` of the control plane's port. `steps`: runs that name their steps; `workflows`: where they are run. */

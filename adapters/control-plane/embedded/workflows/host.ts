@@ -230,7 +230,7 @@ export class WorkflowHost {
     const workflow = { ...step.workflow, isStopping: true as const };
     if (step.status !== "waiting_approval") {
       store.steps.put({ ...step, workflow });
-      change.tellStop(run.id, step.id);
+      change.tellStop(run, step.id);
       this.#setTimer(run.id, now + stopMs, { kind: "stop", stepId: step.id });
       return false;
     }
