@@ -152,23 +152,35 @@ function exactTools(text: string, tools: Json[]): Json[] {
   });
 }
 
+/** What a request of the server counts as, in characters: each costs an answer, which is an HTTP request of ours. */
+const requestCosts = 100_000;
+
 /**
  * The events of a stream, each message through {@link exactMessage}; one that nobody waits for is left out. A stream that
- * sends messages without end is given up.
+ * sends without end what nobody asked for is given up: messages, requests, comments.
  */
 function exactEvents(): TransformStream<string, string> {
   const unasked = new Unasked();
   let parser: ReturnType<typeof createParser>;
+  const insist = (isLittle: boolean): void => {
+    if (!isLittle) throw new Error(`the server ${floods}`);
+  };
   return new TransformStream({
     start(controller) {
       parser = createParser({
         onRetry: (ms) => controller.enqueue(`retry: ${ms}\n\n`),
         onEvent({ id, event, data }) {
-          // Answers too: a stream has one, or (the older transport) as many as we asked for, which is far below.
-          if (!unasked.take(0)) throw new Error(`the server ${floods}`);
+          insist(unasked.take(0));
+          const message = data === "" ? null : parseJson(data);
+          if (message?.ok === true && isJsonObject(message.value)) {
+            const { id: asks, method } = message.value;
+            // An answer is as long as its tool made it.
+            if (method === undefined) unasked.giveBackText(data.length);
+            else if (asks !== undefined) insist(unasked.take(requestCosts));
+          }
           let exact: string;
           try {
-            exact = data === "" ? "" : exactMessage(data);
+            exact = message === null || message.ok ? data : exactMessage(data);
           } catch {
             return;
           }
@@ -179,6 +191,9 @@ function exactEvents(): TransformStream<string, string> {
         },
       });
     },
-    transform: (chunk) => parser.feed(chunk),
+    transform(chunk) {
+      insist(unasked.takeText(chunk.length));
+      parser.feed(chunk);
+    },
   });
 }

@@ -13,9 +13,23 @@ export class Unasked {
   #left = most.atOnce;
   #since = performance.now();
 
-  /** False when it was too much. */
+  /** A message; false when it was too much. */
   take(characters: number): boolean {
-    this.#left -= 1 + Math.floor(characters / most.characters);
+    return this.#spend(1 + Math.floor(characters / most.characters));
+  }
+
+  /** Text of a stream, before anybody knows what it says; false when it was too much. */
+  takeText(characters: number): boolean {
+    return this.#spend(characters / most.characters);
+  }
+
+  /** Text that was taken turned out to be asked for. */
+  giveBackText(characters: number): void {
+    this.#left = Math.min(most.atOnce, this.#left + characters / most.characters);
+  }
+
+  #spend(units: number): boolean {
+    this.#left -= units;
     if (this.#left >= 0) return true;
     const now = performance.now();
     const earned = ((now - this.#since) / 1_000) * most.perSecond;

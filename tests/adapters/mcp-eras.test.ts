@@ -71,10 +71,13 @@ describe.each([
     expect(content).toMatch(/^went on from so far in run \d+$/u);
   });
 
-  test("that asks a model in the middle of a call is told plainly that nobody answers [mcp.refused-asks]", async () => {
+  test("that asks a model or for our folders in the middle of a call is refused plainly [mcp.refused-asks]", async () => {
     const host = hostOf([server()]);
-    const refused = failure(await callTool(host, "model", {}, never));
-    expect(refused).toMatchObject({ kind: "tool_failed", retryable: false });
+    for (const tool of ["model", "folders"]) {
+      const refused = failure(await callTool(host, tool, {}, never));
+      expect(refused).toMatchObject({ kind: "tool_failed", retryable: false });
+      expect(refused.message).toContain(`tool "${tool}" of MCP server "stateless"`);
+    }
     expect(value(await callTool(host, "greet", {}, never)).content).toBe("good day");
   });
 

@@ -63,6 +63,8 @@ const line = fc
   )
   .map((text) => text.replaceAll(/[\r\n]/gu, " "));
 
+const say = (fields: object): string => JSON.stringify({ jsonrpc: "2.0", ...fields });
+
 describe("a server that misbehaves over its standard streams", () => {
   test("may write anything between its answers: each call has its own answer [mcp.noise]", async () => {
     const host = hostOf([raw()]);
@@ -118,7 +120,6 @@ describe("a server that misbehaves over its standard streams", () => {
     expect(next.content).toBe("after 500 ms");
   });
 
-  const say = (fields: object): string => JSON.stringify({ jsonrpc: "2.0", ...fields });
   const deep = `{"jsonrpc":"2.0","id":1,"result":${"[".repeat(50_000)}${"]".repeat(50_000)}}`;
   test.each([
     ["words", { line: "x" }],
@@ -293,6 +294,49 @@ describe("a server that misbehaves over HTTP", () => {
       await host.close();
       await server.stop();
     },
+  );
+
+  const event = (fields: object): string => `data: ${say(fields)}\n\n`;
+  test.each([
+    ["comments", ": still here\n\n", 5_000],
+    [
+      "long events",
+      event({ method: "notifications/message", params: { data: "z".repeat(2 ** 20) } }),
+      1,
+    ],
+    ["changes of its list", event({ method: "notifications/tools/list_changed" }), 2_000],
+    ["requests", event({ id: 1, method: "roots/list" }), 500],
+  ])(
+    "that sends %s without end is given up, and the others hardly notice [mcp.noise]",
+    async (_, text, times) => {
+      const once = text.repeat(times);
+      const floods: NodeJS.Timeout[] = [];
+      const server = await serveBroken((write) => {
+        floods.push(setInterval(() => write(once), 1));
+      });
+      const host = hostOf([
+        { name: "bad", url: server.url },
+        { ...raw(), name: "good" },
+      ]);
+      const good = value(await host.describe("good/fine", never));
+      const bad = value(await host.describe("bad/safe", never));
+      let [last, late] = [performance.now(), 0];
+      const timer = setInterval(() => {
+        late = Math.max(late, performance.now() - last);
+        last = performance.now();
+      }, 10);
+      const flooded = host.call(bad, {}, never);
+      for (let call = 0; call < 20; call += 1) {
+        expect(value(await host.call(good, {}, never)).content).toBe("ok");
+      }
+      expect(failure(await flooded)).toMatchObject({ kind: "unavailable", retryable: true });
+      clearInterval(timer);
+      for (const flood of floods) clearInterval(flood);
+      expect(late).toBeLessThan(1_500);
+      await host.close();
+      await server.stop();
+    },
+    30_000,
   );
 
   test("that writes an event without end is given up before it fills our memory [mcp.bounds]", async () => {

@@ -40,6 +40,9 @@ const factory: McpServerFactory = () => {
       },
     }),
   );
+  server.registerTool("folders", {}, () =>
+    inputRequired({ inputRequests: { roots: inputRequired.listRoots() } }),
+  );
   const text = { type: "object" as const, properties: { text: { type: "string" as const } } };
   server.registerTool(
     "write",
