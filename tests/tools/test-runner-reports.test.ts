@@ -125,6 +125,35 @@ describe("the test-runner server runs a real", () => {
     expect(one).toMatchObject({ ok: true, failed: 0 });
   });
 
+  test("node:test with coverage, and names what another runner lacks for it [tests.coverage]", async () => {
+    await makeProject("sums", {
+      "package.json": JSON.stringify({ type: "module", scripts: { test: "node --test" } }),
+      "sums.js":
+        "export const add = (a, b) => {\n  if (a === 7) {\n    return 0;\n  }\n  return a + b;\n};\n",
+      "sums.test.js":
+        'import { test } from "node:test";\nimport { add } from "./sums.js";\ntest("adds", () => {\n  if (add(1, 2) !== 3) throw new Error("adds badly");\n});\n',
+    });
+    const measured = (await call("run_tests", { repo: "sums", coverage: true })) as JsonObject;
+    expect(measured).toMatchObject({ ok: true, passed: 1, failed: 0 });
+    expect(measured["coverage"]).toBeGreaterThan(50);
+    expect(measured["coverage"]).toBeLessThan(100);
+    expect(await call("run_tests", { repo: "sums" })).toMatchObject({ coverage: null });
+
+    await makeProject(
+      "covered",
+      { "package.json": manifest({ vitest: "*" }), "a.test.js": script("vitest") },
+      ["vitest"],
+    );
+    const vitest = await refusal("run_tests", { repo: "covered", coverage: true });
+    expect(vitest).toContain("to measure coverage it needs @vitest/coverage-v8");
+    if (!has("python3", "-m", "pytest", "--version") || has("python3", "-c", "import pytest_cov")) {
+      return;
+    }
+    await makeProject("snakes", { "test_sums.py": "def test_ok():\n    pass\n" });
+    const pytest = await refusal("run_tests", { repo: "snakes", coverage: true });
+    expect(pytest).toContain("to measure coverage it needs pytest-cov");
+  });
+
   test.skipIf(!has("cargo", "--version"))("cargo test and clippy [tests.report]", async () => {
     await makeProject("sums", {
       "Cargo.toml": '[package]\nname = "sums"\nversion = "0.1.0"\nedition = "2021"\n',

@@ -96,7 +96,10 @@ export const runTests = testTool({
     const isCut = ran.value.truncated || ran.value.reportTruncated;
     if (!read.ok || (tests.length === 0 && exitCode !== 0)) {
       const why = isCut ? "its report is too large" : "it reported no tests";
-      const problem = `${runner.value.name} ended with exit code ${exitCode}, and ${why}${lastLines(ran.value)}`;
+      const { name: runnerName, coveredBy } = runner.value;
+      const needs =
+        coverage && coveredBy !== undefined ? `; to measure coverage it needs ${coveredBy}` : "";
+      const problem = `${runnerName} ended with exit code ${exitCode}, and ${why}${needs}${lastLines(ran.value)}`;
       return { ok: false, problem };
     }
     const count = (outcome: TestCase["outcome"]) =>

@@ -28,6 +28,8 @@ export interface TestRunner {
   isUsedBy(project: Project): boolean;
   /** The arguments, or what can't be asked of this runner. */
   line(request: TestRequest): Answer<CommandLine>;
+  /** The package that it measures coverage by, where that is one of its own: without it, it runs no test. */
+  coveredBy?: string;
   /** The names of its files in the report folder: the report and the coverage. */
   files: readonly [report: string, coverage: string];
   read(leavings: Leavings): Answer<TestReport>;
@@ -57,6 +59,7 @@ export const testRunners: readonly TestRunner[] = [
   {
     name: "pytest",
     program: "python3",
+    coveredBy: "pytest-cov",
     isUsedBy: (project) =>
       ["pytest.ini", "conftest.py", "pyproject.toml", "setup.py", "setup.cfg", "tox.ini"].some(
         (name) => project.names.has(name),
@@ -95,6 +98,7 @@ export const testRunners: readonly TestRunner[] = [
   {
     name: "vitest",
     program: "vitest",
+    coveredBy: "@vitest/coverage-v8 or @vitest/coverage-istanbul",
     isUsedBy: (project) => hasDependency(project, "vitest") || hasConfig(project, "vitest"),
     line: ({ paths, name, coverage }) => ({
       ok: true,
@@ -106,7 +110,11 @@ export const testRunners: readonly TestRunner[] = [
           "--reporter=json",
           "--watch=false",
           ...(coverage
-            ? (["--coverage.enabled", "--coverage.reporter=json-summary"] as const)
+            ? ([
+                "--coverage.enabled",
+                "--coverage.reporter=json-summary",
+                "--coverage.reportOnFailure",
+              ] as const)
             : []),
         ],
         values: [
