@@ -83,7 +83,10 @@ export class ChildTransport implements Transport {
     child.once("spawn", spawned.resolve);
     child.once("error", (error) => {
       spawned.reject(error);
-      this.#end(`could not be started (${error.message})`);
+      const isMissing = "code" in error && error.code === "ENOENT";
+      const place = cwd === undefined ? "" : `, or no folder "${cwd}"`;
+      const why = isMissing ? `there is no program "${command}"${place}` : error.message;
+      this.#end(`could not be started (${why})`);
     });
     child.once("exit", (code, signal) => this.#exited(child, code, signal));
     child.once("close", () => this.#end("closed its streams"));
