@@ -154,7 +154,7 @@ export async function aloneIn<T>(
   const database = new DatabaseSync(join(directory, "starting.lock"), { timeout: 0 });
   try {
     const deadline = Date.now() + waitMs;
-    while (!taken(database)) {
+    while (!taken(database, directory)) {
       if (Date.now() > deadline) return undefined;
       await sleep(20);
     }
@@ -164,11 +164,17 @@ export async function aloneIn<T>(
   }
 }
 
-function taken(database: DatabaseSync): boolean {
+const sqliteBusy = 5;
+
+/** @throws StoreUnreachable where what keeps us from it is no other program: a full disk, say */
+function taken(database: DatabaseSync, directory: string): boolean {
   try {
     database.exec("BEGIN EXCLUSIVE");
     return true;
-  } catch {
-    return false;
+  } catch (error) {
+    const { errcode = 0, message } = error as Error & { errcode?: number };
+    // The low byte is the kind; the rest tells its cases apart.
+    if ((errcode & 0xff) === sqliteBusy) return false;
+    throw new StoreUnreachable(`the folder ${directory}`, message);
   }
 }

@@ -234,17 +234,17 @@ async function serveBroken(
       if (request.method !== "POST") return void response.writeHead(405).end();
       const { id, method, params } = JSON.parse(body) as JsonObject & { params?: JsonObject };
       if (id === undefined) return void response.writeHead(202).end();
-      const say = (fields: object): void => {
+      const reply = (fields: object): void => {
         response.writeHead(200, { "content-type": "application/json" });
         response.end(JSON.stringify({ jsonrpc: "2.0", id, ...fields }));
       };
-      if (method === "server/discover") return say({ error: { code: -32_601, message: "no" } });
+      if (method === "server/discover") return reply({ error: { code: -32_601, message: "no" } });
       if (method === "initialize") {
         const { protocolVersion } = params ?? {};
         const serverInfo = { name: "broken", version: "1" };
-        return say({ result: { protocolVersion, capabilities: { tools: {} }, serverInfo } });
+        return reply({ result: { protocolVersion, capabilities: { tools: {} }, serverInfo } });
       }
-      if (method === "tools/list") return say({ result: { tools } });
+      if (method === "tools/list") return reply({ result: { tools } });
       response.writeHead(200, { "content-type": "text/event-stream" });
       answer(
         (text) => void response.write(text),
