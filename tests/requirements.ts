@@ -331,11 +331,6 @@ export const requirements: readonly Requirement[] = [
   { id: "folders.end", promise: "a folder that can't be made is an error, never a wait" },
   { id: "tests.report", promise: "a test run says which tests failed, why and where" },
   {
-    id: "tests.coverage",
-    promise:
-      "a run with coverage gives the percentage of lines, or says which package its runner lacks for it",
-  },
-  {
     id: "path.completes",
     promise:
       "checkLifecycle fails a handler that does not complete even where nothing goes wrong, unless policy denies it",

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { describe, expect, it, test } from "vitest";
@@ -125,7 +126,7 @@ describe("the test-runner server runs a real", () => {
     expect(one).toMatchObject({ ok: true, failed: 0 });
   });
 
-  test("node:test with coverage, and names what another runner lacks for it [tests.coverage]", async () => {
+  test("node:test with coverage, and names what another runner lacks for it [tests.report]", async () => {
     await makeProject("sums", {
       "package.json": JSON.stringify({ type: "module", scripts: { test: "node --test" } }),
       "sums.js":
@@ -182,7 +183,8 @@ describe("the test-runner server runs a real", () => {
         '{"compilerOptions":{"strict":true,"noEmit":true,"types":[]},"files":["a.ts"]}',
       "a.ts": 'const unused: number = "a";\n',
     };
-    await makeProject("sums", files, ["oxlint", "tsc", "typescript"].slice(0, 2));
+    const project = await makeProject("sums", files, ["oxlint", "tsc", "typescript"].slice(0, 2));
+    const before = await readdir(project, { recursive: true });
     expect(await call("lint", { repo: "sums", paths: ["a.ts"] })).toMatchObject({
       tool: "oxlint",
       warnings: 1,
@@ -194,6 +196,8 @@ describe("the test-runner server runs a real", () => {
       errors: 1,
       findings: [{ file: "a.ts", line: 1, column: 7, rule: "TS2322" }],
     });
+    // They say that they only read.
+    expect((await readdir(project, { recursive: true })).toSorted()).toEqual(before.toSorted());
     expect(await call("detect", { repo: "sums" })).toEqual({
       runners: [],
       linters: ["oxlint"],
