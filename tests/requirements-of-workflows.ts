@@ -3,6 +3,11 @@ import type { Requirement } from "./requirements.ts";
 /** What is promised of workflows. */
 export const workflowRequirements: readonly Requirement[] = [
   {
+    id: "workflow.safe-pr",
+    promise:
+      "the sample workflow mends, tests and pushes a real repository, and pushes nothing unapproved",
+  },
+  {
     id: "workflow.positions",
     promise:
       "what is wrong in a workflow's definition is told with its line, its column and what was expected",
