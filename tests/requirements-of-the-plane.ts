@@ -98,4 +98,12 @@ export const planeRequirements: readonly Requirement[] = [
     id: "events.gone",
     promise: "a client whose events are no longer kept is told so, and gets the present state",
   },
+  // The console.
+  {
+    id: "console.origin",
+    promise: "no page of another origin, nor one whose name was pointed here, calls the plane",
+  },
+  { id: "console.closed", promise: "nothing runs in the console but its own files" },
+  { id: "console.key", promise: "the console's key is in no address and is kept in its tab alone" },
+  { id: "console.files", promise: "the console serves the page's own files and no others" },
 ];

@@ -74,6 +74,7 @@ function introduce(running: Dev, { config, env, output }: Context, noteFile: str
   output.line(output.colors.bold(`Stateplane ${version}`));
   output.pairs([
     ["control plane", url],
+    ["console", `${url}/`],
     ["API key", `${maskSecret(apiKey)} (${keyFrom})`],
     ["store", store.describe],
     ["sandbox", sandbox],

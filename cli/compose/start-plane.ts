@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { createConsole } from "../../adapters/console/serve.ts";
 import type { AgentSeed } from "../../adapters/control-plane/embedded/changes/register-agent.ts";
 import {
   type EmbeddedControlPlane,
@@ -8,6 +9,8 @@ import {
 } from "../../adapters/control-plane/embedded/start.ts";
 import { costOf } from "../../adapters/llm/prices.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import { agentLoopMachine } from "../../machines/agent-loop/machine.ts";
+import { stepMachine } from "../../machines/step/machine.ts";
 import { isUnconditional, ruleTool } from "../../machines/contracts/domain/tool-lists.ts";
 import type { Config } from "../config/load-config.ts";
 import type { Settings } from "../config/settings.ts";
@@ -24,7 +27,7 @@ import { chooseWebhooks } from "./webhooks.ts";
  */
 export async function startPlane(
   config: Pick<Config, "settings" | "sources"> & Partial<Pick<Config, "file">>,
-  given: Omit<EmbeddedOptions, "path" | "costMicros" | "notices">,
+  given: Omit<EmbeddedOptions, "path" | "costMicros" | "notices" | "site">,
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<EmbeddedControlPlane> {
   const { settings, sources } = config;
@@ -34,6 +37,9 @@ export async function startPlane(
   const starting = startEmbeddedControlPlane({
     ...given,
     notices,
+    site: createConsole({
+      machines: { step: stepMachine.definition, "agent-loop": agentLoopMachine.definition },
+    }),
     path: join(settings.dataDir, "control-plane.sqlite"),
     costMicros: (model, inputTokens, outputTokens) => {
       const found = prices.findByName(model);

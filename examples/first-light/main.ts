@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { rm } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
@@ -17,7 +18,7 @@ const usage = `npm start -- [--yes] [--keep] [--store sqlite|redis]
 
 Brings up a control plane, a store and a worker in this process, and runs one agent through all of them.
   --yes    approve the agent's commit without being asked; without it and without a terminal it is rejected
-  --keep   keep the temporary folder, to look at
+  --keep   keep the temporary folder, and serve the console until Ctrl-C
   --store  sqlite: no Redis even if there is one; redis: nothing else
 Set ANTHROPIC_API_KEY or OPENAI_API_KEY to have a real model asked.
 `;
@@ -68,7 +69,12 @@ async function main(): Promise<number> {
   const starting = startDev(config, { env: process.env, log, onStepEvent });
   // Whenever it comes: what has been started is ended in order, nothing is left behind.
   let interrupted: Promise<unknown> | null = null;
+  const enough = new AbortController();
+  let isShown = false;
   const interrupt = () => {
+    enough.abort();
+    // All there was to show has been shown: it ends as it would have.
+    if (isShown) return;
     interrupted = starting
       .then((begun) => begun.close())
       .finally(discard)
@@ -80,7 +86,16 @@ async function main(): Promise<number> {
     values.yes === true ? "approve" : process.stdin.isTTY ? "ask" : "reject";
   try {
     await using dev = await starting;
-    return await show(dev, workshop, answering, values.keep === true, (made) => (chronicle = made));
+    const code = await show(
+      dev,
+      workshop,
+      answering,
+      values.keep === true,
+      (made) => (chronicle = made),
+    );
+    isShown = true;
+    if (values.keep === true && !enough.signal.aborted) await once(enough.signal, "abort");
+    return code;
   } finally {
     await (interrupted ?? discard());
   }
@@ -100,7 +115,7 @@ async function show(
   introduce(dev, workshop);
   const isWell = await run(dev, steps, chronicle, answering);
   print(`\n${table(steps, chronicle.steps())}\n`);
-  conclude(isWell, workshop, answering, isKept);
+  conclude(isWell, dev, workshop, answering, isKept);
   return isWell ? 0 : 1;
 }
 
@@ -149,7 +164,7 @@ function introduce(dev: Dev, { folder }: Workshop): void {
     "missing" in sandbox ? `none, its step is left out: ${sandbox.missing}` : sandbox.driver;
   print("Stateplane, first light");
   print(`  store          ${dev.store.describe}`);
-  print(`  control plane  embedded, ${dev.url}`);
+  print(`  control plane  embedded, with its console: ${dev.url}/`);
   print(`  sandbox        ${box}`);
   print(`  model          ${model()}`);
   print(`  folder         ${folder}`);
@@ -157,7 +172,8 @@ function introduce(dev: Dev, { folder }: Workshop): void {
 
 function conclude(
   isWell: boolean,
-  { folder, repository }: Workshop,
+  { url, apiKey }: Dev,
+  { repository }: Workshop,
   answering: Answering,
   isKept: boolean,
 ): void {
@@ -171,8 +187,13 @@ function conclude(
   print("Look further:");
   if (isKept) {
     print(`  git -C ${repository} log --stat`);
-    print(`  npm run -s stateplane -- dev --config ${folder}/stateplane.config.json`);
-  } else print("  npm start -- --keep      keeps the folder: the repository, its configuration");
+    print(`  ${url}/   the console; sign in with the key ${apiKey}`);
+    print("Ctrl-C ends it.");
+  } else {
+    print(
+      "  npm start -- --keep      keeps the repository, and serves the console: a page to see this on",
+    );
+  }
   print("  npm run -s stateplane -- --help");
 }
 

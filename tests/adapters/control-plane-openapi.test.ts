@@ -59,7 +59,13 @@ describe("/openapi.json", () => {
   it("describes every route that is served, and no other [plane.described]", () => {
     const log = { debug() {}, info() {}, warn() {}, error() {} };
     // Routes take hold of what they need when they are called.
-    const app = createApp({ now: Date.now, workflows: null } as never, "key", log);
+    const app = createApp({ now: Date.now, workflows: null } as never, {
+      apiKey: "key",
+      host: "127.0.0.1",
+      publicUrl: null,
+      site: undefined,
+      log,
+    });
     const served = app.routes
       .filter(({ method }) => method !== "ALL")
       .map(({ method, path }) => `${method} ${path.replaceAll(/:\w+/g, "{}")}`);

@@ -32,7 +32,14 @@ async function firstLight(...args: string[]) {
   };
   const file = join(root, scripts["start"]?.replace("node ", "") ?? "");
   try {
-    const { stdout } = await run(process.execPath, [file, ...args], { env, cwd: root });
+    const running = run(process.execPath, [file, ...args], { env, cwd: root });
+    // With --keep it stays up, and serves its console, until Ctrl-C.
+    let said = "";
+    running.child.stdout?.on("data", (chunk: string) => {
+      said += chunk;
+      if (said.includes("Ctrl-C ends it.")) running.child.kill("SIGINT");
+    });
+    const { stdout } = await running;
     const repository = /git -C (\S+) log/.exec(stdout)?.[1] ?? "";
     const log = await run("git", ["-C", repository, "log", "--format=%s"]);
     return { stdout, commits: log.stdout.trim().split("\n") };

@@ -1,6 +1,6 @@
 import { Hono } from "hono";
 import { requestId } from "hono/request-id";
-import type { Log } from "../../../machines/contracts/ports/clock.ts";
+import type { EmbeddedOptions } from "./start.ts";
 import { authorize } from "./routes/access.ts";
 import { ApiError, limitBody } from "./routes/request.ts";
 import { expireDue } from "./changes/approvals.ts";
@@ -14,6 +14,7 @@ import { backupRoutes } from "./routes/backup-routes.ts";
 import { apiVersion, eventRoutes, healthRoutes } from "./routes/event-routes.ts";
 import { deadLetterRoutes } from "./routes/dead-letter-routes.ts";
 import { keyRoutes } from "./routes/key-routes.ts";
+import { ownOrigin } from "./routes/origin.ts";
 import { policyRoutes } from "./routes/policy-routes.ts";
 import { runRoutes } from "./routes/run-routes.ts";
 import { stepRoutes } from "./routes/step-routes.ts";
@@ -32,9 +33,17 @@ export async function keepTime({ store, apply, outbox, now, workflows }: Plane):
 }
 
 /** The HTTP API of the embedded control plane. */
-export function createApp(plane: Plane, apiKey: string, log: Log): Hono {
+export function createApp(
+  plane: Plane,
+  given: Pick<EmbeddedOptions, "apiKey" | "host" | "log"> & {
+    publicUrl: string | null;
+    site: EmbeddedOptions["site"] | undefined;
+  },
+): Hono {
+  const { apiKey, host, publicUrl, site, log } = given;
   const app = new Hono();
   app.use(requestId({ headerName: "x-request-id", generator: () => newId("req", plane.now()) }));
+  app.use(ownOrigin(host, publicUrl));
   app.use(limitBody());
   app.use("/v1/*", authorize(plane.store, apiKey, plane.now));
   for (const timed of ["/v1/*", "/answer/*"]) {
@@ -63,9 +72,11 @@ export function createApp(plane: Plane, apiKey: string, log: Log): Hono {
   app.route("/v1/backup", backupRoutes(plane));
   app.route("/v1/events", eventRoutes(plane));
   app.route("/v1/dead-letters", deadLetterRoutes(plane));
-  app.notFound((c) =>
-    c.json(new ApiError(404, `no such route: ${c.req.method} ${c.req.path}`), 404),
-  );
+  app.notFound((c) => {
+    const page = site?.(c.req.raw) ?? null;
+    if (page !== null) return page;
+    return c.json(new ApiError(404, `no such route: ${c.req.method} ${c.req.path}`), 404);
+  });
   app.onError((error, c) => {
     if (error instanceof ApiError) return c.json(error, error.status);
     log.error({ err: error, requestId: c.get("requestId"), path: c.req.path }, "request failed");

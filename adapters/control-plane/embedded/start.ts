@@ -37,6 +37,8 @@ export interface EmbeddedOptions {
   workflows?: WorkflowEngine;
   /** The workers' store, to show what it has of steps and dead letters. */
   steps?: KeptSteps;
+  /** Answers what is none of the API, such as a page; null for what it does not know. */
+  site?: (request: Request) => Response | null;
   log: Log;
 }
 
@@ -85,7 +87,7 @@ export async function startEmbeddedControlPlane(
   const apply = createApply({ store, outbox, events, now, workflows, notices: told });
   const costMicros = options.costMicros ?? (() => null);
   const headFile = keepHeadFile(options.path, store.audit, log);
-  const { path, steps = null } = options;
+  const { path, steps = null, apiKey, host, site } = options;
   const plane = {
     store,
     apply,
@@ -99,7 +101,7 @@ export async function startEmbeddedControlPlane(
     steps,
     notices,
   };
-  const app = createApp(plane, options.apiKey, log);
+  const app = createApp(plane, { apiKey, host, publicUrl: notices.publicUrl, site, log });
   const server = createServer(getRequestListener(app.fetch));
   let port: number;
   try {

@@ -46,6 +46,7 @@ export function checkTool(
   }
   change.audit(run.id, events[decided.kind], {
     decision_id: decided.decisionId,
+    ...(step !== undefined && { step_id: step.id }),
     tool_name: tool.name,
     server: tool.server,
     tool_input_sha256: createHash("sha256").update(JSON.stringify(tool.input)).digest("hex"),

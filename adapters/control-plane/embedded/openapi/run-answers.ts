@@ -116,6 +116,7 @@ export const runAnswers = {
     completed_at: timeOrNull,
     name: textOrNull,
     started_at: timeOrNull,
+    cost_micros: countOrNull,
   }),
   ToolDecision: type({
     ...closed,

@@ -151,5 +151,6 @@ export function stepResponse(step: Step) {
     completed_at: rfc3339(step.completedAt),
     name: step.name,
     started_at: rfc3339(step.startedAt),
+    cost_micros: step.costMicros,
   };
 }

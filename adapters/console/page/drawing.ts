@@ -1,0 +1,99 @@
+import { useMemo } from "preact/hooks";
+import { html } from "./html.ts";
+import { type Box, layOut, type Placed, type PlacedArrow } from "./layout.ts";
+
+/** Boxes and arrows as SVG. What it says stands beside it as text, too: a picture alone tells not everybody. */
+export function Drawing({ of, label }: { of: Box; label: string }) {
+  const placed = useMemo(() => layOut(of), [of]);
+  const width = Math.ceil(placed.width) + 4;
+  const height = Math.ceil(placed.height) + 4;
+  return html`<div class="drawing" tabindex="0" role="group" aria-label=${label}>
+    <svg
+      role="img"
+      aria-label=${label}
+      width=${width}
+      height=${height}
+      viewBox=${`-2 -2 ${width} ${height}`}
+    >
+      <defs>
+        ${["plain", "lit"].map(
+          (kind) =>
+            html`<marker
+              key=${kind}
+              id=${`arrow-${kind}`}
+              class=${kind}
+              viewBox="0 0 8 8"
+              refX="7"
+              refY="4"
+              markerWidth="7"
+              markerHeight="7"
+              orient="auto-start-reverse"
+            >
+              <path d="M0 0.8L7.4 4L0 7.2z" />
+            </marker>`,
+        )}
+      </defs>
+      <${Inside} of=${placed} />
+    </svg>
+  </div>`;
+}
+
+const Inside = ({ of }: { of: Placed }) =>
+  html`${of.inner.map((each) => html`<${Node} key=${each.box.id} of=${each} />`)}
+  ${ordered(of.arrows).map(
+    (each) => html`<${Line} key=${`${each.arrow.from} ${each.arrow.to}`} of=${each} />`,
+  )}`;
+
+/** Lit ones last, so that they lie on top. */
+const ordered = (arrows: readonly PlacedArrow[]) =>
+  [...arrows].sort((a, b) => Number(a.arrow.isLit) - Number(b.arrow.isLit));
+
+function Node({ of }: { of: Placed }) {
+  const { box, x, y, width, height } = of;
+  const classes = [
+    "box",
+    box.tone,
+    box.isCurrent ? "current" : "",
+    box.inner.length > 0 ? "outer" : "",
+  ];
+  const middle = x + width / 2;
+  const isOuter = box.inner.length > 0;
+  const base = isOuter ? y + 17 : y + (box.note === undefined ? height / 2 + 4.5 : 17);
+  const drawn = html`<g class=${classes.join(" ")}>
+    ${box.about !== undefined && html`<title>${box.about}</title>`}
+    <rect x=${x} y=${y} width=${width} height=${height} rx=${box.isEnd ? height / 2 : 6} />
+    <text class="title" x=${middle} y=${base} text-anchor="middle">${box.title}</text>
+    ${
+      box.note !== undefined &&
+      html`<text class="note" x=${middle} y=${y + 33} text-anchor="middle">${box.note}</text>`
+    }
+    <${Inside} of=${of} />
+  </g>`;
+  return box.href === undefined ? drawn : html`<a href=${box.href}>${drawn}</a>`;
+}
+
+function Line({ of: { arrow, points, label } }: { of: PlacedArrow }) {
+  const kind = arrow.isLit ? "lit" : "plain";
+  return html`<g class=${`arrow ${kind}`}>
+    ${arrow.about !== undefined && html`<title>${arrow.about}</title>`}
+    <path d=${rounded(points)} marker-end=${`url(#arrow-${kind})`} />
+    ${
+      label !== null &&
+      arrow.label !== "" &&
+      html`<text x=${label.x} y=${label.y + 4} text-anchor="middle">${arrow.label}</text>`
+    }
+  </g>`;
+}
+
+/** A line through the points, each corner a curve. */
+function rounded(points: readonly { x: number; y: number }[]): string {
+  const [first, ...rest] = points;
+  if (first === undefined) return "";
+  const parts = [`M${first.x} ${first.y}`];
+  for (const [at, point] of rest.entries()) {
+    const next = rest[at + 1];
+    if (next === undefined) parts.push(`L${point.x} ${point.y}`);
+    else parts.push(`Q${point.x} ${point.y} ${(point.x + next.x) / 2} ${(point.y + next.y) / 2}`);
+  }
+  return parts.join("");
+}

@@ -1,0 +1,157 @@
+import type { Doc } from "./api.ts";
+import type { Arrow, Box } from "./layout.ts";
+import { visible } from "./parts.ts";
+
+/** A state of a machine, as XState's definition has it. */
+interface StateNode {
+  id: string;
+  key: string;
+  type: string;
+  description?: string;
+  initial?: { target?: string[] };
+  states: Record<string, StateNode>;
+  transitions: { eventType: string; target?: string[]; guard?: unknown }[];
+}
+
+export interface Walk {
+  /** The states passed, in order: their keys at the top, or dotted. */
+  passed: readonly string[];
+  /** Where it is; null when it has ended, or is not known. */
+  current: string | null;
+}
+
+/** A machine's chart, the states that were passed lit in it, and the arrows between those. */
+export function machineBoxes(definition: Doc, { passed, current }: Walk): Box {
+  const root = definition as StateNode;
+  const paths = [...passed, ...(current === null ? [] : [current])].map(
+    (path) => `${root.id}.${path}`,
+  );
+  const isPassed = (id: string) => paths.some((path) => path === id || path.startsWith(`${id}.`));
+  const isHere = (id: string) => {
+    const path = `${root.id}.${current ?? ""}`;
+    return current !== null && (path === id || path.startsWith(`${id}.`));
+  };
+  const tops = passed.map((path) => path.split(".")[0]);
+  const hops = new Set(tops.map((top, at) => `${tops[at - 1] ?? ""} ${top}`));
+
+  const boxOf = (node: StateNode): Box => {
+    const inner = Object.values(node.states).filter((state) => state !== undefined);
+    const isLeaf = inner.length === 0;
+    const tone = !isPassed(node.id) ? "" : isHere(node.id) ? "live" : "passed";
+    return {
+      id: node.id,
+      title: node === root ? "" : node.key,
+      about: node.description,
+      tone: tone,
+      isCurrent: isLeaf && isHere(node.id),
+      isEnd: node.type === "final",
+      inner: inner.map(boxOf),
+      arrows: arrowsAmong(node, (from, to) =>
+        node === root ? hops.has(`${from.key} ${to.key}`) : false,
+      ),
+    };
+  };
+  return boxOf(root);
+}
+
+/** One arrow from a state to another beside it, for all the events that lead from inside the one to inside the other. */
+function arrowsAmong(
+  parent: StateNode,
+  isLit: (from: StateNode, to: StateNode) => boolean,
+): Arrow[] {
+  const children = Object.values(parent.states);
+  return children.flatMap((from) => {
+    const events = new Map<StateNode, Set<string>>();
+    for (const { eventType, target = [] } of within(from)) {
+      for (const each of target) {
+        const id = each.replace(/^#/, "");
+        const to = children.find((child) => id === child.id || id.startsWith(`${child.id}.`));
+        if (to === undefined || to === from) continue;
+        events.set(to, (events.get(to) ?? new Set()).add(eventType));
+      }
+    }
+    return [...events].map(([to, names]): Arrow => {
+      const [first = "", ...more] = names;
+      return {
+        from: from.id,
+        to: to.id,
+        label: more.length === 0 ? first : `${first} +${more.length}`,
+        about: `${from.key} to ${to.key}: ${[...names].join(", ")}`,
+        isLit: isLit(from, to),
+      };
+    });
+  });
+}
+
+const within = (node: StateNode): StateNode["transitions"] => [
+  ...node.transitions,
+  ...Object.values(node.states).flatMap(within),
+];
+
+/** What every state answers alike, which no arrow is drawn for. */
+export function answeredEverywhere(definition: Doc): string[] {
+  const said = (definition as StateNode).transitions.flatMap(({ eventType, target = [] }) =>
+    target.map((to) => `${eventType} leads to ${to.replace(/^#\w+\./, "")}`),
+  );
+  return [...new Set(said)];
+}
+
+/** A step of a workflow's definition. */
+interface Defined {
+  id: string;
+  type: string;
+  depends_on?: string[];
+  config?: Record<string, Doc>;
+}
+
+/** A workflow's definition as boxes: steps in steps nest, and an arrow leads from what is waited for to what waits. */
+export function workflowBoxes(
+  definition: Doc,
+  statusOf: (path: string) => string | null,
+  hrefOf: (path: string) => string | null = () => null,
+): Box {
+  const toBox = (step: Defined, prefix: string): Box => {
+    const path = prefix + step.id;
+    const status = statusOf(path);
+    const href = hrefOf(path);
+    const parts = innerOf(step);
+    return {
+      id: path,
+      title: visible(String(step.id)),
+      note: [
+        visible(String(step.type)),
+        ...(status === null ? [] : [status.replaceAll("_", " ")]),
+      ].join(" · "),
+      tone: status === null ? "" : status,
+      inner: parts.map((inner) => toBox(inner, `${path}/`)),
+      arrows: arrowsOf(parts, `${path}/`, step.type !== "parallel"),
+      ...(href !== null && { href }),
+    };
+  };
+  const steps = listOf(definition?.steps);
+  return {
+    id: "",
+    title: "",
+    tone: "",
+    inner: steps.map((step) => toBox(step, "")),
+    arrows: arrowsOf(steps, "", false),
+  };
+}
+
+const listOf = (steps: Doc): Defined[] => (Array.isArray(steps) ? steps : []);
+
+function innerOf({ config = {} }: Defined): Defined[] {
+  return [...listOf(config["steps"]), ...listOf(config["then"]), ...listOf(config["else"])];
+}
+
+const arrowsOf = (steps: readonly Defined[], prefix: string, isOrdered: boolean): Arrow[] =>
+  steps.flatMap((step, at) => {
+    const last = steps[at - 1];
+    const needs = step.depends_on ?? (isOrdered && last !== undefined ? [last.id] : []);
+    return needs.map((id) => ({
+      from: prefix + id,
+      to: prefix + step.id,
+      label: "",
+      isLit: false,
+    }));
+  });
