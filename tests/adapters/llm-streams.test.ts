@@ -96,7 +96,7 @@ describe.each(streams)("a stream of $provider", ({ provider, model, stream }) =>
     const began = performance.now();
     const times = { idleMs: 300, totalMs: 60_000 };
     const { outcome } = await ask({ until: { part: 0.6, after: "silence" } }, spoken, times);
-    expect(performance.now() - began).toBeLessThan(3_000);
+    expect(performance.now() - began).toBeLessThan(30_000);
     expect(outcome).toMatchObject({
       failure: {
         kind: "unavailable",

@@ -173,7 +173,7 @@ describe.each([
       silent.models.complete(plain(model), never),
       halting.models.complete(plain(model), never),
     ]);
-    expect(performance.now() - began).toBeLessThan(6000);
+    expect(performance.now() - began).toBeLessThan(30_000);
     for (const outcome of outcomes) {
       expect(outcome).toMatchObject({ failure: { kind: "unavailable", retryable: true } });
     }

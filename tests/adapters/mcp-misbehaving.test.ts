@@ -160,10 +160,10 @@ describe("a server that misbehaves over its standard streams", () => {
       clearInterval(timer);
       expect(failed).toMatchObject({ kind: "unavailable", retryable: true });
       expect(failed.message).toMatch(/nobody asked for|does not read/u);
-      expect(late).toBeLessThan(1_500);
+      expect(late).toBeLessThan(5_000);
       const begun = performance.now();
       await host.close();
-      expect(performance.now() - begun).toBeLessThan(4_000);
+      expect(performance.now() - begun).toBeLessThan(20_000);
     },
     30_000,
   );
@@ -184,7 +184,7 @@ describe("a server that misbehaves over its standard streams", () => {
     expect((await flooded).ok).toBe(false);
     const begun = performance.now();
     await host.close();
-    expect(performance.now() - begun).toBeLessThan(5_000);
+    expect(performance.now() - begun).toBeLessThan(20_000);
   });
 
   test("may print a lot, and show much progress, before it answers [mcp.noise]", async () => {
@@ -273,7 +273,7 @@ describe("a server that misbehaves over HTTP", () => {
     const begun = performance.now();
     expect(failure(await callTool(host, "unsafe", {}, never))).toMatchObject({ kind: "in_doubt" });
     expect(failure(await callTool(host, "safe", {}, never))).toMatchObject({ retryable: true });
-    expect(performance.now() - begun).toBeLessThan(5_000);
+    expect(performance.now() - begun).toBeLessThan(20_000);
     await host.close();
     await server.stop();
   });

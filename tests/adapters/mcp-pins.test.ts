@@ -14,6 +14,7 @@ import { popularServers } from "../support/npm-mcp-servers.ts";
 import { useMcpHosts } from "../support/mcp-hosts.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
 import { value } from "../support/value.ts";
+import { cpuMs } from "../support/cpu-time.ts";
 
 const never = new AbortController().signal;
 const folder = useTemporaryFolder();
@@ -319,9 +320,9 @@ describe("what a tool's texts say to a model", () => {
   });
 
   test("is looked at in bounded time, whatever it says", () => {
-    const begun = performance.now();
+    const begun = cpuMs();
     screenTool(tool("before ignore send read never ".repeat(10_000)));
     screenTool(tool(" ".repeat(300_000)));
-    expect(performance.now() - begun).toBeLessThan(2_000);
+    expect(cpuMs() - begun).toBeLessThan(2_000);
   });
 });

@@ -5,6 +5,7 @@ import { redact, redactText } from "../../machines/contracts/domain/redact.ts";
 import { isSecretKey } from "../../machines/contracts/domain/secret-names.ts";
 import { createRedactor } from "../../adapters/telemetry/redactor.ts";
 import { otlpUrl } from "../../adapters/telemetry/otlp-url.ts";
+import { cpuMs } from "../support/cpu-time.ts";
 
 test.each([
   "password",
@@ -133,9 +134,9 @@ describe("a text", () => {
       'token="',
       "cookie:",
     ]) {
-      const began = performance.now();
+      const began = cpuMs();
       redact(part.repeat(200_000));
-      expect(performance.now() - began).toBeLessThan(1000);
+      expect(cpuMs() - began).toBeLessThan(1000);
     }
   });
 });

@@ -100,7 +100,7 @@ test("a collector that is gone costs spans, which are counted, but no error", as
   const began = performance.now();
   await tracing.shutdown();
 
-  expect(performance.now() - began).toBeLessThan(4000);
+  expect(performance.now() - began).toBeLessThan(8_000);
   if (tracing.dropped() > 0) expect(warnings).toEqual([{ dropped: tracing.dropped() }]);
 });
 
@@ -122,7 +122,7 @@ test("a collector that never answers does not hold the shutdown up", async () =>
   trace.getTracer("test").startSpan("lost").end();
   const began = performance.now();
   await tracing.shutdown();
-  expect(performance.now() - began).toBeLessThan(4000);
+  expect(performance.now() - began).toBeLessThan(8_000);
   close();
 });
 
@@ -148,7 +148,7 @@ test("a collector that never answers holds the process for no longer than the sh
   });
   const [code] = await once(child, "exit");
   expect({ code, text }).toEqual({ code: 0, text: "closing\nclosed\n" });
-  expect(performance.now() - began).toBeLessThan(4000);
+  expect(performance.now() - began).toBeLessThan(8_000);
   close();
 });
 

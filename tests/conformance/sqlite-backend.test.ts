@@ -227,12 +227,12 @@ describe("a file", () => {
       last = performance.now();
     }, 5);
     const publishing = Promise.all([1, 2, 3].map(() => backend.queue.publish(fields)));
-    await sleep(1_000);
+    await sleep(3_000);
     holder.exec("COMMIT");
     holder.close();
     expect(await publishing).toHaveLength(3);
     clearInterval(ticking);
-    expect(longest).toBeLessThan(400);
+    expect(longest).toBeLessThan(1_500);
     await backend.close();
   });
 

@@ -12,6 +12,7 @@ import {
   ruleTool,
   type ToolRule,
 } from "../../machines/contracts/domain/tool-lists.ts";
+import { cpuMs } from "../support/cpu-time.ts";
 
 const letters = fc.string({
   unit: fc.constantFrom("a", "b", "/", "*", "?", ".", "🙂"),
@@ -67,9 +68,9 @@ describe("a wildcard", () => {
   });
 
   it("takes no longer than both lengths say, however many there are", () => {
-    const begun = performance.now();
+    const begun = cpuMs();
     expect(matchesGlob("*a".repeat(500), `${"a".repeat(10_000)}b`)).toBe(false);
-    expect(performance.now() - begun).toBeLessThan(1_000);
+    expect(cpuMs() - begun).toBeLessThan(1_000);
   });
 
   test.each([

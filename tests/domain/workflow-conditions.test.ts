@@ -4,6 +4,7 @@ import { readCondition } from "../../adapters/workflows/conditions.ts";
 import { fillTemplate, resolveSelected } from "../../adapters/workflows/expressions.ts";
 import { readPath } from "../../adapters/workflows/paths.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
+import { cpuMs } from "../support/cpu-time.ts";
 
 function holds(condition: string, scope: JsonObject = {}): boolean {
   const read = readCondition(condition);
@@ -172,10 +173,10 @@ describe("what a path selects", () => {
         texts: Array.from({ length: 50 }, () => `${"a".repeat(5_000)}b`),
       },
     };
-    const begun = performance.now();
+    const begun = cpuMs();
     expect(selects("$.input.texts[?search(@, $.input.pattern)]", evil)).toEqual([]);
     expect(selects("$.input.texts[?match(@, 'a+b')]", evil)).toHaveLength(50);
-    expect(performance.now() - begun).toBeLessThan(5_000);
+    expect(cpuMs() - begun).toBeLessThan(5_000);
     const deep = { input: JSON.parse(`${'{"a":['.repeat(45)}1${"]}".repeat(45)}`) as Json };
     expect(selects("$.input..a", deep)).toHaveLength(45);
   });

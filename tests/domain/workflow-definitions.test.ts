@@ -3,6 +3,7 @@ import { join } from "node:path";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { readWorkflow } from "../../adapters/workflows/read.ts";
+import { cpuMs } from "../support/cpu-time.ts";
 
 const sample = readFileSync(
   join(import.meta.dirname, "../corpus/ferrumdeck-workflow.yaml"),
@@ -339,9 +340,9 @@ describe("a definition that can't be used", () => {
       `${head}  - {id: a, type: llm, condition: "${"(".repeat(1_900)}"}\n`,
     ];
     for (const bomb of bombs) {
-      const begun = performance.now();
+      const begun = cpuMs();
       expect(readWorkflow(bomb).ok).toBe(false);
-      expect(performance.now() - begun).toBeLessThan(10_000);
+      expect(cpuMs() - begun).toBeLessThan(10_000);
     }
   });
 });

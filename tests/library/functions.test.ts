@@ -53,10 +53,10 @@ describe("functions beside MCP servers", () => {
   });
 
   it("wait for no server that says nothing [library.functions]", async () => {
-    const host = joinToolHosts(functions(tool("add")), hostOf([silentServer], 10_000), log);
+    const host = joinToolHosts(functions(tool("add")), hostOf([silentServer], 60_000), log);
     const begun = performance.now();
     expect(value(await callTool(host, "add", {}, never)).content).toBe("add ran");
-    expect(performance.now() - begun).toBeLessThan(4_000);
+    expect(performance.now() - begun).toBeLessThan(30_000);
   });
 
   it("can't be posed as by a server's tool that names itself so [library.functions]", async () => {

@@ -136,7 +136,7 @@ input.on("line", (line) => {
   const timer = setInterval(() => {
     progress += 1;
     send({ method: "notifications/progress", params: { progressToken, progress } });
-    if (progress < 8) return;
+    if (progress < (params.arguments?.times ?? 8)) return;
     clearInterval(timer);
     send({ id, result: text("done") });
   }, 250);
