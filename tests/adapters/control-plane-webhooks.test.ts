@@ -169,7 +169,11 @@ describe("a link to a question", () => {
     const path = join(folder, "links.sqlite");
     const { url, received } = await startReceiver();
     const plane = await start([hook(url)], { path });
-    const edits = { path: "a.txt", old_text: "one", new_text: "<b>two</b>" };
+    const edits = {
+      path: "a\u202etxt.",
+      old_text: "zero\none\nlast",
+      new_text: "zero\n<b>two</b>\nlast",
+    };
     const id = await ask(plane, edits);
     await arrived(received, 1);
     const [message] = received as [Received];
@@ -188,8 +192,8 @@ describe("a link to a question", () => {
     const shown = await open(plane, "/look", { token });
     expect(shown.body).toMatchObject({ status: "pending", action: "files/write", agent: "helper" });
     expect(shown.body["parts"]).toEqual([
-      { name: "path", text: "a.txt", is_diff: false },
-      { name: "change", text: "-one\n+<b>two</b>", is_diff: true },
+      { name: "path", text: "a\\u{202e}txt.", is_diff: false },
+      { name: "change", text: " zero\n-one\n+<b>two</b>\n last", is_diff: true },
     ]);
     const answer = { token, approved: true, note: "seen on the train" };
     const answers = await Promise.all([1, 2, 3].map(() => open(plane, "", answer)));

@@ -4,6 +4,8 @@ const style = `
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { margin: 0 auto; max-width: 44rem; padding: 1rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.25rem; }
+h2 { font-size: 1rem; margin: 1rem 0 .25rem; }
+pre { margin: 0 0 1rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem .75rem; margin: 1rem 0; }
 dt { opacity: .7; }
 dd { margin: 0; }

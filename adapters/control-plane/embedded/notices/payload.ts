@@ -16,8 +16,15 @@ export const shownDetails = ({ actionDetails }: Pick<Approval, "actionDetails">)
 export function actionLabel({ actionType, actionDetails }: Approval): string {
   const { server, name } = isJsonObject(actionDetails) ? actionDetails : {};
   const label = typeof name === "string" && name !== "" ? name : actionType;
-  return typeof server === "string" ? `${server}/${label}` : label;
+  return visible(typeof server === "string" ? `${server}/${label}` : label);
 }
+
+/** With what a reader would not see, or would see in another order than it is done in, written out. */
+export const visible = (text: string): string =>
+  text.replaceAll(
+    /(?![\n\t])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
+  );
 
 const headings = {
   "approval.requested": "Approval needed",
@@ -50,7 +57,7 @@ export function payload(
   return {
     type: kind,
     timestamp: rfc3339(now),
-    text: escaped(cutText(`${head}. ${reason} ${link ?? ""}`, blockLength)),
+    text: escaped(cutText(`${head}. ${visible(reason)} ${link ?? ""}`, blockLength)),
     blocks: [
       section(head),
       ...(reason === "" ? [] : [section(reason)]),
@@ -96,7 +103,7 @@ export function payload(
 /** Slack reads no markup in it, and so no mention of a channel that an argument may hold. */
 const plain = (text: string) => ({
   type: "plain_text",
-  text: cutText(text, blockLength),
+  text: cutText(visible(text), blockLength),
   emoji: false,
 });
 

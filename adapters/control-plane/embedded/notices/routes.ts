@@ -6,7 +6,7 @@ import type { Plane } from "../changes/change.ts";
 import type { Approval } from "../documents.ts";
 import { answerByLink, callerByLink, findByLink } from "./links.ts";
 import { linkPage, linkPageHeaders } from "./page.ts";
-import { actionLabel, shownDetails } from "./payload.ts";
+import { actionLabel, shownDetails, visible } from "./payload.ts";
 
 const token = "0 < string <= 255";
 export const linkToken = type({ token });
@@ -43,7 +43,7 @@ function questionResponse(approval: Approval, agent: string | null) {
   return {
     status,
     action: actionLabel(approval),
-    reason,
+    reason: visible(reason),
     agent,
     run_id: runId,
     expires_at: rfc3339(expiresAt),
@@ -68,7 +68,7 @@ export function partsOf(details: Json): Part[] {
   const rest = Object.entries(input).filter(([name]) => change?.names.includes(name) !== true);
   return [
     ...rest.map(([name, value]) => part(name, value)),
-    ...(change === null ? [] : [{ name: "change", text: change.text, is_diff: true }]),
+    ...(change === null ? [] : [shownPart("change", change.text, true)]),
   ];
 }
 
@@ -77,11 +77,17 @@ function part(name: string, value: Json): Part {
     ? value.map((each) => (isJsonObject(each) ? replaced(each) : null))
     : [];
   if (edits.length > 0 && edits.every((edit) => edit !== null)) {
-    return { name, text: edits.map(({ text }) => text).join("\n\n"), is_diff: true };
+    return shownPart(name, edits.map(({ text }) => text).join("\n\n"), true);
   }
   const text = typeof value === "string" ? value : JSON.stringify(value, null, 2);
-  return { name, text, is_diff: /^(?:diff --git |@@ -\d|--- \S.*\n\+\+\+ )/mu.test(text) };
+  return shownPart(name, text, /^(?:diff --git |@@ -\d|--- \S.*\n\+\+\+ )/mu.test(text));
 }
+
+const shownPart = (name: string, text: string, isDiff: boolean): Part => ({
+  name: visible(name),
+  text: visible(text),
+  is_diff: isDiff,
+});
 
 /** The pairs of names under which editing tools take what was there and what is to be there. */
 const pairs = [
@@ -95,10 +101,29 @@ const pairs = [
 function replaced(input: Record<string, Json>): { names: readonly string[]; text: string } | null {
   for (const names of pairs) {
     const [before, after] = names.map((name) => input[name]);
-    if (typeof before !== "string" || typeof after !== "string") continue;
-    const lines = (sign: string, text: string) =>
-      text === "" ? [] : text.split("\n").map((line) => `${sign}${line}`);
-    return { names, text: [...lines("-", before), ...lines("+", after)].join("\n") };
+    if (typeof before === "string" && typeof after === "string") {
+      return { names, text: diffOf(before, after) };
+    }
   }
   return null;
+}
+
+/** What both begin and end with, once; the rest as it was and as it is to be. */
+function diffOf(before: string, after: string): string {
+  const [old, fresh] = [before, after].map((text) => (text === "" ? [] : text.split("\n"))) as [
+    string[],
+    string[],
+  ];
+  const most = Math.min(old.length, fresh.length);
+  let head = 0;
+  while (head < most && old[head] === fresh[head]) head += 1;
+  let tail = 0;
+  while (tail < most - head && old.at(-1 - tail) === fresh.at(-1 - tail)) tail += 1;
+  const signed = (sign: string, lines: string[]) => lines.map((line) => `${sign}${line}`);
+  return [
+    ...signed(" ", old.slice(0, head)),
+    ...signed("-", old.slice(head, old.length - tail)),
+    ...signed("+", fresh.slice(head, fresh.length - tail)),
+    ...signed(" ", old.slice(old.length - tail)),
+  ].join("\n");
 }
