@@ -56,6 +56,10 @@ export const planeRequirements: readonly Requirement[] = [
     promise: "who opens a link answers under the same roles and four eyes as with a key",
   },
   {
+    id: "link.page",
+    promise: "a link opens its question in a browser on a phone, and what is asked is never markup",
+  },
+  {
     id: "approval.handed-over",
     promise: "a question that nobody answers goes to each role that its policy names, then is a no",
   },
