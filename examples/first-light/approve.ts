@@ -1,7 +1,15 @@
 import { confirm, isCancel } from "@clack/prompts";
 import type { ControlPlaneApi } from "../../adapters/control-plane/api.ts";
+import { isJsonObject } from "../../machines/contracts/domain/json.ts";
+import type { ApprovalView } from "../../machines/contracts/wire/views.ts";
 
 export type Answering = "ask" | "approve" | "reject";
+
+interface Screen {
+  print(line: string): void;
+  /** Whether all has been printed that there is of a step which waits. */
+  isParked?(stepId: string): boolean;
+}
 
 const notes: Readonly<Record<Answering, string>> = {
   ask: "answered at the terminal",
@@ -17,15 +25,19 @@ export async function answerApprovals(
   api: ControlPlaneApi,
   runId: string,
   answering: Answering,
-  print: (line: string) => void,
+  { print, isParked = () => true }: Screen,
   signal: AbortSignal,
 ): Promise<void> {
   sizeTerminal();
+  let unheard = 0;
   while (!signal.aborted) {
     const pending = await api.approvals(50, signal);
     for (const approval of pending.ok ? pending.value : []) {
       if (approval.run_id !== runId) continue;
-      const what = JSON.stringify(approval.action_details);
+      // What is printed while a question is open is drawn over it, and the step's last line is that it is parked. Another
+      // worker on the same Redis may have parked it, of which nothing is heard here.
+      if (!isParked(approval.step_id) && (unheard += 1) < 30) continue;
+      const what = worded(approval);
       const answer =
         answering === "ask"
           ? await confirm({ message: `May the agent do this? ${what}`, signal })
@@ -45,6 +57,12 @@ export async function answerApprovals(
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
+}
+
+/** The call itself, for a line to read; `stateplane approvals list` shows all that a yes is bound to. */
+function worded({ action_details: details }: ApprovalView): string {
+  if (!isJsonObject(details)) return JSON.stringify(details ?? null);
+  return `${String(details["name"])} ${JSON.stringify(details["input"] ?? {})}`;
 }
 
 /** Some terminals (of a container, say) give their size as nothing, and a question of no columns is not seen. */

@@ -22,11 +22,31 @@ export class Chronicle {
   readonly #order: string[] = [];
   readonly #begun = new Map<string, number>();
   readonly #told = new Map<string, Told>();
+  readonly #parked = new Set<string>();
   readonly #print: (line: string) => void;
+  /** Lines of steps that began before the run's own line was printed; null from then on. */
+  #early: string[] | null = [];
 
   constructor(plan: readonly ExampleStep[], print: (line: string) => void) {
     this.#plan = plan;
     this.#print = print;
+  }
+
+  /** The worker may have the first step before the answer to whoever made the run arrives. */
+  begin(runId: string): void {
+    this.#print(`\nrun ${runId}`);
+    for (const line of this.#early ?? []) this.#print(line);
+    this.#early = null;
+  }
+
+  isParked(stepId: string): boolean {
+    return this.#parked.has(stepId);
+  }
+
+  #say(step: ExampleStep, what: string): void {
+    const line = `  ${step.name.padEnd(24)} ${what}`;
+    if (this.#early === null) this.#print(line);
+    else this.#early.push(line);
   }
 
   hear(notice: StepEventNotice): void {
@@ -38,9 +58,10 @@ export class Chronicle {
     const step = this.#plan[this.#order.indexOf(stepId)];
     // On a Redis that others use too, the worker may be handed their jobs.
     if (step === undefined) return;
-    if (notice.kind === "entered") this.#print(`  ${step.name.padEnd(24)} ${notice.state}`);
+    if (notice.kind === "entered") this.#say(step, notice.state);
     if (notice.kind === "ended" && notice.how === "parked") {
-      this.#print(`  ${step.name.padEnd(24)} (parked: waiting costs the worker nothing)`);
+      this.#parked.add(stepId);
+      this.#say(step, "(parked: waiting costs the worker nothing)");
     }
     if (notice.kind === "ended" && notice.how === "settled") this.#tell(step, notice);
   }

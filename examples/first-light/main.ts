@@ -138,8 +138,9 @@ async function run(
     );
     if (!created.ok) throw new Error(created.failure.message);
     const { id } = created.value;
-    print(`\nrun ${id}`);
-    const answers = answerApprovals(api, id, answering, print, signal);
+    chronicle.begin(id);
+    const screen = { print, isParked: (stepId: string) => chronicle.isParked(stepId) };
+    const answers = answerApprovals(api, id, answering, screen, signal);
     while (!signal.aborted) {
       const now = await api.run(id, signal);
       if (now.ok && isRunEnded(now.value.status)) break;

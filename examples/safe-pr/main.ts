@@ -49,7 +49,7 @@ async function main(): Promise<number> {
     const { id } = value(await startWorkflowRun(api, asked, signal));
     print(`run ${id} in ${folder}`);
     const answering = values.yes === true ? "approve" : process.stdin.isTTY ? "ask" : "reject";
-    const answers = answerApprovals(api, id, answering, print, signal);
+    const answers = answerApprovals(api, id, answering, { print }, signal);
     const told = new Set<string>();
     for (let isOver = false; !isOver; await sleep(100, undefined, { signal })) {
       isOver = isRunEnded(value(await api.run(id, signal)).status);

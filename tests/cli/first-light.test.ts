@@ -105,7 +105,9 @@ describe("npm start", () => {
     });
     running.child.stdin?.end();
     const { stdout } = await running;
-    expect(stdout).toContain("rejected: there is no terminal to ask at, and no --yes");
+    expect(stdout.replaceAll(/\s+/gu, " ")).toContain(
+      'rejected: there is no terminal to ask at, and no --yes: git_commit {"repo":"demo","message":"Write down what is guaranteed"} commit it',
+    );
     expect(tooLong(stdout)).toEqual([]);
     expect(stdout).toMatch(/^commit it \(asks\) .* ask, refused .* rejected$/m);
     expect(stdout).toMatch(/the commit rejected, because\s+nobody could be asked/u);
@@ -127,7 +129,12 @@ describe("npm start", () => {
     "in a terminal of $columns columns shows its question whole, on lines of at most 80 columns [cli.first-light]",
     async (size) => {
       const shown = await inTerminal({ ...size, key: "y" });
-      expect(shown).toMatch(/May the agent do this\?[^]*"name":"git_commit"[^]*Yes/u);
+      expect(shown).toMatch(/May the agent do this\? git_commit \{"repo":"demo"[^]*Yes/u);
+      const printed = stripVTControlCharacters(shown);
+      // Nothing is drawn over the open question, nor before the run's own line.
+      expect(printed.indexOf("(parked:")).toBeGreaterThan(-1);
+      expect(printed.indexOf("(parked:")).toBeLessThan(printed.indexOf("May the agent"));
+      expect(printed.indexOf(" pending")).toBeGreaterThan(printed.search(/^run run_/mu));
       expect(shown).toContain("code 0");
       expect(tooLong(shown)).toEqual([]);
       expect(await readdir(folder)).toEqual([]);

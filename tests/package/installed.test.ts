@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { beforeAll, describe, expect, it } from "vitest";
 import { newProject, npm, packTarball, quietly } from "../support/installed-package.ts";
@@ -23,6 +23,7 @@ const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as
   exports: Record<string, unknown>;
   engines: { node: string };
   bin: Record<string, string>;
+  scripts: Record<string, string>;
 };
 const entries = Object.keys(manifest.exports)
   .filter((key) => key !== "./package.json")
@@ -91,6 +92,30 @@ it.each([
     code: 2,
     stdout: "",
     stderr: `${name} needs Node 22.19 or later; this is v20.19.0\n`,
+  });
+});
+
+it("tells a Node that is too old in one line in a checkout too, whichever script starts it [package.installs]", async () => {
+  const tooOld = { PATH: `${dirname(nodeOf("too-old"))}:${process.env["PATH"]}` };
+  const scripts = Object.values(manifest.scripts).filter((line) => line.endsWith(".ts"));
+  expect(scripts).toContain(manifest.scripts["start"]);
+  for (const line of scripts) {
+    await expect(run("sh", ["-c", line], { cwd: root, env: tooOld })).rejects.toMatchObject({
+      code: 2,
+      stdout: "",
+      stderr: "stateplane needs Node 22.19 or later; this is v20.19.0\n",
+    });
+  }
+});
+
+it("says in a clone without its packages how to install them [package.installs]", async () => {
+  const clone = join(folder, "clone");
+  mkdirSync(join(clone, "cli"), { recursive: true });
+  copyFileSync(join(root, "cli/checkout.cjs"), join(clone, "cli/checkout.cjs"));
+  const started = run("sh", ["-c", manifest.scripts["start"] ?? ""], { cwd: clone });
+  await expect(started).rejects.toMatchObject({
+    code: 2,
+    stderr: "stateplane: its packages are not installed; run: npm ci\n",
   });
 });
 

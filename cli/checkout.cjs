@@ -1,0 +1,23 @@
+"use strict";
+
+/*
+ * Loaded before a file of a checkout is: an older Node can't read TypeScript and answers with a stack, and so does any
+ * Node where the packages are not installed. Written so that every Node can read it.
+ */
+const fs = require("fs");
+const path = require("path");
+
+const version = process.versions.node.split(".").map(Number);
+if (version[0] < 22 || (version[0] === 22 && version[1] < 19)) {
+  stop(`stateplane needs Node 22.19 or later; this is ${process.version}`);
+}
+// The setup comes before them.
+const isSetup = path.basename(process.argv[1] || "") === "setup.ts";
+if (!isSetup && !fs.existsSync(path.join(__dirname, "../node_modules/xstate"))) {
+  stop("stateplane: its packages are not installed; run: npm ci");
+}
+
+function stop(line) {
+  process.stderr.write(`${line}\n`);
+  process.exit(2);
+}
