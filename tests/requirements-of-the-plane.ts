@@ -110,4 +110,13 @@ export const planeRequirements: readonly Requirement[] = [
   { id: "console.closed", promise: "nothing runs in the console but its own files" },
   { id: "console.key", promise: "the console's key is in no address and is kept in its tab alone" },
   { id: "console.files", promise: "the console serves the page's own files and no others" },
+  {
+    id: "approval.edited",
+    promise:
+      "a call that a person edits before saying yes is made with exactly the edited arguments",
+  },
+  {
+    id: "approval.edit-judged",
+    promise: "an edited call is judged anew, by the control plane and by the worker",
+  },
 ];

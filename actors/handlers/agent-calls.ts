@@ -2,11 +2,13 @@ import type { Turn } from "../../machines/agent-loop/context.ts";
 import type { LoopEvent } from "../../machines/agent-loop/events.ts";
 import { isWhole } from "../../machines/agent-loop/rules.ts";
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { ToolCall } from "../../machines/contracts/ports/model-provider.ts";
 import { digestOf } from "../step/approvals.ts";
 import type { Recalled } from "../step/journal.ts";
 import { doCall } from "./agent-call.ts";
 import {
+  actionOf,
   type CallEnd,
   type CallsScope,
   isInDoubt,
@@ -69,8 +71,12 @@ export async function runCalls(
     const tool =
       targets === undefined ? (scope.offered?.target(call.name) ?? null) : (targets[at] ?? null);
     const handler = tool === null ? null : given.handlerOf(call.name, tool);
+    const asked = isWhole(reply) ? call : unfinished(call, reply);
     return {
-      call: isWhole(reply) ? call : unfinished(call, reply),
+      call:
+        asked.arguments === null
+          ? asked
+          : { ...asked, arguments: edited(given, { ...asked, key, tool }) },
       key,
       // What a handler does in the tool's place says of each effect of its own whether it may be repeated.
       tool: tool === null || handler === null ? tool : { ...tool, isSafe: false },
@@ -101,6 +107,12 @@ export async function runCalls(
   }
   return together(ends, reply.toolCalls, (at) => isMade(at) && calls[at]?.tool == null);
 }
+
+/** The arguments of a call: the model's, or those that a person put in their place. */
+const edited = (
+  scope: CallsScope,
+  { key, tool, ...call }: ToolCall & Pick<KeyedCall, "key" | "tool">,
+): JsonObject => scope.edited(actionOf({ call, key, tool })).input;
 
 /** Whether there is nothing that must be said or asked of a call before it is made. */
 const isOpen = (known: Recalled): boolean => known === "nothing" || known === "unrepeated";

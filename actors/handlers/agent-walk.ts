@@ -162,8 +162,9 @@ export class LoopWalk {
     const { turns, folded } = context;
     const last = turns.at(-1);
     if (wanted === "runCalls" && last !== undefined) {
-      const { job, signal, permission, recall, effect, budget, isLastAttempt, log } = this.#scope;
-      const given = { job, signal, permission, recall, effect, budget, isLastAttempt, log };
+      const { job, signal, permission, recall, edited, effect, budget, isLastAttempt, log } =
+        this.#scope;
+      const given = { job, signal, permission, recall, edited, effect, budget, isLastAttempt, log };
       const { offer, handlerOf } = this.#plan;
       const scope = { ...given, ports: this.#ports, offer, handlerOf };
       return runCalls(scope, last, `${round}.${turns.length}`);

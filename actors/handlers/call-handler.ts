@@ -32,7 +32,15 @@ export type CallEnd =
 
 export interface CallsScope extends Pick<
   StepScope,
-  "job" | "signal" | "permission" | "recall" | "effect" | "budget" | "isLastAttempt" | "log"
+  | "job"
+  | "signal"
+  | "permission"
+  | "recall"
+  | "edited"
+  | "effect"
+  | "budget"
+  | "isLastAttempt"
+  | "log"
 > {
   ports: Pick<RuntimePorts, "tools" | "schemas" | "artifacts" | "clock">;
   /** The tools as they are now; asked for only where a call is new. */
@@ -60,7 +68,7 @@ export const isInDoubt = ({ tool, known }: KeyedCall): boolean =>
   known === "in-doubt" || (known === "begun" && tool?.isSafe === false);
 
 /** The call as policy and people see it. */
-export function actionOf({ call, key, tool }: KeyedCall): Action {
+export function actionOf({ call, key, tool }: Pick<KeyedCall, "call" | "key" | "tool">): Action {
   const input = call.arguments ?? {};
   if (tool === null) return { kind: "tool", name: call.name, call: key, input };
   const { name, server, digest: schema } = tool;

@@ -89,6 +89,8 @@ export interface StepScope {
   permission(action: Action): Promise<Permission>;
   /** What the journal has of the effect with this key. */
   recall(key: string): Recalled;
+  /** A call as a person has edited it before saying yes; itself where nobody has. */
+  edited(action: Action): Action;
   /** Runs an effect, or reads its result from the journal. On `ok: false` return `work` from the handler. */
   effect<T extends Json>(
     effect: Effect<T>,

@@ -1,5 +1,5 @@
 import { type } from "arktype";
-import type { Ask, Grant, Refusal } from "../../machines/contracts/domain/action.ts";
+import type { Ask, Edit, Grant, Refusal } from "../../machines/contracts/domain/action.ts";
 import {
   type Failure,
   type Outcome,
@@ -13,7 +13,9 @@ import {
   type StepActivity,
   type ActivityScope,
 } from "./session.ts";
-import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
+import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
+import type { ApprovalView } from "../../machines/contracts/wire/views.ts";
+import { actionDigest, digestOf } from "./approvals.ts";
 import { redact } from "../../machines/contracts/domain/redact.ts";
 import { cutText, wellFormed } from "../../machines/contracts/domain/text.ts";
 import { isRunOver, isStepEnded } from "../../machines/contracts/domain/status.ts";
@@ -289,11 +291,37 @@ async function readApproval(scope: ActivityScope, ask: Ask): Promise<Decision> {
       };
     case "expired":
       return { kind: "expired", failure: expiry(ask) };
-    case "approved":
-      return digest === ask.digest
-        ? { kind: "granted", grant: { digest, approvalId: id, resolvedBy } }
-        : { kind: "rejected", why: `approval ${id} was given for another action` };
+    case "approved": {
+      if (digest === ask.digest)
+        return { kind: "granted", grant: { digest, approvalId: id, resolvedBy } };
+      const edit = editOf(scope, ask, found.value);
+      return edit === null
+        ? { kind: "rejected", why: `approval ${id} was given for another action` }
+        : { kind: "granted", grant: { digest: edit.digest, approvalId: id, resolvedBy, edit } };
+    }
   }
+}
+
+/**
+ * A yes to exactly the call that was asked about, with other arguments, whose digest is the one that was approved; null
+ * for whatever else. The tool step's own call is known by what its job says; any other by the digest of its question.
+ */
+function editOf(
+  { context, session }: ActivityScope,
+  { action, digest: asked }: Ask,
+  { digest, asked_digest: of, edited_input: given }: ApprovalView,
+): (Edit & { digest: string }) | null {
+  const input = given as JsonObject | null | undefined;
+  if (action.kind !== "tool" || of !== asked || !isJsonObject(input)) return null;
+  const edited = actionDigest(session.key, { ...action, input });
+  if (edited !== digest) return null;
+  if (action.call !== undefined) return { asked, isStep: false, input, digest };
+  const { job } = context;
+  if (job?.stepType !== "tool") return null;
+  const own = session.ownAction(job).action;
+  const names = [action.name, `${action.server}/${action.name}`];
+  const isOwn = names.includes(own.name) && digestOf(own.input) === digestOf(action.input);
+  return isOwn ? { asked, isStep: true, input, digest } : null;
 }
 
 /**

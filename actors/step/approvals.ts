@@ -17,6 +17,20 @@ export function coveringGrant(
   return context.grants.find(({ digest }) => digest === wanted) ?? null;
 }
 
+/** The action with the arguments that a person has put in place of its own; itself where nobody has. */
+export function withEdit(
+  context: Pick<StepContext, "runId" | "stepId" | "grants">,
+  action: Action,
+): Action {
+  let edited = action;
+  // A call that was edited may be asked about again, and edited again.
+  for (const { edit } of context.grants) {
+    if (edit === undefined || edit.isStep || edit.asked !== actionDigest(context, edited)) continue;
+    edited = { ...edited, input: edit.input };
+  }
+  return edited;
+}
+
 /** The no that this action got in this step; null when there is none. */
 export function coveringRefusal(
   context: Pick<StepContext, "runId" | "stepId" | "refusals">,

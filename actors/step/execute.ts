@@ -3,6 +3,7 @@ import type { StepEvent } from "../../machines/step/events.ts";
 import type { StepHandler, StepScope, HandlerResult } from "../handlers/handler.ts";
 import { usageOfFailure } from "../../machines/contracts/domain/step-result.ts";
 import type { ModelPart } from "../../machines/contracts/ports/model-provider.ts";
+import { withEdit } from "./approvals.ts";
 import { StepBudget } from "./budget.ts";
 import { due } from "./pending.ts";
 import { confirmPermission, permission, withdrawn } from "./policy.ts";
@@ -58,6 +59,7 @@ async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Pro
     budget: new StepBudget(scope, job),
     ...(teller.onPart === undefined ? {} : { onPart: teller.onPart }),
     permission: (action) => permission(scope, job, action, occurrences),
+    edited: (action) => withEdit(context, action),
     recall: (key) => session.journal.recall(key),
     effect: (effect) => {
       costly ||= effect.repeat !== "free";

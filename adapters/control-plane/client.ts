@@ -119,8 +119,12 @@ export function createControlPlane(
         reason: ask.reason,
       };
       const answer = await api.call({ method: "POST", path: "/v1/approvals", body }, signal);
-      const wanted = { run_id: runId, step_id: stepId, digest: ask.digest };
+      const wanted = { run_id: runId, step_id: stepId };
+      // Answered by a yes to other arguments, the question is still the one that was asked.
       const put = checked(answer, approvalView, "approval", wanted);
+      if (answer.ok && put.ok && (put.value.asked_digest ?? put.value.digest) !== ask.digest) {
+        return fail(unreadable(answer.value, `expected an approval with digest ${ask.digest}`));
+      }
       if (!answer.ok || !put.ok || isId(put.value.id)) return put;
       // It is asked for by that id for as long as the question stands.
       return fail(unreadable(answer.value, "expected an approval's id of visible ASCII"));

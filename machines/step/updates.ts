@@ -1,5 +1,6 @@
 import { type StepResult, type Usage, usageOfFailure } from "../contracts/domain/step-result.ts";
-import { deniedBy } from "../contracts/domain/action.ts";
+import { deniedBy, type Grant } from "../contracts/domain/action.ts";
+import type { Job } from "../contracts/domain/job.ts";
 import { type Failure, terminal } from "../contracts/domain/failure.ts";
 import type { StepContext } from "./context.ts";
 import type { StepEvent } from "./events.ts";
@@ -60,8 +61,18 @@ interface ActionArgs {
 type Change = Partial<StepContext>;
 
 /** Goes on where the kept record left off, under the limits of today. */
-const resumeFromRecord = ({ event }: ActionArgs): Change =>
-  event.type === "record.kept" ? event.kept : {};
+const resumeFromRecord = ({ context, event }: ActionArgs): Change => {
+  if (event.type !== "record.kept") return {};
+  const { job = context.job, grants = context.grants } = event.kept;
+  return { ...event.kept, job: withEdits(job, grants) };
+};
+
+/** The step's own call with the arguments that a person has put in place of those it was made with. */
+function withEdits(job: Job | null, grants: readonly Grant[]): Job | null {
+  const edit = grants.findLast((grant) => grant.edit?.isStep === true)?.edit;
+  if (job === null || edit === undefined) return job;
+  return { ...job, input: { ...job.input, tool_input: edit.input } };
+}
 
 function takeResult({ context, event }: ActionArgs): Change {
   const isKept = event.type === "record.recorded" || event.type === "result.recorded";
@@ -76,6 +87,7 @@ const keepAsks = ({ event }: ActionArgs): Change => ("asks" in event ? { asks: e
 const keepGrants = ({ context, event }: ActionArgs): Change =>
   event.type === "approval.granted" || event.type === "approval.settled"
     ? {
+        job: withEdits(context.job, event.grants),
         grants: [...context.grants, ...event.grants],
         refusals: [...context.refusals, ...("refusals" in event ? event.refusals : [])],
         asks: [],

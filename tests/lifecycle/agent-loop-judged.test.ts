@@ -72,6 +72,7 @@ it("whatever the model calls and whatever policy says, a tool runs only after a 
         permission,
         effect,
         recall: (key: string) => (done.has(key) ? ("completed" as const) : ("nothing" as const)),
+        edited: (action: Action) => action,
         budget: { toolCall: async () => ok(null) } as never,
         isLastAttempt: true,
         log: silent,

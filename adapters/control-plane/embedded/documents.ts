@@ -137,6 +137,8 @@ export interface Approval {
   resolvedBy: string | null;
   resolvedAt: number | null;
   note: string | null;
+  /** Of a yes to other arguments than were asked about, and the digest of that call. */
+  edited?: { input: JsonObject; digest: string };
 }
 
 export interface Agent {

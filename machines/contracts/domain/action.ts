@@ -98,8 +98,22 @@ export const grantShape = type({
   digest: "string",
   approvalId: "string",
   resolvedBy: "string | null",
+  /** Of a yes to other arguments than were asked about: the digest of what was asked, and the arguments. */
+  "edit?": { asked: "string", isStep: "boolean", input: type("object").narrow(isJsonObject) },
 });
-export type Grant = typeof grantShape.infer;
+export interface Grant {
+  /** Of what may be done: of an edit, the edited action's. */
+  digest: string;
+  approvalId: string;
+  resolvedBy: string | null;
+  edit?: Edit;
+}
+export interface Edit {
+  asked: string;
+  /** Whether it is the tool step's own call, whose job has the arguments; else a call that its handler makes. */
+  isStep: boolean;
+  input: JsonObject;
+}
 
 /** That a person said no to one ask, or nobody answered in time. */
 export const refusalShape = type({

@@ -73,6 +73,9 @@ export const approvalView = type({
   "action_details?": "unknown",
   "reason?": text,
   "digest?": text,
+  // Our own control plane: of a yes to other arguments `digest` is that of the edited action.
+  "asked_digest?": text,
+  "edited_input?": "object | null",
   "created_at?": text,
   "expires_at?": text,
   "resolved_by?": text,

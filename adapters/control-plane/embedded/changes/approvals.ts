@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
-import { isJsonObject } from "../../../../machines/contracts/domain/json.ts";
+import { isJsonObject, type JsonObject } from "../../../../machines/contracts/domain/json.ts";
 import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
 import { ApiError } from "../routes/request.ts";
 import { type Approval, type ApprovalTerms, newId, type Run } from "../documents.ts";
 import { type Caller, hasRole } from "../keys.ts";
 import type { Change } from "./change.ts";
+import { editCall, type Edited } from "./edit-approval.ts";
 import { judge } from "./check-tool.ts";
 import { findStep } from "./submit-result.ts";
 import { closeApproval } from "./run-state.ts";
@@ -123,17 +124,35 @@ function refuseAnswer(
   }
 }
 
+/** Whoever edits has made the call a request of their own: where four eyes are asked for, another key says yes to that. */
+function editOf(
+  change: Change,
+  approval: Approval,
+  input: JsonObject,
+  answer: { approved: boolean; caller: Caller },
+): Edited {
+  if (!answer.approved) throw new ApiError(422, "input: expected only with a yes");
+  const { edited, terms } = editCall(change, approval, input);
+  for (const each of [approval.terms, terms]) {
+    refuseAnswer(change, { ...approval, terms: each ?? null }, answer);
+    if (!each?.fourEyes) continue;
+    const message = `by policy "${each.policyName}" nobody approves a request of their own, and an edited call is its editor's: reject it with a note instead`;
+    throw new ApiError(403, message);
+  }
+  return edited;
+}
+
 /**
  * A person's answer, taken once. Either way the step's job is enqueued again, so that a worker goes on with it
  * or ends it.
  *
  * @throws ApiError 404 for an unknown approval, 400 for one that is resolved or expired, 403 where its terms do not let
- *   this caller answer
+ *   this caller answer; of an edit also 409 and 422, see `edit-approval.ts`
  */
 export function resolveApproval(
   change: Change,
   id: string,
-  answer: { approved: boolean; note: string | null; caller: Caller },
+  answer: { approved: boolean; note: string | null; input?: JsonObject | null; caller: Caller },
 ): Approval {
   const { now, store } = change;
   const approval = store.approvals.find(id);
@@ -146,6 +165,7 @@ export function resolveApproval(
     throw new ApiError(400, `approval ${id} is already resolved: ${approval.status}`);
   }
   refuseAnswer(change, approval, answer);
+  const edited = answer.input == null ? null : editOf(change, approval, answer.input, answer);
   const status = answer.approved ? "approved" : "rejected";
   const { note } = answer;
   const resolved: Approval = {
@@ -154,6 +174,7 @@ export function resolveApproval(
     note,
     resolvedAt: now,
     resolvedBy: change.by,
+    ...(edited === null ? {} : { edited }),
   };
   store.approvals.put(resolved);
   if (answer.approved) stopWaiting(change, approval.runId, approval.stepId);
@@ -162,7 +183,15 @@ export function resolveApproval(
   if (answer.approved && approval.actionType === "tool") {
     change.saveRun({ ...run, toolCalls: run.toolCalls + 1 });
   }
-  change.audit(run.id, `approval.${status}`, { approval_id: id, resolved_by: change.by, note });
+  change.audit(run.id, `approval.${status}`, {
+    approval_id: id,
+    resolved_by: change.by,
+    note,
+    ...(edited !== null && {
+      edited_digest: edited.digest,
+      edited_input_sha256: sha256(JSON.stringify(edited.input)),
+    }),
+  });
   return resolved;
 }
 

@@ -7,7 +7,15 @@ import {
   stepStatuses,
 } from "../../../../machines/contracts/domain/status.ts";
 import { objectShape } from "../routes/request.ts";
-import { closed, count, countOrNull, textOrNull, time, timeOrNull } from "./answer-parts.ts";
+import {
+  closed,
+  count,
+  countOrNull,
+  objectOrNull,
+  textOrNull,
+  time,
+  timeOrNull,
+} from "./answer-parts.ts";
 
 const run = {
   id: "string",
@@ -151,6 +159,8 @@ export const runAnswers = {
     action_type: "string",
     action_details: "unknown",
     digest: "string",
+    asked_digest: "string",
+    edited_input: objectOrNull,
     reason: "string",
     status: type.enumerated(...approvalStatuses),
     created_at: time,

@@ -4,8 +4,9 @@ import {
   type ApprovalStatus,
   approvalStatuses,
 } from "../../../../machines/contracts/domain/status.ts";
+import { isJsonObject } from "../../../../machines/contracts/domain/json.ts";
 import { callerOf } from "./access.ts";
-import { ApiError, asJson, readBody, readPage, rfc3339 } from "./request.ts";
+import { ApiError, asJson, objectShape, readBody, readPage, rfc3339 } from "./request.ts";
 import { requestApproval, resolveApproval } from "../changes/approvals.ts";
 import type { Plane } from "../changes/change.ts";
 import type { Approval } from "../documents.ts";
@@ -21,7 +22,12 @@ export const question = type({
   reason: "string <= 4096",
   "expires_in_ms?": type(`0 < number.integer <= ${thirtyDaysMs} | null`),
 });
-export const answer = type({ approved: "boolean", "note?": "string <= 4096 | null" });
+export const answer = type({
+  approved: "boolean",
+  "note?": "string <= 4096 | null",
+  /** The arguments to call the tool with, in place of those that were asked about. */
+  "input?": objectShape.or("null"),
+});
 
 /** `/v1/approvals`: what people are asked, and their answers. */
 export function approvalRoutes({ apply, store }: Plane): Hono {
@@ -59,8 +65,11 @@ export function approvalRoutes({ apply, store }: Plane): Hono {
     return c.json(approvalResponse(approval));
   });
   app.put("/:id", async (c) => {
-    const { approved, note } = await readBody(c, answer);
-    const given = { approved, note: note ?? null, caller: callerOf(c) };
+    const { approved, note, input: edited } = await readBody(c, answer);
+    const input = asJson(edited);
+    if (input !== null && !isJsonObject(input))
+      throw new ApiError(422, "input: expected an object");
+    const given = { approved, note: note ?? null, input, caller: callerOf(c) };
     const approval = await apply(
       (change) => resolveApproval(change, c.req.param("id"), given),
       callerOf(c).id,
@@ -86,7 +95,10 @@ export function approvalResponse(approval: Approval) {
     step_id: approval.stepId,
     action_type: approval.actionType,
     action_details: approval.actionDetails,
-    digest: approval.digest,
+    digest: approval.edited?.digest ?? approval.digest,
+    // Of a yes to other arguments, `digest` is what was approved.
+    asked_digest: approval.digest,
+    edited_input: approval.edited?.input ?? null,
     reason: approval.reason,
     status: approval.status,
     created_at: rfc3339(approval.createdAt),

@@ -1,0 +1,116 @@
+import * as fc from "fast-check";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ok } from "../../machines/contracts/domain/failure.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
+import { sqliteBackends } from "../support/backends.ts";
+import { type HumanScene, humanScene, writeStep } from "../support/human-scene.ts";
+
+let scene: HumanScene;
+beforeEach(async () => {
+  scene = await humanScene(sqliteBackends());
+});
+afterEach(() => scene.close());
+
+const edit = (id: string, input: unknown) =>
+  scene.plane.fetch("PUT", `/v1/approvals/${id}`, { approved: true, input });
+const question = async () => {
+  const [asked] = await scene.questions(1);
+  return asked?.id ?? "";
+};
+
+describe("a call that a person edits before saying yes", () => {
+  it("is made with exactly the edited arguments, whatever they are [approval.edited]", async () => {
+    await scene.worker();
+    await fc.assert(
+      fc.asyncProperty(
+        fc.dictionary(fc.string(), fc.jsonValue(), { maxKeys: 3 }),
+        async (arbitrary) => {
+          const input = JSON.parse(JSON.stringify(arbitrary).toWellFormed()) as JsonObject;
+          const before = scene.calls.length;
+          const { runId, stepIds } = await scene.run([writeStep({ path: "asked" })]);
+          const id = await question();
+          const { status, body } = await edit(id, input);
+          expect(status, JSON.stringify(body)).toBe(200);
+          expect(body["edited_input"]).toEqual(input);
+          const step = await scene.ended(runId, stepIds[0] ?? "");
+          expect(step.status, JSON.stringify(step.error)).toBe("completed");
+          expect(scene.calls.slice(before)).toEqual([{ name: "write", input }]);
+        },
+      ),
+      { numRuns: 8 },
+    );
+  });
+
+  it("goes on so with a worker that takes the step over after the yes [approval.edited]", async () => {
+    const first = await scene.worker();
+    const { runId, stepIds } = await scene.run([writeStep({ path: "asked" })]);
+    const id = await question();
+    await scene.idle();
+    await first.close();
+    await edit(id, { path: "edited" });
+    await scene.worker();
+    expect(await scene.ended(runId, stepIds[0] ?? "")).toMatchObject({ status: "completed" });
+    expect(scene.calls).toEqual([{ name: "write", input: { path: "edited" } }]);
+  });
+
+  it("is judged anew by the worker, which denies what it does not allow [approval.edit-judged]", async () => {
+    await scene.worker({
+      policy: ({ input }) =>
+        input["path"] === "secret"
+          ? { kind: "deny", reason: "not that one" }
+          : { kind: "allow", reason: "fine" },
+    });
+    const { runId, stepIds } = await scene.run([writeStep({ path: "asked" })]);
+    await edit(await question(), { path: "secret" });
+    const step = await scene.ended(runId, stepIds[0] ?? "");
+    expect(step).toMatchObject({ status: "failed", error: { kind: "policy_denied" } });
+    expect(scene.calls).toEqual([]);
+  });
+
+  it("is judged anew by the control plane's policies, and bound by four eyes [approval.edit-judged]", async () => {
+    await scene.worker();
+    const policy = (name: string, body: object) =>
+      scene.plane.fetch("POST", "/v1/policies", { name, ...body });
+    const of = (path: string) => ({ tools: [{ tool: "write", when: { path } }] });
+    await policy("no secrets", { effect: "deny", conditions: of("secret") });
+    await policy("two people", {
+      effect: "require_approval",
+      conditions: of("shared"),
+      approval: { four_eyes: true },
+    });
+    const { runId, stepIds } = await scene.run([writeStep({ path: "asked" })]);
+    const id = await question();
+    for (const path of ["secret", "shared"]) {
+      const refused = await edit(id, { path });
+      expect(refused, JSON.stringify(refused.body)).toMatchObject({ status: 403 });
+    }
+    expect((await edit(id, ["list"])).status).toBe(422);
+    const no = { approved: false, input: {} };
+    expect((await scene.plane.fetch("PUT", `/v1/approvals/${id}`, no)).status).toBe(422);
+    expect(scene.calls).toEqual([]);
+    expect((await edit(id, { path: "fine" })).status).toBe(200);
+    expect(await scene.ended(runId, stepIds[0] ?? "")).toMatchObject({ status: "completed" });
+    expect(scene.calls).toEqual([{ name: "write", input: { path: "fine" } }]);
+  });
+
+  it("may be one that an agent's model makes, while its other call stays as it is [approval.edited]", async () => {
+    const reply = (paths: string[]) => ({
+      provider: "test",
+      model: "m",
+      content: paths.length === 0 ? "done" : "",
+      toolCalls: paths.map((path, at) => ({ id: `c${at}`, name: "write", arguments: { path } })),
+      finishReason: paths.length === 0 ? ("stop" as const) : ("tool_calls" as const),
+      usage: { inputTokens: 1, outputTokens: 1 },
+    });
+    const replies = [reply(["same", "same"]), reply([])];
+    const models: ModelProvider = { complete: async () => ok(replies.shift() ?? reply([])) };
+    await scene.worker({}, () => ({ models }));
+    const { runId, stepIds } = await scene.run([{ type: "llm", input: { task: "t" } }]);
+    const [one, two] = await scene.questions(2);
+    await edit(two?.id ?? "", { path: "edited" });
+    await scene.answer(one?.id ?? "", true);
+    expect(await scene.ended(runId, stepIds[0] ?? "")).toMatchObject({ status: "completed" });
+    expect(scene.calls.map(({ input }) => input)).toEqual([{ path: "same" }, { path: "edited" }]);
+  });
+});
