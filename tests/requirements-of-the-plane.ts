@@ -45,6 +45,10 @@ export const planeRequirements: readonly Requirement[] = [
     id: "notice.retried",
     promise: "a webhook that is away is told later, over restarts, and holds up no step",
   },
+  {
+    id: "notice.configured",
+    promise: "a webhook's address and secret come from environment or file, and are in no log line",
+  },
   { id: "notice.reminded", promise: "people are reminded of a question before it closes" },
   {
     id: "link.once",
