@@ -373,8 +373,14 @@ export const specs = {
   doctor: {
     args: [],
     summary: "check this machine and its configuration; exit 1 if something required is missing",
+    flags: {
+      probe: {
+        type: "switch",
+        help: "try to break out of each sandbox driver instead, and show what held",
+      },
+    },
     settings: [...store, "controlPlaneUrl", "mcpConfigPath"],
-    example: ["stateplane doctor"],
+    example: ["stateplane doctor", "stateplane doctor --probe"],
   },
 } as const satisfies Record<string, CommandSpec>;
 

@@ -51,4 +51,8 @@ export const processRequirements: readonly Requirement[] = [
     id: "sandbox.memory",
     promise: "memory that no process maps counts against a sandboxed run like any other",
   },
+  {
+    id: "sandbox.attested",
+    promise: "no sandbox driver runs a job before it has held against every probe",
+  },
 ];

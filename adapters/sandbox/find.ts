@@ -1,14 +1,25 @@
+import { readFileSync } from "node:fs";
+import { fail, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Sandbox } from "../../machines/contracts/ports/sandbox.ts";
+import { attest, type ProbeResult } from "./attest.ts";
 import { bubblewrap } from "./bubblewrap.ts";
 import { findTool } from "./find-tool.ts";
-import { type BoxBuilder, unshare } from "./unshare.ts";
-import { runBoxed } from "./run-boxed.ts";
 import { filterLoader } from "./load-filter.ts";
+import { interpreterOf, limits, writeProgram } from "./program.ts";
+import { runBoxed } from "./run-boxed.ts";
 import { seccompFilter } from "./seccomp.ts";
-import { interpreterOf, writeProgram } from "./program.ts";
+import { type BoxBuilder, unshare } from "./unshare.ts";
 
-const drivers: { name: string; needs: string[]; builder: () => BoxBuilder }[] = [
+export interface Driver {
+  /** As the configuration and the reports name it. */
+  name: string;
+  needs: string[];
+  builder: () => BoxBuilder;
+}
+
+/** In the order in which they are tried. */
+const drivers: Driver[] = [
   { name: "bubblewrap", needs: ["bwrap", "prlimit"], builder: bubblewrap },
   {
     name: "unshare",
@@ -17,36 +28,56 @@ const drivers: { name: string; needs: string[]; builder: () => BoxBuilder }[] = 
   },
 ];
 
-/**
- * The best sandbox that works on this machine, each driver tried by really running something in it once.
- * `missing` is one sentence for a person, with the command that mends it. Nothing ever runs without a sandbox.
- */
-export async function findSandbox({
-  log,
-  only,
-}: {
+interface Wanted {
   log?: Log;
   /** Tries just the driver of this name. */
   only?: string;
-} = {}): Promise<{ sandbox: Sandbox } | { missing: string }> {
+}
+
+/**
+ * The best sandbox that works on this machine, each driver tried by really running something in it once. Before its
+ * first job it has to prove that it holds, by {@link attest}; one that does not is not used, and the next one is tried.
+ * `missing` is one sentence for a person, with the command that mends it. Nothing ever runs without a sandbox.
+ */
+export async function findSandbox({ log, only }: Wanted = {}): Promise<
+  { sandbox: Sandbox } | { missing: string }
+> {
   if (process.platform !== "linux") {
     return { missing: "no sandbox: it needs Linux, for instance `docker run` with a Linux image" };
   }
   const reasons: string[] = [];
-  for (const { name, needs, builder } of drivers) {
-    if (only !== undefined && only !== name) continue;
-    const problem = await driverProblem(needs, builder);
+  for (const [at, driver] of drivers.entries()) {
+    if (only !== undefined && only !== driver.name) continue;
+    const problem = await driverProblem(driver);
     if (problem === null) {
-      log?.info({ driver: name }, "sandbox found");
-      return { sandbox: createBoxedSandbox(name, builder()) };
+      log?.info({ driver: driver.name }, "sandbox found");
+      const rest = only === undefined ? drivers.slice(at) : [driver];
+      return { sandbox: createProvenSandbox(rest, log) };
     }
-    log?.debug({ driver: name, problem }, "sandbox driver does not work here");
-    reasons.push(`${name}: ${problem}`);
+    log?.debug({ driver: driver.name, problem }, "sandbox driver does not work here");
+    reasons.push(`${driver.name}: ${problem}`);
   }
-  return { missing: `no sandbox works here (${reasons.join("; ")}); try \`${installCommand()}\`` };
+  return { missing: missing(reasons) };
 }
 
-async function driverProblem(needs: string[], builder: () => BoxBuilder): Promise<string | null> {
+/** What each driver does with every probe; a driver that does not work here at all has a `problem` instead. */
+export async function probeDrivers(): Promise<
+  { driver: string; problem: string | null; probes: ProbeResult[] }[]
+> {
+  const found = [];
+  for (const driver of process.platform === "linux" ? drivers : []) {
+    const problem = await driverProblem(driver);
+    const probes = problem === null ? await attest(driver.builder(), filterHere()) : [];
+    found.push({ driver: driver.name, problem, probes });
+  }
+  return found;
+}
+
+function missing(reasons: string[]): string {
+  return `no sandbox works here (${reasons.join("; ")}); try \`${installCommand()}\``;
+}
+
+async function driverProblem({ needs, builder }: Driver): Promise<string | null> {
   const filter = seccompFilter();
   if (filter === null) return `there is no seccomp filter for ${process.arch}`;
   const absent = needs.filter((tool) => findTool(tool) === null);
@@ -75,18 +106,74 @@ function installCommand(): string {
   return found?.[1] ?? installers["apt-get"];
 }
 
-/** A {@link Sandbox} over whatever builds its boxes. */
-export function createBoxedSandbox(driver: string, build: BoxBuilder): Sandbox {
-  const filter = seccompFilter() ?? Buffer.alloc(0);
+/** A sandbox that runs nothing before one of the drivers has proved that it holds. */
+export function createProvenSandbox(candidates: Driver[], log?: Log): Sandbox {
+  let driver = candidates[0]?.name ?? "";
+  let isAnnounced = false;
   return {
-    driver,
+    get driver() {
+      return driver;
+    },
     async run(request, signal) {
       const program = writeProgram(request);
       if (!program.ok) return program;
-      const { timeoutMs } = request;
-      const interpreter = interpreterOf(request.language);
-      const command = build(timeoutMs);
-      return runBoxed({ command, program: program.value, filter, timeoutMs, interpreter }, signal);
+      const reasons: string[] = [];
+      for (const candidate of candidates) {
+        const open = await whatIsOpen(candidate);
+        if (open === null) {
+          driver = candidate.name;
+          if (!isAnnounced) log?.info({ driver }, "the sandbox held against every probe");
+          isAnnounced = true;
+          const { timeoutMs } = request;
+          const interpreter = interpreterOf(request.language);
+          const command = candidate.builder()(timeoutMs);
+          const filter = filterHere();
+          const box = { command, program: program.value, filter, timeoutMs, interpreter };
+          return runBoxed(box, signal);
+        }
+        log?.warn({ driver: candidate.name, open }, "sandbox driver does not hold and is not used");
+        reasons.push(`${candidate.name}: ${open}`);
+      }
+      return fail(terminal("unavailable", missing(reasons)));
     },
   };
+}
+
+/** Of each driver and configuration what was found, while this process lives: a file that says so could be forged. */
+const proved = new Map<string, Promise<string | null>>();
+
+/** What a driver lets through, for a person; null if it holds. */
+function whatIsOpen(driver: Driver): Promise<string | null> {
+  const key = JSON.stringify([
+    driver.name,
+    process.env["PATH"],
+    process.getuid?.(),
+    limits,
+    bootId(),
+  ]);
+  const known = proved.get(key) ?? prove(driver);
+  proved.set(key, known);
+  // A machine that was out of processes for a moment is asked again by the next job.
+  void known.then((open) => open !== null && proved.delete(key));
+  return known;
+}
+
+async function prove(driver: Driver): Promise<string | null> {
+  const problem = await driverProblem(driver);
+  if (problem !== null) return problem;
+  const probes = await attest(driver.builder(), filterHere());
+  const open = probes.filter(({ state }) => state === "open");
+  if (open.length === 0) return null;
+  return `does not hold against ${open.map(({ name, detail }) => `${name} (${detail})`).join(", ")}`;
+}
+
+const filterHere = () => seccompFilter() ?? Buffer.alloc(0);
+
+/** Of a container that is moved to another kernel the answer would be stale. */
+function bootId(): string {
+  try {
+    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  } catch {
+    return "";
+  }
 }

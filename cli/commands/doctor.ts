@@ -8,6 +8,7 @@ import { createToolHost } from "../../adapters/mcp/host.ts";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import type { McpServer } from "../../adapters/mcp/config.ts";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
+import { probeSandboxes } from "./doctor-probe.ts";
 import type { Command, Context } from "../command.ts";
 import { chooseTools } from "../compose/choose-tools.ts";
 import { consumerName } from "../supervise-processes.ts";
@@ -53,7 +54,8 @@ const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** `doctor`: looks at everything, changes nothing. */
 export const doctor: Command = async (context) => {
-  const { output, config } = context;
+  const { output, config, invocation } = context;
+  if (invocation.flags["probe"] === true) return probeSandboxes(output);
   const findings = (
     await Promise.all([
       node(),

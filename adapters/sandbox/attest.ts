@@ -1,0 +1,191 @@
+import { randomBytes } from "node:crypto";
+import { spawn } from "node:child_process";
+import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { SandboxRun } from "../../machines/contracts/ports/sandbox.ts";
+import { shellQuote } from "./host-view.ts";
+import { limits } from "./program.ts";
+import { type Probe, rawProbes, rawScript, shellProbes, x32Script } from "./probes.ts";
+import { runBoxed } from "./run-boxed.ts";
+import { errno } from "./seccomp-rules.ts";
+import type { BoxBuilder } from "./unshare.ts";
+
+export interface ProbeResult {
+  name: string;
+  /** `unprobed`: what would make the call is not installed. Any `open` disqualifies the driver. */
+  state: "held" | "open" | "unprobed";
+  /** What was found; empty where it held. */
+  detail: string;
+}
+
+const held = (name: string): ProbeResult => ({ name, state: "held", detail: "" });
+const open = (name: string, detail: string): ProbeResult => ({ name, state: "open", detail });
+const judge = (name: string, isHeld: boolean, detail: string) =>
+  isHeld ? held(name) : open(name, detail);
+
+/**
+ * Tries to break out of a driver's sandbox, and to use more than its limits, in as many ways as we know. What gives no
+ * answer counts as open. Takes a second or two; the worker's own files, port and process serve as the bait.
+ */
+export async function attest(build: BoxBuilder, filter: Buffer): Promise<ProbeResult[]> {
+  const run: Run = async (script, timeoutMs = 30_000) => {
+    const program = `cd /sandbox; echo started >&3; exec 3>&- </dev/null; ${script}`;
+    const box = { command: build(timeoutMs), program, filter, timeoutMs, interpreter: "sh" };
+    const ran = await runBoxed(box, new AbortController().signal);
+    if (ran.ok) return ran.value;
+    const { message } = ran.failure;
+    return { exitCode: null, timedOut: false, stdout: "", stderr: message, truncated: false };
+  };
+  const found = await Promise.all([
+    inShell(run),
+    rawCalls(run),
+    outputFlood(run),
+    survivors(run),
+    unmappedMemory(run),
+  ]);
+  return found.flat();
+}
+
+type Run = (script: string, timeoutMs?: number) => Promise<Omit<SandboxRun, "durationMs">>;
+
+/** Asks all shell probes in one run, and whether what we planted is as it was. */
+async function inShell(run: Run): Promise<ProbeResult[]> {
+  const folder = await mkdtemp(join(tmpdir(), "probe-"));
+  const secret = randomBytes(8).toString("hex");
+  const file = join(folder, "planted");
+  let connections = 0;
+  const server = createServer((socket) => {
+    connections += 1;
+    socket.destroy();
+  });
+  const mark = sleepTime();
+  const bait = spawn("sleep", [mark], { stdio: "ignore" });
+  try {
+    await writeFile(file, secret);
+    // Readable by all, so that it is the sandbox that keeps it.
+    await Promise.all([chmod(folder, 0o755), chmod(file, 0o644)]);
+    const port = await new Promise<number>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(0, "0.0.0.0", () => {
+        const address = server.address();
+        resolve(typeof address === "object" ? (address?.port ?? 0) : 0);
+      });
+    });
+    const plants = { file: shellQuote(file), secret, port, pid: bait.pid ?? 0, mark };
+    const probes = [...shellProbes(plants), { name: "calls: as x32", script: x32Script() }];
+    const { stdout, stderr } = await run(probes.map(asked).join("\n"));
+    const answers = new Map(
+      stdout.split("\n").map((line): [string, string] => {
+        const [index = "", ...text] = line.split("\t");
+        return [index, text.join(" ")];
+      }),
+    );
+    const isAlive = bait.exitCode === null && bait.signalCode === null;
+    const results = probes.map(({ name }, index) => {
+      const answer = answers.get(String(index)) ?? "";
+      if (name.startsWith("signals: ") && !isAlive) return open(name, "our process ended");
+      return judge(name, answer === "held", answer || `no answer ${stderr.slice(-200)}`.trim());
+    });
+    const isAsItWas = (await readFile(file, "utf8")) === secret;
+    return [
+      ...results,
+      judge("host files: ours is unchanged", isAsItWas, "our file was changed"),
+      judge("network: nobody called", connections === 0, `${connections} connections`),
+    ];
+  } finally {
+    bait.kill("SIGKILL");
+    server.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** A probe that prints more than a line, or ends its shell, spoils no other. */
+function asked({ script }: Probe, index: number): string {
+  return `answer=$( ( ${script}\n ) 2>/dev/null | head -c 300 | tr '\\n\\t' '  ' | sed 's/ *$//' ); printf '${index}\\t%s\\n' "$answer"`;
+}
+
+async function rawCalls(run: Run): Promise<ProbeResult[]> {
+  if (process.arch !== "x64" && process.arch !== "arm64") return [];
+  const groups = [...rawProbes(process.arch)];
+  const lists = groups.map(([, calls]) => calls);
+  const { stdout, stderr } = await run(rawScript(lists));
+  const answers = stdout.trim().split("\n");
+  if (answers[0] === "none") {
+    const detail = "needs perl or python3; the filter itself is bound";
+    return groups.map(([name]) => ({ name, state: "unprobed", detail }));
+  }
+  const refusals: number[] = Object.values(errno);
+  return groups.map(([name, calls], index) => {
+    const own = answers.filter((line) => line.startsWith(`${index} `));
+    const errors = own.map((line) => Number(line.split(" ")[1]));
+    const passed = calls.filter((_, at) => !refusals.includes(errors[at] ?? 0));
+    const detail = `${passed.map((call) => call.name).join(", ")} ${stderr.slice(-200)}`;
+    return judge(name, passed.length === 0 && own.length === calls.length, detail.trim());
+  });
+}
+
+async function outputFlood(run: Run): Promise<ProbeResult[]> {
+  const flood = await run("yes flood | head -c 50000000; yes flood | head -c 50000000 >&2");
+  const kept = Math.max(Buffer.byteLength(flood.stdout), Buffer.byteLength(flood.stderr));
+  const isBounded = flood.truncated && kept > 0 && kept <= 2 * limits.outputBytes;
+  return [judge("floods: of output", isBounded, `${kept} bytes were kept`)];
+}
+
+/** What detaches itself from its group and session must be gone with the run all the same. */
+async function survivors(run: Run): Promise<ProbeResult[]> {
+  const mark = sleepTime();
+  const late = await run(`setsid sleep ${mark} </dev/null >/dev/null 2>&1 & sleep 60`, 1_000);
+  let left = 1;
+  for (let tries = 0; tries < 40 && left > 0; tries += 1) {
+    left = await processesWith(mark);
+    if (left > 0) await sleep(50);
+  }
+  return [
+    judge(
+      "time-out: it comes",
+      late.timedOut,
+      late.stderr.slice(-200) || "the run ended otherwise",
+    ),
+    judge("time-out: no survivors", left === 0, `${left} processes lived on`),
+  ];
+}
+
+/** A time to sleep by which a process can be told from all others. */
+function sleepTime(): string {
+  return `${100_000 + (randomBytes(4).readUInt32LE() % 900_000)}.25`;
+}
+
+async function processesWith(mark: string): Promise<number> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/u.test(name));
+  const lines = await Promise.all(
+    pids.map((pid) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")),
+  );
+  return lines.filter((line) => line.includes(mark)).length;
+}
+
+/** Enough sockets in enough processes that the kernel could be made to hold more than the limit for them. */
+async function unmappedMemory(run: Run): Promise<ProbeResult[]> {
+  const name = "floods: of kernel buffers";
+  const perl = `use Socket; for (1 .. 30) { last if !fork } my @held; while (@held < 240) { socketpair(my $a, my $b, AF_UNIX, SOCK_STREAM, 0) or last; push @held, $a, $b } sleep 20`;
+  const python = `
+import os, socket, time
+for _ in range(30):
+    if os.fork() == 0: break
+held = []
+try:
+    while len(held) < 120: held.append(socket.socketpair())
+except OSError: pass
+time.sleep(20)`;
+  const { stdout, stderr, timedOut } = await run(
+    `if [ -x /usr/bin/perl ]; then /usr/bin/perl -e '${perl}'; elif [ -x /usr/bin/python3 ]; then /usr/bin/python3 -I -S -c '${python}'; else echo none; fi`,
+    15_000,
+  );
+  if (stdout.startsWith("none")) {
+    return [{ name, state: "unprobed", detail: "needs perl or python3" }];
+  }
+  const isEnded = stderr.includes("killed: the run held");
+  return [judge(name, isEnded, timedOut ? "it ran on" : stderr.slice(-200))];
+}
