@@ -55,4 +55,8 @@ export const processRequirements: readonly Requirement[] = [
     id: "sandbox.attested",
     promise: "no sandbox driver runs a job before it has held against every probe",
   },
+  {
+    id: "sandbox.output",
+    promise: "what sandboxed code is given, prints and ends with is told apart, and exactly",
+  },
 ];

@@ -3,7 +3,10 @@ import { sandboxInput } from "../../machines/contracts/domain/step-input.ts";
 import type { RuntimePorts } from "../ports.ts";
 import type { StepHandler } from "./handler.ts";
 
-/** Runs code in the sandbox. A non-zero exit or a time-out fails the step, with what was printed. */
+/**
+ * Runs code in the sandbox. A time-out or a kill fails the step, with what was printed; so does a non-zero exit, unless
+ * the job says `fail_on_nonzero: false`.
+ */
 export function sandboxHandler({ sandbox }: Pick<RuntimePorts, "sandbox">): StepHandler {
   return async ({ job, effect }) => {
     if ("missing" in sandbox) {
@@ -15,6 +18,8 @@ export function sandboxHandler({ sandbox }: Pick<RuntimePorts, "sandbox">): Step
       code: input.code,
       files: input.files ?? {},
       env: input.env ?? {},
+      ...(input.args ? { args: input.args } : {}),
+      ...(typeof input.stdin === "string" ? { stdin: input.stdin } : {}),
       timeoutMs: (input.timeout_seconds ?? 30) * 1_000,
     };
     const ran = await effect({
@@ -27,20 +32,31 @@ export function sandboxHandler({ sandbox }: Pick<RuntimePorts, "sandbox">): Step
       },
     });
     if (!ran.ok) return ran.result;
-    const { exitCode, timedOut, stdout, stderr, truncated } = ran.value;
+    const { exitCode, timedOut, killed, stdout, stderr, truncated, leftOutBytes } = ran.value;
+    const status = timedOut
+      ? "timeout"
+      : killed
+        ? "killed"
+        : exitCode === 0
+          ? "completed"
+          : "error";
     const output = {
-      status: timedOut ? "timeout" : exitCode === 0 ? "completed" : "error",
+      status,
       exit_code: exitCode,
       stdout,
       stderr,
       truncated,
+      left_out_bytes: leftOutBytes,
       language: request.language,
       mode: sandbox.driver,
     };
-    if (output.status === "completed") return { kind: "done", output };
+    const isAccepted = status === "error" && input.fail_on_nonzero === false;
+    if (status === "completed" || isAccepted) return { kind: "done", output };
     const message = timedOut
       ? `the code was stopped after ${request.timeoutMs} ms`
-      : `the code ended with exit code ${exitCode}`;
+      : killed
+        ? "the code was killed: it held too much memory, or sent itself a SIGKILL"
+        : `the code ended with exit code ${exitCode}`;
     return {
       kind: "failed",
       failure: { kind: "sandbox_failed", message, retryable: false, details: output },

@@ -49,7 +49,10 @@ export async function attest(build: BoxBuilder, filter: Buffer): Promise<ProbeRe
   return found.flat();
 }
 
-type Run = (script: string, timeoutMs?: number) => Promise<Omit<SandboxRun, "durationMs">>;
+type Run = (
+  script: string,
+  timeoutMs?: number,
+) => Promise<Omit<SandboxRun, "durationMs" | "killed" | "leftOutBytes">>;
 
 /** Asks all shell probes in one run, and whether what we planted is as it was. */
 async function inShell(run: Run): Promise<ProbeResult[]> {
@@ -130,7 +133,8 @@ async function rawCalls(run: Run): Promise<ProbeResult[]> {
 async function outputFlood(run: Run): Promise<ProbeResult[]> {
   const flood = await run("yes flood | head -c 50000000; yes flood | head -c 50000000 >&2");
   const kept = Math.max(Buffer.byteLength(flood.stdout), Buffer.byteLength(flood.stderr));
-  const isBounded = flood.truncated && kept > 0 && kept <= 2 * limits.outputBytes;
+  const isBounded =
+    flood.truncated && kept > 0 && kept <= limits.headBytes + limits.tailBytes + 100;
   return [judge("floods: of output", isBounded, `${kept} bytes were kept`)];
 }
 

@@ -139,7 +139,7 @@ export function createProvenSandbox(candidates: Driver[], log?: Log): Sandbox {
   };
 }
 
-/** Of each driver and configuration what was found, while this process lives: a file that says so could be forged. */
+/** Of each driver and configuration what was found, kept in this process alone: a file that says so could be forged. */
 const proved = new Map<string, Promise<string | null>>();
 
 /** What a driver lets through, for a person; null if it holds. */

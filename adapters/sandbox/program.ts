@@ -12,6 +12,8 @@ const languages: Record<SandboxRequest["language"], Language> = {
   python: { interpreter: "python3", codeFile: ".code.py" },
   bash: { interpreter: "bash", codeFile: ".code.sh" },
   node: { interpreter: "node", codeFile: ".code.js" },
+  javascript: { interpreter: "node", codeFile: ".code.js" },
+  typescript: { interpreter: "node", codeFile: ".code.ts" },
 };
 
 /** Read-only in one shell or another; setting them would end the shell. */
@@ -25,18 +27,24 @@ const reserved = new Set(["UID", "EUID", "PPID", "SHELLOPTS", "BASHOPTS"]);
 export function writeProgram(request: SandboxRequest): Outcome<string> {
   const language = languages[request.language];
   const problem =
-    fileProblem(Object.keys(request.files), language.codeFile) ?? envProblem(request.env);
+    fileProblem(Object.keys(request.files), language.codeFile) ??
+    envProblem(request.env) ??
+    argumentProblem(request.args ?? []);
   if (problem !== null) return fail(terminal("invalid_input", problem));
   const files = { ...request.files, [language.codeFile]: request.code };
   const program = [
     `cd ${layout.backend} || exit 125`,
     ...Object.entries(files).map(([path, content]) => writeFile(path, content)),
+    // Opened and taken away before the code can look for it.
+    ...(request.stdin === undefined ? [] : [writeFile(stdinFile, request.stdin)]),
+    `exec </dev/null`,
+    ...(request.stdin === undefined ? [] : [`exec <${stdinFile} && rm ${stdinFile} || exit 125`]),
     // Looked up before the run's own PATH can matter.
     `set -- "$(command -v ${language.interpreter})"`,
     `[ -n "$1" ] || { echo missing >&3; exit 127; }`,
     ...Object.entries(request.env).map(([name, value]) => `export ${name}=${shellQuote(value)}`),
     `echo started >&3`,
-    `exec "$1" ${language.codeFile} </dev/null 3>&-`,
+    `exec "$1" ${[language.codeFile, ...(request.args ?? []).map(shellQuote)].join(" ")} 3>&-`,
   ].join("\n");
   const size = Buffer.byteLength(program);
   return size <= limits.programBytes
@@ -54,11 +62,20 @@ export function interpreterOf(language: SandboxRequest["language"]): string {
   return languages[language].interpreter;
 }
 
+/** No file of a run can stand there: the paths of its files lie below the working directory. */
+const stdinFile = "/tmp/.stdin";
+
+function argumentProblem(args: readonly string[]): string | null {
+  const at = args.findIndex((word) => word.includes("\0"));
+  return at < 0 ? null : `sandbox args: argument ${at + 1} has a NUL in it`;
+}
+
 function writeFile(path: string, content: string): string {
   const cut = path.lastIndexOf("/");
-  const folder = cut < 0 ? "" : `mkdir -p ${shellQuote(`./${path.slice(0, cut)}`)} && `;
+  const folder =
+    cut < 0 || path.startsWith("/") ? "" : `mkdir -p ${shellQuote(`./${path.slice(0, cut)}`)} && `;
   const parts = content.split("\0").map((part) => `printf %s ${shellQuote(part)}`);
-  const print = `{ ${parts.join(`; printf '\\000'; `)}; } > ${shellQuote(`./${path}`)}`;
+  const print = `{ ${parts.join(`; printf '\\000'; `)}; } > ${shellQuote(path.startsWith("/") ? path : `./${path}`)}`;
   return `${folder}${print} || exit 125`;
 }
 
@@ -129,8 +146,9 @@ export const limits = {
   folderEntries: 32_768,
   /** /dev/shm, bytes. */
   sharedMemoryBytes: 16 * mebibyte,
-  /** Kept of stdout and of stderr, bytes each. */
-  outputBytes: 64 * 1024,
+  /** Kept of the head of stdout and of stderr, and of the tail of each, bytes. */
+  headBytes: 48 * 1024,
+  tailBytes: 16 * 1024,
   /** Code, files and environment together, bytes. */
   programBytes: 16 * mebibyte,
 } as const;

@@ -6,6 +6,7 @@ import type { SandboxRun } from "../../machines/contracts/ports/sandbox.ts";
 import { replaceInherited } from "./descriptors.ts";
 import { baseEnv } from "./host-view.ts";
 import { limits } from "./program.ts";
+import { captureOutput } from "./output.ts";
 import { watchMemory } from "./memory.ts";
 
 export interface Box {
@@ -61,7 +62,7 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
 
   const exit = await new Promise<number | Error>((resolve) => {
     child.once("error", resolve);
-    child.once("close", (code) => resolve(code ?? 128 + 9));
+    child.once("close", (code) => resolve(code ?? killedBySignal));
   });
   clearTimeout(timer);
   unwatch();
@@ -74,15 +75,21 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
     const reason = stderr.text().trim().split("\n")[0] || `exit code ${exit}`;
     return fail(terminal("sandbox_failed", `the sandbox could not be built: ${reason}`));
   }
+  const leftOutBytes = stdout.leftOutBytes() + stderr.leftOutBytes();
   return ok({
     exitCode: over.time ? null : exit,
     timedOut: over.time,
+    killed: !over.time && (over.memory || exit === killedBySignal),
     stdout: stdout.text(),
     stderr: stderr.text() + (over.memory ? memoryNote : ""),
-    truncated: stdout.truncated() || stderr.truncated(),
+    truncated: leftOutBytes > 0,
+    leftOutBytes,
     durationMs: Math.round(performance.now() - began),
   });
 }
+
+/** 128 and SIGKILL, as a shell tells it. */
+const killedBySignal = 128 + 9;
 
 function startBox(command: string, args: readonly string[]) {
   const empty = openSync("/dev/null", "r");
@@ -118,28 +125,4 @@ function killGroup(pid: number): void {
   } catch {
     // Gone already.
   }
-}
-
-export interface CapturedOutput {
-  text(): string;
-  /** True once more came than is kept. */
-  truncated(): boolean;
-}
-
-/** Keeps the head of a stream and reads the rest away, so that the writer is never held up nor our memory filled. */
-export function captureOutput(stream: Readable): CapturedOutput {
-  const kept: Buffer[] = [];
-  let room: number = limits.outputBytes;
-  let over = false;
-  stream.on("data", (chunk: Buffer) => {
-    over ||= chunk.length > room;
-    if (room > 0) kept.push(chunk.subarray(0, room));
-    room -= Math.min(room, chunk.length);
-  });
-  stream.on("error", () => {});
-  return {
-    // `stream: true` leaves out a character cut in half by the limit.
-    text: () => new TextDecoder().decode(Buffer.concat(kept), { stream: over }),
-    truncated: () => over,
-  };
 }

@@ -6,30 +6,11 @@ import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
-import type { SandboxRequest, SandboxRun } from "../../machines/contracts/ports/sandbox.ts";
 import { listen } from "../support/listen.ts";
+import { runSandboxed as run, startSandbox as start } from "../support/run-sandboxed.ts";
 
 const never = new AbortController().signal;
 const pause = () => sleep(50);
-
-async function start(driver: string) {
-  const found = await findSandbox({ only: driver });
-  if ("missing" in found) throw new Error(`this test needs ${driver}: ${found.missing}`);
-  return found.sandbox;
-}
-
-async function run(
-  driver: string,
-  language: SandboxRequest["language"],
-  code: string,
-  more: Partial<SandboxRequest> = {},
-): Promise<SandboxRun> {
-  const sandbox = await start(driver);
-  const request = { language, code, files: {}, env: {}, timeoutMs: 20_000, ...more };
-  const outcome = await sandbox.run(request, never);
-  if (!outcome.ok) throw new Error(outcome.failure.message);
-  return outcome.value;
-}
 
 /** Pids whose command line holds the mark. */
 function processesNamed(mark: string): string[] {
@@ -202,80 +183,6 @@ true`;
     expect(shared.stderr).toContain("MiB of memory");
     expect(shared.exitCode).toBe(137);
     expect(node.exitCode).not.toBe(0);
-  });
-
-  test("[sandbox.memory] ends a run that lets the kernel hold memory which no process maps", async () => {
-    const wants = {
-      sockets: `
-import os, socket
-def fill():
-    pairs = []
-    try:
-        while True:
-            pair = socket.socketpair(); pairs.append(pair); pair[0].setblocking(False)
-            try:
-                while True: pair[0].send(b"x" * 65536)
-            except BlockingIOError: pass
-    except OSError: import time; time.sleep(60)
-for _ in range(40):
-    if os.fork() == 0: fill()
-fill()`,
-      "page tables": `
-import mmap, time
-held = []
-for _ in range(64):
-    m = mmap.mmap(-1, 8 << 30, flags=mmap.MAP_PRIVATE | 0x4000, prot=mmap.PROT_READ)
-    held.append(m)
-    for at in range(0, 8 << 30, 2 << 20): m[at]
-print("mapped"); time.sleep(60)`,
-      "empty files": `
-import os, time
-problems = []
-for folder in ("/tmp", "/dev/shm", "/sandbox"):
-    try:
-        for n in range(200_000): os.close(os.open(f"{folder}/{n}", os.O_CREAT | os.O_WRONLY))
-    except OSError as problem: print(problem); problems.append(problem)
-if "No space" not in str(problems): time.sleep(60)`,
-    };
-    for (const [what, code] of Object.entries(wants)) {
-      const result = await run(driver, "python", code, { timeoutMs: 60_000 });
-      const isRefused = /No space left/u.test(result.stdout) && driver === "unshare";
-      expect(
-        isRefused || result.stderr.includes("MiB of memory"),
-        `${what}: ${result.stdout}`,
-      ).toBe(true);
-    }
-  });
-
-  test("[sandbox.calls] has its filter, no keyring of ours and no descriptor but three", async () => {
-    const code = `
-import os, socket, ctypes
-libc = ctypes.CDLL(None, use_errno=True)
-print([line.split()[1] for line in open("/proc/self/status") if line.startswith("Seccomp:")])
-print(repr(open("/proc/keys").read()))
-print([libc.syscall(number, -3, 0, 0, 0, 0) for number in ${process.arch === "x64" ? "(250, 319, 321, 101)" : "(219, 279, 280, 117)"}])
-def refused(family):
-    try: socket.socket(family, socket.SOCK_DGRAM); return False
-    except OSError: return True
-print([family for family in range(50) if not refused(family)])
-here = [fd for fd in os.listdir("/proc/self/fd") if int(fd) > 2]
-print([os.readlink(f"/proc/self/fd/{fd}") for fd in here if os.path.exists(f"/proc/self/fd/{fd}") and os.readlink(f"/proc/self/fd/{fd}") != "/dev/null"])`;
-    expect((await run(driver, "python", code)).stdout.split("\n")).toEqual([
-      "['2']",
-      "''",
-      "[-1, -1, -1, -1]",
-      "[1, 2, 10]",
-      "[]",
-      "",
-    ]);
-  });
-
-  test("cuts a flood of output at 64 KiB a stream, and says so", async () => {
-    const result = await run(driver, "bash", "yes ä | head -c 5000000; yes b | head -c 100 >&2");
-    expect(result).toMatchObject({ exitCode: 0, truncated: true });
-    expect(Buffer.byteLength(result.stdout)).toBeLessThanOrEqual(64 * 1024);
-    expect(result.stdout).not.toContain("\uFFFD");
-    expect(result.stderr).toHaveLength(100);
   });
 
   test("at the time limit kills grandchildren too, and keeps what was printed", async () => {

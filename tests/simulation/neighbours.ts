@@ -226,7 +226,8 @@ export function simulatedSandbox(around: Surroundings): Sandbox {
   return {
     driver: "simulated",
     async run({ code: stepId }, signal) {
-      const run = { exitCode: 0, timedOut: false, stderr: "", truncated: false, durationMs: 1 };
+      const ended = { exitCode: 0, timedOut: false, killed: false };
+      const run = { ...ended, stderr: "", truncated: false, leftOutBytes: 0, durationMs: 1 };
       const call = { stepId, name: "sandbox", key: null, isUnsafe: false, signal };
       return act(around, call, (stdout) => ({ ...run, stdout }));
     },

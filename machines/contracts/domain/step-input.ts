@@ -81,7 +81,10 @@ export const retrievalInput = type({
 });
 export const sandboxInput = type({
   code: "string > 0",
-  "language?": "'python' | 'bash' | 'node' | null",
+  "language?": "'python' | 'bash' | 'node' | 'javascript' | 'typescript' | null",
+  "args?": "string[] <= 256 | null",
+  "stdin?": "string | null",
+  "fail_on_nonzero?": "boolean | null",
   "timeout_seconds?": "0 < number <= 3600 | null",
   "env?": "Record<string, string> | null",
   "files?": "Record<string, string> | null",

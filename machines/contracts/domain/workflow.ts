@@ -66,7 +66,10 @@ export interface StepConfigs {
   };
   sandbox: {
     code?: string;
-    language?: "python" | "bash" | "node";
+    language?: "python" | "bash" | "node" | "javascript" | "typescript";
+    args?: string[];
+    stdin?: string;
+    fail_on_nonzero?: boolean;
     timeout_seconds?: number;
     env?: Record<string, string>;
     files?: Record<string, string>;
@@ -210,7 +213,10 @@ export const configShapes = {
   }),
   sandbox: type({
     "code?": "string",
-    "language?": "'python' | 'bash' | 'node'",
+    "language?": "'python' | 'bash' | 'node' | 'javascript' | 'typescript'",
+    "args?": "string[] <= 256",
+    "stdin?": "string",
+    "fail_on_nonzero?": "boolean",
     "timeout_seconds?": "0 < number <= 3600",
     "env?": "Record<string, string>",
     "files?": "Record<string, string>",

@@ -1,8 +1,13 @@
 import type { Outcome } from "../domain/failure.ts";
 
 export interface SandboxRequest {
-  language: "python" | "bash" | "node";
+  /** `node` is another word for `javascript`; of TypeScript the types are stripped, not checked. */
+  language: "python" | "bash" | "node" | "javascript" | "typescript";
   code: string;
+  /** Arguments of the program. */
+  args?: readonly string[];
+  /** What it finds on its standard input; nothing by default. */
+  stdin?: string;
   /** Relative path inside the working directory → content. */
   files: Record<string, string>;
   env: Record<string, string>;
@@ -13,10 +18,15 @@ export interface SandboxRun {
   /** Null when killed by the time limit. */
   exitCode: number | null;
   timedOut: boolean;
-  /** Each truncated by the driver at its limit; `truncated` says whether either was. */
+  /** Whether it was killed: for the memory it held, or by a SIGKILL of its own. */
+  killed: boolean;
+  /** Of a flood each keeps its head and its tail, with the count of what was left out between them. */
   stdout: string;
   stderr: string;
+  /** Whether anything was left out of either. */
   truncated: boolean;
+  /** Bytes that were left out of the two together. */
+  leftOutBytes: number;
   durationMs: number;
 }
 
