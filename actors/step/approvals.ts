@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import { stringify } from "safe-stable-stringify";
 import type { Action, Ask, Grant, Refusal } from "../../machines/contracts/domain/action.ts";
+import { type Failure, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { StepContext } from "../../machines/step/context.ts";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
@@ -40,6 +41,10 @@ export function coveringRefusal(
   const wanted = actionDigest(context, action);
   return context.refusals.find(({ digest }) => digest === wanted) ?? null;
 }
+
+/** What the handler is told of it. */
+export const toldNo = ({ kind, reason, approvalId }: Refusal): Failure =>
+  terminal(kind, reason, { approval_id: approvalId });
 
 /** The digest a grant is bound to: this action, in this step, and nothing else. */
 export function actionDigest({ runId, stepId }: StepKey, action: Action): string {

@@ -16,7 +16,7 @@ import {
   type Verdict,
   verdict,
 } from "../../machines/contracts/domain/action.ts";
-import { coveringGrant, coveringRefusal, digestOf, toAsk } from "./approvals.ts";
+import { coveringGrant, coveringRefusal, digestOf, toAsk, toldNo } from "./approvals.ts";
 import { lookGoodMs } from "../run-looks.ts";
 import { traced } from "../tracing.ts";
 import { type ActivityScope, retryStamp, type StepActivity } from "./session.ts";
@@ -124,7 +124,7 @@ export async function permission(
   if (!resolved.ok) return refused(asked, resolved.failure);
   const action = resolved.value;
   const no = coveringRefusal(context, action);
-  if (no !== null) return refused(action, terminal(no.kind, no.reason));
+  if (no !== null) return refused(action, toldNo(no));
   const digest = digestOf(action);
   const occurrence = (occurrences.get(digest) ?? 0) + 1;
   occurrences.set(digest, occurrence);

@@ -134,7 +134,9 @@ describe("an agent step", () => {
     });
     expect(step).toMatchObject({
       status: "completed",
-      output: { tool_calls: [{ success: false, decision: "requires_approval" }] },
+      output: {
+        tool_calls: [{ success: false, decision: "requires_approval", approval_id: question?.id }],
+      },
     });
   });
 
