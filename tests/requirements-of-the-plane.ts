@@ -113,6 +113,12 @@ export const planeRequirements: readonly Requirement[] = [
   },
   { id: "console.closed", promise: "nothing runs in the console but its own files" },
   { id: "console.key", promise: "the console's key is in no address and is kept in its tab alone" },
+  { id: "console.keyboard", promise: "the console is worked by the keyboard alone" },
+  { id: "console.hostile", promise: "hostile text does no harm in the console, and hides nothing" },
+  {
+    id: "console.readable",
+    promise: "the console fits a phone, and has contrast in light and dark",
+  },
   { id: "console.files", promise: "the console serves the page's own files and no others" },
   {
     id: "approval.edited",

@@ -1,5 +1,6 @@
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
+import type { EffectTimes } from "../../machines/contracts/ports/control-plane.ts";
 import type { Held, JournalEntry } from "../../machines/contracts/domain/record.ts";
 
 /**
@@ -7,6 +8,9 @@ import type { Held, JournalEntry } from "../../machines/contracts/domain/record.
  * made again unasked, that its repetition was allowed and is known not to have happened, or its outcome.
  */
 export type Recalled = "nothing" | "begun" | "in-doubt" | "unrepeated" | "completed";
+
+/** A loop of a thousand calls need not be told whole. */
+const mostTimed = 100;
 
 /** A step's journal folded: what was begun, what was completed since, and with which grant. */
 export class Journal {
@@ -19,6 +23,7 @@ export class Journal {
   readonly #held = new Map<string, Held>();
   readonly #cut: Held[] = [];
   readonly #grants = new Map<string, string>();
+  readonly #times = new Map<string, EffectTimes>();
   /** Why the first attempt that was given up was given up; null where none was. */
   firstTrouble: string | null = null;
 
@@ -31,6 +36,7 @@ export class Journal {
       this.firstTrouble ??= entry.message;
       return;
     }
+    this.#time(entry);
     if (entry.event === "completed") {
       this.#completed.set(entry.effect, entry.result);
       this.#held.delete(entry.effect);
@@ -45,6 +51,18 @@ export class Journal {
     if (entry.unsafe === true) this.#unsafe.add(entry.effect);
     this.#completed.delete(entry.effect);
     if (entry.grant !== undefined) this.#grants.set(entry.grant, entry.effect);
+  }
+
+  #time({ event, effect: name, at }: Exclude<JournalEntry, { event: "abandoned" }>): void {
+    const known = this.#times.get(name) ?? { name, begunAt: null, completedAt: null };
+    if (!this.#times.has(name) && this.#times.size >= mostTimed) return;
+    const times = event === "begun" ? { ...known, begunAt: at } : { ...known, completedAt: at };
+    this.#times.set(name, times);
+  }
+
+  /** When its first effects were begun and completed, in their order. */
+  times(): EffectTimes[] {
+    return [...this.#times.values()];
   }
 
   /** What is known of an effect; where nothing is, of those that were done on its way, under `<effect>/…`. */

@@ -112,8 +112,8 @@ pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; tab-size: 4; }
 .walk li:not(:last-child)::after { content: "▸"; color: var(--quiet); margin: 0 2px 0 6px; }
 .walk .now { color: var(--accent); font-weight: 600; }
 
-.drawing { overflow: auto; border: 1px solid var(--line); border-radius: 8px; background: var(--panel); padding: 12px; max-height: 78vh; }
-.drawing svg { display: block; margin: 0 auto; }
+.drawing { overflow: auto; border: 1px solid var(--line); border-radius: 8px; background: var(--panel); padding: 12px; }
+.drawing svg { display: block; margin: 0 auto; height: auto; max-width: max(100%, 640px); }
 .drawing text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; fill: var(--quiet); }
 .drawing .title { font-size: 13px; fill: var(--text); }
 .drawing .note { font-size: 11px; }
@@ -156,5 +156,4 @@ marker.plain path { fill: var(--strong); } marker.lit path { fill: var(--accent)
   .history .by { display: none; }
   .filters input { width: 100%; } .filters label { flex: 1 1 150px; } .filters [role="status"] { margin-left: 0; }
 }
-@media (prefers-reduced-motion: no-preference) { button, a { transition: color 0.12s, border-color 0.12s; } }
 `;

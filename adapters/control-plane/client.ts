@@ -37,9 +37,11 @@ import type {
   Reception,
   Report,
   Reservation,
+  StepTrace,
 } from "../../machines/contracts/ports/control-plane.ts";
 import { isId } from "../../machines/contracts/domain/job.ts";
 import { readCheckToolAnswer } from "../../machines/contracts/wire/check-tool.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
 import { readStepStatus } from "../../machines/contracts/domain/status.ts";
 import {
   approvalView,
@@ -98,7 +100,10 @@ export function createControlPlane(
       const advertised = await extensions(signal);
       if (!advertised.ok) return advertised;
       const headers = advertised.value.has("idempotent-results") ? reportHeaders(report) : {};
-      const { body } = report;
+      const body =
+        report.trace !== undefined && advertised.value.has("step-traces")
+          ? { ...report.body, trace: traceBody(report.trace) }
+          : report.body;
       const answer = await api.call({ method: "POST", path: path.value, body, headers }, signal);
       if (answer.ok) return reception(answer.value, report, advertised.value);
       return isConflict(answer.failure) ? ok("ended") : answer;
@@ -204,6 +209,15 @@ const isConflict = ({ kind, details }: Failure) =>
 const overAlready = ({ message }: Failure) => terminal("cancelled", message);
 
 /** A report's key on the wire names its run, step and purpose, and is a digest: no id meets a header. */
+const traceBody = ({ states, effects }: StepTrace) => ({
+  states,
+  effects: effects.map(({ name, begunAt, completedAt }) => ({
+    name: cutText(name, 255),
+    begun_at: begunAt,
+    completed_at: completedAt,
+  })),
+});
+
 function reportHeaders({ runId, stepId, idempotencyKey, fence }: Report): Record<string, string> {
   const named = JSON.stringify([runId, stepId, idempotencyKey]);
   return {
@@ -272,6 +286,7 @@ const known: readonly Extension[] = [
   "events",
   "budget-reservations",
   "step-texts",
+  "step-traces",
 ];
 const keptMs = 60_000;
 /** After an unreadable `/health`, while what is known goes on to hold. */

@@ -184,10 +184,18 @@ describe("the door", () => {
         "steps",
         "budget-reservations",
         "step-texts",
+        "step-traces",
       ],
     });
     expect(value(await plane.worker.extensions(signal))).toEqual(
-      new Set(["idempotent-results", "approvals", "events", "budget-reservations", "step-texts"]),
+      new Set([
+        "idempotent-results",
+        "approvals",
+        "events",
+        "budget-reservations",
+        "step-texts",
+        "step-traces",
+      ]),
     );
     expect((await plane.fetch("GET", "/ready")).body).toMatchObject({
       status: "ready",

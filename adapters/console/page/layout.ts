@@ -65,7 +65,7 @@ function measure(box: Box): Placed {
   const place = { box, x: 0, y: 0, inner: [], arrows: [] };
   if (box.inner.length === 0) return { ...place, width: Math.max(56, heading), height };
 
-  const graph = new graphlib.Graph({ multigraph: true });
+  const graph = new graphlib.Graph();
   graph.setGraph({ rankdir: "TB", nodesep: 22, ranksep: 30, edgesep: 14, marginx: 2, marginy: 2 });
   const inner = box.inner.map(measure);
   for (const each of inner) graph.setNode(each.box.id, { width: each.width, height: each.height });
@@ -75,7 +75,7 @@ function measure(box: Box): Placed {
   for (const arrow of arrows) {
     const width = widthOf(arrow.label, small);
     const size = arrow.label === "" ? {} : { width: width + 8, height: 16, labelpos: "c" };
-    graph.setEdge(arrow.from, arrow.to, { ...size, minlen: 1 }, arrow.label);
+    graph.setEdge(arrow.from, arrow.to, { ...size, minlen: 1 });
   }
   layout(graph);
   const { width = 0, height: high = 0 } = graph.graph() as { width?: number; height?: number };
@@ -92,7 +92,7 @@ function measure(box: Box): Placed {
       return moved(each, left + x - each.width / 2, top + y - each.height / 2);
     }),
     arrows: arrows.map((arrow) => {
-      const edge = graph.edge(arrow.from, arrow.to, arrow.label) as {
+      const edge = graph.edge(arrow.from, arrow.to) as {
         points: { x: number; y: number }[];
         x?: number;
         y?: number;

@@ -75,7 +75,8 @@ function arrowsAmong(
       return {
         from: from.id,
         to: to.id,
-        label: more.length === 0 ? first : `${first} +${more.length}`,
+        // Many a state may end many a way: what leads there is said where one points at it.
+        label: to.type === "final" ? "" : more.length === 0 ? first : `${first} +${more.length}`,
         about: `${from.key} to ${to.key}: ${[...names].join(", ")}`,
         isLit: isLit(from, to),
       };

@@ -1,5 +1,5 @@
 import { render } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useErrorBoundary, useState } from "preact/hooks";
 import { keyOf, keepKey, listenToChanges, onKey, useApi } from "./api.ts";
 import { Approvals } from "./approvals.ts";
 import { DeadLetters } from "./dead-letters.ts";
@@ -10,7 +10,7 @@ import { Runs } from "./runs.ts";
 import { SignIn } from "./sign-in.ts";
 import { Step } from "./step.ts";
 import { Workflow, Workflows } from "./workflows.ts";
-import { Heading } from "./parts.ts";
+import { Heading, visible } from "./parts.ts";
 
 const places = [
   ["runs", "Runs"],
@@ -31,7 +31,15 @@ function placeOf(hash: string): string[] {
   }
 }
 
+/** What a page can't show is said, and the other pages go on. */
 function Page({ place }: { place: readonly string[] }) {
+  const [error] = useErrorBoundary();
+  if (error !== undefined) {
+    return html`<${Heading} title="This page can't be shown" />
+      <p class="trouble" role="alert">
+        ${visible(String(error))}. Reload it; if it stays so, please report it.
+      </p>`;
+  }
   const [kind = "", id = "", inner = "", innerId = ""] = place;
   if (kind === "runs" && inner === "steps") {
     return html`<${Step} key=${innerId} runId=${id} stepId=${innerId} />`;
@@ -76,7 +84,7 @@ function Shell({ place }: { place: readonly string[] }) {
         <button type="button" class="plain" onClick=${() => keepKey(null)}>Sign out</button>
       </div>
     </header>
-    <main id="content" tabindex="-1"><${Page} place=${place} /></main>`;
+    <main id="content" tabindex="-1"><${Page} key=${place.join("/")} place=${place} /></main>`;
 }
 
 /** The address is the page's own: a link within it must not change that. */

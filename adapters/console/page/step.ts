@@ -62,7 +62,10 @@ export function Step({ runId, stepId }: { runId: string; stepId: string }) {
     <h2>States</h2>
     <${Chart} walk=${walk} />
     <h2>Effects</h2>
-    <${Effects} of=${effectsOf(record.data?.journal ?? [])} isOver=${isOver} />
+    <${Effects}
+      of=${step?.trace?.effects ?? effectsOf(record.data?.journal ?? [])}
+      isOver=${isOver}
+    />
     ${
       step !== null &&
       step.error !== null &&
@@ -86,7 +89,7 @@ export function Step({ runId, stepId }: { runId: string; stepId: string }) {
 
 /** From the store's record, while there is one; of a step that has ended, its status says where it went. */
 function walkOf(record: Doc, step: Doc): Walk & { isGuessed: boolean } {
-  const passed: string[] = record?.state_history ?? [];
+  const passed: string[] = step?.trace?.states ?? record?.state_history ?? [];
   const isOver = step !== null && ended.has(step.status);
   if (passed.length > 0) {
     const last = passed.at(-1) ?? null;
@@ -160,7 +163,7 @@ function Effects({ of, isOver }: { of: readonly Doc[]; isOver: boolean }) {
       {
         name: "Outcome",
         of: (effect: Doc) =>
-          effect.abandoned !== null
+          typeof effect.abandoned === "string"
             ? html`<span class="status bad">${visible(effect.abandoned)}</span>`
             : effect.completed_at === null
               ? html`<span class="status wait">${isOver ? "in doubt" : "under way"}</span>`

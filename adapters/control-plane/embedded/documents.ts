@@ -91,6 +91,8 @@ export interface Step {
   completedAt: number | null;
   /** The highest fence that reported. */
   fence: number;
+  /** The states it passed and its effects, as its worker told; absent where it told none. */
+  trace?: JsonObject;
   /** The last accepted report's idempotency key and the digest of its body. */
   reportKey: string | null;
   reportDigest: string | null;

@@ -19,7 +19,8 @@ export type Extension =
   | "approvals"
   | "events"
   | "budget-reservations"
-  | "step-texts";
+  | "step-texts"
+  | "step-traces";
 
 /** A piece of what a step's model says. */
 export interface SaidText extends StepKey {
@@ -66,6 +67,20 @@ export interface Report extends StepKey {
   /** What of this step is reported, the same whenever the same is reported again. Any text: it is sent as a digest. */
   idempotencyKey: string;
   body: StepResultBody;
+  /** For whoever looks at it later. What of it differs from one sending to the next makes no other report of it. */
+  trace?: StepTrace;
+}
+
+/** The states that a step passed, and its effects with their times in epoch milliseconds: none of their content. */
+export interface StepTrace {
+  states: readonly string[];
+  effects: readonly EffectTimes[];
+}
+
+export interface EffectTimes {
+  name: string;
+  begunAt: number | null;
+  completedAt: number | null;
 }
 
 /**

@@ -1,5 +1,9 @@
 import { createHash } from "node:crypto";
-import { isJsonObject, type Json } from "../../../../machines/contracts/domain/json.ts";
+import {
+  isJsonObject,
+  type Json,
+  type JsonObject,
+} from "../../../../machines/contracts/domain/json.ts";
 import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
 import { ApiError } from "../routes/request.ts";
 import type { Held, Run, Step } from "../documents.ts";
@@ -25,6 +29,8 @@ export interface Submission {
   /** `Idempotency-Key` and `X-Stateplane-Fence`; null from a worker that sends none. */
   key: string | null;
   fence: number | null;
+  /** What its worker told of its way; no part of what makes two reports the same. */
+  trace?: JsonObject | null;
 }
 
 /** What a model's tokens cost in micro-dollars; null where no price is known. */
@@ -106,6 +112,7 @@ function keepStep(
     status,
     output,
     error,
+    ...(submission.trace && { trace: submission.trace }),
     ...(held.length === 0
       ? { inputTokens, outputTokens, costMicros: priceOf(step, submission, costMicros) }
       : usedBy(step, submission, held, isStepEnded(status))),

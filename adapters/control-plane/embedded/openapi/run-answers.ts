@@ -125,6 +125,7 @@ export const runAnswers = {
     name: textOrNull,
     started_at: timeOrNull,
     cost_micros: countOrNull,
+    trace: objectOrNull,
   }),
   ToolDecision: type({
     ...closed,

@@ -94,6 +94,7 @@ const extensions = [
   "steps",
   "budget-reservations",
   "step-texts",
+  "step-traces",
 ];
 
 /** `/health` and `/ready`, which need no key. */

@@ -2,6 +2,7 @@ import { type } from "arktype";
 import { type Context, Hono } from "hono";
 import { callerOf } from "./access.ts";
 import { ApiError, asJson, readBody, readKey, readPage, rfc3339 } from "./request.ts";
+import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
 import { findRecord } from "./dead-letter-routes.ts";
 import { checkTool } from "../changes/check-tool.ts";
 import { reserve, settleReservation } from "../changes/reservations.ts";
@@ -15,6 +16,18 @@ export const result = type({
   "error?": "unknown",
   "input_tokens?": "number.integer >= 0 | null",
   "output_tokens?": "number.integer >= 0 | null",
+  "trace?": "unknown",
+});
+/** Of a report's `trace`; times are epoch milliseconds. */
+const traceShape = type({
+  states: type("string <= 64").array().atMostLength(1000),
+  effects: type({
+    name: "string <= 512",
+    begun_at: "number.epoch | null",
+    completed_at: "number.epoch | null",
+  })
+    .array()
+    .atMostLength(1000),
 });
 export const toolCheck = type({
   tool_name: "0 < string <= 255",
@@ -65,6 +78,7 @@ export function stepRoutes(plane: Plane): Hono {
       outputTokens: body.output_tokens ?? null,
       key: readKey(c),
       fence: readFence(c),
+      trace: readTrace(body.trace),
     };
     const submitted = await apply(
       (change) => submitResult(change, submission, costMicros),
@@ -125,6 +139,16 @@ const readReservation = ({
   cost_micros: costMicros,
 }: typeof reservation.infer) => ({ id, stepId, inputTokens, outputTokens, costMicros });
 
+/** What is kept of it, its times as the wire has them. One that can't be read is none: no result is lost for it. */
+function readTrace(given: unknown): JsonObject | null {
+  const trace = traceShape(given);
+  if (trace instanceof type.errors) return null;
+  const effects = trace.effects.map(({ name, begun_at: begun, completed_at: completed }) => {
+    return { name, begun_at: rfc3339(begun), completed_at: rfc3339(completed) };
+  });
+  return { states: trace.states, effects };
+}
+
 function readFence(c: Context): number | null {
   const fence = c.req.header("x-stateplane-fence");
   if (fence === undefined) return null;
@@ -152,5 +176,6 @@ export function stepResponse(step: Step) {
     name: step.name,
     started_at: rfc3339(step.startedAt),
     cost_micros: step.costMicros,
+    trace: step.trace ?? null,
   };
 }
