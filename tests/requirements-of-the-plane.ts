@@ -86,6 +86,10 @@ export const planeRequirements: readonly Requirement[] = [
     promise: "whatever is asked, by whichever key, the answer is one that the document describes",
   },
   { id: "key.hashed", promise: "no secret of a key, present or past, is kept anywhere" },
+  {
+    id: "key.rate",
+    promise: "a key makes as many calls a minute as it may, and is told when it may again",
+  },
   { id: "key.revoked", promise: "a revoked key opens nothing, and a secret is told once" },
   { id: "key.scopes", promise: "a key does what its scopes say, and nothing else" },
   { id: "key.worker", promise: "a worker's key runs steps and answers no question of its own" },

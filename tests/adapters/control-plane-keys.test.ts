@@ -175,3 +175,28 @@ describe("scopes", () => {
     await api.close();
   });
 });
+
+describe("a key with a rate", () => {
+  it("is let in as often a minute as it may, and told when it may again [key.rate]", async () => {
+    const made = await plane.fetch("POST", "/v1/api-keys", {
+      name: "slow",
+      scopes: ["read"],
+      per_minute: 6,
+    });
+    expect(made.body["per_minute"]).toBe(6);
+    const look = () =>
+      plane.fetch("GET", "/v1/runs", undefined, {
+        authorization: `Bearer ${String(made.body["key"])}`,
+      });
+    const burst = await Promise.all(Array.from({ length: 9 }, look));
+    expect(burst.filter(({ status }) => status === 200)).toHaveLength(6);
+    const refused = burst.find(({ status }) => status === 429);
+    expect(refused?.body).toMatchObject({ error: { code: "RATE_LIMIT_EXCEEDED" } });
+    const seconds = Number(refused?.headers.get("retry-after"));
+    expect(seconds).toBe(10);
+    plane.clock.now += seconds * 1000;
+    expect((await look()).status).toBe(200);
+    expect((await look()).status).toBe(429);
+    expect((await plane.fetch("GET", "/v1/runs")).status).toBe(200);
+  });
+});

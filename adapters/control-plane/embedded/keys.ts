@@ -29,6 +29,8 @@ export interface ApiKey {
   scopes: Scope[];
   /** Whose questions it may answer, where a policy names a role. */
   roles?: string[];
+  /** Calls that it may make a minute; absent or null for no limit. */
+  perMinute?: number | null;
   tenantId: string;
   createdAt: number;
   expiresAt: number | null;
@@ -40,6 +42,7 @@ export interface Caller {
   id: string;
   scopes: readonly Scope[];
   roles?: readonly string[];
+  perMinute?: number | null;
 }
 
 /** An admin could give itself any role. */
@@ -61,6 +64,8 @@ export interface NewKey {
   name: string;
   scopes: Scope[];
   roles: string[];
+  /** Calls a minute; null for no limit. */
+  perMinute: number | null;
   /** Null for never. */
   expiresInMs: number | null;
 }
@@ -76,6 +81,7 @@ export function createKey(change: Change, asked: NewKey): { key: ApiKey; secret:
     previous: null,
     scopes: scopes.filter((scope) => asked.scopes.includes(scope)),
     roles: [...new Set(asked.roles)],
+    perMinute: asked.perMinute,
     tenantId: seedIds.tenant,
     createdAt: now,
     expiresAt: asked.expiresInMs === null ? null : now + asked.expiresInMs,
@@ -87,6 +93,7 @@ export function createKey(change: Change, asked: NewKey): { key: ApiKey; secret:
     name: key.name,
     scopes: key.scopes,
     roles: asked.roles,
+    per_minute: asked.perMinute,
   });
   return { key, secret };
 }

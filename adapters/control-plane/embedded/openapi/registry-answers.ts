@@ -33,6 +33,7 @@ const key = {
   name: "string",
   scopes: type.enumerated(...scopes).array(),
   roles: "string[]",
+  per_minute: "number.integer >= 1 | null",
   hint: "string",
   tenant_id: "string",
   created_at: time,

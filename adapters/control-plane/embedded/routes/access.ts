@@ -37,6 +37,23 @@ export function scopeFor(method: string, path: string): Scope {
 }
 
 /**
+ * How long a key has to wait before its next call, in milliseconds; 0 where it may make it now, which is counted. One
+ * number a key: when it would have made all its calls, were they made one by one at its rate.
+ */
+export function createRates(now: () => number): (caller: Caller) => number {
+  const minuteMs = 60_000;
+  const busyUntil = new Map<string, number>();
+  return ({ id, perMinute = null }) => {
+    if (perMinute === null) return 0;
+    const at = now();
+    const until = Math.max(at, busyUntil.get(id) ?? 0) + minuteMs / perMinute;
+    if (until - at > minuteMs) return until - at - minuteMs;
+    busyUntil.set(id, until);
+    return 0;
+  };
+}
+
+/**
  * Lets in who brings a key, as `Bearer` or `ApiKey`, that may do what is asked for: one that is kept, or the one that the
  * control plane was started with, which may do everything.
  */
@@ -48,12 +65,19 @@ export function authorize(store: Store, firstKey: string, now: () => number): Mi
     const key = store.keys.findByHash(hash);
     return key !== undefined && opens(key, hash, now()) ? key : null;
   };
+  const waitMs = createRates(now);
   return async (c, next) => {
     const [, given = ""] =
       /^(?:bearer|apikey) +(\S+)$/i.exec(c.req.header("authorization") ?? "") ?? [];
     const caller = find(given);
     if (caller === null) {
       throw new ApiError(401, "expected a valid key: Authorization: Bearer <key>");
+    }
+    const wait = waitMs(caller);
+    if (wait > 0) {
+      c.header("retry-after", String(Math.ceil(wait / 1000)));
+      const message = `key ${caller.id} may make ${caller.perMinute} calls a minute: wait as long as Retry-After says`;
+      throw new ApiError(429, message);
     }
     const scope = scopeFor(c.req.method, c.req.path);
     if (!may(caller, scope)) {

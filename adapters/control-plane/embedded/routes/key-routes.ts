@@ -14,6 +14,7 @@ export const newKey = type({
     .moreThanLength(0)
     .atMostLength(scopes.length),
   "roles?": type("0 < string <= 64").array().atMostLength(100),
+  "per_minute?": "1 <= number.integer <= 1000000 | null",
   "expires_in_ms?": type(`0 < number.integer <= ${3650 * dayMs} | null`),
 });
 export const rotation = type({ "overlap_ms?": type(`0 <= number.integer <= ${7 * dayMs} | null`) });
@@ -24,8 +25,9 @@ export function keyRoutes({ apply, store }: Plane): Hono {
   app.get("/", (c) => c.json(store.keys.list(readPage(c, 100, 1000)).map(keyResponse)));
   app.get("/:id", (c) => c.json(keyResponse(findKey({ store }, c.req.param("id")))));
   app.post("/", async (c) => {
-    const { name, scopes: asked, roles = [], expires_in_ms } = await readBody(c, newKey);
-    const key = { name, scopes: asked, roles, expiresInMs: expires_in_ms ?? null };
+    const { name, scopes: asked, roles = [], ...limits } = await readBody(c, newKey);
+    const { expires_in_ms: expiresInMs = null, per_minute: perMinute = null } = limits;
+    const key = { name, scopes: asked, roles, expiresInMs, perMinute };
     const made = await apply((change) => createKey(change, key), callerOf(c).id);
     return c.json({ ...keyResponse(made.key), key: made.secret }, 201);
   });
@@ -47,6 +49,7 @@ const keyResponse = (key: ApiKey) => ({
   name: key.name,
   scopes: key.scopes,
   roles: key.roles ?? [],
+  per_minute: key.perMinute ?? null,
   hint: key.hint,
   tenant_id: key.tenantId,
   created_at: rfc3339(key.createdAt),

@@ -13,6 +13,7 @@ const codes = {
   404: "NOT_FOUND",
   409: "CONFLICT",
   422: "VALIDATION_ERROR",
+  429: "RATE_LIMIT_EXCEEDED",
   500: "INTERNAL_ERROR",
   503: "UNAVAILABLE",
 } as const satisfies Partial<Record<ContentfulStatusCode, string>>;
