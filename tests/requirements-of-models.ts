@@ -3,6 +3,7 @@ import type { Requirement } from "./requirements.ts";
 /** What is promised of model calls, money and the agent loop. */
 export const modelRequirements: readonly Requirement[] = [
   // Models.
+  { id: "steps.doc", promise: "the page on steps names each key that a step's input may have" },
   { id: "llm.names", promise: "a model's name leads to its provider, or to what would serve it" },
   { id: "llm.stream", promise: "an answer is read the same however its bytes are cut" },
   {

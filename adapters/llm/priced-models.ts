@@ -115,6 +115,6 @@ const isFree = ({ provider }: ModelTarget) => provider === "scripted" || provide
 
 function noPrice({ provider, model }: ModelTarget): Failure {
   const name = `${provider}/${model}`;
-  const message = `no price of model ${JSON.stringify(name)} is known, and strictPrices is on; give one under "prices", or turn strictPrices off`;
+  const message = `no price of model ${JSON.stringify(name)} is known, and unknownPrices (STATEPLANE_UNKNOWN_PRICES) is "refuse"; give a price under "prices", or set unknownPrices to "warn"`;
   return terminal("invalid_input", message, { reason: "unknown_model", provider, model });
 }
