@@ -188,4 +188,8 @@ export const modelRequirements: readonly Requirement[] = [
     promise:
       "an exported machine is XState's own JSON, with the same paths, and docs/machines.md shows it",
   },
+  {
+    id: "llm.proxies",
+    promise: "what proxies do with OpenAI's API loses no answer, cuts none, and blames no key",
+  },
 ];

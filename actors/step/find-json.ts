@@ -6,6 +6,8 @@
  *   fences     each fenced block, whatever its label
  *   among prose  each outermost object or array that is complete
  *
+ * Of several the last counts: a model that shows a draft, or what would be wrong, ends with its answer.
+ *
  * All in time that grows with the length of the text alone: it is a model's, and may be anything. A scan begins at a
  * bracket and goes on while JSON's grammar holds. Where it breaks, every container that was still open is broken at the
  * same place, so what began inside it need not be scanned again: the scan goes on from there. Only the text of the last
@@ -16,7 +18,7 @@
  * anything, and hide nothing.
  */
 
-/** Parts of an answer that are handed over at most: the longest, in their order in the text. */
+/** Parts of an answer that are handed over at most: the longest, the last of them first. */
 const maxFound = 64;
 const maxFences = 32;
 
@@ -29,11 +31,11 @@ export function* wholeAnswer(text: string): Generator<string> {
 export function* jsonCandidates(text: string): Generator<string> {
   const answer = afterThinking(text);
   yield answer;
-  yield* fenced(answer);
+  yield* [...fenced(answer)].toReversed();
   const found = [...findContainers(answer)];
   const byLength = found.toSorted((a, b) => b.to - b.from - (a.to - a.from));
   const chosen = new Set(byLength.filter((_, rank) => rank < maxFound));
-  for (const range of found) {
+  for (const range of found.toReversed()) {
     if (chosen.has(range)) yield answer.slice(range.from, range.to);
   }
 }
@@ -47,6 +49,8 @@ function afterThinking(text: string): string {
     const closing = `</${tag}>`;
     const isAtStart = new RegExp(`^\\s*<${tag}>`, "u").test(text);
     const at = isAtStart ? text.indexOf(closing) : outsideOfContainers(text, closing);
+    // It has thought to the end, and answered nothing.
+    if (isAtStart && at < 0) return "";
     if (at >= 0) end = Math.max(end, at + closing.length);
   }
   return text.slice(end);

@@ -125,6 +125,14 @@ export function boundedId(id: string): string {
 }
 
 /**
+ * The id of a call as a provider takes it: another one may have made it, before a fallback. The same id always becomes
+ * the same, so that a call and its result stay together.
+ */
+export function idAs(form: RegExp, id: string): string {
+  return form.test(id) ? id : createHash("sha256").update(id).digest("hex").slice(0, 9);
+}
+
+/**
  * Whether a piece belongs to another call than the one that is known at its place. Some servers give all calls of an
  * answer the same place: another id with a name begins another call. Others give each piece of one call an id of its
  * own, and where a name is missing, or the same comes again amid the arguments, it is still that call. Where they give

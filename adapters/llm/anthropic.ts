@@ -5,6 +5,7 @@ import type {
   ModelProvider,
   ModelRequest,
 } from "../../machines/contracts/ports/model-provider.ts";
+import { idAs } from "./answer-calls.ts";
 import { MessageReader } from "./anthropic-answer.ts";
 import { writeParams } from "./parameters.ts";
 import type { ProviderOptions } from "./providers.ts";
@@ -153,10 +154,12 @@ function toTurns(provider: string, messages: readonly ModelMessage[], names: Too
   return turns;
 }
 
+const idForm = /^[\w-]+$/u;
+
 function toBlocks(provider: string, message: ModelMessage, names: ToolNames): JsonObject[] {
   if (message.role === "tool") {
     const { toolCallId, content, isError } = message;
-    const result = { type: "tool_result", tool_use_id: toolCallId, content };
+    const result = { type: "tool_result", tool_use_id: idAs(idForm, toolCallId), content };
     return [isError === true ? { ...result, is_error: true } : result];
   }
   if (message.role === "assistant" && message.echo?.provider === provider) {
@@ -173,7 +176,7 @@ function toBlocks(provider: string, message: ModelMessage, names: ToolNames): Js
     ...text,
     ...calls.map(({ id, name, arguments: input }) => ({
       type: "tool_use",
-      id,
+      id: idAs(idForm, id),
       name: names.outward(name),
       input: input ?? {},
     })),

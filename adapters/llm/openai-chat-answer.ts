@@ -27,6 +27,11 @@ export class ChatReader implements Reader<unknown> {
   /** Whether a content came that nobody can read: it must not be taken for an empty answer. */
   #isOdd = false;
   #hasMessage = false;
+  /** Whether more of the answer came after a reason for its end. */
+  #saysReasonEarly = false;
+  #isEnded = false;
+  /** Whether thoughts came under the name that wants to see them again. */
+  #echoesThought = false;
 
   constructor(asked: Asked) {
     this.#asked = asked;
@@ -40,8 +45,19 @@ export class ChatReader implements Reader<unknown> {
     });
   }
 
+  /** A server that gives the reason with every piece has not said by it that the last one has come. */
   get isWhole(): boolean {
-    return this.#reason !== null;
+    return this.#reason !== null && (!this.#saysReasonEarly || this.#isEnded);
+  }
+
+  /** Proxies lose the reason of a whole answer. What is as long as it was allowed to be may have been cut. */
+  end(): void {
+    this.#isEnded = true;
+    if (this.#message !== null && !this.#hasCome) this.#read(this.#message, true);
+    if (this.#reason !== null || !this.#hasCome || this.error !== null) return;
+    const most = limitOf(this.#asked.body);
+    const { outputTokens, estimated = false } = this.#count.usage(true);
+    this.#reason = !estimated && (most === null || outputTokens < most) ? "stop" : "unknown";
   }
 
   /**
@@ -58,22 +74,24 @@ export class ChatReader implements Reader<unknown> {
     // No error takes an answer away that is whole.
     if (said !== undefined && !this.isWhole) this.error = { status: undefined, said };
     if (typeof chunk["model"] === "string" && this.#model === "") this.#model = chunk["model"];
+    const before = this.#reason === null ? null : this.#come;
     this.#finish(choice["finish_reason"]);
     if (isDocument) this.#reason ??= "stop";
     const parts = this.#readChoice(choice, isDocument);
+    if (before !== null && this.#come > before) this.#saysReasonEarly = true;
     this.#count.count(chunk["usage"], this.isWhole);
     return parts;
   }
 
   #finish(reason: Json | undefined): void {
-    if (typeof reason !== "string" || reason === "") return;
+    if (typeof reason !== "string" || noReason.has(reason.toLowerCase())) return;
     if (reason === "error") {
       if (this.isWhole) return;
       const message = 'it broke off its answer with finish_reason "error"';
       this.error ??= { status: undefined, said: { type: "server_error", message } };
     }
     // What was cut off stays so, whatever is said after.
-    const isCut = this.isWhole && readFinish(this.#reason, false) === "length";
+    const isCut = this.#reason !== null && readFinish(this.#reason, false) === "length";
     if (!isCut) this.#reason = reason;
   }
 
@@ -91,8 +109,14 @@ export class ChatReader implements Reader<unknown> {
 
   /** Whether anything of the answer itself came. */
   get #hasCome(): boolean {
-    const calls = this.#calls.count + this.#oldCall.count;
-    return this.#text.content !== "" || this.#refusal.content !== "" || calls > 0;
+    return this.#come > 0;
+  }
+
+  /** How much of the answer itself has come. */
+  get #come(): number {
+    const calls =
+      this.#calls.count + this.#oldCall.count + this.#calls.length + this.#oldCall.length;
+    return this.#text.content.length + this.#refusal.content.length + calls;
   }
 
   #read(message: JsonObject, isInOnePiece: boolean): ModelPart[] {
@@ -100,6 +124,7 @@ export class ChatReader implements Reader<unknown> {
     const { content = null, refusal, tool_calls: calls } = message;
     this.#isOdd ||= content !== null && typeof content !== "string" && !Array.isArray(content);
     const text = this.#text.add(textOf(content));
+    this.#echoesThought ||= typeof message["reasoning_content"] === "string";
     const thought = message["reasoning_content"] ?? message["reasoning"];
     for (const told of [text, this.#thought.add(thought), this.#refusal.add(refusal)]) {
       this.#count.add(told);
@@ -122,7 +147,8 @@ export class ChatReader implements Reader<unknown> {
       at: isInOnePiece || (typeof index !== "number" && id !== undefined) ? place : indexOf(index),
       id,
       name: called["name"] ?? custom["name"],
-      arguments: called["arguments"],
+      // Some put them elsewhere; what is no JSON object is told to the model.
+      arguments: called["arguments"] ?? called["parameters"] ?? called["input"] ?? custom["input"],
       kept: isJsonObject(extra) ? extra : undefined,
     });
   }
@@ -148,9 +174,14 @@ export class ChatReader implements Reader<unknown> {
     const answered = calls.read(finish === "length");
     const content = this.#text.end();
     // What Gemini wants to see again with a call, by the id that the call has with us.
-    const extras = answered.flatMap(({ call: { id }, kept }) =>
+    const extras: JsonObject[] = answered.flatMap(({ call: { id }, kept }) =>
       kept === undefined ? [] : [{ id, extra_content: kept }],
     );
+    // What led to the calls: DeepSeek and Kimi refuse the calls without it.
+    const thought = this.#thought.end();
+    if (this.#echoesThought && thought !== "" && answered.length > 0) {
+      extras.push({ reasoning_content: thought });
+    }
     return ok<ModelReply>({
       provider: vendor.name,
       model: modelName(this.#model, request.model),
@@ -162,6 +193,16 @@ export class ChatReader implements Reader<unknown> {
       ...(dropped.length === 0 ? {} : { droppedParams: dropped }),
     });
   }
+}
+
+/** What stands for no reason at all, in small letters. */
+const noReason: ReadonlySet<string> = new Set(["", "null", "none", "undefined"]);
+
+/** How many tokens the answer may have, under either name. */
+function limitOf(body: object): number | null {
+  const { max_tokens: older, max_completion_tokens: newer } = body as Record<string, unknown>;
+  const most = newer ?? older;
+  return typeof most === "number" ? most : null;
 }
 
 /** We ask for one choice: others that come all the same are none of ours. */

@@ -6,6 +6,7 @@ import type {
   ModelProvider,
   ModelRequest,
 } from "../../machines/contracts/ports/model-provider.ts";
+import { idAs } from "./answer-calls.ts";
 import { ChatReader } from "./openai-chat-answer.ts";
 import { openaiClient, toolFields, toolOutput } from "./openai-client.ts";
 import { limitName, writeParams } from "./parameters.ts";
@@ -38,10 +39,12 @@ export function toChatRequest(
   const schema = openaiSchema(provider, kind, request);
   const body = {
     model,
-    messages: messages.map((message) => toMessage(provider, message, names)),
+    messages: messages.map((message) =>
+      toMessage(provider, message, names, isMistral(baseUrl) ? mistralId : anyId),
+    ),
     [limitName(model, isOpenai)]: maxTokens,
     stream: true as const,
-    ...(countsUnasked(baseUrl) ? {} : { stream_options: { include_usage: true } }),
+    ...(isMistral(baseUrl) ? {} : { stream_options: { include_usage: true } }),
     ...others,
     ...(schema === null ? {} : { response_format: { type: "json_schema", json_schema: schema } }),
     ...toolFields(request, parallel, ({ name, description, inputSchema }) => ({
@@ -52,18 +55,26 @@ export function toChatRequest(
   return { body: body as OpenAI.ChatCompletionCreateParamsStreaming, dropped };
 }
 
-/** Mistral's own server counts the tokens of a stream by itself, and refuses to be asked for it. */
-function countsUnasked(baseUrl: string | undefined): boolean {
+/** Mistral's own server: it counts the tokens of a stream by itself, and refuses to be asked for it; and ids of its form. */
+function isMistral(baseUrl: string | undefined): boolean {
   return URL.parse(baseUrl ?? "")?.hostname === "api.mistral.ai";
 }
+
+const anyId = /^/u;
+const mistralId = /^[A-Za-z0-9]{9}$/u;
 
 function toMessage(
   provider: string,
   message: ModelMessage,
   names: ToolNames,
+  idForm: RegExp,
 ): OpenAI.ChatCompletionMessageParam {
   if (message.role === "tool") {
-    return { role: "tool", tool_call_id: message.toolCallId, content: toolOutput(message) };
+    return {
+      role: "tool",
+      tool_call_id: idAs(idForm, message.toolCallId),
+      content: toolOutput(message),
+    };
   }
   if (message.role === "system") return message;
   if (message.role === "user") {
@@ -73,11 +84,13 @@ function toMessage(
   const { content, toolCalls: calls = [], echo } = message;
   if (calls.length === 0) return { role: "assistant", content };
   const extras = echo?.provider === provider ? echo.items.filter(isJsonObject) : [];
+  const thought = extras.find((extra) => typeof extra["reasoning_content"] === "string");
   return {
     role: "assistant",
     content: content === "" ? null : content,
+    ...(thought === undefined ? {} : { reasoning_content: thought["reasoning_content"] }),
     tool_calls: calls.map(({ id, name, arguments: args }) => ({
-      id,
+      id: idAs(idForm, id),
       type: "function",
       function: { name: names.outward(name), arguments: JSON.stringify(args ?? {}) },
       ...extraOf(extras, id),

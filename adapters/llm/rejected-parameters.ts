@@ -1,4 +1,5 @@
 import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
 import { namesIn, type VendorError, wordsIn } from "./vendor-trouble.ts";
 
 /*
@@ -41,9 +42,14 @@ const limits: Readonly<Record<string, string>> = {
   max_completion_tokens: "max_tokens",
 };
 
+/** Characters of a vendor's words. */
+const mostLookedAt = 4_000;
+/** Of the words around a name, characters that tell whether it is quoted. */
+const neighbourhood = 200;
+
 const codes = new Set(["unsupported_parameter", "unsupported_value", "unknown_parameter"]);
 const refusal =
-  /unsupported|unknown|unrecogni[sz]ed|unexpected|deprecated|extra[ _](?:inputs|fields|forbidden)|(?:not|n't)(?: be)? (?:supported|support|allowed|permitted|accepted|accept|available|used|set|specified|recogni[sz]ed|compatible)|cannot (?:both )?be|only (?:the default|supported)/iu;
+  /unsupported|unknown|unrecogni[sz]ed|unexpected|deprecated|extra[ _](?:inputs|fields|forbidden)|(?:not|n't)(?: be)? (?:supported|support|allowed|permitted|accepted|accept|available|used|set|specified|recogni[sz]ed|compatible)|cannot (?:both )?be|only (?:the default|supported)|only \S{1,20} is (?:allowed|supported)/iu;
 
 /** A field that a model refused: any value of it, or the one that was sent. */
 export interface Rejected {
@@ -58,7 +64,8 @@ export function rejectedIn(
   { hasOneLimit = false }: { hasOneLimit?: boolean } = {},
 ): Rejected | null {
   if (status !== 400 && status !== 422) return null;
-  const words = wordsIn(said);
+  // Vendors quote what the step said, images too: only so much of it is searched.
+  const words = cutText(wordsIn(said), mostLookedAt);
   const names = namesIn(said);
   if (!names.some((name) => codes.has(name)) && !refusal.test(words)) return null;
   const ofLimit = hasOneLimit ? [] : Object.keys(limits);
@@ -81,7 +88,9 @@ export function rejectedIn(
 /** Where the vendor has a field for it: OpenAI's `param`, and the `loc` of servers that check with pydantic. */
 function paramIn(said: unknown): string | null {
   if (!isJsonObject(said)) return null;
-  if (typeof said["param"] === "string") return said["param"];
+  const { param } = said;
+  // Proxies write Python's None, or nothing, where they know of none.
+  if (typeof param === "string" && !/^(?:none|null|)$/iu.test(param.trim())) return param;
   const { detail } = said;
   if (!Array.isArray(detail)) return null;
   const loc = isJsonObject(detail[0]) ? detail[0]["loc"] : null;
@@ -99,22 +108,27 @@ function firstIn(words: string, paths: readonly string[], body: JsonObject): str
     // What is a word of English too counts only where it is marked as a name.
     const before = /[_.]/u.test(path)
       ? "(?<=^|[\\s\"'\\x60(\\[])"
-      : "(?<=^|[\"'\\x60\\[]|(?:parameters?|arguments?|fields?|inputs?|names?|propert(?:y|ies)|options?|keys?|supplied|supports?)[:\\s]*)";
-    const after = "(?=[\\s\"'\\x60)\\]:,;!?]|\\.(?:\\s|$)|$)";
-    const found = [...words.matchAll(new RegExp(`${before}${escaped}${after}`, "giu"))];
-    return found.map(({ index }) => ({ path, at: index }));
+      : "(?<=^|[\"'\\x60\\[]|(?:parameters?|arguments?|fields?|inputs?|names?|propert(?:y|ies)|options?|keys?|supplied|supports?|invalid)[:\\s]{0,4})";
+    const after = "(?=[\\s\"'=\\x60)\\]:,;!?]|\\.(?:\\s|$)|$)";
+    // As xAI writes it, in camel case, too.
+    const camel = escaped.replaceAll(/_([a-z])/gu, (_, letter: string) => letter.toUpperCase());
+    const spelled = camel === escaped ? escaped : `(?:${escaped}|${camel})`;
+    const found = [...words.matchAll(new RegExp(`${before}${spelled}${after}`, "giu"))];
+    return found.map(({ index, 0: name }) => ({ path, at: index, length: name.length }));
   });
   if (marks.length === 0) return undefined;
   const content = textsIn(body);
   return marks
     .toSorted((a, b) => a.at - b.at)
-    .find(({ path, at }) => !isEcho(words, at, path.length, content))?.path;
+    .find(({ at, length }) => !isEcho(words, at, length, content))?.path;
 }
 
 /** Whether a name in a vendor's words is quoted from the request: as a text of its own there, or with its neighbour. */
 function isEcho(words: string, at: number, length: number, content: readonly string[]): boolean {
-  const before = /\S*\s+\S*$/u.exec(words.slice(0, at))?.[0] ?? words.slice(0, at);
-  const after = /^\S*(?:\s+\S+)?/u.exec(words.slice(at + length))?.[0] ?? "";
+  const start = words.slice(Math.max(0, at - neighbourhood), at);
+  const before = /\S*\s+\S*$/u.exec(start)?.[0] ?? start;
+  const end = words.slice(at + length, at + length + neighbourhood);
+  const after = /^\S*(?:\s+\S+)?/u.exec(end)?.[0] ?? "";
   const name = words.slice(at, at + length);
   const withNeighbour = [`${before}${name}`, `${name}${after}`].filter((text) => text !== name);
   return content.some(

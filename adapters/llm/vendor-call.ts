@@ -23,7 +23,8 @@ import {
  *
  *   opened      headers of a 200 came; from now on the call has used something, whatever becomes of it
  *   events      each is taken by a `Reader`, which makes parts of it; each part is told before the next event is read
- *   whole       the reader has seen the answer's end: from here on nothing that fails takes the answer away
+ *   whole       the reader has seen the answer's end: from here on nothing that fails takes the answer away, unless
+ *               more of it comes
  *
  * A server that answers in one piece, streams or not, is read in the same way: its body becomes a single event.
  *
@@ -53,6 +54,8 @@ export interface Reader<Event> {
   readonly error: VendorError | null;
   /** Nothing that belongs to the answer is missing, but perhaps the count of its tokens. */
   readonly isWhole: boolean;
+  /** The stream has ended by the protocol's own mark, and not because it broke off. */
+  end?(): void;
   /** So many bytes of an answer in one piece came, and can't be read. */
   miss(bytes: number): void;
   /** What was used so far: counted by the vendor, else by what came. */
@@ -86,11 +89,13 @@ export async function callVendor<Event>(
       const parts = reader.take(event, state.isDocument);
       if (reader.error !== null) break;
       if (reader.isWhole) state.hurry();
+      else state.calm();
       if (onPart === undefined || parts.length === 0) continue;
       state.hold();
       for (const part of parts) await onPart(part);
       state.go();
     }
+    if (state.isDone && !limited.aborted) reader.end?.();
   } catch (error) {
     failure = expected(vendor, error, state.isOpened ? undefined : onError);
     if (failure === null && !limited.aborted) throw error;

@@ -27,6 +27,8 @@ export class CallState {
   isDocument = false;
   /** Whether it is one of a model, and not a page of whatever stands before it. */
   isJson = false;
+  /** Whether the stream said `[DONE]`: OpenAI's end of a stream, which its SDK keeps to itself. */
+  isDone = false;
   bytes = 0;
   late: "idle" | "total" | null = null;
   readonly #stop = new AbortController();
@@ -35,7 +37,8 @@ export class CallState {
   #leftMs: number;
   #since = 0;
   #total: NodeJS.Timeout | undefined;
-  #isHurried = false;
+  /** What was left when the haste began; null where there is none. */
+  #beforeHaste: number | null = null;
 
   constructor(vendor: Vendor) {
     this.#vendor = vendor;
@@ -61,10 +64,20 @@ export class CallState {
 
   /** The answer is whole: what still may come is not waited for long, though signs of life go on. */
   hurry(): void {
-    if (this.#isHurried) return;
-    this.#isHurried = true;
+    if (this.#beforeHaste !== null) return;
     this.hold();
+    this.#beforeHaste = this.#leftMs;
     this.#leftMs = Math.min(this.#leftMs, tailMs);
+    this.go();
+  }
+
+  /** It was not whole: there is as much time as before, less what has passed. */
+  calm(): void {
+    if (this.#beforeHaste === null) return;
+    this.hold();
+    const passed = Math.min(this.#beforeHaste, tailMs) - this.#leftMs;
+    this.#leftMs = this.#beforeHaste - passed;
+    this.#beforeHaste = null;
     this.go();
   }
 
@@ -83,7 +96,8 @@ export class CallState {
     const message = `${this.#vendor.name}'s answer is longer than ${mostBytes} bytes`;
     throw new UnusableAnswer({
       ...toFailure(this.#vendor, "bad_answer", message),
-      kind: "too_large",
+      // Not that of a conversation that is too long, which would be made shorter and asked again.
+      kind: "invalid_output",
     });
   }
 
@@ -155,7 +169,9 @@ export function vendorFetch(vendor: Vendor): typeof fetch {
     state.isOpened = true;
     headers.set("content-type", "text/event-stream");
     const { first, isStream } = await peek(pieces);
-    if (isStream) return new Response(streamOf(first, pieces), { status, statusText, headers });
+    if (isStream) {
+      return new Response(streamOf(first, pieces, state), { status, statusText, headers });
+    }
     state.isDocument = true;
     state.isJson = new TextDecoder().decode(first.at(-1)).trimStart().startsWith("{");
     const text = await readWhole(first, pieces);
@@ -192,15 +208,22 @@ async function peek(
   }
 }
 
-function streamOf(first: Uint8Array[], rest: AsyncGenerator<Uint8Array>): ReadableStream {
+function streamOf(
+  first: Uint8Array[],
+  rest: AsyncGenerator<Uint8Array>,
+  state: CallState,
+): ReadableStream {
   const pieces = withoutEmptyErrors(joined(first, rest));
   // Nothing is read ahead: that is what makes a slow listener slow the provider down.
   return new ReadableStream(
     {
       async pull(controller) {
         const next: Uint8Array | undefined = (await pieces.next()).value;
-        if (next === undefined) controller.close();
-        else controller.enqueue(next);
+        if (next === undefined) return controller.close();
+        // Pieces end where lines do.
+        const lines = Buffer.from(next.buffer, next.byteOffset, next.byteLength);
+        state.isDone ||= lines.includes("[DONE]") && /^data:\s*\[DONE\]/mu.test(lines.toString());
+        controller.enqueue(next);
       },
       async cancel() {
         await pieces.return(undefined);

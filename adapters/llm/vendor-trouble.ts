@@ -99,10 +99,19 @@ function classify(status: number | undefined, said: unknown, words: string): Mod
   if (status === 429 && clear === "network") return "rate_limited";
   if (clear !== undefined) return clear;
   const decided = status === undefined ? named[0] : byStatus(status);
+  // OpenRouter's 403 is about what was said, and not about who said it.
+  if (decided === "auth" && status === 403 && isModerated(said, words)) return "content_refused";
   if (decided === undefined || decided === "bad_request") {
-    return byWords.find(([, pattern]) => pattern.test(words))?.[0] ?? decided ?? "overloaded";
+    const start = cutText(words, mostLookedAt);
+    return byWords.find(([, pattern]) => pattern.test(start))?.[0] ?? decided ?? "overloaded";
   }
   return decided;
+}
+
+function isModerated(said: unknown, words: string): boolean {
+  const metadata = isJsonObject(said) ? said["metadata"] : null;
+  const hasReasons = isJsonObject(metadata) && Array.isArray(metadata["reasons"]);
+  return hasReasons || /\bflagged\b|moderation/iu.test(cutText(words, mostLookedAt));
 }
 
 /** The error's names, its inner errors' too: Azure puts the telling one inside. */
@@ -123,6 +132,10 @@ function statusIn(said: unknown): number | undefined {
 export function wordsIn(said: unknown): string {
   if (typeof said === "string") return said;
   if (!isJsonObject(said)) return "";
+  // OpenRouter's own words are always the same; those of the provider behind it stand inside.
+  const { metadata } = said;
+  const raw = isJsonObject(metadata) ? metadata["raw"] : null;
+  if (typeof raw === "string" && raw !== "") return `${String(said["message"] ?? "")}: ${raw}`;
   if (typeof said["message"] === "string") return said["message"];
   if (said["message"] !== undefined) return JSON.stringify(said["message"]);
   for (const key of ["error", "detail", "msg", "error_description"]) {
@@ -137,7 +150,7 @@ export function vendorFailure(speaker: Speaker, error: VendorError): Failure {
   const status = error.status ?? statusIn(error.said);
   const words = wordsIn(error.said);
   const reason = classify(status, error.said, words);
-  const waitMs = readWait(error.headers);
+  const waitMs = readWait(error.headers) ?? waitIn(error.said);
   const said = quote(speaker, words, reason === "auth");
   return toFailure(speaker, reason, sentence(speaker, reason, status, said), { waitMs, status });
 }
@@ -208,6 +221,21 @@ function readWait(headers: Headers | undefined): number | undefined {
   return Math.min(Math.ceil(Number(inMs)), readRetryAfter("60", 0) ?? 0);
 }
 
+/** Google says it in the body alone: `"details": [{"@type": ".../google.rpc.RetryInfo", "retryDelay": "38s"}]`. */
+function waitIn(said: unknown): number | undefined {
+  const details = isJsonObject(said) && Array.isArray(said["details"]) ? said["details"] : [];
+  for (const detail of details) {
+    const delay = isJsonObject(detail) ? detail["retryDelay"] : null;
+    const match = typeof delay === "string" ? /^(\d{1,7})(?:\.\d{1,9})?s$/u.exec(delay) : null;
+    // Up to the next whole second, through the same bound as a header.
+    if (match !== null)
+      return readRetryAfter(String(Math.ceil(Number.parseFloat(String(delay)))), 0);
+  }
+  return undefined;
+}
+
+/** Of an error's words, characters that are searched for what they mean. */
+const mostLookedAt = 4_000;
 const mostWords = 500;
 
 /** Without the key, and without it in pieces: its letters and digits in their order, with signs or blanks between them. */

@@ -25,9 +25,9 @@ const stream = (chunks: readonly object[], end = "data: [DONE]\n\n") =>
   chunks.map((data) => `data: ${JSON.stringify(data)}\n\n`).join("") + end;
 
 /** What comes of a stream of these chunks. */
-async function outcomeOf(chunks: readonly object[]) {
+async function outcomeOf(chunks: readonly object[], end?: string) {
   const { models } = await vendor((response) => {
-    response.writeHead(200, { "content-type": "text/event-stream" }).end(stream(chunks));
+    response.writeHead(200, { "content-type": "text/event-stream" }).end(stream(chunks, end));
   });
   return models.complete({ ...plain("openai/m"), tools: [lookUp] }, never);
 }
@@ -154,7 +154,7 @@ describe("an answer", () => {
     },
   );
 
-  it("of a stream is whole by its finish_reason alone, whatever its chunks call themselves and hold [llm.endings]", async () => {
+  it("of a stream is whole by its finish_reason or the protocol's own end, whatever its chunks call themselves and hold [llm.endings]", async () => {
     const words = fc.array(fc.stringMatching(/^[a-z]{1,6} $/u), { minLength: 1, maxLength: 6 });
     const form = fc.record({
       object: fc.constantFrom("chat.completion", "chat.completion.chunk", undefined),
@@ -162,23 +162,32 @@ describe("an answer", () => {
       hasDelta: fc.boolean(),
     });
     await fc.assert(
-      fc.asyncProperty(words, form, fc.boolean(), async (said, how, isEnded) => {
-        let far = "";
-        const chunks = said.map((content, at) => {
-          far += content;
-          const isLast = isEnded && at === said.length - 1;
-          const choice = {
-            index: 0,
-            finish_reason: isLast ? "stop" : null,
-            ...(how.hasMessage || !how.hasDelta ? { message: { content: far } } : {}),
-            ...(how.hasDelta ? { delta: { content } } : {}),
-          };
-          return { ...base, object: how.object, choices: [choice] };
-        });
-        const outcome = await outcomeOf(chunks);
-        if (isEnded) expect(outcome).toMatchObject({ ok: true, value: { content: far } });
-        else expect(outcome).toMatchObject({ failure: { details: { reason: "network" } } });
-      }),
+      fc.asyncProperty(
+        words,
+        form,
+        fc.boolean(),
+        fc.boolean(),
+        async (said, how, isEnded, isDone) => {
+          let far = "";
+          const chunks = said.map((content, at) => {
+            far += content;
+            const isLast = isEnded && at === said.length - 1;
+            const choice = {
+              index: 0,
+              finish_reason: isLast ? "stop" : null,
+              ...(how.hasMessage || !how.hasDelta ? { message: { content: far } } : {}),
+              ...(how.hasDelta ? { delta: { content } } : {}),
+            };
+            return { ...base, object: how.object, choices: [choice] };
+          });
+          const outcome = await outcomeOf(chunks, isDone ? undefined : "");
+          // A reason that was lost on the way is not made up.
+          const finishReason = isEnded ? "stop" : "other";
+          if (isEnded || isDone)
+            expect(outcome).toMatchObject({ ok: true, value: { content: far, finishReason } });
+          else expect(outcome).toMatchObject({ failure: { details: { reason: "network" } } });
+        },
+      ),
       { numRuns: 40 },
     );
   });

@@ -148,7 +148,7 @@ describe.each([
       flood();
     });
     expect(await models.complete(plain(model), never)).toMatchObject({
-      failure: { kind: "too_large", retryable: false },
+      failure: { kind: "invalid_output", retryable: false },
     });
     expect(written).toBeLessThan(64);
   });

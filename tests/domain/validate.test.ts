@@ -50,6 +50,8 @@ describe("a model's answer", () => {
     ["the outermost of two", 'So {"word":"a","more":{"word":1}} it is'],
     ["what follows thinking", '<think>Perhaps {"word":"draft"}?</think>\n{"word":"a"}'],
     ["what follows thinking without its beginning", 'So [1] {"word":"draft"}.</think>{"word":"a"}'],
+    ["the last of several", 'Wrong would be {"word":"draft"}. My answer: {"word":"a"}'],
+    ["the last block", '```\n{"word":"draft"}\n```\nNo:\n```\n{"word":"a"}\n```'],
     ["the second block of the right shape", '```json\n{"no":1}\n```\n```json\n{"word":"a"}\n```'],
   ])("is found in %s [output.parsed]", async (_, response) => {
     expect(await check("llm", word, answered(response))).toMatchObject({
@@ -170,6 +172,11 @@ describe("a model's answer", () => {
       // An escape that JSON does not know makes no string.
       { numRuns: 2_000, examples: [[["[", '"', "\\", "{", '"', "]"]]] },
     );
+  });
+
+  it("that thinks to its end has answered nothing [output.parsed]", async () => {
+    const said = await check("llm", word, answered('<think> Perhaps {"word":"a"}? No, wait'));
+    expect(said).toMatchObject({ type: "output.invalid" });
   });
 
   it("that only looks like JSON takes no longer than its length [output.linear]", async () => {
