@@ -140,7 +140,7 @@ test("[policy.proved] over any lists and policies the answer is the one that the
       expect(answer("unapproved")).toBe(isOpen);
       expect(answer("at-all")).toBe(isOpen || isAsked);
     }),
-    { numRuns: 10 },
+    { numRuns: 6 },
   );
 }, 120_000);
 
