@@ -9,6 +9,7 @@
  *   loop        an agent's loop of 20 turns against one over the bare SDK, and what its turns cost the store
  *   mcp         calls of a tool server over standard streams, against the bare SDK client  [--calls]
  *   workflow    what a step of a workflow costs the control plane, 1,000 parallel steps, memory over many runs
+ *   sandbox     what a sandboxed true, python and node take beyond the bare driver's command
  *   startup     how soon the program is there, and what it takes when idle  [--built: from dist/]
  *
  * Every ratio is between figures of the same run; every figure is the median over the rounds. Without a
@@ -21,6 +22,7 @@ import { benchLive, liveTable } from "./live.ts";
 import { benchLoop, loopTable } from "./loop.ts";
 import { benchMcp, mcpTable } from "./mcp.ts";
 import { benchParked, parkedTable } from "./parked.ts";
+import { benchSandbox, sandboxTable } from "./sandbox.ts";
 import { benchStartup, startupTable } from "./startup.ts";
 import { benchWorkflow, workflowTable } from "./workflow.ts";
 import { benchThroughput, throughputTable } from "./throughput.ts";
@@ -68,6 +70,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   loop: async () => as(await benchLoop(rounds), loopTable),
   mcp: async () => as(await benchMcp(Number(values.calls), rounds), mcpTable),
   workflow: async () => as(await benchWorkflow(), workflowTable),
+  sandbox: async () => as(await benchSandbox(rounds, note), sandboxTable),
   startup: async () =>
     as(await benchStartup({ rounds, isBuilt: values.built }, note), startupTable),
 };
