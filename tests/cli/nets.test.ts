@@ -95,9 +95,18 @@ function descendants(pid: number): number[] {
   return children.flatMap((child) => [child, ...descendants(child)]);
 }
 
+function readFds(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`);
+  } catch {
+    return [];
+  }
+}
+
 /** What a process has open below our folder, besides what it opened itself there. */
 function leaks(pid: number): string[] {
-  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+  // A sandbox is tried out before its first job, in processes that come and go.
+  return readFds(pid).flatMap((fd) => {
     try {
       const target = readlinkSync(`/proc/${pid}/fd/${fd}`);
       return /\/(?:secret|leaked)$/u.test(target) ? [`${pid} ${fd} ${target}`] : [];
@@ -160,7 +169,8 @@ describe("descriptors that whoever started the program left open", () => {
       );
       const probe = await startLeaky([join(folder, "probe.ts")], "done");
       const { stdout } = await probe.ended;
-      expect(stdout).toContain("/dev/null");
+      // Of bubblewrap's a null device stands in its place; the loader of unshare's filter closes it.
+      expect(stdout).toMatch(/\/dev\/null|Bad file descriptor/u);
       expect(stdout).not.toContain("CANARY");
       expect(readFileSync(join(folder, "leaked"), "utf8")).toBe("");
     },
