@@ -101,6 +101,10 @@ export const modelRequirements: readonly Requirement[] = [
   { id: "budget.atomic", promise: "many workers at once never pass a run's budget" },
   { id: "budget.calls", promise: "a call that a budget does not hold is never made" },
   { id: "budget.settled", promise: "what was reserved is settled on every way out of a call" },
+  {
+    id: "budget.answer-first",
+    promise: "an answer that has come is kept before its reservation is settled, and both are done",
+  },
   { id: "budget.looked", promise: "where nobody keeps reservations, the run is looked at first" },
   {
     id: "bills.golden",

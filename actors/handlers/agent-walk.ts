@@ -25,6 +25,7 @@ import type {
 } from "../../machines/contracts/ports/model-provider.ts";
 import { addUsage } from "../../machines/step/updates.ts";
 import type { RuntimePorts } from "../ports.ts";
+import type { Settlement } from "../step/budget.ts";
 import { runCalls, targetsOf } from "./agent-calls.ts";
 import { lastAnswer, repairMessage, toMessages, turnMessages } from "./agent-messages.ts";
 import { toFailure, toOutput } from "./agent-output.ts";
@@ -76,6 +77,8 @@ interface KeptAnswer {
   targets: (CallTarget | null)[];
   toolsLeftOut: number;
   tooLong: Failure;
+  /** What was used of the call's reservation. */
+  owed: Settlement;
 }
 
 interface Ended {
@@ -183,7 +186,7 @@ export class LoopWalk {
   }
 
   async #ask(said: ModelMessage[], mayCall: boolean, place: string): Promise<LoopEvent> {
-    const { effect, recall, budget, onPart } = this.#scope;
+    const { effect, recall, budget, onPart, signal: ended } = this.#scope;
     // Asked again within a turn, with a shorter conversation, it is another call.
     const again = this.#asked === place ? this.#again + 1 : 0;
     this.#asked = place;
@@ -199,7 +202,8 @@ export class LoopWalk {
         : { type: "model.failed", failure };
     }
     const request = this.#toRequest(said, mayCall, offered.value);
-    const asked = await effect<JsonObject>({
+    let owed: Settlement | null = null;
+    const asking = effect<JsonObject>({
       name: `model:${request.model}`,
       key,
       input: {},
@@ -207,14 +211,18 @@ export class LoopWalk {
       holds: isKnown ? null : budget.holds({ ...request, idempotencyKey: key }),
       run: async (signal, idempotencyKey) => {
         const keyed = { ...request, idempotencyKey };
-        const reply = await budget.spend(keyed, signal, (within) =>
-          this.#ports.models.complete(within, signal, onPart),
+        const reply = await budget.spend(
+          keyed,
+          signal,
+          (within) => this.#ports.models.complete(within, signal, onPart),
+          (settlement) => (owed = settlement),
         );
         if (reply.ok) {
           const targets = targetsOf(reply.value.toolCalls, offered.value);
           const { leftOut } = offered.value;
           const toolsLeftOut = leftOut === 0 ? {} : { toolsLeftOut: leftOut };
-          return ok({ reply: reply.value, targets, ...toolsLeftOut } as unknown as JsonObject);
+          const kept = { reply: reply.value, targets, ...toolsLeftOut };
+          return ok({ ...kept, ...(owed === null ? {} : { owed }) } as unknown as JsonObject);
         }
         // What can be mended here, by a shorter conversation, is an outcome and no end of the effect.
         return reply.failure.kind === "too_large"
@@ -222,8 +230,15 @@ export class LoopWalk {
           : reply;
       },
     });
+    const asked = await asking.catch(async (error: unknown) => {
+      // The answer is lost; what it used is said once.
+      if (owed !== null) await budget.settle(owed, AbortSignal.abort());
+      throw error;
+    });
+    if (owed !== null) await budget.settle(owed, ended);
     if (asked.ok) {
-      const { reply, targets, toolsLeftOut, tooLong } = asked.value as Partial<KeptAnswer>;
+      const { reply, targets, toolsLeftOut, tooLong, ...kept } = asked.value as Partial<KeptAnswer>;
+      if (isKnown && kept.owed !== undefined) budget.owes(kept.owed);
       if (reply !== undefined) {
         const event = { type: "reply.received" as const, reply };
         const left = toolsLeftOut === undefined ? {} : { toolsLeftOut };

@@ -134,6 +134,8 @@ const budgetOf = ({
   budget,
 }: Pick<StepScope, "budget">): Omit<StepScope["budget"], "toolCall"> => ({
   spend: (...args) => budget.spend(...args),
+  settle: (...args) => budget.settle(...args),
+  owes: (settlement) => budget.owes(settlement),
   used: (reply) => budget.used(reply),
   holds: (...args) => budget.holds(...args),
 });

@@ -19,16 +19,20 @@ import {
 } from "../../machines/contracts/domain/failure.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { Held } from "../../machines/contracts/domain/record.ts";
-import { type Usage, usageOfFailure } from "../../machines/contracts/domain/step-result.ts";
 import type { BudgetReservations } from "../../machines/contracts/ports/control-plane.ts";
+import type { ModelReply, ModelRequest } from "../../machines/contracts/ports/model-provider.ts";
 import {
-  modelFailureDetails,
-  type ModelReply,
-  type ModelRequest,
-} from "../../machines/contracts/ports/model-provider.ts";
-import type { RuntimePorts } from "../ports.ts";
+  countedBy,
+  type Estimate,
+  estimateCall,
+  minus,
+  toSpent,
+  usedBy,
+  usedInVain,
+  withoutAttempts,
+} from "./call-estimate.ts";
 import type { ActivityScope } from "./session.ts";
-import { type CountedRequest, estimateNext } from "./token-estimate.ts";
+import type { CountedRequest } from "./token-estimate.ts";
 
 /*
  * Money is reserved before it is spent.
@@ -37,7 +41,9 @@ import { type CountedRequest, estimateNext } from "./token-estimate.ts";
  *             of those who may serve the call
  *   call      only when every budget holds it: the step's own, and the run's
  *   settle    on every way out: by what the provider counted, a failed call's too; by the reservation where a call was
- *             made and nothing was counted
+ *             made and nothing was counted. An answer is journalled first, with the settlement that it owes: settling may
+ *             wait for the control plane, and a worker that ends meanwhile must not lose what was paid. Whoever takes the
+ *             step over settles the last answer's once more, which changes nothing where it was settled.
  *
  * The step's own budget is its input's `budget`, checked here against what its journal and its earlier attempts used.
  * The run's is kept by the control plane. Where that advertises `budget-reservations`, it grants them atomically, to
@@ -50,6 +56,12 @@ import { type CountedRequest, estimateNext } from "./token-estimate.ts";
  * one that was cut short with its worker, all of it counts. Wall time is counted in this session, less its waits for neighbours.
  */
 
+/** What a call used of its reservation. JSON: the journal keeps it with the answer. */
+export interface Settlement {
+  id: string;
+  used: Estimate;
+}
+
 /** What a handler is given to stay within its budgets. */
 export interface CallBudget {
   /** What a call may use at most, where the step's own budget counts that; null where it does not. */
@@ -57,33 +69,27 @@ export interface CallBudget {
   /**
    * Makes one model call, if every budget holds it; `budget_exceeded`, final and with the numbers, if not. To be used
    * inside an effect's `run`, so that a call that the journal has is neither made nor reserved again.
+   *
+   * @param owe told what an answer owes, to be settled by `settle` once the journal has both; settled here without it
    */
   spend(
     request: ModelRequest,
     signal: AbortSignal,
     call: (request: ModelRequest) => Promise<Outcome<ModelReply>>,
+    owe?: (settlement: Settlement) => void,
   ): Promise<Outcome<ModelReply>>;
+  /** Settles what a journalled answer owes. */
+  settle(settlement: Settlement, signal: AbortSignal): Promise<void>;
+  /**
+   * What an answer owed that was read from the journal. Each call waits for the settlement of the one before, so only
+   * the last may still be open: it is settled before the next call, or at the end of the step's work.
+   */
+  owes(settlement: Settlement): void;
   /** What a model's answer used, whether it came now or was read from the journal; to be told once a call. */
   used(reply: Pick<ModelReply, "usage" | "attempts">): void;
   /** Whether one tool call more is within the budgets; counts it if so. To be asked before each, in the same order every time. */
   toolCall(signal: AbortSignal): Promise<Outcome<null>>;
 }
-
-type Estimate = Pick<Spent, "inputTokens" | "outputTokens"> & { costMicros: number | null };
-
-/** What has no price counts only in tokens. */
-const toSpent = ({ inputTokens, outputTokens, costMicros }: Estimate): Spent => ({
-  ...nothingSpent,
-  inputTokens,
-  outputTokens,
-  costMicros: costMicros ?? 0,
-});
-
-const toEstimate = ({ inputTokens, outputTokens, costMicros }: Usage): Estimate => ({
-  inputTokens,
-  outputTokens,
-  costMicros: costMicros ?? null,
-});
 
 export class StepBudget implements CallBudget {
   readonly #scope: ActivityScope;
@@ -95,6 +101,8 @@ export class StepBudget implements CallBudget {
   #open: Spent = nothingSpent;
   /** The last call that its provider counted. */
   #counted: CountedRequest | null = null;
+  /** Of the last answer that was read from the journal. */
+  #owed: Settlement | null = null;
   /** Whether the run was found to have no limit that this worker could look at. */
   #isUnlimited = false;
 
@@ -124,7 +132,9 @@ export class StepBudget implements CallBudget {
     request: ModelRequest,
     signal: AbortSignal,
     call: (request: ModelRequest) => Promise<Outcome<ModelReply>>,
+    owe?: (settlement: Settlement) => void,
   ): Promise<Outcome<ModelReply>> {
+    await this.settleOwed(signal);
     const estimate = estimateCall(this.#scope.ports, request, this.#counted);
     const held = toSpent(estimate);
     // What is open is what this call may have used so far: its failed attempts', and the reservation of the present one.
@@ -173,11 +183,31 @@ export class StepBudget implements CallBudget {
       } else if (inVain === null) used = usedInVain(outcome.failure, estimate);
       // An answer's is told by `used`, now and whenever it is read from the journal.
       if (!outcome.ok) this.#spent = addSpent(this.#spent, inVain ?? toSpent(used));
+      if (outcome.ok && owe !== undefined) {
+        if (reservation !== null) owe({ id: reservation, used });
+        reservation = null;
+      }
       return outcome;
     } finally {
       await end();
       this.#open = minus(this.#open, open);
     }
+  }
+
+  async settle({ id, used }: Settlement, signal: AbortSignal): Promise<void> {
+    await this.#settle(id, used, signal);
+  }
+
+  owes(settlement: Settlement): void {
+    this.#owed = settlement;
+  }
+
+  /** Settles what the last answer that was read from the journal may still owe. */
+  async settleOwed(signal: AbortSignal): Promise<void> {
+    const owed = this.#owed;
+    if (owed === null || this.#scope.session.settled === owed.id) return;
+    await this.#settle(owed.id, owed.used, signal);
+    this.#owed = null;
   }
 
   used({ usage, attempts = [] }: Pick<ModelReply, "usage" | "attempts">): void {
@@ -239,10 +269,20 @@ export class StepBudget implements CallBudget {
   ): Promise<void> {
     if (id === null) return;
     const { session, ports, controlPlane } = this.#scope;
+    const said = { ...session.key, id, ...used };
+    let settled: Outcome<null> | undefined;
+    if (!signal.aborted) {
+      try {
+        settled = await ports.controlPlane.budgets?.settle(said, signal);
+      } catch (error) {
+        if (!signal.aborted) throw error;
+      }
+    }
     // The step may be over; what it used is said all the same, once, without waiting for better times.
-    const keeper = signal.aborted ? controlPlane.budgets : ports.controlPlane.budgets;
-    const until = signal.aborted ? new AbortController().signal : signal;
-    const settled = await keeper?.settle({ ...session.key, id, ...used }, until);
+    if (settled === undefined) {
+      settled = await controlPlane.budgets?.settle(said, new AbortController().signal);
+    }
+    session.settled = id;
     if (settled?.ok === false) {
       const { failure } = settled;
       session.log.warn({ failure }, "a reservation was not settled: it counts in full");
@@ -271,76 +311,6 @@ export class StepBudget implements CallBudget {
     return broken === null ? ok(null) : overBudget(broken, "run");
   }
 }
-
-/** What a call may use at most, at the dearest price of those who may serve it: as input, or written to a cache. */
-export function estimateCall(
-  { models, prices }: Pick<RuntimePorts, "models" | "prices">,
-  request: ModelRequest,
-  counted: CountedRequest | null = null,
-): Estimate {
-  const inputTokens = estimateNext(request, counted);
-  const outputTokens = request.maxTokens;
-  const plain: Usage = { inputTokens, outputTokens };
-  const worst: Usage[] = [
-    plain,
-    { ...plain, cacheWrite5mTokens: inputTokens },
-    { ...plain, reasoningTokens: outputTokens },
-  ];
-  const targets = models.targets?.(request.model);
-  const costs = (targets?.ok === true ? targets.value : []).flatMap((target) =>
-    worst.map((usage) => prices?.cost(target, usage) ?? null),
-  );
-  const known = costs.filter((cost) => cost !== null);
-  return {
-    inputTokens,
-    outputTokens,
-    costMicros: known.length === 0 ? null : Math.max(...known),
-  };
-}
-
-/** Null where the provider has not counted, or another model answered in the end. */
-function countedBy({ usage, attempts }: ModelReply, request: ModelRequest): CountedRequest | null {
-  const isCounted = usage.inputTokens > 0 && usage.estimated !== true && attempts === undefined;
-  return isCounted ? { request, inputTokens: usage.inputTokens } : null;
-}
-
-/** A provider that counts nothing has used what was reserved, as far as is known. */
-function usedBy({ usage, attempts = [], scripted }: ModelReply, estimate: Estimate): Estimate {
-  const isCounted = usage.inputTokens + usage.outputTokens > 0 || scripted === true;
-  const own = isCounted ? toEstimate(usage) : estimate;
-  return attempts.reduce<Estimate>(
-    (sum, attempt) => (attempt.usage === undefined ? sum : plus(sum, attempt.usage)),
-    own,
-  );
-}
-
-/** What a failed call used: as it says; all of it where it was cut short and nobody counted; else nothing. */
-function usedInVain(failure: Failure, estimate: Estimate): Estimate {
-  const usage = usageOfFailure(failure);
-  if (usage !== null) return toEstimate(usage);
-  const reason = modelFailureDetails(failure)?.reason;
-  const isCutShort = reason === "cancelled" || reason === "timeout" || failure.kind === "cancelled";
-  return isCutShort ? estimate : { inputTokens: 0, outputTokens: 0, costMicros: 0 };
-}
-
-const withoutAttempts = ({ attempts: _, ...reply }: ModelReply): ModelReply => reply;
-
-const plus = (first: Estimate, second: Usage): Estimate => ({
-  inputTokens: first.inputTokens + second.inputTokens,
-  outputTokens: first.outputTokens + second.outputTokens,
-  costMicros:
-    first.costMicros === null && second.costMicros === undefined
-      ? null
-      : (first.costMicros ?? 0) + (second.costMicros ?? 0),
-});
-
-const minus = (all: Spent, part: Partial<Spent>): Spent => ({
-  ...all,
-  inputTokens: all.inputTokens - (part.inputTokens ?? 0),
-  outputTokens: all.outputTokens - (part.outputTokens ?? 0),
-  toolCalls: all.toolCalls - (part.toolCalls ?? 0),
-  costMicros: all.costMicros - (part.costMicros ?? 0),
-});
 
 /** The failure of a call that was not made. */
 export function overBudget({ limit, used, most, message }: BrokenLimit, scope: "run" | "step") {

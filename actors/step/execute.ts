@@ -48,6 +48,7 @@ async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Pro
     },
   );
   let costly = context.costly;
+  const budget = new StepBudget(scope, job);
   const result = await handler({
     job,
     signal,
@@ -56,7 +57,7 @@ async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Pro
     repairs: context.repairs,
     isLastAttempt: context.attempts + 1 >= context.limits.maxAttempts,
     log: session.log,
-    budget: new StepBudget(scope, job),
+    budget,
     ...(teller.onPart === undefined ? {} : { onPart: teller.onPart }),
     permission: (action) => permission(scope, job, action, occurrences),
     edited: (action) => withEdit(context, action),
@@ -67,6 +68,7 @@ async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Pro
       return run(effect);
     },
   });
+  await budget.settleOwed(signal);
   if (result.kind === "failed") await teller.broken();
   if (result.kind !== "asked") session.hasWorked = true;
   return toEvent(scope, result, { costly, hasProgressed });

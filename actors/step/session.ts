@@ -84,6 +84,8 @@ export class StepSession {
   isDuplicate = false;
   /** Reservations at a budget that this session has asked for: each has a number of its own. */
   reservations = 0;
+  /** The reservation that this session settled last. */
+  settled: string | null = null;
   /** What ended this session before its step, as a sentence for the log. */
   endedBy: string | null = null;
   /** Monotonic milliseconds at which a delayed report was last spoken of. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { estimateCall } from "../../actors/step/budget.ts";
+import { estimateCall } from "../../actors/step/call-estimate.ts";
 import { createModels } from "../../adapters/llm/models.ts";
 import { createPricedModels } from "../../adapters/llm/priced-models.ts";
 import { createPrices } from "../../adapters/llm/prices.ts";

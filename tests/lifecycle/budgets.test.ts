@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { estimateCall } from "../../actors/step/budget.ts";
+import { estimateCall } from "../../actors/step/call-estimate.ts";
 import { fail, ok, retryable, terminal } from "../../machines/contracts/domain/failure.ts";
 import { type Job, toEnvelope } from "../../machines/contracts/domain/job.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";

