@@ -70,7 +70,7 @@ tbody tr:hover { background: color-mix(in srgb, var(--tint) 50%, transparent); }
 .id { white-space: nowrap; }
 
 .filters { display: flex; flex-wrap: wrap; gap: 8px 16px; align-items: center; margin-bottom: 12px; }
-.filters label { display: flex; gap: 8px; align-items: center; color: var(--quiet); }
+.filters label { display: flex; gap: 8px; align-items: center; color: var(--quiet); white-space: nowrap; }
 .filters [role="status"] { margin-left: auto; }
 input, select, textarea, button { font: inherit; color: inherit; background: var(--panel); border: 1px solid var(--strong); border-radius: 6px; padding: 4px 9px; max-width: 100%; }
 textarea { width: 100%; resize: vertical; display: block; }
@@ -154,6 +154,6 @@ marker.plain path { fill: var(--strong); } marker.lit path { fill: var(--accent)
   .history li { grid-template-columns: auto 1fr; gap: 2px 10px; padding: 5px 0; }
   .history li > :nth-child(3) { grid-column: 1 / -1; }
   .history .by { display: none; }
-  .filters input { width: 100%; } .filters label { flex: 1 1 150px; } .filters [role="status"] { margin-left: 0; }
+  .filters input { flex: 1; min-width: 0; } .filters label { flex: 1 1 150px; } .filters [role="status"] { margin-left: 0; }
 }
 `;

@@ -77,9 +77,9 @@ export const money = (micros: number | null | undefined): string =>
     ? ""
     : `$${(micros / 1e6).toFixed(micros !== 0 && micros < 10_000 ? 4 : 2)}`;
 
-/** How long it took, or has taken so far. */
+/** How long it took, or has taken so far; nothing where its start was heard of with its end. */
 export function lasted(from: string | null, to: string | null): string {
-  if (from === null) return "";
+  if (from === null || from === to) return "";
   const ms = Math.max(0, (to === null ? Date.now() : Date.parse(to)) - Date.parse(from));
   if (!Number.isFinite(ms)) return "";
   if (ms < 1_000) return `${ms} ms`;

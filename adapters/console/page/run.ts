@@ -164,7 +164,7 @@ function OfWorkflow({ id, jobs }: { id: string; jobs: Doc[] }) {
 /** Of a step's path, without which turn of a loop or item of a list it was. */
 const plainPath = (path: string): string => path.replaceAll(/(?:#\d+)?(?:\[\d+\])?(?=\/|$)/g, "");
 
-const subjects = ["tool_name", "reason", "note", "step_type", "action_type", "resolved_by"];
+const subjects = ["tool_name", "reason", "note", "step_type", "action_type"];
 
 /** The audit's entries, in order: who did what, and each verdict with its reason. */
 export function History({ entries }: { entries: readonly Doc[] }) {

@@ -36,7 +36,8 @@ const aPage = 50;
 export function taskOf(run: Doc): string {
   const { input } = run;
   const said = typeof input === "string" ? input : (input?.task ?? input?.prompt ?? input?.query);
-  const text = typeof said === "string" ? said : JSON.stringify(input ?? null);
+  const isEmpty = typeof input !== "string" && Object.keys(input ?? {}).length === 0;
+  const text = typeof said === "string" ? said : isEmpty ? "" : JSON.stringify(input);
   return visible(start(text, 120));
 }
 
