@@ -12,6 +12,7 @@ import { approvalRoutes } from "./routes/approval-routes.ts";
 import { auditRoutes } from "./routes/audit-routes.ts";
 import { backupRoutes } from "./routes/backup-routes.ts";
 import { apiVersion, eventRoutes, healthRoutes } from "./routes/event-routes.ts";
+import { databaseTrouble } from "./database-trouble.ts";
 import { deadLetterRoutes } from "./routes/dead-letter-routes.ts";
 import { keyRoutes } from "./routes/key-routes.ts";
 import { ownOrigin } from "./routes/origin.ts";
@@ -80,6 +81,8 @@ export function createApp(
   app.onError((error, c) => {
     if (error instanceof ApiError) return c.json(error, error.status);
     log.error({ err: error, requestId: c.get("requestId"), path: c.req.path }, "request failed");
+    const trouble = databaseTrouble(error, plane.path);
+    if (trouble !== null) return c.json(new ApiError(503, `nothing was changed: ${trouble}`), 503);
     return c.json(new ApiError(500, "internal error; see the control plane's log"), 500);
   });
   return app;

@@ -1,6 +1,7 @@
 import { closeSync, existsSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { databaseTrouble } from "./database-trouble.ts";
 import { chainAudit } from "./audit.ts";
 import { workflowLayout } from "./workflows/tables.ts";
 
@@ -87,7 +88,8 @@ export function openDatabase(path: string): DatabaseSync {
         cause: error,
       });
     }
-    throw error;
+    const trouble = databaseTrouble(error, path);
+    throw trouble === null ? error : new Error(trouble, { cause: error });
   }
 }
 

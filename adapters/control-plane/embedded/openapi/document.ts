@@ -44,7 +44,7 @@ function describe(method: string, path: string, operation: Operation): Schema {
     ...query.map((each) => ({ in: "query", ...each })),
     ...headers.map((name) => ({ in: "header", name, schema: headerParameters[name] })),
   ];
-  const refused = [...(isOpen ? [] : [401, 403, 429]), ...refuses];
+  const refused = [...(isOpen ? [] : [401, 403, 429, 503]), ...refuses];
   return {
     summary,
     operationId: `${method.toLowerCase()}${path.replaceAll(/\W+/g, "_")}`,
