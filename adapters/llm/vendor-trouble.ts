@@ -53,6 +53,10 @@ const byName: Readonly<Record<string, ModelTrouble>> = {
   invalid_prompt: "content_refused",
   model_not_found: "unknown_model",
   deploymentnotfound: "unknown_model",
+  // LiteLLM's, with a 401: the key is good, and not for this model.
+  key_model_access_denied: "unknown_model",
+  team_model_access_denied: "unknown_model",
+  user_model_access_denied: "unknown_model",
   server_error: "overloaded",
   internal_error: "overloaded",
   engine_overloaded: "overloaded",

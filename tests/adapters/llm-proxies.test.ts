@@ -223,6 +223,14 @@ describe("a proxy's error", () => {
     });
   });
 
+  it("of a model that the key may not use holds back no other model [llm.proxies]", async () => {
+    const message = "key not allowed to access model. This key can only access models=['gpt-4o']";
+    const denied = { message, type: "key_model_access_denied", param: "model", code: "401" };
+    const failure = await failureOf(401, { error: denied });
+    expect(failure).toMatchObject({ kind: "not_found", retryable: false });
+    expect(failure.message).toContain("key not allowed to access model");
+  });
+
   it("says in its body when to come again, as Gemini does [llm.proxies]", async () => {
     const details = [
       { "@type": "type.googleapis.com/google.rpc.QuotaFailure" },
