@@ -105,6 +105,10 @@ export const modelRequirements: readonly Requirement[] = [
     id: "budget.answer-first",
     promise: "an answer that has come is kept before its reservation is settled, and both are done",
   },
+  {
+    id: "budget.ended",
+    promise: "a run that is ended early counts what its model calls have used, those under way too",
+  },
   { id: "budget.looked", promise: "where nobody keeps reservations, the run is looked at first" },
   {
     id: "bills.golden",

@@ -99,7 +99,7 @@ it("nothing is reserved for a run or a step that has ended", async () => {
     ok: false,
     failure: { kind: "cancelled" },
   });
-  // What was used before is settled all the same, and changes nothing any more.
+  // What was never reserved changes nothing.
   expect(await budgets?.settle(asked, signal)).toMatchObject({ ok: true });
 });
 
@@ -116,4 +116,46 @@ it("what one worker never settled counts for all others, until its step ends", a
   });
   await plane.report(key, { status: "failed", error: { kind: "internal", message: "x" } });
   expect(value(await plane.api.run(key.runId, signal)).cost_micros).toBe(60);
+});
+
+it("a cancelled run counts what its calls used, those under way too, and once [budget.ended]", async () => {
+  const { budgets } = plane.worker;
+  const call = fc.record({
+    used: fc.integer({ min: 0, max: 100 }),
+    /** When the call is settled: before the run ends, before or after its worker lets go, or never. */
+    when: fc.constantFrom("before", "ended", "after", "never"),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(call, { maxLength: 6 }), async (calls) => {
+      const key = await plane.createRun({ task: "x" });
+      const numbered = calls.map((each, at) => ({ ...each, id: `r${at}` }));
+      const asked = { ...key, inputTokens: 100, outputTokens: 100, costMicros: 100 };
+      for (const { id } of numbered) await budgets?.reserve({ ...asked, id }, signal);
+      const settle = async (now: string) => {
+        for (const { id, used, when } of numbered) {
+          if (when !== now) continue;
+          const all = { inputTokens: used, outputTokens: used, costMicros: used };
+          await budgets?.settle({ ...key, id, ...all }, signal);
+          // Said twice, as after an answer that was lost, it counts once.
+          await budgets?.settle({ ...key, id, ...all }, signal);
+        }
+      };
+      await settle("before");
+      value(await plane.api.cancel(key.runId, signal));
+      await settle("ended");
+      const failure = { kind: "cancelled", message: "x" };
+      await plane.report(key, { status: "failed", error: failure });
+      await settle("after");
+      const used = numbered.reduce(
+        (sum, each) => sum + (each.when === "never" ? 100 : each.used),
+        0,
+      );
+      const counted = { input_tokens: used, output_tokens: used, cost_micros: used };
+      expect(value(await plane.api.run(key.runId, signal))).toMatchObject(counted);
+      const [step] = value(await plane.api.steps(key.runId, signal));
+      expect(step?.status).toBe("skipped");
+      if (calls.length > 0) expect(step).toMatchObject(counted);
+    }),
+    { numRuns: 40 },
+  );
 });

@@ -60,6 +60,8 @@ export interface Held {
   /** Null where no price is known. */
   costMicros: number | null;
   isSettled: boolean;
+  /** Of a run that has ended: counted in full in its numbers, until it is settled. */
+  isCounted?: true;
 }
 
 export interface Step {

@@ -24,6 +24,8 @@ import { findStep, spent } from "./submit-result.ts";
  *   reserved   counts in full, also when its worker died: the call may have been made, and paid
  *   settled    counts as used
  *   step over  the step's own numbers take the place of its reservations: see `submit-result.ts`
+ *   run over   no report counts any more: settlements are added to the numbers of step and run, those that come later
+ *              too; what is not settled when the worker lets go is added in full
  */
 
 export interface Asked {
@@ -82,9 +84,48 @@ export function settleReservation(
   const held = heldBy(run, used.id);
   if (held === undefined || held.isSettled) return;
   const { inputTokens, outputTokens, costMicros } = used;
-  const settled: Held = { ...held, inputTokens, outputTokens, costMicros, isSettled: true };
+  const { isCounted: _, ...rest } = held;
+  const settled: Held = { ...rest, inputTokens, outputTokens, costMicros, isSettled: true };
   const all = { ...run.held, [used.id]: settled };
-  change.saveRun({ ...withHeldStep(run, used.stepId, isUntried), held: all });
+  if (isRunEnded(run.status)) {
+    const uncounted = held.isCounted === true ? addUsed(change, run, held, -1) : run;
+    change.saveRun(countHeld(change, { ...uncounted, held: all }, ({ isSettled }) => isSettled));
+  } else change.saveRun({ ...withHeldStep(run, used.stepId, isUntried), held: all });
+}
+
+/** Adds reservations of a run that ends, or has ended, to its numbers and its steps': no report will. */
+export function countHeld(change: Change, run: Run, isMeant: (held: Held) => boolean): Run {
+  const { held = {}, ...rest } = run;
+  let counted: Run = rest;
+  const left: Record<string, Held> = {};
+  for (const [id, each] of Object.entries(held)) {
+    const isNow = isMeant(each) && each.isCounted !== true;
+    if (isNow) counted = addUsed(change, counted, each, 1);
+    if (!isMeant(each) || !each.isSettled) left[id] = isNow ? { ...each, isCounted: true } : each;
+  }
+  return Object.keys(left).length === 0 ? counted : { ...counted, held: left };
+}
+
+/** Adds a call to the numbers of its step and its run, or takes it out of them. */
+function addUsed({ store }: Change, run: Run, { stepId, ...call }: Held, times: 1 | -1): Run {
+  const inputTokens = call.inputTokens * times;
+  const outputTokens = call.outputTokens * times;
+  const costMicros = (call.costMicros ?? 0) * times;
+  const step = store.steps.find(stepId);
+  if (step !== undefined) {
+    store.steps.put({
+      ...step,
+      inputTokens: (step.inputTokens ?? 0) + inputTokens,
+      outputTokens: (step.outputTokens ?? 0) + outputTokens,
+      costMicros: call.costMicros === null ? step.costMicros : (step.costMicros ?? 0) + costMicros,
+    });
+  }
+  return {
+    ...run,
+    inputTokens: run.inputTokens + inputTokens,
+    outputTokens: run.outputTokens + outputTokens,
+    costMicros: run.costMicros + costMicros,
+  };
 }
 
 const heldBy = ({ held = {} }: Run, id: string): Held | undefined =>

@@ -8,6 +8,7 @@ import {
   isRunEnded,
 } from "../../../../machines/contracts/domain/status.ts";
 import { ApiError } from "../routes/request.ts";
+import { countHeld } from "./reservations.ts";
 import { findRun } from "./submit-result.ts";
 
 /** A worker was heard of: the run and its step show `running`, with the time it was first known. */
@@ -117,11 +118,12 @@ export interface RunEnding {
 /**
  * Ends a run for good. Its open questions expire; steps never enqueued are skipped. A step out with a worker
  * stays as it is until that worker reports and is told of the end; one that waits as data is enqueued again, so
- * that a worker hears of it and lets go.
+ * that a worker hears of it and lets go. What their model calls have used so far counts.
  */
 export function endRun(change: Change, run: Run, ending: RunEnding): Run {
   const { now, store } = change;
   if (run.workflowId !== undefined) change.workflows?.close(change, run);
+  const counted = countHeld(change, run, ({ isSettled }) => isSettled);
   const note = `run ${ending.status}`;
   for (const approval of store.approvals.pendingOfRun(run.id))
     closeApproval(change, approval, note);
@@ -132,7 +134,14 @@ export function endRun(change: Change, run: Run, ending: RunEnding): Run {
   }
   const { status, reason, output = null, error = null } = ending;
   change.audit(run.id, `run.${status}`, { reason });
-  return change.saveRun({ ...run, status, statusReason: reason, output, error, completedAt: now });
+  return change.saveRun({
+    ...counted,
+    status,
+    statusReason: reason,
+    output,
+    error,
+    completedAt: now,
+  });
 }
 
 /** So long a step may be silent: longer than nearly all that work, and soon enough for one that nobody has. */

@@ -7,7 +7,7 @@ import {
 import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
 import { ApiError } from "../routes/request.ts";
 import type { Held, Run, Step } from "../documents.ts";
-import { sumHeld } from "./reservations.ts";
+import { countHeld, sumHeld } from "./reservations.ts";
 import {
   brokenLimit,
   type Spent,
@@ -68,7 +68,7 @@ export function submitResult(
   }
   const error = refusal(run, step, submission.fence);
   if (error !== null) {
-    if (isRunEnded(run.status) && !isStepEnded(step.status)) skipRest(change, step);
+    if (isRunEnded(run.status) && !isStepEnded(step.status)) skipRest(change, run, step);
     return { kind: "refused", error };
   }
   const held = Object.values(run.held ?? {}).filter(({ stepId }) => stepId === step.id);
@@ -91,9 +91,14 @@ function refusal(run: Run, step: Step, fence: number | null): ApiError | null {
   return null;
 }
 
-/** The last worker of an ended run has been told. */
-function skipRest({ now, store }: Change, step: Step): void {
-  store.steps.put({ ...step, status: "skipped", completedAt: now });
+/** The last worker of an ended run has been told. Calls of its that were never settled may have been paid. */
+function skipRest(change: Change, run: Run, { id }: Step): void {
+  const { now, store } = change;
+  if (run.held !== undefined) {
+    change.saveRun(countHeld(change, run, ({ stepId }) => stepId === id));
+  }
+  const step = store.steps.find(id);
+  if (step !== undefined) store.steps.put({ ...step, status: "skipped", completedAt: now });
 }
 
 function keepStep(
