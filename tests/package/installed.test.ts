@@ -72,7 +72,14 @@ describe.each(nodes)("the installed package, on Node $version", ({ node }) => {
       stdout: expect.stringMatching(/^stateplane \d+\.\d+\.\d+\n$/u),
     });
     const dev = startCli(["dev", "--store", "sqlite", "--json"], { cwd, program });
-    await dev.says('"kind":"ready"');
+    const said = await dev.says(/"kind":"ready".*\n/u);
+    // The console's own modules, and the libraries that it imports, wherever npm has put them.
+    const [, url = ""] = /"url":"([^"]+)"/.exec(said) ?? [];
+    const page = await (await fetch(url)).text();
+    const [main = ""] = /\/console\/page\/main\.\w+/.exec(page) ?? [];
+    const script = await (await fetch(url + main)).text();
+    const [library = ""] = /\/console\/modules\/preact\/[\w./-]+/.exec(script) ?? [];
+    expect((await fetch(url + library)).headers.get("content-type")).toMatch(/^text\/javascript/);
     dev.kill("SIGTERM");
     expect(await dev.ended).toMatchObject({
       code: 0,
