@@ -157,15 +157,16 @@ export const specs = {
     example: ["stateplane runs cancel run_01JFVX0000000000000000000A"],
   },
   "steps show": {
-    args: ["run", "step"],
+    args: ["run", "step?"],
     alias: "get",
     summary: "show what the store keeps of a step",
-    settings: [...store],
+    settings: [...store, "controlPlaneUrl"],
     notes: [
       "Phase and fence; while the step has not ended, also its states, journal and wake time. `runs get` shows its result.",
-      "Reads the store that REDIS_URL names, or that of a `stateplane dev` in this folder.",
+      "Reads the store that REDIS_URL names, or that of a `stateplane dev` in this folder. Where only the step is named, the control plane is asked for its run; FerrumDeck's can't say, so name the run as well there.",
     ],
     example: [
+      "stateplane steps show stp_01JFVX0000000000000000000B",
       "stateplane steps show run_01JFVX0000000000000000000A stp_01JFVX0000000000000000000B",
     ],
   },

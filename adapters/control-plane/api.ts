@@ -81,6 +81,8 @@ export interface ControlPlaneApi {
   ): Promise<Outcome<RunPage>>;
   cancel(runId: string, signal: AbortSignal): Promise<Outcome<RunView>>;
   steps(runId: string, signal: AbortSignal): Promise<Outcome<StepView[]>>;
+  /** One step, by its id alone; FerrumDeck's gateway knows none so. */
+  step(id: string, signal: AbortSignal): Promise<Outcome<StepView>>;
   /** The pending ones. */
   approvals(limit: number, signal: AbortSignal): Promise<Outcome<ApprovalView[]>>;
   /** One of them, whatever became of it; FerrumDeck's gateway knows none by its id. */
@@ -150,6 +152,11 @@ export function controlPlaneApi(http: ControlPlaneHttp): ControlPlaneApi {
       if (!path.ok) return path;
       const wanted = { run_id: runId };
       return checked(await get(path.value, signal), stepList, "list of steps", wanted);
+    },
+    async step(id, signal) {
+      const path = pathTo`/v1/steps/${id}`;
+      if (!path.ok) return path;
+      return checked(await get(path.value, signal), stepView, "step", { id });
     },
     async approvals(limit, signal) {
       const answer = await get(`/v1/approvals?limit=${limit}`, signal);

@@ -1,15 +1,22 @@
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
-import { journalEntryShape, type StepRecord } from "../../machines/contracts/domain/record.ts";
+import {
+  journalEntryShape,
+  type StepKey,
+  type StepRecord,
+} from "../../machines/contracts/domain/record.ts";
 import { type } from "arktype";
-import type { Command } from "../command.ts";
+import { commandLine, word } from "../called-as.ts";
+import type { Command, Context } from "../command.ts";
 import { withBackend } from "../compose/choose-store.ts";
 import { CliError } from "../output/errors.ts";
 import type { Output } from "../output/output.ts";
+import { withControlPlane } from "./with-control-plane.ts";
 
 /** `steps show`: what the store keeps of a step, for whoever wonders what it waits for. */
-export const showStep: Command = ({ config, invocation, output }) =>
-  withBackend(config, "steps", async (backend) => {
-    const [runId = "", stepId = ""] = invocation.args;
+export const showStep: Command = async (context) => {
+  const { config, output } = context;
+  const { runId, stepId } = await namedStep(context);
+  return withBackend(config, "steps", async (backend) => {
     const record = await backend.store.find({ runId, stepId });
     if (record === null) {
       const where = `in ${backend.describe}`;
@@ -19,6 +26,24 @@ export const showStep: Command = ({ config, invocation, output }) =>
     else show(record, output);
     return 0;
   });
+};
+
+/** The store keeps a step under its run: where only the step is named, the control plane is asked for that. */
+async function namedStep(context: Context): Promise<StepKey> {
+  const [first = "", stepId] = context.invocation.args;
+  if (stepId !== undefined) return { runId: first, stepId };
+  return withControlPlane(context, async ({ api, signal, value }) => {
+    const found = await api.step(first, signal);
+    if (found.ok || found.failure.kind !== "not_found") {
+      return { runId: (await value(Promise.resolve(found))).run_id, stepId: first };
+    }
+    const whole = commandLine(`steps show RUN ${word(first)}`);
+    throw new CliError(
+      2,
+      `the control plane has no step ${first} by that id alone; name its run too: ${whole}`,
+    );
+  });
+}
 
 const phases: Readonly<Record<StepRecord["phase"], string>> = {
   open: "open (a worker has it, or its lease has not expired yet)",

@@ -237,6 +237,10 @@ describe("stateplane dev", () => {
       expect(shown).toMatchObject({ code: 0, stderr: "" });
       expect(shown.stdout).toMatch(/phase +reported/);
       expect(shown.stdout).toMatch(/fence +1/);
+      expect((await run("steps", "show", stepId)).stdout).toBe(shown.stdout);
+      const lost = await run("steps", "show", "stp_1");
+      expect(lost).toMatchObject({ code: 2, stdout: "" });
+      expect(lost.stderr).toMatch(/no step stp_1 by that id alone; .* steps show RUN stp_1\n$/);
       const json = await run("steps", "show", runId, stepId, "--json");
       expect(JSON.parse(json.stdout)).toMatchObject({ phase: "reported", fence: 1 });
 

@@ -18,7 +18,7 @@ import { keyRoutes } from "./routes/key-routes.ts";
 import { ownOrigin } from "./routes/origin.ts";
 import { policyRoutes } from "./routes/policy-routes.ts";
 import { runRoutes } from "./routes/run-routes.ts";
-import { stepRoutes } from "./routes/step-routes.ts";
+import { stepByIdRoutes, stepRoutes } from "./routes/step-routes.ts";
 import { serverRoutes, toolRoutes } from "./routes/tool-routes.ts";
 import { answerRoutes } from "./notices/routes.ts";
 import { workflowRoutes, workflowRunRoutes } from "./workflows/routes.ts";
@@ -61,6 +61,7 @@ export function createApp(
   app.route("/answer", answerRoutes(plane));
   app.route("/v1/runs", runRoutes(plane));
   app.route("/v1/runs", stepRoutes(plane));
+  app.route("/v1/steps", stepByIdRoutes(plane));
   app.route("/v1/approvals", approvalRoutes(plane));
   app.route("/v1/registry/agents", agentRoutes(plane));
   app.route("/v1/registry/tools", toolRoutes(plane));

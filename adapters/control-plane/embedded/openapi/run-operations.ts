@@ -55,6 +55,11 @@ export const runOperations: Operations = {
     answers: { 200: "Step" },
     refuses: [400, 404],
   },
+  "GET /v1/steps/{step_id}": {
+    summary: "Show a step whose run is not known",
+    answers: { 200: "Step" },
+    refuses: [404],
+  },
   "GET /v1/runs/{run_id}/steps/{step_id}/record": {
     summary:
       "What the workers' store has of a step: its states, and its journal until it has ended",

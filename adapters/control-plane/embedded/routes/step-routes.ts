@@ -131,6 +131,18 @@ export function stepRoutes(plane: Plane): Hono {
   return app;
 }
 
+/** `/v1/steps/{id}`, for whoever does not know its run. */
+export function stepByIdRoutes({ store }: Plane): Hono {
+  const app = new Hono();
+  app.get("/:stepId", (c) => {
+    const id = c.req.param("stepId");
+    const step = store.steps.find(id);
+    if (step === undefined) throw new ApiError(404, `step ${id} not found`);
+    return c.json(stepResponse(step));
+  });
+  return app;
+}
+
 const readReservation = ({
   reservation_id: id,
   step_id: stepId,
