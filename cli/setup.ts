@@ -14,7 +14,7 @@ process.exitCode = setUp(missingNeeds(path, platform));
 
 function setUp(missing: readonly Need[]): number {
   if (missing.length === 0) {
-    say("redis-server, bubblewrap, git and python3 are here: nothing to do");
+    say("redis-server, bubblewrap, git and python3 are installed: there is nothing to do");
     return 0;
   }
   const names = missing.map(({ programs }) => programs.join(" or ")).join(", ");

@@ -86,7 +86,7 @@ export const planeSpecs = {
   },
   "policy explain": {
     args: ["agent", "tool"],
-    summary: "show what would become of a tool call, by which rule and why; nothing is called",
+    summary: "show what policy would say of a tool call, by which rule and why; nothing is called",
     flags: {
       server: { type: "text", value: "name", help: "the MCP server that has the tool" },
       input: { type: "text", value: "json", help: "its arguments, an object (default {})" },
@@ -111,7 +111,7 @@ export const planeSpecs = {
       tool: { type: "text", value: "name", help: "the tool, as a job names it" },
       unapproved: {
         type: "switch",
-        help: "can it run without a person's yes to exactly that call? (asked unless told otherwise)",
+        help: "can it run without a person's yes to exactly that call? (the default)",
       },
       "at-all": { type: "switch", help: "can it run at all?" },
       "after-rejection": { type: "switch", help: "can a call run that a person has rejected?" },
@@ -148,7 +148,7 @@ export const planeSpecs = {
         value: "list",
         help: "roles whose questions it may answer, where a policy names one",
       },
-      days: { type: "text", value: "n", help: "how long it opens, in days (default for ever)" },
+      days: { type: "text", value: "n", help: "how many days it is valid (default: for ever)" },
     },
     settings: [...client],
     notes: [
@@ -158,14 +158,14 @@ export const planeSpecs = {
   },
   "keys rotate": {
     args: ["key"],
-    summary: "give a key another secret and print it; the one before opens for an hour more",
+    summary: "give a key a new secret and print it; the old one works for another hour",
     settings: [...client],
     notes: ["Where a secret has leaked, revoke the key and create another: that ends it at once."],
     example: ["stateplane keys rotate key_01JFVX0000000000000000000A"],
   },
   "keys revoke": {
     args: ["key"],
-    summary: "end a key for good, at once",
+    summary: "revoke a key for good, at once",
     settings: [...client],
     example: ["stateplane keys revoke key_01JFVX0000000000000000000A"],
   },

@@ -163,7 +163,7 @@ export const specs = {
     settings: [...store, "controlPlaneUrl"],
     notes: [
       "Phase and fence; while the step has not ended, also its states, journal and wake time. `runs get` shows its result.",
-      "Reads the store that REDIS_URL names, or that of a `stateplane dev` in this folder. Where only the step is named, the control plane is asked for its run; FerrumDeck's can't say, so name the run as well there.",
+      "Reads the store that REDIS_URL names, or that of a `stateplane dev` in this folder. A step's id alone will do where the control plane is Stateplane's own, which is asked for its run.",
     ],
     example: [
       "stateplane steps show stp_01JFVX0000000000000000000B",

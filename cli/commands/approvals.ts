@@ -103,7 +103,12 @@ export function showApproval(approval: ApprovalView, output: Output): void {
     ...(approval.asked_by ? [["asked by", approval.asked_by] as [string, string]] : []),
     ...(approval.role ? [["answered by", `the role ${approval.role}`] as [string, string]] : []),
     ...(approval.four_eyes
-      ? [["four eyes", "a yes needs another key than asked"] as [string, string]]
+      ? [
+          ["four eyes", "a yes must come from a key other than the one that asked"] as [
+            string,
+            string,
+          ],
+        ]
       : []),
   ]);
   if (approval.action_details !== undefined) output.document(approval.action_details);

@@ -18,8 +18,7 @@ export const backup: Command = (context) =>
       () => true,
       () => false,
     );
-    if (isThere)
-      throw new CliError(2, `${given} is there already: expected the name of a new file`);
+    if (isThere) throw new CliError(2, `${given} already exists: expected the name of a new file`);
     const part = `${file}.part`;
     try {
       // For its owner alone: runs hold prompts and what tools read. Opened first: a folder that is not there costs nothing.

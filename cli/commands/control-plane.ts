@@ -50,7 +50,7 @@ export const controlPlane: Command = async (context) => {
         agents: agents.map(({ slug }) => slug),
       };
       if (output.isJson) output.json({ kind: "ready", ...about, pid: process.pid });
-      else log.info(about, `the control plane serves, and its console at ${plane.url}/`);
+      else log.info(about, `the control plane is running, with its console at ${plane.url}/`);
       if (!stopping.signal.aborted) await once(stopping.signal, "abort");
     } finally {
       await plane.close();

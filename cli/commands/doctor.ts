@@ -169,8 +169,8 @@ async function artifacts({ config }: Context): Promise<Finding[]> {
   };
   // Nothing is made here: whether it could be is asked of what is there.
   if (url === null && !existsSync(folder)) {
-    if (!isWritable(folder)) return broken(`${folder} can't be made`);
-    return [ok(what, `${folder} will be made when it is needed`), ...warnings];
+    if (!isWritable(folder)) return broken(`${folder} can't be created`);
+    return [ok(what, `${folder} will be created when it is needed`), ...warnings];
   }
   const checked = await store.check();
   if (!checked.ok) return broken(checked.failure.message);
@@ -281,7 +281,7 @@ function priceOf(settings: Settings, model: string): string {
   const rates = pricesOf(settings).findByName(model)?.price.tiers[0]?.rates;
   if (rates === undefined) return "of which no price is known";
   const { input, output } = rates;
-  return `$${input / 1_000_000} in and $${output / 1_000_000} out a million tokens`;
+  return `$${input / 1_000_000} in and $${output / 1_000_000} out per million tokens`;
 }
 
 function tracing({ config }: Context): string {

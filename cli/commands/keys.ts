@@ -13,7 +13,7 @@ export const listKeys: Command = (context) =>
     const keys = await value(keysApi(api).list(signal));
     if (output.isJson) output.json(keys);
     else if (keys.length === 0)
-      output.remark("there is no key but the one that the control plane was started with");
+      output.remark("the only key is the one that the control plane was started with");
     else {
       const rows = keys.map((key) => [
         key.id,

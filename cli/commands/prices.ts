@@ -36,7 +36,7 @@ function named(table: PriceTable, name: string | undefined): Priced[] {
   const held = all.filter(({ target }) => nameOf(target).toLowerCase().includes(text));
   if (held.length > 0) return held;
   const fix = 'give it under "prices" in the configuration';
-  throw new CliError(1, `no price of a model named like ${JSON.stringify(name)} is known; ${fix}`);
+  throw new CliError(1, `there is no price for a model named like ${JSON.stringify(name)}; ${fix}`);
 }
 
 const nameOf = ({ provider, model }: ModelTarget) =>
@@ -65,7 +65,8 @@ function showOne({ target, price }: Priced, output: Output): void {
   ]);
   output.table(headings, rows);
   if (price.perCall > 0) output.line(`and $${written(price.perCall)} a call`);
-  if (longer.length > 0) output.line("A longer input makes its whole call dearer.");
+  if (longer.length > 0)
+    output.line("Above that many tokens of input, the higher price holds for the whole call.");
   output.line(`from ${plain(price.source)}`);
 }
 
@@ -85,7 +86,7 @@ function showAll(shown: readonly Priced[], output: Output): void {
   }
   if (shown.some(({ price }) => price.tiers.length > 1)) {
     output.line("");
-    output.line("+ more for a long input, as shown by");
+    output.line("+ costs more for a long input; see:");
     output.line(`  ${commandLine("prices MODEL")}`);
   }
 }

@@ -53,7 +53,7 @@ function listServer(
     ]),
   );
   if (server.tools.some(({ conditions }) => conditions.length > 0)) {
-    output.line("* by its arguments, as shown by");
+    output.line("* depends on the arguments; see:");
     output.line(`  ${commandLine("tools show TOOL")}`);
   }
   for (const { address, flags } of server.tools) {

@@ -153,7 +153,7 @@ function createTeller(output: Output, { isByName = false, onWaiting }: WatchOpti
         return output.json({ kind: "text", step_id: stepId, text, ...more });
       }
       if (restart === true && speaking === stepId) {
-        line(output.colors.dim("(it broke off there, and says it again from the start)"));
+        line(output.colors.dim("(the answer broke off there and starts again)"));
       }
       if (text === "") return;
       if (speaking !== stepId)

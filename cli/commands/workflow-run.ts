@@ -78,7 +78,7 @@ async function withPlane(
     const { url, apiKey, store } = running;
     await writeDevNote(dataDir, { url, apiKey, store: store.kind });
     if (running.isScripted)
-      output.remark("no key of a model is set: every answer of a model is made up");
+      output.remark("no model's key is set: every answer of a model is made up");
     return await Promise.race([
       withControlPlane(context, (client) => work(client, true)),
       fault(running),

@@ -31,7 +31,7 @@ export async function awaitControlPlane(
     }
     const isThere = answer.ok || !answer.failure.retryable;
     if (isThere) {
-      if (tries > 0) log.info({ url: api.http.url }, "the control plane is there");
+      if (tries > 0) log.info({ url: api.http.url }, "the control plane can be reached now");
       return !signal.aborted;
     }
     if (tries % sayEvery === 0) {

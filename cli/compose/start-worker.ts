@@ -237,7 +237,7 @@ export class Closing implements AsyncDisposable {
         const how = await Promise.race([close(), expired]);
         if (how === "late") this.#log.warn({ what, withinMs }, "did not close in time");
       } catch (error) {
-        this.#log.warn({ err: error, what }, "did not close well");
+        this.#log.warn({ err: error, what }, "failed to close");
       } finally {
         clearTimeout(timer);
       }

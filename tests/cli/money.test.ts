@@ -66,7 +66,7 @@ describe("stateplane prices", () => {
   it("says what to do about a model that has none", async () => {
     const { code, stdout, stderr } = await run(["prices", "unheard-of"]);
     expect([code, stdout]).toEqual([1, ""]);
-    expect(stderr).toContain('no price of a model named like "unheard-of" is known');
+    expect(stderr).toContain('there is no price for a model named like "unheard-of"');
   });
 });
 

@@ -238,7 +238,7 @@ describe.concurrent("what is shown", () => {
       expect(warned.code).toBe(1);
       expect(warned.stdout).toMatch(/control plane +warning +its version is 0\.1\.0/);
       expect(warned.stdout).toMatch(/artifacts +warning +.*STATEPLANE_ARTIFACTS_URL/);
-      expect(warned.stdout).toMatch(/artifacts +broken +\/proc\/nope can't be made/);
+      expect(warned.stdout).toMatch(/artifacts +broken +\/proc\/nope can't be created/);
       const broken = await runCli(["doctor"], at({ REDIS_URL: "redis://127.0.0.1:1" }));
       expect(broken.code).toBe(1);
       expect(broken.stdout).toMatch(/store +broken +.*ECONNREFUSED/);
