@@ -118,6 +118,10 @@ export const modelRequirements: readonly Requirement[] = [
   { id: "output.linear", promise: "looking for JSON in an answer takes no longer than its length" },
   { id: "input.unpaid", promise: "bad input fails by name before anything is paid" },
   { id: "prices.shown", promise: "what models cost can be looked up" },
+  {
+    id: "loop.work-done",
+    promise: "a failed agent step says what its calls did and its answers used, however it ended",
+  },
   { id: "budget.tools", promise: "a tool call that a budget does not hold is never made" },
   { id: "budget.loop", promise: "a loop stops before the call that would pass its budget" },
   { id: "money.shown", promise: "amounts below a cent are shown as such, never rounded up" },

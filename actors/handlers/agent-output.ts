@@ -4,6 +4,7 @@ import { type Failure, terminal } from "../../machines/contracts/domain/failure.
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
+import { addUsage } from "../../machines/step/updates.ts";
 import type { ToolCall } from "../../machines/contracts/ports/model-provider.ts";
 
 /** Characters of a result that the output shows, as FerrumDeck's worker does; the journal and the artifacts have more. */
@@ -14,13 +15,16 @@ const argumentsLength = 4_000;
 /** An id is a few dozen characters long, but where a provider puts more into it. */
 const idLength = 200;
 
+/** A turn of which some calls may have brought nothing. */
+export type OutputTurn = Omit<Turn, "results"> & { results: readonly (CallResult | null)[] };
+
 /**
  * The output of every llm step, however often its model was asked. FerrumDeck's dashboard reads `response`,
  * `tool_calls`, `iterations` and `status`, and of each call `tool_name`, `arguments`, `success`, `output_preview` and
  * `error`.
  */
 export function toOutput(
-  turns: readonly Turn[],
+  turns: readonly OutputTurn[],
   { folded }: Pick<LoopContext, "folded">,
   end: LoopEnd,
   usage: Usage | null,
@@ -30,13 +34,15 @@ export function toOutput(
   const isAnswer = last !== undefined && last.finishReason !== "refusal" && end !== "paused";
   const leftOut = Math.max(0, ...turns.map(({ toolsLeftOut = 0 }) => toolsLeftOut));
   const cut = turns.flatMap(({ results, mostShown = Number.POSITIVE_INFINITY }) =>
-    results.filter(({ content }) => content.length > mostShown),
+    results.filter((result) => result !== null && result.content.length > mostShown),
   );
   const dropped = [...new Set(turns.flatMap(({ reply }) => reply.droppedParams ?? []))];
   return {
     response: isAnswer ? last.content : "",
     tool_calls: turns.flatMap(({ reply, results }) =>
-      results.map((result, at) => toCall(reply.toolCalls[at], result)),
+      results.flatMap((result, at) =>
+        result === null ? [] : [toCall(reply.toolCalls[at], result)],
+      ),
     ),
     iterations: turns.length,
     status: end,
@@ -54,6 +60,10 @@ export function toOutput(
     ...(last?.attempts === undefined ? {} : { attempts: last.attempts as unknown as JsonObject[] }),
   };
 }
+
+/** What an answer used, its failed attempts' included. */
+export const usageOfReply = ({ usage, attempts = [] }: Turn["reply"]): Usage | null =>
+  attempts.reduce<Usage | null>((sum, attempt) => addUsage(sum, attempt.usage ?? null), usage);
 
 /** What kept a loop that had met a bound from its last answer. */
 const toCause = ({ kind, message }: Failure): JsonObject => ({

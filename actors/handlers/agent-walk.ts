@@ -28,7 +28,7 @@ import type { RuntimePorts } from "../ports.ts";
 import type { Settlement } from "../step/budget.ts";
 import { runCalls, targetsOf } from "./agent-calls.ts";
 import { lastAnswer, repairMessage, toMessages, turnMessages } from "./agent-messages.ts";
-import { toFailure, toOutput } from "./agent-output.ts";
+import { toFailure, toOutput, usageOfReply } from "./agent-output.ts";
 import { OfferedTools } from "./agent-tools.ts";
 import type { HandlerOf } from "./call-handler.ts";
 import type { HandlerResult, StepScope } from "./handler.ts";
@@ -301,9 +301,6 @@ const isBound = (end: LoopEnd): boolean =>
   end === "max_iterations" || end === "no_progress" || end === "cut_off";
 
 const isActivity = (name: string): boolean => (loopActivities as readonly string[]).includes(name);
-
-const usageOfReply = ({ usage, attempts = [] }: ModelReply): Usage | null =>
-  attempts.reduce<Usage | null>((sum, attempt) => addUsage(sum, attempt.usage ?? null), usage);
 
 function failureOf(asked: { ok: boolean; result?: HandlerResult }): Failure {
   const { result } = asked;

@@ -78,6 +78,11 @@ export class Journal {
     return this.#repeated.has(effect) ? "unrepeated" : "nothing";
   }
 
+  /** The effects that are completed. */
+  completed(): string[] {
+    return [...this.#completed.keys()];
+  }
+
   isCompleted(effect: string): boolean {
     return this.#completed.has(effect);
   }

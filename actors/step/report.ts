@@ -12,6 +12,7 @@ import {
   type Outcome,
   troubleOf,
 } from "../../machines/contracts/domain/failure.ts";
+import { withWorkDone } from "./work-done.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
@@ -26,10 +27,12 @@ import { traced } from "../tracing.ts";
  * The outbox: a result that would cost anything to make again is kept before it is sent. A cheap one is not;
  * for it the lease is looked at by the clock, so that a worker paused past its lease reports nothing.
  */
-export const record: StepActivity = async ({ ports, options, session, context }) => {
+export const record: StepActivity = async (scope) => {
+  const { ports, options, session, context } = scope;
   if (context.result === null) throw new Error("a step without a result reached reported");
   const { maxReportBytes } = options;
-  const result = await fitResult(ports, session.key, context.result, maxReportBytes);
+  const all = await withWorkDone(scope, context.result);
+  const result = await fitResult(ports, session.key, all, maxReportBytes);
   if ("refused" in result) return { type: "store.failed", failure: result.refused };
   const changed = result.fitted === context.result ? null : result.fitted;
   const isCostly = context.costly || session.hasSpent;
