@@ -109,6 +109,7 @@ export const modelRequirements: readonly Requirement[] = [
     id: "budget.ended",
     promise: "a run that is ended early counts what its model calls have used, those under way too",
   },
+  { id: "budget.place", promise: "a call that never had a place at its provider costs nothing" },
   { id: "budget.looked", promise: "where nobody keeps reservations, the run is looked at first" },
   {
     id: "bills.golden",

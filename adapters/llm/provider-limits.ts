@@ -50,8 +50,7 @@ export function limitProvider(name: string, provider: ModelProvider): ModelProvi
   return {
     async complete(request, signal, onPart) {
       const place = await places.enter(signal);
-      if (place === null)
-        return fail(toFailure({ name }, "cancelled", "the model call was cancelled"));
+      if (place === null) return fail(neverAsked(name));
       let reason: ModelTrouble | null = "cancelled";
       try {
         // The library would have all others wait for the one call that is let through, minutes perhaps.
@@ -72,6 +71,18 @@ export function limitProvider(name: string, provider: ModelProvider): ModelProvi
       }
     },
   };
+}
+
+const nothingUsed = { inputTokens: 0, outputTokens: 0, costMicros: 0 };
+
+/** A call that was cancelled while it waited: of what it held nothing was used. */
+function neverAsked(name: string): Failure {
+  const failure = toFailure(
+    { name },
+    "cancelled",
+    "the model call was cancelled before it was made",
+  );
+  return { ...failure, details: { ...failure.details, usage: nothingUsed } };
 }
 
 function notAsked(name: string, last: string): Failure {

@@ -3,6 +3,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { limitProvider } from "../../adapters/llm/provider-limits.ts";
+import { defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
 import { fail, ok, retryable } from "../../machines/contracts/domain/failure.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
@@ -35,13 +37,17 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-function worker(asked: Asked, ports: Partial<RuntimePorts> = {}) {
+function worker(
+  asked: Pick<Asked, "models">,
+  ports: Partial<RuntimePorts> = {},
+  options: Partial<RuntimeOptions> = {},
+) {
   const composed = composeWorker({
     backend,
     controlPlane: { url: plane.url, apiKey: "test-key" },
     artifacts: folder,
     ports: { models: asked.models, prices, tools: agentTools(["read"]).tools, ...ports },
-    options: { allowlist: { allowed: ["read"], approvalRequired: [], denied: [] } },
+    options: { allowlist: { allowed: ["read"], approvalRequired: [], denied: [] }, ...options },
   });
   open.push(composed);
   return composed;
@@ -80,4 +86,24 @@ it("an answer whose settlement waits for the control plane is kept, and settled 
     output_tokens: 40,
     cost_micros: 140,
   });
+});
+
+it("a call that still waits for a place at its provider when it is given up has used nothing [budget.place]", async () => {
+  const asked = model(() => new Promise(() => {}));
+  const { targets } = asked.models;
+  if (targets === undefined) throw new Error("the model has no targets");
+  const models = { targets, ...limitProvider("test", asked.models) };
+  const places = 16;
+  const request = { model: "m", messages: [], maxTokens: 10, idempotencyKey: "k" };
+  for (let taken = 0; taken < places; taken += 1) void models.complete(request, signal);
+  await vi.waitFor(() => expect(asked.calls).toHaveLength(places));
+  const deadlines = { ...defaultOptions.deadlines, executingMs: 500 };
+  const { ended } = worker({ models }, {}, { deadlines });
+  const { runId, stepId } = await plane.createRun({ task: "go on", max_tokens: 100 });
+  await ended(stepId);
+  expect(asked.calls).toHaveLength(places);
+  const [step] = value(await plane.api.steps(runId, signal));
+  expect(step?.error).toMatchObject({ kind: "timeout" });
+  const nothing = { input_tokens: 0, output_tokens: 0, cost_micros: 0 };
+  expect(value(await plane.api.run(runId, signal))).toMatchObject(nothing);
 });
