@@ -120,6 +120,14 @@ export const modelRequirements: readonly Requirement[] = [
   { id: "input.unpaid", promise: "bad input fails by name before anything is paid" },
   { id: "prices.shown", promise: "what models cost can be looked up" },
   {
+    id: "loop.cap-changed",
+    promise: "a bound that has changed since holds from an agent's first new answer on",
+  },
+  {
+    id: "loop.window-used",
+    promise: "what a model used before it refused a conversation for its length is counted",
+  },
+  {
     id: "loop.work-done",
     promise: "a failed agent step says what its calls did and its answers used, however it ended",
   },

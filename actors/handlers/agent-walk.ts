@@ -8,8 +8,10 @@ import {
   type LoopEnd,
   loopEnd,
 } from "../../machines/agent-loop/machine.ts";
+import { isRefusedForLength } from "../../machines/agent-loop/rules.ts";
 import { compile } from "../../machines/compile.ts";
 import {
+  fail,
   type Failure,
   ok,
   type Outcome,
@@ -79,6 +81,8 @@ interface KeptAnswer {
   tooLong: Failure;
   /** What was used of the call's reservation. */
   owed: Settlement;
+  /** Whether the model was asked with its tools, and not for its last answer. Absent in older journals. */
+  mayCall: boolean;
 }
 
 interface Ended {
@@ -103,6 +107,11 @@ export class LoopWalk {
   #maxIterations = 0;
   #asked = "";
   #again = 0;
+  #isPaid = false;
+  /** What answers used that the conversation was too long for: the last one, those of the round, and those before it. */
+  #tooLong: Usage | null = null;
+  #inVain: Usage | null = null;
+  #inVainBefore: Usage | null = null;
 
   constructor(scope: StepScope, ports: LoopPorts, plan: LoopPlan) {
     this.#scope = scope;
@@ -116,6 +125,8 @@ export class LoopWalk {
     this.#said = [...this.#said, ...turnMessages(turns, folded)];
     this.#turns = [...this.#turns, ...turns];
     this.#folded += folded;
+    this.#inVainBefore = addUsage(this.#inVainBefore, this.#inVain);
+    this.#inVain = null;
   }
 
   /** Begins a round with what was wrong with the last answer; false when it can't. */
@@ -145,13 +156,13 @@ export class LoopWalk {
       maxRepeats,
       windowTokens: windowFor(this.#ports.models, this.#plan.request),
     };
-    const isPaid = round === this.#scope.repairs;
+    this.#isPaid = round === this.#scope.repairs;
     let [snapshot, actions] = initialTransition(loop, { limits });
     for (;;) {
       const end = loopEnd(snapshot);
       if (end !== null) return { end, context: snapshot.context };
       const wanted = actions.find(({ type: name }) => isActivity(name))?.type as LoopActivity;
-      const event = await this.#do(wanted, snapshot, round, isPaid);
+      const event = await this.#do(wanted, snapshot, round);
       [snapshot, actions] = transition(loop, snapshot, event);
     }
   }
@@ -160,7 +171,6 @@ export class LoopWalk {
     wanted: LoopActivity,
     { context, value }: { context: LoopContext; value: unknown },
     round: number,
-    isPaid: boolean,
   ): Promise<LoopEvent> {
     const { turns, folded } = context;
     const last = turns.at(-1);
@@ -170,7 +180,10 @@ export class LoopWalk {
       const given = { job, signal, permission, recall, edited, effect, budget, isLastAttempt, log };
       const { offer, handlerOf } = this.#plan;
       const scope = { ...given, ports: this.#ports, offer, handlerOf };
-      return runCalls(scope, last, `${round}.${turns.length}`);
+      const event = await runCalls(scope, last, `${round}.${turns.length}`);
+      if (event.type !== "results.received") return event;
+      const askedNext = await this.#askedFor(`model#${round}.${turns.length + 1}`);
+      return askedNext === null ? event : { ...event, askedNext };
     }
     const isLast = wanted === "askForAnswer";
     const why = JSON.stringify(value).includes("stuck") ? "stuck" : "capped";
@@ -181,8 +194,20 @@ export class LoopWalk {
     ];
     const mayCall = !isLast && context.limits.maxIterations > 0;
     const event = await this.#ask(said, mayCall, `${round}.${turns.length + 1}`);
-    if (event.type === "reply.received" && isPaid) this.#scope.budget.used(event.reply);
+    if (event.type === "reply.received" && this.#isPaid) this.#scope.budget.used(event.reply);
     return event;
+  }
+
+  /** What the model was asked for, where the journal has its answer: under the bounds of that time. */
+  async #askedFor(key: string): Promise<"calls" | "answer" | null> {
+    if (this.#scope.recall(key) !== "completed") return null;
+    const unread = async () => fail(terminal("internal", `the answer ${key} is not read`));
+    const effect = { name: "model", key, input: {}, repeat: "safe", run: unread } as const;
+    const known = await this.#scope.effect<JsonObject>(effect);
+    if (!known.ok) return null;
+    const { reply, mayCall } = known.value as Partial<KeptAnswer>;
+    if (mayCall === false) return "answer";
+    return mayCall === true || (reply?.toolCalls.length ?? 0) > 0 ? "calls" : null;
   }
 
   async #ask(said: ModelMessage[], mayCall: boolean, place: string): Promise<LoopEvent> {
@@ -191,6 +216,7 @@ export class LoopWalk {
     const again = this.#asked === place ? this.#again + 1 : 0;
     this.#asked = place;
     this.#again = again;
+    if (again > 0) this.#inVain = addUsage(this.#inVain, this.#tooLong);
     const key = `model#${place}${again === 0 ? "" : `+${again}`}`;
     // No server is asked for its tools where the answer is known.
     const isKnown = recall(key) === "completed";
@@ -221,12 +247,12 @@ export class LoopWalk {
           const targets = targetsOf(reply.value.toolCalls, offered.value);
           const { leftOut } = offered.value;
           const toolsLeftOut = leftOut === 0 ? {} : { toolsLeftOut: leftOut };
-          const kept = { reply: reply.value, targets, ...toolsLeftOut };
+          const kept = { reply: reply.value, mayCall, targets, ...toolsLeftOut };
           return ok({ ...kept, ...(owed === null ? {} : { owed }) } as unknown as JsonObject);
         }
         // What can be mended here, by a shorter conversation, is an outcome and no end of the effect.
-        return reply.failure.kind === "too_large"
-          ? ok({ tooLong: reply.failure as unknown as JsonObject })
+        return isRefusedForLength(reply.failure)
+          ? ok({ tooLong: reply.failure as unknown as JsonObject, mayCall })
           : reply;
       },
     });
@@ -240,11 +266,18 @@ export class LoopWalk {
       const { reply, targets, toolsLeftOut, tooLong, ...kept } = asked.value as Partial<KeptAnswer>;
       if (isKnown && kept.owed !== undefined) budget.owes(kept.owed);
       if (reply !== undefined) {
-        const event = { type: "reply.received" as const, reply };
+        const wasAsked = kept.mayCall === undefined ? {} : { mayCall: kept.mayCall };
+        const event = { type: "reply.received" as const, reply, ...wasAsked };
         const left = toolsLeftOut === undefined ? {} : { toolsLeftOut };
         return targets === undefined ? event : { ...event, targets, ...left };
       }
-      if (tooLong !== undefined) return { type: "model.failed", failure: tooLong };
+      if (tooLong !== undefined) {
+        const usage = usageOfFailure(tooLong);
+        this.#tooLong = usage;
+        // What the call of this session used was counted as it failed.
+        if (isKnown && this.#isPaid && usage !== null) budget.used({ usage });
+        return { type: "model.failed", failure: tooLong };
+      }
     }
     const failure = failureOf(asked);
     if (failure.retryable) return { type: "trouble.met", failure };
@@ -270,11 +303,11 @@ export class LoopWalk {
     if (end === "paused" && context.asks.length > 0) return { kind: "asked", asks: context.asks };
     const usage = context.turns.reduce<Usage | null>(
       (sum, { reply }) => addUsage(sum, usageOfReply(reply)),
-      context.failure === null ? null : usageOfFailure(context.failure),
+      addUsage(this.#inVain, context.failure === null ? null : usageOfFailure(context.failure)),
     );
     const before = this.#turns.reduce<Usage | null>(
       (sum, { reply }) => addUsage(sum, usageOfReply(reply)),
-      null,
+      this.#inVainBefore,
     );
     const turns = [...this.#turns, ...context.turns];
     const output = toOutput(

@@ -13,11 +13,22 @@ export type LoopEvent =
       reply: ModelReply;
       targets?: (CallTarget | null)[];
       toolsLeftOut?: number;
+      /** Whether the model was asked with its tools, where that is known: under the bounds of that time. */
+      mayCall?: boolean;
     }
   /** The model gave no answer, and asking again will not bring one. */
   | { type: "model.failed"; failure: Failure }
-  /** One result for each call of the last reply, in order. `digest` is that of the calls and of what they brought. */
-  | { type: "results.received"; results: CallResult[]; digest: string }
+  /**
+   * One result for each call of the last reply, in order. `digest` is that of the calls and of what they brought.
+   * `askedNext` is what the model was asked for after them, where the journal has its answer already: bounds that have
+   * changed since hold from the first new answer on.
+   */
+  | {
+      type: "results.received";
+      results: CallResult[];
+      digest: string;
+      askedNext?: "calls" | "answer";
+    }
   /** A call ended in a way that the model can't mend: the step must not go on. */
   | { type: "calls.failed"; failure: Failure }
   /** The next call would break a budget. */

@@ -1,4 +1,5 @@
-import type { ModelReply } from "../contracts/ports/model-provider.ts";
+import type { Failure } from "../contracts/domain/failure.ts";
+import { modelFailureDetails, type ModelReply } from "../contracts/ports/model-provider.ts";
 import type { LoopContext, Turn } from "./context.ts";
 import type { LoopEvent } from "./events.ts";
 
@@ -124,16 +125,27 @@ const mayCall = ({ context }: ActionArgs): boolean => context.limits.maxIteratio
 const hasCalls = ({ event }: ActionArgs): boolean =>
   event.type === "reply.received" && event.reply.toolCalls.length > 0;
 
-const hasForbiddenCalls = (given: ActionArgs): boolean => hasCalls(given) && !mayCall(given);
+/** Calls that were not allowed when the model was asked; where that is not known, that are not allowed now. */
+const hasForbiddenCalls = (given: ActionArgs): boolean => {
+  const { event } = given;
+  const wasAllowed = event.type === "reply.received" && event.mayCall === true;
+  return hasCalls(given) && !wasAllowed && !mayCall(given);
+};
 
 /** Whether an older turn still has results that can be left out. */
 export const hasFoldable = ({ turns, folded }: Pick<LoopContext, "turns" | "folded">): boolean =>
   turns.slice(folded, -1).some((turn) => foldableLength(turn) > 0);
 
+/** Whether a model refused the conversation for its length: nothing else that is too large gets smaller by folding. */
+export function isRefusedForLength(failure: Failure): boolean {
+  const reason = modelFailureDetails(failure)?.reason ?? "context_too_long";
+  return failure.kind === "too_large" && reason === "context_too_long";
+}
+
 /** Whether leaving results out, or cutting the last ones, could still make the conversation short enough. */
 const mayFold = ({ context, event }: ActionArgs): boolean =>
   event.type === "model.failed" &&
-  event.failure.kind === "too_large" &&
+  isRefusedForLength(event.failure) &&
   (hasFoldable(context) || context.turns.slice(-1).some((turn) => foldableLength(turn) > 0));
 
 /** How many turns in a row were like an earlier one, with the turn of this digest. */
@@ -143,11 +155,16 @@ export const repeatsAfter = ({ seen, repeats }: LoopContext, digest: string): nu
 /** Whether the model goes in a circle: the same calls with the same results as before, again and again. */
 const isStuck = ({ context, event }: ActionArgs): boolean =>
   event.type === "results.received" &&
+  event.askedNext !== "calls" &&
   repeatsAfter(context, event.digest) >= context.limits.maxRepeats;
 
-/** Whether the model was asked as often as it may be. */
-const isAtCap = ({ context }: ActionArgs): boolean =>
-  context.turns.length >= context.limits.maxIterations;
+/** Whether the model was asked as often as it may be; what the journal has was within the cap of its time. */
+function isAtCap({ context, event }: ActionArgs): boolean {
+  const next = event.type === "results.received" ? event.askedNext : undefined;
+  return next === undefined
+    ? context.turns.length >= context.limits.maxIterations
+    : next === "answer";
+}
 
 /** What decides between two arrows of the chart: pure, one function a guard. */
 export const rules = {

@@ -75,6 +75,39 @@ it("one turn's results that are together longer than the window are cut so that 
   }
 });
 
+it("what a model used before it refused the conversation for its length is in the output, and nothing else too large is asked again [loop.window-used]", async () => {
+  const spent = { inputTokens: 1_000, outputTokens: 50, costMicros: 300 };
+  const allowlist = { allowed: ["read"], approvalRequired: [], denied: [] };
+  const tools = agentTools(["read"], async () => "x".repeat(9_000));
+  const models = { of: agentModel([]) };
+  await scene.worker({ allowlist }, () => ({
+    models: { complete: (...args) => models.of.models.complete(...args) },
+    tools: tools.tools,
+  }));
+  const run = async (reason: string) => {
+    models.of = agentModel(({ messages }, turn) => {
+      if (turn === 0) return { calls: [{ arguments: { path: "a" } }] };
+      const isLong = JSON.stringify(messages).length > 6_000;
+      const details = { reason, provider: "test", usage: spent };
+      return isLong ? terminal("too_large", "too long", details) : { content: "Done." };
+    });
+    const { runId, stepIds } = await scene.run([{ type: "llm", input: { task: "Read all" } }]);
+    return scene.ended(runId, stepIds[0] ?? "");
+  };
+  expect(await run("context_too_long")).toMatchObject({
+    status: "completed",
+    output: { usage: { inputTokens: 1_020, outputTokens: 60, costMicros: 314 }, cost_micros: 314 },
+    cost_micros: 314,
+  });
+  expect(models.of.requests).toHaveLength(3);
+  expect(await run("bad_answer")).toMatchObject({
+    status: "failed",
+    error: { kind: "too_large" },
+    output: { usage: { inputTokens: 1_010, outputTokens: 55, costMicros: 307 } },
+  });
+  expect(models.of.requests).toHaveLength(2);
+});
+
 it("an agent's conversation is folded by its model's window, not by another one's [llm.window]", async () => {
   expect(await shownAtLast(null)).toBe(6);
   expect(await shownAtLast(200_000)).toBe(6);

@@ -100,3 +100,32 @@ describe("a failed agent step says what its calls did", () => {
     });
   });
 });
+
+it("a cap that was lowered while a step waited holds from the first new answer on [loop.cap-changed]", async () => {
+  const tools = agentTools(["read", "write"]);
+  const { models, requests } = agentModel(({ toolChoice }, turn) => {
+    if (toolChoice === "none") return { content: "So far." };
+    const more = turn < 2 ? [] : [call("write", "w")];
+    return { calls: [call("read", `${turn}`), ...more] };
+  });
+  const judged = { allowlist: { allowed: ["read"], approvalRequired: ["write"], denied: [] } };
+  const ports = { models, tools: tools.tools };
+  const first = await scene.worker({ ...judged, maxIterations: 25 }, () => ports);
+  const { runId, stepIds } = await scene.run([{ type: "llm", input: { task: "Tidy" } }]);
+  const [question] = await scene.questions(1);
+  await first.close();
+  await scene.worker({ ...judged, maxIterations: 2 }, () => ports);
+  expect(await scene.answer(question?.id ?? "", true)).toBe("taken");
+  const step = await scene.ended(runId, stepIds[0] ?? "");
+  expect(tools.calls.map(({ name }) => name)).toEqual(["read", "read", "read", "write"]);
+  expect(requests).toHaveLength(4);
+  const names = ["read", "read", "read", "write"].map((tool_name) => ({
+    tool_name,
+    success: true,
+  }));
+  expect(step).toMatchObject({
+    status: "failed",
+    error: { kind: "incomplete" },
+    output: { status: "max_iterations", response: "So far.", iterations: 4, tool_calls: names },
+  });
+});
