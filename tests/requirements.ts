@@ -368,6 +368,11 @@ export const requirements: readonly Requirement[] = [
   { id: "config.odd", promise: "a configuration whose own code throws or never ends is named" },
   { id: "config.never", promise: "a signal ends the program while its configuration is read" },
   {
+    id: "cli.watch-moved",
+    promise:
+      "whoever watches a run goes on watching it when `dev` is started again at another port",
+  },
+  {
     id: "cli.watch",
     promise: "`dev --watch` uses what changed, and goes on as it was where that can't be used",
   },

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { watchRuns } from "../../adapters/control-plane/watch-runs.ts";
 import { isRunEnded } from "../../machines/contracts/domain/status.ts";
+import { ok, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { RunView, StepView } from "../../machines/contracts/wire/views.ts";
 import type { SaidText } from "../../machines/contracts/ports/control-plane.ts";
 import type { Output } from "../output/output.ts";
@@ -16,6 +17,8 @@ const pushedPauseMs = 1_000;
 const pollPauseMs = 6_000;
 /** The last words of a step come by another way than the change that ends it, and a little later. */
 const lastWordsMs = 200;
+/** A control plane that stays away is told of again. */
+const sayAwayEveryMs = 30_000;
 
 export interface WatchOptions {
   /** The command that watches the run once more. */
@@ -40,22 +43,24 @@ export async function watchRun(
   output: Output,
   options: WatchOptions = {},
 ): Promise<number> {
-  const { api, signal } = client;
-  const health = await api.health(signal);
+  const { signal } = client;
+  const health = await client.api.health(signal);
   const isPushed = health.ok && (health.value.extensions ?? []).includes("events");
   const over = new AbortController();
   const until = AbortSignal.any([signal, over.signal]);
   let change = Promise.withResolvers<void>();
   const { again = commandLine(`runs watch ${runId}`), onWaiting } = options;
   const teller = createTeller(output, options);
-  const pushing = isPushed
-    ? watchRuns(
-        api,
-        (id) => id === runId && change.resolve(),
-        until,
-        (said) => said.runId === runId && teller.text(said),
-      )
-    : Promise.resolve();
+  let left = new AbortController();
+  const pushings: Promise<unknown>[] = [];
+  const push = () => {
+    if (!isPushed) return;
+    const here = AbortSignal.any([until, left.signal]);
+    const onChange = (id: string) => id === runId && change.resolve();
+    const onText = (said: SaidText) => said.runId === runId && teller.text(said);
+    pushings.push(watchRuns(client.api, onChange, here, onText));
+  };
+  push();
   const leave = () => {
     const state = options.isOwn === true ? "the run has not ended" : "the run goes on";
     output.remark(`${state}; watch it again: ${again}`);
@@ -64,7 +69,22 @@ export async function watchRun(
   try {
     for (let isFirst = true; ; isFirst = false) {
       change = Promise.withResolvers<void>();
-      const run = await look(client, runId, teller, { isPushed, isFirst });
+      const looked = await look(client, runId, teller, { isPushed, isFirst });
+      if (!looked.ok) {
+        if (signal.aborted) return leave();
+        const { failure } = looked;
+        if (!isFirst && (await client.moved())) {
+          left.abort();
+          left = new AbortController();
+          push();
+          teller.moved(client.api.http.url);
+          continue;
+        }
+        if (isFirst || !failure.retryable) throw failureError(failure);
+        teller.away(failure.message);
+        await sleep(failure.retryAfterMs ?? 0, undefined, { signal }).catch(() => {});
+      }
+      const run = looked.ok ? looked.value : null;
       if (run !== null && isRunEnded(run.status)) return run.status === "completed" ? 0 : 1;
       if (run?.status === "waiting_approval") await onWaiting?.();
       const pauseMs = isPushed ? pushedPauseMs : pollPauseMs;
@@ -78,27 +98,21 @@ export async function watchRun(
     throw error;
   } finally {
     over.abort();
-    await pushing;
+    await Promise.all(pushings);
   }
 }
 
 type Teller = ReturnType<typeof createTeller>;
 
-/** One look at the run, and at its steps where that is worth a call. Null while the control plane is away, at other
- * than the first time. */
+/** One look at the run, and at its steps where that is worth a call. */
 async function look(
   { api, signal }: Client,
   runId: string,
   teller: Teller,
   { isPushed, isFirst }: { isPushed: boolean; isFirst: boolean },
-): Promise<RunView | null> {
+): Promise<Outcome<RunView>> {
   const run = await api.run(runId, signal);
-  if (!run.ok) {
-    if ((isFirst || !run.failure.retryable) && !signal.aborted) throw failureError(run.failure);
-    teller.away(run.failure.message);
-    await sleep(run.failure.retryAfterMs ?? 0, undefined, { signal }).catch(() => {});
-    return null;
-  }
+  if (!run.ok) return run;
   const isNew = teller.isNew(run.value);
   // The run before its steps at first, and after them when it ends.
   if (isFirst) teller.run(run.value);
@@ -107,12 +121,13 @@ async function look(
     if (steps.ok) steps.value.forEach(teller.step);
   }
   teller.run(run.value);
-  return run.value;
+  return ok(run.value);
 }
 
 function createTeller(output: Output, { isByName = false, onWaiting }: WatchOptions) {
   let runStatus = "";
-  let isAway = false;
+  /** When it was last told that the control plane is away; null while it is there. */
+  let awaySince: number | null = null;
   /** The step whose model speaks, and is in the middle of a line. */
   let speaking: string | null = null;
   const line = (text: string) => {
@@ -125,7 +140,7 @@ function createTeller(output: Output, { isByName = false, onWaiting }: WatchOpti
   return {
     isNew: (run: RunView) => run.status !== runStatus,
     run(run: RunView) {
-      isAway = false;
+      awaySince = null;
       if (run.status === runStatus) return;
       runStatus = run.status;
       if (output.isJson) output.json({ kind: "run", run });
@@ -162,8 +177,14 @@ function createTeller(output: Output, { isByName = false, onWaiting }: WatchOpti
       output.text(text);
     },
     away(reason: string) {
-      if (!isAway) output.remark(`${reason}; trying again`);
-      isAway = true;
+      const now = performance.now();
+      if (awaySince !== null && now - awaySince < sayAwayEveryMs) return;
+      output.remark(`${reason}; trying again${awaySince === null ? "" : " (still)"}`);
+      awaySince = now;
+    },
+    moved(url: string) {
+      output.remark(`\`dev\` was started again: following the run at ${url}`);
+      awaySince = null;
     },
   };
 }

@@ -15,6 +15,11 @@ export interface Client {
   signal: AbortSignal;
   /** The value of an answer; a failure is thrown as a CliError. */
   value<T>(answer: Promise<Outcome<T>>): Promise<T>;
+  /**
+   * Turns `api` to a `dev` that was started again in this folder, with another address or key than before. False where
+   * there is none, or where the configuration says which control plane it is.
+   */
+  moved(): Promise<boolean>;
 }
 
 /**
@@ -28,20 +33,34 @@ export async function withControlPlane<T>(
   work: (client: Client) => Promise<T>,
 ): Promise<T> {
   const { settings } = config;
-  const target = await findTarget(config);
-  secrets.add([target.apiKey]);
+  let target = await findTarget(config);
   const timeoutMs = settings.requestTimeoutMs;
   const { signal } = stopping;
-  const api = openApi({ url: target.url, apiKey: target.apiKey, timeoutMs }, config);
+  const apis: ControlPlaneApi[] = [];
+  const open = () => {
+    const { url, apiKey } = target;
+    secrets.add([apiKey]);
+    const api = openApi({ url, apiKey, timeoutMs }, config);
+    apis.push(api);
+    return api;
+  };
   const value = async <V>(answer: Promise<Outcome<V>>): Promise<V> => {
     const outcome = await answer;
     if (outcome.ok) return outcome.value;
     throw failureError(outcome.failure);
   };
+  const moved = async () => {
+    const note = settings.controlPlaneUrl === null ? await readDevNote(settings.dataDir) : null;
+    if (note === null || (note.url === target.url && note.apiKey === target.apiKey)) return false;
+    target = note;
+    client.api = open();
+    return true;
+  };
+  const client: Client = { api: open(), signal, value, moved };
   try {
-    return await work({ api, signal, value });
+    return await work(client);
   } finally {
-    await api.close();
+    await Promise.all(apis.map((each) => each.close()));
   }
 }
 

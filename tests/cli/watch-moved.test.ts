@@ -1,0 +1,35 @@
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { writeDevNote } from "../../cli/dev-note.ts";
+import { apiKey, startTestPlane } from "../support/embedded-control-plane.ts";
+import { startCli } from "../support/run-cli.ts";
+import { useTemporaryFolder } from "../support/temporary-folder.ts";
+
+const folder = useTemporaryFolder();
+const { signal } = new AbortController();
+
+it(
+  "a watch goes on where `dev` was started again at another address [cli.watch-moved]",
+  { timeout: 60_000 },
+  async () => {
+    const dataDir = join(folder, ".stateplane");
+    const start = async () => {
+      const plane = await startTestPlane({ path: join(folder, "plane.db") });
+      await writeDevNote(dataDir, { url: plane.url, apiKey, store: "sqlite" });
+      return plane;
+    };
+    const first = await start();
+    const { runId } = await first.createRun();
+    const watch = startCli(["runs", "watch", runId, "--data-dir", dataDir], { cwd: folder });
+    await watch.says("pending");
+    await first.close();
+    await watch.says("trying again");
+    const second = await start();
+    expect(second.url).not.toBe(first.url);
+    await watch.says(`following the run at ${second.url}`);
+    expect((await second.api.cancel(runId, signal)).ok).toBe(true);
+    const { code, stdout } = await watch.ended;
+    expect([code, stdout]).toEqual([1, expect.stringContaining("cancelled")]);
+    await second.close();
+  },
+);
