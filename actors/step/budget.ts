@@ -3,6 +3,7 @@ import {
   type BrokenLimit,
   type Budget,
   brokenLimit,
+  dollars,
   microsPerCent,
   nothingSpent,
   readBudget,
@@ -149,10 +150,10 @@ export class StepBudget implements CallBudget {
     let isUntried = false;
     const begin = async (): Promise<Outcome<null>> => {
       const broken = this.#ownBroken(held);
-      if (broken !== null) return overBudget(broken, "step");
+      if (broken !== null) return explained(overBudget(broken, "step"), estimate);
       openMore(held);
       const granted = await this.#reserve(estimate, signal);
-      if (!granted.ok) return granted;
+      if (!granted.ok) return explained(granted, estimate);
       reservation = granted.value;
       used = estimate;
       return ok(null);
@@ -310,6 +311,17 @@ export class StepBudget implements CallBudget {
     const broken = brokenLimit(budget, all);
     return broken === null ? ok(null) : overBudget(broken, "run");
   }
+}
+
+/** A refusal for tokens or money, with what the call would have reserved: nothing of it was spent. */
+function explained<T>(refused: Outcome<T>, estimate: Estimate): Outcome<T> {
+  const limit = refused.ok ? null : refused.failure.details?.["limit"];
+  if (refused.ok || refused.failure.kind !== "budget_exceeded") return refused;
+  if (typeof limit !== "string" || !/tokens|cost/u.test(limit)) return refused;
+  const { inputTokens, outputTokens, costMicros, dearest } = estimate;
+  const price = costMicros === null ? "" : ` (${dollars(costMicros)} at the price of ${dearest})`;
+  const text = `it would have reserved ${outputTokens} output tokens and an estimated ${inputTokens} of input${price}; a lower max_tokens reserves less`;
+  return fail({ ...refused.failure, message: `${refused.failure.message}: ${text}` });
 }
 
 /** The failure of a call that was not made. */

@@ -12,7 +12,11 @@ import { type CountedRequest, estimateNext } from "./token-estimate.ts";
 /* What a model call may use before it is made, and what it has used after. */
 
 /** Tokens, and micro-dollars where a price is known. */
-export type Estimate = Pick<Spent, "inputTokens" | "outputTokens"> & { costMicros: number | null };
+export interface Estimate extends Pick<Spent, "inputTokens" | "outputTokens"> {
+  costMicros: number | null;
+  /** Whose price it is. */
+  dearest?: string;
+}
 
 /** What has no price counts only in tokens. */
 export const toSpent = ({ inputTokens, outputTokens, costMicros }: Estimate): Spent => ({
@@ -43,15 +47,17 @@ export function estimateCall(
     { ...plain, reasoningTokens: outputTokens },
   ];
   const targets = models.targets?.(request.model);
-  const costs = (targets?.ok === true ? targets.value : []).flatMap((target) =>
-    worst.map((usage) => prices?.cost(target, usage) ?? null),
+  const found = targets?.ok === true ? targets.value : [];
+  const known = found.flatMap((target) =>
+    worst.flatMap((usage) => {
+      const cost = prices?.cost(target, usage) ?? null;
+      return cost === null
+        ? []
+        : [{ costMicros: cost, dearest: `${target.provider}/${target.model}` }];
+    }),
   );
-  const known = costs.filter((cost) => cost !== null);
-  return {
-    inputTokens,
-    outputTokens,
-    costMicros: known.length === 0 ? null : Math.max(...known),
-  };
+  const [highest] = known.toSorted((first, second) => second.costMicros - first.costMicros);
+  return { inputTokens, outputTokens, ...(highest ?? { costMicros: null }) };
 }
 
 /** What the next estimate is told of a call. Null where the provider has not counted, or another model answered in the end. */

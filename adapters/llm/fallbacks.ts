@@ -1,6 +1,7 @@
 import { type Failure, fail, ok, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { type Usage, usageOfFailure } from "../../machines/contracts/domain/step-result.ts";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
 import {
   type ModelAttempt,
   modelFailureDetails,
@@ -38,8 +39,14 @@ const unasked: ReadonlySet<ModelTrouble> = new Set(["auth", "circuit_open"]);
  * The same models, and after one that failed those that stand in for it, in order. The reply says who served and who
  * was asked before; a failure says everyone who was asked, and what all of them used together. What may pass for one of
  * them may pass for the chain: its failure is that of the last one that may be asked again, if there is one.
+ *
+ * @param log told once an answer that another gave than was asked first
  */
-export function createFallbacks(models: ModelProvider, fallbacks: Fallbacks): ModelProvider {
+export function createFallbacks(
+  models: ModelProvider,
+  fallbacks: Fallbacks,
+  log?: Pick<Log, "info">,
+): ModelProvider {
   const chainOf = (model: string): readonly Fallback[] =>
     Object.hasOwn(fallbacks, model) ? (fallbacks[model] ?? []) : [];
 
@@ -64,7 +71,10 @@ export function createFallbacks(models: ModelProvider, fallbacks: Fallbacks): Mo
       for (;;) {
         const { model } = chain[at] ?? { model: request.model };
         const outcome = await models.complete({ ...request, model }, signal, tell);
-        if (outcome.ok) return served(outcome.value, links);
+        if (outcome.ok) {
+          if (links.length > 0) log?.info(...failover(outcome.value, links));
+          return served(outcome.value, links);
+        }
         const { failure } = outcome;
         const reason = modelFailureDetails(failure)?.reason;
         const next = chain.findIndex(
@@ -112,6 +122,14 @@ function toAttempt(asked: string, target: ModelTarget | null, failure: Failure):
     ...(status === undefined ? {} : { status }),
     ...(usage === null ? {} : { usage }),
   };
+}
+
+function failover({ provider, model }: ModelReply, links: readonly Link[]) {
+  const inVain = links.map(({ attempt }) => `${attempt.provider}/${attempt.model}`);
+  const reasons = links.map(({ attempt: { reason, message } }) => ({ reason, message }));
+  const why = links.map(({ failure }) => failure.message).join("; ");
+  const text = `${provider}/${model} answered in place of ${inVain.join(", ")}: ${why}`;
+  return [{ provider, model, inVain, reasons }, text] as const;
 }
 
 function served(reply: ModelReply, links: readonly Link[]): Outcome<ModelReply> {

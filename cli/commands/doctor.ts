@@ -25,6 +25,7 @@ import {
   pricesOf,
   refusedKeys,
   shownProviders,
+  unpricedBudgets,
 } from "../compose/compose-models.ts";
 import type { Settings } from "../config/settings.ts";
 import { openApi } from "./with-control-plane.ts";
@@ -272,7 +273,11 @@ async function models({ config, env, stopping }: Context): Promise<Finding[]> {
   });
   const model = config.settings.defaultModel;
   const summary = `default ${model}, ${priceOf(config.settings, model)}; prices of ${priceTableVersion}`;
-  if (shown.length > 0) return [...findings, ok("models", summary)];
+  const unpriced = unpricedBudgets(config.settings).map((detail): Finding => {
+    const fix = 'give its price under "prices", or set unknownPrices to "refuse"';
+    return { what: "budget", state: "warning", detail, fix };
+  });
+  if (shown.length > 0) return [...findings, ok("models", summary), ...unpriced];
   const detail = `${configuredModels(config.settings, env)}; ${summary}`;
   return [{ what: "models", state: "none", detail, fix: null }];
 }

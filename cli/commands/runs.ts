@@ -45,7 +45,7 @@ export const listRuns: Command = (context) =>
       nameOf(run),
       taskOf(run),
       ageOf(run.created_at),
-      String((run.input_tokens ?? 0) + (run.output_tokens ?? 0)),
+      String(tokensOf(run)),
       costOf(run) ?? "",
     ]);
     output.table(["RUN", "STATUS", "AGENT", "TASK", "AGE", "TOKENS", "COST"], rows);
@@ -170,7 +170,7 @@ function readStatus(text: string | true | undefined) {
 /** A run in one line: id, status, and what it cost or why it ended. */
 export function runLine(run: RunView, { colors }: Output): string {
   const shown = costOf(run);
-  const cost = shown === null || shown === "$0.00" ? "" : ` ${shown}`;
+  const cost = shown === null || shown === "$0.00" || shown === "unknown" ? "" : ` ${shown}`;
   const output = run.status === "completed" ? shorten(run.output) : "";
   return `run   ${plain(run.id)}  ${paintStatus(run.status, colors)}${cost}${output}`;
 }
@@ -202,8 +202,14 @@ export function callLines({ output }: Pick<StepView, "output">): string[] {
 
 const longestReason = 160;
 
+const tokensOf = ({ input_tokens: input, output_tokens: output }: RunView): number =>
+  (input ?? 0) + (output ?? 0);
+
 /** What a run has cost: exactly where the control plane says it, else in its whole cents; null where it says nothing. */
-function costOf({ cost_micros: micros, cost_cents: cents }: RunView): string | null {
+function costOf(run: RunView): string | null {
+  const { cost_micros: micros, cost_cents: cents } = run;
+  // Tokens that cost nothing are those of a model that no price is known of.
+  if (micros === 0 && tokensOf(run) > 0) return "unknown";
   if (micros !== null && micros !== undefined) return dollars(micros);
   return cents === null || cents === undefined ? null : dollars(cents * microsPerCent);
 }

@@ -9,6 +9,7 @@ import { commandLine, word } from "../called-as.ts";
 import type { Command, Context } from "../command.ts";
 import { withBackend } from "../compose/choose-store.ts";
 import { CliError } from "../output/errors.ts";
+import { plain } from "../output/plain.ts";
 import type { Output } from "../output/output.ts";
 import { withControlPlane } from "./with-control-plane.ts";
 
@@ -61,6 +62,7 @@ function show(record: StepRecord, output: Output): void {
     ["fence", String(record.fence)],
     ...fact("states", record.stateHistory.join(" ▶ ")),
     ...fact("state", stateOf(record)),
+    ...fact("waits for", record.phase === "parked" ? waitsFor(record) : null),
     ...fact("wakes", record.wakeAt === null ? null : iso(record.wakeAt)),
   ]);
   const rows = effectRows(record.journal);
@@ -95,6 +97,17 @@ function effectRows(journal: readonly unknown[]): string[][] {
     rows.set(entry.effect, { ...row, [entry.event]: iso(entry.at) });
   }
   return [...rows].map(([effect, { begun, completed }]) => [effect, begun, completed]);
+}
+
+/** Why a step that is put away could not go on: the failure after which it is tried again, or its questions to people. */
+function waitsFor({ snapshot: kept }: StepRecord): string | null {
+  const snapshot = isJsonObject(kept) ? kept["snapshot"] : null;
+  const context = isJsonObject(snapshot) ? snapshot["context"] : null;
+  if (!isJsonObject(context)) return null;
+  const { waitsFor: reason, asks } = context;
+  if (typeof reason === "string") return plain(reason);
+  const isAsking = Array.isArray(asks) && asks.length > 0;
+  return isAsking ? `a person's answer: ${commandLine("approvals list")}` : null;
 }
 
 /** The state in a kept snapshot; a snapshot is data from outside. */

@@ -46,7 +46,7 @@ export async function composeModels(
   const strict = unknownPrices === "refuse";
   // The failure of one that was asked in vain stands in an answer, too: secrets are taken out of it before.
   const priced = hiding(createPricedModels(models, { prices, strict, log }));
-  return createFallbacks(priced, fallbacksOf(settings));
+  return createFallbacks(priced, fallbacksOf(settings), log);
 }
 
 /** The providers that are configured, and those whose keys are there. What is configured goes before. */
@@ -102,6 +102,23 @@ export function pricesOf(settings: Settings): PriceTable {
   return createPrices({
     ...(prices === undefined ? {} : { overrides: prices }),
     providers: Object.fromEntries(known),
+  });
+}
+
+/** A warning for each agent whose budget in money does not hold a model that it may ask: no price of that is known. */
+export function unpricedBudgets(settings: Settings): string[] {
+  const prices = pricesOf(settings);
+  return Object.entries(settings.agents ?? {}).flatMap(([slug, { model: own, budget }]) => {
+    const { max_cost_cents: cents, max_cost_micros: micros } = budget ?? {};
+    if ((cents ?? micros ?? null) === null) return [];
+    const model = own ?? settings.defaultModel;
+    const chain = fallbacksOf(settings)[model] ?? [];
+    return [model, ...chain.map((fallback) => fallback.model)]
+      .filter((name) => !/^(?:scripted|recorded)\//u.test(name) && prices.findByName(name) === null)
+      .map(
+        (name) =>
+          `no price of ${name} is known, so the budget of agent ${slug} does not limit what it costs`,
+      );
   });
 }
 

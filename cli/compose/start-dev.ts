@@ -8,7 +8,7 @@ import { createModels } from "../../adapters/llm/models.ts";
 import { createPricedModels } from "../../adapters/llm/priced-models.ts";
 import { createStandIn } from "../../adapters/llm/scripted.ts";
 import { defaultModels } from "../config/setting-sources.ts";
-import { pricesOf, shownProviders } from "./compose-models.ts";
+import { pricesOf, shownProviders, unpricedBudgets } from "./compose-models.ts";
 import { createWorkflowEngine } from "../../actors/workflow/engine.ts";
 import { createWorkflowReader } from "../../adapters/workflows/step-request.ts";
 import { startWorker, type Worker, type WorkerHooks } from "./start-worker.ts";
@@ -37,6 +37,8 @@ export async function startDev(given: Given, givenHooks: WorkerHooks): Promise<D
   const { settings } = config;
   const apiKey = settings.apiKey ?? `fd_dev_${randomBytes(16).toString("hex")}`;
   secrets.add([apiKey]);
+  for (const text of unpricedBudgets(settings))
+    hooks.log.warn({}, `${text}; give its price under "prices"`);
   const host = "127.0.0.1";
   let served = { url: "", port: 0 };
   let agents: AgentSeed[] = [];

@@ -47,6 +47,8 @@ export interface StepContext {
   attempts: number;
   /** Epoch milliseconds since when the step has waited for a neighbour that it could not even ask. */
   heldSince: number | null;
+  /** The failure after which it is tried again; read by people alone, in the record of a step that is put away. */
+  waitsFor: string | null;
   /** Failed attempts to hear of policy or people; nothing once they have answered. */
   checks: number;
   repairs: number;
@@ -81,6 +83,7 @@ export function initialContext(input: StepInput): StepContext {
     refusals: [],
     attempts: 0,
     heldSince: null,
+    waitsFor: null,
     checks: 0,
     repairs: 0,
     repairNote: null,

@@ -2,6 +2,7 @@ import { type StepResult, type Usage, usageOfFailure } from "../contracts/domain
 import { deniedBy, type Grant } from "../contracts/domain/action.ts";
 import type { Job } from "../contracts/domain/job.ts";
 import { type Failure, terminal } from "../contracts/domain/failure.ts";
+import { cutText } from "../contracts/domain/text.ts";
 import type { StepContext } from "./context.ts";
 import type { StepEvent } from "./events.ts";
 import { attemptsAfter, delayAfter, heldSinceAfter, retryDelay } from "./rules.ts";
@@ -82,7 +83,8 @@ function takeResult({ context, event }: ActionArgs): Change {
 const keepVerdict = ({ event }: ActionArgs): Change =>
   "verdict" in event ? { verdict: event.verdict } : {};
 
-const keepAsks = ({ event }: ActionArgs): Change => ("asks" in event ? { asks: event.asks } : {});
+const keepAsks = ({ event }: ActionArgs): Change =>
+  "asks" in event ? { asks: event.asks, waitsFor: null } : {};
 
 const keepGrants = ({ context, event }: ActionArgs): Change =>
   event.type === "approval.granted" || event.type === "approval.settled"
@@ -97,10 +99,18 @@ const keepGrants = ({ context, event }: ActionArgs): Change =>
 const rememberCancel = ({ event }: ActionArgs): Change =>
   event.type === "cancel.requested" ? { cancelReason: event.reason } : {};
 
-const startOver = (): Change => ({ attempts: 0, heldSince: null, checks: 0, retryAt: null });
+const startOver = (): Change => ({
+  attempts: 0,
+  heldSince: null,
+  waitsFor: null,
+  checks: 0,
+  retryAt: null,
+});
 
 /** Policy or people have answered. What was tried in executing before stays counted: a look is no new start. */
-const checked = (): Change => ({ checks: 0, retryAt: null });
+const checked = (): Change => ({ checks: 0, retryAt: null, waitsFor: null });
+
+const reasonOf = ({ kind, message }: Failure): string => cutText(`${kind}: ${message}`, 1_000);
 
 function keepOutput({ context, event }: ActionArgs): Change {
   if (event.type === "output.valid") return { output: event.output };
@@ -116,6 +126,7 @@ function countAttempt({ context, event }: ActionArgs): Change {
   return {
     attempts: attemptsAfter(context, event),
     heldSince: heldSinceAfter(context, event),
+    waitsFor: reasonOf(event.failure),
     retryAt: event.at + delayAfter(context, event),
     usage,
   };
@@ -126,6 +137,7 @@ function countCheck({ context, event }: ActionArgs): Change {
   const checks = context.checks + 1;
   return {
     checks,
+    waitsFor: reasonOf(event.failure),
     retryAt: event.at + retryDelay(event.failure, checks, event.jitter, context.limits),
   };
 }

@@ -25,13 +25,14 @@ async function chain(
   fallbacks: Fallbacks,
   anthropic: Parameters<typeof vendor>[0],
   openai: Parameters<typeof vendor>[0] = answerStream(chatStream(spoken)),
+  log?: Parameters<typeof createFallbacks>[2],
 ) {
   const [first, second] = await Promise.all([vendor(anthropic), vendor(openai)]);
   const providers = [
     ...vendorProviders(first.url).filter(({ name }) => name === "anthropic"),
     ...vendorProviders(second.url).filter(({ name }) => name !== "anthropic"),
   ];
-  const models = createFallbacks(createModels({ providers }), fallbacks);
+  const models = createFallbacks(createModels({ providers }), fallbacks, log);
   return { models, first, second };
 }
 
@@ -42,11 +43,18 @@ const error = (message: string, type = "some_error") => ({
 
 describe("a chain of fallbacks [llm.fallback]", () => {
   test("asks the next one, and says who served and who was asked in vain", async () => {
+    const lines: string[] = [];
     const { models, first, second } = await chain(
       { [claude]: [{ model: "openai/gpt-4o" }] },
       answerJson(error("all full"), 529),
+      undefined,
+      { info: (_, text) => void lines.push(text) },
     );
-    expect(await models.complete(plain(claude), never)).toMatchObject({
+    const asked = await models.complete(plain(claude), never);
+    expect(lines).toEqual([
+      expect.stringMatching(/^openai\/gpt-4o\S* answered in place of anthropic\/claude.*all full/u),
+    ]);
+    expect(asked).toMatchObject({
       ok: true,
       value: {
         provider: "openai",

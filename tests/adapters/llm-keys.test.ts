@@ -235,6 +235,15 @@ describe("steps of a provider that can't be asked", () => {
     for (const looks of [1, 2]) {
       await vi.waitFor(() => expect(asked).toBe(looks), { timeout: 10_000, interval: 10 });
       await scene.idle();
+      // Whoever looks at the step is told what it waits for.
+      const record = await scene.backend.store.find({
+        runId: waiting.runId,
+        stepId: waiting.stepIds[0] ?? "",
+      });
+      expect(record).toMatchObject({
+        phase: "parked",
+        snapshot: { snapshot: { context: { waitsFor: "unauthorized: Incorrect API key" } } },
+      });
       // More than the five minutes that a run has by default.
       scene.pass(400_000);
     }

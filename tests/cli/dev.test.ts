@@ -254,6 +254,7 @@ describe("stateplane dev", () => {
       const [, parked = ""] = /"id":"(stp_\w+)"/.exec(steps.stdout) ?? [];
       const waiting = await run("steps", "show", id, parked);
       expect(waiting.stdout).toMatch(/phase +parked/);
+      expect(waiting.stdout).toMatch(/waits for +a person's answer: .*approvals list/);
       expect(waiting.stdout).toMatch(/states +pending ▶ policy-check ▶ awaiting-approval/);
       expect(waiting.stdout).toMatch(/wakes +\d{4}-\d\d-\d\dT/);
 

@@ -71,6 +71,9 @@ describe("an agent's loop", () => {
           if (asked.calls.length < 20) {
             expect(step?.error).toMatchObject({
               kind: "budget_exceeded",
+              message: expect.stringMatching(
+                /^budget exceeded: cost|it was not made: it would have reserved 100 output tokens .* at the price of test\/\S+\); a lower max_tokens/u,
+              ),
               details: { scope: "run", limit: "max_cost_micros", most: limit },
             });
             expect(run.status).toBe("budget_killed");
