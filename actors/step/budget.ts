@@ -286,7 +286,7 @@ export class StepBudget implements CallBudget {
     session.settled = id;
     if (settled?.ok === false) {
       const { failure } = settled;
-      session.log.warn({ failure }, "a reservation was not settled: it counts in full");
+      session.log.warn({ failure }, "a reservation was not settled: it counts in full until it is");
     }
   }
 
