@@ -3,12 +3,10 @@ import {
   ok,
   troubleOf,
   type Outcome,
-  retryable,
   terminal,
 } from "../../machines/contracts/domain/failure.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import { stepInputProblem } from "../../machines/contracts/domain/step-input.ts";
-import { isRunOver } from "../../machines/contracts/domain/status.ts";
 import {
   type Action,
   deniedBy,
@@ -17,11 +15,11 @@ import {
   verdict,
 } from "../../machines/contracts/domain/action.ts";
 import { coveringGrant, coveringRefusal, digestOf, toAsk, toldNo } from "./approvals.ts";
-import { lookGoodMs } from "../run-looks.ts";
+import { closed, isFailingOpen, lookAtRun, seeEnd } from "./run-end.ts";
 import { traced } from "../tracing.ts";
 import { type ActivityScope, retryStamp, type StepActivity } from "./session.ts";
 import { outputSchemaProblem } from "./validate.ts";
-import { localVerdict, spelledVerdict, usersVerdict } from "./verdicts.ts";
+import { isSameEverywhere, localVerdict, spelledVerdict, usersVerdict } from "./verdicts.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import type { HandlerResult, Permission } from "../handlers/handler.ts";
 
@@ -120,7 +118,7 @@ export async function permission(
       return refused(asked, deniedBy(hopeless), hopeless);
     }
   }
-  const resolved = await resolve(scope, asked);
+  const resolved = await resolve(scope, asked, job);
   if (!resolved.ok) return refused(asked, resolved.failure);
   const action = resolved.value;
   const no = coveringRefusal(context, action);
@@ -277,8 +275,12 @@ async function judgeOnce(
     const hopeless = spelledVerdict(asked.name, options.allowlist, agentTools);
     if (hopeless !== null) return { kind: "deny", verdict: hopeless, action: asked };
   }
-  const resolved = await resolve(scope, asked);
-  if (!resolved.ok) return { kind: "failed", failure: resolved.failure };
+  const resolved = await resolve(scope, asked, job);
+  if (!resolved.ok) {
+    // Before a wait for a tool's server: the control plane, which ends a cancelled run's steps, was not asked yet.
+    const ended = resolved.failure.retryable ? await seeEnd(scope, job.runId, scope) : null;
+    return ended?.kind === "ended" ? ended : { kind: "failed", failure: resolved.failure };
+  }
   const action = resolved.value;
   const worker = workerVerdict(scope, job, action, agentTools);
   const own = stricter(worker, usersVerdict(options.policy, action, job) ?? worker);
@@ -319,22 +321,24 @@ const aloneByChoice =
 const aloneByTrouble =
   "the control plane could not be asked, and AGENTIC_FAIL_CLOSED is off: this worker's lists decided alone";
 
-/** Whether a call of an agent is made on the worker's word alone while the control plane is away. */
-const isFailingOpen = ({ options }: ActivityScope, action: Action): boolean =>
-  options.failClosed === false && action.call !== undefined;
-
 /**
  * A tool's name resolved to the tool that it means. What no server has keeps its name: it is a user's own, done by a
- * handler of theirs, or nobody's, which our own handler finds.
+ * handler of theirs, or nobody's, which our own handler finds. A user's own keeps it, too, while a server can't be asked,
+ * unless the lists would say another thing of it on some server.
  */
-async function resolve(scope: ActivityScope, action: Action): Promise<Outcome<Action>> {
+async function resolve(scope: ActivityScope, action: Action, job: Job): Promise<Outcome<Action>> {
   if (action.kind !== "tool" || action.server !== undefined) return ok(action);
   const described = await scope.ports.tools.describe(action.name, scope.signal);
   if (described.ok) {
     const { server, name, digest } = described.value;
     return ok({ ...action, server, name, schema: digest });
   }
-  return described.failure.kind === "not_found" ? ok(action) : described;
+  const { failure } = described;
+  if (failure.kind === "not_found") return ok(action);
+  const { handlers = {}, allowlist } = scope.options;
+  const isUsers = Object.hasOwn(handlers, `tool:${action.name}`);
+  const isSame = () => isSameEverywhere(action, allowlist, agentToolsOf(job));
+  return isUsers && failure.retryable && isSame() ? ok(action) : described;
 }
 
 function workerVerdict(
@@ -360,41 +364,4 @@ function workerVerdict(
 function agentToolsOf(job: Job): readonly string[] | null {
   const tools = job.input["allowed_tools"];
   return Array.isArray(tools) ? tools.filter((tool) => typeof tool === "string") : null;
-}
-
-/**
- * Nothing is done for a run that has ended. Where results are recognised by their key, the control plane guards ended
- * runs, and its check-tool denies their tools: one call says both.
- */
-async function lookAtRun(
-  scope: ActivityScope,
-  { runId }: Job,
-  action: Action,
-): Promise<Judgement | null> {
-  const { runs, session } = scope;
-  const isOpen = isFailingOpen(scope, action);
-  const { controlPlane } = isOpen ? scope : scope.ports;
-  if (action.kind === "tool") {
-    const extensions = await controlPlane.extensions(scope.signal);
-    if (!extensions.ok && isOpen) return null;
-    if (!extensions.ok) return { kind: "failed", failure: closed(extensions.failure) };
-    if (extensions.value.has("idempotent-results")) return null;
-  }
-  // One look serves all steps of a run for a moment, and a step that waited looks anew.
-  const sinceWait = scope.ports.clock.monotonic() - session.waitedUntil;
-  const maxAgeMs = session.isResumed ? 0 : Math.min(lookGoodMs, sinceWait);
-  const seen = runs.seen(runId, maxAgeMs);
-  const run =
-    seen === null ? await runs.look(controlPlane, runId, scope.signal, maxAgeMs) : ok(seen);
-  if (!run.ok && isOpen && troubleOf(run.failure) === "passing") return null;
-  if (!run.ok) return { kind: "failed", failure: closed(run.failure) };
-  const status = run.value;
-  if (!isRunOver(status)) return null;
-  return { kind: "ended", reason: `the run has already ended: ${status}` };
-}
-
-function closed(failure: Failure): Failure {
-  if (!failure.retryable) return failure;
-  const message = `policy can't be asked: ${failure.message}`;
-  return retryable("policy_unavailable", message, failure.retryAfterMs);
 }

@@ -14,6 +14,7 @@ import {
   isHeldBack,
   isListed,
   ruleTool,
+  splits,
   type ToolCallPair,
   toolLabel,
   type ToolRule,
@@ -47,6 +48,26 @@ export function localVerdict(
   return isAsked
     ? verdict.ask(`${label} needs approval on this worker`)
     : verdict.allow(`${label} is on this worker's allowlist`);
+}
+
+/**
+ * Whether the lists say the same of a call whatever server its tool is on: none of those that an entry speaks of, or the
+ * name itself, makes a difference. Then it need not be known whose it is.
+ */
+export function isSameEverywhere(
+  { name, input }: Pick<Action, "name" | "input">,
+  allowlist: Allowlist,
+  agentTools: readonly string[] | null,
+): boolean {
+  const { allowed, approvalRequired, denied } = allowlist;
+  const entries = [...allowed, ...approvalRequired, ...denied].map(ruleTool);
+  const named = [...entries, ...(agentTools ?? [])].flatMap((entry) => splits(entry));
+  const readings: ToolCallPair[] = [
+    ...named.map(([server]) => ({ server, name, input })),
+    ...splits(name).map(([server, bare]) => ({ server, name: bare, input })),
+  ];
+  const { kind } = localVerdict({ server: null, name, input }, allowlist, agentTools);
+  return readings.every((call) => localVerdict(call, allowlist, agentTools).kind === kind);
 }
 
 /** The denial that a name gets whatever it is resolved to, so that no server is asked about it; null when it may pass. */

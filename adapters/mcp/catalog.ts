@@ -74,7 +74,8 @@ export function isShadowed(
  * server alone: first the rest of the name, then, for tools that carry their own server's name, the whole. Any
  * other is asked of every server, those whose last connect failed only when the others don't have it, so that one
  * dead server slows nobody down; but what such a server had when it was last heard still counts against an
- * ambiguous name, and so does what one has that is quarantined, or whose schema can't be used.
+ * ambiguous name, and so does what one has that is quarantined, or whose schema can't be used. A server whose list is
+ * known, and may not be used, is no reason to wait for a name that is not in it.
  */
 export async function findTool<S extends ToolSource>(
   servers: readonly S[],
@@ -104,13 +105,20 @@ async function findOn<S extends ToolSource>(
   signal: AbortSignal,
 ): Promise<Outcome<FoundTool<S>>> {
   const tools = await server.tools(signal);
-  if (!tools.ok) return tools;
-  for (const bare of [name.slice(server.name.length + 1), name]) {
-    const tool = tools.value.get(bare);
+  const spellings = [name.slice(server.name.length + 1), name];
+  if (!tools.ok && (signal.aborted || spellings.some((bare) => mayHave(servers, server, bare)))) {
+    return tools;
+  }
+  for (const bare of spellings) {
+    const tool = tools.ok ? tools.value.get(bare) : undefined;
     if (tool !== undefined && !isShadowed(servers, server.name, bare)) return ok({ server, tool });
   }
   return fail(terminal("not_found", `MCP server "${server.name}" has no tool for "${name}"`));
 }
+
+/** Whether a server that gave no tools may have this one: it is down, or its list has the name and may not be used. */
+const mayHave = (servers: readonly ToolSource[], server: ToolSource, name: string): boolean =>
+  !isShadowed(servers, server.name, name) && (server.down || server.lastTools.has(name));
 
 interface Findings<S extends ToolSource> {
   found: FoundTool<S>[];
@@ -128,7 +136,8 @@ async function search<S extends ToolSource>(
     servers.map(async (server) => {
       const tools = await server.tools(signal);
       if (!tools.ok) {
-        findings.failures.push(tools.failure);
+        const isReason = signal.aborted || mayHave(all, server, name);
+        if (isReason) findings.failures.push(tools.failure);
         return;
       }
       const tool = tools.value.get(name);

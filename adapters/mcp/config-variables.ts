@@ -4,7 +4,30 @@ import { parseEnv } from "node:util";
 export type Variables = Readonly<Record<string, string | undefined>>;
 
 /** `${VAR}` or `${env:VAR}`, each with a text for where it is not set: `${VAR:-text}`. */
-const variable = /\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g;
+const variable = /\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-((?:[^}$]|\$(?!\{))*))?\}/g;
+
+/** What editors ask a person for. */
+const asked = /\$\{input:[^}]*\}/gu;
+
+/**
+ * What begins as a variable does, in any text of a value, and is none that we put in: it reaches the server as it
+ * stands. Only its beginning is told, since what follows may be a secret.
+ */
+function strangeVariables(value: unknown): string[] {
+  if (typeof value === "string") {
+    const left = value.replaceAll(variable, "").replaceAll(asked, "");
+    return [...left.matchAll(/\$\{\s*\w{0,40}(?::\w{0,40})?/gu)].map(([found]) => found);
+  }
+  if (typeof value !== "object" || value === null) return [];
+  return Object.values(value).flatMap(strangeVariables);
+}
+
+/** The same as warnings, each the end of a sentence. */
+export const variableWarnings = (value: unknown): string[] =>
+  [...new Set(strangeVariables(value))].map(
+    (found) =>
+      `has "${found}", which is no variable and is handed on as it stands; a variable is \${VAR}, \${VAR:-default} or \${env:VAR}, and none stands within another`,
+  );
 
 /** Texts, alone or in lists and maps. */
 export type Expandable =
@@ -27,9 +50,8 @@ export function expandVariables<T extends Expandable>(
 ): { ok: true; value: T } | { ok: false; problem: string } {
   const problems: string[] = [];
   const expandText = (where: string, text: string): string => {
-    const asked = /\$\{input:[^}]*\}/u.exec(text)?.[0];
-    if (asked !== undefined) {
-      problems.push(`${where} uses ${asked}, which only an editor asks for: name a variable`);
+    for (const [input] of text.matchAll(asked)) {
+      problems.push(`${where} uses ${input}, which only an editor asks for: name a variable`);
     }
     return text.replaceAll(variable, (_, name: string, otherwise: string | undefined) => {
       const set = Object.hasOwn(variables, name) ? variables[name] : undefined;

@@ -6,6 +6,7 @@ import { nearest } from "../../machines/contracts/domain/nearest.ts";
 import { type ToolRule, toolRuleShape } from "../../machines/contracts/domain/tool-lists.ts";
 import {
   expandVariables,
+  variableWarnings,
   missingCredentials,
   readEnvFile,
   type Variables,
@@ -275,6 +276,7 @@ function entryWarnings(entry: ServerEntry, where: string): string[] {
       `${where} timeout is read as ${timeout} seconds, because no server answers in ${timeout} milliseconds; write ${timeout * 1_000}`,
     );
   }
+  warnings.push(...variableWarnings(entry).map((said) => `${where} ${said}`));
   if (disabled === true && enabled === true) {
     warnings.push(`${where} is both disabled and enabled, and counts as disabled`);
   }

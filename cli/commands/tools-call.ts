@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { type Action, stricter } from "../../machines/contracts/domain/action.ts";
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
+import { isHeldBack } from "../../machines/contracts/domain/tool-lists.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { ToolQuestions } from "../../machines/contracts/ports/tool-host.ts";
 import { localVerdict, usersVerdict } from "../../actors/step/verdicts.ts";
@@ -29,7 +30,10 @@ export const callTool: Command = async (context) => {
       if (!described.ok) throw callError(described.failure);
       const { server, name: bare } = described.value;
       const worker = localVerdict({ server, name: bare, input }, tools.allowlist, null);
-      const allowedBy = `"${server}/${bare}" under "${tools.listedIn.key}" of the allowlist in ${tools.listedIn.file} would allow it`;
+      const isDenied = isHeldBack(tools.allowlist.denied, { server, name: bare, input });
+      const allowedBy = isDenied
+        ? `a denial goes before what is allowed: take it off the denied tools of the allowlist in ${tools.listedIn.file}`
+        : `"${server}/${bare}" under "${tools.listedIn.key}" of the allowlist in ${tools.listedIn.file} would allow it`;
       if (worker.kind === "deny") throw new CliError(2, `${worker.reason}; ${allowedBy}`);
       const action: Action = { kind: "tool", name: bare, server, input };
       const said = usersVerdict(config.settings.policy ?? undefined, action, jobOf(action));

@@ -107,8 +107,16 @@ const startOver = (): Change => ({
   retryAt: null,
 });
 
-/** Policy or people have answered. What was tried in executing before stays counted: a look is no new start. */
-const checked = (): Change => ({ checks: 0, retryAt: null, waitsFor: null });
+/**
+ * Policy or people have answered. What was tried in executing before stays counted, and so does how long a neighbour was
+ * waited for there: a look is no new start. A question to people is: they answer in their own time.
+ */
+const checked = ({ event }: ActionArgs): Change => ({
+  checks: 0,
+  retryAt: null,
+  waitsFor: null,
+  ...(event.type === "policy.asked" ? { heldSince: null } : {}),
+});
 
 const reasonOf = ({ kind, message }: Failure): string => cutText(`${kind}: ${message}`, 1_000);
 

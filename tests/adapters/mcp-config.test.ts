@@ -237,6 +237,21 @@ describe("the MCP configuration file", () => {
     });
   });
 
+  test.each([
+    ["${A:-${B}}", "${A:"],
+    ["${A-x}", "${A"],
+    ["${A:?secret words}", "${A:"],
+    ["${ A }", "${ A"],
+    ["${config:x.y}", "${config:x"],
+    ["${A}${", "${"],
+  ])("warns of %s, which is no variable, by its beginning alone", async (text, told) => {
+    const config = { mcpServers: { one: { command: "run", env: { KEY: text } } } };
+    const said = await warnings(config, { A: "abc", B: "b" });
+    expect(said).toEqual([expect.stringContaining(`"one" has "${told}", which is no variable`)]);
+    const result = await read(config, { A: "abc", B: "b" });
+    expect(JSON.stringify(result)).not.toContain("abc}");
+  });
+
   test("takes variables in args, env, url and headers from the environment it is given", async () => {
     const config = {
       mcpServers: {

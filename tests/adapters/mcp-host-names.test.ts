@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { findTool, type ToolSource } from "../../adapters/mcp/catalog.ts";
-import { ok } from "../../machines/contracts/domain/failure.ts";
+import { fail, ok, retryable } from "../../machines/contracts/domain/failure.ts";
 import type { ToolPins } from "../../machines/contracts/ports/tool-pins.ts";
 import { failure } from "../support/failure.ts";
 import { isAlive } from "../support/is-alive.ts";
@@ -87,6 +87,24 @@ describe("names", () => {
     expect(failure(await findTool(servers, "read", never)).kind).toBe("conflict");
     expect(value(await findTool(servers, "own", never)).server.name).toBe("one");
     expect(value(await findTool(servers, "two/read", never)).server.name).toBe("two");
+  });
+
+  test("a server whose known list may not be used is no reason to wait for a name that it lacks", async () => {
+    const refused = { ...retryable("unavailable", "quarantined"), untried: true as const };
+    const held = (name: string, listed: string[], isDown: boolean): ToolSource => ({
+      name,
+      down: isDown,
+      lastTools: new Set(listed),
+      tools: async () => fail({ ...refused, message: `${name} can't be used` }),
+    });
+    const [known, away] = [held("a", ["own"], false), held("b", [], true)];
+    const kindOf = async (servers: ToolSource[], name: string) =>
+      failure(await findTool(servers, name, never)).kind;
+    expect(await kindOf([known], "typo")).toBe("not_found");
+    expect(await kindOf([known], "a/typo")).toBe("not_found");
+    expect(await kindOf([known], "own")).toBe("unavailable");
+    expect(await kindOf([known], "a/own")).toBe("unavailable");
+    expect(failure(await findTool([known, away], "typo", never)).message).toContain("b can't");
   });
 
   test("a list that changed while it was read is not kept", async () => {

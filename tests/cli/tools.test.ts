@@ -118,7 +118,7 @@ describe("stateplane tools", () => {
       [
         ["call", "exit"],
         2,
-        /'odd\/exit' is denied on this worker; "odd\/exit" under "allowed_tools"/,
+        /'odd\/exit' is denied on this worker; a denial goes before what is allowed: take it off/,
       ],
       [["call", "strict", "--input", "{"], 2, /--input: expected JSON/],
       [["call", "strict", "--input", "[]"], 2, /as a JSON object/],

@@ -6,7 +6,7 @@ import { Journal } from "../../actors/step/journal.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
 import type { JournalEntry } from "../../machines/contracts/domain/record.ts";
 import { maxHeldMs, retryable } from "../../machines/contracts/domain/failure.ts";
-import { stricter, type Verdict } from "../../machines/contracts/domain/action.ts";
+import { stricter, type Verdict, verdict } from "../../machines/contracts/domain/action.ts";
 import { initialContext } from "../../machines/step/context.ts";
 import { retryDelay, rules } from "../../machines/step/rules.ts";
 import { updates } from "../../machines/step/updates.ts";
@@ -119,8 +119,22 @@ describe("a neighbour that could not be asked", () => {
   });
 });
 
+describe("a tool's own step while a server can't be asked", () => {
+  it("waits anew for an hour after people were asked, and not after a look that went well [retry.untried]", () => {
+    const limits = { maxAttempts: 3, maxRepairs: 1, baseDelayMs: 1, maxDelayMs: 1, parkAfterMs: 1 };
+    const begun = initialContext({ runId: "r", stepId: "s", job: null, problem: null, limits });
+    const context = { ...begun, heldSince: 5 };
+    const said = verdict.ask("a person");
+    const asked = { type: "policy.asked" as const, verdict: said, asks: [] };
+    expect({ ...context, ...updates.checked({ context, event: asked }) }.heldSince).toBeNull();
+    // A neighbour of the step's work is waited for by parking, and each wake passes policy.
+    const allowed = { type: "policy.allowed" as const, verdict: said };
+    expect({ ...context, ...updates.checked({ context, event: allowed }) }.heldSince).toBe(5);
+  });
+});
+
 describe("verdicts", () => {
-  const kind = (verdict: Verdict) => verdict.kind;
+  const kind = (said: Verdict) => said.kind;
 
   it("stricter is a lattice's join: idempotent, commutative, associative, and never loosens [policy.stricter]", () => {
     fc.assert(

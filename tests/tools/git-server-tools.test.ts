@@ -100,6 +100,30 @@ describe("the git server", () => {
     expect(await git(repository, "ls-files")).toBe(".gitignore\nsub/*.txt\nsub/-n");
   });
 
+  test("add stages a file that became a folder, and a folder that became a file", async () => {
+    await mkdir(join(repository, "folder"));
+    await writeFile(join(repository, "folder", "inner"), "x");
+    await call("git_add", { repo: "project", files: ["."] });
+    await call("git_commit", { repo: "project", message: "a folder" });
+    await rm(join(repository, "a.txt"));
+    await mkdir(join(repository, "a.txt"));
+    await writeFile(join(repository, "a.txt", "x"), "x");
+    await rm(join(repository, "folder"), { recursive: true });
+    await writeFile(join(repository, "folder"), "x");
+    await call("git_add", { repo: "project", files: ["a.txt"] });
+    expect(await git(repository, "ls-files")).toBe("a.txt/x\nfolder/inner");
+    await call("git_add", { repo: "project", files: ["."] });
+    expect(await git(repository, "ls-files")).toBe("a.txt/x\nfolder");
+  });
+
+  test("calls at once that change one repository wait for each other", async () => {
+    const names = Array.from({ length: 8 }, (_, at) => `n${at}`);
+    await Promise.all(names.map((name) => writeFile(join(repository, name), name)));
+    await Promise.all(names.map((name) => call("git_add", { repo: "project", files: [name] })));
+    const staged = await git(repository, "diff", "--cached", "--name-only");
+    expect(staged.split("\n")).toEqual(names);
+  });
+
   test("add stages names of any bytes, and says which it staged [git.names]", async () => {
     const names = [Buffer.from([0x66, 0xff, 0xfe]), Buffer.from("naïve ☃")];
     for (const name of names) {

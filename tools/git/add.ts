@@ -61,7 +61,9 @@ export const add = gitTool({
     // A trailing slash is a repository inside this one; staging it would record a submodule.
     const names = listed.value.stdout
       .split("\0")
-      .filter((name) => name && !name.endsWith("/") && !submodules.value.has(name));
+      .filter((name) => name && !name.endsWith("/") && !submodules.value.has(name))
+      // A file that became a folder is taken out before what is in the folder is put in.
+      .sort();
     const nested = paths.filter(
       (path) => path !== "." && listed.value.stdout === `${toBytes(path)}/\0`,
     );
@@ -69,7 +71,7 @@ export const add = gitTool({
       return { ok: false, problem: `${JSON.stringify(nested[0])} is a repository of its own` };
     }
     const staged = await git(
-      { command: ["update-index"], flags: ["--add", "--remove", "-z", "--stdin"] },
+      { command: ["update-index"], flags: ["--add", "--remove", "--replace", "-z", "--stdin"] },
       { input: names.map((name) => `${name}\0`).join(""), isBytes: true },
     );
     if (!staged.ok) return { ok: false, problem: `nothing was staged: ${staged.problem}` };

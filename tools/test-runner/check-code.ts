@@ -1,8 +1,9 @@
 import { type } from "arktype";
 import type { Answer } from "../shared/server-tool.ts";
-import { type Checker, checkers } from "./checkers.ts";
+import { type Checker, checkers, type Finding } from "./checkers.ts";
 import { lastLines, runIn, testTool } from "./context.ts";
 import { existingPath, openProject, type Project } from "./project.ts";
+import { believed, cleanLine } from "./report.ts";
 
 /** How many findings an answer carries. */
 const findingLimit = 200;
@@ -115,7 +116,7 @@ function checkTool(options: {
         errors,
         warnings,
         durationMs,
-        findings: found.slice(0, findingLimit),
+        findings: found.slice(0, findingLimit).map(cleanFinding),
         truncated: truncated || found.length > findingLimit,
       };
       const lines = structured.findings.map((one) => {
@@ -128,6 +129,15 @@ function checkTool(options: {
     },
   });
 }
+
+/** A finding as it is told: each part in one line, of a bounded length. */
+const cleanFinding = ({ file, line, column, rule, ...rest }: Finding): Finding => ({
+  ...rest,
+  file: cleanLine(file),
+  line: believed(line),
+  column: believed(column),
+  rule: rule === null ? null : cleanLine(rule),
+});
 
 /** The checker that was asked for, or the first whose files the project has: the list begins with the surest. */
 function chooseChecker(project: Project, kind: Checker["kind"], given?: string): Answer<Checker> {

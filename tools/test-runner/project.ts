@@ -71,9 +71,11 @@ export async function existingPath({ folder }: Project, path: string): Promise<A
   }
   const real = await realpath(join(folder, checked.value)).catch(() => null);
   if (real === null) return { ok: false, problem: `there is no ${said} in the project` };
-  return isInside(folder, real)
-    ? checked
-    : { ok: false, problem: `path ${said} must be inside the project` };
+  if (!isInside(folder, real)) {
+    return { ok: false, problem: `path ${said} must be inside the project` };
+  }
+  // Python's argparse, tsc and ruff read arguments from the file that a word with an `@` before it names.
+  return checked.value.startsWith("@") ? { ok: true, value: `./${checked.value}` } : checked;
 }
 
 /** The folders from a project up to the root, from the inside out. */

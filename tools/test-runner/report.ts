@@ -35,6 +35,31 @@ export function cleanMessage(text: string): string {
   ).toWellFormed();
 }
 
+/** Characters of a test's name, and of the path of its file, that are kept. */
+const nameLimit = 500;
+/** The highest line, and the longest time in milliseconds, that is believed: what fits in 32 bits. */
+const mostNumber = 2 ** 31 - 1;
+
+/** A text as it stands in one line: no control characters, no line ends, of a bounded length. */
+export function cleanLine(text: string): string {
+  const start = text.slice(0, nameLimit * 4).replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ");
+  const isCut = text.length > nameLimit * 4 || start.length > nameLimit;
+  return (isCut ? `${start.slice(0, nameLimit)} […]` : start).trim().toWellFormed();
+}
+
+/** A line, a column or milliseconds; null for what can be none. */
+export const believed = (number: number | null): number | null =>
+  number !== null && number >= 0 && number <= mostNumber ? number : null;
+
+/** A test as it is told: whatever its own code wrote into the report, one test's part of the answer is bounded. */
+export const cleanTest = ({ name, file, line, durationMs, ...rest }: TestCase): TestCase => ({
+  ...rest,
+  name: cleanLine(name),
+  file: file === null ? null : cleanLine(file),
+  line: believed(line),
+  durationMs: believed(durationMs),
+});
+
 /** A path as a person in the project writes it. */
 export function relativeTo(project: string, path: string): string {
   const plain = path.replace(/^file:\/\//, "");

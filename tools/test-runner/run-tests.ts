@@ -2,7 +2,7 @@ import { type } from "arktype";
 import type { Answer } from "../shared/server-tool.ts";
 import { describeRemoved, lastLines, runIn, testTool } from "./context.ts";
 import { existingPath, openProject, type Project } from "./project.ts";
-import type { TestCase } from "./report.ts";
+import { cleanLine, cleanTest, type TestCase } from "./report.ts";
 import { type TestRunner, testRunners } from "./runners.ts";
 
 /** How many failing tests an answer carries. */
@@ -92,10 +92,11 @@ export const runTests = testTool({
       coverage: covered,
       stdout,
     });
-    const tests = read.ok ? read.value.tests : [];
+    const tests = read.ok ? read.value.tests.map(cleanTest) : [];
     const isCut = ran.value.truncated || ran.value.reportTruncated;
     if (!read.ok || (tests.length === 0 && exitCode !== 0)) {
-      const why = isCut ? "its report is too large" : "it reported no tests";
+      const unread = read.ok || report === "" ? "it reported no tests" : cleanLine(read.problem);
+      const why = isCut ? "its report is too large" : unread;
       const { name: runnerName, coveredBy } = runner.value;
       const needs =
         coverage && coveredBy !== undefined ? `; to measure coverage it needs ${coveredBy}` : "";

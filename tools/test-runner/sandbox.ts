@@ -9,7 +9,7 @@ import { type ProgramOutput, runProgram } from "../shared/run-program.ts";
 import type { Answer } from "../shared/server-tool.ts";
 import { inTemporaryFolder, systemProblem } from "../shared/temporary-folder.ts";
 import { boxWords, environment, realOrSame, system } from "./box.ts";
-import { FolderQueue } from "./folder-queue.ts";
+import { FolderQueue } from "../shared/folder-queue.ts";
 import { type Guarded, keepGuarded, type Writable } from "./guarded.ts";
 import { killMarked, limits, watch } from "./limits.ts";
 import type { Project } from "./project.ts";

@@ -97,7 +97,7 @@ const isOfAnother = (entry: string, { server, name }: ToolPair): boolean =>
   server !== null && entry === name && entry.includes("/");
 
 /** Every way to read a text as `left/right`. */
-function splits(text: string): [string, string][] {
+export function splits(text: string): [string, string][] {
   return [...text.matchAll(/\//gu)].map(({ index }) => [
     text.slice(0, index),
     text.slice(index + 1),

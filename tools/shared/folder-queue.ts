@@ -1,5 +1,5 @@
-import { isInside } from "../shared/check-path.ts";
-import type { Answer } from "../shared/server-tool.ts";
+import { isInside } from "./check-path.ts";
+import type { Answer } from "./server-tool.ts";
 
 interface Turn {
   folder: string;
@@ -7,7 +7,7 @@ interface Turn {
 }
 
 /**
- * Lets runs that write wait for each other where the folder of one lies in the other's: what one of them can move about
+ * Lets calls that write wait for each other where the folder of one lies in the other's: what one of them can move about
  * must not be what another is being built on, or what another's leavings are looked for in.
  */
 export class FolderQueue {
@@ -31,7 +31,7 @@ export class FolderQueue {
     try {
       await Promise.race([Promise.all(before.map((one) => one.ended)), aborted.promise]);
       if (signal.aborted) {
-        return { ok: false, problem: "cancelled while another run in this folder was under way" };
+        return { ok: false, problem: "cancelled while another call in this folder was under way" };
       }
       return await work();
     } finally {
