@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type { JSONRPCMessage } from "@modelcontextprotocol/client";
 import { createParser } from "eventsource-parser";
 import {
@@ -9,7 +10,7 @@ import {
   parseJson,
 } from "../../machines/contracts/domain/json.ts";
 import { lostNumbers } from "../../machines/contracts/domain/json-text.ts";
-import { floods, Unasked } from "./unasked.ts";
+import { floods, type Traffic } from "./unasked.ts";
 
 /** Bytes of one JSON answer, or of one server-sent event: as much as we read of a line over standard streams. */
 export const largestMessage = 10 * 1024 * 1024;
@@ -18,26 +19,30 @@ export const largestMessage = 10 * 1024 * 1024;
  * A `fetch` for the SDK's HTTP transport, which reads what it is sent whole. Here an answer that is too long is cut
  * off while it is read, redirects are not followed, and an answer that cannot be read exactly is replaced by an error
  * for the same request: a number that a double can't hold must not reach a step rounded.
+ *
+ * @param traffic of the connection that this is for, over all its streams
  */
-export const boundedFetch: typeof fetch = async (input, init) => {
-  const response = await fetch(input, { ...init, redirect: "manual" });
-  const { body, headers, status, statusText } = response;
-  if (body === null) return response;
-  const type = headers.get("content-type") ?? "";
-  if (type.startsWith("text/event-stream")) {
-    const events = body
-      .pipeThrough(boundedEvents())
-      .pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>)
-      .pipeThrough(exactEvents())
-      .pipeThrough(new TextEncoderStream() as TransformStream<string, Uint8Array>);
-    return new Response(events, { headers: decoded(headers), status, statusText });
-  }
-  const text = await readBounded(body);
-  // Whatever the type says: the SDK reads a message wherever there is one.
-  const content = exactMessage(text);
-  const plain = decoded(headers);
-  return new Response(content === "" ? null : content, { headers: plain, status, statusText });
-};
+export const boundedFetch =
+  (traffic: Traffic): typeof fetch =>
+  async (input, init) => {
+    const response = await fetch(input, { ...init, redirect: "manual" });
+    const { body, headers, status, statusText } = response;
+    if (body === null) return response;
+    const type = headers.get("content-type") ?? "";
+    if (type.startsWith("text/event-stream")) {
+      const events = body
+        .pipeThrough(boundedEvents())
+        .pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>)
+        .pipeThrough(exactEvents(traffic))
+        .pipeThrough(new TextEncoderStream() as TransformStream<string, Uint8Array>);
+      return new Response(events, { headers: decoded(headers), status, statusText });
+    }
+    const text = await readBounded(body);
+    // Whatever the type says: the SDK reads a message wherever there is one.
+    const content = exactMessage(text);
+    const plain = decoded(headers);
+    return new Response(content === "" ? null : content, { headers: plain, status, statusText });
+  };
 
 /** What was sent compressed, or of a known length, is neither any more once it was read. */
 function decoded(headers: Headers): Headers {
@@ -155,16 +160,22 @@ function exactTools(text: string, tools: Json[]): Json[] {
 /** What a request of the server counts as, in characters: each costs an answer, which is an HTTP request of ours. */
 const requestCosts = 100_000;
 
+/** Milliseconds of one turn that what a server sent may take; the rest waits for the next turn. */
+const turnMs = 4;
+
 /**
  * The events of a stream, each message through {@link exactMessage}; one that nobody waits for is left out. A stream that
  * sends without end what nobody asked for is given up: messages, requests, comments.
  */
-function exactEvents(): TransformStream<string, string> {
-  const unasked = new Unasked();
+function exactEvents(traffic: Traffic): TransformStream<string, string> {
+  const { unasked } = traffic;
   let parser: ReturnType<typeof createParser>;
   const insist = (isLittle: boolean): void => {
-    if (!isLittle) throw new Error(`the server ${floods}`);
+    if (isLittle) return;
+    traffic.giveUp(floods);
+    throw new Error(`the server ${floods}`);
   };
+  let turn = performance.now();
   return new TransformStream({
     start(controller) {
       parser = createParser({
@@ -172,11 +183,13 @@ function exactEvents(): TransformStream<string, string> {
         onEvent({ id, event, data }) {
           insist(unasked.take(0));
           const message = data === "" ? null : parseJson(data);
+          if (message !== null) traffic.brought();
           if (message?.ok === true && isJsonObject(message.value)) {
             const { id: asks, method } = message.value;
-            // An answer is as long as its tool made it.
-            if (method === undefined) unasked.giveBackText(data.length);
-            else if (asks !== undefined) insist(unasked.take(requestCosts));
+            // An answer is as long as its tool made it; one to nothing is like any other message.
+            if (method === undefined) {
+              if (traffic.answers(asks)) unasked.giveBackText(data.length);
+            } else if (asks !== undefined) insist(unasked.take(requestCosts));
           }
           let exact: string;
           try {
@@ -191,9 +204,12 @@ function exactEvents(): TransformStream<string, string> {
         },
       });
     },
-    transform(chunk) {
+    async transform(chunk) {
       insist(unasked.takeText(chunk.length));
       parser.feed(chunk);
+      if (performance.now() - turn < turnMs) return;
+      await setImmediate();
+      turn = performance.now();
     },
   });
 }

@@ -5,8 +5,10 @@ import {
   type OAuthClientProvider,
   type RequestId,
   SSEClientTransport,
+  type SSEClientTransportOptions,
   SseError,
   StreamableHTTPClientTransport,
+  type StreamableHTTPClientTransportOptions,
   type Transport,
   type JSONRPCMessage,
 } from "@modelcontextprotocol/client";
@@ -14,6 +16,7 @@ import type { Log } from "../../machines/contracts/ports/clock.ts";
 import { boundedFetch } from "./bounded-http.ts";
 import { ChildTransport } from "./child-transport.ts";
 import type { McpServer } from "./server-options.ts";
+import { Traffic } from "./unasked.ts";
 
 /** Milliseconds that an HTTP server has to hear that its session is over. */
 const farewellMs = 1_000;
@@ -63,13 +66,21 @@ export function openTransport(
     return { ...nothing, transport, ending: () => transport.ending };
   }
   const url = new URL(server.url ?? "");
+  const traffic = new Traffic((reason) => giveUp(reason));
   const options = {
-    fetch: boundedFetch,
+    fetch: boundedFetch(traffic),
+    // The SDK would wait as long as the server says, which may be not at all.
+    reconnectionScheduler: (again: () => void, delayMs: number) => {
+      const timer = setTimeout(again, traffic.pauseMs(delayMs));
+      return () => clearTimeout(timer);
+    },
     ...(server.headers === undefined ? {} : { requestInit: { headers: server.headers } }),
     ...(credentials === null ? {} : { authProvider: credentials }),
   };
+  let giveUp: (reason: string) => void;
   if (kind === "sse") {
-    const transport = new EventsTransport(url, options);
+    const transport = new EventsTransport(url, options, traffic);
+    giveUp = (reason) => transport.giveUp(reason);
     return {
       transport,
       ending: () => transport.ending,
@@ -77,14 +88,20 @@ export function openTransport(
       farewell: nothing.farewell,
     };
   }
-  const transport = new HttpTransport(url, options);
+  const transport = new HttpTransport(url, options, traffic);
+  giveUp = (reason) => transport.giveUp(reason);
   const farewell = async (): Promise<void> => {
     const late = Promise.withResolvers<void>();
     const timer = setTimeout(late.resolve, farewellMs);
     await Promise.race([transport.terminateSession().catch(() => undefined), late.promise]);
     clearTimeout(timer);
   };
-  return { transport, ending: () => null, established: () => transport.watch(), farewell };
+  return {
+    transport,
+    ending: () => transport.ending,
+    established: () => transport.watch(),
+    farewell,
+  };
 }
 
 /** Marks the answer that we give ourselves in place of a server whose stream of an answer ended without one. */
@@ -95,7 +112,22 @@ export const streamEnded = { reason: "the connection ended before the answer cam
  * request would wait until its time is over: here it fails at once.
  */
 class HttpTransport extends StreamableHTTPClientTransport {
+  ending: string | null = null;
   readonly #waiting = new Set<RequestId>();
+  readonly #traffic: Traffic;
+
+  constructor(url: URL, options: StreamableHTTPClientTransportOptions, traffic: Traffic) {
+    super(url, options);
+    this.#traffic = traffic;
+  }
+
+  /** At once: whoever floods us is not heard to the end. */
+  giveUp(reason: string): void {
+    if (this.ending !== null) return;
+    this.ending = reason;
+    this.onerror?.(new Error(reason));
+    void this.close();
+  }
 
   /** From now on what is answered waits no more. */
   watch(): void {
@@ -113,6 +145,7 @@ class HttpTransport extends StreamableHTTPClientTransport {
     message: JSONRPCMessage,
     options?: Parameters<StreamableHTTPClientTransport["send"]>[1],
   ): Promise<void> {
+    if (isJSONRPCRequest(message)) this.#traffic.asks(message.id);
     if (!isJSONRPCRequest(message) || options?.onRequestStreamEnd !== undefined) {
       return super.send(message, options);
     }
@@ -135,6 +168,24 @@ class HttpTransport extends StreamableHTTPClientTransport {
 /** The older transport: when its one stream of answers breaks, all that waits for an answer waits in vain. */
 class EventsTransport extends SSEClientTransport {
   ending: string | null = null;
+  readonly #traffic: Traffic;
+
+  constructor(url: URL, options: SSEClientTransportOptions, traffic: Traffic) {
+    super(url, options);
+    this.#traffic = traffic;
+  }
+
+  override async send(message: JSONRPCMessage): Promise<void> {
+    if (isJSONRPCRequest(message)) this.#traffic.asks(message.id);
+    return super.send(message);
+  }
+
+  giveUp(reason: string): void {
+    if (this.ending !== null) return;
+    this.ending = reason;
+    this.onerror?.(new Error(reason));
+    void this.close();
+  }
 
   watch(): void {
     const tell = this.onerror;

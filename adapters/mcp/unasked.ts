@@ -38,3 +38,44 @@ export class Unasked {
     return this.#left >= 0;
   }
 }
+
+/** Milliseconds before a stream is opened again: after the first that brought nothing, and at most. */
+const streamPause = { least: 250, most: 60_000 };
+
+/** What a server sends over one connection, however many streams it is spread over. */
+export class Traffic {
+  readonly unasked = new Unasked();
+  readonly #waiting = new Set<unknown>();
+  readonly #giveUp: (reason: string) => void;
+  #empty = 0;
+
+  constructor(giveUp: (reason: string) => void) {
+    this.#giveUp = giveUp;
+  }
+
+  /** A request goes out, and may be answered once. */
+  asks(id: unknown): void {
+    this.#waiting.add(id);
+  }
+
+  /** Whether an answer with this id is to a request of ours that waits for it. */
+  answers(id: unknown): boolean {
+    return this.#waiting.delete(id);
+  }
+
+  /** A stream brought a message. */
+  brought(): void {
+    this.#empty = 0;
+  }
+
+  /** Milliseconds before a stream that ended is opened again, whatever the server wants; longer while none brings anything. */
+  pauseMs(wantedMs: number): number {
+    const least = Math.min(streamPause.least * 2 ** Math.min(this.#empty, 20), streamPause.most);
+    this.#empty += 1;
+    return Math.max(wantedMs, least);
+  }
+
+  giveUp(reason: string): void {
+    this.#giveUp(reason);
+  }
+}
