@@ -12,6 +12,9 @@ import type { Context } from "./command.ts";
 /** Set for such a copy. */
 export const watchedVariable = "STATEPLANE_WATCHED";
 
+/** Set for a copy whose key its parent made up. */
+export const madeUpKeyVariable = "STATEPLANE_KEY_MADE_UP";
+
 /** What a copy tells its parent. */
 export interface CopyNotice {
   /** Absolute paths, whether they are there or not. */

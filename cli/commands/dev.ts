@@ -11,7 +11,7 @@ import { allowingLine, summary } from "../compose/look-at-tools.ts";
 import { secrets } from "../secrets.ts";
 import { version } from "../main.ts";
 import { configuredModels, shownProviders } from "../compose/compose-models.ts";
-import { mayStart } from "../watched.ts";
+import { madeUpKeyVariable, mayStart } from "../watched.ts";
 import { watchFiles } from "./watch-files.ts";
 import { openLog, workUntilStopped } from "./long-running.ts";
 import { callLines } from "./runs.ts";
@@ -55,7 +55,9 @@ function introduce(running: Dev, { config, env, output }: Context, noteFile: str
   const sandbox = "missing" in ports.sandbox ? ports.sandbox.missing : ports.sandbox.driver;
   const { servers } = running;
   const keyFrom =
-    sources.apiKey === "default" ? `made up for this run; in ${noteFile}` : "FD_API_KEY";
+    sources.apiKey === "default" || env[madeUpKeyVariable] === "1"
+      ? `made up for this run; in ${noteFile}`
+      : "FD_API_KEY";
   const slugs = agents.map(({ slug }) => slug);
   const models = running.isScripted
     ? "scripted: no key is set, so every answer is made up (set ANTHROPIC_API_KEY or OPENAI_API_KEY)"

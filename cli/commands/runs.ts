@@ -193,10 +193,14 @@ export function callLines({ output }: Pick<StepView, "output">): string[] {
   const calls = isJsonObject(output) ? output["tool_calls"] : null;
   return (Array.isArray(calls) ? calls : []).filter(isJsonObject).map((call) => {
     const { tool_name: name, decision, success, error } = call;
-    const end = success === true ? "" : ", failed";
+    // A call that nobody was asked about, the tool neither, has no digest.
+    const isUncalled = decision === "deny" && call["digest"] === null;
+    const isGranted = decision === "allow" && typeof call["approval_id"] === "string";
+    const verdict = isUncalled ? "not called" : isGranted ? "ask, granted" : String(decision);
+    const end = success === true || isUncalled ? "" : ", failed";
     const because = success === true ? call["reason"] : (error ?? call["reason"]);
     const why = cutText(String(because).replaceAll(/\s+/gu, " "), longestReason);
-    return `call  ${plain(String(name))}  ${plain(String(decision))}${end}  ${plain(why)}`;
+    return `call  ${plain(String(name))}  ${plain(verdict)}${end}  ${plain(why)}`;
   });
 }
 

@@ -6,7 +6,7 @@ import { freePort } from "../../adapters/redis/redis-process.ts";
 import type { Context } from "../command.ts";
 import { configFileNames } from "../config/config-file.ts";
 import { spawnCopy } from "../spawn-copy.ts";
-import { type CopyNotice, watchedVariable } from "../watched.ts";
+import { type CopyNotice, madeUpKeyVariable, watchedVariable } from "../watched.ts";
 
 /** Saving a file is several changes in a row, and so is a change of branch. */
 const quietMs = 100;
@@ -27,7 +27,9 @@ export async function watchFiles(context: Context): Promise<number> {
   const copyEnv = {
     ...env,
     [watchedVariable]: "1",
-    ...(apiKey === null ? { FD_API_KEY: `fd_dev_${randomBytes(16).toString("hex")}` } : {}),
+    ...(apiKey === null
+      ? { FD_API_KEY: `fd_dev_${randomBytes(16).toString("hex")}`, [madeUpKeyVariable]: "1" }
+      : {}),
     ...(port === null ? { STATEPLANE_PORT: String(await freePort()) } : {}),
   };
   const { promise, resolve } = Promise.withResolvers<number>();

@@ -19,6 +19,8 @@ const pollPauseMs = 6_000;
 const lastWordsMs = 200;
 /** A control plane that stays away is told of again. */
 const sayAwayEveryMs = 30_000;
+/** After so long without a change it is said where to look for what a step waits for. */
+const stillMs = 30_000;
 
 export interface WatchOptions {
   /** The command that watches the run once more. */
@@ -87,6 +89,7 @@ export async function watchRun(
       const run = looked.ok ? looked.value : null;
       if (run !== null && isRunEnded(run.status)) return run.status === "completed" ? 0 : 1;
       if (run?.status === "waiting_approval") await onWaiting?.();
+      else if (run !== null) teller.still(runId);
       const pauseMs = isPushed ? pushedPauseMs : pollPauseMs;
       const pause = sleep(pauseMs, undefined, { signal: until }).catch(() => {});
       await Promise.race([pause, change.promise]);
@@ -130,7 +133,10 @@ function createTeller(output: Output, { isByName = false, onWaiting }: WatchOpti
   let awaySince: number | null = null;
   /** The step whose model speaks, and is in the middle of a line. */
   let speaking: string | null = null;
+  /** When something was last told; null once it was said that nothing is. */
+  let toldAt: number | null = performance.now();
   const line = (text: string) => {
+    toldAt = performance.now();
     if (speaking !== null) output.text("\n");
     speaking = null;
     output.line(text);
@@ -160,6 +166,17 @@ function createTeller(output: Output, { isByName = false, onWaiting }: WatchOpti
       }
     },
     isSpeaking: () => speaking !== null,
+    still(runId: string) {
+      if (output.isJson || speaking !== null) return;
+      if (toldAt === null || performance.now() - toldAt < stillMs) return;
+      toldAt = null;
+      const open = [...stepStatus].find(([, status]) => /^(?:pending|running)$/u.test(status));
+      if (open === undefined) return;
+      const show = commandLine(`steps show ${runId} ${open[0]}`);
+      output.remark(
+        `nothing has changed for ${stillMs / 1_000} s; what the step waits for: ${show}`,
+      );
+    },
     /** What the model says, as it says it. */
     text({ stepId, text, restart }: SaidText) {
       if (output.isJson) {
