@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
-import { extname, join } from "node:path";
+import { extname, join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import { style } from "./style.ts";
 
@@ -107,8 +107,9 @@ const libraries = ["preact", "preact/hooks", "htm", "@dagrejs/dagre", "diff", "e
 /** A module of a library, by the library's name and the path in its folder; it may import its neighbours there. */
 function ofLibrary(path: string) {
   const name = packageOf(path);
-  if (!libraries.includes(name) || !/^[\w@-][\w.@/-]*\.m?js$/.test(path) || path.includes(".."))
-    return null;
+  // One path a module: what was answered is kept by it.
+  const isPlain = /^[\w@-][\w.@/-]*\.m?js$/.test(path) && posix.normalize(path) === path;
+  if (!libraries.includes(name) || !isPlain || path.includes("..")) return null;
   try {
     const text = readFileSync(join(folderOf(name), path.slice(name.length + 1)), "utf8");
     return { type: script, text: pointed(text) };

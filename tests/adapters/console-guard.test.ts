@@ -138,6 +138,12 @@ describe("what the console serves", () => {
     expect(known.size).toBeGreaterThan(20);
   });
 
+  it("answers HEAD of what it streams, and is done with it [console.closed]", async () => {
+    for (const path of ["/v1/events", "/v1/events/runs", "/v1/backup"]) {
+      expect((await send(path, key, "HEAD")).status, path).toBe(204);
+    }
+  });
+
   it("serves no other file [console.files]", async () => {
     for (const path of [
       "/console/page/../serve.ts",
@@ -145,6 +151,8 @@ describe("what the console serves", () => {
       "/console/page/%2e%2e/serve.ts",
       "/console/page/nothing.ts",
       "/console/modules/preact/package.json",
+      "/console/modules/preact//dist/preact.module.js",
+      "/console/modules/preact/./dist/preact.module.js",
       "/console/modules/preact/../xstate/dist/xstate.cjs.js",
       "/console/modules/preact/..%2f..%2fpackage.json",
       "/console/modules/xstate/dist/xstate.esm.js",

@@ -46,6 +46,8 @@ export function createApp(
   app.use(requestId({ headerName: "x-request-id", generator: () => newId("req", plane.now()) }));
   app.use(ownOrigin(host, publicUrl));
   app.use(limitBody());
+  // Hono answers HEAD by GET's handler, and what that streams would go on with nobody there.
+  app.on("HEAD", ["/v1/events/*", "/v1/events", "/v1/backup"], (c) => c.body(null, 204));
   app.use("/v1/*", authorize(plane.store, apiKey, plane.now));
   for (const timed of ["/v1/*", "/answer/*"]) {
     app.use(timed, async (_, next) => {
