@@ -47,7 +47,11 @@ export function createApp(
   app.use(ownOrigin(host, publicUrl));
   app.use(limitBody());
   // Hono answers HEAD by GET's handler, and what that streams would go on with nobody there.
-  app.on("HEAD", ["/v1/events/*", "/v1/events", "/v1/backup"], (c) => c.body(null, 204));
+  for (const streamed of ["/v1/events/*", "/v1/backup"]) {
+    app.use(streamed, async (c, next) =>
+      c.req.method === "HEAD" ? c.body(null, 204) : await next(),
+    );
+  }
   app.use("/v1/*", authorize(plane.store, apiKey, plane.now));
   for (const timed of ["/v1/*", "/answer/*"]) {
     app.use(timed, async (_, next) => {
