@@ -133,4 +133,5 @@ export const planeRequirements: readonly Requirement[] = [
     id: "approval.edit-judged",
     promise: "an edited call is judged anew, by the control plane and by the worker",
   },
+  { id: "link.whole", promise: "a link's page takes a yes only to what it shows, all of it" },
 ];

@@ -5,6 +5,7 @@ import { type Caller, hashOf, may } from "../keys.ts";
 import type { Store } from "../store.ts";
 import { resolveApproval } from "../changes/approvals.ts";
 import type { Change } from "../changes/change.ts";
+import { isShownWhole } from "./payload.ts";
 import type { SentLink } from "./tables.ts";
 import type { NoticeSettings, Webhook } from "./webhooks.ts";
 
@@ -64,6 +65,10 @@ export function answerByLink(
   const { link, approval } = findByLink(store, now, given.token);
   const caller = callerByLink(store, now, webhooks, link);
   const { approved, note } = given;
+  if (approved && !isShownWhole(approval)) {
+    const message = `this page does not show all that is asked, so it takes no yes: look at it with stateplane approvals list --json, and approve it with stateplane approvals approve ${approval.id}`;
+    throw new ApiError(422, message);
+  }
   change.audit(approval.runId, "approval.link_used", {
     approval_id: approval.id,
     webhook: link.webhook,

@@ -74,12 +74,13 @@ const ask = (question) => {
     });
     choices.append(button);
   };
-  choose("approve", "Approve", true);
+  if (question.is_whole) choose("approve", "Approve", true);
   choose("reject", "Reject", false);
   main.replaceChildren(
     make("h1", "May this be done: " + question.action + "?"),
     facts,
     ...question.parts.flatMap(({ name, text, is_diff }) => [make("h2", name), shown(text, is_diff)]),
+    ...(question.is_whole ? [] : [make("p", "Some of it is hidden or cut here, so this page takes no yes. It can be approved with: stateplane approvals approve " + question.approval_id)]),
     make("label", "Note, kept with the answer", { htmlFor: "note" }),
     note,
     problem,

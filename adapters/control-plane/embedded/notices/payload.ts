@@ -12,6 +12,10 @@ const blockLength = 2_800;
 export const shownDetails = ({ actionDetails }: Pick<Approval, "actionDetails">): Json =>
   redact(wellFormed(actionDetails)) as Json;
 
+/** Whether that is all of it: nothing is hidden as a secret, cut for its length, or left out for its depth. */
+export const isShownWhole = (approval: Pick<Approval, "actionDetails">): boolean =>
+  JSON.stringify(shownDetails(approval)) === JSON.stringify(approval.actionDetails);
+
 /** `git/push`, or whatever else is to be done. */
 export function actionLabel({ actionType, actionDetails }: Approval): string {
   const { server, name } = isJsonObject(actionDetails) ? actionDetails : {};

@@ -6,7 +6,7 @@ import type { Plane } from "../changes/change.ts";
 import type { Approval } from "../documents.ts";
 import { answerByLink, callerByLink, findByLink } from "./links.ts";
 import { linkPage, linkPageHeaders } from "./page.ts";
-import { actionLabel, shownDetails, visible } from "./payload.ts";
+import { actionLabel, isShownWhole, shownDetails, visible } from "./payload.ts";
 
 const token = "0 < string <= 255";
 export const linkToken = type({ token });
@@ -50,6 +50,8 @@ function questionResponse(approval: Approval, agent: string | null) {
     role: terms?.role ?? null,
     resolved_by: resolvedBy,
     resolution_note: note,
+    approval_id: approval.id,
+    is_whole: isShownWhole(approval),
     parts: isOpen ? partsOf(shownDetails(approval)) : [],
   };
 }
@@ -73,14 +75,22 @@ export function partsOf(details: Json): Part[] {
 }
 
 function part(name: string, value: Json): Part {
-  const edits = Array.isArray(value)
-    ? value.map((each) => (isJsonObject(each) ? replaced(each) : null))
-    : [];
+  const edits = Array.isArray(value) ? value.map(editText) : [];
   if (edits.length > 0 && edits.every((edit) => edit !== null)) {
-    return shownPart(name, edits.map(({ text }) => text).join("\n\n"), true);
+    return shownPart(name, edits.join("\n\n"), true);
   }
   const text = typeof value === "string" ? value : JSON.stringify(value, null, 2);
   return shownPart(name, text, /^(?:diff --git |@@ -\d|--- \S.*\n\+\+\+ )/mu.test(text));
+}
+
+/** One of several edits: what it changes, below all else that it says. */
+function editText(edit: Json): string | null {
+  const change = isJsonObject(edit) ? replaced(edit) : null;
+  if (change === null) return null;
+  const others = Object.entries(edit as Record<string, Json>)
+    .filter(([name]) => !change.names.includes(name))
+    .map(([name, value]) => `${name}: ${JSON.stringify(value)}\n`);
+  return `${others.join("")}${change.text}`;
 }
 
 const shownPart = (name: string, text: string, isDiff: boolean): Part => ({

@@ -186,6 +186,8 @@ export const runAnswers = {
     role: textOrNull,
     resolved_by: textOrNull,
     resolution_note: textOrNull,
+    approval_id: "string",
+    is_whole: "boolean",
     parts: type({ ...closed, name: "string", text: "string", is_diff: "boolean" }).array(),
   }),
   StepRecord: type({

@@ -46,7 +46,9 @@ export function createRates(now: () => number): (caller: Caller) => number {
   return ({ id, perMinute = null }) => {
     if (perMinute === null) return 0;
     const at = now();
-    const until = Math.max(at, busyUntil.get(id) ?? 0) + minuteMs / perMinute;
+    // A clock that was set back makes nobody wait for longer than a minute.
+    const busy = Math.min(busyUntil.get(id) ?? 0, at + minuteMs);
+    const until = Math.max(at, busy) + minuteMs / perMinute;
     if (until - at > minuteMs) return until - at - minuteMs;
     busyUntil.set(id, until);
     return 0;
