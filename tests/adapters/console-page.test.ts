@@ -226,7 +226,7 @@ describe.skipIf(chromiumPath === null)(`the console in Chromium${needsChromium}`
       ]) {
         await page.goto(`${dev.url}/#/${place}`);
         await page.locator("h1").waitFor();
-        await page.getByText("Loading…").waitFor({ state: "hidden" });
+        await expect.poll(() => page.getByText("Loading…").count(), { timeout: 30_000 }).toBe(0);
         expect.soft(await page.evaluate("document.documentElement.scrollWidth"), place).toBe(360);
         expect.soft(await page.evaluate(faint), `${place} in ${colorScheme}`).toEqual([]);
         expect.soft(await page.evaluate(nameless), place).toEqual([]);

@@ -7,6 +7,9 @@ import { describe, expect, it } from "vitest";
 import { chartText } from "../../machines/chart-text.ts";
 import { stepMachine } from "../../machines/step/machine.ts";
 
+/** The program that a script of package.json runs. */
+const programOf = (script = "") => script.split(" ").find((word) => word.endsWith(".ts")) ?? "";
+
 const run = promisify(execFile);
 const root = join(import.meta.dirname, "../..");
 const readme = await readFile(join(root, "README.md"), "utf8");
@@ -30,7 +33,7 @@ async function firstLight(...args: string[]) {
     ANTHROPIC_API_KEY: "",
     OPENAI_API_KEY: "",
   };
-  const file = join(root, scripts["start"]?.replace("node ", "") ?? "");
+  const file = join(root, programOf(scripts["start"]));
   try {
     const running = run(process.execPath, [file, ...args], { env, cwd: root });
     // With --keep it stays up, and serves its console, until Ctrl-C.
@@ -80,7 +83,7 @@ describe("the README", () => {
   });
 
   it("shows the program of its own step, and what that prints", async () => {
-    const file = join(root, scripts["own-step"]?.replace("node ", "") ?? "");
+    const file = join(root, programOf(scripts["own-step"]));
     const source = await readFile(file, "utf8");
     const imported = source
       .replace("../../cli/library.ts", "stateplane")

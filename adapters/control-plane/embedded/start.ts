@@ -103,6 +103,8 @@ export async function startEmbeddedControlPlane(
   };
   const app = createApp(plane, { apiKey, host, publicUrl: notices.publicUrl, site, log });
   const server = createServer(getRequestListener(app.fetch));
+  // Longer than a client keeps a connection that nobody uses: else a call meets the end of the one that it goes by.
+  server.keepAliveTimeout = 75_000;
   let port: number;
   try {
     await apply((change) => {
