@@ -61,6 +61,12 @@ export const requestApproval: StepActivity = async (scope) => {
   const shown = extensions.value.has("idempotent-results") ? null : await alreadyShown(scope, asks);
   if (shown !== null) return shown;
   await confirmLease(scope);
+  // People's time begins when the question is shown, however long it took until then.
+  const until = storeNow(scope) + options.deadlines.approvalMs;
+  asks.forEach((ask, at) => {
+    if (ask.expiresHere === true && ask.expiresAt === latest)
+      asks[at] = { ...ask, expiresAt: until };
+  });
   const waiting = await scope.controlPlane.report(
     {
       ...session.key,
