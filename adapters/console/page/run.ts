@@ -20,17 +20,10 @@ import {
   visible,
   Waiting,
 } from "./parts.ts";
-import { taskOf, useAgentNames } from "./runs.ts";
+import { endedStatuses, taskOf, useAgentNames } from "./runs.ts";
 import { useMemo } from "preact/hooks";
 
-const ended = new Set([
-  "completed",
-  "failed",
-  "cancelled",
-  "timeout",
-  "budget_killed",
-  "policy_blocked",
-]);
+const ended = new Set(endedStatuses);
 
 export function Run({ id }: { id: string }) {
   const path = `/v1/runs/${encodeURIComponent(id)}`;

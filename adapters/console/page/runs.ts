@@ -18,11 +18,8 @@ import {
   Waiting,
 } from "./parts.ts";
 
-const statuses = [
-  "created",
-  "queued",
-  "running",
-  "waiting_approval",
+/** Of a run that goes on no more. */
+export const endedStatuses = [
   "completed",
   "failed",
   "cancelled",
@@ -30,6 +27,7 @@ const statuses = [
   "budget_killed",
   "policy_blocked",
 ];
+const statuses = ["created", "queued", "running", "waiting_approval", ...endedStatuses];
 const aPage = 50;
 
 /** What a run is to do, in a line. */
