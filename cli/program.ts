@@ -181,8 +181,9 @@ function groupOf(program: Command, group: string): Command {
 
 const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 
-function addFlag(command: Command, name: string, { type, value, help }: FlagSpec): void {
-  command.option(type === "switch" ? `--${name}` : `--${name} <${value ?? "value"}>`, help);
+function addFlag(command: Command, name: string, { type, value, short, help }: FlagSpec): void {
+  const flags = `${short === undefined ? "" : `-${short}, `}--${name}`;
+  command.option(type === "switch" ? flags : `${flags} <${value ?? "value"}>`, help);
 }
 
 /** The flags of a command: its own, then the settings it takes, in the order of its help. */

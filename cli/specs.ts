@@ -1,4 +1,5 @@
 import { settingSources } from "./config/setting-sources.ts";
+import { evalGroups, evalSpecs } from "./specs-of-evals.ts";
 import { planeGroups, planeSpecs } from "./specs-of-plane.ts";
 import { workflowSpecs } from "./specs-of-workflows.ts";
 import type { SettingKey } from "./config/settings.ts";
@@ -7,6 +8,8 @@ export interface FlagSpec {
   type: "text" | "switch";
   /** What stands for its value in help: `file`, `n`. */
   value?: string;
+  /** One letter for the same. */
+  short?: string;
   help: string;
 }
 
@@ -56,6 +59,7 @@ export const groups: Readonly<Record<string, string>> = {
   mcp: "run the MCP servers that come with the program",
   dlq: "list, show, retry and drop dead letters",
   workflow: "check, draw, run and watch workflows",
+  ...evalGroups,
   ...planeGroups,
 };
 
@@ -237,6 +241,7 @@ export const specs = {
     example: ["stateplane dlq drop 1737900000000-0"],
   },
   ...workflowSpecs(work),
+  ...evalSpecs(work),
   "tools list": {
     args: ["server?"],
     summary: "list the tools of the MCP servers, and what the lists say of each",

@@ -7,6 +7,17 @@ import type { Json, JsonObject } from "../machines/contracts/domain/json.ts";
  * gates and pages read. Reports are JSON with snake_case names, so that they read as FerrumDeck's datasets do.
  */
 
+/** How approvals are answered while an eval runs; `none` leaves them open until the trial's time is up. */
+export type ApprovalAnswers = "approve" | "reject" | "none";
+
+/** What a suite demands of a report beside its baseline. */
+export interface Gates {
+  /** From 0 to 1. */
+  pass_rate_threshold?: number;
+  max_cost_increase_percent?: number;
+  require_all_categories_pass?: boolean;
+}
+
 /** One line of a dataset. */
 export interface EvalTask {
   id: string;
@@ -72,6 +83,8 @@ export interface Observation {
     /** Integer micro-dollars; null where the price of a model is not known. */
     cost_microusd: number | null;
   };
+  /** How many of its questions to a person were answered, and how. */
+  approvals?: { approved: number; rejected: number };
   duration_ms: number;
 }
 
@@ -86,7 +99,10 @@ export interface Score {
   /** One sentence for a person. */
   message: string;
   details?: JsonObject;
-  /** Why it does not apply to this task; a skipped score counts for nothing. */
+  /**
+   * Why it counts for nothing in the mean. `passed` tells why: true where it does not apply to this task, false where
+   * nobody could see what it judges.
+   */
   skipped?: string;
 }
 
@@ -95,8 +111,15 @@ export interface Scorer {
   name: string;
   /** The keys of `expected` that it reads. */
   reads: readonly string[];
-  /** What it needs that only some runs can show, such as `tests`; used to say why it was skipped. */
+  /**
+   * What it needs that only some runs can show, such as `tests`. Where the observation has none of it, the scorer is not
+   * asked: the score is skipped and not passed, so that a required one fails the trial.
+   */
   needs?: readonly (keyof Observation)[];
+  /** Whether the task expects what it judges; left out where every task does. A score that does not apply is skipped. */
+  applies?: (task: EvalTask) => boolean;
+  /** Digest of what its judgement depends on beyond its parameters, such as a judge's prompt and model. */
+  lock?: string;
   score: (
     task: EvalTask,
     seen: Observation,
@@ -158,6 +181,8 @@ export interface EvalReport {
   complete: boolean;
   stopped_because?: string;
   epochs: number;
+  approvals: ApprovalAnswers;
+  gates: Gates;
   /** Digests of what the result depends on: dataset, suite, agent, and each judge by name. */
   locks: Readonly<Record<string, string>>;
   /** Keys of `expected` that no scorer of the suite reads, with how many tasks have each. */

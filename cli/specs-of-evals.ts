@@ -1,0 +1,120 @@
+import type { SettingKey } from "./config/settings.ts";
+import type { CommandSpec } from "./specs.ts";
+
+export const evalGroups: Readonly<Record<string, string>> = {
+  eval: "run suites of tasks, and compare, gate, report and replay what came of them",
+};
+
+const output = { type: "text", value: "file", short: "o" } as const;
+
+/** The commands of evals; `work` are the settings of whoever starts a worker. */
+export const evalSpecs = (work: readonly SettingKey[]) =>
+  ({
+    "eval run": {
+      args: ["suite?"],
+      summary: "run a suite of tasks and score what happened; exit 1 if a trial failed",
+      flags: {
+        suite: {
+          type: "text",
+          value: "name",
+          short: "s",
+          help: "the suite, by its name in evals/suites or its file; the same as the argument",
+        },
+        dataset: {
+          type: "text",
+          value: "path",
+          help: "run the tasks of this file or folder in place of the suite's",
+        },
+        agent: {
+          type: "text",
+          value: "slug",
+          short: "a",
+          help: "the agent to run, in place of the suite's",
+        },
+        output: { ...output, help: "write the report here (default evals/reports/SUITE.json)" },
+        "max-tasks": { type: "text", value: "n", short: "n", help: "run the first n tasks" },
+        runs: { type: "text", value: "n", short: "r", help: "run every task n times" },
+        parallel: { type: "text", value: "n", short: "p", help: "run n trials at a time" },
+        timeout: {
+          type: "text",
+          value: "ms",
+          short: "t",
+          help: "cancel a trial that takes longer, in milliseconds",
+        },
+        category: { type: "text", value: "name", help: "only tasks of this category" },
+        tag: { type: "text", value: "name", help: "only tasks with this tag" },
+        difficulty: { type: "text", value: "name", help: "only tasks of this difficulty" },
+        id: { type: "text", value: "ids", help: "only these tasks, separated by commas" },
+        "max-cost": {
+          type: "text",
+          value: "dollars",
+          help: "start no trial once the trials have cost so much",
+        },
+        "max-time": {
+          type: "text",
+          value: "seconds",
+          help: "stop when the whole eval has taken so long",
+        },
+        "skip-bad": { type: "switch", help: "pass over lines of a dataset that can't be read" },
+        cache: { type: "switch", help: "take answers of the same trial from an earlier eval" },
+        fresh: { type: "switch", help: "start again, even where an eval was interrupted" },
+        mock: {
+          type: "switch",
+          help: "make every answer up, to try a suite out; says nothing about an agent",
+        },
+        verbose: { type: "switch", short: "v", help: "print every score of every trial" },
+      },
+      settings: ["controlPlaneUrl", ...work, "projectId"],
+      notes: [
+        "Each trial is a real run: a control plane, a store and a worker are started for the eval, or the control plane that --control-plane names is used. An eval that was killed goes on where it stood when the same command is given again.",
+      ],
+      example: ["stateplane eval run safe-pr", "stateplane eval run regression --runs 3 --json"],
+    },
+    "eval list": {
+      args: ["suite?"],
+      summary: "list the suites, or the tasks of one",
+      flags: {
+        "skip-bad": { type: "switch", help: "pass over lines of a dataset that can't be read" },
+      },
+      settings: [],
+      example: ["stateplane eval list", "stateplane eval list safe-pr"],
+    },
+    "eval compare": {
+      args: ["before", "after"],
+      summary: "compare two reports, task by task",
+      flags: { output: { ...output, help: "write the comparison here too" } },
+      settings: [],
+      example: ["stateplane eval compare baseline.json current.json"],
+    },
+    "eval gate": {
+      args: ["report"],
+      summary: "hold a report to a baseline; exit 1 if it must not pass",
+      settings: [],
+      example: ["stateplane eval gate evals/reports/regression.json"],
+    },
+    "eval report": {
+      args: ["report"],
+      summary: "show a report",
+      flags: { output: { ...output, help: "write it to this file" } },
+      settings: [],
+      example: ["stateplane eval report evals/reports/regression.json"],
+    },
+    "eval from-run": {
+      args: ["run"],
+      summary: "make a task of a dataset from a run",
+      settings: ["controlPlaneUrl", "dataDir"],
+      example: ["stateplane eval from-run run_01JFVX0000000000000000000A"],
+    },
+    "eval replay": {
+      args: ["run"],
+      summary: "run a recorded run again from what was recorded",
+      settings: ["controlPlaneUrl", ...work],
+      example: ["stateplane eval replay run_01JFVX0000000000000000000A"],
+    },
+    "eval judge": {
+      args: ["calibrate", "labels"],
+      summary: "hold a model that judges to people's labels",
+      settings: [...work],
+      example: ["stateplane eval judge calibrate labels.jsonl"],
+    },
+  }) satisfies Record<string, CommandSpec>;
