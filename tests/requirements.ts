@@ -1,6 +1,8 @@
+import { evalRequirements } from "./requirements-of-evals.ts";
 import { historyRequirements } from "./requirements-of-histories.ts";
 import { planeRequirements } from "./requirements-of-the-plane.ts";
 import { modelRequirements } from "./requirements-of-models.ts";
+import { packageRequirements } from "./requirements-of-the-package.ts";
 import { processRequirements } from "./requirements-of-processes.ts";
 import { toolRequirements } from "./requirements-of-tools.ts";
 import { workflowRequirements } from "./requirements-of-workflows.ts";
@@ -345,56 +347,11 @@ export const requirements: readonly Requirement[] = [
     promise: "a project's code leaves no git folder or installed program that runs outside later",
   },
   { id: "tests.bounds", promise: "a run ends in its time, with all that it started" },
+  ...evalRequirements,
   ...modelRequirements,
   ...planeRequirements,
   ...processRequirements,
   ...toolRequirements,
   ...workflowRequirements,
-  // The package and the library.
-  {
-    id: "package.installs",
-    promise:
-      "the packed package builds, installs into an empty project, runs there on the oldest Node that it names, and its types compile under strict",
-  },
-  {
-    id: "library.functions",
-    promise: "a user's function is found, judged and called by the rules between two MCP servers",
-  },
-  {
-    id: "library.handlers",
-    promise:
-      "a handler takes over one step type or one tool, in tool steps and when a model calls it, and can fall through to what it stands before",
-  },
-  { id: "config.odd", promise: "a configuration whose own code throws or never ends is named" },
-  { id: "config.never", promise: "a signal ends the program while its configuration is read" },
-  {
-    id: "cli.watch-moved",
-    promise:
-      "whoever watches a run goes on watching it when `dev` is started again at another port",
-  },
-  {
-    id: "cli.watch",
-    promise: "`dev --watch` uses what changed, and goes on as it was where that can't be used",
-  },
-  {
-    id: "secrets.sentences",
-    promise: "a sentence about a secret keeps its words and brackets, and loses the secret",
-  },
-  {
-    id: "cli.first-light",
-    promise: "the example's question is shown in every terminal, on lines of at most 80 columns",
-  },
-  { id: "cli.init", promise: "`init` overwrites nothing, and says what it found" },
-  {
-    id: "package.first-step",
-    promise:
-      "docs/first-step.md, typed in as it stands in an empty folder, prints what it shows and ends with an approved call of one's own tool",
-  },
-  { id: "package.light", promise: "importing the library loads no vendor's SDK and no test tool" },
-  { id: "library.examples", promise: "every example in a docstring of the public door runs" },
-  {
-    id: "library.users-code",
-    promise:
-      "what a user's handler, tool or policy returns or throws is one clear failure that names it, never a crash or an opening",
-  },
+  ...packageRequirements,
 ];
