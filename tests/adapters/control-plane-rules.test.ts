@@ -13,6 +13,7 @@ import { isStepEnded, stepStatuses } from "../../machines/contracts/domain/statu
 
 const version: AgentVersion = {
   id: "agv_1",
+  tenantId: "ten_1",
   agentId: "agt_1",
   version: "1",
   model: "gpt-4o",

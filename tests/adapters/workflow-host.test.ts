@@ -35,7 +35,7 @@ async function walk(plane: WorkflowPlane, runId: string, draw: Draw): Promise<nu
     }
     const death = drawDeath(draw);
     const ids = [...jobs.keys()];
-    const due = store.workflows.firstDue();
+    const due = store.progress.firstDue();
     const chance = draw(199);
     if (chance < 1) {
       await plane.cancel(runId, death);
@@ -122,8 +122,8 @@ it("a control plane that dies before or after any change runs random workflows a
         starts.map((one) => `${one.step} ${one.attempt}`),
       );
       expect(attempts.sort()).toEqual(started.sort());
-      expect(plane.store.workflows.firstDue()).toBeNull();
-      expect(plane.store.workflows.events(runId)).toEqual([]);
+      expect(plane.store.progress.firstDue()).toBeNull();
+      expect(plane.store.progress.events(runId)).toEqual([]);
       ends[run?.status ?? ""] = (ends[run?.status ?? ""] ?? 0) + 1;
       planes.splice(0).forEach((one) => one.close());
     }),

@@ -8,7 +8,7 @@ import { findVersion, newRun } from "../../adapters/control-plane/embedded/chang
 import { registerAgent } from "../../adapters/control-plane/embedded/changes/register-agent.ts";
 import { cancelRun } from "../../adapters/control-plane/embedded/changes/run-state.ts";
 import { submitResult } from "../../adapters/control-plane/embedded/changes/submit-result.ts";
-import { type Step, newId } from "../../adapters/control-plane/embedded/documents.ts";
+import { type Step, newId, seedIds } from "../../adapters/control-plane/embedded/documents.ts";
 import { openStore, type Store } from "../../adapters/control-plane/embedded/store.ts";
 import { WorkflowHost } from "../../adapters/control-plane/embedded/workflows/host.ts";
 import { createWorkflowReader } from "../../adapters/workflows/step-request.ts";
@@ -145,7 +145,14 @@ export class WorkflowPlane {
       const id = newId("wf", change.now);
       const kept = definition as unknown as Json;
       const about = { name: "W", description: null, version: "1.0.0", digest: id };
-      const workflow = { id, ...about, projectId: "p", definition: kept, createdAt: change.now };
+      const workflow = {
+        id,
+        tenantId: seedIds.tenant,
+        ...about,
+        projectId: "p",
+        definition: kept,
+        createdAt: change.now,
+      };
       change.store.workflows.add(workflow);
       const fresh = newRun(
         change,
@@ -201,7 +208,7 @@ export class WorkflowPlane {
     const given = {
       approved,
       note: null,
-      caller: { id: "key_person", scopes: ["admin" as const] },
+      caller: { id: "key_person", tenantId: seedIds.tenant, scopes: ["admin" as const] },
     };
     return this.change((change) => resolveApproval(change, approvalId, given), death);
   }

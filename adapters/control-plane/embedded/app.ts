@@ -6,7 +6,7 @@ import { ApiError, limitBody } from "./routes/request.ts";
 import { expireDue } from "./changes/approvals.ts";
 import { enqueueSilent, silentMs } from "./changes/run-state.ts";
 import { newId } from "./documents.ts";
-import { type Plane, system } from "./changes/change.ts";
+import { system, type WholePlane } from "./changes/change.ts";
 import { agentRoutes } from "./routes/agent-routes.ts";
 import { approvalRoutes } from "./routes/approval-routes.ts";
 import { auditRoutes } from "./routes/audit-routes.ts";
@@ -19,14 +19,21 @@ import { ownOrigin } from "./routes/origin.ts";
 import { policyRoutes } from "./routes/policy-routes.ts";
 import { runRoutes } from "./routes/run-routes.ts";
 import { stepByIdRoutes, stepRoutes } from "./routes/step-routes.ts";
+import { tenantRoutes } from "./routes/tenant-routes.ts";
 import { serverRoutes, toolRoutes } from "./routes/tool-routes.ts";
 import { answerRoutes } from "./notices/routes.ts";
 import { workflowRoutes, workflowRunRoutes } from "./workflows/routes.ts";
 
 /** What the passing of time brings: questions expire, workflows go on, silent steps are enqueued again. */
-export async function keepTime({ store, apply, outbox, now, workflows }: Plane): Promise<void> {
+export async function keepTime({
+  store,
+  apply,
+  outbox,
+  now,
+  workflows,
+}: WholePlane): Promise<void> {
   if (store.approvals.due(now()).length > 0) await apply(expireDue, system);
-  const due = workflows === null ? null : store.workflows.firstDue();
+  const due = workflows === null ? null : store.progress.firstDue();
   if (due !== null && due <= now()) await apply((change) => workflows?.fireDue(change), system);
   // While the stream is away nothing can be heard of anybody.
   if (outbox.failing() || store.steps.silentSince(now() - silentMs).length === 0) return;
@@ -35,7 +42,7 @@ export async function keepTime({ store, apply, outbox, now, workflows }: Plane):
 
 /** The HTTP API of the embedded control plane. */
 export function createApp(
-  plane: Plane,
+  plane: WholePlane,
   given: Pick<EmbeddedOptions, "apiKey" | "host" | "log"> & {
     publicUrl: string | null;
     site: EmbeddedOptions["site"] | undefined;
@@ -73,6 +80,7 @@ export function createApp(
   app.route("/v1/registry/tools", toolRoutes(plane));
   app.route("/v1/registry/mcp-servers", serverRoutes(plane));
   app.route("/v1/api-keys", keyRoutes(plane));
+  app.route("/v1/tenants", tenantRoutes(plane));
   app.route("/v1/audit", auditRoutes(plane));
   app.route("/v1/workflows", workflowRoutes(plane));
   app.route("/v1/workflow-runs", workflowRunRoutes(plane));

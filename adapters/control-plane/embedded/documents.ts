@@ -66,6 +66,7 @@ export interface Held {
 
 export interface Step {
   id: string;
+  tenantId: string;
   runId: string;
   number: number;
   name: string | null;
@@ -125,6 +126,7 @@ export interface ApprovalTerms {
 
 export interface Approval {
   id: string;
+  tenantId: string;
   runId: string;
   stepId: string;
   actionType: string;
@@ -147,6 +149,7 @@ export interface Approval {
 
 export interface Agent {
   id: string;
+  tenantId: string;
   projectId: string;
   slug: string;
   name: string;
@@ -159,6 +162,7 @@ export interface Agent {
 
 export interface AgentVersion {
   id: string;
+  tenantId: string;
   agentId: string;
   version: string;
   /** Null settings are the caller's to give. */
@@ -175,6 +179,7 @@ export interface AgentVersion {
 
 export interface Tool {
   id: string;
+  tenantId: string;
   projectId: string;
   name: string;
   slug: string;
@@ -215,7 +220,8 @@ export function newId(
     | "req"
     | "wf"
     | "msg"
-    | "wfr",
+    | "wfr"
+    | "ten",
   now: number,
 ): string {
   return `${prefix}_${next(now)}`;

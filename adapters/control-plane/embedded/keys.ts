@@ -37,9 +37,19 @@ export interface ApiKey {
   revokedAt: number | null;
 }
 
-/** Who calls. */
-export interface Caller {
+/** Who asks for something, and for which tenant. */
+export interface By {
+  /** Of the key. */
   id: string;
+  tenantId: string;
+}
+
+/** Keys of the operator's tenant reach every tenant; others their own alone. */
+export const mayReachAll = ({ tenantId }: Pick<By, "tenantId">): boolean =>
+  tenantId === seedIds.tenant;
+
+/** Who calls. */
+export interface Caller extends By {
   scopes: readonly Scope[];
   roles?: readonly string[];
   perMinute?: number | null;
@@ -66,13 +76,23 @@ export interface NewKey {
   roles: string[];
   /** Calls a minute; null for no limit. */
   perMinute: number | null;
+  /** Whose it is. */
+  tenantId: string;
   /** Null for never. */
   expiresInMs: number | null;
 }
 
-/** @returns the key, and its secret, which nobody can learn again */
+/**
+ * @returns the key, and its secret, which nobody can learn again
+ * @throws ApiError 422 for a worker's key of a tenant
+ */
 export function createKey(change: Change, asked: NewKey): { key: ApiKey; secret: string } {
   const { now, store } = change;
+  if (asked.scopes.includes("work") && !mayReachAll(asked)) {
+    const message =
+      "scopes: work is for keys of the operator alone, for a worker serves every tenant";
+    throw new ApiError(422, message);
+  }
   const secret = newSecret();
   const key: ApiKey = {
     id: newId("key", now),
@@ -82,7 +102,7 @@ export function createKey(change: Change, asked: NewKey): { key: ApiKey; secret:
     scopes: scopes.filter((scope) => asked.scopes.includes(scope)),
     roles: [...new Set(asked.roles)],
     perMinute: asked.perMinute,
-    tenantId: seedIds.tenant,
+    tenantId: asked.tenantId,
     createdAt: now,
     expiresAt: asked.expiresInMs === null ? null : now + asked.expiresInMs,
     revokedAt: null,
@@ -91,6 +111,7 @@ export function createKey(change: Change, asked: NewKey): { key: ApiKey; secret:
   change.audit(null, "key.created", {
     key_id: key.id,
     name: key.name,
+    tenant_id: key.tenantId,
     scopes: key.scopes,
     roles: asked.roles,
     per_minute: asked.perMinute,

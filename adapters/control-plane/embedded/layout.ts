@@ -3,6 +3,8 @@ import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { databaseTrouble } from "./database-trouble.ts";
 import { chainAudit } from "./audit.ts";
+import { seedIds } from "./documents.ts";
+import { operatorTenant } from "./tenants.ts";
 import { workflowLayout } from "./workflows/tables.ts";
 
 /** Documents as JSON, with a generated column for each thing they are looked up by. */
@@ -53,6 +55,40 @@ CREATE TABLE policies (id TEXT PRIMARY KEY, doc TEXT NOT NULL, project TEXT AS (
 CREATE INDEX policies_by_project ON policies (project);
 `;
 
+/** Of documents that name none: they were written before there were tenants, and are the operator's. */
+const owner = `tenant TEXT AS (coalesce(doc ->> 'tenantId', '${seedIds.tenant}'))`;
+const owned = [
+  "runs",
+  "steps",
+  "approvals",
+  "agents",
+  "versions",
+  "tools",
+  "policies",
+  "workflows",
+  "keys",
+];
+const tenants = `
+${owned.map((table) => `ALTER TABLE ${table} ADD COLUMN ${owner};`).join("\n")}
+CREATE TABLE tenants (id TEXT PRIMARY KEY, doc TEXT NOT NULL, ${owner}, slug TEXT AS (doc ->> 'slug'));
+CREATE UNIQUE INDEX tenants_by_slug ON tenants (slug);
+CREATE INDEX runs_by_tenant ON runs (tenant, project, status);
+CREATE INDEX approvals_by_tenant ON approvals (tenant, status);
+CREATE INDEX policies_by_tenant ON policies (tenant, project);
+DROP INDEX agents_by_slug;
+CREATE UNIQUE INDEX agents_by_slug ON agents (tenant, slug);
+DROP INDEX tools_by_slug;
+CREATE UNIQUE INDEX tools_by_slug ON tools (tenant, project, slug);
+DROP INDEX workflows_by_digest;
+CREATE UNIQUE INDEX workflows_by_digest ON workflows (tenant, digest);
+`;
+
+function addTenants(db: DatabaseSync): void {
+  db.exec(tenants);
+  const add = db.prepare("INSERT INTO tenants (id, doc) VALUES (?, ?)");
+  add.run(seedIds.tenant, JSON.stringify(operatorTenant()));
+}
+
 /** What each layout adds to the one before it; the file keeps how many it has as `user_version`. Never changed, only added to. */
 const layouts: readonly (string | ((db: DatabaseSync) => void))[] = [
   documents,
@@ -60,6 +96,7 @@ const layouts: readonly (string | ((db: DatabaseSync) => void))[] = [
   chainAudit,
   workflowLayout,
   policies,
+  addTenants,
 ];
 
 /**

@@ -82,6 +82,11 @@ export interface Policy {
   updatedAt: number;
 }
 
+/** As it is kept, of one tenant. */
+export interface KeptPolicy extends Policy {
+  tenantId: string;
+}
+
 const readable = type({
   id: "string",
   name: "string",

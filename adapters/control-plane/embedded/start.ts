@@ -4,12 +4,13 @@ import { getRequestListener } from "@hono/node-server";
 import type { Log } from "../../../machines/contracts/ports/clock.ts";
 import type { WorkflowEngine } from "../../../machines/contracts/ports/workflow-engine.ts";
 import { createApp, keepTime } from "./app.ts";
-import { createApply, type KeptSteps, system } from "./changes/change.ts";
+import { createApply, type KeptSteps, system, viewOf, type WholePlane } from "./changes/change.ts";
 import { type AgentSeed, registerAgent } from "./changes/register-agent.ts";
 import type { CostMicros } from "./changes/submit-result.ts";
 import { keepHeadFile } from "./audit-head.ts";
 import { createNoticeSender } from "./notices/sender.ts";
 import type { NoticeSettings } from "./notices/webhooks.ts";
+import { callerOf } from "./routes/access.ts";
 import { createOutbox } from "./outbox.ts";
 import { createRunEvents } from "./run-events.ts";
 import { openStore } from "./store.ts";
@@ -69,7 +70,7 @@ export async function startEmbeddedControlPlane(
   const outbox = createOutbox(store, options.publish, log);
   const look = (): void => {
     keepTime(plane)
-      .then(() => alarm.set(store.workflows.firstDue()))
+      .then(() => alarm.set(store.progress.firstDue()))
       .catch((error: unknown) => {
         if (closed === undefined)
           log.error({ err: error }, "what is due and silent steps could not be looked at");
@@ -88,8 +89,9 @@ export async function startEmbeddedControlPlane(
   const costMicros = options.costMicros ?? (() => null);
   const headFile = keepHeadFile(options.path, store.audit, log);
   const { path, steps = null, apiKey, host, site } = options;
-  const plane = {
+  const plane: WholePlane = {
     store,
+    rows: (c) => viewOf(store, callerOf(c)),
     apply,
     events,
     outbox,
@@ -125,7 +127,7 @@ export async function startEmbeddedControlPlane(
     { ...notices, publicUrl: publicUrl ?? url },
   );
   sender.kick();
-  alarm.set(store.workflows.firstDue());
+  alarm.set(store.progress.firstDue());
   const clock = setInterval(look, everyMs).unref();
   return {
     url,

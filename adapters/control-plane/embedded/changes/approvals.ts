@@ -43,6 +43,7 @@ export function requestApproval(
   const openMs = Math.min(expiresInMs ?? version?.approvalExpiresInMs ?? dayMs, withinMs);
   const approval: Approval = {
     id: newId("apr", now),
+    tenantId: run.tenantId,
     ...asked,
     status: "pending",
     createdAt: now,

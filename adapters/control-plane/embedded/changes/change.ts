@@ -1,11 +1,14 @@
+import type { Context } from "hono";
 import { toEnvelope } from "../../../../machines/contracts/domain/job.ts";
 import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
 import type { StepQueue, StepStore } from "../../../../machines/contracts/ports/step-backend.ts";
-import { type Approval, type Run, type Step, newId } from "../documents.ts";
+import { type Approval, type Run, type Step, newId, seedIds } from "../documents.ts";
 import type { HeadFile } from "../audit-head.ts";
 import type { Outbox } from "../outbox.ts";
 import type { RunChange, RunEvents, StepStop } from "../run-events.ts";
 import { trackWaiting } from "./run-state.ts";
+import { type By, mayReachAll } from "../keys.ts";
+import type { Rows } from "../rows.ts";
 import type { Store } from "../store.ts";
 import type { NoticeKind } from "../notices/tables.ts";
 import { addNotices, type NoticeSettings } from "../notices/webhooks.ts";
@@ -18,7 +21,9 @@ export interface Change {
   readonly now: number;
   /** The id of the key that asks for it, or `system`. */
   readonly by: string;
-  readonly store: Store;
+  /** What whoever asks may see and change. */
+  readonly store: Rows;
+  readonly notices: Store["notices"];
   /** Keeps the run; a change of its status is told to the event streams once committed. */
   saveRun(run: Run): Run;
   /** Puts the step's job in the outbox, and keeps the step as enqueued. */
@@ -35,12 +40,12 @@ export interface Change {
 /**
  * Runs the work as one transaction; what it throws undoes it and rejects. Resolves once it is safe on disk.
  *
- * @param by the id of the caller's key, or {@link system}
+ * @param by the caller, or {@link system}
  */
-export type Apply = <T>(work: (change: Change) => T, by: string) => Promise<T>;
+export type Apply = <T>(work: (change: Change) => T, by: By) => Promise<T>;
 
 /** Who asks for what nobody asks for: the passing of time, and the configuration at a start. */
-export const system = "system";
+export const system: By = { id: "system", tenantId: seedIds.tenant };
 
 export interface ApplyParts {
   store: Store;
@@ -75,7 +80,7 @@ export function createApply(parts: ApplyParts): Apply {
       const run = () => {
         const opened = openChange(store, now(), by, {
           workflows,
-          notices: notices?.settings ?? null,
+          settings: notices?.settings ?? null,
         });
         try {
           const result = store.nested(() => work(opened.change));
@@ -96,11 +101,13 @@ export function createApply(parts: ApplyParts): Apply {
 }
 
 function openChange(
-  store: Store,
+  whole: Store,
   now: number,
-  by: string,
-  { workflows, notices }: { workflows: WorkflowHost | null; notices: NoticeSettings | null },
+  caller: By,
+  { workflows, settings }: { workflows: WorkflowHost | null; settings: NoticeSettings | null },
 ) {
+  const store = viewOf(whole, caller);
+  const { id: by } = caller;
   const runChanges: RunChange[] = [];
   const stops: StepStop[] = [];
   let jobs = 0;
@@ -109,13 +116,14 @@ function openChange(
     now,
     by,
     store,
+    notices: whole.notices,
     workflows,
     tellStop({ id: runId, tenantId }, stepId) {
       stops.push({ runId, stepId, tenantId });
     },
     tellOf(approval, kind) {
-      if (notices === null) return;
-      addNotices(change, notices, approval, kind);
+      if (settings === null) return;
+      addNotices(change, settings, approval, kind);
       told++;
     },
     saveRun(run) {
@@ -128,11 +136,11 @@ function openChange(
     },
     enqueue(run, step) {
       store.steps.put({ ...step, enqueuedAt: step.enqueuedAt ?? now, heardAt: now });
-      store.outbox.add(envelope(run, step, now));
+      whole.outbox.add(envelope(run, step, now));
       jobs++;
     },
     audit(runId, event, details) {
-      store.audit.append({ id: newId("aud", now), runId, by, event, details, at: now });
+      whole.audit.append({ id: newId("aud", now), runId, by, event, details, at: now });
     },
   };
   return { change, runChanges, stops, hasJobs: () => jobs > 0, hasNotices: () => told > 0 };
@@ -158,9 +166,13 @@ export interface KeptSteps {
   store: Pick<StepStore, "find">;
 }
 
-/** What the routes work with. */
+/** What somebody may see and change. */
+export const viewOf = (store: Store, by: Pick<By, "tenantId">): Rows =>
+  mayReachAll(by) ? store : store.of(by.tenantId);
+
+/** What the routes work with. None of them is given more of the store than the rows of whoever calls. */
 export interface Plane {
-  store: Store;
+  rows(c: Context): Rows;
   apply: Apply;
   events: RunEvents;
   outbox: Outbox;
@@ -172,4 +184,9 @@ export interface Plane {
   workflows: WorkflowHost | null;
   steps: KeptSteps | null;
   notices: NoticeSettings;
+}
+
+/** With the whole store, for what belongs to no tenant: keys of callers, links, health, the audit's chain, backups. */
+export interface WholePlane extends Plane {
+  store: Store;
 }

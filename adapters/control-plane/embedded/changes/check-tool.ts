@@ -4,8 +4,14 @@ import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/s
 import { stricter, type Verdict, verdict } from "../../../../machines/contracts/domain/action.ts";
 import { type AgentVersion, type Run, type Step, newId, seedIds } from "../documents.ts";
 import { responseLevel } from "../response-level.ts";
-import { type Considered, evaluate, type PolicyCall, type PolicyDecision } from "../policy.ts";
-import type { Store } from "../store.ts";
+import {
+  type Considered,
+  evaluate,
+  type Policy,
+  type PolicyCall,
+  type PolicyDecision,
+} from "../policy.ts";
+import type { Rows } from "../rows.ts";
 import type { Change } from "./change.ts";
 import { brokenLimit, readBudget } from "../../../../machines/contracts/domain/budget.ts";
 import { resolveBudget } from "../budget.ts";
@@ -59,7 +65,7 @@ export function checkTool(
 type Call = ToolPair & { input: Json; callId: string | null };
 
 /** The step that makes the call, which our worker's names of calls begin with; undefined where they say nothing. */
-function stepOf(store: Store, run: Run, callId: string | null): Step | undefined {
+function stepOf(store: Rows, run: Run, callId: string | null): Step | undefined {
   const [stepId = ""] = callId?.split("/") ?? [];
   const step = store.steps.find(stepId);
   return step?.runId === run.id && !isStepEnded(step.status) ? step : undefined;
@@ -100,17 +106,22 @@ const traceOf = ({ policy: { id, name, priority }, effect }: Considered) => {
  * say of it, and the strictest of them.
  */
 export function judge(
-  store: Store,
+  store: Rows,
   version: AgentVersion,
   call: Omit<PolicyCall, "agent">,
 ): { said: Verdict; listed: Verdict; byPolicy: PolicyDecision } {
   const agent = store.agents.find(version.agentId);
   const project = agent?.projectId ?? seedIds.project;
-  const policies = store.policies.ofProject(project);
+  const place = { tenantId: version.tenantId, projectId: project };
   const listed = decideTool(version, call.tool);
-  const byPolicy = evaluate(policies, { ...call, agent: agent?.slug ?? "" });
+  const ask = (policies: readonly Policy[]) =>
+    evaluate(policies, { ...call, agent: agent?.slug ?? "" });
+  const own = ask(store.policies.of(place));
+  // Asked apart: no priority of a tenant's lifts what the operator says.
+  const byPolicy =
+    place.tenantId === seedIds.tenant ? own : bothDecide(ask(store.policies.ofOperator()), own);
   const { verdict: ofPolicy, decidedBy } = byPolicy;
-  const level = responseLevel(store.tools.ofProject(project), call.tool);
+  const level = responseLevel(store.tools.of(place), call.tool);
   // Of two alike the first is kept: the lists speak before the policies.
   const free = verdict.allow("");
   const said = stricter(level?.verdict ?? free, stricter(ofPolicy ?? free, listed));
@@ -121,6 +132,18 @@ export function judge(
     decision_trace: { lists: listed.kind, policy: decided, level: level?.verdict.kind ?? null },
   };
   return { said: { ...said, details }, listed, byPolicy };
+}
+
+/** The stricter of two decisions; of two alike the one that says who may answer, or the first. */
+function bothDecide(first: PolicyDecision, second: PolicyDecision): PolicyDecision {
+  const considered = [...first.considered, ...second.considered];
+  if (first.verdict === null) return { ...second, considered };
+  if (second.verdict === null) return { ...first, considered };
+  const isAlike = first.verdict.kind === second.verdict.kind;
+  const isSecond = isAlike
+    ? !first.decidedBy?.policy.approval && Boolean(second.decidedBy?.policy.approval)
+    : stricter(first.verdict, second.verdict) === second.verdict;
+  return { ...(isSecond ? second : first), considered };
 }
 
 const isKnown = ({ countedCalls = [] }: Run, callId: string | null): boolean =>
@@ -134,7 +157,7 @@ function counting(run: Run, callId: string | null): Run {
   return { ...run, toolCalls, countedCalls: [...(run.countedCalls ?? []), callId] };
 }
 
-function hasApproval(store: Store, run: Run, asking: Step | undefined): boolean {
+function hasApproval(store: Rows, run: Run, asking: Step | undefined): boolean {
   const steps = asking === undefined ? store.steps.ofRun(run.id) : [asking];
   const open = steps.filter((step) => !isStepEnded(step.status));
   return open.some((step) =>

@@ -8,7 +8,7 @@ import { stepInputProblem } from "../../../../machines/contracts/domain/step-inp
 import { maxJobDepth, type StepType } from "../../../../machines/contracts/domain/job.ts";
 import { ApiError } from "../routes/request.ts";
 import { type AgentVersion, type Run, type Step, newId, seedIds } from "../documents.ts";
-import type { Store } from "../store.ts";
+import type { Rows } from "../rows.ts";
 import type { Change } from "./change.ts";
 
 export interface PlannedStep {
@@ -58,7 +58,7 @@ export function newRun(
 ): Run {
   return {
     id,
-    tenantId: seedIds.tenant,
+    tenantId: version.tenantId,
     projectId: store.agents.find(version.agentId)?.projectId ?? seedIds.project,
     agentId: version.agentId,
     agentVersionId: version.id,
@@ -84,11 +84,7 @@ export function newRun(
 }
 
 /** @throws ApiError 404 for an unknown agent or version, 400 for an agent without any */
-export function findVersion(
-  store: Store,
-  agentKey: string,
-  versionId: string | null,
-): AgentVersion {
+export function findVersion(store: Rows, agentKey: string, versionId: string | null): AgentVersion {
   const agent = store.agents.find(agentKey);
   if (agent === undefined) throw new ApiError(404, `agent "${agentKey}" not found`);
   if (versionId === null) {
@@ -149,6 +145,7 @@ export function newStep(
   const { tool_name: toolName, model } = input;
   return {
     id: newId("stp", now),
+    tenantId: run.tenantId,
     runId: run.id,
     number,
     name: plan.name,

@@ -1,8 +1,8 @@
 import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
 import { newId } from "../documents.ts";
-import type { Policy } from "../policy.ts";
+import type { KeptPolicy, Policy } from "../policy.ts";
 import { ApiError } from "../routes/request.ts";
-import type { Store } from "../store.ts";
+import type { Place, Rows } from "../rows.ts";
 import type { Change } from "./change.ts";
 
 export type PolicySettings = Omit<Policy, "id" | "projectId" | "createdAt" | "updatedAt">;
@@ -11,16 +11,17 @@ export type PolicySettings = Omit<Policy, "id" | "projectId" | "createdAt" | "up
 const most = 1000;
 
 /** @throws ApiError 400 for a name that is taken, 409 when there are too many */
-export function addPolicy(change: Change, projectId: string, settings: PolicySettings): Policy {
+export function addPolicy(change: Change, projectId: string, settings: PolicySettings): KeptPolicy {
   const { now, store } = change;
-  refuseTaken(store, projectId, settings.name, null);
-  if (store.policies.ofProject(projectId).length >= most) {
+  const place = { tenantId: store.home, projectId };
+  refuseTaken(store, place, settings.name, null);
+  if (store.policies.of(place).length >= most) {
     throw new ApiError(409, `there are ${most} policies, which is the most: delete some`);
   }
   refuseTerms(settings);
-  const policy: Policy = {
+  const policy: KeptPolicy = {
     id: newId("pol", now),
-    projectId,
+    ...place,
     ...settings,
     createdAt: now,
     updatedAt: now,
@@ -31,11 +32,15 @@ export function addPolicy(change: Change, projectId: string, settings: PolicySet
 }
 
 /** @throws ApiError 404 for an unknown policy, 400 for a name that is taken */
-export function changePolicy(change: Change, id: string, some: Partial<PolicySettings>): Policy {
+export function changePolicy(
+  change: Change,
+  id: string,
+  some: Partial<PolicySettings>,
+): KeptPolicy {
   const { now, store } = change;
   const known = findPolicy(store, id);
-  refuseTaken(store, known.projectId, some.name ?? known.name, id);
-  const policy: Policy = { ...known, ...some, updatedAt: now };
+  refuseTaken(store, known, some.name ?? known.name, id);
+  const policy: KeptPolicy = { ...known, ...some, updatedAt: now };
   refuseTerms(policy);
   store.policies.put(policy);
   change.audit(null, "policy.changed", asDetails(policy));
@@ -43,7 +48,7 @@ export function changePolicy(change: Change, id: string, some: Partial<PolicySet
 }
 
 /** @throws ApiError 404 for an unknown policy */
-export function removePolicy(change: Change, id: string): Policy {
+export function removePolicy(change: Change, id: string): KeptPolicy {
   const policy = findPolicy(change.store, id);
   change.store.policies.remove(id);
   change.audit(null, "policy.deleted", { policy_id: id, name: policy.name });
@@ -51,14 +56,14 @@ export function removePolicy(change: Change, id: string): Policy {
 }
 
 /** @throws ApiError 404 for an unknown policy */
-export function findPolicy(store: Store, id: string): Policy {
+export function findPolicy(store: Rows, id: string): KeptPolicy {
   const policy = store.policies.find(id);
   if (policy === undefined) throw new ApiError(404, `policy ${id} not found`);
   return policy;
 }
 
-function refuseTaken(store: Store, projectId: string, name: string, own: string | null): void {
-  const taken = store.policies.ofProject(projectId).find((policy) => policy.name === name);
+function refuseTaken(store: Rows, place: Place, name: string, own: string | null): void {
+  const taken = store.policies.of(place).find((policy) => policy.name === name);
   if (taken !== undefined && taken.id !== own) {
     throw new ApiError(400, `a policy with the name "${name}" exists already: ${taken.id}`);
   }

@@ -24,6 +24,7 @@ export function registerAgent(change: Change, seed: AgentSeed): void {
   const { now, store } = change;
   const agent: Agent = store.agents.find(seed.slug) ?? {
     id: newId("agt", now),
+    tenantId: store.home,
     projectId: seedIds.project,
     slug: seed.slug,
     name: seed.name ?? seed.slug,
@@ -42,6 +43,7 @@ export function registerAgent(change: Change, seed: AgentSeed): void {
   const id = newId("agv", now);
   store.versions.put({
     id,
+    tenantId: agent.tenantId,
     agentId: agent.id,
     version: `1.0.${patch}`,
     createdAt: now,
@@ -51,7 +53,7 @@ export function registerAgent(change: Change, seed: AgentSeed): void {
   change.audit(null, "agent.version_created", { agent_id: agent.id, version_id: id, model });
 }
 
-type Settings = Omit<AgentVersion, "id" | "agentId" | "version" | "createdAt">;
+type Settings = Omit<AgentVersion, "id" | "tenantId" | "agentId" | "version" | "createdAt">;
 
 const settingsOf = (seed: AgentSeed): Settings => ({
   model: seed.model ?? null,

@@ -16,7 +16,7 @@ import {
 import { resolveBudget } from "../budget.ts";
 import type { Change } from "./change.ts";
 import { closeApproval, endRun, progressRun, waitedUntil, withHeldStep } from "./run-state.ts";
-import type { Store } from "../store.ts";
+import type { Rows } from "../rows.ts";
 
 export interface Submission {
   runId: string;
@@ -233,14 +233,14 @@ function digestOf({ status, output, error, inputTokens, outputTokens }: Submissi
 }
 
 /** @throws ApiError 404 when the run is unknown */
-export function findRun(store: Store, runId: string): Run {
+export function findRun(store: Rows, runId: string): Run {
   const run = store.runs.find(runId);
   if (run === undefined) throw new ApiError(404, `run ${runId} not found`);
   return run;
 }
 
 /** @throws ApiError 404 when run or step is unknown, 400 when the step is another run's */
-export function findStep(store: Store, runId: string, stepId: string): { run: Run; step: Step } {
+export function findStep(store: Rows, runId: string, stepId: string): { run: Run; step: Step } {
   const run = findRun(store, runId);
   const step = store.steps.find(stepId);
   if (step === undefined) throw new ApiError(404, `step ${stepId} not found`);

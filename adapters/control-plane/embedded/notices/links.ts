@@ -1,8 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { ApiError } from "../routes/request.ts";
 import type { Approval } from "../documents.ts";
-import { type Caller, hashOf, may } from "../keys.ts";
-import type { Store } from "../store.ts";
+import { type Caller, hashOf, may, mayReachAll } from "../keys.ts";
 import { resolveApproval } from "../changes/approvals.ts";
 import type { Change } from "../changes/change.ts";
 import { isShownWhole } from "./payload.ts";
@@ -21,15 +20,15 @@ import type { NoticeSettings, Webhook } from "./webhooks.ts";
 
 /** A new link to a question; null where nobody who opens it could answer. */
 export function mintLink(
-  { store, now }: Pick<Change, "store" | "now">,
+  { notices, now }: Pick<Change, "notices" | "now">,
   { publicUrl }: { publicUrl: string },
   webhook: Webhook,
   approval: Approval,
 ): string | null {
   if (!mayEverAnswer(webhook, approval)) return null;
   const token = randomBytes(32).toString("base64url");
-  store.notices.dropLinks(now);
-  store.notices.addLink(hashOf(token), {
+  notices.dropLinks(now);
+  notices.addLink(hashOf(token), {
     approvalId: approval.id,
     webhook: webhook.name,
     expiresAt: approval.expiresAt,
@@ -43,11 +42,10 @@ const mayEverAnswer = ({ keyId }: Webhook, { terms }: Approval): boolean =>
 
 /** @throws ApiError 404 for a link that is none, or no more */
 export function findByLink(
-  store: Store,
-  now: number,
+  { store, notices, now }: Pick<Change, "store" | "notices" | "now">,
   token: string,
 ): { link: SentLink; approval: Approval } {
-  const link = store.notices.link(hashOf(token));
+  const link = notices.link(hashOf(token));
   const approval = link === undefined ? undefined : store.approvals.find(link.approvalId);
   if (link === undefined || approval === undefined || link.expiresAt <= now) {
     throw new ApiError(404, "this link is not known, or has expired");
@@ -61,9 +59,8 @@ export function answerByLink(
   { webhooks }: Pick<NoticeSettings, "webhooks">,
   given: { token: string; approved: boolean; note: string | null },
 ): Approval {
-  const { store, now } = change;
-  const { link, approval } = findByLink(store, now, given.token);
-  const caller = callerByLink(store, now, webhooks, link);
+  const { link, approval } = findByLink(change, given.token);
+  const caller = callerByLink(change, webhooks, link, approval);
   const { approved, note } = given;
   if (approved && !isShownWhole(approval)) {
     const message = `this page does not show all that is asked, so it takes no yes: look at it with stateplane approvals list --json, and approve it with stateplane approvals approve ${approval.id}`;
@@ -80,10 +77,10 @@ export function answerByLink(
 
 /** @throws ApiError 403 where the webhook, or its key, is there no more */
 export function callerByLink(
-  store: Store,
-  now: number,
+  { store, now }: Pick<Change, "store" | "now">,
   webhooks: readonly Webhook[],
   { webhook: name }: Pick<SentLink, "webhook">,
+  { tenantId }: Pick<Approval, "tenantId">,
 ): Caller {
   const webhook = webhooks.find((known) => known.name === name);
   if (webhook === undefined) {
@@ -93,11 +90,12 @@ export function callerByLink(
     );
   }
   const { keyId } = webhook;
-  if (keyId === null) return { id: `link:${name}`, scopes: ["approve"] };
+  if (keyId === null) return { id: `link:${name}`, tenantId, scopes: ["approve"] };
   const key = store.keys.find(keyId);
   const isOpen =
     key?.revokedAt === null &&
     (key.expiresAt === null || key.expiresAt > now) &&
+    (mayReachAll(key) || key.tenantId === tenantId) &&
     may(key, "approve");
   if (key !== undefined && isOpen) return key;
   throw new ApiError(403, `this link answers as key ${keyId}, which may answer nothing (any more)`);

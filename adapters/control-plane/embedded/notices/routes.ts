@@ -2,7 +2,7 @@ import { type } from "arktype";
 import { Hono } from "hono";
 import { isJsonObject, type Json } from "../../../../machines/contracts/domain/json.ts";
 import { readBody, rfc3339 } from "../routes/request.ts";
-import type { Plane } from "../changes/change.ts";
+import { type WholePlane } from "../changes/change.ts";
 import type { Approval } from "../documents.ts";
 import { answerByLink, callerByLink, findByLink } from "./links.ts";
 import { linkPage, linkPageHeaders } from "./page.ts";
@@ -13,22 +13,25 @@ export const linkToken = type({ token });
 export const linkAnswer = type({ token, approved: "boolean", "note?": "string <= 4096 | null" });
 
 /** `/answer`: the page that a link opens, and its two calls. A GET says nothing and decides nothing. */
-export function answerRoutes({ apply, store, now, notices }: Plane): Hono {
+export function answerRoutes({ apply, store, now, notices }: WholePlane): Hono {
   const app = new Hono();
+  const known = () => ({ store, notices: store.notices, now: now() });
   app.get("/", (c) => c.html(linkPage, 200, { ...linkPageHeaders }));
   app.post("/look", async (c) => {
     const { token: given } = await readBody(c, linkToken);
-    const { approval } = findByLink(store, now(), given);
+    const { link, approval } = findByLink(known(), given);
+    // Whoever may answer it no more may not look at it either.
+    callerByLink(known(), notices.webhooks, link, approval);
     const run = store.runs.find(approval.runId);
     const agent = run === undefined ? null : (store.agents.find(run.agentId)?.slug ?? null);
     return c.json(questionResponse(approval, agent), 200, closed);
   });
   app.post("/", async (c) => {
     const body = await readBody(c, linkAnswer);
-    const { link } = findByLink(store, now(), body.token);
-    const { id } = callerByLink(store, now(), notices.webhooks, link);
+    const { link, approval } = findByLink(known(), body.token);
+    const caller = callerByLink(known(), notices.webhooks, link, approval);
     const given = { token: body.token, approved: body.approved, note: body.note ?? null };
-    const answered = await apply((change) => answerByLink(change, notices, given), id);
+    const answered = await apply((change) => answerByLink(change, notices, given), caller);
     return c.json(questionResponse(answered, null), 200, closed);
   });
   return app;

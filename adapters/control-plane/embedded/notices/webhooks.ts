@@ -1,13 +1,15 @@
 import { createHmac } from "node:crypto";
 import type { Approval } from "../documents.ts";
 import type { Change } from "../changes/change.ts";
-import { newId } from "../documents.ts";
+import { newId, seedIds } from "../documents.ts";
 import type { NoticeKind } from "./tables.ts";
 
 /** Where people are told of questions. */
 export interface Webhook {
   /** In the audit and the log; the address may be a secret and is in neither. */
   name: string;
+  /** Whose questions it hears of, by id or slug; absent for those of the operator's own tenant. */
+  tenant?: string;
   url: string;
   /** Signs what is sent; null to send it unsigned, as Slack takes it. */
   secret: string | null;
@@ -28,18 +30,20 @@ export interface NoticeSettings {
 
 /** Tells every webhook of a question, now and shortly before it closes. In the transaction that puts it. */
 export function addNotices(
-  { store, now }: Change,
+  { notices, now, store }: Pick<Change, "notices" | "now" | "store">,
   { webhooks, remindBeforeMs }: NoticeSettings,
-  approval: Pick<Approval, "id" | "expiresAt">,
+  approval: Pick<Approval, "id" | "tenantId" | "expiresAt">,
   kind: NoticeKind,
 ): void {
   const reminder = approval.expiresAt - remindBeforeMs;
-  for (const { name: webhook } of webhooks) {
+  for (const { name: webhook, tenant } of webhooks) {
+    const heard = tenant === undefined ? seedIds.tenant : store.tenants.find(tenant)?.id;
+    if (heard !== approval.tenantId) continue;
     const told = { webhook, approvalId: approval.id };
-    store.notices.add({ ...told, id: newId("msg", now), kind, due: now });
+    notices.add({ ...told, id: newId("msg", now), kind, due: now });
     if (reminder <= now) continue;
     const later = { kind: "approval.reminder", due: reminder } as const;
-    store.notices.add({ ...told, id: newId("msg", now), ...later });
+    notices.add({ ...told, id: newId("msg", now), ...later });
   }
 }
 

@@ -2,6 +2,7 @@ import * as agents from "../routes/agent-routes.ts";
 import * as events from "../routes/event-routes.ts";
 import * as keys from "../routes/key-routes.ts";
 import * as policies from "../routes/policy-routes.ts";
+import * as tenants from "../routes/tenant-routes.ts";
 import * as tools from "../routes/tool-routes.ts";
 import { badBody, notFound, type Operations, page, project, whole } from "./operation.ts";
 
@@ -85,10 +86,10 @@ export const registryOperations: Operations = {
     refuses: [422],
   },
   "POST /v1/api-keys": {
-    summary: "Make a key; its secret is in this answer alone",
+    summary: "Make a key, of one's own tenant or of another; its secret is in this answer alone",
     body: keys.newKey,
     answers: { 201: "KeyWithSecret" },
-    refuses: badBody,
+    refuses: [...badBody, 404],
   },
   "GET /v1/api-keys/{key_id}": {
     summary: "Show a key",
@@ -105,6 +106,29 @@ export const registryOperations: Operations = {
     summary: "End a key for good",
     answers: { 200: "Key" },
     refuses: notFound,
+  },
+  "GET /v1/tenants": {
+    summary: "List tenants: all of them to the operator, to others their own",
+    query: page(100, 1000),
+    answers: { 200: ["Tenant"] },
+    refuses: [422],
+  },
+  "POST /v1/tenants": {
+    summary: "Add a tenant",
+    body: tenants.newTenant,
+    answers: { 201: "Tenant" },
+    refuses: badBody,
+  },
+  "GET /v1/tenants/{tenant_id}": {
+    summary: "Show a tenant, by its id or slug",
+    answers: { 200: "Tenant" },
+    refuses: notFound,
+  },
+  "PATCH /v1/tenants/{tenant_id}": {
+    summary: "Change some of a tenant",
+    body: tenants.someOfTenant,
+    answers: { 200: "Tenant" },
+    refuses: [...badBody, 404],
   },
   "GET /v1/audit": {
     summary: "Read the audit's chain, oldest first",

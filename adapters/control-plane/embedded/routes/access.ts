@@ -1,7 +1,7 @@
 import { timingSafeEqual } from "node:crypto";
 import type { Context, MiddlewareHandler } from "hono";
 import { seedIds } from "../documents.ts";
-import { type Caller, hashOf, may, opens, type Scope } from "../keys.ts";
+import { type Caller, hashOf, may, mayReachAll, opens, type Scope } from "../keys.ts";
 import type { Store } from "../store.ts";
 import { ApiError } from "./request.ts";
 
@@ -31,16 +31,32 @@ const needs: readonly (readonly [method: string, path: RegExp, scope: Scope])[] 
   ["POST", /^\/v1\/(?:registry|workflows|workflow-runs)(?:\/|$)/, "write"],
 ];
 
+/**
+ * What only keys of the operator's tenant may do: workers take the jobs of every tenant off one stream, and one database
+ * is copied and audited as a whole.
+ */
+const ofOperator: readonly (readonly [method: RegExp, path: RegExp])[] = [
+  [/^/, /^\/v1\/(?:backup|audit)(?:\/|$)/],
+  [/^(?!GET)/, /^\/v1\/tenants(?:\/|$)/],
+];
+
+const isOfOperator = (method: string, path: string): boolean =>
+  scopeFor(method, path) === "work" ||
+  ofOperator.some(([of, shape]) => of.test(method) && shape.test(path));
+
 export function scopeFor(method: string, path: string): Scope {
   const asked = method === "HEAD" ? "GET" : method;
   return needs.find(([of, shape]) => of === asked && shape.test(path))?.[2] ?? "admin";
 }
 
+/** A key, or a tenant with all its keys. */
+type Limited = Pick<Caller, "id" | "perMinute">;
+
 /**
  * How long a key has to wait before its next call, in milliseconds; 0 where it may make it now, which is counted. One
  * number a key: when it would have made all its calls, were they made one by one at its rate.
  */
-export function createRates(now: () => number): (caller: Caller) => number {
+export function createRates(now: () => number): (limited: Limited) => number {
   const minuteMs = 60_000;
   const busyUntil = new Map<string, number>();
   return ({ id, perMinute = null }) => {
@@ -63,7 +79,8 @@ export function authorize(store: Store, firstKey: string, now: () => number): Mi
   const first = Buffer.from(hashOf(firstKey));
   const find = (secret: string): Caller | null => {
     const hash = hashOf(secret);
-    if (timingSafeEqual(Buffer.from(hash), first)) return { id: seedIds.key, scopes: ["admin"] };
+    if (timingSafeEqual(Buffer.from(hash), first))
+      return { id: seedIds.key, tenantId: seedIds.tenant, scopes: ["admin"] };
     const key = store.keys.findByHash(hash);
     return key !== undefined && opens(key, hash, now()) ? key : null;
   };
@@ -75,15 +92,22 @@ export function authorize(store: Store, firstKey: string, now: () => number): Mi
     if (caller === null) {
       throw new ApiError(401, "expected a valid key: Authorization: Bearer <key>");
     }
-    const wait = waitMs(caller);
-    if (wait > 0) {
+    const tenant = mayReachAll(caller) ? undefined : store.tenants.find(caller.tenantId);
+    for (const limited of [caller, ...(tenant === undefined ? [] : [tenant])]) {
+      const wait = waitMs(limited);
+      if (wait === 0) continue;
       c.header("retry-after", String(Math.ceil(wait / 1000)));
-      const message = `key ${caller.id} may make ${caller.perMinute} calls a minute: wait as long as Retry-After says`;
+      const who = limited === caller ? `key ${caller.id}` : `tenant ${limited.id}`;
+      const message = `${who} may make ${limited.perMinute} calls a minute: wait as long as Retry-After says`;
       throw new ApiError(429, message);
     }
     const scope = scopeFor(c.req.method, c.req.path);
     if (!may(caller, scope)) {
       const message = `this key may not do that: ${c.req.method} ${c.req.path} needs the scope ${scope}, and key ${caller.id} has ${caller.scopes.join(", ")}`;
+      throw new ApiError(403, message, "INSUFFICIENT_SCOPE");
+    }
+    if (!mayReachAll(caller) && isOfOperator(c.req.method, c.req.path)) {
+      const message = `this key may not do that: ${c.req.method} ${c.req.path} is the operator's, and key ${caller.id} is of tenant ${caller.tenantId}`;
       throw new ApiError(403, message, "INSUFFICIENT_SCOPE");
     }
     c.set("caller", caller);

@@ -10,7 +10,7 @@ import {
   budgetProblem,
   budgetShape,
 } from "../../../../machines/contracts/domain/budget.ts";
-import type { Store } from "../store.ts";
+import type { Rows } from "../rows.ts";
 
 const text = "0 < string <= 255";
 export const newAgent = type({
@@ -41,17 +41,20 @@ export const newVersion = type({
 });
 
 /** `/v1/registry/agents`: agents and their versions. */
-export function agentRoutes({ apply, store, now }: Plane): Hono {
+export function agentRoutes({ apply, rows, now }: Plane): Hono {
   const app = new Hono();
   app.get("/", (c) => {
     const project = c.req.query("project_id") ?? seedIds.project;
+    const store = rows(c);
     const agents = store.agents.active(project, readPage(c, 50));
     return c.json(agents.map((agent) => agentResponse(store, agent)));
   });
   app.post("/", async (c) => {
     const body = await readBody(c, newAgent);
+    const store = rows(c);
     const agent: Agent = {
       id: newId("agt", now()),
+      tenantId: store.home,
       projectId: body.project_id ?? seedIds.project,
       slug: body.slug,
       name: body.name,
@@ -66,11 +69,12 @@ export function agentRoutes({ apply, store, now }: Plane): Hono {
       }
       change.store.agents.put(agent);
       change.audit(null, "agent.created", { agent_id: agent.id, slug: agent.slug });
-    }, callerOf(c).id);
+    }, callerOf(c));
     return c.json(agentResponse(store, agent), 201);
   });
-  app.get("/:id", (c) => c.json(agentResponse(store, findAgent(store, c.req.param("id")))));
+  app.get("/:id", (c) => c.json(agentResponse(rows(c), findAgent(rows(c), c.req.param("id")))));
   app.get("/:id/versions", (c) => {
+    const store = rows(c);
     const agent = findAgent(store, c.req.param("id"));
     return c.json(store.versions.ofAgent(agent.id).map(versionResponse));
   });
@@ -78,7 +82,7 @@ export function agentRoutes({ apply, store, now }: Plane): Hono {
     const body = await readBody(c, newVersion);
     const problem = budgetProblem(asJson(body.budget), "budget");
     if (problem !== null) throw new ApiError(422, problem);
-    const agent = findAgent(store, c.req.param("id"));
+    const agent = findAgent(rows(c), c.req.param("id"));
     const version = toVersion(body, agent, now());
     await apply((change) => {
       const known = change.store.versions.ofAgent(agent.id);
@@ -88,7 +92,7 @@ export function agentRoutes({ apply, store, now }: Plane): Hono {
       change.store.versions.put(version);
       const { id, model } = version;
       change.audit(null, "agent.version_created", { agent_id: agent.id, version_id: id, model });
-    }, callerOf(c).id);
+    }, callerOf(c));
     return c.json(versionResponse(version), 201);
   });
   /** From now on runs that name no version use this one. Promoting an older one takes a newer one back. */
@@ -106,13 +110,13 @@ export function agentRoutes({ apply, store, now }: Plane): Hono {
       const details = { agent_id: agent.id, version_id: version.id, before };
       change.audit(null, "agent.promoted", details);
       return after;
-    }, callerOf(c).id);
-    return c.json(agentResponse(store, promoted));
+    }, callerOf(c));
+    return c.json(agentResponse(rows(c), promoted));
   });
   return app;
 }
 
-function findAgent(store: Store, key: string): Agent {
+function findAgent(store: Rows, key: string): Agent {
   const agent = store.agents.find(key);
   if (agent === undefined) throw new ApiError(404, `agent "${key}" not found`);
   return agent;
@@ -124,6 +128,7 @@ function toVersion(body: typeof newVersion.infer, agent: Agent, now: number): Ag
     .map(([tool]) => tool);
   return {
     id: newId("agv", now),
+    tenantId: agent.tenantId,
     agentId: agent.id,
     version: body.version,
     model: body.model ?? null,
@@ -151,7 +156,7 @@ function referenceLimits(body: typeof newVersion.infer): Partial<Budget> {
   };
 }
 
-function agentResponse(store: Store, agent: Agent) {
+function agentResponse(store: Rows, agent: Agent) {
   const latest = store.versions.latest(agent.id);
   return {
     id: agent.id,

@@ -30,11 +30,11 @@ export const answer = type({
 });
 
 /** `/v1/approvals`: what people are asked, and their answers. */
-export function approvalRoutes({ apply, store }: Plane): Hono {
+export function approvalRoutes({ apply, rows }: Plane): Hono {
   const app = new Hono();
   app.get("/", (c) => {
     const status = readStatus(c.req.query("status"));
-    const found = store.approvals.list(
+    const found = rows(c).approvals.list(
       status,
       c.req.query("run_id") ?? null,
       readPage(c, 50, 1000),
@@ -54,13 +54,13 @@ export function approvalRoutes({ apply, store }: Plane): Hono {
     };
     const { approval, created } = await apply(
       (change) => requestApproval(change, request),
-      callerOf(c).id,
+      callerOf(c),
     );
     return c.json(approvalResponse(approval), created ? 201 : 200);
   });
   app.get("/:id", (c) => {
     const id = c.req.param("id");
-    const approval = store.approvals.find(id);
+    const approval = rows(c).approvals.find(id);
     if (approval === undefined) throw new ApiError(404, `approval ${id} not found`);
     return c.json(approvalResponse(approval));
   });
@@ -72,7 +72,7 @@ export function approvalRoutes({ apply, store }: Plane): Hono {
     const given = { approved, note: note ?? null, input, caller: callerOf(c) };
     const approval = await apply(
       (change) => resolveApproval(change, c.req.param("id"), given),
-      callerOf(c).id,
+      callerOf(c),
     );
     return c.json(approvalResponse(approval));
   });

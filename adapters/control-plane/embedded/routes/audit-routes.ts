@@ -1,9 +1,9 @@
 import { Hono } from "hono";
-import type { Plane } from "../changes/change.ts";
+import type { WholePlane } from "../changes/change.ts";
 import { readWhole } from "./request.ts";
 
 /** `/v1/audit`: the chain as it stands, for its reader to check. */
-export function auditRoutes({ store, headFile }: Plane): Hono {
+export function auditRoutes({ store, headFile }: WholePlane): Hono {
   const app = new Hono();
   app.get("/", (c) => {
     const after = readWhole(c, "after", 0, 0, Number.MAX_SAFE_INTEGER);

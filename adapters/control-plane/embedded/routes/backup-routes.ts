@@ -4,15 +4,15 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { Hono } from "hono";
-import type { Plane } from "../changes/change.ts";
+import type { WholePlane } from "../changes/change.ts";
 import { callerOf } from "./access.ts";
 
 /** `/v1/backup`: a copy of the database as one file. It is made beside the database, where there is room for one. */
-export function backupRoutes({ store, apply, path }: Plane): Hono {
+export function backupRoutes({ store, apply, path }: WholePlane): Hono {
   const app = new Hono();
   app.get("/", async (c) => {
     // Before the copy is made, so that it is in it.
-    await apply((change) => change.audit(null, "backup.made", {}), callerOf(c).id);
+    await apply((change) => change.audit(null, "backup.made", {}), callerOf(c));
     const beside = path === ":memory:" ? tmpdir() : dirname(path);
     const folder = await mkdtemp(join(beside, "backup-"));
     const remove = () => rm(folder, { recursive: true, force: true });

@@ -1,4 +1,4 @@
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import { StoreError } from "../../../../machines/contracts/domain/errors.ts";
 import { parseJob } from "../../../../machines/contracts/domain/job.ts";
 import { isJsonObject, type Json } from "../../../../machines/contracts/domain/json.ts";
@@ -6,23 +6,35 @@ import type { StepRecord } from "../../../../machines/contracts/domain/record.ts
 import type { DeadLetter } from "../../../../machines/contracts/ports/step-backend.ts";
 import { callerOf } from "./access.ts";
 import { ApiError, asJson, readWhole, rfc3339 } from "./request.ts";
+import { mayReachAll } from "../keys.ts";
 import type { KeptSteps, Plane } from "../changes/change.ts";
 
 /** `/v1/dead-letters`: jobs that no retry mended, which the workers' store keeps. */
-export function deadLetterRoutes({ apply, steps }: Plane): Hono {
+export function deadLetterRoutes({ apply, steps, rows }: Plane): Hono {
   const app = new Hono();
   app.get("/", async (c) => {
     const limit = readWhole(c, "limit", 50, 1, 1000);
-    const letters = await asked(steps, ({ queue }) => queue.deadLetters(limit));
-    return c.json(letters.map(letterResponse));
+    const isOwn = ownedBy(c);
+    // The store knows no tenants: of a tenant's letters the newest of all are looked through.
+    const most = isOwn === null ? limit : mostLookedThrough;
+    const letters = await asked(steps, ({ queue }) => queue.deadLetters(most));
+    const own = isOwn === null ? letters : letters.filter(isOwn);
+    return c.json(own.slice(0, limit).map(letterResponse));
   });
-  const find = async (id: string): Promise<DeadLetter> => {
+  /** Whether a letter's run is one of whoever calls; null for the operator, whose are also those that name none. */
+  const ownedBy = (c: Context): ((letter: DeadLetter) => boolean) | null => {
+    if (mayReachAll(callerOf(c))) return null;
+    const { runs } = rows(c);
+    return (letter) => runs.find(letterResponse(letter).run_id ?? "") !== undefined;
+  };
+  const find = async (c: Context<object, "/:id">): Promise<DeadLetter> => {
+    const id = c.req.param("id");
     const letter = await asked(steps, ({ queue }) => queue.findDeadLetter(id));
-    if (letter === null) throw missing(id);
+    if (letter === null || ownedBy(c)?.(letter) === false) throw missing(id);
     return letter;
   };
   app.get("/:id", async (c) => {
-    const letter = await find(c.req.param("id"));
+    const letter = await find(c);
     const { fields, journal, result } = letter;
     return c.json({
       ...letterResponse(letter),
@@ -32,19 +44,21 @@ export function deadLetterRoutes({ apply, steps }: Plane): Hono {
     });
   });
   app.post("/:id/retry", async (c) => {
-    const letter = await find(c.req.param("id"));
+    const letter = await find(c);
     const { id } = letter;
     if (!(await asked(steps, ({ queue }) => queue.retryDeadLetter(id)))) throw missing(id);
     const { run_id, step_id } = letterResponse(letter);
     // It stands on the stream by now; who put it there is known as soon as it is written down.
     await apply(
       (change) => change.audit(run_id, "dead_letter.retried", { letter_id: id, step_id }),
-      callerOf(c).id,
+      callerOf(c),
     );
     return c.json({ id, retried: true });
   });
   return app;
 }
+
+const mostLookedThrough = 1000;
 
 const missing = (id: string) => new ApiError(404, `dead letter ${id} not found`);
 

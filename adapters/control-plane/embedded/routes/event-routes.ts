@@ -1,7 +1,10 @@
 import { type } from "arktype";
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import { streamSSE } from "hono/streaming";
-import type { Plane } from "../changes/change.ts";
+import type { Plane, WholePlane } from "../changes/change.ts";
+import { mayReachAll } from "../keys.ts";
+import type { KeptEvent } from "../run-events.ts";
+import { callerOf } from "./access.ts";
 import { readBody } from "./request.ts";
 
 const heartbeatMs = 15_000;
@@ -25,11 +28,12 @@ const mostOpenRuns = 1000;
  * its models say as events `text`. `connected` begins a stream; `missed` begins one that can't go on where `Last-Event-ID`
  * says, with the runs that have not ended, and whether those are all.
  */
-export function eventRoutes({ events, store }: Plane): Hono {
+export function eventRoutes({ events, rows }: Plane): Hono {
   const app = new Hono();
   // What models say in a worker. Nothing is kept of it, and what is of no step of the run it names is passed over.
   app.post("/text", async (c) => {
     const { texts } = await readBody(c, saidTexts);
+    const store = rows(c);
     for (const { run_id: runId, step_id: stepId, text, restart = false } of texts) {
       const run = store.runs.find(runId);
       if (run === undefined || store.steps.find(stepId)?.runId !== run.id) continue;
@@ -37,22 +41,30 @@ export function eventRoutes({ events, store }: Plane): Hono {
     }
     return c.json({ taken: true }, 202);
   });
-  const begin = (lastId: string | undefined): string => {
+  const begin = (c: Context, lastId: string | undefined): string => {
+    const isSeen = seenBy(c);
     const id = events.newest();
     if (lastId === undefined) return written({ id, event: "connected", data: {} });
     const missed = events.after(lastId);
     if (missed !== null) {
-      return [...missed, { id, event: "connected", data: {} }].map(written).join("");
+      return [...missed.filter(isSeen), { id, event: "connected", data: {} }].map(written).join("");
     }
-    const open = store.runs.open(mostOpenRuns + 1);
+    const open = rows(c).runs.open(mostOpenRuns + 1);
     const runs = open
       .filter((_, at) => at < mostOpenRuns)
       .map((run) => ({ run_id: run.id, status: run.status }));
     const data = { runs, complete: open.length <= mostOpenRuns };
     return written({ id, event: "missed", data });
   };
+  /** Of other tenants nobody hears. */
+  const seenBy = (c: Context) => {
+    const caller = callerOf(c);
+    const isAll = mayReachAll(caller);
+    return ({ tenantId }: KeptEvent) => isAll || tenantId === caller.tenantId;
+  };
   app.get("/", (c) =>
     streamSSE(c, async (stream) => {
+      const isSeen = seenBy(c);
       let unread = 0;
       let over = () => {};
       await new Promise<void>((resolve) => {
@@ -62,6 +74,7 @@ export function eventRoutes({ events, store }: Plane): Hono {
         };
         const end = events.subscribe({
           onEvent(event) {
+            if (!isSeen(event)) return;
             if (event.id === null && unread >= mostUnreadText) return;
             send(written(event));
           },
@@ -74,7 +87,7 @@ export function eventRoutes({ events, store }: Plane): Hono {
         };
         stream.onAbort(resolve);
         // In one turn with the subscription: nothing comes between what was missed and what is new.
-        send(`: connected\n\n${begin(c.req.header("last-event-id"))}`);
+        send(`: connected\n\n${begin(c, c.req.header("last-event-id"))}`);
       });
       over();
     }),
@@ -98,7 +111,7 @@ const extensions = [
 ];
 
 /** `/health` and `/ready`, which need no key. */
-export function healthRoutes({ store, outbox, workflows, steps }: Plane): Hono {
+export function healthRoutes({ store, outbox, workflows, steps }: WholePlane): Hono {
   const app = new Hono();
   app.get("/health", (c) =>
     c.json({

@@ -3,6 +3,7 @@ import { Hono } from "hono";
 import { callerOf } from "./access.ts";
 import { readBody, readPage, rfc3339 } from "./request.ts";
 import { type ApiKey, createKey, findKey, revokeKey, rotateKey, scopes } from "../keys.ts";
+import { findTenant } from "../tenants.ts";
 import type { Plane } from "../changes/change.ts";
 
 const dayMs = 86_400_000;
@@ -13,6 +14,7 @@ export const newKey = type({
     .array()
     .moreThanLength(0)
     .atMostLength(scopes.length),
+  "tenant_id?": "0 < string <= 255 | null",
   "roles?": type("0 < string <= 64").array().atMostLength(100),
   "per_minute?": "1 <= number.integer <= 1000000 | null",
   "expires_in_ms?": type(`0 < number.integer <= ${3650 * dayMs} | null`),
@@ -20,25 +22,38 @@ export const newKey = type({
 export const rotation = type({ "overlap_ms?": type(`0 <= number.integer <= ${7 * dayMs} | null`) });
 
 /** `/v1/api-keys`: a secret is in the answer that makes it, and in no other. */
-export function keyRoutes({ apply, store }: Plane): Hono {
+export function keyRoutes({ apply, rows }: Plane): Hono {
   const app = new Hono();
-  app.get("/", (c) => c.json(store.keys.list(readPage(c, 100, 1000)).map(keyResponse)));
-  app.get("/:id", (c) => c.json(keyResponse(findKey({ store }, c.req.param("id")))));
+  app.get("/", (c) =>
+    c.json(
+      rows(c)
+        .keys.list(readPage(c, 100, 1000))
+        .map(keyResponse),
+    ),
+  );
+  app.get("/:id", (c) => c.json(keyResponse(findKey({ store: rows(c) }, c.req.param("id")))));
   app.post("/", async (c) => {
-    const { name, scopes: asked, roles = [], ...limits } = await readBody(c, newKey);
+    const {
+      name,
+      scopes: asked,
+      roles = [],
+      tenant_id: tenant,
+      ...limits
+    } = await readBody(c, newKey);
     const { expires_in_ms: expiresInMs = null, per_minute: perMinute = null } = limits;
-    const key = { name, scopes: asked, roles, expiresInMs, perMinute };
-    const made = await apply((change) => createKey(change, key), callerOf(c).id);
+    const tenantId = tenant == null ? rows(c).home : findTenant(rows(c), tenant).id;
+    const key = { name, scopes: asked, roles, tenantId, expiresInMs, perMinute };
+    const made = await apply((change) => createKey(change, key), callerOf(c));
     return c.json({ ...keyResponse(made.key), key: made.secret }, 201);
   });
   app.post("/:id/rotate", async (c) => {
     const { overlap_ms } = await readBody(c, rotation);
     const id = c.req.param("id");
-    const made = await apply((change) => rotateKey(change, id, overlap_ms ?? 0), callerOf(c).id);
+    const made = await apply((change) => rotateKey(change, id, overlap_ms ?? 0), callerOf(c));
     return c.json({ ...keyResponse(made.key), key: made.secret });
   });
   app.post("/:id/revoke", async (c) => {
-    const revoked = await apply((change) => revokeKey(change, c.req.param("id")), callerOf(c).id);
+    const revoked = await apply((change) => revokeKey(change, c.req.param("id")), callerOf(c));
     return c.json(keyResponse(revoked));
   });
   return app;

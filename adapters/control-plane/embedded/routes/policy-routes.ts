@@ -7,7 +7,14 @@ import { judge } from "../changes/check-tool.ts";
 import type { Plane } from "../changes/change.ts";
 import { addPolicy, changePolicy, findPolicy, removePolicy } from "../changes/policies.ts";
 import { seedIds } from "../documents.ts";
-import { approvalTermsShape, conditionsShape, effects, type Policy } from "../policy.ts";
+import { mayReachAll } from "../keys.ts";
+import {
+  approvalTermsShape,
+  conditionsShape,
+  type Considered,
+  effects,
+  type Policy,
+} from "../policy.ts";
 
 const name = "0 < string <= 255";
 const description = "string <= 4096 | null";
@@ -49,12 +56,14 @@ export const question = type({
 });
 
 /** `/v1/policies`: what the check of a tool is decided by, beside the agents' own lists; and why. */
-export function policyRoutes({ apply, store, now }: Plane): Hono {
+export function policyRoutes({ apply, rows, now }: Plane): Hono {
   const app = new Hono();
   app.get("/", (c) => {
     const { limit, offset } = readPage(c, 1000, 1000);
     const project = c.req.query("project_id") ?? seedIds.project;
-    const policies = store.policies.ofProject(project).slice(offset, offset + limit);
+    const policies = rows(c)
+      .policies.ofProject(project)
+      .slice(offset, offset + limit);
     return c.json(policies.map(policyResponse));
   });
   app.post("/", async (c) => {
@@ -69,11 +78,12 @@ export function policyRoutes({ apply, store, now }: Plane): Hono {
       enabled: body.enabled ?? true,
     };
     const project = body.project_id ?? seedIds.project;
-    const made = await apply((change) => addPolicy(change, project, settings), callerOf(c).id);
+    const made = await apply((change) => addPolicy(change, project, settings), callerOf(c));
     return c.json(policyResponse(made), 201);
   });
   app.post("/explain", async (c) => {
     const body = await readBody(c, question);
+    const store = rows(c);
     const agent = store.agents.find(body.agent);
     const version = agent === undefined ? undefined : store.versions.current(agent);
     if (agent === undefined || version === undefined) {
@@ -82,17 +92,22 @@ export function policyRoutes({ apply, store, now }: Plane): Hono {
     const given = asJson(body.tool_input);
     const input = isJsonObject(given) ? given : {};
     const tool = { server: body.server ?? null, name: body.tool_name, input };
-    const tenant = body.tenant_id ?? seedIds.tenant;
+    const asked = mayReachAll(callerOf(c)) ? body.tenant_id : undefined;
+    const tenant = asked ?? agent.tenantId;
     const at = body.at === undefined ? now() : Date.parse(body.at);
     const { said, listed, byPolicy } = judge(store, version, { tool, tenant, at });
+    // The operator's bind every tenant, and are shown to none: the reason names the one that decides.
+    const shown = ({ policy }: Considered) => store.policies.find(policy.id) !== undefined;
+    const decidedBy =
+      byPolicy.decidedBy !== null && shown(byPolicy.decidedBy) ? byPolicy.decidedBy : null;
     return c.json({
       effect: wireEffects[said.kind],
       reason: said.reason,
-      policy: byPolicy.decidedBy === null ? null : policyResponse(byPolicy.decidedBy.policy),
+      policy: decidedBy === null ? null : policyResponse(decidedBy.policy),
       response_level: said.details?.["response_level"] ?? null,
       reversibility: said.details?.["reversibility"] ?? null,
       lists: { effect: wireEffects[listed.kind], reason: listed.reason },
-      considered: byPolicy.considered.map(({ policy, covers, why }) => ({
+      considered: byPolicy.considered.filter(shown).map(({ policy, covers, why }) => ({
         id: policy.id,
         name: policy.name,
         priority: policy.priority,
@@ -102,19 +117,17 @@ export function policyRoutes({ apply, store, now }: Plane): Hono {
       })),
     });
   });
-  app.get("/:id", (c) => c.json(policyResponse(findPolicy(store, c.req.param("id")))));
+  app.get("/:id", (c) => c.json(policyResponse(findPolicy(rows(c), c.req.param("id")))));
   app.patch("/:id", async (c) => {
     const some = await readBody(c, someOfIt);
     const id = c.req.param("id");
     return c.json(
-      policyResponse(await apply((change) => changePolicy(change, id, some), callerOf(c).id)),
+      policyResponse(await apply((change) => changePolicy(change, id, some), callerOf(c))),
     );
   });
   app.delete("/:id", async (c) => {
     const id = c.req.param("id");
-    return c.json(
-      policyResponse(await apply((change) => removePolicy(change, id), callerOf(c).id)),
-    );
+    return c.json(policyResponse(await apply((change) => removePolicy(change, id), callerOf(c))));
   });
   return app;
 }

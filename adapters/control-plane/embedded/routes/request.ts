@@ -4,7 +4,7 @@ import { bodyLimit } from "hono/body-limit";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { type Json, notList, parseJson } from "../../../../machines/contracts/domain/json.ts";
 import { cutText } from "../../../../machines/contracts/domain/text.ts";
-import type { Page } from "../store.ts";
+import type { Page } from "../rows.ts";
 
 const codes = {
   400: "BAD_REQUEST",

@@ -32,7 +32,7 @@ export const newRun = type({
 });
 
 /** `/v1/runs`: create, list, show, cancel, audit. */
-export function runRoutes({ apply, store }: Plane): Hono {
+export function runRoutes({ apply, rows }: Plane): Hono {
   const app = new Hono();
   app.post("/", async (c) => {
     const body = await readBody(c, newRun);
@@ -45,12 +45,13 @@ export function runRoutes({ apply, store }: Plane): Hono {
       trace: readTraceparent(c.req.header("traceparent")),
     };
     const key = readKey(c);
-    const by = callerOf(c).id;
+    const by = callerOf(c);
     const { run, isNew } = await apply((change) => createRunOnce(change, request, key), by);
     if (!isNew) c.header("Idempotency-Replayed", "true");
     return c.json(runResponse(run), 201);
   });
   app.get("/", (c) => {
+    const store = rows(c);
     const project = c.req.query("project_id") ?? seedIds.project;
     const agent = c.req.query("agent");
     const wanted = {
@@ -64,19 +65,17 @@ export function runRoutes({ apply, store }: Plane): Hono {
     return c.json({ runs: runs.map(runResponse), total: store.runs.count(wanted) });
   });
   app.get("/:id", (c) => {
+    const store = rows(c);
     const run = findRun(store, c.req.param("id"));
     const budget = budgetOf(run, store.versions.find(run.agentVersionId)?.budget);
     return c.json({ ...runResponse(run), budget });
   });
   app.post("/:id/cancel", async (c) =>
-    c.json(
-      runResponse(await apply((change) => cancelRun(change, c.req.param("id")), callerOf(c).id)),
-    ),
+    c.json(runResponse(await apply((change) => cancelRun(change, c.req.param("id")), callerOf(c)))),
   );
   app.get("/:id/audit", (c) => {
-    const run = findRun(store, c.req.param("id"));
-    const { limit, offset } = readPage(c, 1000, 1000);
-    return c.json(store.audit.ofRun(run.id, limit, offset));
+    const run = findRun(rows(c), c.req.param("id"));
+    return c.json(rows(c).auditOf(run, readPage(c, 1000, 1000)));
   });
   return app;
 }

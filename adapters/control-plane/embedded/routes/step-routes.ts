@@ -50,20 +50,20 @@ export const settlement = reservation.merge({ "untried?": "boolean" });
 
 /** `/v1/runs/{id}`: its steps, their results, the check of a tool call, and reservations of its budget. */
 export function stepRoutes(plane: Plane): Hono {
-  const { apply, store, costMicros } = plane;
+  const { apply, rows, costMicros } = plane;
   const app = new Hono();
   app.get("/:id/steps", (c) => {
-    const run = findRun(store, c.req.param("id"));
+    const run = findRun(rows(c), c.req.param("id"));
     // All of them, as FerrumDeck answers, where nobody asks for a page.
     const isPaged = c.req.query("limit") !== undefined || c.req.query("offset") !== undefined;
     const page = isPaged ? readPage(c, 100, 1000) : undefined;
-    return c.json(store.steps.ofRun(run.id, page).map(stepResponse));
+    return c.json(rows(c).steps.ofRun(run.id, page).map(stepResponse));
   });
   app.get("/:id/steps/:stepId", (c) =>
-    c.json(stepResponse(findStep(store, c.req.param("id"), c.req.param("stepId")).step)),
+    c.json(stepResponse(findStep(rows(c), c.req.param("id"), c.req.param("stepId")).step)),
   );
   app.get("/:id/steps/:stepId/record", async (c) => {
-    const { run, step } = findStep(store, c.req.param("id"), c.req.param("stepId"));
+    const { run, step } = findStep(rows(c), c.req.param("id"), c.req.param("stepId"));
     return c.json(await findRecord(plane, run.id, step.id));
   });
   app.post("/:id/steps/:stepId", async (c) => {
@@ -82,7 +82,7 @@ export function stepRoutes(plane: Plane): Hono {
     };
     const submitted = await apply(
       (change) => submitResult(change, submission, costMicros),
-      callerOf(c).id,
+      callerOf(c),
     );
     if (submitted.kind === "refused") throw submitted.error;
     if (submitted.kind === "replayed") c.header("Idempotency-Replayed", "true");
@@ -90,7 +90,7 @@ export function stepRoutes(plane: Plane): Hono {
   });
   app.post("/:id/reservations", async (c) => {
     const asked = readReservation(await readBody(c, reservation));
-    const said = await apply((change) => reserve(change, c.req.param("id"), asked), callerOf(c).id);
+    const said = await apply((change) => reserve(change, c.req.param("id"), asked), callerOf(c));
     if (said.granted) return c.json({ id: asked.id, granted: true });
     const { limit, used, most, message: reason } = said;
     return c.json({ id: asked.id, granted: false, limit, used, most, reason });
@@ -100,7 +100,7 @@ export function stepRoutes(plane: Plane): Hono {
     const used = readReservation(body);
     await apply(
       (change) => settleReservation(change, c.req.param("id"), used, body.untried),
-      callerOf(c).id,
+      callerOf(c),
     );
     return c.json({ id: used.id, settled: true });
   });
@@ -114,7 +114,7 @@ export function stepRoutes(plane: Plane): Hono {
     };
     const verdict = await apply(
       (change) => checkTool(change, c.req.param("id"), tool),
-      callerOf(c).id,
+      callerOf(c),
     );
     return c.json({
       allowed: verdict.kind === "allow",
@@ -132,11 +132,11 @@ export function stepRoutes(plane: Plane): Hono {
 }
 
 /** `/v1/steps/{id}`, for whoever does not know its run. */
-export function stepByIdRoutes({ store }: Plane): Hono {
+export function stepByIdRoutes({ rows }: Plane): Hono {
   const app = new Hono();
   app.get("/:stepId", (c) => {
     const id = c.req.param("stepId");
-    const step = store.steps.find(id);
+    const step = rows(c).steps.find(id);
     if (step === undefined) throw new ApiError(404, `step ${id} not found`);
     return c.json(stepResponse(step));
   });

@@ -19,14 +19,14 @@ export const newTool = type({
 });
 
 /** `/v1/registry/tools`: what people have registered, and how hard it is to take back. */
-export function toolRoutes({ apply, store, now }: Plane): Hono {
+export function toolRoutes({ apply, rows, now }: Plane): Hono {
   const app = new Hono();
   app.get("/", (c) => {
     const project = c.req.query("project_id") ?? seedIds.project;
-    return c.json(store.tools.list(project, readPage(c, 50)).map(toolResponse));
+    return c.json(rows(c).tools.list(project, readPage(c, 50)).map(toolResponse));
   });
   app.get("/:id", (c) => {
-    const tool = store.tools.find(c.req.param("id"));
+    const tool = rows(c).tools.find(c.req.param("id"));
     if (tool === undefined) throw new ApiError(404, `tool ${c.req.param("id")} not found`);
     return c.json(toolResponse(tool));
   });
@@ -34,6 +34,7 @@ export function toolRoutes({ apply, store, now }: Plane): Hono {
     const body = await readBody(c, newTool);
     const tool: Tool = {
       id: newId("tol", now()),
+      tenantId: rows(c).home,
       projectId: body.project_id ?? seedIds.project,
       name: body.name,
       slug: body.slug,
@@ -50,20 +51,19 @@ export function toolRoutes({ apply, store, now }: Plane): Hono {
       }
       change.store.tools.put(tool);
       change.audit(null, "tool.registered", { tool_id: tool.id, slug: tool.slug });
-    }, callerOf(c).id);
+    }, callerOf(c));
     return c.json(toolResponse(tool), 201);
   });
   return app;
 }
 
 /** `/v1/registry/mcp-servers`: the servers of the registered tools. */
-export function serverRoutes({ store }: Plane): Hono {
+export function serverRoutes({ rows }: Plane): Hono {
   const app = new Hono();
   app.get("/", (c) => {
     const servers = new Map<string, string[]>();
-    for (const { mcpServer, slug } of store.tools.ofProject(
-      c.req.query("project_id") ?? seedIds.project,
-    )) {
+    const project = c.req.query("project_id") ?? seedIds.project;
+    for (const { mcpServer, slug } of rows(c).tools.list(project, { limit: -1, offset: 0 })) {
       servers.set(mcpServer, [...(servers.get(mcpServer) ?? []), slug]);
     }
     return c.json([...servers].map(([name, tools]) => ({ name, tools })));

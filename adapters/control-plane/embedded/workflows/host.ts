@@ -72,8 +72,7 @@ export class WorkflowHost {
     const values = this.#values(run);
     values.keep("input", -1, run.input);
     const turn = this.#program(workflow.id).begin(values);
-    const { store } = change;
-    store.workflows.putState(run.id, { token: 0, events: 0, steps: 0 });
+    this.#store.progress.putState(run.id, { token: 0, events: 0, steps: 0 });
     return this.#settle(change, run, this.#carryOut(change, run, turn, values));
   }
 
@@ -111,15 +110,15 @@ export class WorkflowHost {
    * A control plane starts: nobody may have worked meanwhile, and jobs of workers that died with it are taken over only
    * when their leases are over. That time is not the steps'.
    */
-  restart({ store, now }: Change): void {
-    store.workflows.restartTimeouts(now + takeOverMs);
+  restart({ now }: Change): void {
+    this.#store.progress.restartTimeouts(now + takeOverMs);
   }
 
   /** Timers whose time has come. */
   fireDue(change: Change): void {
     const { store, now } = change;
-    for (const { id, run: runId, doc } of store.workflows.dueTimers(now)) {
-      store.workflows.dropTimer(id);
+    for (const { id, run: runId, doc } of this.#store.progress.dueTimers(now)) {
+      this.#store.progress.dropTimer(id);
       const run = store.runs.find(runId);
       if (run === undefined || isRunEnded(run.status)) continue;
       if (doc.kind === "run") this.#take(change, run, { type: "timer.fired", timer: doc.timer });
@@ -145,7 +144,7 @@ export class WorkflowHost {
 
   /** What a turn asks for, and what follows from that; returns the run as it stands after all of it. */
   #carryOut(change: Change, run: Run, first: WorkflowTurn, values: WorkflowValues): WorkflowState {
-    const tables = this.#store.workflows;
+    const tables = this.#store.progress;
     const row = tables.state(run.id) ?? { token: 0, events: 0, steps: 0 };
     const events: Json[] = [];
     const queue: WorkflowHappening[] = [];
@@ -218,14 +217,14 @@ export class WorkflowHost {
     const step = { ...newStep(run, plan, jobInput, number, now), workflow: { ...at(start), asks } };
     store.steps.put(step);
     change.enqueue(run, step);
-    store.workflows.putValue(run.id, "job", start.step, step.id);
+    this.#store.progress.putValue(run.id, "job", start.step, step.id);
     return null;
   }
 
   /** Tells a worker to stop; says whether there is none that works. */
   #hasStopped(change: Change, run: Run, place: number): boolean {
     const { store, now } = change;
-    const step = store.steps.find(String(store.workflows.value(run.id, "job", place)));
+    const step = store.steps.find(String(this.#store.progress.value(run.id, "job", place)));
     if (step?.workflow === undefined || isStepEnded(step.status)) return true;
     const workflow = { ...step.workflow, isStopping: true as const };
     if (step.status !== "waiting_approval") {
@@ -252,19 +251,19 @@ export class WorkflowHost {
     this.ended(change, run, ended);
   }
 
-  #setTimer(runId: string, due: number, doc: Parameters<Store["workflows"]["addTimer"]>[2]): void {
-    this.#store.workflows.addTimer(runId, due, doc);
+  #setTimer(runId: string, due: number, doc: Parameters<Store["progress"]["addTimer"]>[2]): void {
+    this.#store.progress.addTimer(runId, due, doc);
     this.#onTimer(due);
   }
 
   /** As the file has it; null where nothing is there, or it can't be read. */
   #load(run: Run): WorkflowState | null {
-    const row = this.#store.workflows.state(run.id);
+    const row = this.#store.progress.state(run.id);
     if (row === undefined || run.workflowId === undefined) return null;
     const kept = this.#kept.get(run.id);
     if (kept?.token === row.token) return kept.state;
-    const saved = this.#store.workflows.saved(run.id);
-    const events = this.#store.workflows.events(run.id);
+    const saved = this.#store.progress.saved(run.id);
+    const events = this.#store.progress.events(run.id);
     const restored = this.#program(run.workflowId).restore(saved, events);
     if (!restored.ok) return null;
     keepNewest(this.#kept, run.id, { token: row.token, state: restored.value }, maxKept);
@@ -277,7 +276,7 @@ export class WorkflowHost {
 
   #forget(run: Run, state: WorkflowState): void {
     if (!isOver(state)) throw new Error(`the workflow's run ${run.id} has not ended`);
-    this.#store.workflows.dropAllBut(run.id);
+    this.#store.progress.dropAllBut(run.id);
     this.#kept.delete(run.id);
   }
 
@@ -293,10 +292,10 @@ export class WorkflowHost {
   }
 
   #values({ id }: Run): WorkflowValues {
-    const { workflows } = this.#store;
+    const { progress } = this.#store;
     return {
-      read: (kind, step) => workflows.value(id, kind, step),
-      keep: (kind, step, value) => workflows.putValue(id, kind, step, value),
+      read: (kind, step) => progress.value(id, kind, step),
+      keep: (kind, step, value) => progress.putValue(id, kind, step, value),
     };
   }
 }

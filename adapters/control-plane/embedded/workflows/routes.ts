@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { type } from "arktype";
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import { microsPerCent } from "../../../../machines/contracts/domain/budget.ts";
 import { isJsonObject, type Json } from "../../../../machines/contracts/domain/json.ts";
 import { cutText } from "../../../../machines/contracts/domain/text.ts";
@@ -14,7 +14,7 @@ import { newId, type Run, seedIds, type Step } from "../documents.ts";
 import { callerOf } from "../routes/access.ts";
 import { ApiError, asJson, objectShape, readBody, readPage, rfc3339 } from "../routes/request.ts";
 import { readConfig } from "../routes/run-routes.ts";
-import type { Store } from "../store.ts";
+import type { Rows } from "../rows.ts";
 import type { WorkflowHost } from "./host.ts";
 import type { Workflow } from "./tables.ts";
 
@@ -35,7 +35,7 @@ export const newWorkflowRun = type({
 });
 
 /** `/v1/workflows`: register, list, show, and the runs of one. */
-export function workflowRoutes({ apply, store, workflows, now }: Plane): Hono {
+export function workflowRoutes({ apply, rows, workflows, now }: Plane): Hono {
   const app = new Hono();
   app.post("/", async (c) => {
     const host = running(workflows);
@@ -54,6 +54,7 @@ export function workflowRoutes({ apply, store, workflows, now }: Plane): Hono {
       const description = more.description ?? null;
       const kept: Workflow = {
         id,
+        tenantId: change.store.home,
         projectId,
         name,
         description,
@@ -65,59 +66,62 @@ export function workflowRoutes({ apply, store, workflows, now }: Plane): Hono {
       change.store.workflows.add(kept);
       change.audit(null, "workflow.created", { workflow_id: id, name, version });
       return { workflow: kept, isNew: true };
-    }, callerOf(c).id);
+    }, callerOf(c));
     return c.json(workflowResponse(workflow), isNew ? 201 : 200);
   });
   app.get("/", (c) => {
-    const { limit, offset } = readPage(c, 20);
-    const found = store.workflows.list(c.req.query("project_id") ?? seedIds.project, limit, offset);
+    const project = c.req.query("project_id") ?? seedIds.project;
+    const found = rows(c).workflows.list(project, readPage(c, 20));
     return c.json({ workflows: found.map(workflowResponse) });
   });
-  app.get("/:id", (c) => c.json(workflowResponse(findWorkflow(store, c.req.param("id")))));
+  app.get("/:id", (c) => c.json(workflowResponse(findWorkflow(rows(c), c.req.param("id")))));
   app.get("/:id/runs", (c) => {
-    const { id } = findWorkflow(store, c.req.param("id"));
-    const { limit, offset } = readPage(c, 20);
-    const runs = store.workflows.runsOf(id, limit, offset);
-    return c.json({ runs: runs.map((run) => runResponse(findRun(store, run), [])) });
+    const { id } = findWorkflow(rows(c), c.req.param("id"));
+    const runs = rows(c).runs.ofWorkflow(id, readPage(c, 20));
+    return c.json({ runs: runs.map((run) => runResponse(run, [])) });
   });
   return app;
 }
 
 /** `/v1/workflow-runs`: start, show and cancel runs, and what became of their steps. */
-export function workflowRunRoutes({ apply, store, workflows, now }: Plane): Hono {
+export function workflowRunRoutes({ apply, rows, workflows, now }: Plane): Hono {
   const app = new Hono();
-  const find = (id: string): Run => {
-    const run = findRun(store, id);
-    if (run.workflowId === undefined) throw new ApiError(404, `run ${id} is not a workflow's`);
+  const find = (c: Context<object, "/:id">): Run => {
+    const run = findRun(rows(c), c.req.param("id"));
+    if (run.workflowId === undefined) throw new ApiError(404, `run ${run.id} is not a workflow's`);
     return run;
   };
   const view = (run: Run) => runResponse(run, workflows?.steps(run) ?? []);
   app.post("/", async (c) => {
     const host = running(workflows);
     const body = await readBody(c, newWorkflowRun);
-    const workflow = findWorkflow(store, body.workflow_id);
+    const workflow = findWorkflow(rows(c), body.workflow_id);
     const input = asJson(body.input);
     if (!isJsonObject(input)) throw new ApiError(422, "input: expected an object");
     const config = readConfig(body.config);
     const trace = readTraceparent(c.req.header("traceparent"));
     const begin = (change: Change): Run => {
-      const version = findVersion(store, agentOf(store, workflow, body.agent_id ?? null), null);
+      const agent = agentOf(change.store, workflow, body.agent_id ?? null);
+      const version = findVersion(change.store, agent, null);
+      if (version.tenantId !== workflow.tenantId) {
+        throw new ApiError(422, "agent_id: expected an agent of the workflow's tenant");
+      }
       const fresh = newRun(change, version, { input, config, trace }, newId("wfr", now()));
       const run = change.saveRun({ ...fresh, workflowId: workflow.id });
       change.audit(run.id, "run.created", { agent_id: run.agentId, workflow_id: workflow.id });
       return host.begin(change, run, workflow);
     };
-    return c.json(view(await apply(begin, callerOf(c).id)), 201);
+    return c.json(view(await apply(begin, callerOf(c))), 201);
   });
-  app.get("/:id", (c) => c.json(view(find(c.req.param("id")))));
+  app.get("/:id", (c) => c.json(view(find(c))));
   app.post("/:id/cancel", async (c) => {
-    const { id } = find(c.req.param("id"));
-    return c.json(view(await apply((change) => cancelRun(change, id), callerOf(c).id)));
+    const { id } = find(c);
+    return c.json(view(await apply((change) => cancelRun(change, id), callerOf(c))));
   });
   app.get("/:id/executions", (c) => {
-    const run = find(c.req.param("id"));
+    const run = find(c);
     const jobs = new Map<string, Step>();
-    for (const step of store.steps.ofRun(run.id)) {
+    for (const step of rows(c).steps.ofRun(run.id)) {
       const { workflow } = step;
       if (workflow !== undefined) jobs.set(`${workflow.step} ${workflow.attempt}`, step);
     }
@@ -154,16 +158,16 @@ function wholeDefinition(
   };
 }
 
-function findWorkflow(store: Store, id: string): Workflow {
+function findWorkflow(store: Rows, id: string): Workflow {
   const workflow = store.workflows.find(id);
   if (workflow === undefined) throw new ApiError(404, `workflow ${id} not found`);
   return workflow;
 }
 
 /** FerrumDeck's runs of workflows name no agent, whose lists and budget ours go by: the only one there is. */
-function agentOf(store: Store, { projectId }: Workflow, asked: string | null): string {
+function agentOf(store: Rows, workflow: Workflow, asked: string | null): string {
   if (asked !== null) return asked;
-  const agents = store.agents.active(projectId, { limit: 2, offset: 0 });
+  const agents = store.agents.activeOf(workflow, 2);
   const [only] = agents;
   if (only !== undefined && agents.length === 1) return only.id;
   throw new ApiError(422, "agent_id: expected the agent whose tools and budget the run has");

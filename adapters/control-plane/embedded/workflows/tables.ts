@@ -5,12 +5,13 @@ import type { ValueKind } from "../../../../machines/contracts/ports/workflow-en
 /** A definition, as it was registered; it never changes. */
 export interface Workflow {
   id: string;
+  tenantId: string;
   projectId: string;
   name: string;
   description: string | null;
   version: string;
   definition: Json;
-  /** Of project and definition: the same is kept once. */
+  /** Of project and definition: the same is kept once a tenant. */
   digest: string;
   createdAt: number;
 }
@@ -51,18 +52,9 @@ CREATE INDEX workflow_timers_by_run ON workflow_timers (run);
 CREATE INDEX runs_by_workflow ON runs (doc ->> 'workflowId') WHERE doc ->> 'workflowId' IS NOT NULL;
 `;
 
-/** What is kept of workflows and their runs, in the control plane's own file and its transactions. */
+/** How far the runs of workflows are, in the control plane's own file and its transactions. */
 export function openWorkflowTables(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
-  const workflowById = sql("SELECT doc FROM workflows WHERE id = ?");
-  const workflowByDigest = sql("SELECT doc FROM workflows WHERE digest = ?");
-  const addWorkflow = sql("INSERT INTO workflows (id, doc) VALUES (?, ?)");
-  const listWorkflows = sql(
-    "SELECT doc FROM workflows WHERE project = ? ORDER BY rowid DESC LIMIT ? OFFSET ?",
-  );
-  const runsOf = sql(
-    "SELECT id FROM runs WHERE doc ->> 'workflowId' = ? ORDER BY rowid DESC LIMIT ? OFFSET ?",
-  );
   const stateOf = sql("SELECT token, events, steps FROM workflow_states WHERE run = ?");
   const putState = sql(
     `INSERT INTO workflow_states (run, token, events, steps) VALUES (?, ?, ?, ?)
@@ -93,18 +85,7 @@ export function openWorkflowTables(db: DatabaseSync) {
   const dropTimer = sql("DELETE FROM workflow_timers WHERE id = ?");
   const dropTimers = sql("DELETE FROM workflow_timers WHERE run = ?");
 
-  const workflow = (row: Record<string, unknown> | undefined) =>
-    row === undefined ? undefined : (JSON.parse(String(row["doc"])) as Workflow);
   return {
-    find: (id: string) => workflow(workflowById.get(id)),
-    findByDigest: (digest: string) => workflow(workflowByDigest.get(digest)),
-    add: (doc: Workflow): void => void addWorkflow.run(doc.id, JSON.stringify(doc)),
-    /** Newest first. */
-    list: (projectId: string, limit: number, offset: number) =>
-      listWorkflows.all(projectId, limit, offset).flatMap((row) => workflow(row) ?? []),
-    /** The ids of its runs, newest first. */
-    runsOf: (id: string, limit: number, offset: number) =>
-      runsOf.all(id, limit, offset).map((row) => String(row["id"])),
     state: (run: string) => stateOf.get(run) as unknown as Progress | undefined,
     putState: (run: string, { token, events, steps }: Progress): void =>
       void putState.run(run, token, events, steps),

@@ -1,0 +1,279 @@
+import type { DatabaseSync, SQLInputValue } from "node:sqlite";
+import {
+  type ApprovalStatus,
+  isRunEnded,
+  type RunStatus,
+  runStatuses,
+} from "../../../machines/contracts/domain/status.ts";
+import type { Audit } from "./audit.ts";
+import {
+  type Agent,
+  type AgentVersion,
+  type Approval,
+  type Run,
+  seedIds,
+  type Step,
+  type Tool,
+} from "./documents.ts";
+import type { ApiKey } from "./keys.ts";
+import type { KeptPolicy } from "./policy.ts";
+import type { Tenant } from "./tenants.ts";
+import type { Workflow } from "./workflows/tables.ts";
+
+/*
+ * What is kept, as one tenant sees it. Whoever serves a tenant is given these rows and nothing else: what belongs to
+ * another is not found, exactly like what was never there, is in no list and in no count, and can't be overwritten. The
+ * rows of nobody in particular (`null`: the operator, and the passing of time) are all there are.
+ *
+ * Each table has a column `tenant`; a document without one was written before there were tenants, and is the operator's.
+ */
+
+export interface Page {
+  limit: number;
+  offset: number;
+}
+
+/** Which runs are listed; null for all. */
+export interface RunFilter {
+  projectId: string;
+  status: RunStatus | null;
+  agentId: string | null;
+  /** What stands in the run's id, input, output, reason or error, in upper or lower case. */
+  text: string | null;
+}
+
+/** Where something is looked up by its name: names are unique in there. */
+export interface Place {
+  tenantId: string;
+  projectId: string;
+}
+
+export type Rows = ReturnType<ReturnType<typeof openRows>>;
+
+/** A text is looked for in the newest runs only: it is found by reading them. */
+const mostSearched = 20_000;
+
+/** A document's text is JSON: what is looked for is written as JSON writes it. */
+function filterOf({ projectId, status, agentId, text }: RunFilter) {
+  const written = text === null ? null : JSON.stringify(text).slice(1, -1);
+  return [projectId, status, agentId, written, written] as const;
+}
+
+type Owner = string | null;
+
+/** @returns the rows of one tenant, or all of them for null */
+export function openRows(db: DatabaseSync, audit: Pick<Audit, "ofRun">) {
+  /** One statement for all rows, one for a tenant's own. */
+  const scoped = (select: string, condition: string, rest = "") => {
+    const all = db.prepare(`${select} WHERE ${condition} ${rest}`);
+    const own = db.prepare(`${select} WHERE tenant = ? AND ${condition} ${rest}`);
+    return (owner: Owner, ...params: SQLInputValue[]) =>
+      owner === null ? all.all(...params) : own.all(owner, ...params);
+  };
+  const collection = <T extends { id: string; tenantId: string }>(table: string) => {
+    const byId = db.prepare(`SELECT doc FROM ${table} WHERE id = ?`);
+    const upsert = db.prepare(
+      `INSERT INTO ${table} (id, doc) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc`,
+    );
+    const drop = db.prepare(`DELETE FROM ${table} WHERE id = ?`);
+    const find = (owner: Owner, id: string): T | undefined => {
+      const doc = readDoc<T>(byId.get(id));
+      return owner === null || doc?.tenantId === owner ? doc : undefined;
+    };
+    return {
+      find,
+      put(owner: Owner, doc: T): void {
+        // A mistake of ours, not of whoever calls: nothing of another tenant is ever handed out to be changed.
+        if (owner !== null && doc.tenantId !== owner)
+          throw new Error(`${table}: ${doc.id} belongs to another tenant`);
+        upsert.run(doc.id, JSON.stringify(doc));
+      },
+      remove(owner: Owner, id: string): void {
+        if (find(owner, id) !== undefined) drop.run(id);
+      },
+      query(condition: string, rest = "") {
+        const rows = scoped(`SELECT doc FROM ${table}`, condition, rest);
+        return (owner: Owner, ...params: SQLInputValue[]): T[] =>
+          rows(owner, ...params).flatMap((row) => readDoc<T>(row) ?? []);
+      },
+    };
+  };
+
+  const runs = collection<Run>("runs");
+  const wantedRuns = `project = ? AND status = coalesce(?, status)
+    AND doc ->> 'agentId' = coalesce(?, doc ->> 'agentId') AND (? IS NULL OR rowid IN (
+      SELECT rowid FROM runs WHERE rowid > coalesce((SELECT max(rowid) FROM runs), 0) - ${mostSearched}
+        AND instr(lower(id || ' ' || (doc -> 'input') || ' ' || (doc -> 'output') || ' ' ||
+          (doc -> 'statusReason') || ' ' || (doc -> 'error')), lower(?)) > 0))`;
+  const listRuns = runs.query(wantedRuns, "ORDER BY rowid DESC LIMIT ? OFFSET ?");
+  const countRuns = scoped("SELECT count(*) AS n FROM runs", wantedRuns);
+  const openRuns = runs.query(
+    `status IN (${runStatuses.filter((status) => !isRunEnded(status)).map((status) => `'${status}'`)})`,
+    "ORDER BY rowid DESC LIMIT ?",
+  );
+  const byRequest = runs.query("doc ->> 'requestKey' = ? AND doc ->> 'requestKey' IS NOT NULL");
+  const ofWorkflow = runs.query("doc ->> 'workflowId' = ?", "ORDER BY rowid DESC LIMIT ? OFFSET ?");
+
+  const steps = collection<Step>("steps");
+  const stepsOfRun = steps.query("run = ?", "ORDER BY number LIMIT ? OFFSET ?");
+  const silentSteps = steps.query(
+    `doc ->> 'status' IN ('pending', 'running', 'waiting_approval') AND doc ->> 'enqueuedAt' IS NOT NULL
+      AND coalesce(doc ->> 'heardAt', doc ->> 'enqueuedAt') <= ?`,
+    "ORDER BY coalesce(doc ->> 'heardAt', doc ->> 'enqueuedAt') LIMIT 100",
+  );
+
+  const approvals = collection<Approval>("approvals");
+  const ofStatus = "status = coalesce(?, status) AND run = coalesce(?, run)";
+  const oldestApprovals = approvals.query(ofStatus, "ORDER BY rowid LIMIT ? OFFSET ?");
+  const newestApprovals = approvals.query(ofStatus, "ORDER BY rowid DESC LIMIT ? OFFSET ?");
+  const dueApprovals = approvals.query("status = 'pending' AND expires <= ?");
+  const pendingOfRun = approvals.query("run = ? AND status = 'pending'");
+  const ofStep = approvals.query("step = ?");
+  const byAction = approvals.query("step = ? AND digest = ?");
+
+  const agents = collection<Agent>("agents");
+  const agentBySlug = agents.query("slug = ?");
+  const activeAgents = agents.query(
+    "project = ? AND status = 'active'",
+    "ORDER BY rowid LIMIT ? OFFSET ?",
+  );
+
+  const versions = collection<AgentVersion>("versions");
+  const versionsOfAgent = versions.query("agent = ?", "ORDER BY rowid DESC LIMIT ?");
+
+  const tools = collection<Tool>("tools");
+  const toolsOfProject = tools.query("project = ?", "ORDER BY rowid LIMIT ? OFFSET ?");
+  const toolBySlug = tools.query("project = ? AND slug = ?");
+
+  const policies = collection<KeptPolicy>("policies");
+  const policiesOfProject = policies.query("project = ?", "ORDER BY rowid");
+
+  const workflows = collection<Workflow>("workflows");
+  const workflowByDigest = workflows.query("digest = ?");
+  const listWorkflows = workflows.query("project = ?", "ORDER BY rowid DESC LIMIT ? OFFSET ?");
+
+  const keys = collection<ApiKey>("keys");
+  const keyByHash = keys.query("(hash = ? OR previous = ?)");
+  const allKeys = keys.query("TRUE", "ORDER BY rowid LIMIT ? OFFSET ?");
+
+  const tenants = collection<Tenant>("tenants");
+  const tenantBySlug = tenants.query("slug = ?");
+  const allTenants = tenants.query("TRUE", "ORDER BY rowid LIMIT ? OFFSET ?");
+
+  return (owner: string | null) => {
+    /** Names are looked for among one's own; the operator's own, for the operator. */
+    const home = owner ?? seedIds.tenant;
+    return {
+      /** To whom belongs what is made here and stands below nothing else. */
+      home,
+      runs: {
+        find: (id: string) => runs.find(owner, id),
+        put: (run: Run) => runs.put(owner, run),
+        /** The newest that have not ended. */
+        open: (limit: number) => openRuns(owner, limit),
+        findByRequest: (key: string) => byRequest(owner, key)[0],
+        /** Newest first. */
+        list: (wanted: RunFilter, page: Page) =>
+          listRuns(owner, ...filterOf(wanted), page.limit, page.offset),
+        count: (wanted: RunFilter) => Number(countRuns(owner, ...filterOf(wanted))[0]?.["n"]),
+        /** Newest first. */
+        ofWorkflow: (id: string, page: Page) => ofWorkflow(owner, id, page.limit, page.offset),
+      },
+      steps: {
+        find: (id: string) => steps.find(owner, id),
+        put: (step: Step) => steps.put(owner, step),
+        ofRun: (runId: string, page: Page = { limit: -1, offset: 0 }) =>
+          stepsOfRun(owner, runId, page.limit, page.offset),
+        /** Enqueued, not ended, and not heard of since then; a hundred at most, the longest silent first. */
+        silentSince: (time: number) => silentSteps(owner, time),
+      },
+      approvals: {
+        find: (id: string) => approvals.find(owner, id),
+        put: (approval: Approval) => approvals.put(owner, approval),
+        /** The open ones oldest first, for people to answer in that order; any others newest first. */
+        list(status: ApprovalStatus | null, runId: string | null, { limit, offset }: Page) {
+          const list = status === "pending" ? oldestApprovals : newestApprovals;
+          return list(owner, status, runId, limit, offset);
+        },
+        due: (now: number) => dueApprovals(owner, now),
+        pendingOfRun: (runId: string) => pendingOfRun(owner, runId),
+        ofStep: (stepId: string) => ofStep(owner, stepId),
+        findByAction: (stepId: string, digest: string) => byAction(owner, stepId, digest)[0],
+      },
+      agents: {
+        put: (agent: Agent) => agents.put(owner, agent),
+        /** By id or slug. */
+        find: (key: string) => agents.find(owner, key) ?? agentBySlug(home, key)[0],
+        active: (projectId: string, page: Page) =>
+          activeAgents(owner, projectId, page.limit, page.offset),
+        activeOf: ({ tenantId, projectId }: Place, limit: number) =>
+          activeAgents(tenantId, projectId, limit, 0),
+      },
+      versions: {
+        find: (id: string) => versions.find(owner, id),
+        put: (version: AgentVersion) => versions.put(owner, version),
+        /** Newest first. */
+        ofAgent: (agentId: string) => versionsOfAgent(owner, agentId, -1),
+        latest: (agentId: string) => versionsOfAgent(owner, agentId, 1)[0],
+        /** What runs use where no version is named: the promoted one, or the newest. */
+        current: ({ id, promotedId }: Agent) =>
+          promotedId === undefined
+            ? versionsOfAgent(owner, id, 1)[0]
+            : versions.find(owner, promotedId),
+      },
+      tools: {
+        find: (id: string) => tools.find(owner, id),
+        put: (tool: Tool) => tools.put(owner, tool),
+        list: (projectId: string, page: Page) =>
+          toolsOfProject(owner, projectId, page.limit, page.offset),
+        /** All of them, for a check of a call. */
+        of: ({ tenantId, projectId }: Place) => toolsOfProject(tenantId, projectId, -1, 0),
+        findBySlug: (projectId: string, slug: string) => toolBySlug(home, projectId, slug)[0],
+      },
+      policies: {
+        find: (id: string) => policies.find(owner, id),
+        put: (policy: KeptPolicy) => policies.put(owner, policy),
+        remove: (id: string) => policies.remove(owner, id),
+        /** Oldest first. */
+        ofProject: (projectId: string) => policiesOfProject(owner, projectId),
+        of: ({ tenantId, projectId }: Place) => policiesOfProject(tenantId, projectId),
+        /** The operator's, which bind every tenant; nobody else is shown them. */
+        ofOperator: () => policiesOfProject(seedIds.tenant, seedIds.project),
+      },
+      workflows: {
+        find: (id: string) => workflows.find(owner, id),
+        add: (workflow: Workflow) => workflows.put(owner, workflow),
+        findByDigest: (digest: string) => workflowByDigest(home, digest)[0],
+        /** Newest first. */
+        list: (projectId: string, page: Page) =>
+          listWorkflows(owner, projectId, page.limit, page.offset),
+      },
+      keys: {
+        find: (id: string) => keys.find(owner, id),
+        put: (key: ApiKey) => keys.put(owner, key),
+        /** By the SHA-256 of a secret, its present one or the one before. */
+        findByHash: (hash: string) => keyByHash(owner, hash, hash)[0],
+        list: (page: Page) => allKeys(owner, page.limit, page.offset),
+      },
+      tenants: {
+        /** By id or slug. */
+        find: (key: string) => tenants.find(owner, key) ?? tenantBySlug(owner, key)[0],
+        put: (tenant: Tenant) => tenants.put(owner, tenant),
+        list: (page: Page) => allTenants(owner, page.limit, page.offset),
+      },
+      /** What the audit says of a run. */
+      auditOf: (run: Run, page: Page) =>
+        runs.find(owner, run.id) === undefined ? [] : audit.ofRun(run.id, page.limit, page.offset),
+    };
+  };
+}
+
+/** Documents are written here alone, under a checked schema version: no second check. */
+function readDoc<T extends { tenantId: string }>(
+  row: Record<string, unknown> | undefined,
+): T | undefined {
+  if (row === undefined) return undefined;
+  const doc = JSON.parse(String(row["doc"])) as T;
+  doc.tenantId ??= seedIds.tenant;
+  return doc;
+}
