@@ -15,7 +15,12 @@ export interface Gates {
   /** From 0 to 1. */
   pass_rate_threshold?: number;
   max_cost_increase_percent?: number;
+  /** Each category alone reaches the threshold too. */
   require_all_categories_pass?: boolean;
+  /** How many of a hundred trials may be broken before nothing can be said (default 5). */
+  max_broken_percent?: number;
+  /** The agent answers the same each time, as with a scripted model: one task that falls is then no chance. */
+  deterministic?: boolean;
 }
 
 /** One line of a dataset. */

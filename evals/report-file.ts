@@ -104,6 +104,8 @@ const reportShape = type({
     "pass_rate_threshold?": "0 <= number <= 1",
     "max_cost_increase_percent?": "number >= 0",
     "require_all_categories_pass?": "boolean",
+    "max_broken_percent?": "0 <= number <= 100",
+    "deterministic?": "boolean",
   },
   locks: { "[string]": "string" },
   unread_expectations: { "[string]": "number.integer >= 1" },
