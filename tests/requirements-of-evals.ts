@@ -7,4 +7,14 @@ export const evalRequirements: readonly Requirement[] = [
     promise:
       "statistics are those that others' programs compute, and claim no more than a sample shows",
   },
+  { id: "evals.scorers", promise: "each scorer gives the known score of every known case" },
+  {
+    id: "evals.skipped",
+    promise: "what does not apply counts for nothing, and what nobody could see never passes",
+  },
+  { id: "evals.alone", promise: "a scorer that fails takes no other score with it" },
+  {
+    id: "evals.report-file",
+    promise: "a report is read as it was written, or refused with the place of what is wrong",
+  },
 ];

@@ -4,6 +4,7 @@ import {
   shapeProblems,
   suggest,
 } from "../../machines/contracts/domain/shape-problems.ts";
+import type { SchemaChecker } from "../../machines/contracts/ports/schema-checker.ts";
 import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
 import type { Scorer } from "../contracts.ts";
 
@@ -13,6 +14,8 @@ export interface ScorerContext {
   folder: string;
   /** For judges; null where no model can be asked. */
   models: ModelProvider | null;
+  /** Reads the JSON Schemas of tasks and suites. */
+  schemas: SchemaChecker;
 }
 
 /** A type of scorer that suites name. */
@@ -24,7 +27,7 @@ export interface ScorerType<Parameters = never> {
    *
    * @returns a text where they can't be used together: what is wrong
    */
-  make(parameters: Parameters, context: ScorerContext): Scorer | string;
+  make(parameters: Parameters, context: ScorerContext, registry: Registry): Scorer | string;
 }
 
 /** An entry of a suite's `scorers`, made. */
@@ -41,6 +44,24 @@ export interface EntryProblem {
 }
 
 export type Registry = Readonly<Record<string, ScorerType>>;
+
+/** The names of FerrumDeck's classes of scorers. */
+const aliases: Readonly<Record<string, string>> = {
+  FilesChangedScorer: "files_changed",
+  FilesCreatedScorer: "files_created",
+  PRCreatedScorer: "pr_created",
+  PRQualityScorer: "pr_quality",
+  TestPassScorer: "test_pass",
+  TestCoverageScorer: "test_coverage",
+  LintScorer: "lint",
+  TypeCheckScorer: "type_check",
+  SchemaScorer: "schema_valid",
+  OutputStructureScorer: "output_structure",
+  PolicyComplianceScorer: "no_policy_violations",
+  ToolAllowlistScorer: "tool_allowlist",
+  BudgetComplianceScorer: "budget_compliance",
+  CompositeScorer: "composite",
+};
 
 /** The keys that every entry may have beside its scorer's parameters. */
 const own = ["type", "name", "weight", "required"];
@@ -66,7 +87,8 @@ export function makeScorer(
     const problem = `expected \`type\`: one of ${known.join(", ")}`;
     return [...problems, { path: [], problem }];
   }
-  const found = Object.hasOwn(registry, type) ? registry[type] : undefined;
+  const meant = Object.hasOwn(aliases, type) ? (aliases[type] ?? type) : type;
+  const found = Object.hasOwn(registry, meant) ? registry[meant] : undefined;
   if (found === undefined) {
     const hint = suggest(type, known) || `; expected one of ${known.join(", ")}`;
     return [...problems, { path: ["type"], problem: `there is no scorer "${type}"${hint}` }];
@@ -76,7 +98,7 @@ export function makeScorer(
   );
   problems.push(...shapeProblems(parameters, found.shape));
   if (problems.length > 0) return problems;
-  const made = (found as ScorerType<JsonObject>).make(parameters, context);
+  const made = (found as ScorerType<JsonObject>).make(parameters, context, registry);
   if (typeof made === "string") return [{ path: [], problem: made }];
   const scorer = typeof name === "string" ? { ...made, name } : made;
   return { scorer, weight: weight as number, required: required as boolean };
