@@ -38,6 +38,8 @@ const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
   "policy prove": async () => (await import("./commands/policy-prove.ts")).provePolicy,
   "control-plane": async () => (await import("./commands/control-plane.ts")).controlPlane,
   backup: async () => (await import("./commands/backup.ts")).backup,
+  "tenants list": async () => (await import("./commands/tenants.ts")).listTenants,
+  "tenants create": async () => (await import("./commands/tenants.ts")).createTenant,
   "keys list": async () => (await import("./commands/keys.ts")).listKeys,
   "keys create": async () => (await import("./commands/keys.ts")).createKey,
   "keys rotate": async () => (await import("./commands/keys.ts")).rotateKey,

@@ -7,6 +7,7 @@ const client = ["controlPlaneUrl", "dataDir"] as const satisfies SettingKey[];
 export const planeGroups: Readonly<Record<string, string>> = {
   audit: "show and verify what was decided and changed, and by whom",
   policy: "list, apply, delete and explain policies, and prove what they let through",
+  tenants: "list and create tenants, each with agents, policies and keys of its own",
   keys: "create, list, rotate and revoke API keys of the control plane",
 };
 
@@ -128,6 +129,28 @@ export const planeSpecs = {
     ],
     example: ["stateplane policy prove --tool push_files --unapproved"],
   },
+  "tenants list": {
+    args: [],
+    summary: "list the tenants",
+    settings: [...client],
+    example: ["stateplane tenants list"],
+  },
+  "tenants create": {
+    args: ["slug"],
+    summary: "create a tenant: what it has, no other tenant sees",
+    flags: {
+      "per-minute": {
+        type: "text",
+        value: "n",
+        help: "how many calls a minute all its keys together may make",
+      },
+    },
+    settings: [...client],
+    notes: [
+      "Needs a key of the operator's with admin. The tenant's first key: keys create admin --scopes admin --tenant SLUG.",
+    ],
+    example: ["stateplane tenants create acme"],
+  },
   "keys list": {
     args: [],
     summary: "list the API keys, never their secrets",
@@ -149,6 +172,12 @@ export const planeSpecs = {
         help: "roles whose questions it may answer, where a policy names one",
       },
       days: { type: "text", value: "n", help: "how many days it is valid (default: for ever)" },
+      tenant: {
+        type: "text",
+        value: "slug",
+        help: "whose key it is (default: that of the key used)",
+      },
+      "per-minute": { type: "text", value: "n", help: "how many calls a minute it may make" },
     },
     settings: [...client],
     notes: [

@@ -1,5 +1,6 @@
 import { settingSources } from "./config/setting-sources.ts";
 import { evalGroups, evalSpecs } from "./specs-of-evals.ts";
+import { approvalSpecs } from "./specs-of-approvals.ts";
 import { planeGroups, planeSpecs } from "./specs-of-plane.ts";
 import { workflowSpecs } from "./specs-of-workflows.ts";
 import type { SettingKey } from "./config/settings.ts";
@@ -42,7 +43,6 @@ const work = [
   "logLevel",
 ] as const satisfies SettingKey[];
 const tools = ["mcpConfigPath", ...store] as const satisfies SettingKey[];
-const note: FlagSpec = { type: "text", value: "text", help: "a note, kept with the decision" };
 const limit: FlagSpec = {
   type: "text",
   value: "n",
@@ -180,39 +180,7 @@ export const specs = {
     settings: [...client, "projectId"],
     example: ["stateplane agents list --json"],
   },
-  "approvals list": {
-    args: [],
-    summary: "list the actions that wait for approval, in full",
-    flags: { limit },
-    settings: [...client],
-    example: ["stateplane approvals list"],
-  },
-  "approvals approve": {
-    args: ["approval"],
-    summary: "let the action happen, once",
-    flags: {
-      note,
-      digest: {
-        type: "text",
-        value: "digest",
-        help: "approve only what has this digest, as `approvals list` showed it",
-      },
-      yes: {
-        type: "switch",
-        help: "approve without asking; needed where there is no terminal, unless --digest is given",
-      },
-    },
-    settings: [...client],
-    notes: ["Prints all of what is approved, with its digest, before it answers."],
-    example: ["stateplane approvals approve apr_01JFVX0000000000000000000A --note checked"],
-  },
-  "approvals reject": {
-    args: ["approval"],
-    summary: "refuse the action",
-    flags: { note },
-    settings: [...client],
-    example: ['stateplane approvals reject apr_01JFVX0000000000000000000A --note "wrong branch"'],
-  },
+  ...approvalSpecs,
   ...planeSpecs,
   "dlq list": {
     args: [],

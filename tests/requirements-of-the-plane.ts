@@ -85,6 +85,22 @@ export const planeRequirements: readonly Requirement[] = [
     id: "plane.answers",
     promise: "whatever is asked, by whichever key, the answer is one that the document describes",
   },
+  {
+    id: "tenant.unseen",
+    promise: "an id of another tenant is answered exactly like one that nobody has",
+  },
+  { id: "tenant.lists", promise: "no list of a tenant has anything of another's" },
+  { id: "tenant.events", promise: "a tenant hears of its own runs alone" },
+  { id: "tenant.keys", promise: "a tenant's keys are its own, and none of them is a worker's" },
+  {
+    id: "tenant.policies",
+    promise: "the operator's policies bind every tenant, and no priority of a tenant's lifts them",
+  },
+  { id: "tenant.rate", promise: "a tenant's keys together make as many calls as it may" },
+  {
+    id: "tenant.migrated",
+    promise: "what was kept before there were tenants is the operator's, and nobody else's",
+  },
   { id: "key.hashed", promise: "no secret of a key, present or past, is kept anywhere" },
   {
     id: "key.rate",

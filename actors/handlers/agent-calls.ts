@@ -3,6 +3,7 @@ import type { LoopEvent } from "../../machines/agent-loop/events.ts";
 import { isWhole } from "../../machines/agent-loop/rules.ts";
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { ToolCall } from "../../machines/contracts/ports/model-provider.ts";
 import { digestOf } from "../step/approvals.ts";
 import type { Recalled } from "../step/journal.ts";
@@ -100,12 +101,25 @@ export async function runCalls(
       ends.push(end);
     }
   }
+  const told = calls.flatMap((each, at) => {
+    const end = ends[at];
+    return end === undefined ? [] : [toldOfEdit(end, reply.toolCalls[at], each)];
+  });
   for (const call of reply.toolCalls.filter((_, at) => !isMade(at))) {
     const why = `one message can make ${maxCalls} calls at most`;
     const result = toolless(call, null, "deny", why, `${why}; this tool was not called`);
-    ends.push({ kind: "result", result });
+    told.push({ kind: "result", result });
   }
-  return together(ends, reply.toolCalls, (at) => isMade(at) && calls[at]?.tool == null);
+  return together(told, reply.toolCalls, (at) => isMade(at) && calls[at]?.tool == null);
+}
+
+/** A result of a call whose arguments a person changed says so: else the model takes it for that of its own call. */
+function toldOfEdit(end: CallEnd, asked: ToolCall | undefined, { call }: KeyedCall): CallEnd {
+  if (end.kind !== "result" || call.arguments === null || asked?.arguments == null) return end;
+  if (digestOf(asked.arguments) === digestOf(call.arguments)) return end;
+  const made = cutText(JSON.stringify(call.arguments), 4_000);
+  const note = `A person changed the arguments of this call before they approved it. It was made with: ${made}`;
+  return { ...end, result: { ...end.result, content: `${note}\n\n${end.result.content}` } };
 }
 
 /** The arguments of a call: the model's, or those that a person put in their place. */

@@ -92,6 +92,8 @@ export interface ControlPlaneApi {
     approved: boolean,
     note: string | null,
     signal: AbortSignal,
+    /** A yes to these arguments in place of those that were asked about; our own control plane's. */
+    input?: JsonObject,
   ): Promise<Outcome<ApprovalView>>;
   agents(projectId: string, signal: AbortSignal): Promise<Outcome<AgentView[]>>;
   /** Needs no key. */
@@ -167,10 +169,10 @@ export function controlPlaneApi(http: ControlPlaneHttp): ControlPlaneApi {
       if (!path.ok) return path;
       return checked(await get(path.value, signal), approvalView, "approval", { id });
     },
-    async resolveApproval(id, approved, note, signal) {
+    async resolveApproval(id, approved, note, signal, input) {
       const path = pathTo`/v1/approvals/${id}`;
       if (!path.ok) return path;
-      const body = note === null ? { approved } : { approved, note };
+      const body = { approved, ...(note !== null && { note }), ...(input && { input }) };
       const answer = await call({ method: "PUT", path: path.value, body }, signal);
       return checked(answer, approvalView, "approval", { id });
     },

@@ -24,7 +24,16 @@ export interface KeysApi {
   list(signal: AbortSignal): Promise<Outcome<KeyView[]>>;
   /** @param expiresInMs null for never */
   create(
-    key: { name: string; scopes: string[]; roles?: string[]; expiresInMs: number | null },
+    key: {
+      name: string;
+      scopes: string[];
+      roles?: string[];
+      expiresInMs: number | null;
+      /** Calls a minute; null for no limit. */
+      perMinute?: number | null;
+      /** Id or slug; null for the caller's own. */
+      tenant?: string | null;
+    },
     signal: AbortSignal,
   ): Promise<Outcome<MadeKey>>;
   /** @param overlapMs how long the secret before still opens */
@@ -40,8 +49,9 @@ export function keysApi({ call }: Pick<ControlPlaneApi, "call">): KeysApi {
       const answer = await call({ method: "GET", path: `${path}?limit=1000` }, signal);
       return checked(answer, keyList, "list of keys");
     },
-    async create({ name, scopes, roles = [], expiresInMs }, signal) {
-      const body = { name, scopes, roles, expires_in_ms: expiresInMs };
+    async create({ name, scopes, roles = [], expiresInMs, perMinute, tenant }, signal) {
+      const limits = { expires_in_ms: expiresInMs, per_minute: perMinute ?? null };
+      const body = { name, scopes, roles, ...limits, ...(tenant != null && { tenant_id: tenant }) };
       return checked(await call({ method: "POST", path, body }, signal), madeKey, "key");
     },
     async rotate(id, overlapMs, signal) {

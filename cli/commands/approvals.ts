@@ -1,10 +1,11 @@
-import { isJsonObject } from "../../machines/contracts/domain/json.ts";
+import { isJsonObject, type JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { ApprovalView } from "../../machines/contracts/wire/views.ts";
 import type { Command, Context } from "../command.ts";
 import { CliError } from "../output/errors.ts";
 import { confirm } from "../output/confirm.ts";
 import type { Output } from "../output/output.ts";
 import { plain, safeJson } from "../output/plain.ts";
+import { fromFlag, readDocument } from "./read-document.ts";
 import { type Client, readLimit, withControlPlane } from "./with-control-plane.ts";
 import { paintStatus } from "./runs.ts";
 
@@ -36,8 +37,13 @@ export const approve: Command = (context) =>
       const has = approval.digest ? `has the digest ${approval.digest}` : "has no digest";
       throw new CliError(1, `approval ${id} ${has}, not ${digest}; it was not approved`);
     }
+    const edit = await readEdit(context);
     // In JSON the answer itself has all of it.
     if (!output.isJson) showApproval(approval, output);
+    if (edit !== null && !output.isJson) {
+      output.remark("with these arguments in place of those above:");
+      output.document(edit);
+    }
     const isAsked = yes !== true && digest === undefined && approval.status === "pending";
     if (isAsked && !process.stdin.isTTY) {
       const message = `approval ${id}: there is no terminal to ask on: expected --digest or --yes`;
@@ -46,22 +52,37 @@ export const approve: Command = (context) =>
     if (isAsked && !(await confirm(`Allow exactly this, once?`))) {
       throw new CliError(1, `approval ${id} was not approved; it is still open`);
     }
-    return answer(context, client, true);
+    return answer(context, client, true, edit);
   });
 
 /** `approvals reject`. */
 export const reject: Command = (context) =>
-  withControlPlane(context, (client) => answer(context, client, false));
+  withControlPlane(context, (client) => answer(context, client, false, null));
+
+/** The arguments of `--edit`: what begins with a brace is JSON, anything else a file. @throws CliError */
+async function readEdit({
+  invocation,
+  folder,
+}: Pick<Context, "invocation" | "folder">): Promise<JsonObject | null> {
+  const { edit } = invocation.flags;
+  if (typeof edit !== "string") return null;
+  const isInline = edit.trimStart().startsWith("{");
+  const read = isInline ? fromFlag(edit, "edit") : await readDocument(edit, folder, "edit");
+  if (isJsonObject(read)) return read;
+  throw new CliError(2, "--edit: expected the call's arguments as an object");
+}
 
 async function answer(
   { output, invocation }: Pick<Context, "output" | "invocation">,
   { api, signal, value }: Client,
   isApproved: boolean,
+  edit: JsonObject | null,
 ): Promise<number> {
   const { note } = invocation.flags;
   const id = invocation.args[0] ?? "";
   const text = typeof note === "string" ? note : null;
-  const approval = await value(api.resolveApproval(id, isApproved, text, signal));
+  const input = edit ?? undefined;
+  const approval = await value(api.resolveApproval(id, isApproved, text, signal, input));
   if (output.isJson) output.json(approval);
   else output.line(`approval ${plain(id)} is ${paintStatus(approval.status, output.colors)}`);
   return 0;

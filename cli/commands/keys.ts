@@ -34,7 +34,14 @@ export const createKey: Command = (context) =>
     const { flags, args } = context.invocation;
     const asked = readScopes(flags["scopes"]);
     const roles = words(flags["roles"]) ?? [];
-    const key = { name: args[0] ?? "", scopes: asked, roles, expiresInMs: readDays(flags["days"]) };
+    const key = {
+      name: args[0] ?? "",
+      scopes: asked,
+      roles,
+      expiresInMs: readDays(flags["days"]),
+      perMinute: readPerMinute(flags["per-minute"]),
+      tenant: typeof flags["tenant"] === "string" ? flags["tenant"] : null,
+    };
     return tell(context, await value(keysApi(api).create(key, signal)));
   });
 
@@ -89,6 +96,14 @@ function readScopes(text: string | true | undefined): string[] {
 
 const dayMs = 86_400_000;
 const mostDays = 3650;
+
+/** Null for no limit. @throws CliError */
+export function readPerMinute(text: string | true | undefined): number | null {
+  if (typeof text !== "string") return null;
+  const calls = /^\d{1,7}$/u.test(text) ? Number(text) : 0;
+  if (calls >= 1 && calls <= 1_000_000) return calls;
+  throw new CliError(2, `--per-minute: expected a whole number from 1 to 1000000, not "${text}"`);
+}
 
 /** Null for never. @throws CliError */
 function readDays(text: string | true | undefined): number | null {

@@ -75,9 +75,10 @@ export async function readInput({
   throw new CliError(2, `${invocation.command}: expected the arguments as a JSON object`);
 }
 
-function fromFlag(given: string): Json {
+/** JSON given on the command line. @throws CliError */
+export function fromFlag(given: string, flag = "input"): Json {
   const read = parseJson(given);
   if (read.ok) return read.value;
-  if (read.reason !== "syntax") throw new CliError(2, `--input ${read.problem}`);
-  throw new CliError(2, `--input: expected JSON, such as '{"path": "."}' (${read.place})`);
+  if (read.reason !== "syntax") throw new CliError(2, `--${flag} ${read.problem}`);
+  throw new CliError(2, `--${flag}: expected JSON, such as '{"path": "."}' (${read.place})`);
 }

@@ -39,7 +39,8 @@ export async function chooseWebhooks(
       const { pathname } = new URL(url);
       const telling = [url, pathname].filter((part) => part.length >= leastSecret);
       secrets.add([...(pathname === "/" ? [] : telling), ...(secret === null ? [] : [secret])]);
-      return { name, url, secret, keyId: webhook.answersAs ?? null };
+      const { answersAs: keyId = null, tenant } = webhook;
+      return { name, url, secret, keyId, ...(tenant !== undefined && { tenant }) };
     }),
   );
   return { webhooks, publicUrl, remindBeforeMs };

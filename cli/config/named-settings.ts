@@ -49,6 +49,8 @@ const webhookSettings = type({
   "secretFile?": "string > 0",
   /** The id of the API key as which whoever opens its links answers. */
   "answersAs?": "string > 0",
+  /** Whose questions it hears of, by id or slug; those of the operator's own tenant where it is left out. */
+  "tenant?": "string > 0",
 })
   .narrow(
     ({ url, urlEnv }, ctx) =>

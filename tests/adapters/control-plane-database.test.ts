@@ -2,9 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
 import { databaseTrouble } from "../../adapters/control-plane/embedded/database-trouble.ts";
 import { openStore } from "../../adapters/control-plane/embedded/store.ts";
+import { startTestPlane } from "../support/embedded-control-plane.ts";
 
 it("names a damaged database and what to do, and leaves it as it is", () => {
   const folder = mkdtempSync(join(tmpdir(), "stateplane-damaged-"));
@@ -28,3 +29,59 @@ it("names a full disk by SQLite's own code for it", () => {
   expect(databaseTrouble(new Error("else"), "file")).toBeNull();
   db.close();
 });
+
+it("a database of before there were tenants is the operator's, whole, and takes tenants from then on [tenant.migrated]", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "tenants-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const path = join(folder, "plane.sqlite");
+  const before = await startTestPlane({ path });
+  const { runId } = await before.createRun();
+  const shown = (await before.fetch("GET", `/v1/runs/${runId}`)).body;
+  await before.close();
+  undoTenants(path);
+  const after = await startTestPlane({ path });
+  onTestFinished(() => after.close());
+  expect((await after.fetch("GET", `/v1/runs/${runId}`)).body).toEqual(shown);
+  expect((await after.fetch("GET", "/v1/runs")).body).toMatchObject({ total: 1 });
+  expect((await after.fetch("GET", "/v1/registry/agents/helper")).status).toBe(200);
+  await after.fetch("POST", "/v1/tenants", { slug: "late" });
+  const { body: key } = await after.fetch("POST", "/v1/api-keys", {
+    name: "k",
+    scopes: ["admin"],
+    tenant_id: "late",
+  });
+  const late = { authorization: `Bearer ${String(key["key"])}` };
+  expect((await after.fetch("GET", "/v1/runs", undefined, late)).body).toMatchObject({ total: 0 });
+  expect((await after.fetch("GET", `/v1/runs/${runId}`, undefined, late)).status).toBe(404);
+  const agent = { name: "Helper", slug: "helper" };
+  expect((await after.fetch("POST", "/v1/registry/agents", agent, late)).status).toBe(201);
+});
+
+/** Takes a file back to the fifth layout. */
+function undoTenants(path: string): void {
+  const db = new DatabaseSync(path);
+  const named = (sql: string) =>
+    db
+      .prepare(sql)
+      .all()
+      .map((row) => String(row["name"]));
+  db.exec("DROP TABLE tenants");
+  const indexes = named(
+    "SELECT name FROM sqlite_master WHERE type = 'index' AND sql LIKE '%(tenant%'",
+  );
+  for (const index of indexes) db.exec(`DROP INDEX ${index}`);
+  const tables = named(
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%tenant TEXT%'",
+  );
+  expect(tables).toHaveLength(9);
+  for (const table of tables) {
+    db.exec(`ALTER TABLE ${table} DROP COLUMN tenant`);
+    if (table !== "runs" && table !== "keys")
+      db.exec(`UPDATE ${table} SET doc = json_remove(doc, '$.tenantId')`);
+  }
+  db.exec(`CREATE UNIQUE INDEX agents_by_slug ON agents (slug);
+    CREATE UNIQUE INDEX tools_by_slug ON tools (project, slug);
+    CREATE UNIQUE INDEX workflows_by_digest ON workflows (digest);
+    PRAGMA user_version = 5`);
+  db.close();
+}

@@ -104,7 +104,13 @@ describe("a call that a person edits before saying yes", () => {
       usage: { inputTokens: 1, outputTokens: 1 },
     });
     const replies = [reply(["same", "same"]), reply([])];
-    const models: ModelProvider = { complete: async () => ok(replies.shift() ?? reply([])) };
+    const heard: string[] = [];
+    const models: ModelProvider = {
+      complete: async (request) => {
+        heard.push(JSON.stringify(request.messages));
+        return ok(replies.shift() ?? reply([]));
+      },
+    };
     await scene.worker({}, () => ({ models }));
     const { runId, stepIds } = await scene.run([{ type: "llm", input: { task: "t" } }]);
     const [one, two] = await scene.questions(2);
@@ -112,5 +118,8 @@ describe("a call that a person edits before saying yes", () => {
     await scene.answer(one?.id ?? "", true);
     expect(await scene.ended(runId, stepIds[0] ?? "")).toMatchObject({ status: "completed" });
     expect(scene.calls.map(({ input }) => input)).toEqual([{ path: "same" }, { path: "edited" }]);
+    // The model is told of the one that is not its own any more.
+    const said = /A person changed the arguments of this call.{0,80}edited/gu;
+    expect(heard.at(-1)?.match(said), heard.at(-1)).toHaveLength(1);
   });
 });
