@@ -28,7 +28,7 @@ export function measure(
     options: {
       ...options,
       onStepEvent,
-      onVerdict: (kind) => verdicts.add(1, { verdict: kind }),
+      onVerdict: ({ kind }) => verdicts.add(1, { verdict: kind }),
     },
     watch: (runtime) => watchRuntime(runtime, ports, options),
   };

@@ -1,5 +1,7 @@
 import type { Observer, InspectionEvent, SnapshotFrom } from "xstate";
 import type { Action, Verdict } from "../machines/contracts/domain/action.ts";
+import type { Outcome } from "../machines/contracts/domain/failure.ts";
+import type { Json } from "../machines/contracts/domain/json.ts";
 import type { Job, StepType } from "../machines/contracts/domain/job.ts";
 import type { ToolRule } from "../machines/contracts/domain/tool-lists.ts";
 import type { StepLimits } from "../machines/step/context.ts";
@@ -35,6 +37,17 @@ export interface ModelPartNotice {
   runId: string;
   stepId: string;
   part: ModelPart;
+}
+
+/** An effect of a step, as whoever stands before its work sees it. */
+export interface EffectSeen {
+  /** By which the journal knows it. */
+  id: string;
+  name: string;
+  input: Json;
+  repeat: "free" | "safe" | "unsafe";
+  /** It touches nothing: it keeps what became of an effect that was given up, or what was said. */
+  isInner: boolean;
 }
 
 /** A user's say on one action of one job, at once. */
@@ -81,7 +94,18 @@ export interface RuntimeOptions {
   handlers?: UsersHandlers;
   onStepEvent?: (notice: StepEventNotice) => void;
   /** Told each verdict that is given on an action. */
-  onVerdict?: (kind: Verdict["kind"]) => void;
+  onVerdict?: (verdict: Verdict, action: Action) => void;
+  /**
+   * Keeps the journal of a step that has ended as an artifact of it, with digests of what went into each effect and the
+   * tools that its model was offered: `free` effects are journalled, too.
+   */
+  keepJournals?: boolean;
+  /** Stands before the work of every effect; a replay serves what is recorded in place of it. */
+  aroundEffect?: (
+    effect: EffectSeen,
+    work: () => Promise<Outcome<Json>>,
+    signal: AbortSignal,
+  ) => Promise<Outcome<Json>>;
   /**
    * Told each part of a model's answer as it comes. While its promise is open no more of that answer is read from the
    * provider; what it throws is logged and changes nothing.

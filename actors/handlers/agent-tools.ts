@@ -2,7 +2,7 @@ import type { CallTarget } from "../../machines/agent-loop/context.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import { ok, type Outcome } from "../../machines/contracts/domain/failure.ts";
-import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { ModelTool } from "../../machines/contracts/ports/model-provider.ts";
 import type {
   ToolDescription,
@@ -10,7 +10,9 @@ import type {
   ToolTarget,
 } from "../../machines/contracts/ports/tool-host.ts";
 import type { Allowlist } from "../options.ts";
+import { digestOf } from "../step/approvals.ts";
 import { localVerdict } from "../step/verdicts.ts";
+import type { StepScope } from "./handler.ts";
 
 /** Characters of a tool's description that a model is shown. */
 const descriptionLength = 2_000;
@@ -51,6 +53,10 @@ export class OfferedTools {
     return null;
   }
 
+  descriptions(): ToolDescription[] {
+    return [...this.#byName.values()];
+  }
+
   names(): string[] {
     return [...this.#byName.keys()];
   }
@@ -65,6 +71,17 @@ export class OfferedTools {
         inputSchema,
       }));
   }
+}
+
+/** Keeps the tools that a step works with beside its effects, for whoever replays it. */
+export async function keepTools(
+  effect: StepScope["effect"],
+  tools: readonly ToolDescription[],
+): Promise<void> {
+  const kept = tools as unknown as Json;
+  const key = `tools#${digestOf(kept).slice(0, 16)}`;
+  const run = async () => ok(kept);
+  await effect({ name: "tools", key, input: {}, repeat: "safe", isInner: true, run });
 }
 
 /**

@@ -135,6 +135,7 @@ export class LoopWalk {
       name: "repair",
       key: `repair#${round}`,
       input: {},
+      isInner: true,
       repeat: "safe",
       run: async () => ok(this.#scope.repairNote ?? "it is not what was asked for"),
     });
@@ -232,7 +233,7 @@ export class LoopWalk {
     const asking = effect<JsonObject>({
       name: `model:${request.model}`,
       key,
-      input: {},
+      input: asInput(request),
       repeat: "safe",
       holds: isKnown ? null : budget.holds({ ...request, idempotencyKey: key }),
       run: async (signal, idempotencyKey) => {
@@ -327,6 +328,13 @@ export class LoopWalk {
     const { failure } = context;
     return { kind: "failed", failure: toFailure(end, { failure, turns }, limits), output, usage };
   }
+}
+
+/** What a model is asked, its instructions apart from what was said since. */
+function asInput({ messages, ...settings }: Omit<ModelRequest, "idempotencyKey">): JsonObject {
+  const system = messages.filter(({ role }) => role === "system");
+  const said = messages.filter(({ role }) => role !== "system");
+  return { ...settings, system, messages: said } as unknown as JsonObject;
 }
 
 /** The ends of a loop that was stopped before its answer was there, or whole: what there is of one may be asked for. */

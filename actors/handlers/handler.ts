@@ -41,6 +41,8 @@ export interface Effect<T extends Json> {
   repeat: "free" | "safe" | "unsafe";
   /** It does nothing but keep what became of the effect that was begun under its key and given up. */
   concludes?: true;
+  /** It touches nothing outside, and only keeps what was said or seen. */
+  isInner?: boolean;
   /** What it may use of the step's own budget: known to whoever takes the step over, should it be cut short. */
   holds?: Held | null;
   /** The grant this effect spends. */

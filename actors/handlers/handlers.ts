@@ -12,11 +12,14 @@ import { withUsersHandlers } from "./users-handlers.ts";
 /** The work of each step type: ours, with the user's own before it. */
 export function handlersFor(
   ports: RuntimePorts,
-  options: Pick<RuntimeOptions, "defaultModel" | "maxIterations" | "allowlist" | "handlers">,
+  options: Pick<
+    RuntimeOptions,
+    "defaultModel" | "maxIterations" | "allowlist" | "handlers" | "keepJournals"
+  >,
 ): Record<StepType, StepHandler> {
   const builtIn = {
     llm: llmHandler(ports, options),
-    tool: toolHandler(ports),
+    tool: toolHandler(ports, options),
     retrieval: retrievalHandler(ports),
     sandbox: sandboxHandler(ports),
     approval: approvalHandler,

@@ -4,7 +4,7 @@ import { isJsonObject, type JsonObject } from "../../machines/contracts/domain/j
 import { llmInput } from "../../machines/contracts/domain/step-input.ts";
 import type { ModelRequest } from "../../machines/contracts/ports/model-provider.ts";
 import type { RuntimeOptions } from "../options.ts";
-import { offerTools, OfferedTools } from "./agent-tools.ts";
+import { keepTools, offerTools, OfferedTools } from "./agent-tools.ts";
 import { type LoopPorts, LoopWalk } from "./agent-walk.ts";
 import type { HandlerOf } from "./call-handler.ts";
 import type { StepHandler } from "./handler.ts";
@@ -14,7 +14,10 @@ const modelParams = type({
   "max_tokens?": "number.integer > 0 | null",
 }).or("null");
 
-type Options = Pick<RuntimeOptions, "defaultModel" | "maxIterations" | "allowlist">;
+type Options = Pick<
+  RuntimeOptions,
+  "defaultModel" | "maxIterations" | "allowlist" | "keepJournals"
+>;
 
 /** Asks a model, with tools as long as it calls them. The output is of one shape, whoever answered. */
 export function llmHandler(
@@ -30,7 +33,13 @@ export function llmHandler(
       return { kind: "failed", failure: terminal("invalid_input", message) };
     }
     let offered: Outcome<OfferedTools> | null = isAgentic(input) ? null : ok(new OfferedTools([]));
-    const offer = async () => (offered ??= await offerTools(ports.tools, options.allowlist, scope));
+    const offer = async () => {
+      if (offered !== null) return offered;
+      offered = await offerTools(ports.tools, options.allowlist, scope);
+      if (options.keepJournals === true && offered.ok && offered.value.size > 0)
+        await keepTools(scope.effect, offered.value.descriptions());
+      return offered;
+    };
     const temperature = input.temperature ?? params?.temperature ?? undefined;
     const { temperature: _t, max_tokens: _m, ...more } = (input.model_params ?? {}) as JsonObject;
     const request: Omit<ModelRequest, "messages" | "idempotencyKey"> = {

@@ -4,7 +4,9 @@ import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import { toolInput } from "../../machines/contracts/domain/step-input.ts";
 import type { ToolAnswers, ToolQuestions } from "../../machines/contracts/ports/tool-host.ts";
+import type { RuntimeOptions } from "../options.ts";
 import type { RuntimePorts } from "../ports.ts";
+import { keepTools } from "./agent-tools.ts";
 import { keepAttachments } from "./attachments.ts";
 import type { StepHandler } from "./handler.ts";
 import { answersOfYes, questionAction } from "./tool-questions.ts";
@@ -16,10 +18,10 @@ export function toolAction(job: Job): Action {
 }
 
 /** Calls one tool, with exactly the arguments that were allowed or granted, on exactly the server. */
-export function toolHandler({
-  tools,
-  artifacts,
-}: Pick<RuntimePorts, "tools" | "artifacts">): StepHandler {
+export function toolHandler(
+  { tools, artifacts }: Pick<RuntimePorts, "tools" | "artifacts">,
+  { keepJournals }: Pick<RuntimeOptions, "keepJournals">,
+): StepHandler {
   return async ({ job, signal, budget, permission, effect }) => {
     const { name, input } = toolAction(job);
     // Connects before the intent is journalled: a server that is down leaves nothing in doubt.
@@ -31,6 +33,7 @@ export function toolHandler({
     if (!within.ok) return { kind: "failed", failure: within.failure };
     const permitted = await permission({ kind: "tool", name: tool.name, server, schema, input });
     if (!permitted.allowed) return permitted.result;
+    if (keepJournals === true) await keepTools(effect, [tool]);
     let { action, grant } = permitted;
     let answers: ToolAnswers | undefined;
     for (let round = 0; ; round += 1) {

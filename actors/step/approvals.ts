@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import { stringify } from "safe-stable-stringify";
 import type { Action, Ask, Grant, Refusal } from "../../machines/contracts/domain/action.ts";
+import { isJsonObject, type Json } from "../../machines/contracts/domain/json.ts";
 import { type Failure, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { StepContext } from "../../machines/step/context.ts";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
@@ -102,6 +103,16 @@ export class OwnAction {
   digestOf(action: Action): string {
     return action === this.action ? this.digest : digestOf(action);
   }
+}
+
+/** A short digest of each part of what goes into an effect. */
+export function inputDigests(input: Json): Record<string, string> {
+  const parts = isJsonObject(input) ? Object.entries(input) : [["input", input] as const];
+  return Object.fromEntries(
+    parts
+      .filter(([, part]) => part !== undefined)
+      .map(([name, part]) => [name, digestOf(part).slice(0, 16)]),
+  );
 }
 
 /** Hex SHA-256 of a value's canonical JSON (keys sorted), so that equal values have equal digests. */

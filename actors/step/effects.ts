@@ -8,7 +8,7 @@ import {
 } from "../../machines/contracts/domain/failure.ts";
 import type { JournalEntry, StepKey } from "../../machines/contracts/domain/record.ts";
 import { type Json, jsonDepth, type JsonObject } from "../../machines/contracts/domain/json.ts";
-import { digestOf, actionDigest, toAsk } from "./approvals.ts";
+import { digestOf, actionDigest, inputDigests, toAsk } from "./approvals.ts";
 import type { Effect, HandlerResult } from "../handlers/handler.ts";
 import { LeaseLost, confirmLease, type ActivityScope } from "./session.ts";
 import { isPermitted } from "./policy.ts";
@@ -54,8 +54,9 @@ export function effectRunner(
     const id = effect.key ?? numbered(occurrences, effect);
     const key = `${session.key.runId}/${session.key.stepId}/${id}`;
     const done = async (by: Grant | undefined) => {
+      const work = () => effect.run(signal, key, by);
       try {
-        return await traced(effect.name, () => effect.run(signal, key, by));
+        return await traced(effect.name, () => around(scope, id, effect, work));
       } catch (error) {
         if (effect.repeat !== "unsafe" || signal.aborted || endsSession(error)) throw error;
         // Nobody expected it, and it says nothing of what was done until then.
@@ -84,7 +85,8 @@ export function effectRunner(
       effect.concludes !== true &&
       (session.journal.isUnsafeInDoubt(id) ||
         (effect.repeat === "unsafe" && session.journal.isInDoubt(id)));
-    if (effect.repeat === "free" && grant === undefined && !isInDoubt) {
+    const isUnkept = effect.repeat === "free" && scope.options.keepJournals !== true;
+    if (isUnkept && grant === undefined && !isInDoubt) {
       const refused = await confirm(false);
       return refused === null
         ? toHandlerResult(await done(undefined))
@@ -131,7 +133,8 @@ export function effectRunner(
     const isUnmade = !outcome.ok && outcome.failure.kind === "budget_exceeded";
     if (outcome.ok || effect.repeat === "unsafe" || (!outcome.failure.retryable && !isUnmade)) {
       const result = await offload(scope.ports.artifacts, session.key, outcome);
-      await append(scope, completed(scope, id, result));
+      const entry = completed(scope, id, result);
+      await append(scope, scope.options.keepJournals ? { ...entry, ...digests(effect) } : entry);
       if (outcome.ok) onCompleted();
       // What can't be kept anywhere has happened all the same: it is neither used nor done again.
       if (outcome.ok && "failure" in result) {
@@ -145,6 +148,22 @@ export function effectRunner(
     return toHandlerResult(outcome);
   };
 }
+
+/** The work itself, or whoever stands before it. */
+async function around<T extends Json>(
+  { options: { aroundEffect }, signal }: ActivityScope,
+  id: string,
+  { name, input, repeat, concludes, isInner = concludes === true }: Effect<T>,
+  work: () => Promise<Outcome<T>>,
+): Promise<Outcome<T>> {
+  if (aroundEffect === undefined) return work();
+  return (await aroundEffect({ id, name, input, repeat, isInner }, work, signal)) as Outcome<T>;
+}
+
+/** What went into an effect, a digest a part: so that a replay can say which part differs. */
+const digests = ({ input }: Pick<Effect<Json>, "input">): { input: Record<string, string> } => ({
+  input: inputDigests(input),
+});
 
 /** A failure of a try that is not the first: what it says of itself is not all that there is to say. */
 function inDoubtBefore<T>(outcome: Outcome<T>): Outcome<T> {
@@ -189,8 +208,8 @@ const begun = (
   ...(grant === undefined ? {} : { grant: grant.digest }),
 });
 
-const completed = (scope: ActivityScope, effect: string, result: JsonObject): JournalEntry => ({
-  event: "completed",
+const completed = (scope: ActivityScope, effect: string, result: JsonObject) => ({
+  event: "completed" as const,
   effect,
   at: scope.ports.clock.now(),
   result,

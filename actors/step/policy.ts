@@ -114,7 +114,7 @@ export async function permission(
   if (asked.kind === "tool" && asked.server === undefined) {
     const hopeless = spelledVerdict(asked.name, options.allowlist, agentToolsOf(job));
     if (hopeless !== null) {
-      options.onVerdict?.("deny");
+      options.onVerdict?.(hopeless, asked);
       return refused(asked, deniedBy(hopeless), hopeless);
     }
   }
@@ -256,7 +256,7 @@ async function judge(
     const judged = await judgeOnce(scope, job, asked, occurrence);
     const isGood = scope.session.stretch === stretch || !("verdict" in judged);
     if (isGood || judged.kind === "deny") {
-      if ("verdict" in judged) scope.options.onVerdict?.(judged.kind);
+      if ("verdict" in judged) scope.options.onVerdict?.(judged.verdict, judged.action);
       return judged;
     }
     scope.signal.throwIfAborted();

@@ -12,6 +12,7 @@ import {
   type Outcome,
   troubleOf,
 } from "../../machines/contracts/domain/failure.ts";
+import { keepJournal } from "./keep-journal.ts";
 import { withWorkDone } from "./work-done.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
@@ -226,6 +227,7 @@ export const settle: StepActivity = async (scope) => {
     session.log.warn({ reason: letter.reason }, "the job becomes a dead letter");
   }
   if (session.isOpened) {
+    await keepJournal(scope);
     try {
       const written = await ports.store.settle(session.lease, { stateHistory, deadLetter: letter });
       return written === "lease-lost" ? { type: "lease.lost" } : { type: "step.settled" };

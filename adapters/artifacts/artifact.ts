@@ -36,14 +36,14 @@ export function plainName(name: string): string | null {
     : `${encoded.slice(0, longestName - 65)}~${hash(name)}`;
 }
 
-/** The id follows from run, step, name, kind and content: what is put twice is kept once. */
+/** The id follows from run, step, name, kind and content, where none is given: what is put twice is kept once. */
 export function toRef(
   { runId, stepId }: StepKey,
-  { name, kind }: Pick<ArtifactRef, "name" | "kind">,
+  { name, kind, id: given }: Pick<ArtifactRef, "name" | "kind"> & { id?: string | undefined },
   bytes: Uint8Array,
 ): ArtifactRef {
   const sha256 = hash(bytes);
-  const id = hash(JSON.stringify([runId, stepId, name, kind, sha256])).slice(0, 16);
+  const id = given ?? hash(JSON.stringify([runId, stepId, name, kind, sha256])).slice(0, 16);
   return { id, runId, stepId, name, kind, sha256, size: bytes.byteLength };
 }
 

@@ -32,9 +32,9 @@ export function createArtifactFolder(options: { path: string; isShared: boolean 
         return ok(null);
       }),
 
-    async put(step, { name, kind, content }) {
+    async put(step, { name, kind, content, id }) {
       const bytes = typeof content === "string" ? Buffer.from(content) : content;
-      const ref = toRef(step, { name, kind }, bytes);
+      const ref = toRef(step, { name, kind, id }, bytes);
       const place = placeOf(step.runId, ref.id);
       if (place === null) return fail(nameless("run id"));
       return attempt(`artifact ${ref.id} can't be written to ${path}`, async () => {

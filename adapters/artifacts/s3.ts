@@ -123,9 +123,9 @@ export function createS3Artifacts(options: S3Options): ArtifactStore {
       return ok(null);
     },
 
-    async put(step, { name, kind, content }) {
+    async put(step, { name, kind, content, id }) {
       const bytes = new Uint8Array(typeof content === "string" ? Buffer.from(content) : content);
-      const ref = toRef(step, { name, kind }, bytes);
+      const ref = toRef(step, { name, kind, id }, bytes);
       const place = placeOf(step.runId, ref.id);
       if (place === null) return fail(nameless("run id"));
       const what = `artifact ${ref.id} can't be written`;

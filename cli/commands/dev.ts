@@ -29,7 +29,7 @@ export const dev: Command = async (context) => {
     throw new CliError(2, `another \`dev\` already runs with ${dataDir} (${where})`);
   }
   if (context.invocation.flags["watch"] === true) return watchFiles(context);
-  const running = await startDev(config, {
+  const running = await startDev(keepingJournals(config), {
     env,
     log,
     onStepEvent: (notice) => tell(notice, output),
@@ -48,6 +48,12 @@ export const dev: Command = async (context) => {
   }
   return 0;
 };
+
+/** Whoever tries things out wants to look at what happened afterwards. */
+const keepingJournals = (config: Context["config"]): Context["config"] =>
+  config.settings.keepJournals === "auto"
+    ? { ...config, settings: { ...config.settings, keepJournals: "on" } }
+    : config;
 
 function introduce(running: Dev, { config, env, output }: Context, noteFile: string): void {
   const { url, apiKey, store, ports, tools, agents } = running;

@@ -180,6 +180,7 @@ export function runtimeOptions(settings: Settings, allowlist: Allowlist): Runtim
     inDoubt: settings.inDoubt,
     toolPolicy: settings.toolPolicy,
     failClosed: settings.failClosed === "on",
+    keepJournals: settings.keepJournals === "on",
     maxIterations: settings.maxIterations,
     defaultModel: settings.defaultModel,
     ...(policy ? { policy } : {}),

@@ -75,6 +75,7 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
   },
   leaseMs: { env: ["WORKER_LEASE_MS"], fallback: 30_000 },
   rememberMs: { env: ["WORKER_REMEMBER_MS"], fallback: 60 * 60 * 1_000 },
+  keepJournals: { env: ["WORKER_KEEP_JOURNALS"], fallback: "auto" },
   maxRetries: { env: ["WORKER_MAX_RETRIES"], fallback: 3 },
   retryDelayMs: { env: ["WORKER_RETRY_DELAY_MS"], fallback: 1_000 },
   maxDeliveries: { env: ["WORKER_MAX_DELIVERIES"], fallback: 10 },

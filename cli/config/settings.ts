@@ -106,6 +106,8 @@ export const settingsShape = type({
   leaseMs: number("leaseMs"),
   /** How long a late duplicate of an ended step is recognised. */
   rememberMs: number("rememberMs"),
+  /** Whether an ended step's journal is kept as an artifact of it, for `steps replay`; `auto`: by `dev` alone. */
+  keepJournals: oneOf(["auto", "on", "off"], { true: "on", false: "off" }),
   /** Tries after the first; 0 for none. */
   maxRetries: number("maxRetries"),
   retryDelayMs: number("retryDelayMs"),

@@ -54,6 +54,8 @@ export const journalEntryShape = type({
     effect: "string",
     at: "number",
     result: "unknown",
+    /** Digests of what went in, a part each; only where the worker keeps journals. */
+    "input?": { "[string]": "string" },
   })
   .or({
     event: "'abandoned'",
@@ -73,6 +75,12 @@ export type JournalEntry =
       unsafe?: boolean;
       holds?: Held;
     }
-  | { event: "completed"; effect: string; at: number; result: Json }
+  | {
+      event: "completed";
+      effect: string;
+      at: number;
+      result: Json;
+      input?: Record<string, string>;
+    }
   /** An attempt was given up, and why: what a dead letter names as its first cause. */
   | { event: "abandoned"; at: number; message: string };

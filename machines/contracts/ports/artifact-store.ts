@@ -26,10 +26,18 @@ export interface ArtifactStore {
   readonly isShared: boolean;
   /** Writes something, so that a store that refuses is known before anything is paid for. */
   check(): Promise<Outcome<null>>;
-  /** What is put twice, byte for byte, is kept once. */
+  /**
+   * What is put twice, byte for byte, is kept once. Its id follows from its content; what has to be found by those who
+   * were not told it is given an `id` of its own, unique in the run, and takes the place of what was kept under that.
+   */
   put(
     step: StepKey,
-    artifact: { name: string; kind: ArtifactRef["kind"]; content: string | Uint8Array },
+    artifact: {
+      name: string;
+      kind: ArtifactRef["kind"];
+      content: string | Uint8Array;
+      id?: string;
+    },
   ): Promise<Outcome<ArtifactRef>>;
   /** `not_found` when absent, `corrupt_record` when the content no longer matches its checksum. */
   get(runId: string, id: string): Promise<Outcome<{ ref: ArtifactRef; content: Uint8Array }>>;
