@@ -100,6 +100,8 @@ export interface RuntimeOptions {
    * tools that its model was offered: `free` effects are journalled, too.
    */
   keepJournals?: boolean;
+  /** Judges every action in place of lists, policy and control plane: what they said when a replay was recorded. */
+  judge?: Policy;
   /** Stands before the work of every effect; a replay serves what is recorded in place of it. */
   aroundEffect?: (
     effect: EffectSeen,

@@ -25,6 +25,7 @@ const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
   "runs watch": async () => (await import("./commands/runs.ts")).watchRunCommand,
   "runs cancel": async () => (await import("./commands/runs.ts")).cancelRun,
   "steps show": async () => (await import("./commands/steps.ts")).showStep,
+  "steps replay": async () => (await import("./commands/steps-replay.ts")).replayStepCommand,
   "agents list": async () => (await import("./commands/runs.ts")).listAgents,
   "approvals list": async () => (await import("./commands/approvals.ts")).listApprovals,
   "approvals approve": async () => (await import("./commands/approvals.ts")).approve,

@@ -3,6 +3,7 @@ import { evalGroups, evalSpecs } from "./specs-of-evals.ts";
 import { approvalSpecs } from "./specs-of-approvals.ts";
 import { planeGroups, planeSpecs } from "./specs-of-plane.ts";
 import { workflowSpecs } from "./specs-of-workflows.ts";
+import { stepSpecs } from "./specs-of-steps.ts";
 import type { SettingKey } from "./config/settings.ts";
 
 export interface FlagSpec {
@@ -52,7 +53,7 @@ const limit: FlagSpec = {
 /** Commands of two words, by the first: what such a group is about. */
 export const groups: Readonly<Record<string, string>> = {
   runs: "list, get, watch and cancel runs",
-  steps: "show what the store keeps of a step",
+  steps: "show what the store keeps of a step, and replay one",
   agents: "list the agents",
   approvals: "list, approve and reject actions that wait for a person",
   tools: "list, show, call, compare and accept the tools of MCP servers",
@@ -160,20 +161,7 @@ export const specs = {
     settings: [...client],
     example: ["stateplane runs cancel run_01JFVX0000000000000000000A"],
   },
-  "steps show": {
-    args: ["run", "step?"],
-    alias: "get",
-    summary: "show what the store keeps of a step",
-    settings: [...store, "controlPlaneUrl"],
-    notes: [
-      "Phase and fence; while the step has not ended, also its states, journal and wake time. `runs get` shows its result.",
-      "Reads the store that REDIS_URL names, or that of a `stateplane dev` in this folder. A step's id alone will do where the control plane is Stateplane's own, which is asked for its run.",
-    ],
-    example: [
-      "stateplane steps show stp_01JFVX0000000000000000000B",
-      "stateplane steps show run_01JFVX0000000000000000000A stp_01JFVX0000000000000000000B",
-    ],
-  },
+  ...stepSpecs(store),
   "agents list": {
     args: [],
     summary: "list the agents that a run can be submitted to",

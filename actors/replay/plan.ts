@@ -8,10 +8,12 @@ import type { SchemaChecker } from "../../machines/contracts/ports/schema-checke
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import type { RuntimeOptions } from "../options.ts";
-import type { RuntimePorts } from "../ports.ts";
 
-/** `served` from the recording; `made`, after the fork; `refused`: neither recorded nor allowed. */
-export type Served = "served" | "made" | "refused";
+/**
+ * `served` from the recording; `made`, after the fork; `refused`: neither recorded nor allowed; `not made`: a call that
+ * policy, a person or the tool's own schema let nobody make.
+ */
+export type Served = "served" | "made" | "refused" | "not made";
 
 /** What a replay tells as it goes. */
 export type ReplayEvent =
@@ -21,8 +23,8 @@ export type ReplayEvent =
   | { type: "forked"; number: number; effect: string; differs: readonly string[] }
   | {
       type: "effect";
-      /** Which one of this walk, from 1; null for what was only noted. */
-      number: number | null;
+      /** Which one of this walk, from 1. */
+      number: number;
       effect: string;
       kind: RecordedEffect["kind"];
       name: string;
@@ -41,6 +43,8 @@ export interface ReplayPlan {
   changes: { model?: string; system_prompt?: string };
   /** In place of the verdicts that were recorded. */
   policy?: Pick<RuntimeOptions, "allowlist" | "policy">;
+  /** Judges calls that may really be made and were never judged. */
+  newPolicy: Pick<RuntimeOptions, "allowlist" | "policy">;
   /** Whether it may go other ways than the recording: then a model may be asked. */
   isChanged: boolean;
   /** The number of the first effect that is not served; null for the first one that differs. */
@@ -59,8 +63,6 @@ export interface ReplayPlan {
   /** Where long results of the recording are read from; nothing is written there. */
   artifacts: Pick<ArtifactStore, "get">;
   schemas: SchemaChecker;
-  sandbox: RuntimePorts["sandbox"];
-  retrievers: RuntimePorts["retrievers"];
   /** A store of the replay's own, in memory; closed by who made it. */
   backend: StepBackend;
   onEvent(event: ReplayEvent): void;

@@ -9,7 +9,7 @@ import {
 import type { ModelReply } from "../../machines/contracts/ports/model-provider.ts";
 import type { ToolDescription } from "../../machines/contracts/ports/tool-host.ts";
 import { digestOf } from "../step/approvals.ts";
-import { type KeptOutcome, restore } from "../step/effects.ts";
+import { restore } from "../step/effects.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
 
 /** A tool call of a recording: what was called, and what came of it. */
@@ -134,5 +134,3 @@ export function verdictOf({ result }: RecordedCall): Verdict | null {
 /** An outcome as it goes back to whoever asked for the effect. */
 export const isKept = (outcome: Json): boolean =>
   isJsonObject(outcome) && ("value" in outcome || "failure" in outcome);
-
-export type { KeptOutcome };

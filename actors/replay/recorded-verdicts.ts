@@ -1,6 +1,6 @@
 import { type Action, type Verdict, verdict } from "../../machines/contracts/domain/action.ts";
+import type { StepRecording } from "../../machines/contracts/domain/recording.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
-import type { ToolCheck } from "../../machines/contracts/ports/control-plane.ts";
 import type { Allowlist } from "../options.ts";
 import { digestOf, inputDigests } from "../step/approvals.ts";
 import { localVerdict, usersVerdict } from "../step/verdicts.ts";
@@ -18,33 +18,19 @@ export const openLists: Allowlist = { allowed: ["*", "*/*"], approvalRequired: [
 export class RecordedVerdicts {
   readonly #plan: ReplayPlan;
   readonly #read: ReadEffects;
-  /** What the policy function said, for the control plane to say the same, with the reason as it was recorded. */
-  readonly #said = new Map<string, Verdict>();
-
   constructor(plan: ReplayPlan, read: ReadEffects) {
     this.#plan = plan;
     this.#read = read;
   }
 
   judge(action: Action, job: Job): Verdict {
-    const said = this.#judge(action, job);
-    this.#said.set(keyOf(action.name, action.server, action.input), said);
-    return said;
-  }
-
-  check({ toolName, server, toolInput }: ToolCheck): Verdict {
-    const said = this.#said.get(keyOf(toolName, server, toolInput));
-    return said ?? verdict.deny("the replay has no verdict on this call");
-  }
-
-  #judge(action: Action, job: Job): Verdict {
-    const { policy, recording } = this.#plan;
+    const { policy, newPolicy, newCalls, recording } = this.#plan;
     if (action.kind === "repeat") return verdict.ask("nobody has allowed this action");
     if (policy !== undefined && action.kind === "tool") return ofPolicy(policy, action, job);
-    if (action.call === undefined) {
-      return (
-        recording.verdict ?? verdict.allow("the recording has no verdict on the step's action")
-      );
+    if (action.call === undefined) return recording.verdict ?? verdictOfResult(recording);
+    const asked = recording.asks.find((ask) => ask.action.call === action.call);
+    if (asked !== undefined && digestOf(asked.action) === digestOf(action)) {
+      return verdict.ask(asked.reason);
     }
     const { calls } = this.#read;
     const input = inputDigests({
@@ -59,8 +45,23 @@ export class RecordedVerdicts {
     const [own] = calls.filter((call) => call.effect.id === action.call && same(call));
     const known = own ?? calls.find(same);
     const said = known === undefined ? null : verdictOf(known);
-    return said ?? verdict.allow("never judged when it was recorded");
+    if (said !== null) return said;
+    if (action.kind !== "tool") return verdict.ask("nobody has allowed this action");
+    // What may really be made is judged by what holds now; the rest is refused when it is made.
+    return newCalls === "none"
+      ? verdict.allow("never judged when it was recorded")
+      : ofPolicy(newPolicy, action, job);
   }
+}
+
+/** A step that was denied keeps no verdict, but fails by its words. */
+function verdictOfResult({ result }: StepRecording): Verdict {
+  const failure = result?.status === "failed" ? result.failure : null;
+  if (failure?.kind !== "policy_denied") {
+    return verdict.allow("the recording has no verdict on the step's own action");
+  }
+  const { message: reason, details } = failure;
+  return { kind: "deny", reason, ...(details === undefined ? {} : { details }) };
 }
 
 function ofPolicy(
@@ -76,6 +77,3 @@ function ofPolicy(
   const strictness = { allow: 0, ask: 1, deny: 2 };
   return users !== null && strictness[users.kind] >= strictness[listed.kind] ? users : listed;
 }
-
-const keyOf = (name: string, server: string | undefined, input: unknown): string =>
-  `${server ?? ""}\n${name}\n${digestOf(input)}`;

@@ -1,24 +1,23 @@
 import { hash } from "node:crypto";
-import type { Ask } from "../../machines/contracts/domain/action.ts";
+import { type Ask, verdict } from "../../machines/contracts/domain/action.ts";
 import { fail, ok, terminal } from "../../machines/contracts/domain/failure.ts";
-import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import { isJsonObject, type JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { StepRecording } from "../../machines/contracts/domain/recording.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
 import type { ControlPlane, Report } from "../../machines/contracts/ports/control-plane.ts";
 import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
 import type { ToolDescription, ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import type { ApprovalView } from "../../machines/contracts/wire/views.ts";
+import type { RuntimePorts } from "../ports.ts";
 import { replyOf, type ReadEffects } from "./recorded-calls.ts";
 import { neverRecorded } from "./serve-effects.ts";
 import type { ReplayPlan } from "./plan.ts";
-import type { RecordedVerdicts } from "./recorded-verdicts.ts";
 
 /** Neighbours that touch nothing: what they say is what was recorded. */
 
 /** Answers as the control plane and the people behind it did, and takes the step's report. */
 export function replayControlPlane(
   { recording, onEvent, isChanged }: ReplayPlan,
-  verdicts: RecordedVerdicts,
   on: { report(report: Report): void; unanswered(ask: Ask): void },
 ): ControlPlane {
   const views = new Map<string, ApprovalView>();
@@ -26,7 +25,7 @@ export function replayControlPlane(
   return {
     ping: async () => ok(null),
     extensions: async () => ok(new Set(["idempotent-results", "approvals"] as const)),
-    checkTool: async (check) => ok(verdicts.check(check)),
+    checkTool: async () => ok(verdict.deny("a replay judges its calls itself")),
     async report(report) {
       if (report.body.status !== "waiting_approval") on.report(report);
       return ok("accepted");
@@ -139,6 +138,20 @@ function toolsOfCalls({ effects, calls }: ReadEffects): ToolDescription[] {
     tools.set(tool, { ...own, ...common, safeToRepeat: false, readOnly: false });
   }
   return [...tools.values()];
+}
+
+/** Code and searches are served, and never run again. */
+export function replayRunners({
+  recording: { result },
+}: ReplayPlan): Pick<RuntimePorts, "sandbox" | "retrievers"> {
+  const refuse = (what: string) => async () => fail(terminal("refused", neverRecorded(what)));
+  const output = result?.output ?? null;
+  const mode = isJsonObject(output) ? output["mode"] : null;
+  const retriever = { retrieve: refuse("the search") };
+  return {
+    sandbox: { driver: typeof mode === "string" ? mode : "replay", run: refuse("the code") },
+    retrievers: { local: retriever, http: retriever },
+  };
 }
 
 /** Asks the real models from the fork on. Which windows they have is known without asking. */

@@ -14,6 +14,7 @@ import {
   replayArtifacts,
   replayControlPlane,
   replayModels,
+  replayRunners,
   replayTools,
 } from "./replay-ports.ts";
 import { EffectServer } from "./serve-effects.ts";
@@ -31,7 +32,7 @@ export async function replayStep(given: ReplayPlan, signal: AbortSignal): Promis
   const differences: string[] = [];
   const onEvent = (event: ReplayEvent) => {
     if (event.type === "effect") {
-      counts[event.how] += 1;
+      if (event.how !== "not made") counts[event.how] += 1;
       if (event.differs.length > 0)
         differences.push(`what went into ${event.effect} differs: ${event.differs.join(", ")}`);
     }
@@ -44,10 +45,13 @@ export async function replayStep(given: ReplayPlan, signal: AbortSignal): Promis
   const server = new EffectServer(plan, read, stop);
   const verdicts = new RecordedVerdicts(plan, read);
   let reported: Report | null = null;
+  let waitsFor: string | null = null;
   let states: readonly string[] = [];
-  const controlPlane = replayControlPlane(plan, verdicts, {
+  const controlPlane = replayControlPlane(plan, {
     report: (report) => (reported = report),
-    unanswered: () => stop("it waits for a person, who had not answered when it was recorded"),
+    unanswered: () => {
+      waitsFor = "it waits for a person, who had not answered when it was recorded";
+    },
   });
   const job = { ...recording.job, input: changedInput(plan) };
   const ports = {
@@ -56,8 +60,7 @@ export async function replayStep(given: ReplayPlan, signal: AbortSignal): Promis
     controlPlane,
     models: replayModels(plan),
     tools: replayTools(plan, read),
-    sandbox: plan.sandbox,
-    retrievers: plan.retrievers,
+    ...replayRunners(plan),
     artifacts: replayArtifacts(plan),
     schemas: plan.schemas,
     clock: systemClock,
@@ -71,8 +74,7 @@ export async function replayStep(given: ReplayPlan, signal: AbortSignal): Promis
     capacity: 1,
     deadlines: { ...defaultOptions.deadlines, queueMs: null, totalMs: null },
     allowlist: openLists,
-    policy: (action, ofJob) => verdicts.judge(action, ofJob),
-    toolPolicy: "control-plane",
+    judge: (action, ofJob) => verdicts.judge(action, ofJob),
     onVerdict: (verdict, action) => onEvent({ type: "verdict", verdict, action }),
     aroundEffect: (effect, work, ended) => server.around(effect, work, ended),
     onStepEvent: (notice) => {
@@ -80,6 +82,7 @@ export async function replayStep(given: ReplayPlan, signal: AbortSignal): Promis
         states = [...states, notice.state];
         onEvent({ type: "state", state: notice.state });
       } else if (notice.how === "settled") stop(null);
+      else if (notice.how === "parked" && waitsFor !== null) stop(waitsFor);
       else if (notice.how !== "parked" && notice.how !== "released")
         stop(`the walk ended in an unexpected way: ${notice.how}`);
     },

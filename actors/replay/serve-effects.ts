@@ -3,7 +3,7 @@ import { isJsonObject, type Json, type JsonObject } from "../../machines/contrac
 import { kindOf, type RecordedEffect } from "../../machines/contracts/domain/recording.ts";
 import type { EffectSeen } from "../options.ts";
 import { inputDigests } from "../step/approvals.ts";
-import { isKept, type ReadEffects, type RecordedCall } from "./recorded-calls.ts";
+import { isKept, valueOf, type ReadEffects, type RecordedCall } from "./recorded-calls.ts";
 import type { ReplayPlan, Served } from "./plan.ts";
 
 /*
@@ -47,13 +47,12 @@ export class EffectServer {
   ): Promise<Outcome<Json>> {
     const recorded = this.#read.byId.get(effect.id);
     const isThere = recorded !== undefined && isKept(recorded.outcome);
-    if (effect.isInner || kindOf(effect.id) === "inner") {
-      // What was kept of a call that was not made is part of the story; the rest only notes what was seen.
-      if (this.isForked || !isThere) return work();
-      if (recorded.kind === "tool") this.#tell(effect, "served", recorded.outcome, []);
-      return toOutcome(recorded.outcome);
+    // These only note what was seen or said.
+    if (kindOf(effect.id) === "inner") {
+      return this.isForked || !isThere ? work() : toOutcome(recorded.outcome);
     }
     const number = (this.#seen += 1);
+    if (effect.isInner) return this.#note(effect, isThere ? recorded : null, work, number);
     if (!this.isForked) {
       const differs = recorded === undefined ? [] : differing(recorded, effect.input);
       if (isThere && this.#isBefore(recorded, differs)) {
@@ -62,10 +61,36 @@ export class EffectServer {
         return toOutcome(recorded.outcome);
       }
       if (!this.#plan.isChanged) return this.#end(effect, recorded, signal);
-      this.forkedAt = number;
-      this.#plan.onEvent({ type: "forked", number, effect: effect.id, differs });
+      this.#fork(
+        effect,
+        number,
+        differs.map((part) => `${part} differs`),
+      );
     }
     return this.#afterFork(effect, work, number);
+  }
+
+  /** A call that is not made now: what is told of it was told then, too, or the walk has left the recording. */
+  async #note(
+    effect: EffectSeen,
+    recorded: RecordedEffect | null,
+    work: () => Promise<Outcome<Json>>,
+    number: number,
+  ): Promise<Outcome<Json>> {
+    const told = recorded === null ? null : valueOf(recorded.outcome);
+    if (!this.isForked && isJsonObject(told) && told["ran"] === false) {
+      this.#tell(effect, "served", { value: told }, [], number);
+      return ok(told);
+    }
+    if (!this.isForked) this.#fork(effect, number, ["the call is not made"]);
+    const outcome = await work();
+    if (outcome.ok) this.#tell(effect, "not made", { value: outcome.value }, [], number);
+    return outcome;
+  }
+
+  #fork({ id }: EffectSeen, number: number, differs: readonly string[]): void {
+    this.forkedAt = number;
+    this.#plan.onEvent({ type: "forked", number, effect: id, differs });
   }
 
   #isBefore({ number }: RecordedEffect, differs: readonly string[]): boolean {
@@ -144,7 +169,7 @@ export class EffectServer {
     how: Served,
     outcome: Json,
     differs: readonly string[],
-    number: number | null = null,
+    number: number,
   ): void {
     const kind = kindOf(id);
     this.#plan.onEvent({
@@ -189,7 +214,3 @@ function toOutcome(kept: Json): Outcome<Json> {
   const { value = null, failure } = (kept ?? {}) as { value?: Json; failure?: JsonObject };
   return failure === undefined ? ok(value) : fail(failure as never);
 }
-
-/** Whether anything is in it. */
-export const isEmpty = (input: Json): boolean =>
-  isJsonObject(input) && Object.keys(input).length === 0;

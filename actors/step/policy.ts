@@ -111,7 +111,7 @@ export async function permission(
   occurrences: Map<string, number>,
 ): Promise<Permission> {
   const { options, context } = scope;
-  if (asked.kind === "tool" && asked.server === undefined) {
+  if (asked.kind === "tool" && asked.server === undefined && options.judge === undefined) {
     const hopeless = spelledVerdict(asked.name, options.allowlist, agentToolsOf(job));
     if (hopeless !== null) {
       options.onVerdict?.(hopeless, asked);
@@ -271,7 +271,7 @@ async function judgeOnce(
 ): Promise<Judgement> {
   const { options } = scope;
   const agentTools = agentToolsOf(job);
-  if (asked.kind === "tool" && asked.server === undefined) {
+  if (asked.kind === "tool" && asked.server === undefined && options.judge === undefined) {
     const hopeless = spelledVerdict(asked.name, options.allowlist, agentTools);
     if (hopeless !== null) return { kind: "deny", verdict: hopeless, action: asked };
   }
@@ -282,6 +282,10 @@ async function judgeOnce(
     return ended?.kind === "ended" ? ended : { kind: "failed", failure: resolved.failure };
   }
   const action = resolved.value;
+  if (options.judge !== undefined) {
+    const said = options.judge(action, job);
+    return { kind: said.kind, verdict: said, action };
+  }
   const worker = workerVerdict(scope, job, action, agentTools);
   const own = stricter(worker, usersVerdict(options.policy, action, job) ?? worker);
   if (own.kind === "deny") return { kind: "deny", verdict: own, action };

@@ -30,7 +30,7 @@ export const showStep: Command = async (context) => {
 };
 
 /** The store keeps a step under its run: where only the step is named, the control plane is asked for that. */
-async function namedStep(context: Context): Promise<StepKey> {
+export async function namedStep(context: Context): Promise<StepKey> {
   const [first = "", stepId] = context.invocation.args;
   if (stepId !== undefined) return { runId: first, stepId };
   return withControlPlane(context, async ({ api, signal, value }) => {

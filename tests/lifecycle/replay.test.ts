@@ -1,6 +1,11 @@
+import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { RuntimeOptions } from "../../actors/options.ts";
+import { parseJob } from "../../machines/contracts/domain/job.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import { terminal } from "../../machines/contracts/domain/failure.ts";
+import { recordingOf, type StepRecording } from "../../machines/contracts/domain/recording.ts";
+import type { RuntimePorts } from "../../actors/ports.ts";
 import { agentModel, agentTools, type Answer } from "../support/agent-world.ts";
 import { sqliteBackends } from "../support/backends.ts";
 import { type HumanScene, humanScene } from "../support/human-scene.ts";
@@ -18,63 +23,367 @@ const reading = (path: string) => ({ name: "read", arguments: { path } });
 const writing = (path: string) => ({ name: "write", arguments: { path } });
 const finished: Answer = { content: "All tidy." };
 
-/** An agent's step, run to its end by a worker that keeps journals, with a person who answers as said. */
-async function record(
-  answers: Answer[],
-  input: JsonObject = {},
-  options: Partial<RuntimeOptions> = {},
-  approves: boolean[] = [],
-) {
-  const model = agentModel(answers);
-  const tools = agentTools(["read", "write", "erase"]);
-  const ports = { models: model.models, tools: tools.tools };
-  const worker = await scene.worker({ allowlist, keepJournals: true, ...options }, () => ports);
-  const step = { type: "llm", input: { task: "Tidy the files", ...input } } as const;
-  const { runId, stepIds } = await scene.run([step]);
-  const stepId = stepIds[0] ?? "";
+const toolNames = ["read", "write", "erase"];
+
+/** One worker, and a model that answers each run by its own script. */
+async function recorder(options: Partial<RuntimeOptions> = {}, ports: Partial<RuntimePorts> = {}) {
+  const scripts = new Map<string, Answer[]>();
+  const model = agentModel(({ messages }, turn) => {
+    const task = messages.find(({ role }) => role === "user")?.content ?? "";
+    return scripts.get(task)?.[turn] ?? finished;
+  });
+  const tools = agentTools(toolNames);
+  const neighbours = { models: model.models, tools: tools.tools, ...ports };
+  const worker = await scene.worker(
+    { allowlist, keepJournals: true, ...options },
+    () => neighbours,
+  );
+  const { artifacts } = worker.ports;
+  const start = async (answers: Answer[], input: JsonObject = {}) => {
+    const task = `Tidy the files (${scripts.size})`;
+    scripts.set(task, answers);
+    const step = { type: "llm", input: { task, ...input } } as const;
+    const { runId, stepIds } = await scene.run([step]);
+    return { runId, stepId: stepIds[0] ?? "" };
+  };
+  const ended = async ({ runId, stepId }: { runId: string; stepId: string }) => {
+    const view = await scene.ended(runId, stepId);
+    await scene.idle();
+    return { view, recording: await keptRecording(artifacts, runId, stepId) };
+  };
+  const touched = () => [model.requests.length, tools.calls.length];
+  return { start, ended, artifacts, model, tools, touched };
+}
+
+const answer = async (...approves: boolean[]) => {
   for (const yes of approves) {
     const [question] = await scene.questions(1);
     await scene.answer(question?.id ?? "", yes);
   }
-  const view = await scene.ended(runId, stepId);
-  await scene.idle();
-  const { artifacts } = worker.ports;
-  return {
-    view,
-    model,
-    tools,
-    artifacts,
-    recording: await keptRecording(artifacts, runId, stepId),
-  };
-}
+};
 
 describe("a replay without changes", () => {
   it("walks an agent's step through the same states to the same result, and touches nothing [replay.same]", async () => {
-    const { view, artifacts, recording, model, tools } = await record(
-      [
-        { calls: [reading("a"), reading("b")] },
-        { calls: [writing("w"), { name: "erase", arguments: {} }] },
-        finished,
-      ],
-      {},
-      {},
-      [true],
-    );
-    const asked = model.requests.length;
-    const called = tools.calls.length;
+    const { start, ended, artifacts, touched } = await recorder();
+    const step = await start([
+      { calls: [reading("a"), reading("b")] },
+      { calls: [writing("w"), { name: "erase", arguments: {} }, writing("no")] },
+      finished,
+    ]);
+    const open = await scene.questions(2);
+    for (const { id, action_details: asked } of open) {
+      await scene.answer(id, JSON.stringify(asked).includes('"path":"w"'));
+    }
+    const { view, recording } = await ended(step);
+    const before = touched();
     const again = await replayed(recording, artifacts);
     expect(again.differences).toEqual([]);
     expect(again).toMatchObject({ stoppedBecause: null, forkedAt: null, made: 0, refused: 0 });
     expect(again.result).toMatchObject({ status: "completed", output: view.output });
+    expect(again.effects.toSorted()).toEqual([
+      "model#0.1 served",
+      "model#0.2 served",
+      "model#0.3 served",
+      "tool#0.1.1 served",
+      "tool#0.1.2 served",
+      "tool#0.2.1 served",
+      "tool#0.2.2 served",
+      "tool#0.2.3 served",
+    ]);
+    expect(again.states).toContain("awaiting-approval");
+    expect(touched()).toEqual(before);
+  });
+
+  it("comes out as any agent's step did, whatever its model asked for [replay.same]", async () => {
+    const { start, ended, artifacts, touched } = await recorder({
+      limits: { ...(await defaults()).limits, maxRepairs: 1 },
+    });
+    const call = fc.record({
+      name: fc.constantFrom("read", "erase", "nowhere"),
+      arguments: fc.oneof(
+        fc.record({ path: fc.constantFrom("a", "b") }),
+        fc.record({ path: fc.constant(7) }),
+        fc.constant(null),
+      ),
+    });
+    const turn = fc.oneof(
+      {
+        weight: 4,
+        arbitrary: fc.record({ calls: fc.array(call, { minLength: 1, maxLength: 3 }) }),
+      },
+      fc.record({ content: fc.constantFrom("{}", "not JSON", '{"ok":true}') }),
+      fc.constant({ finishReason: "length" as const, content: "cut" }),
+    );
+    const schema = { type: "object", required: ["ok"] };
+    const property = fc.asyncProperty(
+      fc.array(turn, { maxLength: 5 }),
+      fc.boolean(),
+      async (answers, isStrict) => {
+        const input = isStrict ? { output_schema: schema, max_iterations: 3 } : {};
+        const { view, recording } = await ended(await start(answers as Answer[], input));
+        const before = touched();
+        const again = await replayed(recording, artifacts);
+        expect(again.differences).toEqual([]);
+        expect(again.result?.status).toBe(view.status);
+        expect([again.made, again.refused, touched()]).toEqual([0, 0, before]);
+      },
+    );
+    await fc.assert(property, { numRuns: 15 });
+  });
+
+  it("stops where the recording of a step that waits for a person ends, and says so [replay.ends]", async () => {
+    const { start, artifacts, touched } = await recorder();
+    const { runId, stepId } = await start([{ calls: [writing("w")] }]);
+    await scene.questions(1);
+    await scene.idle();
+    const record = await scene.backend.store.find({ runId, stepId });
+    const recording = recordingOf(record as never) as StepRecording;
+    const before = touched();
+    const again = await replayed(recording, artifacts);
+    expect(again).toMatchObject({ result: null, effects: ["model#0.1 served"] });
+    expect(again.stoppedBecause).toContain("waits for a person");
+    expect(again.states.at(-1)).toBe("awaiting-approval");
+    expect(touched()).toEqual(before);
+  });
+
+  it("replays a dead letter from what it kept, without a worker that keeps journals [replay.ends]", async () => {
+    const worker = await scene.worker({ allowlist, maxDeliveries: 1 }, () => ({
+      tools: agentTools(toolNames).tools,
+    }));
+    const { runId, stepIds } = await scene.run([
+      { type: "tool", input: { tool_name: "read", tool_input: { path: "a" } } },
+    ]);
+    const stepId = stepIds[0] ?? "";
+    await scene.ended(runId, stepId);
+    // As it stands there when a worker died in the middle of its second model call.
+    const job = { ...jobOf(runId, stepId), stepType: "llm" as const, input: { task: "Tidy" } };
+    const reply = {
+      provider: "test",
+      model: "m",
+      content: "",
+      toolCalls: [{ id: "c", name: "read", arguments: { path: "a" } }],
+      finishReason: "tool_calls",
+      usage: { inputTokens: 1, outputTokens: 1 },
+    };
+    const targets = [{ server: "files", name: "read", digest: "d", isSafe: true }];
+    const journal = [
+      {
+        event: "completed",
+        effect: "model#0.1",
+        at: 1,
+        result: { value: { reply, targets, mayCall: true } },
+      },
+    ];
+    const recording = recordingOf({
+      runId,
+      stepId,
+      job,
+      journal,
+      snapshot: null,
+      stateHistory: [],
+      result: null,
+    }) as StepRecording;
+    const again = await replayed(recording, worker.ports.artifacts);
+    expect(again.effects).toEqual(["model#0.1 served"]);
+    expect(again.stoppedBecause).toBe("the recording has nothing of the effect tool#0.1.1");
+  });
+
+  it.each([
+    ["a read-only tool", { tool_name: "read", tool_input: { path: "a" } }, "completed"],
+    ["a tool that is denied", { tool_name: "erase", tool_input: {} }, "failed"],
+    ["a tool that nobody has", { tool_name: "nowhere", tool_input: {} }, "failed"],
+  ])("replays a step of %s [replay.same]", async (_, input, status) => {
+    const { ended, artifacts, touched } = await recorder();
+    const { runId, stepIds } = await scene.run([{ type: "tool", input }]);
+    const { view, recording } = await ended({ runId, stepId: stepIds[0] ?? "" });
+    expect(view.status).toBe(status);
+    const before = touched();
+    const again = await replayed(recording, artifacts);
+    expect(again.differences).toEqual([]);
+    expect(again.result?.status).toBe(status);
+    expect(touched()).toEqual(before);
+  });
+
+  it("serves searches and code as they came out [replay.same]", async () => {
+    const run = {
+      exitCode: 0,
+      timedOut: false,
+      killed: false,
+      stdout: "4\n",
+      stderr: "",
+      truncated: false,
+      leftOutBytes: 0,
+      durationMs: 3,
+    };
+    let runs = 0;
+    const sandbox = {
+      driver: "bubblewrap",
+      run: async () => ((runs += 1), { ok: true as const, value: run }),
+    };
+    const { ended, artifacts } = await recorder({}, { sandbox });
+    const { runId, stepIds } = await scene.run([
+      { type: "sandbox", input: { code: "print(2 + 2)" } },
+      { type: "retrieval", input: { query: "cat", documents: [{ content: "a cat" }] } },
+    ]);
+    for (const stepId of stepIds) {
+      const { view, recording } = await ended({ runId, stepId });
+      const again = await replayed(recording, artifacts);
+      expect(again.differences).toEqual([]);
+      expect(again.result).toMatchObject({ status: "completed", output: view.output });
+    }
+    expect(runs).toBe(1);
+  });
+
+  it("names what went in otherwise than when it was recorded [replay.named]", async () => {
+    const { start, ended, artifacts } = await recorder();
+    const { recording } = await ended(
+      await start([{ calls: [reading("a")] }, finished], { system_prompt: "Be brief." }),
+    );
+    const job = { ...recording.job, input: { ...recording.job.input, system_prompt: "Be long." } };
+    const again = await replayed({ ...recording, job }, artifacts);
+    expect(again.differences).toEqual([
+      "what went into model#0.1 differs: system",
+      "what went into model#0.2 differs: system",
+    ]);
+  });
+});
+
+const jobOf = (runId: string, stepId: string) => {
+  const parsed = parseJob({ run_id: runId, step_id: stepId, step_type: "tool" });
+  if (!parsed.valid) throw new Error(parsed.invalid.failure.message);
+  return parsed.job;
+};
+
+const defaults = async () => (await import("../../actors/options.ts")).defaultOptions;
+
+describe("a replay that goes its own way", () => {
+  const recorded = async () => {
+    const world = await recorder();
+    const step = await world.start([
+      { calls: [reading("a")] },
+      { calls: [writing("w")] },
+      finished,
+    ]);
+    await answer(true);
+    return { ...world, ...(await world.ended(step)) };
+  };
+
+  it("asks another model, serves it the recorded calls, and refuses what was never recorded [replay.fork]", async () => {
+    const { recording, artifacts, tools } = await recorded();
+    const calls = tools.calls.length;
+    const other = agentModel([
+      { calls: [reading("a"), reading("z")] },
+      { calls: [writing("w")] },
+      { calls: [writing("w")] },
+      { content: "Otherwise." },
+    ]);
+    const again = await replayed(recording, artifacts, {
+      isChanged: true,
+      changes: { model: "other/one" },
+      models: other.models,
+      tools: tools.tools,
+    });
+    expect(other.requests.map(({ model }) => model)).toEqual(Array(4).fill("other/one"));
+    expect(again.effects).toEqual([
+      "model#0.1 made",
+      "tool#0.1.1 served",
+      "tool#0.1.2 refused",
+      "model#0.2 made",
+      "tool#0.2.1 served",
+      "model#0.3 made",
+      // It was asked about once, and nobody is asked by a replay.
+      "tool#0.3.1 not made",
+      "model#0.4 made",
+    ]);
+    expect(again).toMatchObject({ forkedAt: 1, result: { status: "completed" }, refused: 1 });
+    expect(tools.calls).toHaveLength(calls);
+    expect(other.requests[1]?.messages.at(-1)).toMatchObject({
+      content: expect.stringContaining("never recorded"),
+    });
+  });
+
+  it("is served up to the effect that it is told, and asked from there on [replay.fork]", async () => {
+    const { recording, artifacts, model } = await recorded();
+    const asked = model.requests.length;
+    const other = agentModel(() => ({ content: "Enough." }));
+    const again = await replayed(recording, artifacts, {
+      isChanged: true,
+      forkAt: 3,
+      models: other.models,
+    });
+    expect(again.effects).toEqual(["model#0.1 served", "tool#0.1.1 served", "model#0.2 made"]);
+    expect(again.result).toMatchObject({ output: { response: "Enough." } });
+    expect(model.requests).toHaveLength(asked);
+  });
+
+  it("really makes new calls of safe tools where that is allowed, and others only live [replay.fork]", async () => {
+    const { recording, artifacts, tools } = await recorded();
+    const known = tools.calls.length;
+    const script = [{ calls: [reading("z"), writing("x")] }, finished];
+    const ask = (newCalls: "safe" | "all") =>
+      replayed(recording, artifacts, {
+        isChanged: true,
+        forkAt: 1,
+        newCalls,
+        models: agentModel(script).models,
+        tools: tools.tools,
+        newPolicy: { allowlist },
+      });
+    expect((await ask("safe")).effects.slice(1, 3)).toEqual([
+      "tool#0.1.1 made",
+      "tool#0.1.2 refused",
+    ]);
+    expect(tools.calls.slice(known).map(({ name }) => name)).toEqual(["read"]);
+    expect((await ask("all")).effects.slice(1, 3)).toEqual(["tool#0.1.1 made", "tool#0.1.2 made"]);
+    expect(tools.calls.slice(known + 1).map(({ name }) => name)).toEqual(["read", "write"]);
+  });
+
+  it("judges calls that may really be made by the lists of now, and asks nobody [replay.fork]", async () => {
+    const { recording, artifacts, tools } = await recorded();
+    const known = tools.calls.length;
+    const again = await replayed(recording, artifacts, {
+      isChanged: true,
+      forkAt: 1,
+      newCalls: "all",
+      models: agentModel([{ calls: [writing("x"), reading("z")] }, finished]).models,
+      tools: tools.tools,
+      newPolicy: { allowlist: { allowed: ["write"], approvalRequired: ["write"], denied: [] } },
+    });
+    const made = again.effects.slice(1, 3).toSorted();
+    expect(made).toEqual(["tool#0.1.1 not made", "tool#0.1.2 not made"]);
+    expect(tools.calls).toHaveLength(known);
+  });
+
+  it("goes by another policy from the call that it judges otherwise [replay.fork]", async () => {
+    const { recording, artifacts, tools } = await recorded();
+    const known = tools.calls.length;
+    const other = agentModel(() => ({ content: "Not allowed, then." }));
+    const again = await replayed(recording, artifacts, {
+      isChanged: true,
+      models: other.models,
+      policy: { allowlist: { allowed: ["read"], approvalRequired: [], denied: ["write"] } },
+    });
     expect(again.effects).toEqual([
       "model#0.1 served",
       "tool#0.1.1 served",
-      "tool#0.1.2 served",
       "model#0.2 served",
-      "tool#0.2.1 served",
-      "model#0.3 served",
+      "tool#0.2.1 not made",
+      "model#0.3 made",
     ]);
-    expect(again.states).toContain("awaiting-approval");
-    expect([model.requests.length, tools.calls.length]).toEqual([asked, called]);
+    expect(other.requests[0]?.messages.at(-1)).toMatchObject({
+      content: expect.stringContaining("not allowed"),
+    });
+    expect(tools.calls).toHaveLength(known);
+  });
+
+  it("fails as its model does [replay.fork]", async () => {
+    const { recording, artifacts } = await recorded();
+    const other = agentModel(() => terminal("model_failed", "no such model"));
+    const again = await replayed(recording, artifacts, {
+      isChanged: true,
+      forkAt: 1,
+      models: other.models,
+    });
+    expect(again.result).toMatchObject({ status: "failed", failure: { kind: "model_failed" } });
   });
 });

@@ -2,7 +2,6 @@ import type { ReplayEnd, ReplayEvent, ReplayPlan } from "../../actors/replay/pla
 import { replayStep } from "../../actors/replay/replay-step.ts";
 import { defaultOptions } from "../../actors/options.ts";
 import { systemClock } from "../../actors/runtime.ts";
-import { createLocalRetriever } from "../../adapters/retrieval/local.ts";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import {
@@ -44,14 +43,13 @@ export async function replayed(
         changes: {},
         isChanged: false,
         forkAt: null,
+        newPolicy: defaultOptions,
         newCalls: "none",
         models: null,
         tools: null,
         options: defaultOptions,
         artifacts,
         schemas: createSchemaChecker(),
-        sandbox: { missing: "no sandbox in a replay" },
-        retrievers: { local: createLocalRetriever(), http: null },
         backend,
         onEvent: (event) => void events.push(event),
         ...more,
@@ -59,7 +57,7 @@ export async function replayed(
       AbortSignal.timeout(10_000),
     );
     const effects = events.flatMap((event) =>
-      event.type === "effect" && event.number !== null ? [`${event.effect} ${event.how}`] : [],
+      event.type === "effect" ? [`${event.effect} ${event.how}`] : [],
     );
     return { ...end, events, effects };
   } finally {

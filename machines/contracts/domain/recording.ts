@@ -1,5 +1,7 @@
 import { type } from "arktype";
 import {
+  type Ask,
+  askShape,
   type Grant,
   grantShape,
   type Refusal,
@@ -24,6 +26,8 @@ export interface StepRecording extends StepKey {
   journal: JournalEntry[];
   /** What policy last said of the step's own action; null where it never said anything. */
   verdict: Verdict | null;
+  /** What people have been asked and have not answered. */
+  asks: Ask[];
   grants: Grant[];
   refusals: Refusal[];
   /** The top-level states passed. */
@@ -54,6 +58,7 @@ const shape = type({
   job,
   journal: journalEntryShape.array(),
   verdict: verdictShape.or("null"),
+  asks: askShape.array(),
   grants: grantShape.array(),
   refusals: refusalShape.array(),
   stateHistory: "string[]",
@@ -79,10 +84,10 @@ export function recordingOf({
 }: KeptStep): StepRecording | string {
   const of = isJsonObject(snapshot) ? (snapshot["snapshot"] ?? snapshot) : null;
   const context = isJsonObject(of) && isJsonObject(of["context"]) ? of["context"] : {};
-  const { verdict = null, grants = [], refusals = [] } = context;
+  const { verdict = null, asks = [], grants = [], refusals = [] } = context;
   const format = "stateplane-recording/1";
   const { job: own, journal, stateHistory, result = null } = kept;
-  const given = { job: own, journal, stateHistory, result, verdict, grants, refusals };
+  const given = { job: own, journal, stateHistory, result, verdict, asks, grants, refusals };
   return readRecording({ format, runId, stepId, ...given });
 }
 
