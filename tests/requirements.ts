@@ -1,5 +1,6 @@
 import { evalRequirements } from "./requirements-of-evals.ts";
 import { historyRequirements } from "./requirements-of-histories.ts";
+import { replayRequirements } from "./requirements-of-replays.ts";
 import { planeRequirements } from "./requirements-of-the-plane.ts";
 import { modelRequirements } from "./requirements-of-models.ts";
 import { packageRequirements } from "./requirements-of-the-package.ts";
@@ -277,6 +278,7 @@ export const requirements: readonly Requirement[] = [
   { id: "kit.finds", promise: "the kit finds a planted bug, and prints how to see it again" },
   { id: "kit.tools", promise: "the kit tries a tool by its real schemas and annotations" },
   ...historyRequirements,
+  ...replayRequirements,
   // Ports.
   {
     id: "port.throws",

@@ -106,9 +106,6 @@ export function readRecording(given: unknown): StepRecording | string {
 /** The id of the artifact in which a worker keeps the recording of a step: one a step, and found by its ids alone. */
 export const recordingId = (stepId: string): string => `recording-${stepId}`;
 
-/** What an effect came to, as the journal keeps it. */
-export type RecordedOutcome = Extract<JournalEntry, { event: "completed" }>["result"];
-
 /** One effect of a step, of all its entries in the journal. */
 export interface RecordedEffect {
   /** By which the journal knows it. */
