@@ -7,6 +7,7 @@ import type { ToolRule } from "../machines/contracts/domain/tool-lists.ts";
 import type { StepLimits } from "../machines/step/context.ts";
 import type { StepEnd, stepMachine } from "../machines/step/machine.ts";
 import type { ModelPart } from "../machines/contracts/ports/model-provider.ts";
+import type { LoopMoveNotice } from "./inspection.ts";
 import type { UsersHandlers } from "./handlers/handler.ts";
 
 /** Which tools this worker may call at all, whatever the control plane says. Deny by default. */
@@ -113,6 +114,8 @@ export interface RuntimeOptions {
    * provider; what it throws is logged and changes nothing.
    */
   onModelPart?: (notice: ModelPartNotice) => void | Promise<void>;
+  /** Told each move of an agent's loop, which no inspection stream has: it runs without an actor. Must not throw. */
+  onLoopMove?: (notice: LoopMoveNotice) => void;
   /** XState's inspection stream of the whole system, for Stately's tools. */
   inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void);
 }

@@ -6,6 +6,8 @@ import { Bulkheads } from "./step/execute.ts";
 import { handlersFor } from "./handlers/handlers.ts";
 import { spawner, type RunningStep, type WorkerContext } from "./step/spawn.ts";
 import type { RuntimeOptions } from "./options.ts";
+import { inspectionOf } from "./inspection.ts";
+import type { InspectionSource } from "../machines/contracts/ports/inspection.ts";
 import { guardPorts } from "./guard-ports.ts";
 import type { RuntimePorts } from "./ports.ts";
 import { tracePorts } from "./traced-ports.ts";
@@ -29,6 +31,8 @@ export interface Runtime extends AsyncDisposable {
   /** Resolves when the runtime has stopped, with why if it stopped by itself. */
   readonly ended: Promise<{ fault: string | null }>;
   snapshot(): SnapshotFrom<typeof supervisorMachine>;
+  /** Its actors at work: supervisor, sources and steps. */
+  readonly inspection: InspectionSource;
   /** Steps alive now. */
   steps(): readonly RunningStep[];
 }
@@ -169,6 +173,7 @@ export function startRuntime(given: RuntimePorts, options: RuntimeOptions): Runt
     stop,
     ended,
     snapshot: () => supervisor.getSnapshot(),
+    inspection: inspectionOf(supervisor, sessions, ports.clock),
     steps: () => [...worker.alive.values()],
     [Symbol.asyncDispose]: stop,
   };

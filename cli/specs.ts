@@ -41,6 +41,7 @@ const work = [
   "mcpConfigPath",
   "defaultModel",
   "modelScript",
+  "inspectPort",
   "logLevel",
 ] as const satisfies SettingKey[];
 const tools = ["mcpConfigPath", ...store] as const satisfies SettingKey[];
@@ -81,6 +82,10 @@ export const specs = {
         type: "switch",
         help: "start again when the configuration or a file that it imports changes",
       },
+      inspect: {
+        type: "switch",
+        help: "serve a page that shows the machines at work, live",
+      },
     },
     settings: ["port", ...work],
     notes: [
@@ -96,6 +101,10 @@ export const specs = {
         type: "text",
         value: "n",
         help: "run n worker processes, from 1 to 64, supervised as one (default 1)",
+      },
+      inspect: {
+        type: "switch",
+        help: "serve a page that shows the machines at work, live",
       },
     },
     settings: ["controlPlaneUrl", ...work],

@@ -140,6 +140,32 @@ export const planeRequirements: readonly Requirement[] = [
     promise: "the console fits a phone, and has contrast in light and dark",
   },
   { id: "console.files", promise: "the console serves the page's own files and no others" },
+  // The inspector.
+  {
+    id: "inspector.closed",
+    promise: "the inspector tells nobody anything without its token, and no page of another origin",
+  },
+  {
+    id: "inspector.live",
+    promise: "a step is seen moving through its states on its machine's own chart",
+  },
+  {
+    id: "inspector.history",
+    promise: "a step's history can be stepped back through, with its context then and no secret",
+  },
+  {
+    id: "inspector.filter",
+    promise: "machines are found by run, step, state and outcome, in memory and in the store",
+  },
+  {
+    id: "inspector.machines",
+    promise: "supervisor, steps, agents' loops and workflows are each seen on their own chart",
+  },
+  { id: "inspector.phone", promise: "the inspector fits a phone, and finds its worker again" },
+  {
+    id: "inspector.stately",
+    promise: "Stately's tools are told of the machines in their own words, once somebody says so",
+  },
   {
     id: "approval.edited",
     promise:

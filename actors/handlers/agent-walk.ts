@@ -26,6 +26,7 @@ import type {
   ModelRequest,
 } from "../../machines/contracts/ports/model-provider.ts";
 import { addUsage } from "../../machines/step/updates.ts";
+import type { LoopMoveNotice } from "../inspection.ts";
 import type { RuntimePorts } from "../ports.ts";
 import type { Settlement } from "../step/budget.ts";
 import { runCalls, targetsOf } from "./agent-calls.ts";
@@ -71,6 +72,7 @@ export interface LoopPlan {
   /** The tools for the step's agent; its servers are asked once a session, when somebody first wants to know. */
   offer(): Promise<Outcome<OfferedTools>>;
   handlerOf: HandlerOf;
+  onMove?: (notice: LoopMoveNotice) => void;
 }
 
 /** What the journal has of a model call. */
@@ -159,12 +161,17 @@ export class LoopWalk {
     };
     this.#isPaid = round === this.#scope.repairs;
     let [snapshot, actions] = initialTransition(loop, { limits });
+    const { runId, stepId } = this.#scope.job;
+    const tell = (event: LoopEvent | null) =>
+      this.#plan.onMove?.({ runId, stepId, round, event, snapshot });
+    tell(null);
     for (;;) {
       const end = loopEnd(snapshot);
       if (end !== null) return { end, context: snapshot.context };
       const wanted = actions.find(({ type: name }) => isActivity(name))?.type as LoopActivity;
       const event = await this.#do(wanted, snapshot, round);
       [snapshot, actions] = transition(loop, snapshot, event);
+      tell(event);
     }
   }
 

@@ -14,7 +14,7 @@ export function handlersFor(
   ports: RuntimePorts,
   options: Pick<
     RuntimeOptions,
-    "defaultModel" | "maxIterations" | "allowlist" | "handlers" | "keepJournals"
+    "defaultModel" | "maxIterations" | "allowlist" | "handlers" | "keepJournals" | "onLoopMove"
   >,
 ): Record<StepType, StepHandler> {
   const builtIn = {

@@ -16,7 +16,7 @@ const modelParams = type({
 
 type Options = Pick<
   RuntimeOptions,
-  "defaultModel" | "maxIterations" | "allowlist" | "keepJournals"
+  "defaultModel" | "maxIterations" | "allowlist" | "keepJournals" | "onLoopMove"
 >;
 
 /** Asks a model, with tools as long as it calls them. The output is of one shape, whoever answered. */
@@ -49,7 +49,12 @@ export function llmHandler(
       ...(isJsonObject(input.output_schema) ? { responseSchema: input.output_schema } : {}),
       ...(Object.keys(more).length === 0 ? {} : { params: more }),
     };
-    const walk = new LoopWalk(scope, ports, { request, offer, handlerOf });
+    const walk = new LoopWalk(scope, ports, {
+      request,
+      offer,
+      handlerOf,
+      ...(options.onLoopMove ? { onMove: options.onLoopMove } : {}),
+    });
     const maxIterations = input.max_iterations ?? options.maxIterations;
     for (let round = 0; round <= scope.repairs; round += 1) {
       if (round > 0 && !(await walk.repair(round))) return walk.over;

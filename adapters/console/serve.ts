@@ -2,12 +2,18 @@ import { readdirSync, readFileSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
 import { extname, join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
+import { inspectStyle } from "./inspect-style.ts";
 import { style } from "./style.ts";
 
 export interface ConsoleOptions {
   /** Definitions of machines as XState has them, by name: the page draws its charts from them. */
   machines: Readonly<Record<string, object>>;
+  /** Which of the pages stands at the root; the console's own where it is left out. */
+  page?: "main" | "inspect";
 }
+
+/** Stately Inspector's page, which the inspector can hand on to. */
+const stately = "https://stately.ai";
 
 /**
  * The console: a page that looks at a control plane, and answers its questions, through the HTTP API of that plane alone.
@@ -16,16 +22,24 @@ export interface ConsoleOptions {
  * nothing is bundled. From a source tree the modules are TypeScript, whose types are blanked out as they are served.
  * Everything here is public, the same for everybody: what a plane knows comes with a key, over the API.
  */
-export function createConsole({ machines }: ConsoleOptions): (request: Request) => Response | null {
+export function createConsole({
+  machines,
+  page = "main",
+}: ConsoleOptions): (request: Request) => Response | null {
   const kept = new Map<string, { type: string; text: string }>();
   return (request) => {
     if (request.method !== "GET" && request.method !== "HEAD") return null;
     const { pathname } = new URL(request.url);
-    if (pathname !== "/" && !pathname.startsWith("/console/")) return null;
-    const found = kept.get(pathname) ?? find(pathname, machines);
+    if (pathname !== "/" && pathname !== "/stately" && !pathname.startsWith("/console/"))
+      return null;
+    const found = kept.get(pathname) ?? find(pathname, machines, page);
     if (found === null) return null;
     kept.set(pathname, found);
-    const headers = { ...safety, "content-type": found.type, "cache-control": "no-cache" };
+    const headers = {
+      ...(pathname === "/stately" ? framing : safety),
+      "content-type": found.type,
+      "cache-control": "no-cache",
+    };
     return new Response(request.method === "HEAD" ? null : found.text, { headers });
   };
 }
@@ -52,28 +66,58 @@ const safety = {
   "x-frame-options": "DENY",
 } as const;
 
+/** Of the one page that shows another's. */
+const framing = {
+  ...safety,
+  "content-security-policy": safety["content-security-policy"].replace(
+    "img-src",
+    `frame-src ${stately}; img-src`,
+  ),
+};
+
 const script = "text/javascript; charset=utf-8";
 /** `.ts` in a source tree, `.js` where this was compiled. */
 const own = extname(import.meta.filename);
 const pageFolder = join(import.meta.dirname, "page");
 
-const html = `<!doctype html>
+const htmlOf = (page: string) => `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>Stateplane</title>
 <link rel="icon" href="/console/icon.svg">
-<link rel="stylesheet" href="/console/style.css">
-<script type="module" src="/console/page/main${own}"></script>
+<link rel="stylesheet" href="/console/style.css">${page === "inspect" ? `<link rel="stylesheet" href="/console/inspect.css">` : ""}
+<script type="module" src="/console/page/${page}${own}"></script>
 <body><div id="page"></div><noscript>The console needs JavaScript. The command line does all it does: stateplane --help</noscript></body>
+</html>
+`;
+
+const statelyHtml = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Stately Inspector · Stateplane</title>
+<link rel="icon" href="/console/icon.svg">
+<link rel="stylesheet" href="/console/style.css"><link rel="stylesheet" href="/console/inspect.css">
+<script type="module" src="/console/page/inspect-stately${own}"></script>
+<body><main id="page" class="sign-in">
+<h1>Stately Inspector</h1>
+<p>It is a page of stately.ai, shown here in a frame. What happens in this worker is handed to it, contexts included, within this browser; what it does with that is Stately's to say. Secrets that are known as such are taken out before.</p>
+<p><button type="button" class="main" hidden>Open Stately Inspector</button> <a href="/">Back to the inspector</a></p>
+</main></body>
 </html>
 `;
 
 const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect x="1" y="1" width="14" height="14" rx="4" fill="#3b5bdb"/><path d="M4 6h5M7 10h5" stroke="#fff" stroke-width="2" stroke-linecap="round"/></svg>`;
 
-function find(path: string, machines: ConsoleOptions["machines"]) {
-  if (path === "/") return { type: "text/html; charset=utf-8", text: html };
+function find(path: string, machines: ConsoleOptions["machines"], page: string) {
+  if (path === "/") return { type: "text/html; charset=utf-8", text: htmlOf(page) };
+  if (path === "/stately" && page === "inspect")
+    return { type: "text/html; charset=utf-8", text: statelyHtml };
+  if (path === "/console/inspect.css")
+    return { type: "text/css; charset=utf-8", text: inspectStyle };
   if (path === "/console/style.css") return { type: "text/css; charset=utf-8", text: style };
   if (path === "/console/icon.svg") return { type: "image/svg+xml", text: icon };
   const [, kind = "", rest = ""] = /^\/console\/(page|modules|machines)\/(.+)$/.exec(path) ?? [];

@@ -32,6 +32,7 @@ export const dev: Command = async (context) => {
   const running = await startDev(keepingJournals(config), {
     env,
     log,
+    inspector: context.invocation.flags["inspect"] === true,
     onStepEvent: (notice) => tell(notice, output),
   });
   try {
@@ -56,7 +57,7 @@ const keepingJournals = (config: Context["config"]): Context["config"] =>
     : config;
 
 function introduce(running: Dev, { config, env, output }: Context, noteFile: string): void {
-  const { url, apiKey, store, ports, tools, agents } = running;
+  const { url, apiKey, store, ports, tools, agents, inspector } = running;
   const { settings, sources } = config;
   const sandbox = "missing" in ports.sandbox ? ports.sandbox.missing : ports.sandbox.driver;
   const { servers } = running;
@@ -76,6 +77,7 @@ function introduce(running: Dev, { config, env, output }: Context, noteFile: str
       models,
       mcpServers: servers.map(({ name }) => name),
       agents: slugs,
+      ...(inspector === null ? {} : { inspector: inspector.address }),
     });
     return;
   }
@@ -83,6 +85,7 @@ function introduce(running: Dev, { config, env, output }: Context, noteFile: str
   output.pairs([
     ["control plane", url],
     ["console", `${url}/`],
+    ...(inspector === null ? [] : [["inspector", inspector.address] as [string, string]]),
     ["API key", `${maskSecret(apiKey)} (${keyFrom})`],
     ["store", store.describe],
     ["sandbox", sandbox],

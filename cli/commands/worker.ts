@@ -4,6 +4,8 @@ import { startWorker, type Worker } from "../compose/start-worker.ts";
 import type { Command, Context } from "../command.ts";
 import { maskUrl } from "../config/load-config.ts";
 import { CliError } from "../output/errors.ts";
+import type { Inspector } from "../compose/start-inspector.ts";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
 import { openLog, workUntilStopped } from "./long-running.ts";
 import { superviseProcesses } from "../supervise-processes.ts";
 
@@ -17,7 +19,8 @@ export const work: Command = async (context) => {
   const { signal } = stopping;
   let worker: Worker;
   try {
-    worker = await startWorker(config, { env, log }, () =>
+    const inspector = context.invocation.flags["inspect"] === true;
+    worker = await startWorker(config, { env, log, inspector }, () =>
       findControlPlane(config, target, log, signal),
     );
   } catch (error) {
@@ -37,6 +40,7 @@ export const work: Command = async (context) => {
     },
     "the worker takes jobs",
   );
+  if (worker.inspector !== null) await tellInspector(worker.inspector, context, log);
   for (const server of servers) {
     const about = { server: server.name, tools: server.refused ?? summary(server) };
     if (server.problem === null && server.refused === null) log.info(about, "MCP server is ready");
@@ -67,15 +71,38 @@ export function readProcesses({ invocation }: Context): number {
 /** `worker --processes N`: the same command line, N times, supervised as one. */
 export function workInProcesses(context: Context, count: number): Promise<number> {
   const [program = "", ...given] = process.argv.slice(1);
-  const at = given.findIndex((arg) => arg === "--processes" || arg.startsWith("--processes="));
-  const args = given.toSpliced(at, given[at] === "--processes" ? 2 : 1);
-  const { httpPort } = context.config.settings;
+  const args = withoutFlag(given, "--processes");
+  const { httpPort, inspectPort } = context.config.settings;
   // Each answers on a port of its own, one after the other.
-  const portOf = (index: number) =>
-    httpPort === null || httpPort === 0 ? {} : { WORKER_HTTP_PORT: String(httpPort + index) };
+  const portOf = (name: string, port: number | null, index: number) =>
+    port === null || port === 0 ? {} : { [name]: String(port + index) };
   const start = (index: number) => ({
-    args: [program, ...args],
-    env: { ...process.env, ...portOf(index) },
+    args: [program, ...withoutFlag(args, "--inspect-port")],
+    env: {
+      ...process.env,
+      ...portOf("WORKER_HTTP_PORT", httpPort, index),
+      ...portOf("STATEPLANE_INSPECT_PORT", inspectPort, index),
+    },
   });
   return superviseProcesses(count, start, openLog(context, "info"));
+}
+
+function withoutFlag(args: readonly string[], flag: string): string[] {
+  const at = args.findIndex((arg) => arg === flag || arg.startsWith(`${flag}=`));
+  return at < 0 ? [...args] : args.toSpliced(at, args[at] === flag ? 2 : 1);
+}
+
+/**
+ * The address with its token goes to the terminal, where there is one, and to a file for this user alone: never into the
+ * log, which others read.
+ */
+async function tellInspector(
+  { address, url }: Inspector,
+  { config }: Context,
+  log: Log,
+): Promise<void> {
+  const { writeInspectorNote } = await import("../compose/start-inspector.ts");
+  const file = await writeInspectorNote(config.settings.dataDir, address);
+  log.info({ url, file }, "the machines can be looked at; the whole address stands in the file");
+  if (process.stderr.isTTY) process.stderr.write(`Inspector: ${address}\n`);
 }

@@ -46,7 +46,7 @@ export async function startDev(given: Given, givenHooks: WorkerHooks): Promise<D
   const workflows = createWorkflowEngine(
     createWorkflowReader((tool) => onlyRequired(tool, servers)),
   );
-  const worker = await startWorker(config, hooks, async (store, tools, closing) => {
+  const worker = await startWorker(config, hooks, async (store, tools, closing, inspecting) => {
     agents = agentSeeds(settings, tools);
     const plane = await startPlane(
       config,
@@ -58,6 +58,7 @@ export async function startDev(given: Given, givenHooks: WorkerHooks): Promise<D
         publish: (fields) => store.backend.queue.publish(fields),
         steps: store.backend,
         workflows,
+        ...(inspecting === null ? {} : { onWorkflowMove: inspecting.onWorkflowMove }),
         log: hooks.log,
       },
       hooks.env,

@@ -12,6 +12,7 @@ import { canLook, lookAtTools, refuseAmbiguous, type ShownServer } from "./look-
 import { type ChosenTools, chooseTools } from "./choose-tools.ts";
 import { artifactWarnings, composePorts } from "./compose-ports.ts";
 import { createTextTeller } from "../../adapters/control-plane/text-teller.ts";
+import type { Inspecting, Inspector } from "./start-inspector.ts";
 import { startMonitoring } from "./monitoring.ts";
 import { learnSecrets } from "../secrets.ts";
 import { consumerName } from "../supervise-processes.ts";
@@ -23,6 +24,8 @@ export interface WorkerHooks {
   onStepEvent?: NonNullable<RuntimeOptions["onStepEvent"]>;
   onModelPart?: NonNullable<RuntimeOptions["onModelPart"]>;
   inspect?: NonNullable<RuntimeOptions["inspect"]>;
+  /** Serves the inspector's page, as `--inspect` does. */
+  inspector?: boolean;
   /** Neighbours in place of the configured ones. */
   ports?: Partial<RuntimePorts>;
 }
@@ -32,6 +35,8 @@ export interface Worker extends AsyncDisposable {
   readonly ports: RuntimePorts;
   readonly store: ChosenStore;
   readonly tools: ChosenTools;
+  /** Where the machines can be looked at, where that was asked for and could be had. */
+  readonly inspector: Inspector | null;
   /** The MCP servers as they were at the start. */
   readonly servers: readonly ShownServer[];
   /** Lets steps finish for up to `drainMs` of the settings, hands the rest back, and closes everything. */
@@ -53,6 +58,7 @@ export async function startWorker(
     store: ChosenStore,
     tools: ChosenTools,
     closing: Closing,
+    inspecting: Inspecting | null,
   ) => Promise<{ url: string; apiKey: string }>,
 ): Promise<Worker> {
   const { settings } = config;
@@ -63,7 +69,11 @@ export async function startWorker(
     const tools = await chooseTools(config, hooks.env);
     const store = await chooseStore(config, consumerName(settings.workerName));
     closing.add("store", () => store.close(), storePatienceMs);
-    const controlPlane = await findControlPlane(store, tools, closing);
+    const inspecting =
+      hooks.inspector === true
+        ? (await import("./start-inspector.ts")).prepareInspector(settings, hooks.log)
+        : null;
+    const controlPlane = await findControlPlane(store, tools, closing, inspecting);
     const composed = {
       config,
       env: hooks.env,
@@ -81,17 +91,31 @@ export async function startWorker(
     ];
     for (const warning of warnings) hooks.log.warn({}, warning);
     const servers = await lookAtStart(ports.tools, tools, config);
-    const runtime = await monitoring.start(ports, {
+    const options = {
       ...runtimeOptions(settings, tools.allowlist),
       ...(hooks.onStepEvent ? { onStepEvent: hooks.onStepEvent } : {}),
       onModelPart: tellingWatchers(ports, hooks, closing),
       ...(hooks.inspect ? { inspect: hooks.inspect } : {}),
-    });
+    };
+    const inspection = inspecting === null ? null : inspecting.watch(options);
+    const runtime = await monitoring.start(ports, inspection ?? options);
+    inspecting?.attach(runtime.inspection);
+    const inspector = (await inspecting?.serve(store.backend.store, closing)) ?? null;
     const drain = () => runtime.drain(settings.drainMs);
     closing.add("steps", drain, settings.drainMs + unwindMs);
     const close = () => closing.close();
     const hurry = () => void runtime.drain(0);
-    return { runtime, ports, store, tools, servers, close, hurry, [Symbol.asyncDispose]: close };
+    return {
+      runtime,
+      ports,
+      store,
+      tools,
+      inspector,
+      servers,
+      close,
+      hurry,
+      [Symbol.asyncDispose]: close,
+    };
   } catch (error) {
     await closing.close();
     throw error;

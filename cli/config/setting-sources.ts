@@ -132,6 +132,14 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
   metricsEveryMs: { env: ["OTEL_METRIC_EXPORT_INTERVAL"], fallback: 60_000 },
   httpPort: { env: ["WORKER_HTTP_PORT"], fallback: null },
   httpHost: { env: ["WORKER_HTTP_HOST"], fallback: "127.0.0.1" },
+  inspectPort: {
+    env: ["STATEPLANE_INSPECT_PORT"],
+    flag: "inspect-port",
+    help: "the port of the inspector's page",
+    fallback: null,
+    shownFallback: "any free port",
+  },
+  inspectHost: { env: ["STATEPLANE_INSPECT_HOST"], fallback: "127.0.0.1" },
   logLevel: {
     env: ["LOG_LEVEL", "FERRUMDECK_LOG_LEVEL"],
     flag: "log-level",

@@ -42,6 +42,7 @@ export const numbers = {
   maxIterations: { least: 1, most: 1_000, what: "a whole number of iterations" },
   port: { least: 0, most: 65_535, what: "a port number" },
   httpPort: { least: 0, most: 65_535, what: "a port number" },
+  inspectPort: { least: 0, most: 65_535, what: "a port number" },
   metricsEveryMs: { least: 100, most: dayMs, what: milliseconds },
   "bulkheads.llm": ofOneType,
   "bulkheads.tool": ofOneType,
@@ -159,6 +160,9 @@ export const settingsShape = type({
   /** Where a worker answers for its health and its metrics; null for nowhere. */
   httpPort: numberOrNull("httpPort"),
   httpHost: text("an address"),
+  /** Of the inspector's page, where `--inspect` asks for one; null for any free port. */
+  inspectPort: numberOrNull("inspectPort"),
+  inspectHost: text("an address"),
   logLevel: oneOf(["debug", "info", "warn", "error", "silent"], {
     trace: "debug",
     warning: "warn",

@@ -14,11 +14,12 @@ import { plan } from "./plan.ts";
 import { prepare, type Workshop } from "./prepare.ts";
 import { table } from "./table.ts";
 
-const usage = `npm start -- [--yes] [--keep] [--store sqlite|redis]
+const usage = `npm start -- [--yes] [--keep] [--inspect] [--store sqlite|redis]
 
 Brings up a control plane, a store and a worker in this process, and runs one agent through all of them.
   --yes    approve the agent's commit without being asked; without it and without a terminal it is rejected
   --keep   keep the temporary folder, and serve the console until Ctrl-C
+  --inspect  serve the inspector, a page that shows the steps' machines as they move; best with --keep
   --store  sqlite: no Redis even if there is one; redis: nothing else
 Set ANTHROPIC_API_KEY or OPENAI_API_KEY to have a real model asked.
 `;
@@ -42,11 +43,12 @@ async function main(): Promise<number> {
   const options = {
     yes: { type: "boolean" },
     keep: { type: "boolean" },
+    inspect: { type: "boolean" },
     store: { type: "string" },
     help: { type: "boolean" },
   };
   const { values } = parseArgs({ options: options as never }) as {
-    values: { yes?: boolean; keep?: boolean; store?: string; help?: boolean };
+    values: { yes?: boolean; keep?: boolean; inspect?: boolean; store?: string; help?: boolean };
   };
   if (values.help === true) {
     process.stdout.write(usage);
@@ -66,7 +68,12 @@ async function main(): Promise<number> {
     values.keep === true
       ? Promise.resolve()
       : rm(workshop.folder, { recursive: true, force: true });
-  const starting = startDev(config, { env: process.env, log, onStepEvent });
+  const starting = startDev(config, {
+    env: process.env,
+    log,
+    onStepEvent,
+    inspector: values.inspect === true,
+  });
   // Whenever it comes: what has been started is ended in order, nothing is left behind.
   let interrupted: Promise<unknown> | null = null;
   const enough = new AbortController();
@@ -166,6 +173,7 @@ function introduce(dev: Dev, { folder }: Workshop): void {
   print("Stateplane, first light");
   print(`  store          ${dev.store.describe}`);
   print(`  control plane  embedded, with its console: ${dev.url}/`);
+  if (dev.inspector !== null) print(`  inspector      ${dev.inspector.address}`);
   print(`  sandbox        ${box}`);
   print(`  model          ${model()}`);
   print(`  folder         ${folder}`);

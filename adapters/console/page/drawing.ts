@@ -1,9 +1,19 @@
 import { useMemo } from "preact/hooks";
 import { html } from "./html.ts";
-import { type Box, layOut, type Placed, type PlacedArrow } from "./layout.ts";
+import { type Arrow, type Box, layOut, type Placed, type PlacedArrow } from "./layout.ts";
 
-/** Boxes and arrows as SVG. What it says stands beside it as text, too: a picture alone tells not everybody. */
-export function Drawing({ of, label }: { of: Box; label: string }) {
+/** How the parts of a drawing look now, where that changes more often than the drawing itself. */
+export interface Marks {
+  box(id: string): { tone: string; isCurrent: boolean; badge: string; isFresh: boolean };
+  isLit(arrow: Arrow): boolean;
+}
+
+/**
+ * Boxes and arrows as SVG. What it says stands beside it as text, too: a picture alone tells not everybody.
+ *
+ * @param marks stand in the place of the boxes' own looks; nothing is laid out anew for them
+ */
+export function Drawing({ of, label, marks }: { of: Box; label: string; marks?: Marks }) {
   const placed = useMemo(() => layOut(of), [of]);
   const width = Math.ceil(placed.width) + 4;
   const height = Math.ceil(placed.height) + 4;
@@ -33,27 +43,37 @@ export function Drawing({ of, label }: { of: Box; label: string }) {
             </marker>`,
         )}
       </defs>
-      <${Inside} of=${placed} />
+      <${Inside} of=${placed} marks=${marks} />
     </svg>
   </div>`;
 }
 
-const Inside = ({ of }: { of: Placed }) =>
-  html`${of.inner.map((each) => html`<${Node} key=${each.box.id} of=${each} />`)}
-  ${ordered(of.arrows).map(
-    (each) => html`<${Line} key=${`${each.arrow.from} ${each.arrow.to}`} of=${each} />`,
+type Marked<T> = { of: T; marks: Marks | undefined };
+
+const Inside = ({ of, marks }: Marked<Placed>) =>
+  html`${of.inner.map((each) => html`<${Node} key=${each.box.id} of=${each} marks=${marks} />`)}
+  ${ordered(of.arrows, marks).map(
+    (each) =>
+      html`<${Line} key=${`${each.arrow.from} ${each.arrow.to}`} of=${each} marks=${marks} />`,
   )}`;
 
-/** Lit ones last, so that they lie on top. */
-const ordered = (arrows: readonly PlacedArrow[]) =>
-  [...arrows].sort((a, b) => Number(a.arrow.isLit) - Number(b.arrow.isLit));
+const isLit = ({ arrow }: PlacedArrow, marks: Marks | undefined) =>
+  marks === undefined ? arrow.isLit : marks.isLit(arrow);
 
-function Node({ of }: { of: Placed }) {
+/** Lit ones last, so that they lie on top. */
+const ordered = (arrows: readonly PlacedArrow[], marks: Marks | undefined) =>
+  [...arrows].sort((a, b) => Number(isLit(a, marks)) - Number(isLit(b, marks)));
+
+function Node({ of, marks }: Marked<Placed>) {
   const { box, x, y, width, height } = of;
+  const mark = marks?.box(box.id);
+  const { tone, isCurrent = false } = mark ?? box;
+  const badge = mark?.badge ?? "";
   const classes = [
     "box",
-    box.tone,
-    box.isCurrent ? "current" : "",
+    tone,
+    isCurrent ? "current" : "",
+    mark?.isFresh ? "fresh" : "",
     box.inner.length > 0 ? "outer" : "",
   ];
   const middle = x + width / 2;
@@ -67,13 +87,23 @@ function Node({ of }: { of: Placed }) {
       box.note !== undefined &&
       html`<text class="note" x=${middle} y=${y + 33} text-anchor="middle">${box.note}</text>`
     }
-    <${Inside} of=${of} />
+    <${Inside} of=${of} marks=${marks} />
+    ${
+      badge !== "" &&
+      html`<g class="count" transform=${`translate(${x + width - 4} ${y + 1})`}>
+        <rect x=${-badgeWidth(badge) / 2} y="-9" width=${badgeWidth(badge)} height="18" rx="9" />
+        <text y="4" text-anchor="middle">${badge}</text>
+      </g>`
+    }
   </g>`;
   return box.href === undefined ? drawn : html`<a href=${box.href}>${drawn}</a>`;
 }
 
-function Line({ of: { arrow, points, label } }: { of: PlacedArrow }) {
-  const kind = arrow.isLit ? "lit" : "plain";
+const badgeWidth = (text: string) => Math.max(18, 8 + 7 * text.length);
+
+function Line({ of, marks }: Marked<PlacedArrow>) {
+  const { arrow, points, label } = of;
+  const kind = isLit(of, marks) ? "lit" : "plain";
   return html`<g class=${`arrow ${kind}`}>
     ${arrow.about !== undefined && html`<title>${arrow.about}</title>`}
     <path d=${rounded(points)} marker-end=${`url(#arrow-${kind})`} />

@@ -15,7 +15,7 @@ import { createOutbox } from "./outbox.ts";
 import { createRunEvents } from "./run-events.ts";
 import { openStore } from "./store.ts";
 import { createAlarm } from "./workflows/alarm.ts";
-import { WorkflowHost } from "./workflows/host.ts";
+import { type OnWorkflowMove, WorkflowHost } from "./workflows/host.ts";
 
 export interface EmbeddedOptions {
   /** A SQLite file, created when absent, or `:memory:`. */
@@ -36,6 +36,8 @@ export interface EmbeddedOptions {
   now?: () => number;
   /** Runs workflows; without it there are none. */
   workflows?: WorkflowEngine;
+  /** Told each move of a workflow's run, which may yet be undone with its change. Must not throw. */
+  onWorkflowMove?: OnWorkflowMove;
   /** The workers' store, to show what it has of steps and dead letters. */
   steps?: KeptSteps;
   /** Answers what is none of the API, such as a page; null for what it does not know. */
@@ -80,7 +82,7 @@ export async function startEmbeddedControlPlane(
   const workflows =
     options.workflows === undefined
       ? null
-      : new WorkflowHost(options.workflows, store, (due) => alarm.set(due));
+      : new WorkflowHost(options.workflows, store, (due) => alarm.set(due), options.onWorkflowMove);
   const { notices = { webhooks: [], publicUrl: null, remindBeforeMs: 0 } } = options;
   // Made below, once it is known where this control plane listens.
   let sender: ReturnType<typeof createNoticeSender> | null = null;

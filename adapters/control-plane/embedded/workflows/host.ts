@@ -48,16 +48,29 @@ const stopMs = 60_000;
 /** How long it takes at most, as workers are usually set, until the job of a dead one is taken over. */
 const takeOverMs = 45_000;
 
+/** Told what a run's machine was told, and how it stands after it. */
+export type OnWorkflowMove = (runId: string, events: readonly Json[], state: WorkflowState) => void;
+
 export class WorkflowHost {
   readonly #engine: WorkflowEngine;
   readonly #store: Store;
   readonly #kept = new Map<string, { token: number; state: WorkflowState }>();
   readonly #programs = new Map<string, WorkflowProgram>();
   readonly #onTimer: (due: number) => void;
+  readonly #onMove: OnWorkflowMove | undefined;
   #token = Date.now() * 1_024;
 
-  /** @param onTimer hears when a timer was set, which may be undone with its change */
-  constructor(engine: WorkflowEngine, store: Store, onTimer: (due: number) => void) {
+  /**
+   * @param onTimer hears when a timer was set, which may be undone with its change
+   * @param onMove hears of each run's moves, which may be undone, too
+   */
+  constructor(
+    engine: WorkflowEngine,
+    store: Store,
+    onTimer: (due: number) => void,
+    onMove: OnWorkflowMove | undefined = undefined,
+  ) {
+    this.#onMove = onMove;
     this.#engine = engine;
     this.#store = store;
     this.#onTimer = onTimer;
@@ -152,6 +165,7 @@ export class WorkflowHost {
     let turn = first;
     for (;;) {
       events.push(...turn.events);
+      this.#onMove?.(run.id, turn.events, turn.run);
       const isStopping = turn.run.phase !== "running";
       for (const start of turn.starts) {
         const failure = this.#start(change, run, start, steps + 1);

@@ -1,0 +1,133 @@
+import type { AnyActorRef, InspectionEvent, SnapshotFrom } from "xstate";
+import type {
+  InspectedActor,
+  InspectedMove,
+  InspectionListener,
+  InspectionSource,
+} from "../machines/contracts/ports/inspection.ts";
+import type { Job } from "../machines/contracts/domain/job.ts";
+import { cutText } from "../machines/contracts/domain/text.ts";
+import type { StepKey } from "../machines/contracts/domain/record.ts";
+import type { agentLoopMachine } from "../machines/agent-loop/machine.ts";
+import type { StepSession } from "./step/session.ts";
+
+/** One move of an agent's loop, which is run without an actor. */
+export interface LoopMoveNotice extends StepKey {
+  round: number;
+  /** Null at its beginning. */
+  event: { type: string } | null;
+  snapshot: SnapshotFrom<typeof agentLoopMachine>;
+}
+
+/** The parts of XState's snapshots that are read here; callbacks have no value. */
+interface Seen {
+  status: InspectedMove["status"];
+  value?: unknown;
+  context?: unknown;
+}
+
+/**
+ * The actors of one supervisor's system, by XState's own stream of inspection. Compiled charts tell it as the
+ * interpreter does, so nothing else runs while somebody looks; while nobody does, XState makes no events at all.
+ */
+export function inspectionOf(
+  supervisor: AnyActorRef,
+  sessions: ReadonlyMap<AnyActorRef, StepSession>,
+  clock: { now(): number },
+): InspectionSource {
+  return {
+    watch(listener) {
+      const known = new Set<string>();
+      /** Who sent an event: it is told before what came of it. */
+      const senders = new WeakMap<object, string>();
+      const appear = (ref: AnyActorRef) => {
+        if (known.has(ref.sessionId)) return;
+        known.add(ref.sessionId);
+        listener.appeared(describe(ref, sessions.get(ref)));
+      };
+      const move = (ref: AnyActorRef, snapshot: Seen, event: { type: string } | null) => {
+        appear(ref);
+        const { status } = snapshot;
+        listener.moved({
+          id: ref.sessionId,
+          event: event?.type ?? "",
+          detail: event,
+          source: event === null ? null : (senders.get(event) ?? null),
+          value: pathOf(snapshot.value),
+          status,
+          context: snapshot.context,
+          at: clock.now(),
+        });
+        if (status !== "active") known.delete(ref.sessionId);
+      };
+      const { children } = supervisor.getSnapshot() as { children: Record<string, AnyActorRef> };
+      for (const ref of [supervisor, ...Object.values(children), ...sessions.keys()])
+        move(ref, ref.getSnapshot() as Seen, null);
+      const subscription = supervisor.system.inspect((event: InspectionEvent) => {
+        if (event.type === "@xstate.snapshot")
+          move(event.actorRef as AnyActorRef, event.snapshot as Seen, event.event);
+        else if (event.type === "@xstate.event" && event.sourceRef !== undefined)
+          senders.set(event.event, event.sourceRef.sessionId);
+      });
+      return () => subscription.unsubscribe();
+    },
+  };
+}
+
+function describe(ref: AnyActorRef, session: StepSession | undefined): InspectedActor {
+  const { logic, _parent: parent } = ref as { logic?: { id?: string }; _parent?: AnyActorRef };
+  return {
+    id: ref.sessionId,
+    machine: logic?.id ?? "work",
+    name: ref.id,
+    parent: parent?.sessionId ?? null,
+    runId: session?.key.runId ?? null,
+    stepId: session?.key.stepId ?? null,
+    stepType: session?.job?.stepType ?? null,
+    about: session?.job == null ? null : aboutJob(session.job),
+  };
+}
+
+/** As the job has it, which is data from outside. */
+function aboutJob({ input }: Job): string | null {
+  const named = input["tool_name"] ?? input["model"] ?? input["query"];
+  return typeof named === "string" ? cutText(named, 100) : null;
+}
+
+/** By identity where it can be: a compiled chart has one value a state. */
+const paths = new WeakMap<object, string>();
+
+/** A state as its dotted path: `executing.working`. Of states side by side, all. */
+export function pathOf(value: unknown): string {
+  if (typeof value === "string") return value;
+  if (typeof value !== "object" || value === null) return "";
+  const known = paths.get(value);
+  if (known !== undefined) return known;
+  const path = Object.entries(value)
+    .map(([key, inner]) => [key, pathOf(inner)].filter((part) => part !== "").join("."))
+    .join(", ");
+  paths.set(value, path);
+  return path;
+}
+
+/** Hands on what is told of loops, in the words of the others. */
+export function tellLoop(listener: InspectionListener, notice: LoopMoveNotice, at: number): void {
+  const { runId, stepId, round, event, snapshot } = notice;
+  const id = `loop:${runId}/${stepId}/${round}`;
+  if (event === null) {
+    const name = round === 0 ? stepId : `${stepId}, round ${round + 1}`;
+    const kind = { machine: "agent-loop", parent: null, stepType: "llm", about: null } as const;
+    listener.appeared({ ...kind, id, name, runId, stepId });
+  }
+  const { status, context } = snapshot;
+  listener.moved({
+    id,
+    event: event?.type ?? "xstate.init",
+    detail: event,
+    source: null,
+    value: pathOf(snapshot.value),
+    status,
+    context,
+    at,
+  });
+}

@@ -1,0 +1,370 @@
+import type {
+  InspectedActor,
+  InspectedMove,
+  InspectionListener,
+  InspectionSource,
+} from "../../../machines/contracts/ports/inspection.ts";
+import { roughSize } from "./outline.ts";
+
+/*
+ * What an inspector knows of machines at work, and how those who look are told.
+ *
+ *   recording   while somebody looks, and for the first `early` steps of the process, so that a page that is opened
+ *               after a short run shows all of it. The sources are watched, and each move is kept with its context
+ *   otherwise   the sources are let go, and nothing is made for us; of a step its states alone are noted, which its
+ *               worker tells anyway
+ *
+ * Everything is bounded: the entries of what has ended, the moments of each, the log, and the contexts of what has ended,
+ * whose size is estimated. What is alive keeps its contexts by reference, and they share most of what they hold.
+ *
+ * Those who look hear of changes together, at most every `everyMs`: per entry how it stands now, however often it moved.
+ * So neither their number nor their speed is anything to the worker's memory.
+ */
+
+/** Steps after the start that are recorded though nobody looks. */
+const early = 200;
+const mostEnded = 2_000;
+const mostEntries = 40_000;
+const mostMoments = 100;
+const mostLogged = 2_000;
+const mostContextBytes = 32 * 1024 * 1024;
+const everyMs = 50;
+/** How long it is recorded on after the last one left: a page that is loaded again misses nothing. */
+const lingerMs = 5_000;
+
+export interface Moment {
+  /** Epoch milliseconds. */
+  at: number;
+  event: string;
+  detail: unknown;
+  value: string;
+  /** Undefined where it was not recorded, or is no longer kept. */
+  context: unknown;
+}
+
+export interface Entry {
+  readonly id: number;
+  actor: InspectedActor;
+  value: string;
+  status: InspectedMove["status"];
+  /** How it ended, in one word; null while it goes on. */
+  outcome: string | null;
+  began: number;
+  at: number;
+  event: string;
+  /** How often it has moved; the oldest moments may be gone. */
+  moves: number;
+  moments: Moment[];
+}
+
+export interface LogLine {
+  n: number;
+  at: number;
+  entry: number;
+  machine: string;
+  name: string;
+  runId: string | null;
+  event: string;
+  value: string;
+}
+
+/** What has changed since the last one. */
+export interface Batch {
+  changed: Iterable<Entry>;
+  gone: readonly number[];
+  log: readonly LogLine[];
+}
+
+/** What a step's worker tells of it, whether somebody looks or not. */
+export interface StepNote {
+  runId: string;
+  stepId: string;
+  stepType: InspectedActor["stepType"];
+  /** The state it entered, or how its session ended, with its outcome. */
+  state: string;
+  outcome: string | null;
+}
+
+export class Feed {
+  readonly #now: () => number;
+  readonly #entries = new Map<number, Entry>();
+  readonly #byActor = new Map<string, Entry>();
+  /** The newest session of each step. */
+  readonly #byStep = new Map<string, Entry>();
+  /** The rounds of each step that is alive. */
+  readonly #loops = new Map<string, Entry[]>();
+  readonly #ended: Entry[] = [];
+  #endedFrom = 0;
+  readonly #log: LogLine[] = [];
+  #logged = 0;
+  /** With contexts, the oldest first. */
+  readonly #withContexts: { entry: Entry; bytes: number }[] = [];
+  #contextBytes = 0;
+  readonly #changed = new Set<Entry>();
+  #gone: number[] = [];
+  #flushed = 0;
+  #timer: NodeJS.Timeout | null = null;
+  readonly #onBatch = new Set<(batch: Batch) => void>();
+  readonly #listeners = new Set<InspectionListener>();
+  readonly #sources = new Set<InspectionSource>();
+  #stops: (() => void)[] | null = null;
+  #linger: NodeJS.Timeout | null = null;
+  #looking = 0;
+  #steps = 0;
+  #ids = 0;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  get isRecording(): boolean {
+    return this.#stops !== null;
+  }
+
+  attach(source: InspectionSource): void {
+    this.#sources.add(source);
+    if (this.#stops !== null) this.#stops.push(source.watch(this));
+    else if (this.#looking > 0 || this.#steps < early) this.#record();
+  }
+
+  /** Nothing more is watched. */
+  close(): void {
+    this.#steps = early;
+    this.#stop();
+    this.#sources.clear();
+    this.#onBatch.clear();
+    this.#listeners.clear();
+    if (this.#timer !== null) clearTimeout(this.#timer);
+  }
+
+  /** All there is, the oldest first. */
+  entries(): Iterable<Entry> {
+    return this.#entries.values();
+  }
+
+  entry(id: number): Entry | null {
+    return this.#entries.get(id) ?? null;
+  }
+
+  log(most: number): readonly LogLine[] {
+    return this.#log.slice(-most);
+  }
+
+  /** Hears of changes from now on; somebody looks until the returned function is called. */
+  onBatch(listener: (batch: Batch) => void): () => void {
+    this.#onBatch.add(listener);
+    return this.#look(() => this.#onBatch.delete(listener));
+  }
+
+  /** Hears each move, after those that are alive were told; somebody looks until the returned function is called. */
+  listen(listener: InspectionListener): () => void {
+    const end = this.#look(() => this.#listeners.delete(listener));
+    for (const { actor, outcome, moments } of this.#entries.values()) {
+      const last = moments.at(-1);
+      if (outcome !== null || last === undefined || actor.id === "") continue;
+      listener.appeared(actor);
+      listener.moved({ ...last, id: actor.id, source: null, status: "active" });
+    }
+    this.#listeners.add(listener);
+    return end;
+  }
+
+  #look(forget: () => void): () => void {
+    this.#looking += 1;
+    if (this.#linger !== null) clearTimeout(this.#linger);
+    this.#record();
+    let isOver = false;
+    return () => {
+      if (isOver) return;
+      isOver = true;
+      forget();
+      this.#looking -= 1;
+      if (this.#looking > 0 || this.#steps < early) return;
+      this.#linger = setTimeout(() => this.#looking === 0 && this.#stop(), lingerMs).unref();
+    };
+  }
+
+  #record(): void {
+    if (this.#stops !== null) return;
+    const stops: (() => void)[] = [];
+    this.#stops = stops;
+    for (const source of this.#sources) stops.push(source.watch(this));
+  }
+
+  #stop(): void {
+    for (const stop of this.#stops ?? []) stop();
+    this.#stops = null;
+  }
+
+  appeared(actor: InspectedActor): void {
+    const { id, machine, runId, stepId } = actor;
+    const known = this.#byActor.get(id);
+    if (known === undefined) {
+      const noted = machine === "step" ? this.#byStep.get(keyOf(runId, stepId)) : undefined;
+      // Its states were noted before anybody looked: it is the same session.
+      const entry =
+        noted?.outcome === null && noted.actor.id === "" ? noted : this.#add(actor, this.#now());
+      entry.actor = actor;
+      this.#byActor.set(id, entry);
+    }
+    for (const listener of this.#listeners) listener.appeared(actor);
+  }
+
+  moved(move: InspectedMove): void {
+    const entry = this.#byActor.get(move.id);
+    if (entry === undefined) return;
+    const { event, detail, value, status, context, at } = move;
+    const last = entry.moments.at(-1);
+    // Told of what was there already: no move, but its context may be news.
+    if (detail === null && last?.value === value) last.context = context;
+    else this.#note(entry, { at, event, detail, value, context });
+    entry.status = status;
+    // How a step's session ended is told by its worker, with the step's outcome.
+    if (status !== "active" && entry.actor.machine !== "step") {
+      this.#end(entry, status === "done" ? value || "done" : status);
+    }
+    for (const listener of this.#listeners) listener.moved(move);
+  }
+
+  /** What a worker tells of its steps; while it is recorded, their states are known from the machine itself. */
+  step({ runId, stepId, stepType, state, outcome }: StepNote): void {
+    const key = keyOf(runId, stepId);
+    let entry = this.#byStep.get(key);
+    if (outcome !== null) for (const round of this.#loopsOf(key)) this.#end(round, "stopped");
+    if (entry === undefined || entry.outcome !== null) {
+      if (outcome !== null) return;
+      if (this.isRecording) return;
+      const nobody = { id: "", machine: "step", name: stepId, parent: null, about: null };
+      entry = this.#add({ ...nobody, runId, stepId, stepType }, this.#now());
+    }
+    const isKnown = this.isRecording && entry.actor.id !== "";
+    if (!isKnown)
+      this.#note(entry, {
+        at: this.#now(),
+        event: "",
+        detail: null,
+        value: state,
+        context: undefined,
+      });
+    if (outcome === null) return;
+    this.#end(entry, outcome);
+    this.#steps += 1;
+    if (this.#steps === early && this.#looking === 0) this.#stop();
+  }
+
+  #loopsOf(key: string): readonly Entry[] {
+    const found = this.#loops.get(key) ?? [];
+    this.#loops.delete(key);
+    return found.filter(({ outcome }) => outcome === null);
+  }
+
+  #add(actor: InspectedActor, at: number): Entry {
+    const { machine, runId, stepId } = actor;
+    this.#ids += 1;
+    const entry: Entry = {
+      id: this.#ids,
+      actor,
+      value: "",
+      status: "active",
+      outcome: null,
+      began: at,
+      at,
+      event: "",
+      moves: 0,
+      moments: [],
+    };
+    this.#entries.set(entry.id, entry);
+    const key = keyOf(runId, stepId);
+    if (machine === "step") this.#byStep.set(key, entry);
+    else if (stepId !== null) this.#loops.set(key, [...(this.#loops.get(key) ?? []), entry]);
+    if (this.#entries.size > mostEntries) {
+      const [oldest] = this.#entries.values();
+      if (oldest !== undefined) this.#drop(oldest);
+    }
+    return entry;
+  }
+
+  #note(entry: Entry, moment: Moment): void {
+    const { moments, actor } = entry;
+    moments.push(moment);
+    if (moments.length > mostMoments) moments.shift();
+    const { at, event, value } = moment;
+    entry.moves += 1;
+    entry.at = at;
+    entry.event = event;
+    entry.value = value;
+    if (this.#onBatch.size > 0 || this.#stops !== null) {
+      this.#logged += 1;
+      const { machine, name, runId } = actor;
+      this.#log.push({ n: this.#logged, at, entry: entry.id, machine, name, runId, event, value });
+      // Seldom, and many at a time: to take one off the front moves all the others.
+      if (this.#log.length > 2 * mostLogged) this.#log.splice(0, mostLogged);
+    }
+    this.#touch(entry);
+  }
+
+  #end(entry: Entry, outcome: string): void {
+    if (entry.outcome !== null) return;
+    entry.outcome = outcome;
+    if (entry.status === "active") entry.status = "done";
+    this.#byActor.delete(entry.actor.id);
+    this.#touch(entry);
+    this.#ended.push(entry);
+    const last = entry.moments.findLast(({ context }) => context !== undefined);
+    if (last !== undefined) {
+      const bytes = roughSize(last.context) + roughSize(last.detail) + 200 * entry.moments.length;
+      this.#withContexts.push({ entry, bytes });
+      this.#contextBytes += bytes;
+      while (this.#contextBytes > mostContextBytes) this.#forgetContexts();
+    }
+    if (this.#ended.length - this.#endedFrom > mostEnded) {
+      const oldest = this.#ended[this.#endedFrom];
+      this.#endedFrom += 1;
+      if (oldest !== undefined) this.#drop(oldest);
+      if (this.#endedFrom > mostEnded) {
+        this.#ended.splice(0, this.#endedFrom);
+        this.#endedFrom = 0;
+      }
+    }
+  }
+
+  #forgetContexts(): void {
+    const oldest = this.#withContexts.shift();
+    if (oldest === undefined) return;
+    this.#contextBytes -= oldest.bytes;
+    for (const moment of oldest.entry.moments) {
+      moment.context = undefined;
+      moment.detail = null;
+    }
+  }
+
+  #drop(entry: Entry): void {
+    const { id, actor } = entry;
+    this.#entries.delete(id);
+    this.#changed.delete(entry);
+    if (this.#byActor.get(actor.id) === entry) this.#byActor.delete(actor.id);
+    const key = keyOf(actor.runId, actor.stepId);
+    if (this.#byStep.get(key) === entry) this.#byStep.delete(key);
+    if (this.#withContexts[0]?.entry === entry) this.#forgetContexts();
+    if (this.#onBatch.size > 0) this.#gone.push(id);
+  }
+
+  #touch(entry: Entry): void {
+    if (this.#onBatch.size === 0) return;
+    this.#changed.add(entry);
+    this.#timer ??= setTimeout(() => this.#flush(), everyMs);
+  }
+
+  #flush(): void {
+    this.#timer = null;
+    const log = this.#log.slice(-Math.min(this.#log.length, this.#logged - this.#flushed));
+    const batch = { changed: this.#changed, gone: this.#gone, log };
+    for (const tell of this.#onBatch) tell(batch);
+    this.#changed.clear();
+    this.#gone = [];
+    this.#flushed = this.#logged;
+  }
+}
+
+const keyOf = (runId: string | null, stepId: string | null): string =>
+  `${runId ?? ""}/${stepId ?? ""}`;

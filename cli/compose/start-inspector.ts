@@ -1,0 +1,119 @@
+import { join } from "node:path";
+import { tellLoop } from "../../actors/inspection.ts";
+import type { RuntimeOptions, StepEventNotice } from "../../actors/options.ts";
+import { Feed, type StepNote } from "../../adapters/console/inspector/feed.ts";
+import { type Inspector, startInspector } from "../../adapters/console/inspector/serve.ts";
+import type { EmbeddedOptions } from "../../adapters/control-plane/embedded/start.ts";
+import { makePrivateFolder, replacePrivateFile } from "../../adapters/redis/private-files.ts";
+import { agentLoopMachine } from "../../machines/agent-loop/machine.ts";
+import type { InspectionSource } from "../../machines/contracts/ports/inspection.ts";
+import type { StepStore } from "../../machines/contracts/ports/step-backend.ts";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
+import { stepMachine } from "../../machines/step/machine.ts";
+import { supervisorMachine } from "../../machines/supervisor/machine.ts";
+import { workflowMachine } from "../../machines/workflow/machine.ts";
+import type { Settings } from "../config/settings.ts";
+import { secrets } from "../secrets.ts";
+import type { Closing } from "./start-worker.ts";
+
+export type { Inspector };
+
+/** An inspector in the making: what it needs is made before the worker is, and the page is served after. */
+export interface Inspecting {
+  /** The worker's options, which also tell the inspector. */
+  watch(options: RuntimeOptions): RuntimeOptions;
+  readonly onWorkflowMove: NonNullable<EmbeddedOptions["onWorkflowMove"]>;
+  attach(source: InspectionSource): void;
+  /** Null where its address can't be had: that is said, and the worker works. */
+  serve(store: StepStore, closing: Closing): Promise<Inspector | null>;
+}
+
+export function prepareInspector(
+  { inspectPort, inspectHost: host }: Settings,
+  log: Log,
+): Inspecting {
+  const feed = new Feed(Date.now);
+  return {
+    watch: (options) => ({
+      ...options,
+      onStepEvent: (notice) => {
+        feed.step(noteOf(notice));
+        options.onStepEvent?.(notice);
+      },
+      onLoopMove: (notice) => {
+        if (feed.isRecording) tellLoop(feed, notice, Date.now());
+        options.onLoopMove?.(notice);
+      },
+    }),
+    onWorkflowMove(runId, events, state) {
+      const id = `workflow:${runId}`;
+      const about = { machine: "workflow", name: runId, parent: null, stepId: null };
+      feed.appeared({ ...about, id, runId, stepType: null, about: null });
+      const { phase, failure, asking } = state;
+      const isOver = phase !== "running" && phase !== "stopping";
+      const [first, ...more] = events as { type?: string }[];
+      feed.moved({
+        id,
+        event: `${first?.type ?? "xstate.init"}${more.length === 0 ? "" : ` +${more.length}`}`,
+        detail: { events },
+        source: null,
+        value: phase,
+        status: isOver ? "done" : "active",
+        // Read when somebody looks: a run may have thousands of steps.
+        context: {
+          asking,
+          failure,
+          get steps() {
+            return state.steps();
+          },
+        },
+        at: Date.now(),
+      });
+    },
+    attach: (source) => feed.attach(source),
+    async serve(store, closing) {
+      const port = inspectPort ?? 0;
+      try {
+        const inspector = await startInspector({
+          feed,
+          machines: {
+            step: stepMachine,
+            "agent-loop": agentLoopMachine,
+            workflow: workflowMachine,
+            supervisor: supervisorMachine,
+          },
+          find: (key) => store.find(key),
+          host,
+          port,
+          hide: secrets.hide,
+          log,
+        });
+        secrets.add([inspector.token]);
+        closing.add("inspector", () => inspector.close());
+        return inspector;
+      } catch (error) {
+        feed.close();
+        const text = `the inspector can't be served on port ${port} of ${host}; the worker goes on without`;
+        log.warn({ err: error }, text);
+        return null;
+      }
+    },
+  };
+}
+
+function noteOf(notice: StepEventNotice): StepNote {
+  const { runId, stepId, stepType } = notice;
+  if (notice.kind === "entered")
+    return { runId, stepId, stepType, state: notice.state, outcome: null };
+  const { how, snapshot } = notice;
+  const status = how === "settled" ? (snapshot?.context.result?.status ?? how) : how;
+  return { runId, stepId, stepType, state: how, outcome: status };
+}
+
+/** Where the page is, with its token, for this user alone; returns the file. */
+export async function writeInspectorNote(dataDir: string, address: string): Promise<string> {
+  const file = join(dataDir, `inspector-${process.pid}.txt`);
+  await makePrivateFolder(dataDir);
+  await replacePrivateFile(file, `${address}\n`);
+  return file;
+}
