@@ -2,6 +2,7 @@ import { settingSources } from "./config/setting-sources.ts";
 import { evalGroups, evalSpecs } from "./specs-of-evals.ts";
 import { approvalSpecs } from "./specs-of-approvals.ts";
 import { planeGroups, planeSpecs } from "./specs-of-plane.ts";
+import { machineSpecs } from "./specs-of-machines.ts";
 import { workflowSpecs } from "./specs-of-workflows.ts";
 import { stepSpecs } from "./specs-of-steps.ts";
 import type { SettingKey } from "./config/settings.ts";
@@ -284,33 +285,7 @@ export const specs = {
     notes: ["--root DIR is the folder that holds the projects."],
     example: ["stateplane mcp test-runner --root ."],
   },
-  "machine list": {
-    args: [],
-    summary: "list the state machines that run here",
-    settings: [],
-    example: ["stateplane machine list"],
-  },
-  "machine show": {
-    args: ["machine?"],
-    summary: "draw a machine's states and transitions (default step)",
-    settings: [],
-    notes: ["With --json it prints the machine's definition, whole."],
-    example: ["stateplane machine show agent-loop"],
-  },
-  "machine export": {
-    args: ["machine?"],
-    summary: "print a machine in another tool's format (default step)",
-    flags: {
-      format: {
-        type: "text",
-        value: "name",
-        help: "json, mermaid, dot or markdown (default json)",
-      },
-    },
-    settings: [],
-    notes: ["The JSON is XState's own: Stately's editor imports it, and createMachine takes it."],
-    example: ["stateplane machine export step --format mermaid"],
-  },
+  ...machineSpecs,
   config: {
     args: [],
     summary: "show every setting, secrets masked, and where its value comes from",

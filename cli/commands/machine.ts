@@ -62,11 +62,20 @@ export const showMachine: Command = async (context) => {
 /** `machine export`: the machine in the format of another tool. */
 export const exportMachine: Command = async (context) => {
   const { machine } = await named(context);
-  const { chartFormats, exportChart } = await import("../../machines/chart-export.ts");
   const asked = String(context.invocation.flags["format"] ?? "json");
+  if (asked === "svg") {
+    // With its drawing, which takes longer to load than all the others.
+    const { chartSvg } = await import("../../adapters/console/chart-svg.ts");
+    for (const line of chartSvg(machine.definition).split("\n")) context.output.line(line);
+    return 0;
+  }
+  const { chartFormats, exportChart } = await import("../../machines/chart-export.ts");
   const format = chartFormats.find((known) => known === asked);
   if (format === undefined) {
-    throw new CliError(2, `--format: expected ${chartFormats.join(", ")}, not "${asked}"`);
+    throw new CliError(
+      2,
+      `--format: expected ${[...chartFormats, "svg"].join(", ")}, not "${asked}"`,
+    );
   }
   for (const line of exportChart(machine, format).split("\n")) context.output.line(line);
   return 0;

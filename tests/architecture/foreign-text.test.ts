@@ -36,6 +36,8 @@ it("what is foreign is read by parseJson", () => {
   /** Files that read what this project wrote itself, what is configuration, or what is looked at exactly afterwards. */
   const own = [
     "actors/step/effects.ts",
+    "adapters/console/page/inspect-stately.ts",
+    "adapters/console/page/inspect-store.ts",
     "adapters/control-plane/embedded/rows.ts",
     "adapters/control-plane/embedded/workflows/tables.ts",
     "adapters/mcp/bounded-http.ts",

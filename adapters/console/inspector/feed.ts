@@ -11,7 +11,7 @@ import { roughSize } from "./outline.ts";
  *
  *   recording   while somebody looks, and for the first `early` steps of the process, so that a page that is opened
  *               after a short run shows all of it. The sources are watched, and each move is kept with its context
- *   otherwise   the sources are let go, and nothing is made for us; of a step its states alone are noted, which its
+ *   otherwise   the sources are no longer watched, and nothing is made for us; of a step its states alone are noted, which its
  *               worker tells anyway
  *
  * Everything is bounded: the entries of what has ended, the moments of each, the log, and the contexts of what has ended,

@@ -2,7 +2,7 @@ import { redact } from "../../../machines/contracts/domain/redact.ts";
 import { cutText } from "../../../machines/contracts/domain/text.ts";
 
 const mostNodes = 3_000;
-const mostItems = 500;
+const itemsShown = 500;
 const longestText = 20_000;
 const deepest = 12;
 
@@ -29,16 +29,16 @@ function bounded(value: unknown, left: { nodes: number }, depth: number): unknow
   if (left.nodes <= 0) return "[more than is shown]";
   try {
     if (Array.isArray(value)) {
-      const items = value.slice(0, mostItems).map((item) => bounded(item, left, depth + 1));
-      const over = value.length - mostItems;
+      const items = value.slice(0, itemsShown).map((item) => bounded(item, left, depth + 1));
+      const over = value.length - itemsShown;
       return over > 0 ? [...items, `[${over} more items]`] : items;
     }
     if (!isPlain(value)) return value instanceof Error ? value : `[${nameOf(value)}]`;
     const keys = Object.keys(value);
     const pairs = keys
-      .slice(0, mostItems)
+      .slice(0, itemsShown)
       .map((key) => [key, bounded((value as never)[key], left, depth + 1)] as const);
-    const over = keys.length - mostItems;
+    const over = keys.length - itemsShown;
     return Object.fromEntries(over > 0 ? [...pairs, ["…", `${over} more keys`]] : pairs);
   } catch {
     return "[can't be read]";

@@ -1,6 +1,6 @@
 import { useMemo } from "preact/hooks";
 import { html } from "./html.ts";
-import { type Arrow, type Box, layOut, type Placed, type PlacedArrow } from "./layout.ts";
+import { type Arrow, type Box, curve, layOut, type Placed, type PlacedArrow } from "./layout.ts";
 
 /** How the parts of a drawing look now, where that changes more often than the drawing itself. */
 export interface Marks {
@@ -106,24 +106,11 @@ function Line({ of, marks }: Marked<PlacedArrow>) {
   const kind = isLit(of, marks) ? "lit" : "plain";
   return html`<g class=${`arrow ${kind}`}>
     ${arrow.about !== undefined && html`<title>${arrow.about}</title>`}
-    <path d=${rounded(points)} marker-end=${`url(#arrow-${kind})`} />
+    <path d=${curve(points)} marker-end=${`url(#arrow-${kind})`} />
     ${
       label !== null &&
       arrow.label !== "" &&
       html`<text x=${label.x} y=${label.y + 4} text-anchor="middle">${arrow.label}</text>`
     }
   </g>`;
-}
-
-/** A line through the points, each corner a curve. */
-function rounded(points: readonly { x: number; y: number }[]): string {
-  const [first, ...rest] = points;
-  if (first === undefined) return "";
-  const parts = [`M${first.x} ${first.y}`];
-  for (const [at, point] of rest.entries()) {
-    const next = rest[at + 1];
-    if (next === undefined) parts.push(`L${point.x} ${point.y}`);
-    else parts.push(`Q${point.x} ${point.y} ${(point.x + next.x) / 2} ${(point.y + next.y) / 2}`);
-  }
-  return parts.join("");
 }

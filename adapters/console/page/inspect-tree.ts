@@ -16,7 +16,7 @@ export function Tree({
   isOpen?: boolean;
 }) {
   const [opened, setOpen] = useState(isOpen);
-  const [most, setMost] = useState(atOnce);
+  const [shown, setShown] = useState(atOnce);
   if (typeof value !== "object" || value === null)
     return html`<div class="leaf">
       <span class="key">${visible(name)}</span> <${Plain} of=${value} />
@@ -34,8 +34,8 @@ export function Tree({
     onToggle=${(event: Event) => setOpen((event.currentTarget as HTMLDetailsElement).open)}
   >
     <summary><span class="key">${visible(name)}</span> <span class="quiet">${about}</span></summary>
-    ${opened && entries.slice(0, most).map(([key, item]) => html`<${Tree} key=${key} name=${key} value=${item} />`)}
-    ${opened && entries.length > most && html`<button type="button" onClick=${() => setMost(most + 10 * atOnce)}>${entries.length - most} more</button>`}
+    ${opened && entries.slice(0, shown).map(([key, item]) => html`<${Tree} key=${key} name=${key} value=${item} />`)}
+    ${opened && entries.length > shown && html`<button type="button" onClick=${() => setShown(shown + 10 * atOnce)}>${entries.length - shown} more</button>`}
   </details>`;
 }
 

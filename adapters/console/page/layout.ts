@@ -121,3 +121,22 @@ function moved(placed: Placed, dx: number, dy: number): Placed {
     })),
   };
 }
+
+/** To a tenth: a picture shows no more. */
+export const round = (n: number): number => Math.round(n * 10) / 10;
+
+/** A line through the points as an SVG path, each corner a curve. */
+export function curve(points: readonly { x: number; y: number }[]): string {
+  const [first, ...rest] = points.map(({ x, y }) => ({ x: round(x), y: round(y) }));
+  if (first === undefined) return "";
+  const parts = [`M${first.x} ${first.y}`];
+  for (const [at, point] of rest.entries()) {
+    const next = rest[at + 1];
+    if (next === undefined) parts.push(`L${point.x} ${point.y}`);
+    else
+      parts.push(
+        `Q${point.x} ${point.y} ${round((point.x + next.x) / 2)} ${round((point.y + next.y) / 2)}`,
+      );
+  }
+  return parts.join("");
+}

@@ -2,7 +2,7 @@ import { useState } from "preact/hooks";
 import { ApiFailure, call, type Doc, useApi } from "./api.ts";
 import { Drawing } from "./drawing.ts";
 import { html } from "./html.ts";
-import { workflowBoxes } from "./machine-boxes.ts";
+import { workflowBoxes } from "./workflow-boxes.ts";
 import {
   count,
   Facts,

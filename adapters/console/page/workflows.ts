@@ -2,7 +2,7 @@ import { useMemo } from "preact/hooks";
 import { type Doc, useApi } from "./api.ts";
 import { Drawing } from "./drawing.ts";
 import { html } from "./html.ts";
-import { workflowBoxes } from "./machine-boxes.ts";
+import { workflowBoxes } from "./workflow-boxes.ts";
 import { Facts, Heading, Status, Table, Time, to, Value, visible, Waiting } from "./parts.ts";
 import { runColumns, useAgentNames } from "./runs.ts";
 

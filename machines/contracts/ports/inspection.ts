@@ -1,8 +1,8 @@
 import type { StepType } from "../domain/job.ts";
 
 /*
- * What is seen of machines at work, live. It is told only while somebody wants to hear it: each source is watched, and
- * is let go again.
+ * What is seen of machines at work, live. It is told only while somebody wants to hear it: each source is watched for
+ * as long as somebody looks.
  */
 
 /** Whoever moves: an actor of XState's, or a machine that is run without one, such as an agent's loop. */
