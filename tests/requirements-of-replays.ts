@@ -13,4 +13,12 @@ export const replayRequirements: readonly Requirement[] = [
     promise:
       "a replay that goes its own way makes no call that was never recorded, unless that was allowed",
   },
+  {
+    id: "evals.trajectory",
+    promise: "scorers of an agent's way give the known score of every known case",
+  },
+  {
+    id: "evals.arguments",
+    promise: "arguments are right by type, range and alternatives, and no call counts twice",
+  },
 ];

@@ -6,6 +6,8 @@ import { fileScorers } from "./files.ts";
 import { judge, meanOf } from "./judging.ts";
 import { outputMatch, outputStructure, schemaValid } from "./output.ts";
 import { pullRequestScorers } from "./pull-requests.ts";
+import { argumentScorers } from "./tool-arguments.ts";
+import { trajectoryScorers } from "./trajectory.ts";
 import { makeScorer, type Registry, type ScorerType, type SuiteScorer } from "./registry.ts";
 
 const compositeShape = type({
@@ -54,6 +56,8 @@ export const registry: Registry = {
   ...pullRequestScorers,
   ...codeScorers,
   ...conductScorers,
+  ...trajectoryScorers,
+  ...argumentScorers,
   schema_valid: schemaValid,
   schema: schemaValid,
   output_structure: outputStructure,

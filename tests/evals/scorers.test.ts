@@ -153,15 +153,13 @@ describe("scorers", () => {
       );
       return typeof one === "string" ? [] : one.reads;
     });
-    const all = Object.keys(registry).map((type) =>
-      made(
-        type === "tool_allowlist"
-          ? { type, allowed: [] }
-          : type === "composite"
-            ? { type, scorers: [{ type: "lint" }] }
-            : { type },
-      ),
-    );
+    const needed: Record<string, JsonObject> = {
+      tool_allowlist: { allowed: [] },
+      composite: { scorers: [{ type: "lint" }] },
+      max_repairs: { max: 1 },
+      max_calls: { max: 1 },
+    };
+    const all = Object.keys(registry).map((type) => made({ type, ...needed[type] }));
     const values = fc.oneof(fc.jsonValue(), fc.constantFrom(true, "*", "a/*", ["a"], "("));
     await fc.assert(
       fc.asyncProperty(
