@@ -32,7 +32,7 @@ const steps = type({
   "error?": "object",
 }).array();
 
-const observation = type({
+export const observationShape = type({
   "run_id?": "string",
   run_status: "string",
   output: json,
@@ -79,7 +79,7 @@ export const trialShape = type({
   passed: "boolean",
   score: "0 <= number <= 1 | null",
   scores: score.array(),
-  "observation?": observation,
+  "observation?": observationShape,
   retries: "number.integer >= 0",
   "cached?": "boolean",
   "error?": "string",

@@ -1,7 +1,247 @@
-import type { Command } from "../command.ts";
-import { CliError } from "../output/errors.ts";
+import { readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { ulid } from "ulid";
+import { openCheckpoints } from "../../evals/checkpoints.ts";
+import { openCache } from "../../evals/cache.ts";
+import type { EvalReport } from "../../evals/contracts.ts";
+import { digestOf, digestOfPath } from "../../evals/digest.ts";
+import { fixtureOf } from "../../evals/fixtures.ts";
+import { functionRunner } from "../../evals/function-runner.ts";
+import { mockRunner } from "../../evals/mock-runner.ts";
+import { planeRunner } from "../../evals/plane-runner.ts";
+import { reportFormat, writeReport } from "../../evals/report-file.ts";
+import { type EvalEnd, runEval } from "../../evals/run-eval.ts";
+import { placeOf, type Suite } from "../../evals/suite.ts";
+import type { TrialRunner } from "../../evals/trial.ts";
+import { readWorkflow } from "../../adapters/workflows/read.ts";
+import type { Json } from "../../machines/contracts/domain/json.ts";
+import type { Command, Context } from "../command.ts";
+import { evalFolder, openChecks, startEvalPlane } from "../compose/eval-plane.ts";
+import { version } from "../main.ts";
+import { CliError, failureError } from "../output/errors.ts";
+import { holdFolder } from "./eval-lock.ts";
+import { progressOf, tellEnd } from "./eval-progress.ts";
+import { readChanges, readLimits } from "./eval-options.ts";
+import { openSuite } from "./eval-suites.ts";
+import { openLog } from "./long-running.ts";
+import { openApi } from "./with-control-plane.ts";
 
 /** Of the commands of evals whose work is not there yet. */
 export const notYet: Command = ({ invocation }) => {
   throw new CliError(2, `${invocation.command} can't be used in this version yet`);
 };
+
+/** `eval run SUITE`. */
+export const runEvals: Command = async (context) => {
+  const { invocation, config, folder, output, stopping } = context;
+  const { flags } = invocation;
+  const named = invocation.args[0] ?? flags["suite"];
+  if (typeof named !== "string") throw new CliError(2, "eval run: expected the name of a suite");
+  const suite = await openSuite(named, context, readChanges(context), null);
+  const limits = readLimits(flags);
+  const isMock = flags["mock"] === true;
+  if (isMock) output.remark("MOCK: every answer is made up, and says nothing about an agent");
+  const { dataDir, controlPlaneUrl } = config.settings;
+  const place = isMock
+    ? "mock"
+    : suite.definition.run !== undefined
+      ? "in-process"
+      : (controlPlaneUrl ?? "embedded");
+  const runBy = await runByOf(suite, place);
+  const identity = digestOf({ runBy, locks: { ...suite.locks }, runs: suite.settings.runs });
+  const work = evalFolder(
+    dataDir,
+    `${suite.definition.name.replaceAll(/[^\w-]+/gu, "-")}-${identity.slice(0, 16)}`,
+  );
+  await using held = await holdFolder(work, flags["fresh"] === true);
+  const started_at = new Date().toISOString();
+  const checkpoints = await openCheckpoints(join(work, "checkpoints.jsonl"));
+  const stop = new AbortController();
+  const onStop = () => stop.abort("it was interrupted");
+  stopping.signal.addEventListener("abort", onStop, { once: true });
+  const timer =
+    limits.maxTimeMs === null
+      ? undefined
+      : setTimeout(
+          () => stop.abort(`it had taken ${limits.maxTimeMs} ms, its limit`),
+          limits.maxTimeMs,
+        );
+  const workspace = suite.settings.workspace ?? held.workspace;
+  let end: EvalEnd;
+  try {
+    await using checks = openChecks(workspace, Math.max(suite.settings.timeout_ms, 60_000));
+    await using opened = await openRunner(context, suite, place, {
+      workspace,
+      work,
+      signal: stop.signal,
+    });
+    const tell = progressOf(context, suite);
+    end = await runEval({
+      suite,
+      runner: opened.runner,
+      checkpoints,
+      cache:
+        flags["cache"] === true && !isMock ? openCache(evalFolder(dataDir, "cache"), runBy) : null,
+      workspace,
+      checks: isMock ? null : checks,
+      maxCost: limits.maxCost,
+      onTrial: tell,
+      signal: stop.signal,
+    });
+  } finally {
+    clearTimeout(timer);
+    stopping.signal.removeEventListener("abort", onStop);
+    await checkpoints.close();
+  }
+  if (end.refused !== null) throw new CliError(2, `no trial can be made: ${end.refused}`);
+  const report = await reportOf(suite, end, { place, isMock, started_at });
+  const file = resolve(
+    folder,
+    typeof flags["output"] === "string"
+      ? flags["output"]
+      : join("evals", "reports", `${suite.definition.name}.json`),
+  );
+  await writeReport(file, report);
+  if (report.complete) await held.forget();
+  if (output.isJson) output.json(report);
+  else tellEnd(context, report, file);
+  if (stopping.signal.aborted) return 130;
+  const trials = report.tasks.flatMap((task) => task.trials);
+  return report.complete && trials.every(({ passed }) => passed) ? 0 : 1;
+};
+
+/** All that makes a trial what it is, beside its task. */
+async function runByOf(
+  { definition, settings, folder, scorers, locks }: Suite,
+  place: string,
+): Promise<Json> {
+  const textOf = async (path: string | undefined) => {
+    const found = path === undefined ? null : await placeOf(folder, path);
+    return found === null ? null : digestOf(await readFile(found, "utf8"));
+  };
+  const { agent = null, config, workflow } = definition;
+  const isCode =
+    typeof config === "function" || definition.run !== undefined || definition.model !== undefined;
+  return {
+    version,
+    place,
+    agent,
+    config: typeof config === "string" ? await textOf(config) : null,
+    workflow: (await textOf(workflow)) ?? null,
+    // What its functions do is seen in its file alone.
+    code: isCode ? (locks["suite"] ?? null) : null,
+    approvals: settings.approvals,
+    timeout: settings.timeout_ms,
+    seen: scorers.flatMap(({ scorer }) => [...(scorer.needs ?? []), ...scorer.reads]),
+  };
+}
+
+interface Opened extends AsyncDisposable {
+  runner: TrialRunner;
+}
+
+async function openRunner(
+  context: Context,
+  suite: Suite,
+  place: string,
+  { workspace, work, signal }: { workspace: string; work: string; signal: AbortSignal },
+): Promise<Opened> {
+  const { config } = context;
+  const { definition, settings } = suite;
+  const nothing = async () => {};
+  if (place === "mock") return { runner: mockRunner, [Symbol.asyncDispose]: nothing };
+  if (definition.run !== undefined)
+    return { runner: functionRunner(definition.run), [Symbol.asyncDispose]: nothing };
+  const { projectId, requestTimeoutMs: timeoutMs, apiKey } = config.settings;
+  const plane =
+    place === "embedded"
+      ? await startEvalPlane(context, suite, {
+          workspace,
+          dataDir: join(work, "plane"),
+          log: openLog(context, "warn"),
+        })
+      : null;
+  if (plane === null && apiKey === null)
+    throw new CliError(2, `FD_API_KEY is not set: expected the key of ${place}`);
+  if (plane === null && (definition.model ?? definition.config) !== undefined)
+    context.output.remark(`the suite's own model and configuration are not those of ${place}`);
+  const target = plane?.dev ?? { url: place, apiKey: apiKey ?? "" };
+  const api = openApi({ url: target.url, apiKey: target.apiKey, timeoutMs }, config);
+  const over = new AbortController();
+  const close = async () => {
+    over.abort();
+    if (signal.aborted) plane?.dev.hurry();
+    await plane?.dev.close();
+    await api.close();
+  };
+  if (plane?.dev.isScripted === true && definition.model === undefined)
+    context.output.remark("no model's key is set: every answer of a model is made up");
+  try {
+    const agents = plane?.dev.agents.map(({ slug }) => slug) ?? [];
+    const runner = await planeRunner({
+      api,
+      place,
+      projectId,
+      agent: definition.agent ?? (agents.length === 1 ? (agents[0] ?? "assistant") : "assistant"),
+      workflow: await workflowOf(suite),
+      approvals: settings.approvals,
+      ...(plane === null ? {} : { statesOf: plane.statesOf }),
+      signal: over.signal,
+    });
+    if (!runner.ok) throw failureError(runner.failure);
+    return { runner: runner.value, [Symbol.asyncDispose]: close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function workflowOf({ definition: { workflow }, folder }: Suite) {
+  const file = workflow === undefined ? null : await placeOf(folder, workflow);
+  if (file === null) return null;
+  const read = readWorkflow(await readFile(file, "utf8"));
+  if (read.ok) return read.definition;
+  throw new CliError(2, `${file}: ${read.problems.map(({ problem }) => problem).join("; ")}`);
+}
+
+async function reportOf(
+  suite: Suite,
+  { trials, stopped }: EvalEnd,
+  { place, isMock, started_at }: { place: string; isMock: boolean; started_at: string },
+): Promise<EvalReport> {
+  const { definition, settings, tasks } = suite;
+  return {
+    format: reportFormat,
+    id: `eval_${ulid()}`,
+    suite: definition.name,
+    agent: definition.agent ?? (place === "in-process" ? "in-process" : "assistant"),
+    mock: isMock,
+    control_plane: place,
+    started_at,
+    ended_at: new Date().toISOString(),
+    complete: stopped === null,
+    ...(stopped === null ? {} : { stopped_because: stopped }),
+    epochs: settings.runs,
+    approvals: settings.approvals,
+    gates: definition.gates ?? {},
+    locks: suite.locks,
+    unread_expectations: suite.unread,
+    bad_lines: suite.bad,
+    tasks: await Promise.all(
+      tasks.map(async (task) => {
+        const fixture = fixtureOf(task);
+        return {
+          id: task.id,
+          name: task.name,
+          category: task.category,
+          difficulty: task.difficulty,
+          tags: task.tags,
+          cluster: fixture === null ? task.id : await digestOfPath(fixture).catch(() => task.id),
+          trials: trials
+            .filter(({ task_id: id }) => id === task.id)
+            .sort((a, b) => a.epoch - b.epoch),
+        };
+      }),
+    ),
+  };
+}

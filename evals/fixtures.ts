@@ -1,0 +1,109 @@
+import { execFile } from "node:child_process";
+import { cp, mkdir, rm, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { promisify } from "node:util";
+import { cutText } from "../machines/contracts/domain/text.ts";
+import type { EvalTask, Observation } from "./contracts.ts";
+
+/*
+ * The folder of one trial. It is a git repository with a remote of its own, so that an agent can branch, commit and push.
+ * What changed in it is seen by a second repository, outside of it, that the agent does not know: neither its commits nor
+ * its git configuration, hooks or attributes change what is seen, and nothing that it left there is run.
+ */
+
+const run = promisify(execFile);
+const largestDiff = 1024 * 1024;
+const mostBytes = 64 * 1024 * 1024;
+
+export interface TrialFolder {
+  /** Absolute. */
+  folder: string;
+  /** Its name in the workspace: what tools with the workspace as their root call it by. */
+  name: string;
+  /** What changed since it was made ready. */
+  look(): Promise<Pick<Observation, "files" | "diff">>;
+  remove(): Promise<void>;
+}
+
+/** Where a task's fixture is: beside its dataset. */
+export const fixtureOf = ({ fixture, from }: EvalTask): string | null =>
+  fixture === undefined ? null : resolve(dirname(from.file), fixture);
+
+/** Makes a fixture ready, a folder or a git bundle. @throws Error that says what is wrong with it */
+export async function prepareFolder(
+  fixture: string,
+  workspace: string,
+  name: string,
+): Promise<TrialFolder> {
+  const folder = join(workspace, name);
+  const remote = join(workspace, `${name}.remote.git`);
+  const hidden = join(workspace, ".seen", name);
+  const remove = async () => {
+    for (const path of [folder, remote, hidden]) await rm(path, { recursive: true, force: true });
+  };
+  await remove();
+  await mkdir(workspace, { recursive: true });
+  const isBundle = (await stat(fixture)).isFile();
+  if (isBundle) await git(workspace, "clone", "--quiet", fixture, folder);
+  else {
+    await cp(fixture, folder, { recursive: true, verbatimSymlinks: true });
+    if ((await stat(join(folder, ".git")).catch(() => null)) === null) await commitAll(folder);
+  }
+  await git(folder, "config", "user.name", "Eval");
+  await git(folder, "config", "user.email", "eval@example.com");
+  await git(workspace, "clone", "--quiet", "--bare", folder, remote);
+  await git(folder, "remote", "remove", "origin").catch(() => {});
+  await git(folder, "remote", "add", "origin", remote);
+  await mkdir(hidden, { recursive: true });
+  const seen = (...args: string[]) =>
+    git(folder, `--git-dir=${hidden}`, `--work-tree=${folder}`, ...args);
+  await git(hidden, "init", "--quiet", "--bare", hidden);
+  await seen("add", "--all");
+  await seen(...author, "commit", "--quiet", "--allow-empty", "--message", "Before");
+  return {
+    folder,
+    name,
+    remove,
+    async look() {
+      await seen("add", "--all");
+      const plain = ["diff", "--cached", "--no-ext-diff", "--no-textconv", "--no-renames"];
+      const names = await seen(...plain, "--name-status", "-z", "HEAD");
+      const diff = await seen(...plain, "HEAD");
+      return { files: readNames(names), diff: cutText(diff, largestDiff) };
+    },
+  };
+}
+
+const author = ["-c", "user.name=Eval", "-c", "user.email=eval@example.com"];
+
+async function commitAll(folder: string): Promise<void> {
+  await git(folder, "init", "--quiet", "--initial-branch=main");
+  await git(folder, "add", "--all");
+  await git(folder, ...author, "commit", "--quiet", "--allow-empty", "--message", "Begin");
+}
+
+async function git(folder: string, ...args: string[]): Promise<string> {
+  const env = {
+    PATH: process.env["PATH"] ?? "",
+    GIT_CONFIG_NOSYSTEM: "1",
+    GIT_CONFIG_GLOBAL: "/dev/null",
+    GIT_TERMINAL_PROMPT: "0",
+    LC_ALL: "C",
+  };
+  const safe = ["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0"];
+  const options = { cwd: folder, env, maxBuffer: mostBytes, timeout: 120_000 };
+  return (await run("git", [...safe, ...args], options)).stdout;
+}
+
+/** Pairs of a letter and a path, each ended by a zero. */
+function readNames(text: string): NonNullable<Observation["files"]> {
+  const parts = text.split("\0");
+  const files = { changed: [] as string[], created: [] as string[], deleted: [] as string[] };
+  for (let at = 0; at + 1 < parts.length; at += 2) {
+    const path = parts[at + 1] ?? "";
+    if (parts[at] === "A") files.created.push(path);
+    else if (parts[at] === "D") files.deleted.push(path);
+    else files.changed.push(path);
+  }
+  return files;
+}

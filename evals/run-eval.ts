@@ -1,0 +1,208 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { messageOf } from "../machines/contracts/domain/users-code.ts";
+import { type Checkpoints, trialKey } from "./checkpoints.ts";
+import type { EvalTask, Observation, Trial } from "./contracts.ts";
+import { type Checks, checkFolder, type Needs, needsOf } from "./checks.ts";
+import { fixtureOf, prepareFolder, type TrialFolder } from "./fixtures.ts";
+import { judge, verdictOf } from "./scorers/judging.ts";
+import type { Suite } from "./suite.ts";
+import type { TrialAnswer, TrialRunner } from "./trial.ts";
+
+export interface EvalOptions {
+  suite: Suite;
+  runner: TrialRunner;
+  checkpoints: Checkpoints;
+  /** Observations of earlier evals, under what they depend on; null to make every trial. */
+  cache: {
+    find(task: EvalTask, epoch: number): Promise<Observation | null>;
+    keep(task: EvalTask, epoch: number, seen: Observation): Promise<void>;
+  } | null;
+  /** Where the folders of trials are made. */
+  workspace: string;
+  /** Looks at a folder with the programs of its project; null where there are none to do it. */
+  checks: Checks | null;
+  /** Micro-dollars; null for no limit. */
+  maxCost: number | null;
+  /** Told of each trial that is over, those of an earlier eval first. */
+  onTrial: (trial: Trial, progress: { done: number; all: number; isEarlier: boolean }) => void;
+  /** Aborted where the eval is to stop; its reason is told. */
+  signal: AbortSignal;
+}
+
+export interface EvalEnd {
+  trials: readonly Trial[];
+  /** Null where every trial was made. */
+  stopped: string | null;
+  /** No trial could be made at all: what to mend. */
+  refused: string | null;
+}
+
+/**
+ * Makes every trial that was not made before, as many at a time as the suite says, each epoch of all tasks before the
+ * next one. A trial that fails takes no other with it.
+ */
+export async function runEval(options: EvalOptions): Promise<EvalEnd> {
+  const { suite, checkpoints, signal, maxCost } = options;
+  const { settings, tasks } = suite;
+  const trials: Trial[] = [];
+  const waiting: { task: EvalTask; epoch: number }[] = [];
+  const all = tasks.length * settings.runs;
+  let cost = 0;
+  let stopped: string | null = null;
+  let refused: string | null = null;
+  const add = (trial: Trial, isEarlier: boolean) => {
+    trials.push(trial);
+    if (trial.cached !== true) cost += trial.observation?.usage.cost_microusd ?? 0;
+    options.onTrial(trial, { done: trials.length, all, isEarlier });
+  };
+  for (let epoch = 0; epoch < settings.runs; epoch += 1) {
+    for (const task of tasks) {
+      const known = checkpoints.finished.get(trialKey({ task_id: task.id, epoch }));
+      if (known === undefined) waiting.push({ task, epoch });
+      else add(known, true);
+    }
+  }
+  for (const runId of checkpoints.left) await options.runner.cancel?.(runId).catch(() => {});
+  const needs = needsOf(suite.scorers);
+  const work = async () => {
+    for (;;) {
+      if (maxCost !== null && cost >= maxCost && waiting.length > 0)
+        stopped ??= `the trials had cost ${dollars(cost)}, and the limit is ${dollars(maxCost)}`;
+      if (signal.aborted) stopped ??= String(signal.reason);
+      const next = stopped === null && refused === null ? waiting.shift() : undefined;
+      if (next === undefined) return;
+      const made = await makeTrial(next.task, next.epoch, options, needs);
+      if (typeof made !== "string") {
+        await checkpoints.finish(made);
+        add(made, false);
+      } else if (signal.aborted) stopped ??= String(signal.reason);
+      else refused ??= made;
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(settings.max_parallel, waiting.length) }, work));
+  return { trials, stopped, refused };
+}
+
+export const dollars = (micros: number): string => `$${(micros / 1_000_000).toFixed(4)}`;
+
+/** @returns why none can be made, a text: nothing of it is kept then */
+async function makeTrial(
+  task: EvalTask,
+  epoch: number,
+  options: EvalOptions,
+  needs: Needs,
+): Promise<Trial | string> {
+  const { suite, cache, signal } = options;
+  const { retries, pass_threshold: threshold } = suite.settings;
+  const started_at = new Date().toISOString();
+  const base = { task_id: task.id, epoch, started_at, scores: [], passed: false };
+  const scored = async (observation: Observation, more: Pick<Trial, "retries" | "cached">) => {
+    const scores = await judge(suite.scorers, task, observation, signal);
+    const verdict = verdictOf(scores, threshold);
+    const ended_at = new Date().toISOString();
+    return {
+      ...base,
+      status: "scored" as const,
+      ...verdict,
+      scores,
+      observation,
+      ...more,
+      ended_at,
+    };
+  };
+  const known = (await cache?.find(task, epoch)) ?? null;
+  if (known !== null) return scored(known, { retries: 0, cached: true });
+  for (let tried = 0; ; tried += 1) {
+    const { answer, isLate } = await tryOnce(task, epoch, tried, options, needs);
+    if (signal.aborted) return String(signal.reason);
+    if (answer.kind === "refused") return answer.problem;
+    const observation = answer.observation === undefined ? {} : { observation: answer.observation };
+    const ended_at = new Date().toISOString();
+    if (isLate) {
+      const error = `it was cancelled after ${timeoutOf(task, suite)} ms, its limit`;
+      return {
+        ...base,
+        status: "timed_out",
+        score: 0,
+        ...observation,
+        retries: tried,
+        error,
+        ended_at,
+      };
+    }
+    if (answer.kind === "seen") {
+      await cache?.keep(task, epoch, answer.observation);
+      return scored(answer.observation, { retries: tried });
+    }
+    if (!answer.mayPass || tried >= retries) {
+      const { problem: error } = answer;
+      return {
+        ...base,
+        status: "broken",
+        score: null,
+        ...observation,
+        retries: tried,
+        error,
+        ended_at,
+      };
+    }
+    await sleep(Math.min(500 * 2 ** tried, 10_000), undefined, { signal }).catch(() => {});
+  }
+}
+
+function timeoutOf({ config }: EvalTask, { settings }: Suite): number {
+  const own = config["timeout_ms"];
+  return typeof own === "number" && own >= 1 ? Math.min(own, 2 ** 31 - 1) : settings.timeout_ms;
+}
+
+let tries = 0;
+
+/** One try, in a folder of its own. */
+async function tryOnce(
+  task: EvalTask,
+  epoch: number,
+  tried: number,
+  { suite, runner, workspace, checks, checkpoints, signal }: EvalOptions,
+  needs: Needs,
+): Promise<{ answer: TrialAnswer; isLate: boolean }> {
+  tries += 1;
+  const name = `${folderName(task.id)}-${process.pid}-${tries}`;
+  let folder: TrialFolder | null = null;
+  const late = new AbortController();
+  try {
+    const fixture = fixtureOf(task);
+    if (fixture !== null) folder = await prepareFolder(fixture, workspace, name);
+    const before = await checkFolder(checks, folder, needs.before(task), signal);
+    const timer = setTimeout(() => late.abort(), timeoutOf(task, suite));
+    const request = {
+      task,
+      epoch,
+      folder,
+      key: `eval-${process.pid}-${Date.now()}-${tries}-${tried}`,
+      onRun: (runId: string) => checkpoints.started(trialKey({ task_id: task.id, epoch }), runId),
+      signal: AbortSignal.any([signal, late.signal]),
+    };
+    const answer = await runner.run(request).finally(() => clearTimeout(timer));
+    if (answer.kind !== "seen" || late.signal.aborted || signal.aborted)
+      return { answer, isLate: late.signal.aborted };
+    const seen = { ...answer.observation, ...(await folder?.look()) };
+    const after = await checkFolder(checks, folder, needs.after(task), signal);
+    const { coverage: percent, ...found } = after;
+    const coverage =
+      before.coverage === undefined || percent === undefined
+        ? {}
+        : { coverage: { before: before.coverage, after: percent } };
+    return {
+      answer: { kind: "seen", observation: { ...seen, ...found, ...coverage } },
+      isLate: false,
+    };
+  } catch (error) {
+    const answer = { kind: "broken", problem: messageOf(error), mayPass: false } as const;
+    return { answer, isLate: late.signal.aborted };
+  } finally {
+    await folder?.remove().catch(() => {});
+  }
+}
+
+/** Of an id that may hold anything. */
+const folderName = (id: string): string => id.replaceAll(/[^A-Za-z0-9_-]+/gu, "-").slice(-40);
