@@ -2,6 +2,7 @@ import type { Observer, InspectionEvent, SnapshotFrom } from "xstate";
 import type { Action, Verdict } from "../machines/contracts/domain/action.ts";
 import type { Outcome } from "../machines/contracts/domain/failure.ts";
 import type { Json } from "../machines/contracts/domain/json.ts";
+import type { AirlockSettings } from "../machines/contracts/domain/airlock/settings.ts";
 import type { Job, StepType } from "../machines/contracts/domain/job.ts";
 import type { ToolRule } from "../machines/contracts/domain/tool-lists.ts";
 import type { StepLimits } from "../machines/step/context.ts";
@@ -79,6 +80,8 @@ export interface RuntimeOptions {
    * asked, the worker's lists alone. Absent for the first.
    */
   toolPolicy?: "control-plane" | "worker";
+  /** What is inspected in tool calls; absent for nothing. */
+  airlock?: AirlockSettings;
   /** False: an agent's tool calls go by the worker's lists alone while the control plane can't be asked. */
   failClosed?: boolean;
   /** How often an agent's model is asked, with tools, before it must answer. */

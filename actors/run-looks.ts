@@ -1,3 +1,5 @@
+import { type PastCall, withCall } from "../machines/contracts/domain/airlock/pace.ts";
+import type { AirlockRules } from "../machines/contracts/domain/airlock/settings.ts";
 import { ok, type Outcome } from "../machines/contracts/domain/failure.ts";
 import { isRunOver, type RunStatus } from "../machines/contracts/domain/status.ts";
 import type { Clock } from "../machines/contracts/ports/clock.ts";
@@ -17,6 +19,7 @@ export const lookGoodMs = 2_000;
 export class RunLooks {
   readonly #seen = new Map<string, { status: RunStatus; at: number }>();
   readonly #asking = new Map<string, Promise<Outcome<RunStatus>>>();
+  readonly #calls = new Map<string, PastCall[]>();
   readonly #clock: Pick<Clock, "monotonic">;
 
   constructor(clock: Pick<Clock, "monotonic">) {
@@ -63,6 +66,16 @@ export class RunLooks {
     if (this.#seen.size <= maxKept) return;
     const [oldest] = this.#seen.keys();
     if (oldest !== undefined) this.#seen.delete(oldest);
+  }
+
+  /** Notes a tool call of a run; returns the last of those that it made in this worker. */
+  noteCall(runId: string, call: PastCall, rules: AirlockRules): readonly PastCall[] {
+    const calls = withCall(this.#calls.get(runId) ?? [], call, rules);
+    this.#calls.delete(runId);
+    this.#calls.set(runId, calls);
+    const [oldest] = this.#calls.keys();
+    if (this.#calls.size > maxKept && oldest !== undefined) this.#calls.delete(oldest);
+    return calls;
   }
 
   #ask(

@@ -6,6 +6,47 @@ export const planeRequirements: readonly Requirement[] = [
     id: "audit.tampering",
     promise: "an entry of the audit that was changed, removed, moved or added shows",
   },
+  {
+    id: "airlock.judges",
+    promise: "the Airlock lets ordinary calls and files pass, and refuses hostile ones",
+  },
+  {
+    id: "airlock.hosts",
+    promise: "a host is found however it is spelled, and no other is taken for it",
+  },
+  { id: "airlock.pace", promise: "a run's calls count once each, in bounded memory" },
+  { id: "airlock.modes", promise: "shadow mode changes nothing, and no finding tells a secret" },
+  { id: "airlock.linear", promise: "inspection takes time in proportion to the arguments" },
+  { id: "airlock.plane", promise: "check-tool answers what was found in FerrumDeck's fields" },
+  {
+    id: "airlock.shadow",
+    promise: "in shadow mode every finding is audited, and every call decided as without it",
+  },
+  {
+    id: "airlock.drift",
+    promise: "arguments are compared with the schema that the tool is registered with",
+  },
+  {
+    id: "airlock.worker",
+    promise: "a worker whose control plane inspects nothing inspects by itself",
+  },
+  {
+    id: "provenance.found",
+    promise: "an argument that was copied out of a tool's result is found",
+  },
+  {
+    id: "provenance.quiet",
+    promise: "an agent that mends files is not asked where their texts come from",
+  },
+  {
+    id: "provenance.linear",
+    promise: "the search for copied arguments takes time in proportion to the texts",
+  },
+  {
+    id: "provenance.asked",
+    promise: "a person is asked about a copied argument, and shown where it came from",
+  },
+  { id: "console.statuses", promise: "the console knows every status of a run" },
   { id: "audit.cut", promise: "an audit whose end was cut off, its head with it, shows" },
   { id: "audit.head", promise: "a chain made anew shows to whoever noted a head down" },
   {

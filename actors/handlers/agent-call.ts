@@ -7,6 +7,7 @@ import {
   terminal,
   troubleOf,
 } from "../../machines/contracts/domain/failure.ts";
+import { airlockViolation } from "../../machines/contracts/domain/step-result.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { ToolResult, ToolTarget } from "../../machines/contracts/ports/tool-host.ts";
@@ -245,5 +246,7 @@ async function refused(
   const { approval_id: asked } = failure.details ?? {};
   const approvalId = typeof asked === "string" ? asked : null;
   const untold = toolless(call, tool, decision, failure.message, content);
-  return tell(scope, key, { ...untold, approvalId, digest });
+  const violation = airlockViolation(failure.details);
+  const found = violation === null ? {} : { airlock: violation };
+  return tell(scope, key, { ...untold, approvalId, digest, ...found });
 }

@@ -1,5 +1,7 @@
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import { llmInput, readMessages } from "../../machines/contracts/domain/step-input.ts";
+import { type BroughtText, filesOf } from "../../machines/contracts/domain/airlock/provenance.ts";
+import { toolLabel } from "../../machines/contracts/domain/tool-lists.ts";
 import type { CallResult, Turn } from "../../machines/agent-loop/context.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import { isFoldable } from "../../machines/agent-loop/rules.ts";
@@ -60,6 +62,22 @@ function callsOf({ toolCalls, echo }: Turn["reply"], haveResults: boolean) {
     ...(echo === undefined || !isShown ? {} : { echo }),
   };
 }
+
+/** What the tools of these turns brought, errors in their words too. */
+export const broughtBy = (turns: readonly Turn[]): BroughtText[] =>
+  turns.flatMap(({ reply, results }) =>
+    results.flatMap(({ ran, server, tool, content }, at) =>
+      ran
+        ? [
+            {
+              from: toolLabel({ server, name: tool }),
+              text: content,
+              files: filesOf(reply.toolCalls[at]?.arguments ?? {}),
+            },
+          ]
+        : [],
+    ),
+  );
 
 function foldedContent({ content }: CallResult): string {
   if (!isFoldable(content)) return content;

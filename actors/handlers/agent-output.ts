@@ -2,7 +2,7 @@ import type { CallResult, LoopContext, Turn } from "../../machines/agent-loop/co
 import type { LoopEnd } from "../../machines/agent-loop/machine.ts";
 import { type Failure, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
-import type { Usage } from "../../machines/contracts/domain/step-result.ts";
+import { airlockMarker, type Usage } from "../../machines/contracts/domain/step-result.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import { addUsage } from "../../machines/step/updates.ts";
 import type { ToolCall } from "../../machines/contracts/ports/model-provider.ts";
@@ -53,6 +53,7 @@ export function toOutput(
     cost_micros: usage?.costMicros ?? null,
     ...(turns.some(({ reply }) => reply.scripted === true) ? { scripted: true } : {}),
     ...(cause === null ? {} : { cause: toCause(cause) }),
+    ...airlockMarker(blockedIn(turns)),
     ...(folded === 0 ? {} : { folded_turns: folded }),
     ...(leftOut === 0 ? {} : { tools_left_out: leftOut }),
     ...(cut.length === 0 ? {} : { cut_results: cut.length }),
@@ -60,6 +61,11 @@ export function toOutput(
     ...(last?.attempts === undefined ? {} : { attempts: last.attempts as unknown as JsonObject[] }),
   };
 }
+
+/** What the Airlock found in the first call that it blocked. */
+const blockedIn = (turns: readonly OutputTurn[]): JsonObject | null =>
+  turns.flatMap(({ results }) => results).find((result) => result?.airlock !== undefined)
+    ?.airlock ?? null;
 
 /** What an answer used, its failed attempts' included. */
 export const usageOfReply = ({ usage, attempts = [] }: Turn["reply"]): Usage | null =>

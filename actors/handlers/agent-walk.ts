@@ -30,7 +30,13 @@ import type { LoopMoveNotice } from "../inspection.ts";
 import type { RuntimePorts } from "../ports.ts";
 import type { Settlement } from "../step/budget.ts";
 import { runCalls, targetsOf } from "./agent-calls.ts";
-import { lastAnswer, repairMessage, toMessages, turnMessages } from "./agent-messages.ts";
+import {
+  broughtBy,
+  lastAnswer,
+  repairMessage,
+  toMessages,
+  turnMessages,
+} from "./agent-messages.ts";
 import { toFailure, toOutput, usageOfReply } from "./agent-output.ts";
 import { OfferedTools } from "./agent-tools.ts";
 import type { HandlerOf } from "./call-handler.ts";
@@ -188,6 +194,8 @@ export class LoopWalk {
       const given = { job, signal, permission, recall, edited, effect, budget, isLastAttempt, log };
       const { offer, handlerOf } = this.#plan;
       const scope = { ...given, ports: this.#ports, offer, handlerOf };
+      const before = [...this.#turns, ...turns.slice(0, -1)];
+      this.#scope.brought(() => broughtBy(before));
       const event = await runCalls(scope, last, `${round}.${turns.length}`);
       if (event.type !== "results.received") return event;
       const askedNext = await this.#askedFor(`model#${round}.${turns.length + 1}`);

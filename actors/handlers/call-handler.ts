@@ -108,6 +108,7 @@ export async function runHandler(
       if (isOwn && said.allowed) by = said;
       return said;
     },
+    brought: () => undefined,
     recall: (inner) => scope.recall(`${key}/${inner}`),
     effect: <T extends Json>(effect: Effect<T>) => {
       const inner = effect.key ?? numbered(occurrences, effect);

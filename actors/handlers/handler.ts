@@ -1,5 +1,6 @@
 import type { Action, Ask, Grant, Verdict } from "../../machines/contracts/domain/action.ts";
 import type { Failure, Outcome } from "../../machines/contracts/domain/failure.ts";
+import type { BroughtText } from "../../machines/contracts/domain/airlock/provenance.ts";
 import type { Job, StepType } from "../../machines/contracts/domain/job.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
 import type { Held } from "../../machines/contracts/domain/record.ts";
@@ -89,6 +90,8 @@ export interface StepScope {
    * about: a tool by the worker's lists, the user's policy and the control plane, anything else by a person.
    */
   permission(action: Action): Promise<Permission>;
+  /** What tools have brought so far: what is permitted next may have been copied out of it. */
+  brought(texts: () => readonly BroughtText[]): void;
   /** What the journal has of the effect with this key. */
   recall(key: string): Recalled;
   /** A call as a person has edited it before saying yes; itself where nobody has. */

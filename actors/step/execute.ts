@@ -60,6 +60,9 @@ async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Pro
     budget,
     ...(teller.onPart === undefined ? {} : { onPart: teller.onPart }),
     permission: (action) => permission(scope, job, action, occurrences),
+    brought: (texts) => {
+      session.brought = texts;
+    },
     edited: (action) => withEdit(context, action),
     recall: (key) => session.journal.recall(key),
     effect: (effect) => {

@@ -15,6 +15,7 @@ import {
   verdict,
 } from "../../machines/contracts/domain/action.ts";
 import { coveringGrant, coveringRefusal, digestOf, toAsk, toldNo } from "./approvals.ts";
+import { airlockVerdict, provenanceVerdict, untold, withFindings } from "./inspect-call.ts";
 import { closed, isFailingOpen, lookAtRun, seeEnd } from "./run-end.ts";
 import { traced } from "../tracing.ts";
 import { type ActivityScope, retryStamp, type StepActivity } from "./session.ts";
@@ -32,7 +33,9 @@ import type { HandlerResult, Permission } from "../handlers/handler.ts";
  *   2. the worker's own lists, which cost no round trip to deny, and the agent's, which only narrow them
  *   3. the user's policy function; an answer out of shape denies
  *   4. the run: nothing is done for one that has ended
- *   5. the control plane's check-tool
+ *   5. where the arguments came from
+ *   6. the Airlock, where the control plane has none
+ *   7. the control plane's check-tool
  *
  * The step's own action is judged in policy-check, which every session passes before it executes: after a yes, a wake,
  * a take-over, and from the dead letters. A verdict is good until the next wait of its session, however short
@@ -287,17 +290,23 @@ async function judgeOnce(
     return { kind: said.kind, verdict: said, action };
   }
   const worker = workerVerdict(scope, job, action, agentTools);
-  const own = stricter(worker, usersVerdict(options.policy, action, job) ?? worker);
-  if (own.kind === "deny") return { kind: "deny", verdict: own, action };
+  const listed = stricter(worker, usersVerdict(options.policy, action, job) ?? worker);
+  if (listed.kind === "deny") return { kind: "deny", verdict: listed, action };
   const run = await lookAtRun(scope, job, action);
   if (run !== null) return run;
-  if (action.kind !== "tool") return { kind: own.kind, verdict: own, action };
+  if (action.kind !== "tool") return { kind: listed.kind, verdict: listed, action };
+  const callId = `${job.stepId}/${digestOf(action).slice(0, 16)}#${occurrence}`;
+  const outside = await provenanceVerdict(scope, job, action, callId);
+  const found = await airlockVerdict(scope, action, { runId: job.runId, callId });
+  const own = withFindings(withFindings(listed, outside), found);
+  if (own.kind === "deny") return { kind: "deny", verdict: own, action };
   const check = {
     runId: job.runId,
-    callId: `${job.stepId}/${digestOf(action).slice(0, 16)}#${occurrence}`,
+    callId,
     toolName: action.name,
     ...(action.server === undefined ? {} : { server: action.server }),
     toolInput: action.input,
+    ...(outside?.details === undefined ? {} : { provenance: untold(outside.details) }),
   };
   if (options.toolPolicy === "worker") {
     return {
@@ -315,7 +324,7 @@ async function judgeOnce(
     return { kind: own.kind, verdict: { ...own, reason }, action };
   }
   if (!checked.ok) return { kind: "failed", failure: closed(checked.failure) };
-  const said = stricter(own, checked.value);
+  const said = withFindings(stricter(own, checked.value), outside);
   return { kind: said.kind, verdict: said, action };
 }
 

@@ -1,5 +1,6 @@
 import type { Span } from "@opentelemetry/api";
 import type { Action, Verdict } from "../../machines/contracts/domain/action.ts";
+import type { BroughtText } from "../../machines/contracts/domain/airlock/provenance.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { Log, Clock } from "../../machines/contracts/ports/clock.ts";
 import type {
@@ -82,6 +83,10 @@ export class StepSession {
   hasSpent = false;
   /** Whether another entry of the step is being worked on, and this one was dropped. */
   isDuplicate = false;
+  /** What an agent's tools have brought before the calls that are judged now. */
+  brought: () => readonly BroughtText[] = () => [];
+  /** What the Airlock found and was logged. */
+  readonly toldFindings = new Set<string>();
   /** Reservations at a budget that this session has asked for: each has a number of its own. */
   reservations = 0;
   /** The reservation that this session settled last. */

@@ -77,15 +77,17 @@ export function createControlPlane(
     extensions,
     run: (runId, signal) => api.run(runId, signal),
     steps: (runId, signal) => api.steps(runId, signal),
-    async checkTool({ runId, callId, toolName, server, toolInput, estimatedCostCents }, signal) {
+    async checkTool({ runId, callId, toolName, server, toolInput, ...more }, signal) {
       const path = pathTo`/v1/runs/${runId}/check-tool`;
       if (!path.ok) return path;
       const traced = await traceContext();
+      const { estimatedCostCents } = more;
       const body = {
         tool_name: toolName,
         ...(server === undefined ? {} : { server }),
         ...(callId === undefined ? {} : { call_id: callId }),
         tool_input: toolInput,
+        ...(more.provenance === undefined ? {} : { provenance: more.provenance }),
         ...(estimatedCostCents === undefined ? {} : { estimated_cost_cents: estimatedCostCents }),
         ...(traced === null ? {} : { _meta: traced }),
       };
@@ -287,6 +289,7 @@ const known: readonly Extension[] = [
   "budget-reservations",
   "step-texts",
   "step-traces",
+  "airlock",
 ];
 const keptMs = 60_000;
 /** After an unreadable `/health`, while what is known goes on to hold. */

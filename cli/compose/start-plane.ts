@@ -7,12 +7,14 @@ import {
   PortTaken,
   startEmbeddedControlPlane,
 } from "../../adapters/control-plane/embedded/start.ts";
+import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import { costOf } from "../../adapters/llm/prices.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { agentLoopMachine } from "../../machines/agent-loop/machine.ts";
 import { stepMachine } from "../../machines/step/machine.ts";
 import { isUnconditional, ruleTool } from "../../machines/contracts/domain/tool-lists.ts";
 import type { Config } from "../config/load-config.ts";
+import { airlockOf } from "../config/named-settings.ts";
 import type { Settings } from "../config/settings.ts";
 import { CliError } from "../output/errors.ts";
 import { makeDataDir } from "./choose-store.ts";
@@ -27,7 +29,7 @@ import { chooseWebhooks } from "./webhooks.ts";
  */
 export async function startPlane(
   config: Pick<Config, "settings" | "sources"> & Partial<Pick<Config, "file">>,
-  given: Omit<EmbeddedOptions, "path" | "costMicros" | "notices" | "site">,
+  given: Omit<EmbeddedOptions, "path" | "costMicros" | "notices" | "site" | "airlock">,
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<EmbeddedControlPlane> {
   const { settings, sources } = config;
@@ -40,6 +42,7 @@ export async function startPlane(
     site: createConsole({
       machines: { step: stepMachine.definition, "agent-loop": agentLoopMachine.definition },
     }),
+    airlock: { settings: airlockOf(settings), schemas: createSchemaChecker() },
     path: join(settings.dataDir, "control-plane.sqlite"),
     costMicros: (model, inputTokens, outputTokens) => {
       const found = prices.findByName(model);

@@ -6,6 +6,7 @@ import { ok } from "../../machines/contracts/domain/failure.ts";
 import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Config } from "../config/load-config.ts";
+import { airlockOf } from "../config/named-settings.ts";
 import type { Settings } from "../config/settings.ts";
 import { chooseStore, type ChosenStore } from "./choose-store.ts";
 import { canLook, lookAtTools, refuseAmbiguous, type ShownServer } from "./look-at-tools.ts";
@@ -205,6 +206,7 @@ export function runtimeOptions(settings: Settings, allowlist: Allowlist): Runtim
     toolPolicy: settings.toolPolicy,
     failClosed: settings.failClosed === "on",
     keepJournals: settings.keepJournals === "on",
+    airlock: airlockOf(settings),
     maxIterations: settings.maxIterations,
     defaultModel: settings.defaultModel,
     ...(policy ? { policy } : {}),

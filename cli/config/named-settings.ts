@@ -1,4 +1,9 @@
 import { type } from "arktype";
+import type {
+  AirlockMode,
+  AirlockRules,
+  AirlockSettings,
+} from "../../machines/contracts/domain/airlock/settings.ts";
 import { priceShape } from "../../adapters/llm/prices.ts";
 import { providerKinds } from "../../adapters/llm/providers.ts";
 import { modelTroubles } from "../../machines/contracts/ports/model-provider.ts";
@@ -66,3 +71,9 @@ const webhookSettings = type({
 export type WebhookSettings = typeof webhookSettings.infer;
 
 export const webhooksSettings = type({ "[string]": webhookSettings });
+
+/** What is inspected in tool calls, by this process's control plane and worker alike. */
+export const airlockOf = (settings: {
+  airlockMode: AirlockMode;
+  airlock?: AirlockRules;
+}): AirlockSettings => ({ mode: settings.airlockMode, rules: settings.airlock ?? {} });

@@ -162,6 +162,11 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
     fallback: "prj_01JFVX0000000000000000001",
   },
   inDoubt: { env: ["STATEPLANE_IN_DOUBT"], fallback: "ask" },
+  airlockMode: {
+    env: ["STATEPLANE_AIRLOCK", "FERRUMDECK_AIRLOCK_MODE"],
+    fallback: "shadow",
+  },
+  airlock: {},
   toolPolicy: { env: ["STATEPLANE_TOOL_POLICY"], fallback: "control-plane" },
   failClosed: { env: ["AGENTIC_FAIL_CLOSED"], fallback: "on" },
   maxIterations: { env: ["AGENTIC_MAX_ITERATIONS"], fallback: 25 },

@@ -2,6 +2,10 @@ import { type } from "arktype";
 import type { RuntimeOptions } from "../../actors/options.ts";
 import type { UsersHandler } from "../../actors/handlers/handler.ts";
 import { priceShape } from "../../adapters/llm/prices.ts";
+import {
+  airlockModes,
+  airlockRulesShape,
+} from "../../machines/contracts/domain/airlock/settings.ts";
 import { toolRuleShape } from "../../machines/contracts/domain/tool-lists.ts";
 import { fallbackSettings, providersSettings, webhooksSettings } from "./named-settings.ts";
 import {
@@ -178,6 +182,10 @@ export const settingsShape = type({
   inDoubt: oneOf(["ask", "fail"]),
   /** Who judges tool calls besides this worker's lists: nobody else with `worker`. */
   toolPolicy: oneOf(["control-plane", "worker"]),
+  /** Whether tool calls are inspected, and whether what is found counts. */
+  airlockMode: oneOf(airlockModes),
+  /** What its rules look for, and which of them count. */
+  "airlock?": airlockRulesShape,
   /** `off`: an agent's tool calls go by this worker's lists alone while the control plane can't be asked. */
   failClosed: oneOf(["on", "off"], {
     true: "on",

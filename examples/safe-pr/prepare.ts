@@ -95,6 +95,7 @@ function configOf(folder: string, shop: string): UsersConfig {
     modelScript: join(import.meta.dirname, "model-script.json"),
     defaultModel: "scripted/safe-pr",
     logLevel: "warn",
+    airlockMode: "enforce",
     tools: [readTool, writeTool],
     // What the workflow asks about is asked about by the worker's list too: whatever a definition says.
     allowlist: {

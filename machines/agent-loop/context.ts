@@ -38,6 +38,8 @@ export interface CallResult {
   durationMs: number;
   /** Whether the tool was called. */
   ran: boolean;
+  /** Of a call that the Airlock blocked: what it found, in the wire's words. */
+  airlock?: JsonObject;
   /** All of a result that was too long to be shown. */
   artifact?: JsonObject;
 }

@@ -1,5 +1,8 @@
 import { request } from "node:http";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { toneOf } from "../../adapters/console/page/parts.ts";
+import { endedStatuses, statuses } from "../../adapters/console/page/runs.ts";
+import { isRunEnded, runStatuses } from "../../machines/contracts/domain/status.ts";
 import { createConsole } from "../../adapters/console/serve.ts";
 import { ownOrigin } from "../../adapters/control-plane/embedded/routes/origin.ts";
 import { Hono } from "hono";
@@ -116,6 +119,16 @@ describe("what the console serves", () => {
     expect(headers["x-frame-options"]).toBe("DENY");
     expect(headers["referrer-policy"]).toBe("no-referrer");
     expect(text).not.toMatch(/<script(?![^>]* src=)|<style| on\w+=/);
+  });
+
+  it("knows every status of a run, and no other [console.statuses]", () => {
+    expect(new Set(statuses)).toEqual(new Set(runStatuses));
+    const ended = runStatuses.filter((status) => isRunEnded(status));
+    expect(new Set(endedStatuses)).toEqual(new Set(ended));
+    expect(ended.map((status) => [status, toneOf(status)])).not.toContainEqual([
+      expect.stringMatching(/blocked|failed|timeout|killed/u),
+      "idle",
+    ]);
   });
 
   it("serves every module that the page imports, and whatever those import", async () => {

@@ -52,7 +52,11 @@ export const writeStep = (input: JsonObject, more: Partial<PlannedStep> = {}): P
   ...more,
 });
 
-export async function humanScene(backends: BackendFactory): Promise<HumanScene> {
+/** @param allowedTools what the agent may call beside `write`, which it is asked about */
+export async function humanScene(
+  backends: BackendFactory,
+  allowedTools: readonly string[] = ["read"],
+): Promise<HumanScene> {
   const room = `room${randomUUID().slice(0, 8)}`;
   const folder = await mkdtemp(join(tmpdir(), "stateplane-human-"));
   const backend = await backends.backend(room);
@@ -61,7 +65,9 @@ export async function humanScene(backends: BackendFactory): Promise<HumanScene> 
   const plane = await startTestPlane({
     publish: async (fields) => backend.queue.publish(fields),
     now: clock.now,
-    agents: [{ ...agent, allowedTools: ["read", "write"], approvalRequiredTools: ["write"] }],
+    agents: [
+      { ...agent, allowedTools: [...allowedTools, "write"], approvalRequiredTools: ["write"] },
+    ],
   });
   const calls: HumanScene["calls"] = [];
   const opened: { backend: StepBackend; worker: TestWorker }[] = [];

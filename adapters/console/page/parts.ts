@@ -60,6 +60,7 @@ const tones: Readonly<Record<string, string>> = {
   rejected: "bad",
   deny: "bad",
   policy_blocked: "bad",
+  airlock_blocked: "bad",
   budget_killed: "bad",
   timeout: "bad",
 };

@@ -26,8 +26,9 @@ export const endedStatuses = [
   "timeout",
   "budget_killed",
   "policy_blocked",
+  "airlock_blocked",
 ];
-const statuses = ["created", "queued", "running", "waiting_approval", ...endedStatuses];
+export const statuses = ["created", "queued", "running", "waiting_approval", ...endedStatuses];
 const aPage = 50;
 
 /** What a run is to do, in a line. */

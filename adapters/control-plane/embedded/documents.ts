@@ -5,6 +5,7 @@ import type {
   RunStatus,
   StepStatus,
 } from "../../../machines/contracts/domain/status.ts";
+import type { PastCall } from "../../../machines/contracts/domain/airlock/pace.ts";
 import type { StepType } from "../../../machines/contracts/domain/job.ts";
 import type { Budget } from "../../../machines/contracts/domain/budget.ts";
 
@@ -29,6 +30,8 @@ export interface Run {
   toolCalls: number;
   /** The calls among them that a worker named, so that one which is checked again counts once; absent for none. */
   countedCalls?: string[];
+  /** Its last tool calls, for the Airlock; absent where there is none. */
+  recentCalls?: PastCall[];
   costMicros: number;
   /** What the model calls of steps that have not ended have reserved or used, by the reservation; absent for none. */
   held?: Record<string, Held>;

@@ -48,7 +48,7 @@ export function responseLevel(registry: readonly Tool[], call: ToolPair): Respon
 }
 
 /** By its slug, which is the tool's name on its server, or `server/tool`. */
-function isTool({ slug, mcpServer }: Tool, { server, name }: ToolPair): boolean {
+export function isTool({ slug, mcpServer }: Tool, { server, name }: ToolPair): boolean {
   if (server === null) return slug === name || slug.endsWith(`/${name}`);
   return slug === `${server}/${name}` || (slug === name && mcpServer === server);
 }

@@ -4,6 +4,7 @@ import { getRequestListener } from "@hono/node-server";
 import type { Log } from "../../../machines/contracts/ports/clock.ts";
 import type { WorkflowEngine } from "../../../machines/contracts/ports/workflow-engine.ts";
 import { createApp, keepTime } from "./app.ts";
+import type { Airlock } from "./changes/airlock.ts";
 import { createApply, type KeptSteps, system, viewOf, type WholePlane } from "./changes/change.ts";
 import { type AgentSeed, registerAgent } from "./changes/register-agent.ts";
 import type { CostMicros } from "./changes/submit-result.ts";
@@ -38,6 +39,8 @@ export interface EmbeddedOptions {
   workflows?: WorkflowEngine;
   /** Told each move of a workflow's run, which may yet be undone with its change. Must not throw. */
   onWorkflowMove?: OnWorkflowMove;
+  /** Inspects the tool calls that are checked; without it, or where its mode is `off`, nothing does. */
+  airlock?: Airlock;
   /** The workers' store, to show what it has of steps and dead letters. */
   steps?: KeptSteps;
   /** Answers what is none of the API, such as a page; null for what it does not know. */
@@ -87,7 +90,9 @@ export async function startEmbeddedControlPlane(
   // Made below, once it is known where this control plane listens.
   let sender: ReturnType<typeof createNoticeSender> | null = null;
   const told = { settings: notices, kick: () => sender?.kick() };
-  const apply = createApply({ store, outbox, events, now, workflows, notices: told });
+  const isInspecting = options.airlock !== undefined && options.airlock.settings.mode !== "off";
+  const airlock = isInspecting ? (options.airlock ?? null) : null;
+  const apply = createApply({ store, outbox, events, now, workflows, airlock, notices: told });
   const costMicros = options.costMicros ?? (() => null);
   const headFile = keepHeadFile(options.path, store.audit, log);
   const { path, steps = null, apiKey, host, site } = options;
@@ -102,6 +107,7 @@ export async function startEmbeddedControlPlane(
     headFile,
     path,
     workflows,
+    airlock,
     steps,
     notices,
   };

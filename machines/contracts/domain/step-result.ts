@@ -80,7 +80,7 @@ function marker({ kind, details = {} }: Failure): JsonObject {
   if (kind === "policy_denied") {
     return {
       policy_denied: true,
-      ...(details["blocked_by_airlock"] === true ? airlock(details) : {}),
+      ...airlockMarker(airlockViolation(details)),
     };
   }
   if (kind === "approval_rejected" || kind === "approval_expired") {
@@ -89,16 +89,17 @@ function marker({ kind, details = {} }: Failure): JsonObject {
   return {};
 }
 
-/** What FerrumDeck's dashboard shows of a call that its Airlock blocked. */
-function airlock({
-  risk_score = null,
-  risk_level = null,
-  violation_type = null,
-  violation_details = null,
-}: JsonObject): JsonObject {
-  const airlock_violation = { risk_score, risk_level, violation_type, violation_details };
-  return { airlock_blocked: true, airlock_violation };
+/** What an Airlock found in a call that it blocked, from the details of the denial; null where it blocked none. */
+export function airlockViolation(details: JsonObject | undefined): JsonObject | null {
+  if (details?.["blocked_by_airlock"] !== true) return null;
+  const { risk_score = null, risk_level = null, violation_type = null } = details;
+  const { violation_details = null } = details;
+  return { risk_score, risk_level, violation_type, violation_details };
 }
+
+/** What FerrumDeck's dashboard shows of a step of which a call was blocked; nothing for null. */
+export const airlockMarker = (violation: JsonObject | null): JsonObject =>
+  violation === null ? {} : { airlock_blocked: true, airlock_violation: violation };
 
 /** What FerrumDeck's dashboard reads of every llm step; what a loop did before it failed stands there, too. */
 function unanswered(output: Json): JsonObject {

@@ -20,7 +20,8 @@ export type Extension =
   | "events"
   | "budget-reservations"
   | "step-texts"
-  | "step-traces";
+  | "step-traces"
+  | "airlock";
 
 /** A piece of what a step's model says. */
 export interface SaidText extends StepKey {
@@ -59,6 +60,8 @@ export interface ToolCheck {
   /** The MCP server that the name was resolved to; absent for a tool of our own. */
   server?: string;
   toolInput: JsonObject;
+  /** Where its arguments were copied from, for the audit. */
+  provenance?: JsonObject;
   estimatedCostCents?: number;
 }
 

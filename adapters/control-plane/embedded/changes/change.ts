@@ -3,6 +3,7 @@ import { toEnvelope } from "../../../../machines/contracts/domain/job.ts";
 import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
 import type { StepQueue, StepStore } from "../../../../machines/contracts/ports/step-backend.ts";
 import { type Approval, type Run, type Step, newId, seedIds } from "../documents.ts";
+import type { Airlock } from "./airlock.ts";
 import type { HeadFile } from "../audit-head.ts";
 import type { Outbox } from "../outbox.ts";
 import type { RunChange, RunEvents, StepStop } from "../run-events.ts";
@@ -34,6 +35,8 @@ export interface Change {
   tellOf(approval: Approval, kind: NoticeKind): void;
   /** Runs of workflows; null where none are run. */
   readonly workflows: WorkflowHost | null;
+  /** What inspects tool calls; null where nothing does. */
+  readonly airlock: Airlock | null;
   audit(runId: string | null, event: string, details: JsonObject): void;
 }
 
@@ -52,6 +55,7 @@ export interface ApplyParts {
   outbox: Pick<Outbox, "kick">;
   events: Pick<RunEvents, "tell" | "tellStop">;
   workflows?: WorkflowHost | null;
+  airlock?: Airlock | null;
   /** Where people are told of questions, and who is to be told that there is one; absent for nowhere. */
   notices?: { settings: NoticeSettings; kick(): void };
   now: () => number;
@@ -59,7 +63,7 @@ export interface ApplyParts {
 
 /** Changes asked for in the same turn of the event loop share one commit, and so one wait for the disk. */
 export function createApply(parts: ApplyParts): Apply {
-  const { store, outbox, events, now, workflows = null, notices } = parts;
+  const { store, outbox, events, now, workflows = null, airlock = null, notices } = parts;
   let waiting: { run: () => void; committed: () => void; lost: (error: unknown) => void }[] = [];
 
   const commit = () => {
@@ -80,6 +84,7 @@ export function createApply(parts: ApplyParts): Apply {
       const run = () => {
         const opened = openChange(store, now(), by, {
           workflows,
+          airlock,
           settings: notices?.settings ?? null,
         });
         try {
@@ -104,7 +109,11 @@ function openChange(
   whole: Store,
   now: number,
   caller: By,
-  { workflows, settings }: { workflows: WorkflowHost | null; settings: NoticeSettings | null },
+  {
+    workflows,
+    airlock,
+    settings,
+  }: Pick<Change, "workflows" | "airlock"> & { settings: NoticeSettings | null },
 ) {
   const store = viewOf(whole, caller);
   const { id: by } = caller;
@@ -118,6 +127,7 @@ function openChange(
     store,
     notices: whole.notices,
     workflows,
+    airlock,
     tellStop({ id: runId, tenantId }, stepId) {
       stops.push({ runId, stepId, tenantId });
     },
@@ -182,6 +192,7 @@ export interface Plane {
   /** Of the database, or `:memory:`. */
   path: string;
   workflows: WorkflowHost | null;
+  airlock: Airlock | null;
   steps: KeptSteps | null;
   notices: NoticeSettings;
 }

@@ -1,5 +1,9 @@
 import { createHash } from "node:crypto";
-import { isJsonObject, type Json } from "../../../../machines/contracts/domain/json.ts";
+import {
+  isJsonObject,
+  type Json,
+  type JsonObject,
+} from "../../../../machines/contracts/domain/json.ts";
 import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
 import { stricter, type Verdict, verdict } from "../../../../machines/contracts/domain/action.ts";
 import { type AgentVersion, type Run, type Step, newId, seedIds } from "../documents.ts";
@@ -13,6 +17,14 @@ import {
 } from "../policy.ts";
 import type { Rows } from "../rows.ts";
 import type { Change } from "./change.ts";
+import {
+  type Finding,
+  isBlocking,
+  reasonOf,
+  toTrace,
+  toViolation,
+} from "../../../../machines/contracts/domain/airlock/inspect.ts";
+import { inspect, type Inspected } from "./airlock.ts";
 import { brokenLimit, readBudget } from "../../../../machines/contracts/domain/budget.ts";
 import { resolveBudget } from "../budget.ts";
 import { withHeld } from "./reservations.ts";
@@ -37,12 +49,17 @@ const events = { allow: "policy.allowed", ask: "policy.approval_required", deny:
 export function checkTool(
   change: Change,
   runId: string,
-  tool: ToolPair & { input: Json; callId: string | null },
+  tool: Call,
 ): Verdict & { decisionId: string } {
   const { now, store } = change;
-  const run = findRun(store, runId);
-  const step = stepOf(store, run, tool.callId);
-  const decided = { ...decide(change, run, tool, step), decisionId: newId("pdc", now) };
+  const found = findRun(store, runId);
+  const step = stepOf(store, found, tool.callId);
+  const inspected = isRunEnded(found.status) ? null : inspectedBy(change, found, tool);
+  const run = inspected === null ? found : { ...found, recentCalls: inspected.recentCalls };
+  const findings = inspected?.findings ?? [];
+  const said = withViolation(decide(change, run, tool, step), findings);
+  const decided = { ...said, decisionId: newId("pdc", now) };
+  if (inspected !== null) change.saveRun(run);
   if (!isRunEnded(run.status)) {
     const current = step ?? store.steps.ofRun(run.id).find(({ status }) => !isStepEnded(status));
     const started = markStarted(change, run, current);
@@ -50,19 +67,54 @@ export function checkTool(
       change.saveRun(counting(started, tool.callId));
     }
   }
-  change.audit(run.id, events[decided.kind], {
+  const named = {
     decision_id: decided.decisionId,
     ...(step !== undefined && { step_id: step.id }),
     tool_name: tool.name,
     server: tool.server,
     tool_input_sha256: createHash("sha256").update(JSON.stringify(tool.input)).digest("hex"),
+  };
+  if (findings.length > 0) {
+    const violation = { ...toViolation(findings), findings: toTrace(findings) };
+    change.audit(run.id, "airlock.violation_detected", { ...named, ...violation });
+  }
+  change.audit(run.id, events[decided.kind], {
+    ...named,
     reason: decided.reason,
+    ...(tool.provenance !== null && { provenance: tool.provenance }),
     ...decided.details,
   });
   return decided;
 }
 
-type Call = ToolPair & { input: Json; callId: string | null };
+type Call = ToolPair & {
+  input: Json;
+  callId: string | null;
+  costCents: number;
+  provenance: JsonObject | null;
+};
+
+function inspectedBy({ airlock, store, now }: Change, run: Run, tool: Call): Inspected | null {
+  if (airlock === null) return null;
+  const input = isJsonObject(tool.input) ? tool.input : { "": tool.input };
+  return inspect(airlock, run, store.tools.of(run), { ...tool, input }, now);
+}
+
+/** What was decided, with what the Airlock found: what it blocks is denied, whatever policies say. */
+function withViolation(said: Verdict, findings: readonly Finding[]): Verdict {
+  const [worst] = findings;
+  if (worst === undefined) return said;
+  const trace = isJsonObject(said.details?.["decision_trace"])
+    ? said.details["decision_trace"]
+    : {};
+  const details = {
+    ...said.details,
+    ...toViolation(findings),
+    decision_trace: { ...trace, airlock: toTrace(findings) },
+  };
+  const blocks = isBlocking(worst) && said.kind !== "deny";
+  return { ...(blocks ? verdict.deny(reasonOf(worst)) : said), details };
+}
 
 /** The step that makes the call, which our worker's names of calls begin with; undefined where they say nothing. */
 function stepOf(store: Rows, run: Run, callId: string | null): Step | undefined {

@@ -135,6 +135,8 @@ export const runAnswers = {
     reason: "string",
     risk_score: "number",
     risk_level: "string",
+    "violation_type?": "string",
+    "violation_details?": "string",
     blocked_by_airlock: "boolean",
     shadow_mode: "boolean",
     "response_level?": "'R1' | 'R2' | 'R3'",

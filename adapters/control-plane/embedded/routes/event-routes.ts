@@ -111,7 +111,7 @@ const extensions = [
 ];
 
 /** `/health` and `/ready`, which need no key. */
-export function healthRoutes({ store, outbox, workflows, steps }: WholePlane): Hono {
+export function healthRoutes({ store, outbox, workflows, airlock, steps }: WholePlane): Hono {
   const app = new Hono();
   app.get("/health", (c) =>
     c.json({
@@ -119,6 +119,7 @@ export function healthRoutes({ store, outbox, workflows, steps }: WholePlane): H
       version: apiVersion,
       extensions: [
         ...extensions,
+        ...(airlock === null ? [] : ["airlock"]),
         ...(workflows === null ? [] : ["workflows"]),
         ...(steps === null ? [] : ["dead-letters", "step-records"]),
       ],

@@ -29,11 +29,18 @@ const traceShape = type({
     .array()
     .atMostLength(1000),
 });
+const provenance = type({
+  at: "string <= 300",
+  from: "string <= 512",
+  characters: "number.integer >= 0",
+  mode: "string <= 16",
+});
 export const toolCheck = type({
   tool_name: "0 < string <= 255",
   "server?": "0 < string <= 255 | null",
   "call_id?": "0 < string <= 512 | null",
   "tool_input?": "unknown",
+  "provenance?": provenance,
   "estimated_cost_cents?": "number.integer >= 0 | null",
 });
 
@@ -111,6 +118,8 @@ export function stepRoutes(plane: Plane): Hono {
       name: body.tool_name,
       callId: body.call_id ?? null,
       input: asJson(body.tool_input),
+      provenance: body.provenance ?? null,
+      costCents: body.estimated_cost_cents ?? 0,
     };
     const verdict = await apply(
       (change) => checkTool(change, c.req.param("id"), tool),

@@ -1,0 +1,59 @@
+import { createHash } from "node:crypto";
+import {
+  type Finding,
+  inspectCall,
+} from "../../../../machines/contracts/domain/airlock/inspect.ts";
+import { type PastCall, withCall } from "../../../../machines/contracts/domain/airlock/pace.ts";
+import type { AirlockSettings } from "../../../../machines/contracts/domain/airlock/settings.ts";
+import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
+import { toolLabel, type ToolPair } from "../../../../machines/contracts/domain/tool-lists.ts";
+import type { SchemaChecker } from "../../../../machines/contracts/ports/schema-checker.ts";
+import type { Run, Tool } from "../documents.ts";
+import { isTool } from "../response-level.ts";
+
+/** What the plane inspects tool calls with. */
+export interface Airlock {
+  settings: AirlockSettings;
+  /** Without it no arguments are compared with what their tool is registered with. */
+  schemas?: SchemaChecker;
+}
+
+export interface Inspected {
+  findings: Finding[];
+  /** The run's calls that later looks need, this one among them. */
+  recentCalls: PastCall[];
+}
+
+/** What the Airlock finds in a call of a run, which the registry may know. */
+export function inspect(
+  { settings, schemas }: Airlock,
+  run: Run,
+  registry: readonly Tool[],
+  call: ToolPair & { input: JsonObject; callId: string | null; costCents: number },
+  now: number,
+): Inspected {
+  const { server, name, input, callId, costCents } = call;
+  const text = JSON.stringify([toolLabel(call), input]);
+  const digest = createHash("sha256").update(text).digest("base64url").slice(0, 22);
+  const past = { at: now, digest, id: callId, cents: costCents };
+  const recentCalls = withCall(run.recentCalls ?? [], past, settings.rules);
+  const drift = schemas === undefined ? null : driftOf(schemas, registry, call);
+  const tool = { server, name, input };
+  return { recentCalls, findings: inspectCall(settings, { tool, calls: recentCalls, now, drift }) };
+}
+
+/** Of a name that could be several tools, only what breaks the schemas of them all. */
+function driftOf(
+  schemas: SchemaChecker,
+  registry: readonly Tool[],
+  call: ToolPair & { input: JsonObject },
+): string | null {
+  const said = registry
+    .filter((tool) => isTool(tool, call) && Object.keys(tool.inputSchema).length > 0)
+    .map(({ inputSchema }) => {
+      const compiled = schemas.compile(inputSchema);
+      const checked = typeof compiled === "string" ? null : compiled.check(call.input);
+      return checked?.kind === "invalid" ? checked.problem : null;
+    });
+  return said.every((problem) => problem !== null) ? (said[0] ?? null) : null;
+}
