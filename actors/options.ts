@@ -9,6 +9,11 @@ import type { StepLimits } from "../machines/step/context.ts";
 import type { StepEnd, stepMachine } from "../machines/step/machine.ts";
 import type { ModelPart } from "../machines/contracts/ports/model-provider.ts";
 import type { LoopMoveNotice } from "./inspection.ts";
+import {
+  defaultOutputScreening,
+  type OutputScreening,
+} from "../machines/contracts/domain/screening/output-rules.ts";
+import type { Redactor } from "../machines/contracts/domain/screening/known-secrets.ts";
 import type { UsersHandlers } from "./handlers/handler.ts";
 
 /** Which tools this worker may call at all, whatever the control plane says. Deny by default. */
@@ -55,6 +60,24 @@ export interface EffectSeen {
 /** A user's say on one action of one job, at once. */
 export type Policy = (action: Action, job: Job) => Verdict;
 
+/** What is looked for in what goes into a step's model and in what comes out of a step. */
+export interface ScreeningOptions {
+  output: OutputScreening;
+  /**
+   * Texts that give a model orders which nobody meant to give: in a user's words, in tools' results and in documents.
+   * `warn` says so in the output, the log and beside the text; `block` fails the step, or keeps the text from the model.
+   */
+  injection: "off" | "warn" | "block";
+  /** Characters that nobody sees and a model reads, in tools' results and documents: taken out, or left as they are. */
+  hiddenCharacters: "off" | "remove";
+}
+
+export const defaultScreening: ScreeningOptions = {
+  output: defaultOutputScreening,
+  injection: "warn",
+  hiddenCharacters: "remove",
+};
+
 export interface RuntimeOptions {
   /** Steps alive at once in this worker. */
   capacity: number;
@@ -90,6 +113,9 @@ export interface RuntimeOptions {
   defaultModel: string;
   /** A result whose JSON is longer, in bytes, is cut by moving its output to an artifact. */
   maxReportBytes: number;
+  screening: ScreeningOptions;
+  /** Knows the secrets that this worker holds: they are in nothing that a step gives on. */
+  knownSecrets?: Pick<Redactor, "find">;
   /** The worker's own say before the control plane's; the stricter of the two wins. */
   policy?: Policy;
   /** Who runs the step chart: its compiled table, or XState's interpreter, which is slower and behaves alike. */
@@ -147,4 +173,5 @@ export const defaultOptions: RuntimeOptions = {
   defaultModel: "claude-sonnet-4-20250514",
   // The gateway answers 400 above 2 MiB; the margin is for what proxies add.
   maxReportBytes: 2 * 1024 * 1024 - 16 * 1024,
+  screening: defaultScreening,
 };

@@ -1,5 +1,5 @@
 import { isSecretKey } from "../machines/contracts/domain/secret-names.ts";
-import { createRedactor } from "../adapters/telemetry/redactor.ts";
+import { createRedactor } from "../machines/contracts/domain/screening/known-secrets.ts";
 import type { McpServer } from "../adapters/mcp/config.ts";
 import type { RuntimePorts } from "../actors/ports.ts";
 import type { Failure } from "../machines/contracts/domain/failure.ts";

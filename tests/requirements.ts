@@ -5,6 +5,7 @@ import { planeRequirements } from "./requirements-of-the-plane.ts";
 import { modelRequirements } from "./requirements-of-models.ts";
 import { packageRequirements } from "./requirements-of-the-package.ts";
 import { processRequirements } from "./requirements-of-processes.ts";
+import { screeningRequirements } from "./requirements-of-screening.ts";
 import { toolRequirements } from "./requirements-of-tools.ts";
 import { workflowRequirements } from "./requirements-of-workflows.ts";
 
@@ -353,6 +354,7 @@ export const requirements: readonly Requirement[] = [
   ...modelRequirements,
   ...planeRequirements,
   ...processRequirements,
+  ...screeningRequirements,
   ...toolRequirements,
   ...workflowRequirements,
   ...packageRequirements,

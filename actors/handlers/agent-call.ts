@@ -13,7 +13,7 @@ import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { ToolResult, ToolTarget } from "../../machines/contracts/ports/tool-host.ts";
 import { keepAttachments } from "./attachments.ts";
 import { digestOf } from "../step/approvals.ts";
-import { isForModel, problemOf, show, shownLength, toolless } from "./agent-results.ts";
+import { isForModel, problemOf, show, showFailure, toolless } from "./agent-results.ts";
 import {
   actionOf,
   type Allowed,
@@ -111,12 +111,11 @@ async function make(
       );
       const durationMs = Math.round(ports.clock.monotonic() - begun);
       if (called.ok) {
-        const { content } = await keepAttachments(ports.artifacts, scope.job, called.value);
+        const { content } = await keepAttachments(ports.artifacts, scope, called.value);
         const shown = await show(scope, content);
         return ok({
           ...allowed,
           ...shown,
-          error: null,
           durationMs,
           ran: true,
         } as unknown as JsonObject);
@@ -124,10 +123,12 @@ async function make(
       const { failure } = called;
       if (!isForModel(failure, scope.isLastAttempt)) return called;
       const isSent = failure.kind !== "policy_denied" && failure.kind !== "invalid_input";
-      const error = `${cutText(failure.message, shownLength)}${doubtOf(each)}`;
+      const told = showFailure(scope, failure);
+      const error = `${told.content}${doubtOf(each)}`;
       const decision = failure.kind === "policy_denied" ? "deny" : "allow";
       return ok({
         ...allowed,
+        ...told,
         decision,
         content: error,
         error,
@@ -155,14 +156,15 @@ async function handOver(
   if (result.kind === "asked") return ended(result);
   if (result.kind === "done") {
     const shown = await show(scope, resultOf(result.output, action));
-    return keep(scope, each, { ...allowed, ...shown, error: null });
+    return keep(scope, each, { ...allowed, ...shown });
   }
   const { failure } = result;
   const isNo = isPersonsNo(failure) || failure.kind === "policy_denied";
   if (isNo || result.failsStep === true) return refused(scope, each, result);
   if (!isForModel(failure, scope.isLastAttempt)) return ended(result);
-  const error = `${cutText(failure.message, shownLength)}${doubtOf(each)}`;
-  return keep(scope, each, { ...allowed, content: error, error });
+  const told = showFailure(scope, failure);
+  const error = `${told.content}${doubtOf(each)}`;
+  return keep(scope, each, { ...allowed, ...told, content: error, error });
 }
 
 const keep = async (scope: KeyedScope, each: KeyedCall, result: CallResult): Promise<CallEnd> =>

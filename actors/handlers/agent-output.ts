@@ -97,6 +97,9 @@ function toCall(call: ToolCall | undefined, result: CallResult): JsonObject {
     digest,
     duration_ms: durationMs,
     ...(result.artifact === undefined ? {} : { artifact: result.artifact }),
+    ...(result.screening === undefined
+      ? {}
+      : { screening_findings: result.screening as unknown as JsonObject[] }),
   };
 }
 

@@ -6,7 +6,10 @@ import { cutText, wellFormedText } from "../../machines/contracts/domain/text.ts
 import type { ToolCall } from "../../machines/contracts/ports/model-provider.ts";
 import type { ToolTarget } from "../../machines/contracts/ports/tool-host.ts";
 import type { RuntimePorts } from "../ports.ts";
+import type { Finding } from "../../machines/contracts/domain/screening/output-rules.ts";
 import type { OfferedTools } from "./agent-tools.ts";
+import type { StepScope } from "./handler.ts";
+import { refusalOf, screenIncoming } from "./incoming.ts";
 
 /** Characters of a result that the model is shown; of a longer one the artifact has all. */
 export const shownLength = 20_000;
@@ -61,13 +64,30 @@ export function isForModel(failure: Failure, isLastAttempt: boolean): boolean {
   return troubleOf(failure) === "step" || (troubleOf(failure) === "passing" && isLastAttempt);
 }
 
-/** What the model is shown of a result, and where the rest of a long one is. */
-export async function show(
-  { ports, job }: { ports: Pick<RuntimePorts, "artifacts">; job: Job },
-  content: Json,
-): Promise<{ content: string; artifact?: JsonObject }> {
+export interface Shown {
+  content: string;
+  /** Why the model is not shown the result; null where it is. */
+  error: string | null;
+  artifact?: JsonObject;
+  screening?: Finding[];
+}
+
+type ShowScope = {
+  ports: Pick<RuntimePorts, "artifacts">;
+  job: Job;
+  screening: StepScope["screening"];
+};
+
+/** What the model is shown of a result, screened, and where the rest of a long one is. */
+export async function show(scope: ShowScope, given: Json): Promise<Shown> {
+  const { ports, job, screening } = scope;
+  const { value: content, findings, isRefused } = screening.screen(given);
+  if (isRefused) {
+    const error = refusalOf("the tool's result", findings).message;
+    return { content: error, error, screening: findings };
+  }
   const text = wellFormedText(typeof content === "string" ? content : JSON.stringify(content));
-  if (text.length <= shownLength) return { content: text };
+  if (text.length <= shownLength) return screened(text, findings, screening);
   const put = await ports.artifacts.put(job, {
     name: "tool-result.txt",
     kind: "output",
@@ -77,10 +97,26 @@ export async function show(
   const end = text.slice(-shownEndLength).toWellFormed();
   const left = text.length - shownLength;
   const where = put.ok ? `all of it is kept as artifact ${put.value.id}` : "they could not be kept";
+  const shown = `${begin}\n[${left} characters are left out here; ${where}]\n${end}`;
   return {
-    content: `${begin}\n[${left} characters are left out here; ${where}]\n${end}`,
+    ...screened(shown, findings, screening),
     ...(put.ok
       ? { artifact: { id: put.value.id, sha256: put.value.sha256, size: put.value.size } }
       : {}),
   };
+}
+
+/** What the model is told of a tool's failure: its words are a tool's, too. */
+export function showFailure(
+  { screening }: Pick<ShowScope, "screening">,
+  { message }: Failure,
+): Shown {
+  return screened(cutText(screening.hideInText(message), shownLength), [], screening);
+}
+
+function screened(text: string, findings: Finding[], screening: ShowScope["screening"]): Shown {
+  const { text: content, findings: more, isWithheld } = screenIncoming(text, screening, "");
+  const all = [...findings, ...more];
+  const error = isWithheld ? content : null;
+  return { content, error, ...(all.length === 0 ? {} : { screening: all }) };
 }

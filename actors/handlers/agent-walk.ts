@@ -79,6 +79,8 @@ export interface LoopPlan {
   offer(): Promise<Outcome<OfferedTools>>;
   handlerOf: HandlerOf;
   onMove?: (notice: LoopMoveNotice) => void;
+  /** The step's documents, as its model is shown them. */
+  documents: string | null;
 }
 
 /** What the journal has of a model call. */
@@ -189,11 +191,8 @@ export class LoopWalk {
     const { turns, folded } = context;
     const last = turns.at(-1);
     if (wanted === "runCalls" && last !== undefined) {
-      const { job, signal, permission, recall, edited, effect, budget, isLastAttempt, log } =
-        this.#scope;
-      const given = { job, signal, permission, recall, edited, effect, budget, isLastAttempt, log };
       const { offer, handlerOf } = this.#plan;
-      const scope = { ...given, ports: this.#ports, offer, handlerOf };
+      const scope = { ...this.#scope, ports: this.#ports, offer, handlerOf };
       const before = [...this.#turns, ...turns.slice(0, -1)];
       this.#scope.brought(() => broughtBy(before));
       const event = await runCalls(scope, last, `${round}.${turns.length}`);
@@ -307,7 +306,8 @@ export class LoopWalk {
     offered: OfferedTools,
   ): Omit<ModelRequest, "idempotencyKey"> {
     const tools = offered.forModel();
-    const messages = [...toMessages(this.#scope.job, tools.length > 0), ...said];
+    const { documents } = this.#plan;
+    const messages = [...toMessages(this.#scope.job, tools.length > 0, documents), ...said];
     if (tools.length === 0) return { ...this.#plan.request, messages };
     const toolChoice = mayCall ? {} : ({ toolChoice: "none" } as const);
     return { ...this.#plan.request, messages, tools, ...toolChoice };

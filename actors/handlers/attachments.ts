@@ -1,7 +1,7 @@
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
-import type { StepKey } from "../../machines/contracts/domain/record.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
 import type { ToolResult } from "../../machines/contracts/ports/tool-host.ts";
+import type { StepScope } from "./handler.ts";
 
 /** What a tool gave, as a step's output shows it: of each attachment where it is kept, or why it is not. */
 export interface KeptResult {
@@ -15,13 +15,14 @@ export interface KeptResult {
  */
 export async function keepAttachments(
   artifacts: ArtifactStore,
-  step: StepKey,
+  { job: step, screening }: Pick<StepScope, "job" | "screening">,
   { content, attachments = [] }: ToolResult,
 ): Promise<KeptResult> {
   if (attachments.length === 0) return { content };
   const parts: Json[] | null = Array.isArray(content) ? [...content] : null;
   const kept: JsonObject[] = [];
-  for (const { name, mimeType, content: bytes, part } of attachments) {
+  for (const { name, mimeType, content: given, part } of attachments) {
+    const bytes = isText(mimeType ?? "") ? withoutSecrets(given, screening.hideInText) : given;
     const put = await artifacts.put(step, { name, kind: "file", content: bytes });
     const size = bytes.byteLength;
     if (put.ok) kept.push({ name, mimeType, size, id: put.value.id, sha256: put.value.sha256 });
@@ -32,4 +33,19 @@ export async function keepAttachments(
     parts[part] = { ...(described as JsonObject), ...place };
   }
   return { content: parts ?? content, artifacts: kept };
+}
+
+/** What people read as text; what else there is, is kept as it came. */
+const isText = (mimeType: string): boolean =>
+  /^text\/|[/+](?:json|xml|yaml|x-yaml|toml|javascript|x-sh|sql|csv)\b/iu.test(mimeType);
+
+function withoutSecrets(bytes: Uint8Array, hide: (text: string) => string): Uint8Array {
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return bytes;
+  }
+  const safe = hide(text);
+  return safe === text ? bytes : new TextEncoder().encode(safe);
 }

@@ -41,6 +41,7 @@ export interface CallsScope extends Pick<
   | "budget"
   | "isLastAttempt"
   | "log"
+  | "screening"
 > {
   ports: Pick<RuntimePorts, "tools" | "schemas" | "artifacts" | "clock">;
   /** The tools as they are now; asked for only where a call is new. */

@@ -9,6 +9,8 @@ import type { OnModelPart } from "../../machines/contracts/ports/model-provider.
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
 import type { Recalled } from "../step/journal.ts";
 import type { CallBudget } from "../step/budget.ts";
+import type { StepScreen } from "../step/screening.ts";
+import type { ScreeningOptions } from "../options.ts";
 
 /** How a handler's work came out. */
 export type HandlerResult =
@@ -81,6 +83,8 @@ export interface StepScope {
   /** Whether a failure that may pass is final if it comes now. */
   isLastAttempt: boolean;
   log: Log;
+  /** What goes to a model, and what is given on, is screened with it. */
+  screening: Omit<ScreeningOptions, "output"> & StepScreen;
   /** Told each part of a model's answer as it comes; absent where nobody listens. */
   onPart?: OnModelPart;
   /** The budgets of the step and its run: to be kept by every model call and tool call. */

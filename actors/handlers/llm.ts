@@ -8,6 +8,7 @@ import { keepTools, offerTools, OfferedTools } from "./agent-tools.ts";
 import { type LoopPorts, LoopWalk } from "./agent-walk.ts";
 import type { HandlerOf } from "./call-handler.ts";
 import type { StepHandler } from "./handler.ts";
+import { readPrompt } from "./incoming.ts";
 
 const modelParams = type({
   "temperature?": "0 <= number <= 2 | null",
@@ -32,6 +33,8 @@ export function llmHandler(
       const message = `llm step input: model_params ${params.summary}`;
       return { kind: "failed", failure: terminal("invalid_input", message) };
     }
+    const { refused, documents } = readPrompt(scope.job, scope.screening);
+    if (refused !== null) return { kind: "failed", failure: refused };
     let offered: Outcome<OfferedTools> | null = isAgentic(input) ? null : ok(new OfferedTools([]));
     const offer = async () => {
       if (offered !== null) return offered;
@@ -53,6 +56,7 @@ export function llmHandler(
       request,
       offer,
       handlerOf,
+      documents,
       ...(options.onLoopMove ? { onMove: options.onLoopMove } : {}),
     });
     const maxIterations = input.max_iterations ?? options.maxIterations;

@@ -2,11 +2,13 @@ import { terminal } from "../../machines/contracts/domain/failure.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { retrievalInput } from "../../machines/contracts/domain/step-input.ts";
 import type { RuntimePorts } from "../ports.ts";
-import type { StepHandler } from "./handler.ts";
+import type { Finding } from "../../machines/contracts/domain/screening/output-rules.ts";
+import type { StepHandler, StepScope } from "./handler.ts";
+import { screenIncoming } from "./incoming.ts";
 
 /** Retrieves documents. The endpoint is the worker's own setting: a step's input cannot name one. */
 export function retrievalHandler({ retrievers }: Pick<RuntimePorts, "retrievers">): StepHandler {
-  return async ({ job, effect }) => {
+  return async ({ job, effect, screening }) => {
     // Checked before any handler is called, and as large as its documents: not a second time.
     const input = job.input as unknown as typeof retrievalInput.infer;
     const collection = input.collection ?? "default";
@@ -29,11 +31,30 @@ export function retrievalHandler({ retrievers }: Pick<RuntimePorts, "retrievers"
       run: async (signal) => {
         const retrieved = await retriever.retrieve(request, signal);
         if (!retrieved.ok) return retrieved;
-        const { documents, totalFound } = retrieved.value;
-        return { ok: true, value: { documents, total_found: totalFound } };
+        const { documents, findings } = screenDocuments(retrieved.value.documents, screening);
+        const said = findings.length === 0 ? {} : { screening_findings: findings };
+        const { totalFound } = retrieved.value;
+        return { ok: true, value: { documents, total_found: totalFound, ...said } };
       },
     });
     if (!found.ok) return found.result;
     return { kind: "done", output: { ...found.value, query: input.query, collection } };
   };
+}
+
+/** Found texts may go to a model: what reads like orders to one is told, or kept back. */
+function screenDocuments(
+  given: JsonObject[],
+  screening: StepScope["screening"],
+): { documents: JsonObject[]; findings: JsonObject[] } {
+  const all: Finding[] = [];
+  const documents = given.map((document, index) => {
+    const { content } = document;
+    if (typeof content !== "string") return document;
+    const at = `/documents/${index}/content`;
+    const { text, findings } = screenIncoming(content, screening, at);
+    all.push(...findings);
+    return text === content ? document : { ...document, content: text };
+  });
+  return { documents, findings: all as unknown as JsonObject[] };
 }

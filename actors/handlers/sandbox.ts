@@ -1,14 +1,16 @@
-import { terminal } from "../../machines/contracts/domain/failure.ts";
+import { fail, ok, terminal } from "../../machines/contracts/domain/failure.ts";
 import { sandboxInput } from "../../machines/contracts/domain/step-input.ts";
 import type { RuntimePorts } from "../ports.ts";
 import type { StepHandler } from "./handler.ts";
+import { refusalOf } from "./incoming.ts";
+import { told } from "./tool.ts";
 
 /**
  * Runs code in the sandbox. A time-out or a kill fails the step, with what was printed; so does a non-zero exit, unless
  * the job says `fail_on_nonzero: false`.
  */
 export function sandboxHandler({ sandbox }: Pick<RuntimePorts, "sandbox">): StepHandler {
-  return async ({ job, effect }) => {
+  return async ({ job, effect, screening }) => {
     if ("missing" in sandbox) {
       return { kind: "failed", failure: terminal("unavailable", sandbox.missing) };
     }
@@ -28,11 +30,17 @@ export function sandboxHandler({ sandbox }: Pick<RuntimePorts, "sandbox">): Step
       repeat: "safe",
       run: async (signal) => {
         const run = await sandbox.run(request, signal);
-        return run.ok ? { ok: true, value: { ...run.value } } : run;
+        if (!run.ok) return run;
+        const { stdout, stderr } = run.value;
+        const { value, findings, isRefused } = screening.screen({ stdout, stderr });
+        if (isRefused) return fail(refusalOf("the code's output", findings));
+        const printed = value as { stdout: string; stderr: string };
+        return ok({ ...run.value, ...printed, ...told(findings) });
       },
     });
     if (!ran.ok) return ran.result;
-    const { exitCode, timedOut, killed, stdout, stderr, truncated, leftOutBytes } = ran.value;
+    const { exitCode, timedOut, killed, stdout, stderr, truncated, leftOutBytes, ...rest } =
+      ran.value;
     const status = timedOut
       ? "timeout"
       : killed
@@ -49,6 +57,7 @@ export function sandboxHandler({ sandbox }: Pick<RuntimePorts, "sandbox">): Step
       left_out_bytes: leftOutBytes,
       language: request.language,
       mode: sandbox.driver,
+      ...rest,
     };
     const isAccepted = status === "error" && input.fail_on_nonzero === false;
     if (status === "completed" || isAccepted) return { kind: "done", output };

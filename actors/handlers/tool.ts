@@ -7,7 +7,9 @@ import type { ToolAnswers, ToolQuestions } from "../../machines/contracts/ports/
 import type { RuntimeOptions } from "../options.ts";
 import type { RuntimePorts } from "../ports.ts";
 import { keepTools } from "./agent-tools.ts";
+import type { Finding } from "../../machines/contracts/domain/screening/output-rules.ts";
 import { keepAttachments } from "./attachments.ts";
+import { refusalOf } from "./incoming.ts";
 import type { StepHandler } from "./handler.ts";
 import { answersOfYes, questionAction } from "./tool-questions.ts";
 
@@ -22,7 +24,7 @@ export function toolHandler(
   { tools, artifacts }: Pick<RuntimePorts, "tools" | "artifacts">,
   { keepJournals }: Pick<RuntimeOptions, "keepJournals">,
 ): StepHandler {
-  return async ({ job, signal, budget, permission, effect }) => {
+  return async ({ job, signal, budget, permission, effect, screening }) => {
     const { name, input } = toolAction(job);
     // Connects before the intent is journalled: a server that is down leaves nothing in doubt.
     const described = await tools.describe(name, signal);
@@ -51,8 +53,11 @@ export function toolHandler(
           if (!result.ok) return result;
           const { asks } = result.value;
           if (asks !== undefined) return ok({ server, asks: { ...asks } });
-          const { content, ...kept } = await keepAttachments(artifacts, job, result.value);
-          return ok({ result: content, server: result.value.server, ...kept });
+          const scope = { job, screening };
+          const { content, ...kept } = await keepAttachments(artifacts, scope, result.value);
+          const { value, findings, isRefused } = screening.screen(content, "/result");
+          if (isRefused) return fail(refusalOf("the tool's result", findings));
+          return ok({ result: value, server: result.value.server, ...kept, ...told(findings) });
         },
       });
       if (!called.ok) return called.result;
@@ -69,6 +74,12 @@ export function toolHandler(
   };
 }
 
+/** What is taken out here can't be found again where the step's output is screened; what is only told is told there. */
+export function told(findings: readonly Finding[]): { screening_findings?: JsonObject[] } {
+  const gone = findings.filter(({ action }) => action !== "reported");
+  return gone.length === 0 ? {} : { screening_findings: gone as unknown as JsonObject[] };
+}
+
 /** Times that one call may ask people. */
 const mostQuestions = 5;
 
@@ -79,6 +90,7 @@ type ToolOutput = {
   result?: Json;
   server: string;
   artifacts?: JsonObject[];
+  screening_findings?: JsonObject[];
   /** {@link ToolQuestions}, as the journal keeps them. */
   asks?: JsonObject;
 };

@@ -12,6 +12,7 @@ import { digestOf, actionDigest, inputDigests, toAsk } from "./approvals.ts";
 import type { Effect, HandlerResult } from "../handlers/handler.ts";
 import { LeaseLost, confirmLease, type ActivityScope } from "./session.ts";
 import { isPermitted } from "./policy.ts";
+import { screenOf } from "./screening.ts";
 import { traced } from "../tracing.ts";
 import { DeadlinePassed, Drained } from "../trouble.ts";
 import { StoreError } from "../../machines/contracts/domain/errors.ts";
@@ -122,6 +123,7 @@ export function effectRunner(
     }
     const mayHaveRun = isInDoubt || known === "unrepeated";
     const outcome = mayHaveRun ? inDoubtBefore(await done(grant)) : await done(grant);
+    if (!outcome.ok) outcome.failure = screenOf(scope).hideInFailure(outcome.failure);
     // Cut short by us, not ended: what it did is not known, and is not written down as known.
     if (!outcome.ok) signal.throwIfAborted();
     if (!outcome.ok && outcome.failure.kind === "in_doubt") {

@@ -8,6 +8,7 @@ import { StepBudget } from "./budget.ts";
 import { due } from "./pending.ts";
 import { confirmPermission, permission, withdrawn } from "./policy.ts";
 import { effectRunner } from "./effects.ts";
+import { screenOf } from "./screening.ts";
 import { retryStamp, type StepActivity, storeNow, type ActivityScope } from "./session.ts";
 
 /** Runs the step type's handler within its bulkhead and its deadline, if it may still be done when its turn comes. */
@@ -57,6 +58,7 @@ async function handle(scope: ActivityScope, job: Job, handler: StepHandler): Pro
     repairs: context.repairs,
     isLastAttempt: context.attempts + 1 >= context.limits.maxAttempts,
     log: session.log,
+    screening: { ...scope.options.screening, ...screenOf(scope) },
     budget,
     ...(teller.onPart === undefined ? {} : { onPart: teller.onPart }),
     permission: (action) => permission(scope, job, action, occurrences),

@@ -13,6 +13,7 @@ import {
   troubleOf,
 } from "../../machines/contracts/domain/failure.ts";
 import { keepJournal } from "./keep-journal.ts";
+import { screenOf } from "./screening.ts";
 import { withWorkDone } from "./work-done.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
@@ -32,7 +33,7 @@ export const record: StepActivity = async (scope) => {
   const { ports, options, session, context } = scope;
   if (context.result === null) throw new Error("a step without a result reached reported");
   const { maxReportBytes } = options;
-  const all = await withWorkDone(scope, context.result);
+  const all = hideInFailed(scope, await withWorkDone(scope, context.result));
   const result = await fitResult(ports, session.key, all, maxReportBytes);
   if ("refused" in result) return { type: "store.failed", failure: result.refused };
   const changed = result.fitted === context.result ? null : result.fitted;
@@ -45,6 +46,13 @@ export const record: StepActivity = async (scope) => {
   if (written === "lease-lost") return { type: "lease.lost" };
   return { type: "result.recorded", result: changed };
 };
+
+/** A completed step's output was screened as it was validated; what a failed one had stands beside its failure. */
+function hideInFailed(scope: ActivityScope, result: StepResult): StepResult {
+  if (result.status === "completed") return result;
+  const { screen, hideInFailure } = screenOf(scope);
+  return { ...result, failure: hideInFailure(result.failure), output: screen(result.output).value };
+}
 
 const previewLength = 2_000;
 
@@ -217,7 +225,7 @@ export const settle: StepActivity = async (scope) => {
       ? null
       : {
           fields,
-          reason: context.deadLetter,
+          reason: screenOf(scope).hideInText(context.deadLetter),
           snapshot: persist(),
           at,
           // The result that was given up: a retry sends it, it does not do the work again.

@@ -12,8 +12,11 @@ import type {
 import { StoreError } from "../../machines/contracts/domain/errors.ts";
 import type { ControlPlane } from "../../machines/contracts/ports/control-plane.ts";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
+import { redact } from "../../machines/contracts/domain/redact.ts";
+import type { Redactor } from "../../machines/contracts/domain/screening/known-secrets.ts";
 import { OwnAction } from "./approvals.ts";
 import { Journal } from "./journal.ts";
+import { secretsOfJob } from "./screening.ts";
 import type { StepContext } from "../../machines/step/context.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import type { RuntimeOptions } from "../options.ts";
@@ -99,6 +102,7 @@ export class StepSession {
   readonly startedAt: number;
   #lease: Lease | null = null;
   #own: OwnAction | null = null;
+  #secrets: { job: Job; redactor: Redactor | null } | null = null;
   #activity: OngoingActivity | null = null;
   #draining: AbortController | null = null;
   #isDraining = false;
@@ -118,7 +122,7 @@ export class StepSession {
     this.key = made.key;
     this.job = made.job;
     this.delivery = made.delivery;
-    this.log = made.log;
+    this.log = hidingLog(made.log, () => this.ownSecrets());
     this.span = made.span;
     this.leaseSeen = made.leaseSeen;
     this.startedAt = made.leaseSeen;
@@ -129,6 +133,14 @@ export class StepSession {
   ownAction(job: Job): OwnAction {
     if (this.#own?.job !== job) this.#own = new OwnAction(job);
     return this.#own;
+  }
+
+  /** Knows the secrets that the job itself has; null where it has none. */
+  ownSecrets(): Redactor | null {
+    const { job } = this;
+    if (job === null) return null;
+    if (this.#secrets?.job !== job) this.#secrets = { job, redactor: secretsOfJob(job) };
+    return this.#secrets.redactor;
   }
 
   /** The right to write; throws when the step was never opened, which is a fault of ours. */
@@ -211,6 +223,18 @@ export class StepSession {
     if (this.isIdle) return Promise.resolve();
     return new Promise((resolve) => this.#whenIdle.push(resolve));
   }
+}
+
+/** A log in whose lines no secret of the job's stands. */
+function hidingLog(log: Log, secrets: () => Redactor | null): Log {
+  const line =
+    (level: keyof Log): Log["info"] =>
+    (fields, message) => {
+      const own = secrets();
+      if (own === null) log[level](fields, message);
+      else log[level](redact(fields, own.hide) as object, own.hide(message));
+    };
+  return { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") };
 }
 
 /**

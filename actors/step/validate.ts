@@ -10,7 +10,10 @@ import {
 import { cutText, wellFormed } from "../../machines/contracts/domain/text.ts";
 import type { SchemaChecker } from "../../machines/contracts/ports/schema-checker.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
+import type { Finding } from "../../machines/contracts/domain/screening/output-rules.ts";
+import { readPrompt, refusalOf } from "../handlers/incoming.ts";
 import { jsonCandidates, wholeAnswer } from "./find-json.ts";
+import { screenOf } from "./screening.ts";
 import type { StepActivity } from "./session.ts";
 
 /** Deeper than this, readers' recursive code is at risk; a report adds some levels of its own. */
@@ -20,8 +23,30 @@ const maxDepth = 64;
 const shownAnswerLength = 32_768;
 
 /** Checks what came out: bounded, JSON through and through, and of the schema the step asked for. */
-export const validate: StepActivity = async ({ ports, context }) =>
-  check(ports.schemas, context.output, context.job);
+export const validate: StepActivity = async (scope) => {
+  const { ports, context, session, options } = scope;
+  const { job } = context;
+  const problem = jsonProblem(context.output);
+  if (problem !== null) return invalid(terminal("invalid_output", `the output ${problem}`));
+  const { value, findings, isRefused } = screenOf(scope).screen(wellFormed(context.output));
+  const given = job?.stepType === "llm" ? readPrompt(job, options.screening).findings : [];
+  const all = [...given, ...findings];
+  if (all.length > 0) session.log.info({ findings: all }, "screening found something in the step");
+  if (isRefused) return invalid(refusalOf("the output", findings));
+  const event = check(ports.schemas, value, job);
+  return event.type === "output.valid" && all.length > 0
+    ? { ...event, output: withFindings(event.output, all) }
+    : event;
+};
+
+/** Findings stand beside the output's own keys. Where it is no object there is no place for them, and the log has them. */
+function withFindings(output: Json, findings: readonly Finding[]): Json {
+  if (!isJsonObject(output)) return output;
+  const { screening_findings: known } = output;
+  const before = Array.isArray(known) ? known : [];
+  const all = [...before, ...(findings as unknown as JsonObject[])];
+  return { ...output, screening_findings: all };
+}
 
 /** What keeps a step's `output_schema` from being used, known before anything is paid for; null when nothing does. */
 export function outputSchemaProblem(schemas: SchemaChecker, job: Job): Failure | null {
@@ -41,10 +66,7 @@ function unusable(why: string): Failure {
   return terminal("invalid_input", `the step's output_schema can't be used: ${why}`);
 }
 
-function check(schemas: SchemaChecker, given: Json, job: Job | null): StepEvent {
-  const problem = jsonProblem(given);
-  if (problem !== null) return invalid(terminal("invalid_output", `the output ${problem}`));
-  const output = wellFormed(given);
+function check(schemas: SchemaChecker, output: Json, job: Job | null): StepEvent {
   const schema = job?.input["output_schema"];
   if (!isJsonObject(schema)) return { type: "output.valid", output };
   const violation = (data: Json) => findViolation(schemas, schema, data);

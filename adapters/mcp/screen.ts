@@ -1,4 +1,5 @@
 import type { Tool } from "@modelcontextprotocol/client";
+import { asRead, hiddenIn } from "../../machines/contracts/domain/screening/hidden-characters.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import { type Place, pointerTo } from "./place.ts";
 
@@ -12,13 +13,6 @@ import { type Place, pointerTo } from "./place.ts";
  * and findings of one tool. More than that is itself a finding: nobody reads so much before saying yes to it.
  */
 const most = { text: 50_000, all: 200_000, parts: 50_000, quote: 80, findings: 20 };
-
-/**
- * Characters without a picture of their own, controls but tabs and line ends. A joiner between letters that need it, and
- * one variation selector after a picture, are as they should be.
- */
-const invisible =
-  /(?![\u200c\u200d]|\p{Variation_Selector})\p{Default_Ignorable_Code_Point}|\p{Variation_Selector}{2,}|(?<=\p{ASCII})[\u200c\u200d]|[\u200c\u200d](?=\p{ASCII})|(?![\t\n\r])\p{Cc}/gu;
 
 /** Each bounded in what it may pass over: the texts are foreign. They are read as one line. */
 const orders: readonly [string, RegExp][] = [
@@ -47,13 +41,6 @@ const orders: readonly [string, RegExp][] = [
     /\b(?:send|post|forward|e-?mail|upload|exfiltrate)\b.{0,60}\bto\b.{0,20}(?:https?:\/\/|[\w.+-]{1,40}@[\w-]{1,40}\.)/iu,
   ],
 ];
-
-/** Letters that are easily taken for Latin ones, each before the one it looks like. */
-const pairs =
-  "АA ВB ЕE ЅS ІI ЈJ КK МM НH ОO РP СC ТT УY ХX ԌG ԜW аa еe оo рp сc уy хx ѕs іi јj һh ԁd ԛq ԝw ӏl ьb " +
-  "ΑA ΒB ΕE ΖZ ΗH ΙI ΚK ΜM ΝN ΟO ΡP ΤT ΥY ΧX αa οo ρp νv ιi κk υu հh օo սu ոn ցg ɑa ɡg ıi ɩi ⅼl";
-const looksLike = new Map(pairs.split(" ").map((pair) => [pair.charAt(0), pair.charAt(1)]));
-const lookAlikes = new RegExp(`[${[...looksLike.keys()].join("")}]`, "gu");
 
 const ofOtherScripts =
   "[\\p{Script=Cyrillic}\\p{Script=Armenian}\\p{Script=Cherokee}ΑΒΕΖΗΙΚΜΝΟΡΤΥΧορν]";
@@ -107,36 +94,19 @@ export function screenTool(tool: Tool): string[] {
 }
 
 function screenText(text: string): string[] {
-  const hidden = text.match(invisible) ?? [];
+  const { count, codes } = hiddenIn(text);
   const found: string[] = [];
-  if (hidden.length > 0) {
-    const codes = [...new Set(hidden.flatMap((match) => [...match]))].slice(0, 3).map(codeOf);
-    found.push(`has characters that nobody sees (${hidden.length}: ${codes.join(", ")})`);
-  }
+  if (count > 0) found.push(`has characters that nobody sees (${count}: ${codes.join(", ")})`);
   if (/\s{60}\S/u.test(text)) found.push("has text after a long blank");
   const word = mixedWord(text);
   if (word !== null) found.push(`mixes letters that look alike: "${oneLine(word)}"`);
-  const read = asRead(text);
+  const read = asRead(text, 2 * most.text);
   for (const [what, pattern] of orders) {
     const said = pattern.exec(read)?.[0];
     if (said !== undefined) found.push(`${what}: "${oneLine(said)}"`);
   }
   return found;
 }
-
-/** As a model reads it: without what is hidden, letters of any form as the usual ones, on one line. */
-function asRead(text: string): string {
-  return text
-    .replaceAll(invisible, "")
-    .normalize("NFKD")
-    .slice(0, 2 * most.text)
-    .replaceAll(/\p{M}/gu, "")
-    .replaceAll(lookAlikes, (letter) => looksLike.get(letter) ?? letter)
-    .replaceAll(/\s+/gu, " ");
-}
-
-const codeOf = (character: string): string =>
-  `U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}`;
 
 const oneLine = (text: string): string => {
   const line = text.replaceAll(/\s+/gu, " ").trim();

@@ -1,5 +1,11 @@
 import type { UsersHandlers } from "../../actors/handlers/handler.ts";
-import { type Allowlist, defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
+import {
+  type Allowlist,
+  defaultOptions,
+  defaultScreening,
+  type RuntimeOptions,
+  type ScreeningOptions,
+} from "../../actors/options.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
 import type { Runtime } from "../../actors/runtime.ts";
 import { ok } from "../../machines/contracts/domain/failure.ts";
@@ -15,7 +21,7 @@ import { artifactWarnings, composePorts } from "./compose-ports.ts";
 import { createTextTeller } from "../../adapters/control-plane/text-teller.ts";
 import type { Inspecting, Inspector } from "./start-inspector.ts";
 import { startMonitoring } from "./monitoring.ts";
-import { learnSecrets } from "../secrets.ts";
+import { learnSecrets, secrets } from "../secrets.ts";
 import { consumerName } from "../supervise-processes.ts";
 
 /** What a program of its own may add to what the configuration says. */
@@ -192,6 +198,8 @@ export function runtimeOptions(settings: Settings, allowlist: Allowlist): Runtim
     ...defaultOptions,
     capacity: settings.concurrency,
     bulkheads: { ...settings.bulkheads },
+    screening: screeningOf(settings),
+    knownSecrets: secrets,
     leaseMs: settings.leaseMs,
     maxDeliveries: settings.maxDeliveries,
     limits: {
@@ -211,6 +219,20 @@ export function runtimeOptions(settings: Settings, allowlist: Allowlist): Runtim
     defaultModel: settings.defaultModel,
     ...(policy ? { policy } : {}),
     ...(handlers ? { handlers: given(handlers) } : {}),
+  };
+}
+
+/** The defaults, with what the configuration says of single rules in their place. */
+function screeningOf({ screening = {} }: Settings): ScreeningOptions {
+  const { output = {}, linkHosts, ...input } = screening;
+  const usual = defaultScreening.output;
+  return {
+    ...defaultScreening,
+    ...input,
+    output: {
+      rules: { ...usual.rules, ...output },
+      linkHosts: linkHosts ?? usual.linkHosts,
+    },
   };
 }
 

@@ -6,10 +6,30 @@ import type {
 } from "../../machines/contracts/domain/airlock/settings.ts";
 import { priceShape } from "../../adapters/llm/prices.ts";
 import { providerKinds } from "../../adapters/llm/providers.ts";
+import {
+  type OutputRule,
+  outputRules,
+  ruleActions,
+} from "../../machines/contracts/domain/screening/output-rules.ts";
 import { modelTroubles } from "../../machines/contracts/ports/model-provider.ts";
 import { httpAddress } from "./values.ts";
 
-/* What stands under names that the user chooses. */
+/* Settings that are objects, and what stands under names that the user chooses. */
+
+const ruleAction = type.enumerated(...ruleActions);
+
+export const screeningSettings = type({
+  "+": "reject",
+  /** By rule; those left out are as by default. */
+  "output?": type(
+    Object.fromEntries(outputRules.map((rule) => [`${rule}?`, ruleAction])) as {
+      [Rule in OutputRule as `${Rule}?`]: typeof ruleAction;
+    },
+  ).onUndeclaredKey("reject"),
+  "linkHosts?": "string[]",
+  "injection?": "'off' | 'warn' | 'block'",
+  "hiddenCharacters?": "'off' | 'remove'",
+});
 
 /** A provider of models; its name is the key it stands under, and stands before the slash in its models' names. */
 const providerSettings = type({

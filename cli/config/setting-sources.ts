@@ -175,6 +175,7 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
   providers: {},
   fallbacks: {},
   bulkheads: {},
+  screening: {},
   deadlines: {},
   allowlist: {},
   agents: {},

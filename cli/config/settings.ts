@@ -7,7 +7,12 @@ import {
   airlockRulesShape,
 } from "../../machines/contracts/domain/airlock/settings.ts";
 import { toolRuleShape } from "../../machines/contracts/domain/tool-lists.ts";
-import { fallbackSettings, providersSettings, webhooksSettings } from "./named-settings.ts";
+import {
+  fallbackSettings,
+  providersSettings,
+  screeningSettings,
+  webhooksSettings,
+} from "./named-settings.ts";
 import {
   type Bounds,
   oneOf,
@@ -200,6 +205,8 @@ export const settingsShape = type({
   unknownPrices: oneOf(["warn", "refuse"]),
   /** By model, or `provider/model`: dollars per million tokens, before the lists that come with the program. */
   "prices?": type({ "[string]": priceShape }),
+  /** What is looked for in what goes into a model and comes out of a step. */
+  "screening?": screeningSettings,
   "bulkheads?": {
     "llm?": number("bulkheads.llm"),
     "tool?": number("bulkheads.tool"),

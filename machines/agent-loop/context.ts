@@ -1,5 +1,6 @@
 import type { Ask } from "../contracts/domain/action.ts";
 import type { Failure } from "../contracts/domain/failure.ts";
+import type { Finding } from "../contracts/domain/screening/output-rules.ts";
 import type { JsonObject } from "../contracts/domain/json.ts";
 import type { ToolTarget } from "../contracts/ports/tool-host.ts";
 import type { ModelReply } from "../contracts/ports/model-provider.ts";
@@ -42,6 +43,8 @@ export interface CallResult {
   airlock?: JsonObject;
   /** All of a result that was too long to be shown. */
   artifact?: JsonObject;
+  /** What screening found in it. */
+  screening?: Finding[];
 }
 
 /**

@@ -11,12 +11,15 @@ import { callTool } from "../support/call-tool.ts";
 import { useMcpHosts } from "../support/mcp-hosts.ts";
 import { npmServer } from "../support/npm-mcp-servers.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
+import { screening } from "../support/screening.ts";
 import { value } from "../support/value.ts";
+import type { Job } from "../../machines/contracts/domain/job.ts";
 
 const never = new AbortController().signal;
 const { hostOf } = useMcpHosts();
 const folder = useTemporaryFolder();
 const step = { runId: "run_1", stepId: "stp_1" };
+const scope = { job: step as unknown as Job, screening };
 const store = () => createArtifactFolder({ path: join(folder, "artifacts"), isShared: true });
 
 const text = fc.record({ type: fc.constant("text" as const), text: fc.string() });
@@ -47,7 +50,7 @@ describe("what a tool gives beside text", () => {
     const host = hostOf([{ ...server, name: "everything" }]);
     const result = value(await callTool(host, "get-tiny-image", {}, never));
     const artifacts = store();
-    const kept = await keepAttachments(artifacts, step, result);
+    const kept = await keepAttachments(artifacts, scope, result);
     const [about] = kept.artifacts ?? [];
     expect(about).toMatchObject({ mimeType: "image/png", size: expect.any(Number) });
     expect(kept.content).toContainEqual({
@@ -66,7 +69,7 @@ describe("what a tool gives beside text", () => {
       fc.asyncProperty(results, async (result) => {
         const read: ToolResult = { server: "any", ...readResult(result as CallToolResult) };
         const artifacts = store();
-        const kept = await keepAttachments(artifacts, step, read);
+        const kept = await keepAttachments(artifacts, scope, read);
         const given = result.content.flatMap((part) => bytesOf(part) ?? []);
         const stored = await Promise.all(
           (kept.artifacts ?? []).map(async ({ id }) =>
@@ -106,7 +109,7 @@ describe("what a tool gives beside text", () => {
     };
     const image = { type: "image" as const, mimeType: "image/png", data: "AAAA" };
     const read = { server: "any", ...readResult({ content: [image] }) };
-    expect(await keepAttachments(failing, step, read)).toMatchObject({
+    expect(await keepAttachments(failing, scope, read)).toMatchObject({
       content: [{ type: "image", notKept: "no room" }],
       artifacts: [{ id: null, problem: "no room" }],
     });

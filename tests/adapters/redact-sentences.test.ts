@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { redactText } from "../../machines/contracts/domain/redact.ts";
+import { redactText } from "../../machines/contracts/domain/screening/secrets.ts";
 
 describe("a sentence about a secret", () => {
   test.each([

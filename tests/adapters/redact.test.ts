@@ -1,9 +1,10 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createLog } from "../../adapters/telemetry/log.ts";
-import { redact, redactText } from "../../machines/contracts/domain/redact.ts";
+import { redact } from "../../machines/contracts/domain/redact.ts";
+import { redactText } from "../../machines/contracts/domain/screening/secrets.ts";
 import { isSecretKey } from "../../machines/contracts/domain/secret-names.ts";
-import { createRedactor } from "../../adapters/telemetry/redactor.ts";
+import { createRedactor } from "../../machines/contracts/domain/screening/known-secrets.ts";
 import { otlpUrl } from "../../adapters/telemetry/otlp-url.ts";
 import { cpuMs } from "../support/cpu-time.ts";
 

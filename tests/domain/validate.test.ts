@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { findContainers } from "../../actors/step/find-json.ts";
+import { defaultOptions } from "../../actors/options.ts";
 import type { ActivityScope } from "../../actors/step/session.ts";
 import { outputSchemaProblem, validate } from "../../actors/step/validate.ts";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
@@ -24,7 +25,13 @@ function jobOf(stepType: StepType, input: JsonObject): Job {
 
 async function check(stepType: StepType, schema: JsonObject | null, output: unknown) {
   const job = jobOf(stepType, schema === null ? {} : { output_schema: schema });
-  const scope = { ports: { schemas }, context: { output, job } } as unknown as ActivityScope;
+  const session = { ownSecrets: () => null, log: { info() {} } };
+  const scope = {
+    ports: { schemas },
+    options: defaultOptions,
+    session,
+    context: { output, job },
+  } as unknown as ActivityScope;
   return validate(scope);
 }
 

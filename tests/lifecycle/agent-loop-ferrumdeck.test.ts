@@ -11,6 +11,7 @@ import { createControlPlane } from "../../adapters/control-plane/client.ts";
 import { type Failure, retryable } from "../../machines/contracts/domain/failure.ts";
 import { Ledger } from "../chaos/ledger.ts";
 import { agentModel, agentTools } from "../support/agent-world.ts";
+import { asData } from "../support/screening.ts";
 import { sqliteBackends } from "../support/backends.ts";
 import { composeWorker } from "../support/compose-worker.ts";
 import { type GatewayOptions, startFerrumDeckGateway } from "../support/ferrumdeck-gateway.ts";
@@ -84,7 +85,10 @@ it("a run made by POST /v1/runs is worked on with the MCP tools, and reported as
     ["put", "first"],
     ["post", "second"],
   ]);
-  expect(model.requests[2]?.messages.at(-1)).toMatchObject({ role: "tool", content: "second" });
+  expect(model.requests[2]?.messages.at(-1)).toMatchObject({
+    role: "tool",
+    content: asData("second"),
+  });
   const made = { success: true, error: null, decision: "allow", server: "ledger" };
   expect(step).toMatchObject({
     status: "completed",

@@ -5,6 +5,7 @@ import type { RuntimeOptions } from "../../actors/options.ts";
 import { ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { agentModel, agentTools, type Answer } from "../support/agent-world.ts";
+import { asData } from "../support/screening.ts";
 import { sqliteBackends } from "../support/backends.ts";
 import { type HumanScene, humanScene } from "../support/human-scene.ts";
 
@@ -70,8 +71,8 @@ describe("a handler of one tool, when a model calls the tool", () => {
     expect(new Set(touched).size).toBe(2);
     expect(touched.every((key) => /^tool#0\.1\.[12]\/write#/u.test(key))).toBe(true);
     expect(model.requests[1]?.messages.slice(-2)).toMatchObject([
-      { content: '{"wrote":"a"}' },
-      { content: '{"wrote":"a"}' },
+      { content: asData('{"wrote":"a"}') },
+      { content: asData('{"wrote":"a"}') },
     ]);
     const call = { success: true, decision: "allow", tool_name: "write", server: "files" };
     expect(step.output).toMatchObject({ tool_calls: [call, call] });
@@ -111,9 +112,9 @@ describe("a handler of one tool, when a model calls the tool", () => {
     expect((await ended()).status).toBe("completed");
     expect(model.requests[1]?.messages.slice(-4)).toMatchObject([
       { content: expect.stringMatching(/the handler "tool:files\/write" threw.*disk is full/u) },
-      { content: "no room" },
+      { content: asData("no room") },
       { content: expect.stringContaining("returned a string") },
-      { content: "fine" },
+      { content: asData("fine") },
     ]);
   });
 
@@ -123,7 +124,9 @@ describe("a handler of one tool, when a model calls the tool", () => {
     });
     expect((await ended()).status).toBe("completed");
     expect(tools.calls).toMatchObject([{ name: "write", input: { path: "a" } }]);
-    expect(model.requests[1]?.messages.at(-1)).toMatchObject({ content: 'write {"path":"a"}' });
+    expect(model.requests[1]?.messages.at(-1)).toMatchObject({
+      content: asData('write {"path":"a"}'),
+    });
   });
 
   it("does the tool's own work only as long as it is the tool that the model was offered [library.handlers] [loop.target]", async () => {

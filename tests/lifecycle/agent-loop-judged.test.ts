@@ -11,6 +11,7 @@ import { ok, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
 import { agentTools } from "../support/agent-world.ts";
 import { value } from "../support/value.ts";
+import { screening } from "../support/screening.ts";
 
 const { signal } = new AbortController();
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
@@ -76,6 +77,7 @@ it("whatever the model calls and whatever policy says, a tool runs only after a 
         budget: { toolCall: async () => ok(null) } as never,
         isLastAttempt: true,
         log: silent,
+        screening,
         ports: {
           tools: world.tools,
           schemas: createSchemaChecker(),

@@ -5,6 +5,7 @@ import { createPrices } from "../../adapters/llm/prices.ts";
 import { ok, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
 import { agentModel, agentTools } from "../support/agent-world.ts";
+import { unmarked } from "../support/screening.ts";
 import { sqliteBackends } from "../support/backends.ts";
 import { type HumanScene, humanScene } from "../support/human-scene.ts";
 
@@ -66,7 +67,8 @@ it("one turn's results that are together longer than the window are cut so that 
     output: { response: "Done.", cut_results: 3 },
   });
   const shown = model.requests.at(-1)?.messages.filter(({ role }) => role === "tool") ?? [];
-  for (const [at, { content }] of shown.entries()) {
+  for (const [at, { content: given }] of shown.entries()) {
+    const content = unmarked(given);
     if (at === 3) expect(content).toBe("3".repeat(300));
     else
       expect(content).toMatch(

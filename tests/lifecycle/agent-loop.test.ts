@@ -3,6 +3,7 @@ import type { RuntimeOptions } from "../../actors/options.ts";
 import { retryable, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { agentModel, agentTools, type Answer } from "../support/agent-world.ts";
+import { asData } from "../support/screening.ts";
 import { sqliteBackends } from "../support/backends.ts";
 import { type HumanScene, humanScene } from "../support/human-scene.ts";
 
@@ -52,8 +53,8 @@ describe("an agent step", () => {
     expect(model.requests[0]?.tools?.map(({ name }) => name)).toEqual(["read", "write"]);
     expect(model.requests[1]?.messages.slice(-3)).toMatchObject([
       { role: "assistant", toolCalls: [{ name: "read" }, { name: "read" }] },
-      { role: "tool", toolCallId: "call_0_0", content: "content of a" },
-      { role: "tool", toolCallId: "call_0_1", content: "content of b" },
+      { role: "tool", toolCallId: "call_0_0", content: asData("content of a") },
+      { role: "tool", toolCallId: "call_0_1", content: asData("content of b") },
     ]);
     expect(step).toMatchObject({
       status: "completed",
@@ -96,8 +97,8 @@ describe("an agent step", () => {
     expect(tools.calls.map(({ name }) => name)).toEqual(["read", "write"]);
     expect(model.requests).toHaveLength(2);
     expect(model.requests[1]?.messages.slice(-2)).toMatchObject([
-      { toolCallId: "call_0_0", content: 'write {"path":"w"}' },
-      { toolCallId: "call_0_1", content: 'read {"path":"r"}' },
+      { toolCallId: "call_0_0", content: asData('write {"path":"w"}') },
+      { toolCallId: "call_0_1", content: asData('read {"path":"r"}') },
     ]);
     expect(step.output).toMatchObject({
       status: "completed",

@@ -45,6 +45,8 @@ const message = type({ role: "'system' | 'developer'", content })
 /** The limits of this step alone, beside those of its run. */
 const stepBudget = budgetShape.onDeepUndeclaredKey("delete").or("null");
 
+const documents = type({ "content?": "string | null", "[string]": "unknown" }).array().or("null");
+
 /** The arguments each step type takes. Keys beyond these are passed over; null stands for absent, as in FerrumDeck. */
 export const llmInput = type({
   "model?": "string | null",
@@ -53,6 +55,8 @@ export const llmInput = type({
   "messages?": message.array().or("null"),
   "prompt?": "string | null",
   "content?": "string | null",
+  /** Texts from outside: shown as marked data. */
+  "documents?": documents,
   "max_tokens?": "number.integer > 0 | null",
   "temperature?": "0 <= number <= 2 | null",
   "model_params?": "object | null",
@@ -77,7 +81,7 @@ export const retrievalInput = type({
   "collection?": "string | null",
   "top_k?": "1 <= number.integer <= 1000 | null",
   "backend?": "'local' | 'httpx' | 'http' | null",
-  "documents?": type({ "content?": "string | null", "[string]": "unknown" }).array().or("null"),
+  "documents?": documents,
 });
 export const sandboxInput = type({
   code: "string > 0",

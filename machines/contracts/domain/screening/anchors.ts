@@ -1,0 +1,101 @@
+/**
+ * Finds many short literals in one pass over a text. Each rule of the screening has one that it can't do without (`sk-`,
+ * `://`, `password`), and its pattern is tried only where that stands: a text without any of them costs one look at each
+ * character, however many rules there are.
+ *
+ * ASCII letters match in either case, and a blank matches a tab and a line's end too; whether that matters is for the
+ * pattern to say.
+ */
+export class AnchorScanner<T> {
+  /** By the first two characters: which of `#lists` may begin there. 0 for none. */
+  readonly #pairs: Uint16Array;
+  /** How far the first character is moved before the second one is laid over it. */
+  readonly #shift: number;
+  /** By one ASCII character: the same for anchors of a single character. */
+  readonly #singles = new Uint16Array(128);
+  readonly #lists: Anchored<T>[][] = [[]];
+  readonly #hasSingles: boolean;
+
+  constructor(anchored: readonly (readonly [anchor: string, item: T])[]) {
+    let hasSingles = false;
+    // A step's own secrets are a few: with many steps alive a large table for each would be the most of their memory.
+    const isSmall = anchored.length <= 100;
+    this.#pairs = new Uint16Array(isSmall ? 4_096 : 65_536);
+    this.#shift = isSmall ? 5 : 8;
+    const pairOf = (first: number, second: number): number =>
+      ((first << this.#shift) ^ second) & (this.#pairs.length - 1);
+    for (const [anchor, item] of anchored) {
+      const codes = Array.from({ length: anchor.length }, (_, at) => folded(anchor, at));
+      const [first = 0, second] = codes;
+      const one = { codes, item };
+      if (second === undefined) {
+        hasSingles = true;
+        for (const code of bothCases(first)) this.#add(this.#singles, code, one);
+      } else {
+        const places = bothCases(first).flatMap((a) => bothCases(second).map((b) => pairOf(a, b)));
+        for (const place of new Set(places)) this.#add(this.#pairs, place, one);
+      }
+    }
+    this.#hasSingles = hasSingles;
+  }
+
+  #add(table: Uint16Array, place: number, one: Anchored<T>): void {
+    const known = table[place] ?? 0;
+    if (known > 0) this.#lists[known]?.push(one);
+    else {
+      table[place] = this.#lists.length;
+      this.#lists.push([one]);
+    }
+  }
+
+  /** Tells of each place where an anchor stands, in order. */
+  scan(text: string, visit: (item: T, at: number) => void): void {
+    const pairs = this.#pairs;
+    const mask = pairs.length - 1;
+    const shift = this.#shift;
+    const singles = this.#hasSingles ? this.#singles : null;
+    const { length } = text;
+    let before = 0;
+    let first = length === 0 ? 0 : text.charCodeAt(0);
+    for (let at = 0; at < length; at += 1) {
+      const second = at + 1 < length ? text.charCodeAt(at + 1) : 0;
+      const list = pairs[((first << shift) ^ second) & mask] as number;
+      if (list !== 0) this.#tell(list, text, at, visit);
+      // Of digits in a row only the first one counts: a number begins there or nowhere.
+      if (singles !== null && first < 128 && !(isDigit(first) && isDigit(before))) {
+        const single = singles[first] as number;
+        if (single !== 0) this.#tell(single, text, at, visit);
+      }
+      before = first;
+      first = second;
+    }
+  }
+
+  #tell(list: number, text: string, at: number, visit: (item: T, at: number) => void): void {
+    for (const { codes, item } of this.#lists[list] as Anchored<T>[]) {
+      if (at + codes.length > text.length) continue;
+      let same = 0;
+      while (same < codes.length && folded(text, at + same) === codes[same]) same += 1;
+      if (same === codes.length) visit(item, at);
+    }
+  }
+}
+
+interface Anchored<T> {
+  /** Of the anchor's characters, in lower case. */
+  codes: readonly number[];
+  item: T;
+}
+
+const bothCases = (code: number): number[] => {
+  if (code === 32) return [32, 9, 10, 13];
+  return code >= 97 && code <= 122 ? [code, code - 32] : [code];
+};
+
+const isDigit = (code: number): boolean => code >= 48 && code <= 57;
+
+function folded(text: string, at: number): number {
+  const code = text.charCodeAt(at);
+  if (code >= 65 && code <= 90) return code + 32;
+  return code === 10 || code === 9 || code === 13 ? 32 : code;
+}

@@ -1,0 +1,228 @@
+import type { Json, JsonObject } from "../json.ts";
+import { cutText } from "../text.ts";
+import { isSecretKey } from "../secret-names.ts";
+import { controlsIn } from "./hidden-characters.ts";
+import { activeLink, foreignLinks } from "./links.ts";
+import { isSecretValue, namedInOutputs, pairedSecret } from "./named-secrets.ts";
+import { personalForms } from "./personal-data.ts";
+import { secretForms } from "./secret-forms.ts";
+import { scannerOf } from "./secrets.ts";
+import { type Form, hideSpans, redacted, type Span } from "./spans.ts";
+
+/** What is looked for in everything that a step gives on. */
+export const outputRules = [
+  "secrets",
+  "emails",
+  "phones",
+  "cards",
+  "ibans",
+  "socialSecurityNumbers",
+  "foreignLinks",
+  "activeLinks",
+  "controlCharacters",
+] as const;
+export type OutputRule = (typeof outputRules)[number];
+
+/** `fail`: the output is not given on, and the step fails, or an agent's model is told that the result is withheld. */
+export const ruleActions = ["off", "report", "redact", "fail"] as const;
+export type RuleAction = (typeof ruleActions)[number];
+
+export interface OutputScreening {
+  rules: Readonly<Record<OutputRule, RuleAction>>;
+  /** Hosts that texts may link to. Empty: only what carries something away is a foreign link; see links.ts. */
+  linkHosts: readonly string[];
+}
+
+export const defaultOutputScreening: OutputScreening = {
+  rules: {
+    secrets: "redact",
+    emails: "off",
+    phones: "off",
+    cards: "off",
+    ibans: "off",
+    socialSecurityNumbers: "off",
+    foreignLinks: "report",
+    activeLinks: "redact",
+    controlCharacters: "report",
+  },
+  linkHosts: [],
+};
+
+/** What was found, without what it is. */
+export interface Finding {
+  rule: OutputRule | "injection" | "hiddenCharacters";
+  kind: string;
+  /** JSON pointer. */
+  at: string;
+  count: number;
+  action: "reported" | "redacted" | "refused" | "removed" | "withheld";
+}
+
+/** Findings that are told of one output; of more the last one says how many. */
+const mostFindings = 50;
+
+export interface Screened {
+  /** The value, or a copy without what is redacted. */
+  value: Json;
+  findings: Finding[];
+  /** Whether a rule says that the value must not be given on. */
+  isRefused: boolean;
+}
+
+/** Where secrets stand that are known by their values. */
+export type FindKnown = (text: string) => Span[];
+
+export type OutputScreen = (value: Json, findKnown?: FindKnown | null, at?: string) => Screened;
+
+const ruleOfKind: Readonly<Record<string, OutputRule>> = {
+  email: "emails",
+  phone: "phones",
+  card: "cards",
+  iban: "ibans",
+  "social-security-number": "socialSecurityNumbers",
+  "foreign-link": "foreignLinks",
+  "active-link": "activeLinks",
+  "control-character": "controlCharacters",
+};
+const ruleOf = (kind: string): OutputRule => ruleOfKind[kind] ?? "secrets";
+
+/** Tokens that are no secret: they say how far a list was read. */
+const readingToken =
+  /(?:page|next|previous|prev|continuation|cursor|sync|delta|resume|pagination|list|start|csrf|xsrf)[-_.]?token$/iu;
+
+/**
+ * Screens what a step gives on, by its configuration. The forms that are wanted are made into one scanner: a text in which
+ * nothing is found costs one look at each character.
+ */
+export function createOutputScreen({ rules, linkHosts }: OutputScreening): OutputScreen {
+  const isOn = (kind: string): boolean => rules[ruleOf(kind)] !== "off";
+  const forms: Form[] = [
+    ...secretForms,
+    namedInOutputs,
+    pairedSecret,
+    ...personalForms,
+    activeLink,
+    ...foreignLinks({ hosts: linkHosts }),
+  ].filter(({ kind }) => isOn(kind));
+  const scan = scannerOf(forms);
+  const hasSecrets = rules.secrets !== "off";
+  const hasControls = rules.controlCharacters !== "off";
+  return (value, findKnown = null, at = "") => {
+    const screening = new Screening(rules, (text) => {
+      const spans = scan(text);
+      if (findKnown !== null && hasSecrets) spans.push(...findKnown(text));
+      if (hasControls) spans.push(...controlsIn(text));
+      return spans;
+    });
+    return screening.run(value, at, hasSecrets);
+  };
+}
+
+class Screening {
+  readonly #rules: OutputScreening["rules"];
+  readonly #spansIn: (text: string) => Span[];
+  readonly #findings = new Map<string, Finding>();
+  #more = 0;
+  #isRefused = false;
+  #path: (string | number)[] = [];
+  #hasSecrets = true;
+
+  constructor(rules: OutputScreening["rules"], spansIn: (text: string) => Span[]) {
+    this.#rules = rules;
+    this.#spansIn = spansIn;
+  }
+
+  run(value: Json, at: string, hasSecrets: boolean): Screened {
+    this.#hasSecrets = hasSecrets;
+    this.#path = at === "" ? [] : at.split("/").slice(1);
+    const screened = this.#screen(value);
+    const findings = [...this.#findings.values()];
+    if (this.#more > 0) {
+      findings.push({
+        rule: "secrets",
+        kind: "further findings",
+        at: "",
+        count: this.#more,
+        action: "reported",
+      });
+    }
+    return { value: screened, findings, isRefused: this.#isRefused };
+  }
+
+  #screen(value: Json): Json {
+    if (typeof value === "string") return this.#text(value);
+    if (typeof value !== "object" || value === null) return value;
+    return Array.isArray(value) ? this.#list(value) : this.#object(value);
+  }
+
+  #list(list: Json[]): Json[] {
+    let copy: Json[] | null = null;
+    for (const [index, item] of list.entries()) {
+      this.#path.push(index);
+      const screened = this.#screen(item);
+      this.#path.pop();
+      if (screened === item) continue;
+      copy ??= [...list];
+      copy[index] = screened;
+    }
+    return copy ?? list;
+  }
+
+  #object(object: JsonObject): JsonObject {
+    const entries = Object.entries(object);
+    let isChanged = false;
+    const screened = entries.map(([key, item]): [string, Json] => {
+      this.#path.push(key);
+      const value = this.#isNamedSecret(object, key, item)
+        ? this.#whole(item as string)
+        : this.#screen(item);
+      this.#path.pop();
+      const name = key.length < 6 ? key : this.#text(key);
+      isChanged ||= value !== item || name !== key;
+      return [name, value];
+    });
+    return isChanged ? (Object.fromEntries(screened) as JsonObject) : object;
+  }
+
+  /** `{"password": "…"}`, and `{"name": "PASSWORD", "value": "…"}`. */
+  #isNamedSecret(object: JsonObject, key: string, item: Json): boolean {
+    if (!this.#hasSecrets || typeof item !== "string" || item.includes(redacted)) return false;
+    const named = key === "value" ? (object["name"] ?? object["key"]) : key;
+    if (typeof named !== "string" || !isSecretKey(named) || readingToken.test(named)) return false;
+    return isSecretValue(item);
+  }
+
+  #whole(text: string): string {
+    return this.#found(text, [{ start: 0, end: text.length, kind: "named-secret" }]);
+  }
+
+  #text(text: string): string {
+    const spans = this.#spansIn(text);
+    return spans.length === 0 ? text : this.#found(text, spans);
+  }
+
+  #found(text: string, spans: readonly Span[]): string {
+    const at = this.#path
+      .map((part) => `/${String(part).replaceAll("~", "~0").replaceAll("/", "~1")}`)
+      .join("");
+    const hidden: Span[] = [];
+    for (const span of spans) {
+      const rule = ruleOf(span.kind);
+      const wanted = this.#rules[rule];
+      if (wanted === "fail") this.#isRefused = true;
+      // What is refused is shown to nobody, in no message either.
+      if (wanted !== "report") hidden.push(span);
+      const action = wanted === "fail" ? "refused" : wanted === "redact" ? "redacted" : "reported";
+      this.#tell({ rule, kind: span.kind, at: cutText(at, 400), count: 1, action });
+    }
+    return hideSpans(text, hidden);
+  }
+
+  #tell(finding: Finding): void {
+    const key = `${finding.kind} ${finding.at}`;
+    const known = this.#findings.get(key);
+    if (known !== undefined) known.count += 1;
+    else if (this.#findings.size < mostFindings) this.#findings.set(key, finding);
+    else this.#more += 1;
+  }
+}

@@ -1,0 +1,35 @@
+import { AnchorScanner } from "./anchors.ts";
+import { namedInLogs, pairedSecret } from "./named-secrets.ts";
+import { secretForms } from "./secret-forms.ts";
+import { type Form, hideSpans, type Span } from "./spans.ts";
+
+/** A scanner of all these forms; each text is read once. */
+export function scannerOf(forms: readonly Form[]): (text: string) => Span[] {
+  const numbered = forms.flatMap(({ anchors }, index) =>
+    anchors.map((anchor): [string, number] => [anchor, index]),
+  );
+  const scanner = new AnchorScanner(numbered);
+  return (text) => {
+    const spans: Span[] = [];
+    /** Of each form, where it may match again: what one try has read is not read by the next. */
+    let nexts: Map<number, number> | null = null;
+    scanner.scan(text, (index, at) => {
+      if (nexts !== null && at < (nexts.get(index) ?? 0)) return;
+      const form = forms[index] as Form;
+      const found = form.find(text, at);
+      if (found === null) return;
+      nexts ??= new Map();
+      nexts.set(index, found.next);
+      if (found.span !== null) spans.push({ ...found.span, kind: form.kind });
+    });
+    return spans;
+  };
+}
+
+/** In logs, spans and error texts, where a word too many costs nothing. */
+const inLogs = scannerOf([...secretForms, namedInLogs, pairedSecret]);
+
+/** The text with everything that looks like a secret replaced. */
+export function redactText(text: string): string {
+  return hideSpans(text, inLogs(text));
+}
