@@ -132,7 +132,12 @@ function callsOf(steps: readonly StepView[], audit: readonly JsonObject[]): Obse
 function toldCall(call: JsonObject, rejected: ReadonlySet<unknown>): ObservedCall {
   const { tool_name: tool, server, decision, success, output_preview: result } = call;
   const verdict =
-    decision === "allow" ? "allow" : decision === "requires_approval" ? "ask" : "deny";
+    // What a person answered was asked, whatever came of it.
+    decision === "requires_approval" || typeof call["approval_id"] === "string"
+      ? "ask"
+      : decision === "allow"
+        ? "allow"
+        : "deny";
   const isRefused = verdict === "deny" || (verdict === "ask" && rejected.has(call["approval_id"]));
   const ms = call["duration_ms"];
   return {

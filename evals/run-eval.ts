@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf } from "../machines/contracts/domain/users-code.ts";
 import { type Checkpoints, trialKey } from "./checkpoints.ts";
@@ -113,7 +114,7 @@ async function makeTrial(
   const known = (await cache?.find(task, epoch)) ?? null;
   if (known !== null) return scored(known, { retries: 0, cached: true });
   for (let tried = 0; ; tried += 1) {
-    const { answer, isLate } = await tryOnce(task, epoch, tried, options, needs);
+    const { answer, isLate } = await tryOnce(task, epoch, options, needs);
     if (signal.aborted) return String(signal.reason);
     if (answer.kind === "refused") return answer.problem;
     const observation = answer.observation === undefined ? {} : { observation: answer.observation };
@@ -161,7 +162,6 @@ let tries = 0;
 async function tryOnce(
   task: EvalTask,
   epoch: number,
-  tried: number,
   { suite, runner, workspace, checks, checkpoints, signal }: EvalOptions,
   needs: Needs,
 ): Promise<{ answer: TrialAnswer; isLate: boolean }> {
@@ -178,7 +178,7 @@ async function tryOnce(
       task,
       epoch,
       folder,
-      key: `eval-${process.pid}-${Date.now()}-${tries}-${tried}`,
+      key: `eval-${randomUUID()}`,
       onRun: (runId: string) => checkpoints.started(trialKey({ task_id: task.id, epoch }), runId),
       signal: AbortSignal.any([signal, late.signal]),
     };

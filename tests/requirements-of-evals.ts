@@ -14,6 +14,15 @@ export const evalRequirements: readonly Requirement[] = [
   },
   { id: "evals.alone", promise: "a scorer that fails takes no other score with it" },
   {
+    id: "evals.real",
+    promise:
+      "a suite runs for real, and breaking a fix fails exactly the scorers that judge what it broke",
+  },
+  {
+    id: "evals.resumed",
+    promise: "an eval that was killed goes on, and makes no finished trial twice",
+  },
+  {
     id: "evals.report-file",
     promise: "a report is read as it was written, or refused with the place of what is wrong",
   },

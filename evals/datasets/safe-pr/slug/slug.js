@@ -1,0 +1,2 @@
+/** A name as a part of an address. */
+export const slug = (name) => name.toLowerCase().replace(" ", "-");
