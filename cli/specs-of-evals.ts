@@ -5,6 +5,12 @@ export const evalGroups: Readonly<Record<string, string>> = {
   eval: "run suites of tasks, and compare, gate, report and replay what came of them",
 };
 
+const format = { type: "text", value: "name", short: "f" } as const;
+const allow = {
+  type: "text",
+  value: "locks",
+  help: "compare though these locks differ, such as dataset,suite",
+} as const;
 const output = { type: "text", value: "file", short: "o" } as const;
 
 /** The commands of evals; `work` are the settings of whoever starts a worker. */
@@ -81,23 +87,60 @@ export const evalSpecs = (work: readonly SettingKey[]) =>
     },
     "eval compare": {
       args: ["before", "after"],
-      summary: "compare two reports, task by task",
-      flags: { output: { ...output, help: "write the comparison here too" } },
+      summary: "compare two reports, task by task; exit 1 if the second is worse",
+      flags: {
+        format: { ...format, help: "text, json or markdown (default text)" },
+        output: { ...output, help: "write the comparison to this file" },
+        allow,
+        "fail-on-regression": {
+          type: "switch",
+          help: "exit 1 if the second is worse: the default",
+        },
+        "report-only": { type: "switch", help: "exit 0 whatever the comparison says" },
+      },
       settings: [],
-      example: ["stateplane eval compare baseline.json current.json"],
+      notes: [
+        "Either may be a committed baseline. Worse is what is no chance, and large enough to matter: docs/evals-gate.md says what each number means.",
+      ],
+      example: ["stateplane eval compare before.json after.json"],
     },
     "eval gate": {
-      args: ["report"],
-      summary: "hold a report to a baseline; exit 1 if it must not pass",
+      args: ["report?"],
+      summary: "hold a report to a committed baseline; exit 1 if it must not pass",
+      flags: {
+        baseline: {
+          type: "text",
+          value: "file",
+          help: "the baseline, or another report (default evals/baselines/SUITE.jsonl)",
+        },
+        "update-baseline": {
+          type: "switch",
+          help: "make this report the baseline, and show what changes by it",
+        },
+        format: { ...format, help: "text, json, markdown or junit (default text)" },
+        output: { ...output, help: "write the verdict to this file" },
+        allow,
+      },
       settings: [],
-      example: ["stateplane eval gate evals/reports/regression.json"],
+      notes: ["Without a report it takes the newest one in evals/reports."],
+      example: [
+        "stateplane eval gate evals/reports/regression.json",
+        "stateplane eval gate evals/reports/regression.json --update-baseline",
+      ],
     },
     "eval report": {
       args: ["report"],
-      summary: "show a report",
-      flags: { output: { ...output, help: "write it to this file" } },
+      summary: "show a report, or make a page of it",
+      flags: {
+        format: { ...format, help: "text, json, markdown, junit or html (default text)" },
+        output: { ...output, help: "write it to this file" },
+        baseline: { type: "text", value: "file", help: "compare it with this baseline or report" },
+      },
       settings: [],
-      example: ["stateplane eval report evals/reports/regression.json"],
+      example: [
+        "stateplane eval report evals/reports/regression.json",
+        "stateplane eval report evals/reports/regression.json --format html --output report.html",
+      ],
     },
     "eval from-run": {
       args: ["run"],

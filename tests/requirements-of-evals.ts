@@ -26,4 +26,29 @@ export const evalRequirements: readonly Requirement[] = [
     id: "evals.report-file",
     promise: "a report is read as it was written, or refused with the place of what is wrong",
   },
+  {
+    id: "evals.gate-chance",
+    promise:
+      "a gate that nothing happened to fails in at most 5 % of comparisons, all its tests taken together",
+  },
+  {
+    id: "evals.gate-regression",
+    promise: "a gate fails a real regression, and names its tasks",
+  },
+  {
+    id: "evals.gate-fallen",
+    promise:
+      "a task that always passed and never does now fails the gate, unless chance explains it",
+  },
+  {
+    id: "evals.gate-effort",
+    promise: "a gate fails an agent that costs or does more, and one that got cheaper by giving up",
+  },
+  { id: "evals.gate-limits", promise: "what a suite demands of its gate is in force" },
+  {
+    id: "evals.gate-unseen",
+    promise:
+      "what was made up, stopped, broken or not run never passes a gate, and the sample's size is said",
+  },
+  { id: "evals.baseline", promise: "a baseline is read as it was written, or refused by its line" },
 ];

@@ -76,9 +76,9 @@ describe("statistics give published values", () => {
 
   it("[evals.statistics] the sign-flip test, exactly and by drawing", () => {
     const few = [0.1, -0.05, 0.3, 0.2, 0.15, -0.1, 0.4, 0.25, 0.05, 0.12];
-    expect(signFlipTest(apart(few))).toBe(0.01171875);
+    expect(signFlipTest(apart(few)).rise).toBe(0.01171875);
     expect(effectSize(few)).toBeCloseTo(0.9235589222731387, 9);
-    expect(Math.abs(signFlipTest(apart(drawn)) - 0.06396)).toBeLessThan(0.008);
+    expect(Math.abs(signFlipTest(apart(drawn)).rise - 0.06396)).toBeLessThan(0.008);
   });
 
   it("[evals.statistics] the bootstrap's interval, the same for the same seed", () => {
@@ -137,11 +137,15 @@ describe("statistics hold on any sample", () => {
     fc.assert(
       fc.property(sample, (differences) => {
         const turned = differences.map((each) => ({ ...each, value: -each.value }));
-        const [up, down] = [signFlipTest(differences), signFlipTest(turned)];
-        expect(up).toBeGreaterThan(0);
-        expect(up).toBeLessThanOrEqual(1);
+        const { rise, fall } = signFlipTest(differences);
+        expect(Math.min(rise, fall)).toBeGreaterThan(0);
+        expect(Math.max(rise, fall)).toBeLessThanOrEqual(1);
         // Each way is counted by one of them, that of the sums themselves by both.
-        expect(up + down).toBeGreaterThanOrEqual(1);
+        expect(rise + fall).toBeGreaterThanOrEqual(1);
+        const other = signFlipTest(turned);
+        expect([other.rise, other.fall]).toEqual(
+          [fall, rise].map((chance) => expect.closeTo(chance, 1)),
+        );
       }),
     );
   });
@@ -166,7 +170,7 @@ describe("statistics hold on any sample", () => {
       return [1, 2, 3].map(() => ({ value, cluster: String(at) }));
     });
     const once = apart(drawn.slice(0, 12));
-    expect(signFlipTest(copies)).toBe(signFlipTest(once));
+    expect(signFlipTest(copies)).toEqual(signFlipTest(once));
     expect(clusteredMean(copies).error).toBeCloseTo(clusteredMean(once).error ?? Number.NaN, 12);
     const [low, high] = [bootstrapInterval(once)?.low ?? 9, bootstrapInterval(once)?.high ?? 9];
     expect(bootstrapInterval(copies)?.low).toBeCloseTo(low, 12);
@@ -181,7 +185,7 @@ describe("statistics hold on any sample", () => {
     expect(smallestDetectable(apart([0.1, 0, 0.2]), { level: 0.02 })).toBeNull();
     const same = apart(Array.from({ length: 60 }, () => 0));
     expect(smallestDetectable(same, { level: 0.02, floor: 0.01 })).toBeCloseTo(0.02895, 4);
-    expect(signFlipTest(same)).toBe(1);
+    expect(signFlipTest(same)).toEqual({ rise: 1, fall: 1 });
   });
 
   it("[evals.statistics] random bits are even", () => {

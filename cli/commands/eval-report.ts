@@ -1,0 +1,36 @@
+import { compare } from "../../evals/compare/compare.ts";
+import { sampleOf } from "../../evals/compare/sample.ts";
+import { reportJUnit } from "../../evals/report/junit.ts";
+import { reportMarkdown } from "../../evals/report/markdown.ts";
+import { reportText } from "../../evals/report/text.ts";
+import type { Command } from "../command.ts";
+import { safeJson } from "../output/plain.ts";
+import { layOut } from "../output/table.ts";
+import { answer, formatOf, loadReport, loadSample } from "./eval-files.ts";
+
+const formats = ["text", "json", "markdown", "junit", "html"] as const;
+
+/** `eval report REPORT`: a report as text, or in a format that others read. */
+export const reportEval: Command = async (context) => {
+  const { invocation, folder } = context;
+  const format = formatOf<"markdown" | "junit" | "html">(context, formats);
+  const report = await loadReport(invocation.args[0] ?? "", folder);
+  const { baseline } = invocation.flags;
+  const comparison =
+    typeof baseline === "string"
+      ? compare(await loadSample(baseline, folder), sampleOf(report))
+      : null;
+  if (format === "json") {
+    await answer(context, safeJson({ ...report, ...(comparison !== null && { comparison }) }, 2));
+  } else if (format === "markdown") await answer(context, reportMarkdown(report));
+  else if (format === "junit") await answer(context, reportJUnit(report));
+  else if (format === "html") {
+    const { reportPage } = await import("../../evals/report/page.ts");
+    await answer(context, reportPage(report, { comparison }));
+  } else
+    await answer(
+      context,
+      reportText(report, (rows) => layOut(rows, null)),
+    );
+  return 0;
+};
