@@ -10,6 +10,7 @@
  *   mcp         calls of a tool server over standard streams, against the bare SDK client  [--calls]
  *   workflow    what a step of a workflow costs the control plane, 1,000 parallel steps, memory over many runs
  *   sandbox     what a sandboxed true, python and node take beyond the bare driver's command
+ *   inspector   what the inspector costs a worker, looked at and not, and how quickly its page draws  [--steps]
  *   startup     how soon the program is there, and what it takes when idle  [--built: from dist/]
  *
  * Every ratio is between figures of the same run; every figure is the median over the rounds. Without a
@@ -17,6 +18,7 @@
  */
 import { parseArgs } from "node:util";
 import { benchChart, chartTable } from "./chart.ts";
+import { benchInspector, inspectorTable } from "./inspector.ts";
 import { benchLatency, latencyTable } from "./latency.ts";
 import { benchLive, liveTable } from "./live.ts";
 import { benchLoop, loopTable } from "./loop.ts";
@@ -71,6 +73,10 @@ const benches: Record<string, () => Promise<Bench>> = {
   mcp: async () => as(await benchMcp(Number(values.calls), rounds), mcpTable),
   workflow: async () => as(await benchWorkflow(), workflowTable),
   sandbox: async () => as(await benchSandbox(rounds, note), sandboxTable),
+  inspector: async () => {
+    const options = { steps: Number(values.steps), rounds, concurrency };
+    return as(await benchInspector(options, note), inspectorTable);
+  },
   startup: async () =>
     as(await benchStartup({ rounds, isBuilt: values.built }, note), startupTable),
 };

@@ -28,6 +28,8 @@ export interface WorkerOptions {
   concurrency: number;
   env?: Record<string, string>;
   execArgv?: readonly string[];
+  /** After the command. */
+  args?: readonly string[];
   /** The compiled program in dist/ instead of the sources. */
   isBuilt?: boolean;
 }
@@ -81,15 +83,18 @@ export async function openStage(): Promise<Stage> {
     redis: { url, client },
     sink,
     folder,
-    startWorker: ({ concurrency, env = {}, execArgv = [], isBuilt = false }) =>
-      start([...execArgv, join(root, isBuilt ? "dist/cli/bin.js" : "cli/bin.ts"), "worker"], {
-        REDIS_URL: url,
-        CONTROL_PLANE_URL: sink.url,
-        FD_API_KEY: "key",
-        WORKER_CONCURRENCY: String(concurrency),
-        STATEPLANE_DATA_DIR: folder,
-        ...env,
-      }),
+    startWorker: ({ concurrency, env = {}, execArgv = [], args = [], isBuilt = false }) =>
+      start(
+        [...execArgv, join(root, isBuilt ? "dist/cli/bin.js" : "cli/bin.ts"), "worker", ...args],
+        {
+          REDIS_URL: url,
+          CONTROL_PLANE_URL: sink.url,
+          FD_API_KEY: "key",
+          WORKER_CONCURRENCY: String(concurrency),
+          STATEPLANE_DATA_DIR: folder,
+          ...env,
+        },
+      ),
     startPeer: (program, args, execArgv = []) =>
       start([...execArgv, join(import.meta.dirname, program), ...args], {}),
     async [Symbol.asyncDispose]() {

@@ -1,0 +1,222 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Feed } from "../../adapters/console/inspector/feed.ts";
+import { startInspector } from "../../adapters/console/inspector/serve.ts";
+import { stepMachine } from "../../machines/step/machine.ts";
+import { chromiumPath, startChromium } from "../support/chromium.ts";
+import { median, mib, quantile, table } from "./figures.ts";
+import { jobData, publish } from "./jobs.ts";
+import { openStage, type Stage } from "./stage.ts";
+
+const ways = ["off", "nobody looks", "a page is open"] as const;
+type Way = (typeof ways)[number];
+
+export interface InspectorFigures {
+  steps: number;
+  rounds: number;
+  /** The worker's CPU time in steady state. */
+  cpuMicrosPerStep: Record<Way, number>;
+  /** Of the one without an inspector, within each round; medians over the rounds. */
+  ratios: Record<Exclude<Way, "off">, number>;
+  /** Null without Chromium. */
+  page: PageFigures | null;
+}
+
+interface PageFigures {
+  actors: number;
+  updates: number;
+  p50Ms: number;
+  p95Ms: number;
+  maxMs: number;
+  /** The page's own, collected, before and after the events. */
+  heapBytes: number;
+  heapAfterBytes: number;
+  events: number;
+}
+
+/**
+ * What the inspector costs a worker, and how quickly its page draws. A worker warms up first, past the steps that are
+ * recorded for later, so that neither its start nor they are counted.
+ */
+export async function benchInspector(
+  { steps, rounds, concurrency }: { steps: number; rounds: number; concurrency: number },
+  note: (line: string) => void,
+): Promise<InspectorFigures> {
+  const measured: Record<Way, number>[] = [];
+  {
+    await using stage = await openStage();
+    for (let round = 0; round < rounds; round += 1) {
+      const found: Partial<Record<Way, number>> = {};
+      for (let turn = 0; turn < ways.length; turn += 1) {
+        const way = ways[(round + turn) % ways.length] ?? "off";
+        found[way] = await cpuOf(stage, way, { steps, concurrency });
+        note(`round ${round + 1}: ${way}: ${found[way].toFixed(0)} µs a step`);
+      }
+      measured.push(found as Record<Way, number>);
+    }
+  }
+  const of = (way: Way) => median(measured.map((round) => round[way]));
+  const ratio = (way: Way) => median(measured.map((round) => round[way] / round.off));
+  return {
+    steps,
+    rounds,
+    cpuMicrosPerStep: {
+      off: of("off"),
+      "nobody looks": of(ways[1]),
+      "a page is open": of(ways[2]),
+    },
+    ratios: { "nobody looks": ratio(ways[1]), "a page is open": ratio(ways[2]) },
+    page: chromiumPath === null ? null : await benchPage(note),
+  };
+}
+
+const warmUpSteps = 4_000;
+
+async function cpuOf(
+  stage: Stage,
+  way: Way,
+  { steps, concurrency }: { steps: number; concurrency: number },
+): Promise<number> {
+  const { redis, sink, folder } = stage;
+  await redis.client.flushall();
+  const worker = stage.startWorker({ concurrency, args: way === "off" ? [] : ["--inspect"] });
+  let from = 0;
+  const run = async (count: number) => {
+    sink.tell({ kind: "expect", reports: count });
+    const reported = sink.next("reported");
+    const jobs = Array.from({ length: count }, (_, number) => jobData(from + number));
+    from += count;
+    await publish(redis.client, jobs);
+    await reported;
+  };
+  await run(warmUpSteps);
+  const leave = new AbortController();
+  const reading =
+    way === "a page is open"
+      ? read(readFileSync(join(folder, `inspector-${worker.pid}.txt`), "utf8").trim(), leave.signal)
+      : Promise.resolve();
+  await sleep(300);
+  const before = worker.usage().cpuMs;
+  await run(steps);
+  const used = worker.usage().cpuMs - before;
+  leave.abort();
+  await reading;
+  await worker.stop();
+  return (used * 1_000) / steps;
+}
+
+/** Takes what a page would be told. */
+async function read(address: string, signal: AbortSignal): Promise<void> {
+  const [url = "", token = ""] = address.split("/#token=");
+  const headers = { authorization: `Bearer ${token}` };
+  try {
+    const { body } = await fetch(`${url}/inspect/stream`, { headers, signal });
+    for await (const _part of body ?? []);
+  } catch {
+    if (!signal.aborted) throw new Error("the inspector's stream ended by itself");
+  }
+}
+
+const actors = 10_000;
+const movesPerTick = 100;
+const tickMs = 20;
+const events = 100_000;
+
+/** 10,000 steps alive, 5,000 moves a second, ten of which also end a step and begin another: 100,000 events. */
+async function benchPage(note: (line: string) => void): Promise<PageFigures> {
+  const feed = new Feed(Date.now);
+  const log = { debug() {}, info() {}, warn() {}, error() {} };
+  const inspector = await startInspector({
+    feed,
+    machines: { step: stepMachine },
+    find: async () => null,
+    host: "127.0.0.1",
+    port: 0,
+    hide: (text) => text,
+    log,
+  });
+  const states = ["pending", "policy-check.checking", "executing.working", "validating"];
+  let made = 0;
+  const appear = () => {
+    made += 1;
+    const key = { runId: `run_${made % 100}`, stepId: `stp_${made}` };
+    const about = { machine: "step", name: key.stepId, parent: null, about: "a_tool" };
+    feed.appeared({ id: `x:${made}`, ...about, ...key, stepType: "tool" });
+    move(made, "pending");
+  };
+  const move = (n: number, value: string) =>
+    feed.moved({
+      id: `x:${n}`,
+      event: "record.fresh",
+      detail: { type: "record.fresh" },
+      source: null,
+      value,
+      status: "active",
+      context: { runId: `run_${n % 100}`, attempts: 0 },
+      at: Date.now(),
+    });
+  const browser = await startChromium();
+  try {
+    const page = await browser.newPage({ viewport: { width: 1500, height: 950 } });
+    const session = await page.context().newCDPSession(page);
+    await session.send("Performance.enable");
+    const heap = async () => {
+      await session.send("HeapProfiler.collectGarbage");
+      const { metrics } = await session.send("Performance.getMetrics");
+      return metrics.find(({ name }) => name === "JSHeapUsedSize")?.value ?? Number.NaN;
+    };
+    await page.goto(inspector.address);
+    await page.getByText("live", { exact: true }).waitFor();
+    for (let n = 0; n < actors; n += 1) appear();
+    await page.getByText(`${actors.toLocaleString("en")} of`).waitFor();
+    note(`${actors} actors are on the page`);
+    const heapBytes = await heap();
+    await page.evaluate('performance.clearMeasures("inspector.update")');
+    for (let moved = 0; moved < events; moved += movesPerTick) {
+      for (let nth = 0; nth < movesPerTick - 10; nth += 1) {
+        const n = made - Math.floor(Math.random() * actors);
+        move(n, states[Math.floor(Math.random() * states.length)] ?? "pending");
+      }
+      for (let nth = 0; nth < 10; nth += 1) {
+        const [runId, stepId] = [`run_${(made - actors + 1) % 100}`, `stp_${made - actors + 1}`];
+        feed.step({ runId, stepId, stepType: "tool", state: "settled", outcome: "completed" });
+        appear();
+      }
+      await sleep(tickMs);
+    }
+    const took = await page.evaluate<number[]>(
+      'performance.getEntriesByName("inspector.update").map(({ duration }) => duration)',
+    );
+    return {
+      actors,
+      updates: took.length,
+      p50Ms: quantile(took, 0.5),
+      p95Ms: quantile(took, 0.95),
+      maxMs: Math.max(...took),
+      heapBytes,
+      heapAfterBytes: await heap(),
+      events,
+    };
+  } finally {
+    await browser.close();
+    await inspector.close();
+  }
+}
+
+export function inspectorTable(figures: InspectorFigures): string {
+  const { steps, rounds, cpuMicrosPerStep, ratios, page } = figures;
+  const percent = (ratio: number) => `${((ratio - 1) * 100).toFixed(1)} %`;
+  const rows = ways.map((way) => [
+    way,
+    cpuMicrosPerStep[way].toFixed(0),
+    way === "off" ? "" : percent(ratios[way]),
+  ]);
+  return [
+    `${steps} local retrievals once warm, medians of ${rounds} rounds`,
+    table(["the inspector", "CPU µs a step", "more"], rows),
+    page === null
+      ? "the page was not measured: there is no Chromium"
+      : `the page, ${page.actors} actors alive: from a change to its picture ${page.p50Ms.toFixed(0)} ms, 95th percentile ${page.p95Ms.toFixed(0)} ms, at most ${page.maxMs.toFixed(0)} ms (${page.updates} updates); heap ${mib(page.heapBytes)}, after ${page.events} events ${mib(page.heapAfterBytes)}`,
+  ].join("\n");
+}
