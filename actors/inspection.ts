@@ -85,6 +85,7 @@ function describe(ref: AnyActorRef, session: StepSession | undefined): Inspected
     stepId: session?.key.stepId ?? null,
     stepType: session?.job?.stepType ?? null,
     about: session?.job == null ? null : aboutJob(session.job),
+    passed: session?.stateHistory.slice(0, -1) ?? [],
   };
 }
 
@@ -116,8 +117,8 @@ export function tellLoop(listener: InspectionListener, notice: LoopMoveNotice, a
   const id = `loop:${runId}/${stepId}/${round}`;
   if (event === null) {
     const name = round === 0 ? stepId : `${stepId}, round ${round + 1}`;
-    const kind = { machine: "agent-loop", parent: null, stepType: "llm", about: null } as const;
-    listener.appeared({ ...kind, id, name, runId, stepId });
+    const kind = { machine: "agent-loop", parent: null, stepType: "llm" } as const;
+    listener.appeared({ ...kind, id, name, runId, stepId, about: null, passed: [] });
   }
   const { status, context } = snapshot;
   listener.moved({

@@ -37,7 +37,7 @@ export function prepareInspector(
     watch: (options) => ({
       ...options,
       onStepEvent: (notice) => {
-        feed.step(noteOf(notice));
+        if (notice.kind === "ended") feed.ended(noteOf(notice));
         options.onStepEvent?.(notice);
       },
       onLoopMove: (notice) => {
@@ -48,7 +48,7 @@ export function prepareInspector(
     onWorkflowMove(runId, events, state) {
       const id = `workflow:${runId}`;
       const about = { machine: "workflow", name: runId, parent: null, stepId: null };
-      feed.appeared({ ...about, id, runId, stepType: null, about: null });
+      feed.appeared({ ...about, id, runId, stepType: null, about: null, passed: [] });
       const { phase, failure, asking } = state;
       const isOver = phase !== "running" && phase !== "stopping";
       const [first, ...more] = events as { type?: string }[];
@@ -101,13 +101,10 @@ export function prepareInspector(
   };
 }
 
-function noteOf(notice: StepEventNotice): StepNote {
-  const { runId, stepId, stepType } = notice;
-  if (notice.kind === "entered")
-    return { runId, stepId, stepType, state: notice.state, outcome: null };
-  const { how, snapshot } = notice;
+function noteOf(notice: Extract<StepEventNotice, { kind: "ended" }>): StepNote {
+  const { runId, stepId, stepType, how, snapshot, stateHistory } = notice;
   const status = how === "settled" ? (snapshot?.context.result?.status ?? how) : how;
-  return { runId, stepId, stepType, state: how, outcome: status };
+  return { runId, stepId, stepType, passed: stateHistory, state: how, outcome: status };
 }
 
 /** Where the page is, with its token, for this user alone; returns the file. */

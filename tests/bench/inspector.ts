@@ -5,7 +5,7 @@ import { Feed } from "../../adapters/console/inspector/feed.ts";
 import { startInspector } from "../../adapters/console/inspector/serve.ts";
 import { stepMachine } from "../../machines/step/machine.ts";
 import { chromiumPath, startChromium } from "../support/chromium.ts";
-import { median, mib, quantile, table } from "./figures.ts";
+import { mib, quantile, table } from "./figures.ts";
 import { jobData, publish } from "./jobs.ts";
 import { openStage, type Stage } from "./stage.ts";
 
@@ -17,7 +17,7 @@ export interface InspectorFigures {
   rounds: number;
   /** The worker's CPU time in steady state. */
   cpuMicrosPerStep: Record<Way, number>;
-  /** Of the one without an inspector, within each round; medians over the rounds. */
+  /** To the one without an inspector, over all rounds. */
   ratios: Record<Exclude<Way, "off">, number>;
   /** Null without Chromium. */
   page: PageFigures | null;
@@ -36,8 +36,9 @@ interface PageFigures {
 }
 
 /**
- * What the inspector costs a worker, and how quickly its page draws. A worker warms up first, past the steps that are
- * recorded for later, so that neither its start nor they are counted.
+ * What the inspector costs a worker, and how quickly its page draws. The three workers are there all the time and take
+ * turns, a window of steps each, so that whatever else the machine does meets them alike. They warm up first, past the
+ * steps that are recorded for later, so that neither their start nor those are counted.
  */
 export async function benchInspector(
   { steps, rounds, concurrency }: { steps: number; rounds: number; concurrency: number },
@@ -46,64 +47,65 @@ export async function benchInspector(
   const measured: Record<Way, number>[] = [];
   {
     await using stage = await openStage();
+    const contenders = ways.map((way) => startContender(stage, way, concurrency));
+    for (const { run } of contenders) await run(warmUpSteps);
+    const leave = new AbortController();
+    const { worker } = contenders[ways.indexOf("a page is open")] as (typeof contenders)[number];
+    const address = join(stage.folder, `inspector-${worker.pid}.txt`);
+    const reading = read(readFileSync(address, "utf8").trim(), leave.signal);
     for (let round = 0; round < rounds; round += 1) {
       const found: Partial<Record<Way, number>> = {};
       for (let turn = 0; turn < ways.length; turn += 1) {
-        const way = ways[(round + turn) % ways.length] ?? "off";
-        found[way] = await cpuOf(stage, way, { steps, concurrency });
-        note(`round ${round + 1}: ${way}: ${found[way].toFixed(0)} µs a step`);
+        const next = contenders[(round + turn) % ways.length];
+        if (next !== undefined) found[next.way] = await next.run(Math.ceil(steps / rounds));
       }
       measured.push(found as Record<Way, number>);
+      note(
+        `round ${round + 1}: ${ways.map((way) => `${way} ${found[way]?.toFixed(0)} µs`).join(", ")}`,
+      );
     }
+    leave.abort();
+    await reading;
   }
-  const of = (way: Way) => median(measured.map((round) => round[way]));
-  const ratio = (way: Way) => median(measured.map((round) => round[way] / round.off));
+  const mean = (way: Way) => measured.reduce((sum, round) => sum + round[way], 0) / rounds;
+  const cpu = {
+    off: mean(ways[0]),
+    "nobody looks": mean(ways[1]),
+    "a page is open": mean(ways[2]),
+  };
   return {
     steps,
     rounds,
-    cpuMicrosPerStep: {
-      off: of("off"),
-      "nobody looks": of(ways[1]),
-      "a page is open": of(ways[2]),
+    cpuMicrosPerStep: cpu,
+    ratios: {
+      "nobody looks": cpu["nobody looks"] / cpu.off,
+      "a page is open": cpu["a page is open"] / cpu.off,
     },
-    ratios: { "nobody looks": ratio(ways[1]), "a page is open": ratio(ways[2]) },
     page: chromiumPath === null ? null : await benchPage(note),
   };
 }
 
 const warmUpSteps = 4_000;
 
-async function cpuOf(
-  stage: Stage,
-  way: Way,
-  { steps, concurrency }: { steps: number; concurrency: number },
-): Promise<number> {
-  const { redis, sink, folder } = stage;
-  await redis.client.flushall();
-  const worker = stage.startWorker({ concurrency, args: way === "off" ? [] : ["--inspect"] });
+function startContender({ redis, sink, startWorker }: Stage, way: Way, concurrency: number) {
+  const prefix = `bench:${way.replaceAll(" ", "-")}:`;
+  const args = way === "off" ? [] : ["--inspect"];
+  const worker = startWorker({ concurrency, args, env: { REDIS_QUEUE_PREFIX: prefix } });
   let from = 0;
-  const run = async (count: number) => {
+  /** Its CPU time for one of so many steps, microseconds. */
+  const run = async (count: number): Promise<number> => {
     sink.tell({ kind: "expect", reports: count });
     const reported = sink.next("reported");
     const jobs = Array.from({ length: count }, (_, number) => jobData(from + number));
     from += count;
-    await publish(redis.client, jobs);
+    const before = worker.usage().cpuMs;
+    await publish(redis.client, jobs, `${prefix}stream:steps`);
     await reported;
+    // What is done after the last report belongs to it, too.
+    await sleep(300);
+    return ((worker.usage().cpuMs - before) * 1_000) / count;
   };
-  await run(warmUpSteps);
-  const leave = new AbortController();
-  const reading =
-    way === "a page is open"
-      ? read(readFileSync(join(folder, `inspector-${worker.pid}.txt`), "utf8").trim(), leave.signal)
-      : Promise.resolve();
-  await sleep(300);
-  const before = worker.usage().cpuMs;
-  await run(steps);
-  const used = worker.usage().cpuMs - before;
-  leave.abort();
-  await reading;
-  await worker.stop();
-  return (used * 1_000) / steps;
+  return { way, worker, run };
 }
 
 /** Takes what a page would be told. */
@@ -142,7 +144,7 @@ async function benchPage(note: (line: string) => void): Promise<PageFigures> {
     made += 1;
     const key = { runId: `run_${made % 100}`, stepId: `stp_${made}` };
     const about = { machine: "step", name: key.stepId, parent: null, about: "a_tool" };
-    feed.appeared({ id: `x:${made}`, ...about, ...key, stepType: "tool" });
+    feed.appeared({ id: `x:${made}`, ...about, ...key, stepType: "tool", passed: [] });
     move(made, "pending");
   };
   const move = (n: number, value: string) =>
@@ -180,7 +182,14 @@ async function benchPage(note: (line: string) => void): Promise<PageFigures> {
       }
       for (let nth = 0; nth < 10; nth += 1) {
         const [runId, stepId] = [`run_${(made - actors + 1) % 100}`, `stp_${made - actors + 1}`];
-        feed.step({ runId, stepId, stepType: "tool", state: "settled", outcome: "completed" });
+        feed.ended({
+          runId,
+          stepId,
+          stepType: "tool",
+          passed: [],
+          state: "settled",
+          outcome: "completed",
+        });
         appear();
       }
       await sleep(tickMs);
@@ -213,7 +222,7 @@ export function inspectorTable(figures: InspectorFigures): string {
     way === "off" ? "" : percent(ratios[way]),
   ]);
   return [
-    `${steps} local retrievals once warm, medians of ${rounds} rounds`,
+    `${steps} local retrievals each once warm, in ${rounds} turns`,
     table(["the inspector", "CPU µs a step", "more"], rows),
     page === null
       ? "the page was not measured: there is no Chromium"

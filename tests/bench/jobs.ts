@@ -34,10 +34,14 @@ export const toEntry = (payload: JobData): string =>
   JSON.stringify({ id: payload.step_id, payload, created_at: Date.now(), attempts: 0 });
 
 /** Puts jobs on the stream that a control plane would put them on. */
-export async function publish(client: Redis, jobs: readonly JobData[]): Promise<void> {
-  await client.xgroup("CREATE", stream, group, "0", "MKSTREAM").catch(() => {});
+export async function publish(
+  client: Redis,
+  jobs: readonly JobData[],
+  to: string = stream,
+): Promise<void> {
+  await client.xgroup("CREATE", to, group, "0", "MKSTREAM").catch(() => {});
   const pipeline = client.pipeline();
-  for (const job of jobs) pipeline.xadd(stream, "*", "data", toEntry(job));
+  for (const job of jobs) pipeline.xadd(to, "*", "data", toEntry(job));
   await pipeline.exec();
 }
 

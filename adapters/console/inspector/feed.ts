@@ -4,18 +4,19 @@ import type {
   InspectionListener,
   InspectionSource,
 } from "../../../machines/contracts/ports/inspection.ts";
-import { roughSize } from "./outline.ts";
+import { KeptContexts } from "./kept-contexts.ts";
 
 /*
  * What an inspector knows of machines at work, and how those who look are told.
  *
  *   recording   while somebody looks, and for the first `early` steps of the process, so that a page that is opened
  *               after a short run shows all of it. The sources are watched, and each move is kept with its context
- *   otherwise   the sources are no longer watched, and nothing is made for us; of a step its states alone are noted, which its
- *               worker tells anyway
+ *   otherwise   nothing is watched, and nothing is made for us; of a step that ended its states alone are kept, which
+ *               its worker tells anyway
  *
  * Everything is bounded: the entries of what has ended, the moments of each, the log, and the contexts of what has ended,
- * whose size is estimated. What is alive keeps its contexts by reference, and they share most of what they hold.
+ * whose size is estimated: see kept-contexts.ts. What is alive keeps its contexts by
+ * reference, and they share most of what they hold.
  *
  * Those who look hear of changes together, at most every `everyMs`: per entry how it stands now, however often it moved.
  * So neither their number nor their speed is anything to the worker's memory.
@@ -27,8 +28,14 @@ const mostEnded = 2_000;
 const mostEntries = 40_000;
 const mostMoments = 100;
 const mostLogged = 2_000;
-const mostContextBytes = 32 * 1024 * 1024;
+/** Of the steps that ended while nobody looked. */
+const mostUnwatched = 200;
+/** Of the log, in one batch. */
+const mostLines = 100;
 const everyMs = 50;
+/** After a batch of more than `busy` entries. */
+const everyMsBusy = 250;
+const busy = 200;
 /** How long it is recorded on after the last one left: a page that is loaded again misses nothing. */
 const lingerMs = 5_000;
 
@@ -73,16 +80,20 @@ export interface Batch {
   changed: Iterable<Entry>;
   gone: readonly number[];
   log: readonly LogLine[];
+  /** Lines that were not kept: there were too many. */
+  skipped: number;
 }
 
-/** What a step's worker tells of it, whether somebody looks or not. */
+/** What a worker tells of a step whose session ended, whether somebody looks or not. */
 export interface StepNote {
   runId: string;
   stepId: string;
   stepType: InspectedActor["stepType"];
-  /** The state it entered, or how its session ended, with its outcome. */
+  /** The states passed, over all sessions. */
+  passed: readonly string[];
+  /** How the session ended, and the step's outcome where it ended with it. */
   state: string;
-  outcome: string | null;
+  outcome: string;
 }
 
 export class Feed {
@@ -97,18 +108,20 @@ export class Feed {
   #endedFrom = 0;
   readonly #log: LogLine[] = [];
   #logged = 0;
-  /** With contexts, the oldest first. */
-  readonly #withContexts: { entry: Entry; bytes: number }[] = [];
-  #contextBytes = 0;
+  readonly #contexts = new KeptContexts();
   readonly #changed = new Set<Entry>();
   #gone: number[] = [];
   #flushed = 0;
+  #isBusy = false;
   #timer: NodeJS.Timeout | null = null;
   readonly #onBatch = new Set<(batch: Batch) => void>();
   readonly #listeners = new Set<InspectionListener>();
   readonly #sources = new Set<InspectionSource>();
   #stops: (() => void)[] | null = null;
   #linger: NodeJS.Timeout | null = null;
+  #unwatched: { note: StepNote; at: number }[] = [];
+  /** Entries of steps that go on, as far as is known. */
+  #alive = 0;
   #looking = 0;
   #steps = 0;
   #ids = 0;
@@ -188,6 +201,9 @@ export class Feed {
     if (this.#stops !== null) return;
     const stops: (() => void)[] = [];
     this.#stops = stops;
+    const missed = this.#unwatched.toSorted((one, other) => one.at - other.at);
+    this.#unwatched = [];
+    for (const { note, at } of missed) this.#take(note, at);
     for (const source of this.#sources) stops.push(source.watch(this));
   }
 
@@ -198,13 +214,10 @@ export class Feed {
 
   appeared(actor: InspectedActor): void {
     const { id, machine, runId, stepId } = actor;
-    const known = this.#byActor.get(id);
-    if (known === undefined) {
-      const noted = machine === "step" ? this.#byStep.get(keyOf(runId, stepId)) : undefined;
-      // Its states were noted before anybody looked: it is the same session.
-      const entry =
-        noted?.outcome === null && noted.actor.id === "" ? noted : this.#add(actor, this.#now());
-      entry.actor = actor;
+    if (!this.#byActor.has(id)) {
+      const known = machine === "step" ? this.#byStep.get(keyOf(runId, stepId)) : undefined;
+      // It was watched before, and is watched again.
+      const entry = known?.actor.id === id ? known : this.#add(actor, this.#now());
       this.#byActor.set(id, entry);
     }
     for (const listener of this.#listeners) listener.appeared(actor);
@@ -226,30 +239,28 @@ export class Feed {
     for (const listener of this.#listeners) listener.moved(move);
   }
 
-  /** What a worker tells of its steps; while it is recorded, their states are known from the machine itself. */
-  step({ runId, stepId, stepType, state, outcome }: StepNote): void {
-    const key = keyOf(runId, stepId);
-    let entry = this.#byStep.get(key);
-    if (outcome !== null) for (const round of this.#loopsOf(key)) this.#end(round, "stopped");
-    if (entry === undefined || entry.outcome !== null) {
-      if (outcome !== null) return;
-      if (this.isRecording) return;
-      const nobody = { id: "", machine: "step", name: stepId, parent: null, about: null };
-      entry = this.#add({ ...nobody, runId, stepId, stepType }, this.#now());
-    }
-    const isKnown = this.isRecording && entry.actor.id !== "";
-    if (!isKnown)
-      this.#note(entry, {
-        at: this.#now(),
-        event: "",
-        detail: null,
-        value: state,
-        context: undefined,
-      });
-    if (outcome === null) return;
-    this.#end(entry, outcome);
+  /** A step's session ended. */
+  ended(note: StepNote): void {
     this.#steps += 1;
+    if (!this.isRecording && this.#alive === 0) {
+      // One object a step, which is soon garbage: kept for long, each would cost a step's worker several times that.
+      this.#unwatched[this.#steps % mostUnwatched] = { note, at: this.#now() };
+      return;
+    }
+    this.#take(note, this.#now());
     if (this.#steps === early && this.#looking === 0) this.#stop();
+  }
+
+  #take({ runId, stepId, stepType, passed, state, outcome }: StepNote, at: number): void {
+    const key = keyOf(runId, stepId);
+    for (const round of this.#loopsOf(key)) this.#end(round, "stopped");
+    const known = this.#byStep.get(key);
+    if (known !== undefined && known.outcome === null) this.#end(known, outcome, state);
+    else {
+      const about = { id: "", machine: "step", name: stepId, parent: null, about: null };
+      const entry = this.#add({ ...about, runId, stepId, stepType, passed }, at);
+      this.#end(entry, outcome, state);
+    }
   }
 
   #loopsOf(key: string): readonly Entry[] {
@@ -275,8 +286,12 @@ export class Feed {
     };
     this.#entries.set(entry.id, entry);
     const key = keyOf(runId, stepId);
-    if (machine === "step") this.#byStep.set(key, entry);
-    else if (stepId !== null) this.#loops.set(key, [...(this.#loops.get(key) ?? []), entry]);
+    if (machine === "step") {
+      this.#byStep.set(key, entry);
+      this.#alive += 1;
+    }
+    if (machine !== "step" && stepId !== null)
+      this.#loops.set(key, [...(this.#loops.get(key) ?? []), entry]);
     if (this.#entries.size > mostEntries) {
       const [oldest] = this.#entries.values();
       if (oldest !== undefined) this.#drop(oldest);
@@ -293,8 +308,8 @@ export class Feed {
     entry.at = at;
     entry.event = event;
     entry.value = value;
-    if (this.#onBatch.size > 0 || this.#stops !== null) {
-      this.#logged += 1;
+    this.#logged += 1;
+    if (this.#logged - this.#flushed <= mostLines || this.#onBatch.size === 0) {
       const { machine, name, runId } = actor;
       this.#log.push({ n: this.#logged, at, entry: entry.id, machine, name, runId, event, value });
       // Seldom, and many at a time: to take one off the front moves all the others.
@@ -303,20 +318,16 @@ export class Feed {
     this.#touch(entry);
   }
 
-  #end(entry: Entry, outcome: string): void {
+  #end(entry: Entry, outcome: string, state = entry.value): void {
     if (entry.outcome !== null) return;
     entry.outcome = outcome;
+    if (entry.actor.machine === "step") this.#alive -= 1;
+    entry.value = state;
     if (entry.status === "active") entry.status = "done";
     this.#byActor.delete(entry.actor.id);
     this.#touch(entry);
     this.#ended.push(entry);
-    const last = entry.moments.findLast(({ context }) => context !== undefined);
-    if (last !== undefined) {
-      const bytes = roughSize(last.context) + roughSize(last.detail) + 200 * entry.moments.length;
-      this.#withContexts.push({ entry, bytes });
-      this.#contextBytes += bytes;
-      while (this.#contextBytes > mostContextBytes) this.#forgetContexts();
-    }
+    this.#contexts.keep(entry, this.#now());
     if (this.#ended.length - this.#endedFrom > mostEnded) {
       const oldest = this.#ended[this.#endedFrom];
       this.#endedFrom += 1;
@@ -328,38 +339,37 @@ export class Feed {
     }
   }
 
-  #forgetContexts(): void {
-    const oldest = this.#withContexts.shift();
-    if (oldest === undefined) return;
-    this.#contextBytes -= oldest.bytes;
-    for (const moment of oldest.entry.moments) {
-      moment.context = undefined;
-      moment.detail = null;
-    }
-  }
-
   #drop(entry: Entry): void {
     const { id, actor } = entry;
     this.#entries.delete(id);
+    if (entry.outcome === null && actor.machine === "step") this.#alive -= 1;
     this.#changed.delete(entry);
     if (this.#byActor.get(actor.id) === entry) this.#byActor.delete(actor.id);
     const key = keyOf(actor.runId, actor.stepId);
     if (this.#byStep.get(key) === entry) this.#byStep.delete(key);
-    if (this.#withContexts[0]?.entry === entry) this.#forgetContexts();
+    this.#contexts.forget(entry);
     if (this.#onBatch.size > 0) this.#gone.push(id);
   }
 
   #touch(entry: Entry): void {
     if (this.#onBatch.size === 0) return;
     this.#changed.add(entry);
-    this.#timer ??= setTimeout(() => this.#flush(), everyMs);
+    this.#timer ??= setTimeout(() => this.#flush(), this.#isBusy ? everyMsBusy : everyMs);
   }
 
   #flush(): void {
     this.#timer = null;
-    const log = this.#log.slice(-Math.min(this.#log.length, this.#logged - this.#flushed));
-    const batch = { changed: this.#changed, gone: this.#gone, log };
+    const log: LogLine[] = [];
+    for (let at = this.#log.length - 1; at >= 0; at -= 1) {
+      const line = this.#log[at];
+      if (line === undefined || line.n <= this.#flushed || log.length === mostLines) break;
+      log.push(line);
+    }
+    log.reverse();
+    const skipped = this.#logged - this.#flushed - log.length;
+    const batch = { changed: this.#changed, gone: this.#gone, log, skipped };
     for (const tell of this.#onBatch) tell(batch);
+    this.#isBusy = this.#changed.size > busy;
     this.#changed.clear();
     this.#gone = [];
     this.#flushed = this.#logged;

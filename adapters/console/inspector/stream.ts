@@ -12,8 +12,6 @@ import type { Batch, Entry, Feed, LogLine } from "./feed.ts";
  */
 
 const mostPages = 16;
-/** Of the log, in one batch. */
-const mostLines = 200;
 const linesAtFirst = 500;
 const aliveMs = 15_000;
 /** What may wait for a page. */
@@ -55,11 +53,9 @@ export function streamOf(feed: Feed): {
     const log = feed.log(linesAtFirst).map(lineOf);
     response.write(written("all", { rows: [...feed.entries()].map(rowOf), log }));
   };
-  const onBatch = ({ changed, gone, log }: Batch) => {
-    const lines = log.slice(-mostLines).map(lineOf);
-    const skipped = log.length - lines.length;
+  const onBatch = ({ changed, gone, log, skipped }: Batch) => {
     const rows = [...changed].map(rowOf);
-    const text = written("changes", { rows, gone, log: lines, skipped });
+    const text = written("changes", { rows, gone, log: log.map(lineOf), skipped });
     for (const [response, page] of pages) {
       if (page.isBehind) continue;
       if (response.writableLength > mostWaiting) page.isBehind = true;

@@ -8,6 +8,8 @@ interface Session {
   name: string;
   began: number;
   outcome: string | null;
+  /** States that it passed before it was watched. */
+  passed: readonly string[];
   /** Of all its moments the number of the first that is kept. */
   from: number;
   moments: { at: number; event: string; value: string; isRecorded: boolean }[];
@@ -48,6 +50,7 @@ function sessionOf({ id, actor, began, outcome, moments, moves }: Entry): Sessio
     name: actor.name,
     began,
     outcome,
+    passed: actor.passed,
     from: moves - moments.length,
     moments: moments.map(({ at, event, value, context }) => ({
       at,

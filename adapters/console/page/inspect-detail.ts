@@ -11,6 +11,7 @@ interface Session {
   name: string;
   began: number;
   outcome: string | null;
+  passed: string[];
   from: number;
   moments: { at: number; event: string; value: string; isRecorded: boolean }[];
 }
@@ -238,25 +239,27 @@ function Moments({
 }
 
 const momentsIn = ({ sessions }: Timeline): Moment[] =>
-  sessions.flatMap(({ id, from, moments }) =>
-    moments.map(({ at, event, value, isRecorded }, nth) => ({
+  sessions.flatMap(({ id, from, passed, moments }) => [
+    ...passed.map(unwatched),
+    ...moments.map(({ at, event, value, isRecorded }, nth) => ({
       at,
       event,
       value,
       path: isRecorded ? `actors/${id}/moments/${from + nth}` : null,
-      begins: nth === 0,
+      begins: nth === 0 && passed.length === 0,
     })),
-  );
+  ]);
+
+const unwatched = (value: string): Moment => ({
+  at: 0,
+  event: "",
+  value,
+  path: null,
+  begins: false,
+});
 
 /** Of a step that nobody watched: the states that the store has, without their times. */
-const momentsOf = (record: Record | null): Moment[] =>
-  (record?.stateHistory ?? []).map((value) => ({
-    at: 0,
-    event: "",
-    value,
-    path: null,
-    begins: false,
-  }));
+const momentsOf = (record: Record | null): Moment[] => (record?.stateHistory ?? []).map(unwatched);
 
 /** Does it when `what` has changed, at most every `everyMs`, the last time in any case. Null does nothing. */
 function useLatest(what: string | null, everyMs: number, work: () => Promise<void>): void {

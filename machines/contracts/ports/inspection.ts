@@ -18,6 +18,8 @@ export interface InspectedActor {
   stepType: StepType | null;
   /** What it works on, for a person: a tool's name, a model's. */
   about: string | null;
+  /** The states that it had passed before it was watched, without where it is now. */
+  passed: readonly string[];
 }
 
 export interface InspectedMove {
