@@ -41,6 +41,8 @@ const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
   backup: async () => (await import("./commands/backup.ts")).backup,
   "tenants list": async () => (await import("./commands/tenants.ts")).listTenants,
   "tenants create": async () => (await import("./commands/tenants.ts")).createTenant,
+  "budgets show": async () => (await import("./commands/budgets.ts")).showBudgets,
+  "budgets set": async () => (await import("./commands/budgets.ts")).setBudget,
   "keys list": async () => (await import("./commands/keys.ts")).listKeys,
   "keys create": async () => (await import("./commands/keys.ts")).createKey,
   "keys rotate": async () => (await import("./commands/keys.ts")).rotateKey,

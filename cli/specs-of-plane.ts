@@ -8,6 +8,7 @@ export const planeGroups: Readonly<Record<string, string>> = {
   audit: "show and verify what was decided and changed, and by whom",
   policy: "list, apply, delete and explain policies, and prove what they let through",
   tenants: "list and create tenants, each with agents, policies and keys of its own",
+  budgets: "show and set what all runs of an agent or a tenant may spend together",
   keys: "create, list, rotate and revoke API keys of the control plane",
 };
 
@@ -150,6 +151,33 @@ export const planeSpecs = {
       "Needs a key of the operator's with admin. The tenant's first key: keys create admin --scopes admin --tenant SLUG.",
     ],
     example: ["stateplane tenants create acme"],
+  },
+  "budgets show": {
+    args: [],
+    summary: "show the budgets of agents and tenants, and what was spent of them",
+    settings: [...client, "projectId"],
+    example: ["stateplane budgets show"],
+  },
+  "budgets set": {
+    args: ["owner"],
+    summary:
+      "set what all runs of an agent or a tenant together may spend in a day, a month, or in all",
+    flags: {
+      period: {
+        type: "text",
+        value: "period",
+        help: "day, month or total (default month), in UTC",
+      },
+      cost: { type: "text", value: "dollars", help: "at most so much money, such as 12.50" },
+      tokens: { type: "text", value: "n", help: "at most n tokens, read and written" },
+      "tool-calls": { type: "text", value: "n", help: "at most n calls of tools" },
+      none: { type: "switch", help: "no limit in this period" },
+    },
+    settings: [...client],
+    notes: [
+      "OWNER is agent/SLUG or tenant/SLUG. What is given takes the place of all limits of that period. Needs a key with admin; a tenant's budgets are set by the operator.",
+    ],
+    example: ["stateplane budgets set agent/assistant --period day --cost 5"],
   },
   "keys list": {
     args: [],

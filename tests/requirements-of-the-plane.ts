@@ -130,6 +130,11 @@ export const planeRequirements: readonly Requirement[] = [
     id: "tenant.unseen",
     promise: "an id of another tenant is answered exactly like one that nobody has",
   },
+  {
+    id: "budget.shared",
+    promise:
+      "what all runs of an agent or a tenant spend and reserve together passes no budget of theirs",
+  },
   { id: "tenant.lists", promise: "no list of a tenant has anything of another's" },
   { id: "tenant.events", promise: "a tenant hears of its own runs alone" },
   { id: "tenant.keys", promise: "a tenant's keys are its own, and none of them is a worker's" },

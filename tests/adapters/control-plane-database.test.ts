@@ -35,7 +35,10 @@ it("a database of before there were tenants is the operator's, whole, and takes 
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const path = join(folder, "plane.sqlite");
   const before = await startTestPlane({ path });
-  const { runId } = await before.createRun();
+  const key = await before.createRun();
+  const { runId } = key;
+  const used = { input_tokens: 7, output_tokens: 5 };
+  await before.report(key, { status: "completed", output: {}, ...used });
   const shown = (await before.fetch("GET", `/v1/runs/${runId}`)).body;
   await before.close();
   undoTenants(path);
@@ -44,13 +47,17 @@ it("a database of before there were tenants is the operator's, whole, and takes 
   expect((await after.fetch("GET", `/v1/runs/${runId}`)).body).toEqual(shown);
   expect((await after.fetch("GET", "/v1/runs")).body).toMatchObject({ total: 1 });
   expect((await after.fetch("GET", "/v1/registry/agents/helper")).status).toBe(200);
+  for (const owner of ["registry/agents/helper", "tenants/operator"]) {
+    const { spending } = (await after.fetch("GET", `/v1/${owner}`)).body;
+    expect(spending, owner).toMatchObject({ day: used, total: used });
+  }
   await after.fetch("POST", "/v1/tenants", { slug: "late" });
-  const { body: key } = await after.fetch("POST", "/v1/api-keys", {
+  const { body: made } = await after.fetch("POST", "/v1/api-keys", {
     name: "k",
     scopes: ["admin"],
     tenant_id: "late",
   });
-  const late = { authorization: `Bearer ${String(key["key"])}` };
+  const late = { authorization: `Bearer ${String(made["key"])}` };
   expect((await after.fetch("GET", "/v1/runs", undefined, late)).body).toMatchObject({ total: 0 });
   expect((await after.fetch("GET", `/v1/runs/${runId}`, undefined, late)).status).toBe(404);
   const agent = { name: "Helper", slug: "helper" };
@@ -65,7 +72,7 @@ function undoTenants(path: string): void {
       .prepare(sql)
       .all()
       .map((row) => String(row["name"]));
-  db.exec("DROP TABLE tenants");
+  db.exec("DROP TABLE tenants; DROP TABLE spending");
   const indexes = named(
     "SELECT name FROM sqlite_master WHERE type = 'index' AND sql LIKE '%(tenant%'",
   );

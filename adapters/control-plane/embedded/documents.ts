@@ -7,6 +7,7 @@ import type {
 } from "../../../machines/contracts/domain/status.ts";
 import type { PastCall } from "../../../machines/contracts/domain/airlock/pace.ts";
 import type { StepType } from "../../../machines/contracts/domain/job.ts";
+import type { Budgets } from "./spending.ts";
 import type { Budget } from "../../../machines/contracts/domain/budget.ts";
 
 /** What the control plane keeps. All times are epoch milliseconds; money is integer micro-dollars. */
@@ -158,6 +159,8 @@ export interface Agent {
   name: string;
   description: string | null;
   status: "active" | "archived";
+  /** What all its runs together may spend; absent for no limit. */
+  budgets?: Budgets;
   /** The version that runs use where none is named; absent for the newest. */
   promotedId?: string;
   createdAt: number;

@@ -17,6 +17,7 @@ import {
 } from "./documents.ts";
 import type { ApiKey } from "./keys.ts";
 import type { KeptPolicy } from "./policy.ts";
+import type { openSpending } from "./spending.ts";
 import type { Tenant } from "./tenants.ts";
 import type { Workflow } from "./workflows/tables.ts";
 
@@ -62,7 +63,11 @@ function filterOf({ projectId, status, agentId, text }: RunFilter) {
 type Owner = string | null;
 
 /** @returns the rows of one tenant, or all of them for null */
-export function openRows(db: DatabaseSync, audit: Pick<Audit, "ofRun">) {
+export function openRows(
+  db: DatabaseSync,
+  audit: Pick<Audit, "ofRun">,
+  spending: Pick<ReturnType<typeof openSpending>, "of">,
+) {
   /** One statement for all rows, one for a tenant's own. */
   const scoped = (select: string, condition: string, rest = "") => {
     const all = db.prepare(`${select} WHERE ${condition} ${rest}`);
@@ -261,6 +266,8 @@ export function openRows(db: DatabaseSync, audit: Pick<Audit, "ofRun">) {
         put: (tenant: Tenant) => tenants.put(owner, tenant),
         list: (page: Page) => allTenants(owner, page.limit, page.offset),
       },
+      /** What the runs of an agent or a tenant of these have spent and reserved. */
+      spending: spending.of,
       /** What the audit says of a run. */
       auditOf: (run: Run, page: Page) =>
         runs.find(owner, run.id) === undefined ? [] : audit.ofRun(run.id, page.limit, page.offset),

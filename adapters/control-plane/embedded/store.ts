@@ -4,6 +4,7 @@ import { openWorkflowTables } from "./workflows/tables.ts";
 import { openAudit } from "./audit.ts";
 import { openNoticeTables } from "./notices/tables.ts";
 import { openDatabase } from "./layout.ts";
+import { openSpending } from "./spending.ts";
 import { openRows, type Rows } from "./rows.ts";
 
 export type Store = ReturnType<typeof openStore>;
@@ -19,7 +20,8 @@ export function openStore(path: string) {
   const db = openDatabase(path);
 
   const audit = openAudit(db);
-  const rowsOf = openRows(db, audit);
+  const spending = openSpending(db);
+  const rowsOf = openRows(db, audit, spending);
   const tenants = new Map<string, Rows>();
 
   const addToOutbox = db.prepare("INSERT INTO outbox (data) VALUES (?)");
@@ -53,6 +55,7 @@ export function openStore(path: string) {
       return known;
     },
     audit,
+    spent: spending,
     /** How far each run of a workflow is. */
     progress: openWorkflowTables(db),
     notices: openNoticeTables(db),

@@ -1,7 +1,9 @@
 import { type } from "arktype";
+import type { JsonObject } from "../../../machines/contracts/domain/json.ts";
 import type { Change } from "./changes/change.ts";
 import { newId, seedIds } from "./documents.ts";
 import { ApiError } from "./routes/request.ts";
+import { type Budgets, withBudgets } from "./spending.ts";
 import type { Rows } from "./rows.ts";
 
 /*
@@ -17,6 +19,8 @@ export interface Tenant {
   name: string;
   /** Calls that all its keys together may make a minute; null for no limit. */
   perMinute: number | null;
+  /** What all its runs together may spend; absent for no limit. */
+  budgets?: Budgets;
   createdAt: number;
 }
 
@@ -52,12 +56,19 @@ export function createTenant(
 export function changeTenant(
   change: Change,
   key: string,
-  some: Partial<Pick<Tenant, "name" | "perMinute">>,
+  some: Partial<Pick<Tenant, "name" | "perMinute" | "budgets">>,
 ): Tenant {
-  const tenant: Tenant = { ...findTenant(change.store, key), ...some };
+  const known = findTenant(change.store, key);
+  const budgets = some.budgets && { budgets: withBudgets(known.budgets, some.budgets) };
+  const tenant: Tenant = { ...known, ...some, ...budgets };
   change.store.tenants.put(tenant);
   const { id, name, perMinute } = tenant;
-  change.audit(null, "tenant.changed", { tenant_id: id, name, per_minute: perMinute });
+  change.audit(null, "tenant.changed", {
+    tenant_id: id,
+    name,
+    per_minute: perMinute,
+    ...(tenant.budgets && { budgets: tenant.budgets as JsonObject }),
+  });
   return tenant;
 }
 

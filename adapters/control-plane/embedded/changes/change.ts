@@ -9,6 +9,7 @@ import type { Outbox } from "../outbox.ts";
 import type { RunChange, RunEvents, StepStop } from "../run-events.ts";
 import { trackWaiting } from "./run-state.ts";
 import { type By, mayReachAll } from "../keys.ts";
+import { countRun } from "../spending.ts";
 import type { Rows } from "../rows.ts";
 import type { Store } from "../store.ts";
 import type { NoticeKind } from "../notices/tables.ts";
@@ -138,7 +139,9 @@ function openChange(
     },
     saveRun(run) {
       const saved = trackWaiting(run, now);
-      if (store.runs.find(run.id)?.status !== run.status) {
+      const before = store.runs.find(run.id);
+      countRun(whole.spent, before, saved);
+      if (before?.status !== run.status) {
         runChanges.push({ runId: run.id, status: run.status, tenantId: run.tenantId });
       }
       store.runs.put(saved);

@@ -15,6 +15,7 @@ import {
   type PolicyCall,
   type PolicyDecision,
 } from "../policy.ts";
+import { brokenBudgets } from "../spending.ts";
 import type { Rows } from "../rows.ts";
 import type { Change } from "./change.ts";
 import {
@@ -143,7 +144,9 @@ function decide(change: Change, run: Run, tool: Call, step: Step | undefined): V
     isKnown(run, tool.callId) || (said.kind === "ask" && hasApproval(store, run, step));
   const after = withHeld(run, change.now);
   if (!isCounted) after.toolCalls += 1;
-  const broken = brokenLimit(resolveBudget(readBudget(run.config), version.budget), after);
+  const broken =
+    brokenLimit(resolveBudget(readBudget(run.config), version.budget), after) ??
+    brokenBudgets(change, run, { toolCalls: isCounted ? 0 : 1 });
   if (broken === null) return said;
   const { limit, used, most, message } = broken;
   return { ...verdict.deny(message), details: { budget_exceeded: { limit, used, most } } };

@@ -8,6 +8,7 @@ import { stepInputProblem } from "../../../../machines/contracts/domain/step-inp
 import { maxJobDepth, type StepType } from "../../../../machines/contracts/domain/job.ts";
 import { ApiError } from "../routes/request.ts";
 import { type AgentVersion, type Run, type Step, newId, seedIds } from "../documents.ts";
+import { refuseSpentUp } from "../spending.ts";
 import type { Rows } from "../rows.ts";
 import type { Change } from "./change.ts";
 
@@ -33,12 +34,15 @@ export interface RunRequest {
 /**
  * A run with all its steps, the first of them enqueued.
  *
- * @throws ApiError 404 for an unknown agent or version, 400 without versions, 422 for an unusable input
+ * @throws ApiError 404 for an unknown agent or version, 400 without versions, 422 for an unusable input, 403 where the
+ *   agent's or the tenant's budget is spent
  */
 export function createRun(change: Change, request: RunRequest): Run {
   const { now, store } = change;
   const version = findVersion(store, request.agent, request.version);
-  const run = change.saveRun(newRun(change, version, request, newId("run", now)));
+  const fresh = newRun(change, version, request, newId("run", now));
+  refuseSpentUp(change, fresh);
+  const run = change.saveRun(fresh);
   const planned = request.steps ?? [ordinaryStep(request.input)];
   const steps = planned.map((plan, at) => ownStep(run, version, plan, at + 1, now));
   for (const step of steps) store.steps.put(step);

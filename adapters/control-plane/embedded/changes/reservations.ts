@@ -11,6 +11,7 @@ import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/s
 import { resolveBudget } from "../budget.ts";
 import type { Held, Run } from "../documents.ts";
 import { ApiError } from "../routes/request.ts";
+import { brokenBudgets } from "../spending.ts";
 import type { Change } from "./change.ts";
 import { withHeldStep } from "./run-state.ts";
 import { findStep, spent } from "./submit-result.ts";
@@ -55,7 +56,9 @@ export function reserve(change: Change, runId: string, asked: Asked): Reserved {
   if (heldBy(run, id) !== undefined) return { granted: true };
   const version = store.versions.find(run.agentVersionId);
   const more = { ...nothingSpent, inputTokens, outputTokens, costMicros: costMicros ?? 0 };
-  const broken = brokenLimit(budgetOf(run, version?.budget), addSpent(withHeld(run, now), more));
+  const broken =
+    brokenLimit(budgetOf(run, version?.budget), addSpent(withHeld(run, now), more)) ??
+    brokenBudgets(change, run, more);
   if (broken !== null) {
     change.audit(run.id, "budget.refused", { step_id: stepId, reason: broken.message });
     return { granted: false, ...broken };

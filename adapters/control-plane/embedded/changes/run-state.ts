@@ -8,6 +8,7 @@ import {
   isRunEnded,
 } from "../../../../machines/contracts/domain/status.ts";
 import { ApiError } from "../routes/request.ts";
+import { brokenBudgets } from "../spending.ts";
 import { countHeld } from "./reservations.ts";
 import { findRun } from "./submit-result.ts";
 
@@ -35,6 +36,13 @@ export function progressRun(change: Change, run: Run, ended: Step): Run {
     case "wait":
       return change.saveRun({ ...run, status: "running" });
     case "enqueue": {
+      // Workers that reserve nothing are stopped between two steps.
+      change.saveRun(run);
+      const broken = brokenBudgets(change, run, {});
+      if (broken !== null) {
+        change.audit(run.id, "budget.exceeded", { reason: broken.message });
+        return endRun(change, run, { status: "budget_killed", reason: broken.message });
+      }
       const next = store.steps.find(move.stepId);
       if (next !== undefined) change.enqueue(run, next);
       return change.saveRun({ ...run, status: "running" });

@@ -28,6 +28,19 @@ const AgentVersion = type({
   approval_expires_in_ms: "number.integer > 0 | null",
   created_at: time,
 });
+const limits = budgetShape.or("null");
+const spent = type({
+  ...closed,
+  input_tokens: count,
+  output_tokens: count,
+  tool_calls: count,
+  cost_micros: count,
+});
+/** Of an agent's or a tenant's runs together. */
+const shared = {
+  budgets: type({ ...closed, day: limits, month: limits, total: limits }),
+  spending: type({ ...closed, day: spent, month: spent, total: spent }),
+} as const;
 const key = {
   id: "string",
   name: "string",
@@ -79,6 +92,7 @@ export const registryAnswers = {
     description: textOrNull,
     status: "'active' | 'archived'",
     created_at: time,
+    ...shared,
     current_version_id: textOrNull,
     latest_version: AgentVersion.or("null"),
   }),
@@ -106,6 +120,7 @@ export const registryAnswers = {
     slug: "string",
     name: "string",
     per_minute: "number.integer >= 1 | null",
+    ...shared,
     created_at: time,
   }),
   AuditEntry,

@@ -40,6 +40,12 @@ export const registryOperations: Operations = {
     answers: { 200: "Agent" },
     refuses: notFound,
   },
+  "PATCH /v1/registry/agents/{agent_id}": {
+    summary: "Change an agent's name, description or budgets",
+    body: agents.someOfAgent,
+    answers: { 200: "Agent" },
+    refuses: [...badBody, 404],
+  },
   "GET /v1/registry/agents/{agent_id}/versions": {
     summary: "List an agent's versions, newest first",
     answers: { 200: ["AgentVersion"] },

@@ -10,6 +10,7 @@ import {
   budgetProblem,
   budgetShape,
 } from "../../../../machines/contracts/domain/budget.ts";
+import { budgetsResponse, budgetsShape, withBudgets } from "../spending.ts";
 import type { Rows } from "../rows.ts";
 
 const text = "0 < string <= 255";
@@ -40,6 +41,13 @@ export const newVersion = type({
   "approval_expires_in_ms?": "number.integer > 0 | null",
 });
 
+export const someOfAgent = type({
+  "+": "reject",
+  "name?": text,
+  "description?": "string | null",
+  "budgets?": budgetsShape,
+});
+
 /** `/v1/registry/agents`: agents and their versions. */
 export function agentRoutes({ apply, rows, now }: Plane): Hono {
   const app = new Hono();
@@ -47,7 +55,7 @@ export function agentRoutes({ apply, rows, now }: Plane): Hono {
     const project = c.req.query("project_id") ?? seedIds.project;
     const store = rows(c);
     const agents = store.agents.active(project, readPage(c, 50));
-    return c.json(agents.map((agent) => agentResponse(store, agent)));
+    return c.json(agents.map((agent) => agentResponse(store, agent, now())));
   });
   app.post("/", async (c) => {
     const body = await readBody(c, newAgent);
@@ -70,9 +78,32 @@ export function agentRoutes({ apply, rows, now }: Plane): Hono {
       change.store.agents.put(agent);
       change.audit(null, "agent.created", { agent_id: agent.id, slug: agent.slug });
     }, callerOf(c));
-    return c.json(agentResponse(store, agent), 201);
+    return c.json(agentResponse(store, agent, now()), 201);
   });
-  app.get("/:id", (c) => c.json(agentResponse(rows(c), findAgent(rows(c), c.req.param("id")))));
+  app.get("/:id", (c) =>
+    c.json(agentResponse(rows(c), findAgent(rows(c), c.req.param("id")), now())),
+  );
+  app.patch("/:id", async (c) => {
+    const { name, description, budgets: given } = await readBody(c, someOfAgent);
+    const changed = await apply((change) => {
+      const known = findAgent(change.store, c.req.param("id"));
+      const budgets = given && withBudgets(known.budgets, given);
+      const agent: Agent = {
+        ...known,
+        ...(name !== undefined && { name }),
+        ...(description !== undefined && { description }),
+        ...(budgets !== undefined && { budgets }),
+      };
+      change.store.agents.put(agent);
+      const details = { agent_id: agent.id, name: agent.name };
+      change.audit(null, "agent.changed", {
+        ...details,
+        ...(budgets && { budgets: budgets as JsonObject }),
+      });
+      return agent;
+    }, callerOf(c));
+    return c.json(agentResponse(rows(c), changed, now()));
+  });
   app.get("/:id/versions", (c) => {
     const store = rows(c);
     const agent = findAgent(store, c.req.param("id"));
@@ -111,7 +142,7 @@ export function agentRoutes({ apply, rows, now }: Plane): Hono {
       change.audit(null, "agent.promoted", details);
       return after;
     }, callerOf(c));
-    return c.json(agentResponse(rows(c), promoted));
+    return c.json(agentResponse(rows(c), promoted, now()));
   });
   return app;
 }
@@ -156,7 +187,7 @@ function referenceLimits(body: typeof newVersion.infer): Partial<Budget> {
   };
 }
 
-function agentResponse(store: Rows, agent: Agent) {
+function agentResponse(store: Rows, agent: Agent, now: number) {
   const latest = store.versions.latest(agent.id);
   return {
     id: agent.id,
@@ -166,6 +197,7 @@ function agentResponse(store: Rows, agent: Agent) {
     description: agent.description,
     status: agent.status,
     created_at: rfc3339(agent.createdAt),
+    ...budgetsResponse(store, agent, now),
     current_version_id: store.versions.current(agent)?.id ?? null,
     latest_version: latest === undefined ? null : versionResponse(latest),
   };

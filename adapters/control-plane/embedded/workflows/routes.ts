@@ -14,6 +14,7 @@ import { newId, type Run, seedIds, type Step } from "../documents.ts";
 import { callerOf } from "../routes/access.ts";
 import { ApiError, asJson, objectShape, readBody, readPage, rfc3339 } from "../routes/request.ts";
 import { readConfig } from "../routes/run-routes.ts";
+import { refuseSpentUp } from "../spending.ts";
 import type { Rows } from "../rows.ts";
 import type { WorkflowHost } from "./host.ts";
 import type { Workflow } from "./tables.ts";
@@ -107,6 +108,7 @@ export function workflowRunRoutes({ apply, rows, workflows, now }: Plane): Hono 
         throw new ApiError(422, "agent_id: expected an agent of the workflow's tenant");
       }
       const fresh = newRun(change, version, { input, config, trace }, newId("wfr", now()));
+      refuseSpentUp(change, fresh);
       const run = change.saveRun({ ...fresh, workflowId: workflow.id });
       change.audit(run.id, "run.created", { agent_id: run.agentId, workflow_id: workflow.id });
       return host.begin(change, run, workflow);
