@@ -146,11 +146,17 @@ describe.skipIf(chromiumPath === null)(`the console in Chromium${needsChromium}`
   });
 
   it("shows hostile text as text, however long it is, and hides none of it [console.hostile]", async () => {
+    const replaced = { oldText: `${hostile}\nold`, newText: `${hostile}\nnew` };
     const input = {
+      command: "rm -rf /",
       text: hostile,
       turned,
       long: "<b>x</b>".repeat(131_072),
-      edits: [{ path: `<i>${turned}</i>`, oldText: `${hostile}\nold`, newText: `${hostile}\nnew` }],
+      edits: [
+        { path: `<i>${turned}</i>`, ...replaced },
+        { path: "decoy.txt", file_path: "/etc/passwd", ...replaced },
+        ...Array.from({ length: 58 }, () => ({ oldText: "a", newText: "b" })),
+      ],
     };
     const steps = JSON.parse(plan(input)) as never;
     const made = await api.createRun(
@@ -165,7 +171,10 @@ describe.skipIf(chromiumPath === null)(`the console in Chromium${needsChromium}`
     expect(shown).not.toMatch(/[\u202A-\u202E\u2066-\u2069\u200B]/u);
     await page.locator(".diff .removed", { hasText: "old" }).waitFor();
     await page.locator(".diff .added", { hasText: "new" }).waitFor();
-    await page.getByText("All that is asked, as it stands").click();
+    // What a call does beside its changes is on the page, unasked, and no change is left out without a word.
+    expect(shown).toContain("rm -rf /");
+    expect(shown).toContain("Only the first 50 of 60 changes are shown as such");
+    await page.getByText("decoy.txt or /etc/passwd").first().waitFor();
     await page.getByText(/^Only the first 20,000 of 1,\d{3},\d{3} characters are shown/).waitFor();
     for (const place of ["runs", `runs/${id}`]) {
       await page.goto(`${dev.url}/#/${place}`);

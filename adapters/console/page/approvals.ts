@@ -1,6 +1,6 @@
 import { useRef, useState } from "preact/hooks";
 import { ApiFailure, call, type Doc, useApi } from "./api.ts";
-import { changesIn, Changes } from "./changes.ts";
+import { changesIn, Changes, changesShown } from "./changes.ts";
 import { html } from "./html.ts";
 import {
   Facts,
@@ -16,9 +16,12 @@ import {
   Waiting,
 } from "./parts.ts";
 
+/** The oldest; the others come as these are answered. */
+const questionsShown = 50;
+
 /** What people are asked. A question that was answered here stays until the page is left, with its answer. */
 export function Approvals() {
-  const open = useApi("/v1/approvals?limit=1000");
+  const open = useApi(`/v1/approvals?limit=${questionsShown}`);
   const [answered, setAnswered] = useState<Doc[]>([]);
   const rows = ((open.data ?? []) as Doc[]).filter(({ id }) =>
     answered.every((one) => one.id !== id),
@@ -95,10 +98,18 @@ function Question({
         ["Digest", html`<code title=${of.digest}>${start(visible(of.digest), 12)}…</code>`],
       ]}
     />
-    ${changes.map((change, at) => html`<${Changes} key=${at} of=${change} />`)}
+    ${changes.slice(0, changesShown).map((change, at) => html`<${Changes} key=${at} of=${change} />`)}
     ${
+      changes.length > changesShown &&
+      html`<p class="cut">
+        Only the first ${changesShown} of ${changes.length} changes are shown as such; all of them
+        stand below.
+      </p>`
+    }
+    ${
+      // A change may be the least of what a call does: all of it is on the page.
       changes.length > 0
-        ? html`<details>
+        ? html`<details open>
             <summary>All that is asked, as it stands</summary>
             <${Value} value=${details} />
           </details>`

@@ -17,7 +17,8 @@ const pairs = [
   ["old_str", "new_str"],
   ["before", "after"],
 ] as const;
-const changesShown = 50;
+/** As changes; all of them stand below with the rest of the call. */
+export const changesShown = 50;
 
 /** The changes in an action's input, wherever they stand in it. */
 export function changesIn(input: Doc, where = ""): TextChange[] {
@@ -27,15 +28,18 @@ export function changesIn(input: Doc, where = ""): TextChange[] {
       : [];
   }
   if (typeof input !== "object" || input === null) return [];
-  const file = input.path ?? input.file_path ?? input.file;
-  const place = typeof file === "string" ? file : where;
+  // Each of them: which one the tool goes by is not known here.
+  const files = [input.path, input.file_path, input.file].filter(
+    (file) => typeof file === "string",
+  );
+  const place = files.length > 0 ? [...new Set(files)].join(" or ") : where;
   const pair = pairs.find(([a, b]) => typeof input[a] === "string" && typeof input[b] === "string");
   const own =
     pair === undefined ? [] : [{ where: place, before: input[pair[0]], after: input[pair[1]] }];
   const deeper = Object.entries(input)
     .filter(([name]) => pair === undefined || !(pair as readonly string[]).includes(name))
     .flatMap(([, value]) => changesIn(value, place));
-  return [...own, ...deeper].slice(0, changesShown);
+  return [...own, ...deeper];
 }
 
 type Line = { sign: "+" | "-" | " " | "@"; text: string };

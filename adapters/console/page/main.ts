@@ -59,8 +59,8 @@ function Page({ place }: { place: readonly string[] }) {
 
 function Shell({ place }: { place: readonly string[] }) {
   const [isLive, setLive] = useState(false);
-  const asked = useApi("/v1/approvals?limit=1000", 10_000);
-  const open = asked.data?.length ?? 0;
+  const asked = useApi("/v1/approvals/count", 10_000);
+  const open = asked.data?.pending ?? 0;
   useEffect(() => listenToChanges(setLive), []);
   return html`<a class="skip" href="#content" onClick=${skip}>Skip to the content</a>
     <header>

@@ -10,12 +10,16 @@ const harmless = new Set(["\n", "\t"]);
  * Foreign text as it can be shown: characters that nobody sees, and those that turn what follows them round (bidi), stand
  * there as their code. What a person approves must read as it is.
  */
-export const visible = (text: string): string =>
-  text.replaceAll(hidden, (letter) =>
+/** What is no text, where one was expected, is shown as JSON: what runs and tools say may be anything. */
+export const visible = (said: unknown): string =>
+  asText(said).replaceAll(hidden, (letter) =>
     harmless.has(letter)
       ? letter
       : `‹U+${(letter.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}›`,
   );
+
+const asText = (said: unknown): string =>
+  typeof said === "string" ? said : said === undefined ? "" : JSON.stringify(said);
 
 /** The first so many characters, none of them cut in two. */
 export const start = (text: string, most: number): string =>

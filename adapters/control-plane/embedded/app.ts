@@ -2,7 +2,7 @@ import { Hono } from "hono";
 import { requestId } from "hono/request-id";
 import type { EmbeddedOptions } from "./start.ts";
 import { authorize } from "./routes/access.ts";
-import { ApiError, limitBody } from "./routes/request.ts";
+import { ApiError, limitBody, maxAnswer, maxBody } from "./routes/request.ts";
 import { expireDue } from "./changes/approvals.ts";
 import { enqueueSilent, silentMs } from "./changes/run-state.ts";
 import { newId } from "./documents.ts";
@@ -52,14 +52,16 @@ export function createApp(
   const app = new Hono();
   app.use(requestId({ headerName: "x-request-id", generator: () => newId("req", plane.now()) }));
   app.use(ownOrigin(host, publicUrl));
-  app.use(limitBody());
   // Hono answers HEAD by GET's handler, and what that streams would go on with nobody there.
   for (const streamed of ["/v1/events/*", "/v1/backup"]) {
     app.use(streamed, async (c, next) =>
       c.req.method === "HEAD" ? c.body(null, 204) : await next(),
     );
   }
+  // A body is read only once it is known that whoever sends it may.
   app.use("/v1/*", authorize(plane.store, apiKey, plane.now));
+  app.use("/v1/*", limitBody(maxBody));
+  app.use("/answer/*", limitBody(maxAnswer));
   for (const timed of ["/v1/*", "/answer/*"]) {
     app.use(timed, async (_, next) => {
       await keepTime(plane);
@@ -68,9 +70,13 @@ export function createApp(
   }
   app.route("/", healthRoutes(plane));
   // Made from every route's shapes, which most processes never need: not before somebody asks.
-  app.get("/openapi.json", async (c) =>
-    c.json((await import("./openapi/document.ts")).openApi(apiVersion)),
-  );
+  let document: Promise<string> | null = null;
+  app.get("/openapi.json", async (c) => {
+    document ??= import("./openapi/document.ts").then(({ openApi }) =>
+      JSON.stringify(openApi(apiVersion)),
+    );
+    return c.body(await document, 200, { "content-type": "application/json" });
+  });
   app.route("/answer", answerRoutes(plane));
   app.route("/v1/runs", runRoutes(plane));
   app.route("/v1/runs", stepRoutes(plane));

@@ -51,6 +51,9 @@ export interface Place {
 
 export type Rows = ReturnType<ReturnType<typeof openRows>>;
 
+/** Characters of documents in one page of a list: what is longer comes with the next one. */
+const mostInPage = 8 * 1024 * 1024;
+
 /** A text is looked for in the newest runs only: it is found by reading them. */
 const mostSearched = 20_000;
 
@@ -72,8 +75,9 @@ export function openRows(
   const scoped = (select: string, condition: string, rest = "") => {
     const all = db.prepare(`${select} WHERE ${condition} ${rest}`);
     const own = db.prepare(`${select} WHERE tenant = ? AND ${condition} ${rest}`);
-    return (owner: Owner, ...params: SQLInputValue[]) =>
-      owner === null ? all.all(...params) : own.all(owner, ...params);
+    const of = (owner: Owner, ...params: SQLInputValue[]) =>
+      owner === null ? all.iterate(...params) : own.iterate(owner, ...params);
+    return of;
   };
   const collection = <T extends { id: string; tenantId: string }>(table: string) => {
     const byId = db.prepare(`SELECT doc FROM ${table} WHERE id = ?`);
@@ -99,7 +103,21 @@ export function openRows(
       query(condition: string, rest = "") {
         const rows = scoped(`SELECT doc FROM ${table}`, condition, rest);
         return (owner: Owner, ...params: SQLInputValue[]): T[] =>
-          rows(owner, ...params).flatMap((row) => readDoc<T>(row) ?? []);
+          [...rows(owner, ...params)].flatMap((row) => readDoc<T>(row) ?? []);
+      },
+      /** A page of a list, which ends early where its documents are long. */
+      page(condition: string, rest: string) {
+        const rows = scoped(`SELECT doc FROM ${table}`, condition, `${rest} LIMIT ? OFFSET ?`);
+        return (owner: Owner, params: SQLInputValue[], { limit, offset }: Page): T[] => {
+          const read: T[] = [];
+          let length = 0;
+          for (const row of rows(owner, ...params, limit, offset)) {
+            length += String(row["doc"]).length;
+            if (read.length > 0 && length > mostInPage) break;
+            read.push(...[readDoc<T>(row)].filter((doc) => doc !== undefined));
+          }
+          return read;
+        };
       },
     };
   };
@@ -110,17 +128,18 @@ export function openRows(
       SELECT rowid FROM runs WHERE rowid > coalesce((SELECT max(rowid) FROM runs), 0) - ${mostSearched}
         AND instr(lower(id || ' ' || (doc -> 'input') || ' ' || (doc -> 'output') || ' ' ||
           (doc -> 'statusReason') || ' ' || (doc -> 'error')), lower(?)) > 0))`;
-  const listRuns = runs.query(wantedRuns, "ORDER BY rowid DESC LIMIT ? OFFSET ?");
+  const listRuns = runs.page(wantedRuns, "ORDER BY rowid DESC");
   const countRuns = scoped("SELECT count(*) AS n FROM runs", wantedRuns);
   const openRuns = runs.query(
     `status IN (${runStatuses.filter((status) => !isRunEnded(status)).map((status) => `'${status}'`)})`,
     "ORDER BY rowid DESC LIMIT ?",
   );
   const byRequest = runs.query("doc ->> 'requestKey' = ? AND doc ->> 'requestKey' IS NOT NULL");
-  const ofWorkflow = runs.query("doc ->> 'workflowId' = ?", "ORDER BY rowid DESC LIMIT ? OFFSET ?");
+  const ofWorkflow = runs.page("doc ->> 'workflowId' = ?", "ORDER BY rowid DESC");
 
   const steps = collection<Step>("steps");
-  const stepsOfRun = steps.query("run = ?", "ORDER BY number LIMIT ? OFFSET ?");
+  const stepsOfRun = steps.query("run = ?", "ORDER BY number");
+  const pageOfSteps = steps.page("run = ?", "ORDER BY number");
   const silentSteps = steps.query(
     `doc ->> 'status' IN ('pending', 'running', 'waiting_approval') AND doc ->> 'enqueuedAt' IS NOT NULL
       AND coalesce(doc ->> 'heardAt', doc ->> 'enqueuedAt') <= ?`,
@@ -129,8 +148,9 @@ export function openRows(
 
   const approvals = collection<Approval>("approvals");
   const ofStatus = "status = coalesce(?, status) AND run = coalesce(?, run)";
-  const oldestApprovals = approvals.query(ofStatus, "ORDER BY rowid LIMIT ? OFFSET ?");
-  const newestApprovals = approvals.query(ofStatus, "ORDER BY rowid DESC LIMIT ? OFFSET ?");
+  const oldestApprovals = approvals.page(ofStatus, "ORDER BY rowid");
+  const newestApprovals = approvals.page(ofStatus, "ORDER BY rowid DESC");
+  const countPending = scoped("SELECT count(*) AS n FROM approvals", "status = 'pending'");
   const dueApprovals = approvals.query("status = 'pending' AND expires <= ?");
   const pendingOfRun = approvals.query("run = ? AND status = 'pending'");
   const ofStep = approvals.query("step = ?");
@@ -155,7 +175,7 @@ export function openRows(
 
   const workflows = collection<Workflow>("workflows");
   const workflowByDigest = workflows.query("digest = ?");
-  const listWorkflows = workflows.query("project = ?", "ORDER BY rowid DESC LIMIT ? OFFSET ?");
+  const listWorkflows = workflows.page("project = ?", "ORDER BY rowid DESC");
 
   const keys = collection<ApiKey>("keys");
   const keyByHash = keys.query("(hash = ? OR previous = ?)");
@@ -178,17 +198,17 @@ export function openRows(
         open: (limit: number) => openRuns(owner, limit),
         findByRequest: (key: string) => byRequest(owner, key)[0],
         /** Newest first. */
-        list: (wanted: RunFilter, page: Page) =>
-          listRuns(owner, ...filterOf(wanted), page.limit, page.offset),
-        count: (wanted: RunFilter) => Number(countRuns(owner, ...filterOf(wanted))[0]?.["n"]),
+        list: (wanted: RunFilter, page: Page) => listRuns(owner, [...filterOf(wanted)], page),
+        count: (wanted: RunFilter) => countOf(countRuns(owner, ...filterOf(wanted))),
         /** Newest first. */
-        ofWorkflow: (id: string, page: Page) => ofWorkflow(owner, id, page.limit, page.offset),
+        ofWorkflow: (id: string, page: Page) => ofWorkflow(owner, [id], page),
       },
       steps: {
         find: (id: string) => steps.find(owner, id),
         put: (step: Step) => steps.put(owner, step),
-        ofRun: (runId: string, page: Page = { limit: -1, offset: 0 }) =>
-          stepsOfRun(owner, runId, page.limit, page.offset),
+        /** All of them, where no page is asked for. */
+        ofRun: (runId: string, page?: Page) =>
+          page === undefined ? stepsOfRun(owner, runId) : pageOfSteps(owner, [runId], page),
         /** Enqueued, not ended, and not heard of since then; a hundred at most, the longest silent first. */
         silentSince: (time: number) => silentSteps(owner, time),
       },
@@ -196,10 +216,11 @@ export function openRows(
         find: (id: string) => approvals.find(owner, id),
         put: (approval: Approval) => approvals.put(owner, approval),
         /** The open ones oldest first, for people to answer in that order; any others newest first. */
-        list(status: ApprovalStatus | null, runId: string | null, { limit, offset }: Page) {
+        list(status: ApprovalStatus | null, runId: string | null, page: Page) {
           const list = status === "pending" ? oldestApprovals : newestApprovals;
-          return list(owner, status, runId, limit, offset);
+          return list(owner, [status, runId], page);
         },
+        countPending: () => countOf(countPending(owner)),
         due: (now: number) => dueApprovals(owner, now),
         pendingOfRun: (runId: string) => pendingOfRun(owner, runId),
         ofStep: (stepId: string) => ofStep(owner, stepId),
@@ -250,8 +271,7 @@ export function openRows(
         add: (workflow: Workflow) => workflows.put(owner, workflow),
         findByDigest: (digest: string) => workflowByDigest(home, digest)[0],
         /** Newest first. */
-        list: (projectId: string, page: Page) =>
-          listWorkflows(owner, projectId, page.limit, page.offset),
+        list: (projectId: string, page: Page) => listWorkflows(owner, [projectId], page),
       },
       keys: {
         find: (id: string) => keys.find(owner, id),
@@ -274,6 +294,9 @@ export function openRows(
     };
   };
 }
+
+const countOf = (rows: Iterable<Record<string, unknown>>): number =>
+  Number([...rows][0]?.["n"] ?? 0);
 
 /** Documents are written here alone, under a checked schema version: no second check. */
 function readDoc<T extends { tenantId: string }>(

@@ -9,6 +9,7 @@ import { createApply, type KeptSteps, system, viewOf, type WholePlane } from "./
 import { type AgentSeed, registerAgent } from "./changes/register-agent.ts";
 import type { CostMicros } from "./changes/submit-result.ts";
 import { keepHeadFile } from "./audit-head.ts";
+import { removeLeftovers } from "./leftovers.ts";
 import { createNoticeSender } from "./notices/sender.ts";
 import type { NoticeSettings } from "./notices/webhooks.ts";
 import { callerOf } from "./routes/access.ts";
@@ -56,6 +57,8 @@ export interface EmbeddedControlPlane {
 
 /** How often time is looked at while nobody calls. */
 const everyMs = 15_000;
+/** Workers and browsers hold some each; whoever opens more is refused, so that none of them costs memory. */
+const mostConnections = 10_000;
 /** How long open requests may take to end when we close. */
 const graceMs = 1_000;
 
@@ -70,6 +73,7 @@ export async function startEmbeddedControlPlane(
   if (options.apiKey === "") throw new Error("the embedded control plane: expected an API key");
   const { now = Date.now, log } = options;
   const store = openStore(options.path);
+  removeLeftovers(options.path, log);
   let closed: Promise<void> | undefined;
   const events = createRunEvents();
   const outbox = createOutbox(store, options.publish, log);
@@ -115,6 +119,9 @@ export async function startEmbeddedControlPlane(
   const server = createServer(getRequestListener(app.fetch));
   // Longer than a client keeps a connection that nobody uses: else a call meets the end of the one that it goes by.
   server.keepAliveTimeout = 75_000;
+  // Of a request with its body: two mebibytes come in less, and what does not come must not be held for long.
+  server.requestTimeout = 60_000;
+  server.maxConnections = mostConnections;
   let port: number;
   try {
     await apply((change) => {

@@ -8,9 +8,22 @@ import type { Notice } from "./tables.ts";
 /** Characters of one text in Slack's blocks, which take 3,000. */
 const blockLength = 2_800;
 
-/** What is asked, as it is shown outside: without what looks like a secret. */
-export const shownDetails = ({ actionDetails }: Pick<Approval, "actionDetails">): Json =>
-  redact(wellFormed(actionDetails)) as Json;
+/** Characters of what is asked that are looked through for secrets: that takes seconds where there are millions. */
+const mostShown = 100_000;
+const beginningShown = 10_000;
+
+/** What is asked, as it is shown outside: without what looks like a secret, and the beginning alone of what is very long. */
+export function shownDetails({ actionDetails }: Pick<Approval, "actionDetails">): Json {
+  const written = JSON.stringify(actionDetails);
+  if (written.length <= mostShown) return redact(wellFormed(actionDetails)) as Json;
+  const beginning = redact(wellFormed(cutText(written, beginningShown))) as string;
+  const { server, name } = isJsonObject(actionDetails) ? actionDetails : {};
+  const input = `${beginning}… (the first ${beginningShown} of ${written.length} characters)`;
+  return { ...(redact({ server: short(server), name: short(name) }) as object), input };
+}
+
+const short = (text: Json | undefined): Json =>
+  typeof text === "string" ? cutText(wellFormed(text) as string, 255) : null;
 
 /** Whether that is all of it: nothing is hidden as a secret, cut for its length, or left out for its depth. */
 export const isShownWhole = (approval: Pick<Approval, "actionDetails">): boolean =>
@@ -65,7 +78,7 @@ export function payload(
     blocks: [
       section(head),
       ...(reason === "" ? [] : [section(reason)]),
-      section(JSON.stringify(input, null, 2)),
+      section(JSON.stringify(input, null, 2), true),
       {
         type: "context",
         elements: [
@@ -105,13 +118,19 @@ export function payload(
 }
 
 /** Slack reads no markup in it, and so no mention of a channel that an argument may hold. */
-const plain = (text: string) => ({
-  type: "plain_text",
-  text: cutText(visible(text), blockLength),
-  emoji: false,
-});
+const plain = (text: string, isMarked = false) => {
+  const whole = visible(text);
+  const isCut = isMarked && whole.length > blockLength;
+  const cut = isCut
+    ? `${cutText(whole, blockLength)}\n… (${whole.length - blockLength} more characters)`
+    : cutText(whole, blockLength);
+  return { type: "plain_text", text: cut, emoji: false };
+};
 
-const section = (text: string) => ({ type: "section", text: plain(text) });
+const section = (text: string, isMarked = false) => ({
+  type: "section",
+  text: plain(text, isMarked),
+});
 
 /** Of Slack's own markup, as its reference asks for. */
 const escaped = (text: string): string =>

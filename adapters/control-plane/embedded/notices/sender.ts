@@ -17,6 +17,7 @@ export interface NoticeSender {
   close(): Promise<void>;
 }
 
+/** To one webhook. */
 const atOnce = 8;
 const requestMs = 10_000;
 const closeMs = 2_000;
@@ -33,28 +34,41 @@ export function createNoticeSender(
 ): NoticeSender {
   const { store, apply, now, log } = parts;
   const closing = new AbortController();
-  let running: Promise<void> | null = null;
-  let again = false;
+  /** One a webhook: none of them waits for another. */
+  const lanes = new Map<string, { running: Promise<void> | null; again: boolean }>();
   const kick = () => {
-    again = true;
-    if (running === null && !closing.signal.aborted) running = sendDue();
+    if (closing.signal.aborted) return;
+    for (const webhook of store.notices.webhooks()) {
+      const lane = lanes.get(webhook) ?? { running: null, again: false };
+      lanes.set(webhook, lane);
+      lane.again = true;
+      lane.running ??= sendDue(webhook, lane);
+    }
+    const due = store.notices.firstDue();
+    // Looked at again soon enough, whatever the clock was set to meanwhile.
+    if (due !== null) alarm.set(Math.min(due, now() + longestPauseMs));
   };
   const alarm = createAlarm(now, kick);
 
-  async function sendDue(): Promise<void> {
-    while (again && !closing.signal.aborted) {
-      again = false;
+  async function sendDue(
+    webhook: string,
+    lane: { running: unknown; again: boolean },
+  ): Promise<void> {
+    while (lane.again && !closing.signal.aborted) {
+      lane.again = false;
       try {
-        const due = store.notices.due(now(), atOnce);
+        const due = store.notices.due(webhook, now(), longestPauseMs, atOnce);
         await Promise.all(due.map(send));
-        again ||= due.length === atOnce;
+        lane.again ||= due.length === atOnce;
       } catch (error) {
         if (!closing.signal.aborted) log.error({ err: error }, "notices could not be sent or kept");
         alarm.set(now() + firstPauseMs);
       }
     }
-    running = null;
-    if (!closing.signal.aborted) alarm.set(store.notices.firstDue());
+    lane.running = null;
+    if (closing.signal.aborted) return;
+    const due = store.notices.firstDue();
+    if (due !== null) alarm.set(Math.min(due, now() + longestPauseMs));
   }
 
   async function send(notice: Notice): Promise<void> {
@@ -71,14 +85,13 @@ export function createNoticeSender(
       const run = store.runs.find(approval.runId);
       const agent = run === undefined ? null : (store.agents.find(run.agentId)?.slug ?? null);
       const link = mintLink(change, settings, webhook, approval);
-      return {
-        approval,
-        link,
-        body: JSON.stringify(payload(notice, { approval, run, agent }, link, change.now)),
-      };
+      return { approval, link, run, agent, at: change.now };
     }, system);
     if (prepared === null || webhook === undefined) return;
-    const problem = await post(webhook, notice.id, prepared.body);
+    const { approval, link, run, agent, at } = prepared;
+    // No part of the transaction: what is asked may be long.
+    const body = JSON.stringify(payload(notice, { approval, run, agent }, link, at));
+    const problem = await post(webhook, notice.id, body);
     if (closing.signal.aborted) return;
     const said = { webhook: webhook.name, approvalId: notice.approvalId, messageId: notice.id };
     if (problem !== null) {
@@ -86,7 +99,6 @@ export function createNoticeSender(
       log.warn({ ...said, problem, retryInMs }, "a webhook could not be told of an approval");
       return;
     }
-    const { approval, link } = prepared;
     await apply((change) => {
       store.notices.drop(notice.id);
       change.audit(approval.runId, "approval.notified", {
@@ -134,7 +146,8 @@ export function createNoticeSender(
     async close() {
       closing.abort();
       alarm.close();
-      await Promise.race([running, sleep(closeMs, undefined, { ref: false })]);
+      const running = [...lanes.values()].map((lane) => lane.running);
+      await Promise.race([Promise.all(running), sleep(closeMs, undefined, { ref: false })]);
     },
   };
 }

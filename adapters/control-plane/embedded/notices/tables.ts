@@ -28,6 +28,7 @@ const tables = `
 CREATE TABLE IF NOT EXISTS notices (id TEXT PRIMARY KEY, webhook TEXT NOT NULL, approval TEXT NOT NULL,
   kind TEXT NOT NULL, due INTEGER NOT NULL, tries INTEGER NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS notices_by_due ON notices (due);
+CREATE INDEX IF NOT EXISTS notices_by_webhook ON notices (webhook, due);
 CREATE TABLE IF NOT EXISTS approval_links (hash TEXT PRIMARY KEY, approval TEXT NOT NULL, webhook TEXT NOT NULL,
   expires INTEGER NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS approval_links_by_expiry ON approval_links (expires);
@@ -39,7 +40,11 @@ export function openNoticeTables(db: DatabaseSync) {
   const add = db.prepare(
     "INSERT INTO notices (id, webhook, approval, kind, due, tries) VALUES (?, ?, ?, ?, ?, 0)",
   );
-  const due = db.prepare("SELECT * FROM notices WHERE due <= ? ORDER BY due LIMIT ?");
+  // One that was put off for longer than any pause was so by a clock that has been set back since.
+  const due = db.prepare(
+    `SELECT * FROM notices WHERE webhook = ? AND (due <= ? OR (tries > 0 AND due > ?)) ORDER BY due LIMIT ?`,
+  );
+  const webhooks = db.prepare("SELECT DISTINCT webhook FROM notices");
   const first = db.prepare("SELECT min(due) AS due FROM notices");
   const putOff = db.prepare("UPDATE notices SET due = ?, tries = tries + 1 WHERE id = ?");
   const drop = db.prepare("DELETE FROM notices WHERE id = ?");
@@ -53,8 +58,8 @@ export function openNoticeTables(db: DatabaseSync) {
     add: ({ id, webhook, approvalId, kind, due: at }: Omit<Notice, "tries">): void =>
       void add.run(id, webhook, approvalId, kind, at),
     /** The earliest first. */
-    due: (now: number, limit: number): Notice[] =>
-      due.all(now, limit).map((row) => ({
+    due: (webhook: string, now: number, longestPause: number, limit: number): Notice[] =>
+      due.all(webhook, now, now + longestPause, limit).map((row) => ({
         id: String(row["id"]),
         webhook: String(row["webhook"]),
         approvalId: String(row["approval"]),
@@ -62,6 +67,8 @@ export function openNoticeTables(db: DatabaseSync) {
         due: Number(row["due"]),
         tries: Number(row["tries"]),
       })),
+    /** To which there is something to be told. */
+    webhooks: (): string[] => webhooks.all().map((row) => String(row["webhook"])),
     /** When the next one is due; null for none. */
     firstDue(): number | null {
       const at = first.get()?.["due"];

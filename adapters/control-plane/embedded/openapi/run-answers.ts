@@ -154,6 +154,7 @@ export const runAnswers = {
     reason: "string",
   }),
   Settled: type({ ...closed, id: "string", settled: "true" }),
+  ApprovalCount: type({ ...closed, pending: "number.integer >= 0" }),
   Approval: type({
     ...closed,
     id: "string",

@@ -104,6 +104,11 @@ export const runOperations: Operations = {
     answers: { 200: "Approval", 201: "Approval" },
     refuses: [...badBody, 404, 409],
   },
+  "GET /v1/approvals/count": {
+    summary: "How many questions are open",
+    answers: { 200: "ApprovalCount" },
+    refuses: [],
+  },
   "GET /v1/approvals/{approval_id}": {
     summary: "Show a question",
     answers: { 200: "Approval" },

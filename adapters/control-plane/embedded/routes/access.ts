@@ -8,6 +8,8 @@ import { ApiError } from "./request.ts";
 declare module "hono" {
   interface ContextVariableMap {
     caller: Caller;
+    /** Whether the key that came still opens: for what goes on for long. */
+    isStillOpen: () => boolean;
   }
 }
 
@@ -111,6 +113,7 @@ export function authorize(store: Store, firstKey: string, now: () => number): Mi
       throw new ApiError(403, message, "INSUFFICIENT_SCOPE");
     }
     c.set("caller", caller);
+    c.set("isStillOpen", () => find(given) !== null);
     await next();
   };
 }

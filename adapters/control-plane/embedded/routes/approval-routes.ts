@@ -58,6 +58,7 @@ export function approvalRoutes({ apply, rows }: Plane): Hono {
     );
     return c.json(approvalResponse(approval), created ? 201 : 200);
   });
+  app.get("/count", (c) => c.json({ pending: rows(c).approvals.countPending() }));
   app.get("/:id", (c) => {
     const id = c.req.param("id");
     const approval = rows(c).approvals.find(id);

@@ -1,10 +1,11 @@
 import { createReadStream } from "node:fs";
 import { mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { Readable } from "node:stream";
 import { Hono } from "hono";
 import type { WholePlane } from "../changes/change.ts";
+import { backupSuffix } from "../leftovers.ts";
 import { callerOf } from "./access.ts";
 
 /** `/v1/backup`: a copy of the database as one file. It is made beside the database, where there is room for one. */
@@ -13,8 +14,8 @@ export function backupRoutes({ store, apply, path }: WholePlane): Hono {
   app.get("/", async (c) => {
     // Before the copy is made, so that it is in it.
     await apply((change) => change.audit(null, "backup.made", {}), callerOf(c));
-    const beside = path === ":memory:" ? tmpdir() : dirname(path);
-    const folder = await mkdtemp(join(beside, "backup-"));
+    const beside = path === ":memory:" ? join(tmpdir(), "stateplane") : path;
+    const folder = await mkdtemp(`${beside}${backupSuffix}`);
     const remove = () => rm(folder, { recursive: true, force: true });
     try {
       const file = join(folder, "copy.sqlite");

@@ -46,13 +46,13 @@ export function deadLetterRoutes({ apply, steps, rows }: Plane): Hono {
   app.post("/:id/retry", async (c) => {
     const letter = await find(c);
     const { id } = letter;
-    if (!(await asked(steps, ({ queue }) => queue.retryDeadLetter(id)))) throw missing(id);
     const { run_id, step_id } = letterResponse(letter);
-    // It stands on the stream by now; who put it there is known as soon as it is written down.
-    await apply(
-      (change) => change.audit(run_id, "dead_letter.retried", { letter_id: id, step_id }),
-      callerOf(c),
-    );
+    const note = (event: string) =>
+      apply((change) => change.audit(run_id, event, { letter_id: id, step_id }), callerOf(c));
+    // Before it stands on the stream: whatever comes between, it is known who wanted it there.
+    await note("dead_letter.retry_asked");
+    if (!(await asked(steps, ({ queue }) => queue.retryDeadLetter(id)))) throw missing(id);
+    await note("dead_letter.retried");
     return c.json({ id, retried: true });
   });
   return app;

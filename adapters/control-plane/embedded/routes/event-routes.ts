@@ -5,14 +5,18 @@ import type { Plane, WholePlane } from "../changes/change.ts";
 import { mayReachAll } from "../keys.ts";
 import type { KeptEvent } from "../run-events.ts";
 import { callerOf } from "./access.ts";
-import { readBody } from "./request.ts";
+import { ApiError, readBody } from "./request.ts";
 
-const heartbeatMs = 15_000;
-/** A reader this far behind is cut off, and may connect again. */
-const mostUnread = 1000;
+/** How soon a stream ends whose key opens nothing any more. */
+const tickMs = 1_000;
+const heartbeatTicks = 15;
+/** Characters: a reader this far behind is cut off, and may connect again. */
+const mostUnread = 1024 * 1024;
 
 /** Of text that is only shown; a reader this far behind misses some of it. */
-const mostUnreadText = 500;
+const mostUnreadText = 256 * 1024;
+/** Streams of one key: each may hold so much. */
+const mostStreams = 256;
 
 export const saidTexts = type({
   texts: type({ run_id: "string", step_id: "string", text: "string", "restart?": "boolean" })
@@ -62,27 +66,44 @@ export function eventRoutes({ events, rows }: Plane): Hono {
     const isAll = mayReachAll(caller);
     return ({ tenantId }: KeptEvent) => isAll || tenantId === caller.tenantId;
   };
-  app.get("/", (c) =>
-    streamSSE(c, async (stream) => {
+  /** Streams that are open, by the key. */
+  const open = new Map<string, number>();
+  app.get("/", (c) => {
+    const { id } = callerOf(c);
+    const others = open.get(id) ?? 0;
+    if (others >= mostStreams) {
+      throw new ApiError(429, `key ${id} follows events ${mostStreams} times already: end some`);
+    }
+    open.set(id, others + 1);
+    return streamSSE(c, async (stream) => {
       const isSeen = seenBy(c);
+      const isStillOpen = c.get("isStillOpen");
+      /** Characters that were sent and not read. */
       let unread = 0;
       let over = () => {};
       await new Promise<void>((resolve) => {
         const send = (text: string) => {
-          if (++unread > mostUnread) resolve();
-          stream.write(text).then(() => unread--, resolve);
+          unread += text.length;
+          if (unread > text.length && unread > mostUnread) resolve();
+          else stream.write(text).then(() => (unread -= text.length), resolve);
         };
         const end = events.subscribe({
           onEvent(event) {
             if (!isSeen(event)) return;
-            if (event.id === null && unread >= mostUnreadText) return;
-            send(written(event));
+            const text = written(event);
+            if (event.id === null && unread > 0 && unread + text.length > mostUnreadText) return;
+            send(text);
           },
           onClose: resolve,
         });
-        const heartbeat = setInterval(() => send(": heartbeat\n\n"), heartbeatMs);
+        let ticks = 0;
+        const clock = setInterval(() => {
+          // Revoked, expired or rotated away: a key opens nothing more, what it has opened included.
+          if (!isStillOpen()) resolve();
+          else if (++ticks % heartbeatTicks === 0) send(": heartbeat\n\n");
+        }, tickMs);
         over = () => {
-          clearInterval(heartbeat);
+          clearInterval(clock);
           end();
         };
         stream.onAbort(resolve);
@@ -90,8 +111,11 @@ export function eventRoutes({ events, rows }: Plane): Hono {
         send(`: connected\n\n${begin(c, c.req.header("last-event-id"))}`);
       });
       over();
-    }),
-  );
+      const left = (open.get(id) ?? 1) - 1;
+      if (left === 0) open.delete(id);
+      else open.set(id, left);
+    });
+  });
   return app;
 }
 

@@ -101,13 +101,17 @@ export function rfc3339(ms: number | null): string | null {
   return ms === null ? null : new Date(ms).toISOString();
 }
 
-const maxSize = 2 * 1024 * 1024;
+/** FerrumDeck's limit, two mebibytes. */
+export const maxBody = 2 * 1024 * 1024;
+/** Of what needs no key: a link's token, and a note. */
+export const maxAnswer = 64 * 1024;
+
 /** Read and thrown away past the limit; whoever sends more is cut off. */
 const mostDrained = 64 * 1024 * 1024;
-const tooLarge = new ApiError(400, `Invalid JSON: length limit exceeded (${maxSize} bytes)`);
 
-/** FerrumDeck's limit, two mebibytes, refused in its words. */
-export function limitBody(): MiddlewareHandler {
+/** What is longer is refused in FerrumDeck's words. */
+export function limitBody(maxSize: number): MiddlewareHandler {
+  const tooLarge = new ApiError(400, `Invalid JSON: length limit exceeded (${maxSize} bytes)`);
   return bodyLimit({
     maxSize,
     async onError(c) {
