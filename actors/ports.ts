@@ -32,7 +32,12 @@ export interface RuntimePorts {
   prices?: Prices | undefined;
   tools: ToolHost;
   sandbox: Sandbox | { missing: string };
-  retrievers: { local: Retriever; http: Retriever | null };
+  retrievers: {
+    local: Retriever;
+    http: Retriever | null;
+    /** All that a step may name; absent where nothing is configured, and the service takes any name. */
+    collections?: ReadonlyMap<string, { backend: "index" | "http"; retriever: Retriever }>;
+  };
   artifacts: ArtifactStore;
   schemas: SchemaChecker;
   clock: Clock;

@@ -89,16 +89,29 @@ function decoded(text: string): string {
 /** The same neighbours, whose failures tell no secret of ours. */
 export function hideSecrets(ports: RuntimePorts): RuntimePorts {
   const { models, tools, sandbox, retrievers, artifacts, controlPlane } = ports;
-  const { local, http } = retrievers;
+  const { local, http, collections } = retrievers;
   return {
     ...ports,
     controlPlane: hiding(controlPlane),
     models: hiding(models),
     tools: hiding(tools),
     sandbox: "missing" in sandbox ? sandbox : hiding(sandbox),
-    retrievers: { local, http: http === null ? null : hiding(http) },
+    retrievers: {
+      local,
+      http: http === null ? null : hiding(http),
+      ...(collections === undefined ? {} : { collections: hidingEach(collections) }),
+    },
     artifacts: hiding(artifacts),
   };
+}
+
+function hidingEach(
+  collections: NonNullable<RuntimePorts["retrievers"]["collections"]>,
+): NonNullable<RuntimePorts["retrievers"]["collections"]> {
+  const each = [...collections].map(
+    ([name, { backend, retriever }]) => [name, { backend, retriever: hiding(retriever) }] as const,
+  );
+  return new Map(each);
 }
 
 /** A port of promised outcomes, in whose failures no secret of ours stands; other members pass as they are. */

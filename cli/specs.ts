@@ -3,6 +3,7 @@ import { evalGroups, evalSpecs } from "./specs-of-evals.ts";
 import { approvalSpecs } from "./specs-of-approvals.ts";
 import { planeGroups, planeSpecs } from "./specs-of-plane.ts";
 import { machineSpecs } from "./specs-of-machines.ts";
+import { retrievalSpecs } from "./specs-of-retrieval.ts";
 import { workflowSpecs } from "./specs-of-workflows.ts";
 import { stepSpecs } from "./specs-of-steps.ts";
 import type { SettingKey } from "./config/settings.ts";
@@ -61,6 +62,7 @@ export const groups: Readonly<Record<string, string>> = {
   tools: "list, show, call, compare and accept the tools of MCP servers",
   mcp: "run the MCP servers that come with the program",
   dlq: "list, show, retry and drop dead letters",
+  retrieval: "read files into collections, and search them",
   workflow: "check, draw, run and watch workflows",
   ...evalGroups,
   ...planeGroups,
@@ -208,6 +210,7 @@ export const specs = {
   },
   ...workflowSpecs(work),
   ...evalSpecs(work),
+  ...retrievalSpecs,
   "tools list": {
     args: ["server?"],
     summary: "list the tools of the MCP servers, and what the lists say of each",

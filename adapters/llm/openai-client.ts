@@ -42,7 +42,8 @@ export function toolFields(
 export const toolOutput = ({ content, isError }: { content: string; isError?: boolean }): string =>
   isError === true ? `Error: ${content}` : content;
 
-function readError(error: unknown): VendorError | null {
+/** What the SDK threw as the vendor's error; null when it is something else. */
+export function readError(error: unknown): VendorError | null {
   if (!(error instanceof APIError)) return null;
   const { status, headers, error: said } = error as APIError & { error: unknown };
   return { status, headers, said };

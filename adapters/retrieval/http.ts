@@ -1,4 +1,6 @@
+import { isIP } from "node:net";
 import { type } from "arktype";
+import type { Agent } from "undici";
 import {
   type Failure,
   retryable,
@@ -11,6 +13,7 @@ import { type JsonObject, parseJson } from "../../machines/contracts/domain/json
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { Retrieval, Retriever } from "../../machines/contracts/ports/retriever.ts";
 import { readRetryAfter } from "../../machines/contracts/wire/retry-after.ts";
+import { addressProblem, guardedAgent, RefusedAddress } from "./guarded-agent.ts";
 
 export interface HttpRetrieverOptions {
   /** From our own configuration; a step has no say in it. */
@@ -19,15 +22,18 @@ export interface HttpRetrieverOptions {
   apiKey?: string;
   /** Of one retrieval, first byte to last. */
   timeoutMs: number;
+  /** Whether a public name may stand for an address of an internal network; not unless it is said. */
+  allowInternal?: boolean;
 }
 
 const answerShape = type({ documents: "object[]", "total?": "number.integer >= 0 | null" });
 
 /**
- * Asks a retrieval service: `POST {query, collection, top_k}`, answered by `{documents, total?}`, at most 8 MiB.
+ * Asks a retrieval service: `POST {query, collection, top_k}`, and `filter` where there is one, answered by `{documents, total?}`, at most 8 MiB.
  * Redirects are not followed: the service could send us anywhere. Every answer but a sound 2xx is a failure, and only
  * what the service itself said, in JSON, is the step's: a page, an empty answer or a redirect comes from whatever stands
- * before it, and passes. A refused key may be one that is just changed: it is tried again, too.
+ * before it, and passes. A refused key may be one that is just changed: it is tried again, too. Every address that the
+ * endpoint's name leads to is looked at before it is connected to: see {@link addressProblem}.
  *
  * @throws TypeError when the endpoint is not an http or https URL
  */
@@ -35,6 +41,7 @@ export function createHttpRetriever({
   endpoint,
   apiKey,
   timeoutMs,
+  allowInternal = false,
 }: HttpRetrieverOptions): Retriever {
   const url = URL.parse(endpoint);
   if (url === null || !/^https?:$/u.test(url.protocol)) {
@@ -45,16 +52,23 @@ export function createHttpRetriever({
     accept: "application/json",
     ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
   };
+  const host = url.hostname.replaceAll(/[[\]]/gu, "");
+  // A name is looked at when it is connected to; an address is never looked up.
+  const atOnce = isIP(host) === 0 ? null : addressProblem(host, host, { allowInternal });
+  let agent: Promise<Agent> | null = null;
   return {
-    async retrieve({ query, collection, topK }, signal) {
+    async retrieve({ query, collection, topK, filter }, signal) {
+      if (atOnce !== null)
+        return fail(retryable("unavailable", `the retrieval service: ${atOnce}`));
       const limit = AbortSignal.timeout(timeoutMs);
       try {
         // Where the control plane's client loads a part of it, this needs the whole.
         const { request } = await import("undici");
         const answer = await request(url, {
+          dispatcher: await (agent ??= guardedAgent({ allowInternal })),
           method: "POST",
           headers,
-          body: JSON.stringify({ query, collection, top_k: topK }),
+          body: JSON.stringify({ query, collection, top_k: topK, filter }),
           signal: AbortSignal.any([signal, limit]),
         });
         const text = await readCapped(answer.body);
@@ -139,6 +153,7 @@ function isServices(text: string): boolean {
 
 function errorCode(error: unknown): string {
   if (!(error instanceof Error)) return "failed";
+  if (error instanceof RefusedAddress) return error.message;
   return "code" in error ? String(error.code) : error.name;
 }
 

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Failure, terminal, fail, ok } from "../../machines/contracts/domain/failure.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { RetrievalRequest, Retriever } from "../../machines/contracts/ports/retriever.ts";
+import { words } from "./words.ts";
 
 /** What one step may carry to be searched. Characters are UTF-16 units. */
 const most = { documents: 10_000, characters: 4 * 1024 * 1024, queryCharacters: 64 * 1024 };
@@ -12,7 +13,8 @@ const documentCost = 16;
 
 /**
  * Searches the documents that the step itself carries, by the `content` of each. What matches comes back best
- * first with its `score`; a document without a word of the query is not found. Equals keep their order.
+ * first with its `score`; a document without a word of the query is not found. Equals keep their order. Documents without
+ * content are passed over, and counted.
  *
  * The work grows with the length of the texts alone, and never holds the event loop for more than one piece. It is
  * code of ours because the libraries that rank so build an index first, which a step would use once and throw away.
@@ -37,7 +39,8 @@ export function createLocalRetriever(): Retriever {
         .map((document, at) => ({ ...document, score: scores[at] ?? 0 }))
         .filter(({ score }) => score > 0)
         .sort((a, b) => b.score - a.score);
-      return ok({ documents: found.slice(0, topK), totalFound: found.length });
+      const passedOver = documents.filter((document) => textOf(document).trim() === "").length;
+      return ok({ documents: found.slice(0, topK), totalFound: found.length, passedOver });
     },
   };
 }
@@ -144,21 +147,4 @@ function bm25(terms: readonly string[], documents: readonly Counted[]): number[]
     }
     return Math.round(score * 1e6) / 1e6;
   });
-}
-
-const segmenter = new Intl.Segmenter("en", { granularity: "word" });
-const plainWords = /^[\x20-\x7e\t\r\n]*$/u;
-
-/**
- * The words of a text as they are compared: Unicode's word boundaries (which also part scripts that write no
- * spaces), compatibility forms made one, case folded (upper, then lower: ß and SS are the same).
- */
-function words(text: string): string[] {
-  // English and code need none of that, and are most of what is searched.
-  if (plainWords.test(text) && !/[.:_]/u.test(text))
-    return text.toLowerCase().match(/[a-z0-9]+/gu) ?? [];
-  const folded = text.normalize("NFKC").toUpperCase().toLowerCase();
-  const parts = [...segmenter.segment(folded)].filter(({ isWordLike }) => isWordLike === true);
-  // Unicode keeps `l'école` together; whoever looks for the school leaves the article out.
-  return parts.flatMap(({ segment }) => segment.split(/['’]/u).filter((word) => word !== ""));
 }

@@ -6,6 +6,7 @@ import { createControlPlane } from "../../adapters/control-plane/client.ts";
 import { watchRun, watchRuns } from "../../adapters/control-plane/watch-runs.ts";
 import { createArtifactFolder } from "../../adapters/artifacts/folder.ts";
 import { createS3Artifacts } from "../../adapters/artifacts/s3.ts";
+import type { Retriever } from "../../machines/contracts/ports/retriever.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
 import { createHttpRetriever } from "../../adapters/retrieval/http.ts";
 import { createLocalRetriever } from "../../adapters/retrieval/local.ts";
@@ -82,7 +83,8 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
     ? (await import("./compose-functions.ts")).composeFunctions(functions, servers, schemas, log)
     : servers;
   const found = await findSandbox({ log });
-  const { retrievalEndpoint: endpoint } = settings;
+  const http = httpRetrieverOf(settings);
+  const collections = await collectionsOf(made, http);
   return hideSecrets({
     queue: backend.queue,
     store: backend.store,
@@ -100,15 +102,40 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
     schemas,
     retrievers: {
       local: createLocalRetriever(),
-      http:
-        endpoint === null
-          ? null
-          : createHttpRetriever({ endpoint, timeoutMs: settings.requestTimeoutMs }),
+      http,
+      ...(collections === undefined ? {} : { collections }),
     },
     artifacts: artifactsOf(config),
     clock: systemClock,
     log,
   });
+}
+
+function httpRetrieverOf(settings: Settings): Retriever | null {
+  const {
+    retrievalEndpoint: endpoint,
+    retrievalApiKey,
+    requestTimeoutMs,
+    retrievalInternal,
+  } = settings;
+  if (endpoint === null) return null;
+  return createHttpRetriever({
+    endpoint,
+    timeoutMs: requestTimeoutMs,
+    allowInternal: retrievalInternal === "yes",
+    ...(retrievalApiKey === null ? {} : { apiKey: retrievalApiKey }),
+  });
+}
+
+async function collectionsOf(
+  { config, env, closing }: Neighbours,
+  http: Retriever | null,
+): Promise<RuntimePorts["retrievers"]["collections"]> {
+  if (config.settings.collections === undefined) return undefined;
+  const { namedCollections, openCollections } = await import("./compose-collections.ts");
+  const own = await openCollections(config, env);
+  closing.add("collections", () => own.close());
+  return namedCollections(config.settings, own, http, config.sources);
 }
 
 /** With what the tools of MCP servers are compared. */

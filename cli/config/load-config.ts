@@ -139,7 +139,9 @@ function findUnknown(
 /** Where the user chooses the names: agents, providers, and models with their prices or fallbacks. */
 const isOpen = ([first, second, third]: readonly string[]) =>
   second === undefined
-    ? ["agents", "fallbacks", "prices", "providers", "webhooks"].includes(first ?? "")
+    ? ["agents", "collections", "fallbacks", "prices", "providers", "webhooks"].includes(
+        first ?? "",
+      )
     : first === "providers" && second !== undefined && third === "prices";
 
 /** `handlers` takes any tool's name, too. */

@@ -97,3 +97,26 @@ export const airlockOf = (settings: {
   airlockMode: AirlockMode;
   airlock?: AirlockRules;
 }): AirlockSettings => ({ mode: settings.airlockMode, rules: settings.airlock ?? {} });
+
+/** A collection that retrieval steps may name. */
+const collectionSettings = type({
+  "+": "reject",
+  /** `index`: kept by this machine; `http`: kept by the service at `retrievalEndpoint`. */
+  "backend?": "'index' | 'http'",
+  /** Files and folders that are ingested, relative to the configuration's folder. */
+  "sources?": "string[]",
+  /** `local`, `none`, or a provider and its model: `openai/text-embedding-3-small`. */
+  "embeddings?": "string > 0",
+  /** Of a provider's vectors, where its model can give fewer. */
+  "dimensions?": "1 <= number.integer <= 4096",
+});
+export type CollectionSettings = typeof collectionSettings.infer;
+
+/** It is a file's name on every system; `a` and `A` are one file on some. */
+const isCollectionName = (name: string) => /^[a-z0-9][a-z0-9_-]{0,63}$/u.test(name);
+
+export const collectionsSettings = type({ "[string]": collectionSettings }).narrow(
+  (collections, ctx) =>
+    Object.keys(collections).every(isCollectionName) ||
+    ctx.reject({ expected: "names of small letters, digits, - and _, at most 64" }),
+);

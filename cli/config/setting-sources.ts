@@ -104,6 +104,8 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
   awsSessionToken: { env: ["AWS_SESSION_TOKEN"], fallback: null, mask: "secret" },
   awsRegion: { env: ["AWS_REGION", "AWS_DEFAULT_REGION"], fallback: "us-east-1" },
   retrievalEndpoint: { env: ["RETRIEVAL_ENDPOINT"], fallback: null, mask: "url" },
+  retrievalApiKey: { env: ["RETRIEVAL_API_KEY"], fallback: null, mask: "secret" },
+  retrievalInternal: { env: ["STATEPLANE_RETRIEVAL_INTERNAL"], fallback: "no" },
   defaultModel: {
     env: ["DEFAULT_MODEL"],
     flag: "model",
@@ -171,6 +173,7 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
   failClosed: { env: ["AGENTIC_FAIL_CLOSED"], fallback: "on" },
   maxIterations: { env: ["AGENTIC_MAX_ITERATIONS"], fallback: 25 },
   unknownPrices: { env: ["STATEPLANE_UNKNOWN_PRICES"], fallback: "warn" },
+  collections: {},
   prices: {},
   providers: {},
   fallbacks: {},

@@ -8,6 +8,7 @@ import {
 } from "../../machines/contracts/domain/airlock/settings.ts";
 import { toolRuleShape } from "../../machines/contracts/domain/tool-lists.ts";
 import {
+  collectionsSettings,
   fallbackSettings,
   providersSettings,
   screeningSettings,
@@ -143,6 +144,11 @@ export const settingsShape = type({
   awsSessionToken: optionalText("a token"),
   awsRegion: text("a region"),
   retrievalEndpoint: optionalUrl,
+  retrievalApiKey: optionalText("a key"),
+  /** Whether the endpoint's public name may lead to an internal address. */
+  retrievalInternal: oneOf(["no", "yes"], { "0": "no", false: "no", "1": "yes", true: "yes" }),
+  /** By name: what retrieval steps may search; null or left out for whatever the service has. */
+  "collections?": collectionsSettings,
   defaultModel: text("a model's name"),
   /** Of one call, first byte to last. */
   modelTimeoutMs: number("modelTimeoutMs"),

@@ -1,3 +1,3 @@
-/** `stateplane/retrieval`: documents from folders of this machine, or from a service. */
+/** `stateplane/retrieval`: documents from collections of this machine, from a service, or from the step itself. */
 export { createHttpRetriever } from "../../adapters/retrieval/http.ts";
 export { createLocalRetriever } from "../../adapters/retrieval/local.ts";

@@ -48,8 +48,43 @@ test.each([
   ["東京", "私は東京に住んでいます"],
   ["ﬁle", "a file"],
   ["Ελλάδα", "ΕΛΛΆΔΑ"],
-])("the query %s finds %j, whatever the script or case", async (query, content) => {
-  expect((await find(query, [{ content: "something else" }, { content }])).totalFound).toBe(1);
+  ["ecole", "L'ÉCOLE est finie"],
+  ["naïve", "naive"],
+  ["istanbul", "İSTANBUL"],
+  ["İstanbul", "Istanbul, ıstanbul"],
+  ["ISTANBUL", "ıstanbul"],
+  ["도쿄", "나는 도쿄에서 산다"],
+  ["책", "책을 읽는다"],
+  ["검색엔진은", "검색엔진"],
+  ["전문", "전문 검색, full-text검색"],
+  ["ゲーム", "新しいゲームです"],
+])(
+  "the query %s finds %j, whatever the script, case or accents [retrieval.words]",
+  async (query, content) => {
+    expect((await find(query, [{ content: "something else" }, { content }])).totalFound).toBe(1);
+  },
+);
+
+test("a mark that makes another letter is no accent", async () => {
+  expect((await find("かき", [{ content: "がき" }])).totalFound).toBe(0);
+});
+
+test("a text finds itself without its accents, composed or not, in either case [retrieval.words]", async () => {
+  const letter = fc.constantFrom(..."abcdeéèüñçåôižřőşğİıßøΑάέώйёА1 ");
+  const forms = fc.constantFrom<(text: string) => string>(
+    (text) => text.normalize("NFD"),
+    (text) => text.normalize("NFC"),
+    (text) => text.toUpperCase(),
+    (text) => text.toLowerCase(),
+    (text) => text.normalize("NFD").replaceAll(/[\u0300-\u036f]/gu, ""),
+  );
+  const text = fc.string({ unit: letter, minLength: 1, maxLength: 12 });
+  await fc.assert(
+    fc.asyncProperty(text, forms, async (content, form) => {
+      fc.pre(content.trim() !== "");
+      expect((await find(form(content), [{ content }])).totalFound).toBe(1);
+    }),
+  );
 });
 
 test("half a word is no word", async () => {
@@ -57,8 +92,11 @@ test("half a word is no word", async () => {
 });
 
 test("documents without a text, queries without a word, and no documents at all find nothing", async () => {
-  const nothing = { documents: [], totalFound: 0 };
-  expect(await find("x", [{ content: 5 }, { title: "x" }, { content: "" }])).toEqual(nothing);
+  const nothing = { documents: [], totalFound: 0, passedOver: 0 };
+  expect(await find("x", [{ content: 5 }, { title: "x" }, { content: "" }])).toEqual({
+    ...nothing,
+    passedOver: 3,
+  });
   expect(await find("?! …", [{ content: "x" }])).toEqual(nothing);
   expect(await find("x", [])).toEqual(nothing);
 });

@@ -1,5 +1,8 @@
 import type { RequestListener } from "node:http";
 import { describe, expect, test } from "vitest";
+import * as fc from "fast-check";
+import { request as send } from "undici";
+import { addressProblem, guardedAgent } from "../../adapters/retrieval/guarded-agent.ts";
 import { createHttpRetriever } from "../../adapters/retrieval/http.ts";
 import { useHttpServers } from "../support/http-servers.ts";
 
@@ -172,6 +175,83 @@ describe("the HTTP retriever", () => {
     server.close();
     const gone = await createHttpRetriever({ endpoint, timeoutMs: 9000 }).retrieve(question, never);
     expect(gone).toMatchObject({ failure: { kind: "unavailable", retryable: true } });
+  });
+
+  test("asks no address where only metadata of a cloud lives, in whatever spelling [retrieval.addresses]", async () => {
+    for (const host of [
+      "169.254.169.254",
+      "2852039166",
+      "0xa9.0xfe.169.254",
+      "[::ffff:a9fe:a9fe]",
+      "0.0.0.0",
+    ]) {
+      const retriever = createHttpRetriever({ endpoint: `http://${host}/`, timeoutMs: 5000 });
+      const outcome = await retriever.retrieve(question, never);
+      expect(outcome).toMatchObject({ failure: { kind: "unavailable" } });
+      expect(outcome.ok ? "" : outcome.failure.message).toContain("where no service may be asked");
+    }
+  });
+
+  test("a public name that leads inside is not connected to, one of ours is [retrieval.addresses]", async () => {
+    let asked = 0;
+    const { url } = await servers.serve((_, response) => {
+      asked += 1;
+      response.end("{}");
+    });
+    const { port } = new URL(url);
+    const ask = async (host: string, address: string, allowInternal: boolean) => {
+      const agent = await guardedAgent({ allowInternal }, (_host, _options, done) =>
+        done(null, [{ address, family: address.includes(":") ? 6 : 4 }]),
+      );
+      const answer = send(`http://${host}:${port}/`, { dispatcher: agent });
+      const said = await answer.then(
+        () => "answered",
+        (error: Error) => error.message,
+      );
+      await agent.destroy();
+      return said;
+    };
+    expect(await ask("search.example.com", "127.0.0.1", false)).toContain(
+      "the internal address 127.0.0.1",
+    );
+    expect(await ask("search.example.com", "::ffff:127.0.0.1", false)).toContain(
+      "internal address",
+    );
+    expect(await ask("search.internal", "169.254.169.254", true)).toContain(
+      "no service may be asked",
+    );
+    expect(asked).toBe(0);
+    expect(await ask("search.internal", "127.0.0.1", false)).toBe("answered");
+    expect(await ask("search.example.com", "127.0.0.1", true)).toBe("answered");
+    expect(asked).toBe(2);
+  });
+
+  test("an IPv4 address is judged alike inside one of IPv6 [retrieval.addresses]", () => {
+    const rules = { allowInternal: false };
+    const hex = (address: string) => {
+      const [a = 0, b = 0, c = 0, d = 0] = address.split(".").map(Number);
+      return `${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`;
+    };
+    const judged = (address: string) =>
+      addressProblem("search.example.com", address, rules) === null;
+    fc.assert(
+      fc.property(fc.ipV4(), (address) => {
+        for (const inside of [
+          `::ffff:${address}`,
+          `::ffff:${hex(address)}`,
+          `64:ff9b::${hex(address)}`,
+        ]) {
+          expect(judged(inside)).toBe(judged(address));
+        }
+      }),
+    );
+    expect(["8.8.8.8", "2001:4860:4860::8888"].map(judged)).toEqual([true, true]);
+    expect(["10.1.2.3", "172.31.0.1", "fd12::1", "::1"].map(judged)).toEqual([
+      false,
+      false,
+      false,
+      false,
+    ]);
   });
 
   test.each(["file:///etc/passwd", "localhost:9000", ""])("can't be made for %j", (endpoint) => {

@@ -80,7 +80,13 @@ export const retrievalInput = type({
   query: "string > 0",
   "collection?": "string | null",
   "top_k?": "1 <= number.integer <= 1000 | null",
-  "backend?": "'local' | 'httpx' | 'http' | null",
+  "backend?": "'local' | 'httpx' | 'http' | 'index' | null",
+  /** Globs, any of which will do. */
+  "filter?": type({
+    "+": "reject",
+    "source?": type("string").or("string[] <= 100"),
+    "kind?": type("string").or("string[] <= 100"),
+  }).or("null"),
   "documents?": documents,
 });
 export const sandboxInput = type({

@@ -1,0 +1,122 @@
+import { type } from "arktype";
+import OpenAI, { APIConnectionError, APIConnectionTimeoutError } from "openai";
+import { fail, ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
+import type { Embedder } from "../../machines/contracts/ports/embedder.ts";
+import { readError } from "./openai-client.ts";
+import type { ProviderOptions } from "./providers.ts";
+import { toFailure, vendorFailure } from "./vendor-trouble.ts";
+
+export interface EmbeddingOptions {
+  provider: ProviderOptions;
+  /** As the provider names it. */
+  model: string;
+  /** Of the vectors, where the model can give fewer. */
+  dimensions?: number;
+}
+
+/** Models read at least 512 tokens, and what is found should be short enough to be read. */
+const chunkCharacters = 1_500;
+/** Bytes of an answer: 64 vectors of 4,096 numbers are a quarter of it. */
+const mostBytes = 32 * 1024 * 1024;
+
+const answerShape = type({
+  data: type({ index: "number.integer >= 0", embedding: "number[] > 0" }).array(),
+});
+
+/** Asks an embeddings endpoint of OpenAI's API, a provider's or a server of one's own, once: the step's retries are ours. */
+export function createOpenaiEmbedder({ provider, model, dimensions }: EmbeddingOptions): Embedder {
+  const { name, apiKey, baseUrl, totalMs } = provider;
+  const client = new OpenAI({
+    apiKey: apiKey ?? "none",
+    baseURL: baseUrl ?? "https://api.openai.com/v1",
+    timeout: totalMs,
+    maxRetries: 0,
+    logLevel: "off",
+    fetch: boundedFetch,
+  });
+  const said = (what: string, trouble: "network" | "timeout" | "bad_answer") =>
+    fail(toFailure(provider, trouble, `${name}'s embeddings: ${what}`));
+  return {
+    model: `${name}/${model}${dimensions === undefined ? "" : `@${dimensions}`}`,
+    chunkCharacters,
+    async embed(texts, signal) {
+      try {
+        const answer: unknown = await client.embeddings.create(
+          {
+            model,
+            input: texts.map((text) => text.toWellFormed()),
+            // Not every server knows base64, the SDK's own choice.
+            encoding_format: "float",
+            ...(dimensions === undefined ? {} : { dimensions }),
+          },
+          { signal },
+        );
+        return readVectors(answer, texts.length, (what) => said(what, "bad_answer"));
+      } catch (error) {
+        if (signal.aborted) return fail(terminal("cancelled", "the embedding was cancelled"));
+        if (error instanceof TooLong || causeOf(error) instanceof TooLong) {
+          return said(`the answer is longer than ${mostBytes} bytes`, "bad_answer");
+        }
+        if (error instanceof APIConnectionTimeoutError) {
+          return said(`no answer within ${totalMs} ms`, "timeout");
+        }
+        if (error instanceof APIConnectionError) return said("can't be reached", "network");
+        if (error instanceof SyntaxError) return said("the answer is not JSON", "network");
+        const refused = readError(error);
+        if (refused === null) throw error;
+        return fail(vendorFailure(provider, refused));
+      }
+    },
+    close: async () => {},
+  };
+}
+
+function readVectors(
+  answer: unknown,
+  count: number,
+  wrong: (what: string) => { ok: false; failure: ReturnType<typeof toFailure> },
+): Outcome<Float32Array[]> {
+  const read = answerShape(answer);
+  if (read instanceof type.errors) return wrong("the answer has no list of vectors");
+  const vectors: Float32Array[] = Array.from({ length: count });
+  for (const { index, embedding } of read.data) {
+    if (index < count) vectors[index] = unit(embedding);
+  }
+  const [first] = vectors;
+  const isWhole = vectors.every(
+    (vector) => vector?.length === first?.length && vector?.every(Number.isFinite) === true,
+  );
+  if (isWhole && read.data.length === count) return ok(vectors);
+  return wrong(`expected ${count} vectors of one length, all of finite numbers`);
+}
+
+function unit(embedding: readonly number[]): Float32Array {
+  const length = Math.hypot(...embedding);
+  return Float32Array.from(embedding, (one) => (length === 0 ? 0 : one / length));
+}
+
+class TooLong extends Error {
+  override readonly name = "TooLong";
+}
+
+const causeOf = (error: unknown): unknown => (error instanceof Error ? error.cause : undefined);
+
+/** Follows no redirect, which would hand texts and key to another host, and reads no more than its bound. */
+const boundedFetch: typeof fetch = async (input, init) => {
+  const response = await fetch(input, { ...init, redirect: "manual" });
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  for await (const piece of response.body ?? []) {
+    size += piece.byteLength;
+    if (size > mostBytes) throw new TooLong("the answer is too long");
+    pieces.push(piece);
+  }
+  const { status, statusText } = response;
+  const headers = new Headers(response.headers);
+  headers.delete("content-encoding");
+  headers.delete("content-length");
+  // The SDK reads as JSON only what says so; not every server does.
+  headers.set("content-type", "application/json");
+  const body = status === 204 || status === 304 ? null : Buffer.concat(pieces);
+  return new Response(body, { status, statusText, headers });
+};
