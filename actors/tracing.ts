@@ -59,3 +59,18 @@ export function remoteContext(
   const remote = { traceId, spanId, traceFlags: TraceFlags.SAMPLED, isRemote: true };
   return trace.setSpanContext(ROOT_CONTEXT, remote);
 }
+
+/** Trace and span as they are kept with a step, `TRACE-SPAN`, for a later attempt to link to; nothing where none is recorded. */
+export function keptSpan(span: Span): { span?: string } {
+  if (!span.isRecording()) return {};
+  const { traceId, spanId } = span.spanContext();
+  return { span: `${traceId}-${spanId}` };
+}
+
+/** Links a span to one that {@link keptSpan} kept; what a store kept badly is no link. */
+export function linkSpan(span: Span, kept: unknown, why: "parked" | "interrupted"): void {
+  const [traceId = "", spanId = ""] = typeof kept === "string" ? kept.split("-") : [];
+  if (!isId(traceId, 32) || !isId(spanId, 16)) return;
+  const context = { traceId, spanId, traceFlags: TraceFlags.SAMPLED, isRemote: true };
+  span.addLink({ context, attributes: { "stateplane.link": why } });
+}

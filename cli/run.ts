@@ -23,6 +23,7 @@ const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
   "runs list": async () => (await import("./commands/runs.ts")).listRuns,
   "runs get": async () => (await import("./commands/runs.ts")).getRun,
   "runs watch": async () => (await import("./commands/runs.ts")).watchRunCommand,
+  "runs trace": async () => (await import("./commands/run-trace.ts")).traceRun,
   "runs cancel": async () => (await import("./commands/runs.ts")).cancelRun,
   "steps show": async () => (await import("./commands/steps.ts")).showStep,
   "steps replay": async () => (await import("./commands/steps-replay.ts")).replayStepCommand,

@@ -55,7 +55,7 @@ const limit: FlagSpec = {
 
 /** Commands of two words, by the first: what such a group is about. */
 export const groups: Readonly<Record<string, string>> = {
-  runs: "list, get, watch and cancel runs",
+  runs: "list, get, watch, trace and cancel runs",
   steps: "show what the store keeps of a step, and replay one",
   agents: "list the agents",
   approvals: "list, approve and reject actions that wait for a person",
@@ -166,6 +166,13 @@ export const specs = {
     summary: "follow a run until it ends; exit 1 if it does not complete",
     settings: [...client],
     example: ["stateplane runs watch run_01JFVX0000000000000000000A"],
+  },
+  "runs trace": {
+    args: ["run"],
+    summary:
+      "show what a run did, as a tree: what each step touched, how long it took, what it cost",
+    settings: [...client],
+    example: ["stateplane runs trace run_01JFVX0000000000000000000A"],
   },
   "runs cancel": {
     args: ["run"],

@@ -43,6 +43,14 @@ export const processRequirements: readonly Requirement[] = [
       "calls of models and tools are spans by OpenTelemetry's conventions, without what was said",
   },
   {
+    id: "traces.links",
+    promise: "each attempt at a step is a span, linked to the one before: waiting is no span",
+  },
+  {
+    id: "traces.tree",
+    promise: "a run's trace tells what each step touched, and its times and costs add up",
+  },
+  {
     id: "sandbox.calls",
     promise:
       "a sandboxed program is refused the system calls that lead out of a namespace or to uncounted memory",

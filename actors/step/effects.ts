@@ -6,14 +6,20 @@ import {
   type Outcome,
   type Failure,
 } from "../../machines/contracts/domain/failure.ts";
+import { type Usage, usageOfFailure } from "../../machines/contracts/domain/step-result.ts";
 import type { JournalEntry, StepKey } from "../../machines/contracts/domain/record.ts";
-import { type Json, jsonDepth, type JsonObject } from "../../machines/contracts/domain/json.ts";
+import {
+  isJsonObject,
+  type Json,
+  jsonDepth,
+  type JsonObject,
+} from "../../machines/contracts/domain/json.ts";
 import { digestOf, actionDigest, inputDigests, toAsk } from "./approvals.ts";
 import type { Effect, HandlerResult } from "../handlers/handler.ts";
 import { LeaseLost, confirmLease, type ActivityScope } from "./session.ts";
 import { isPermitted } from "./policy.ts";
 import { screenOf } from "./screening.ts";
-import { traced } from "../tracing.ts";
+import { keptSpan, traced } from "../tracing.ts";
 import { DeadlinePassed, Drained } from "../trouble.ts";
 import { StoreError } from "../../machines/contracts/domain/errors.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
@@ -108,9 +114,12 @@ export function effectRunner(
       return { ok: false, result: { kind: "failed", failure: terminal("policy_denied", message) } };
     }
     await checkArtifacts(scope);
+    const begunAt = scope.ports.clock.now();
     const holds = effect.holds ?? undefined;
     const isWritten = effect.repeat === "unsafe" || grant !== undefined || holds !== undefined;
-    if (isWritten || !scope.trouble.isJournalGood) {
+    // Of a traced attempt that dies in the middle its successor's trace is to know.
+    const isBegun = isWritten || !scope.trouble.isJournalGood || session.span.isRecording();
+    if (isBegun) {
       await append(scope, begun(scope, id, effect, grant));
     }
     const refused = await confirm(true);
@@ -135,8 +144,12 @@ export function effectRunner(
     const isUnmade = !outcome.ok && outcome.failure.kind === "budget_exceeded";
     if (outcome.ok || effect.repeat === "unsafe" || (!outcome.failure.retryable && !isUnmade)) {
       const result = await offload(scope.ports.artifacts, session.key, outcome);
-      const entry = completed(scope, id, result);
-      await append(scope, scope.options.keepJournals ? { ...entry, ...digests(effect) } : entry);
+      await append(scope, {
+        ...completed(scope, id, result),
+        ...(isBegun ? {} : { begunAt }),
+        ...told(effect, outcome),
+        ...(scope.options.keepJournals ? digests(effect) : {}),
+      });
       if (outcome.ok) onCompleted();
       // What can't be kept anywhere has happened all the same: it is neither used nor done again.
       if (outcome.ok && "failure" in result) {
@@ -206,6 +219,7 @@ const begun = (
   effect: id,
   at: scope.ports.clock.now(),
   ...(repeat === "unsafe" ? { unsafe: true } : {}),
+  ...keptSpan(scope.session.span),
   ...(holds == null ? {} : { holds }),
   ...(grant === undefined ? {} : { grant: grant.digest }),
 });
@@ -216,6 +230,20 @@ const completed = (scope: ActivityScope, effect: string, result: JsonObject) => 
   at: scope.ports.clock.now(),
   result,
 });
+
+/** What a trace tells of an effect: its name, where its id has none, and what a model's answer used. */
+function told({ name, key }: Effect<Json>, outcome: Outcome<Json>) {
+  const usage = outcome.ok ? usageIn(outcome.value) : usageOfFailure(outcome.failure);
+  if (usage === null) return key === undefined ? {} : { name };
+  const { inputTokens, outputTokens, costMicros } = usage;
+  const used = { inputTokens, outputTokens, ...(costMicros === undefined ? {} : { costMicros }) };
+  return { ...(key === undefined ? {} : { name }), used };
+}
+
+/** Of a model's answer, as the loop keeps it. */
+const usageIn = (value: Json): Usage | null =>
+  ((isJsonObject(value) ? value["reply"] : null) as { usage?: Usage } | null | undefined)?.usage ??
+  null;
 
 /** Kept of an effect that was begun and not done, or has to be done again. */
 const neverDone = retryable("policy_unavailable", "its permission ended before it was done");

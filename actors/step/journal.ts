@@ -53,11 +53,20 @@ export class Journal {
     if (entry.grant !== undefined) this.#grants.set(entry.grant, entry.effect);
   }
 
-  #time({ event, effect: name, at }: Exclude<JournalEntry, { event: "abandoned" }>): void {
+  #time(entry: Exclude<JournalEntry, { event: "abandoned" }>): void {
+    const { effect: name, at } = entry;
     const known = this.#times.get(name) ?? { name, begunAt: null, completedAt: null };
     if (!this.#times.has(name) && this.#times.size >= mostTimed) return;
-    const times = event === "begun" ? { ...known, begunAt: at } : { ...known, completedAt: at };
-    this.#times.set(name, times);
+    if (entry.event === "begun") {
+      this.#times.set(name, { ...known, begunAt: at });
+      return;
+    }
+    const { name: what, used, begunAt = known.begunAt } = entry;
+    const told = {
+      ...(what === undefined ? {} : { what }),
+      ...(used === undefined ? {} : { used }),
+    };
+    this.#times.set(name, { ...known, ...told, begunAt, completedAt: at });
   }
 
   /** When its first effects were begun and completed, in their order. */

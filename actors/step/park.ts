@@ -3,6 +3,7 @@ import { stepMachineVersion } from "../../machines/step/machine.ts";
 import type { StepActivity } from "./session.ts";
 import { due } from "./pending.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
+import { keptSpan } from "../tracing.ts";
 
 /** Puts the waiting step away as data, to be woken by notice or by its timer, whichever comes first. */
 export const park: StepActivity = async ({ ports, options, session, context, persist }) => {
@@ -14,7 +15,11 @@ export const park: StepActivity = async ({ ports, options, session, context, per
   const wakeAt = Math.min(...times.map((time) => time ?? Number.POSITIVE_INFINITY));
   const written = await ports.store.park(session.lease, {
     job: context.job,
-    snapshot: { version: stepMachineVersion, snapshot: persist() as JsonObject },
+    snapshot: {
+      version: stepMachineVersion,
+      snapshot: persist() as JsonObject,
+      ...keptSpan(session.span),
+    },
     stateHistory: session.stateHistory,
     wakeAt: Number.isFinite(wakeAt) ? wakeAt : null,
   });

@@ -1,4 +1,7 @@
+import type { Span } from "@opentelemetry/api";
 import { type } from "arktype";
+import { isJsonObject } from "../../machines/contracts/domain/json.ts";
+import { linkSpan } from "../tracing.ts";
 import { type Failure, terminal } from "../../machines/contracts/domain/failure.ts";
 import { isStepEnded } from "../../machines/contracts/domain/status.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
@@ -56,11 +59,13 @@ export const load: StepActivity = async (scope) => {
 
   session.isResumed = true;
   session.stateHistory = opening.record.stateHistory;
+  session.enteredAt = session.stateHistory.map(() => null);
   const read = readRecord(opening.record);
   if (!read.ok) {
     return { type: "record.corrupt", failure: terminal("corrupt_record", read.problem) };
   }
   session.journal = new Journal(read.journal);
+  linkEarlier(session.span, opening.record, read.journal);
   if (read.result !== null) return { type: "record.recorded", result: read.result };
   const { job } = opening.record;
   // The job as it was parked: FerrumDeck puts an approved step back without its whole input.
@@ -74,6 +79,16 @@ export const load: StepActivity = async (scope) => {
     kept: { ...kept, ...(job === null ? {} : { job }), problem: unusable },
   };
 };
+
+/** The span of this attempt links to that of the one before: what waited or was interrupted is no part of either. */
+function linkEarlier(span: Span, { phase, snapshot }: StepRecord, journal: JournalEntry[]): void {
+  if (!span.isRecording()) return;
+  const parked = isJsonObject(snapshot) ? snapshot["span"] : undefined;
+  const begun = journal.findLast((entry) => entry.event === "begun" && entry.span !== undefined);
+  const interrupted = begun?.event === "begun" ? begun.span : undefined;
+  if (phase === "parked") linkSpan(span, parked ?? interrupted, "parked");
+  else linkSpan(span, interrupted ?? parked, "interrupted");
+}
 
 /** Older jobs may come from a stream that somebody read before: recreating the consumer group delivers everything again. */
 const youngMs = 60_000;

@@ -129,7 +129,11 @@ export const deliver: StepActivity = async (scope) => {
     fence: session.isOpened ? session.lease.fence : 0,
     idempotencyKey: `${session.key.runId}/${session.key.stepId}`,
     body,
-    trace: { states: session.stateHistory, effects: session.journal.times() },
+    trace: {
+      states: session.stateHistory,
+      entered: session.enteredAt,
+      effects: session.journal.times(),
+    },
   };
   const received = await traced("report", () => controlPlane.report(report, signal));
   if (!received.ok) return notReceived(scope, received.failure);

@@ -55,6 +55,8 @@ export class StepSession {
   journal = new Journal([]);
   /** The top-level states passed, over all sessions. */
   stateHistory: string[] = [];
+  /** When each was entered, epoch milliseconds; null for those of earlier sessions. */
+  enteredAt: (number | null)[] = [];
   /** Monotonic milliseconds of the last moment the lease was known to be ours with all its time before it. */
   leaseSeen: number;
   /** What policy said of the step's own action in this stretch, and when, in monotonic milliseconds. */

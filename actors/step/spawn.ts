@@ -106,7 +106,8 @@ export function spawner(worker: WorkerContext) {
       // XState refuses to stop an actor that has a parent; without its work it is silent anyway.
       for (const { session } of worker.alive.values()) {
         session.abort();
-        worker.track(settlePendingWork(session, worker.ports.clock));
+        const over = settlePendingWork(session, worker.ports.clock);
+        worker.track(over.then(() => endSpan(session.span, "abandoned")));
       }
     };
   });
@@ -230,7 +231,10 @@ export function spawnStep(worker: WorkerContext, request: SpawnRequest): void {
   };
   // Subscribed before the start: an actor that errors unobserved throws in a later tick.
   actor.subscribe({
-    next: (snapshot) => note(session, String(topLevel(snapshot.value)), options, notice),
+    next: (snapshot) => {
+      const isNew = note(session, String(topLevel(snapshot.value)), options, notice);
+      if (isNew) session.enteredAt = [...session.enteredAt, ports.clock.now()].slice(-maxPath);
+    },
     complete: () => {
       const how = topLevel(actor.getSnapshot().value) as StepEnd;
       sayEnd(session, job, actor.getSnapshot().context, how, ports.clock);
@@ -303,19 +307,20 @@ function sayEnd(
   }
 }
 
-/** Adds a state to the path when it is entered; the ends are no states of the story. */
+/** Adds a state to the path when it is entered, and says whether it was; the ends are no states of the story. */
 function note(
   session: StepSession,
   state: string,
   { onStepEvent }: RuntimeOptions,
   notice: Pick<StepEventNotice, "runId" | "stepId" | "stepType">,
-): void {
-  if (ends.has(state) || session.stateHistory.at(-1) === state) return;
+): boolean {
+  if (ends.has(state) || session.stateHistory.at(-1) === state) return false;
   // A step taken up again begins at pending: that is the worker's business, not the step's.
-  if (state === "pending" && session.stateHistory.length > 0) return;
+  if (state === "pending" && session.stateHistory.length > 0) return false;
   session.stateHistory = [...session.stateHistory, state].slice(-maxPath);
   if (session.span !== inertSpan) session.span.addEvent(state);
   onStepEvent?.({ ...notice, kind: "entered", state });
+  return true;
 }
 
 const ends = new Set<string>(["settled", "parked", "released", "abandoned"] satisfies StepEnd[]);

@@ -85,6 +85,8 @@ export interface ControlPlaneApi {
   step(id: string, signal: AbortSignal): Promise<Outcome<StepView>>;
   /** The pending ones. */
   approvals(limit: number, signal: AbortSignal): Promise<Outcome<ApprovalView[]>>;
+  /** What people were asked about a run, answered or not; of FerrumDeck's gateway only what still waits. */
+  approvalsOf(runId: string, signal: AbortSignal): Promise<Outcome<ApprovalView[]>>;
   /** One of them, whatever became of it; FerrumDeck's gateway knows none by its id. */
   approval(id: string, signal: AbortSignal): Promise<Outcome<ApprovalView>>;
   resolveApproval(
@@ -163,6 +165,12 @@ export function controlPlaneApi(http: ControlPlaneHttp): ControlPlaneApi {
     async approvals(limit, signal) {
       const answer = await get(`/v1/approvals?limit=${limit}`, signal);
       return checked(answer, approvalList, "list of approvals");
+    },
+    async approvalsOf(runId, signal) {
+      const path = pathTo`/v1/approvals?status=all&limit=1000&run_id=${runId}`;
+      if (!path.ok) return path;
+      const found = checked(await get(path.value, signal), approvalList, "list of approvals");
+      return found.ok ? ok(found.value.filter(({ run_id: id }) => id === runId)) : found;
     },
     async approval(id, signal) {
       const path = pathTo`/v1/approvals/${id}`;

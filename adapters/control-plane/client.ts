@@ -211,12 +211,21 @@ const isConflict = ({ kind, details }: Failure) =>
 const overAlready = ({ message }: Failure) => terminal("cancelled", message);
 
 /** A report's key on the wire names its run, step and purpose, and is a digest: no id meets a header. */
-const traceBody = ({ states, effects }: StepTrace) => ({
+const traceBody = ({ states, entered, effects }: StepTrace) => ({
   states,
-  effects: effects.map(({ name, begunAt, completedAt }) => ({
+  entered,
+  effects: effects.map(({ name, what, used, begunAt, completedAt }) => ({
     name: cutText(name, 255),
+    ...(what === undefined ? {} : { what: cutText(what, 255) }),
     begun_at: begunAt,
     completed_at: completedAt,
+    ...(used === undefined
+      ? {}
+      : {
+          input_tokens: used.inputTokens,
+          output_tokens: used.outputTokens,
+          cost_micros: used.costMicros ?? null,
+        }),
   })),
 });
 

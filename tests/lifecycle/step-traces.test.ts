@@ -1,9 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import * as conventions from "@opentelemetry/semantic-conventions/incubating";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { startTracing } from "../../adapters/telemetry/tracing.ts";
 import type { StepHandler } from "../../actors/handlers/handler.ts";
+import { retryable } from "../../machines/contracts/domain/failure.ts";
+import { defaultOptions } from "../../actors/options.ts";
+import { digestOf } from "../../actors/step/approvals.ts";
 import { toEnvelope } from "../../machines/contracts/domain/job.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { agentModel, agentTools } from "../support/agent-world.ts";
@@ -20,6 +23,7 @@ interface Span {
   kind: number;
   events: { name: string }[];
   attributes: { key: string; value: { stringValue?: string; intValue?: number } }[];
+  links?: { traceId: string; spanId: string; attributes: Span["attributes"] }[];
 }
 
 const spans: Span[] = [];
@@ -53,6 +57,29 @@ const twoEffects: StepHandler = async ({ effect }) => {
   return { kind: "done", output: null };
 };
 
+/** Waits so long after its first try that the step is parked; in `held` its effect never ends. */
+const parkedOnce = (held: { isHeld: boolean }): StepHandler => {
+  let tries = 0;
+  return async ({ effect, job }) => {
+    tries += 1;
+    if (job.runId === "run_4") {
+      const done = await effect({
+        name: "hang",
+        input: {},
+        repeat: "safe",
+        run: async (signal) => {
+          if (!held.isHeld) return { ok: true, value: null };
+          await new Promise((_, reject) => signal.addEventListener("abort", reject));
+          return { ok: true, value: null };
+        },
+      });
+      return done.ok ? { kind: "done", output: null } : done.result;
+    }
+    if (tries > 1) return { kind: "done", output: null };
+    return { kind: "failed", failure: retryable("rate_limited", "later", 300) };
+  };
+};
+
 beforeAll(async () => {
   const port = await listen(collector);
   const tracing = startTracing({ endpoint: `http://127.0.0.1:${port}`, serviceName: "test" });
@@ -79,6 +106,31 @@ beforeAll(async () => {
   await backend.queue.publish({ data: toEnvelope({ ...asked, input, ...scope }) });
   await worker.ended("stp_2");
   await worker.close();
+
+  const held = { isHeld: true };
+  const limits = { ...defaultOptions.limits, parkAfterMs: 100, baseDelayMs: 10 };
+  const again = () =>
+    composeWorker({
+      backend,
+      controlPlane: gateway,
+      artifacts: "/nonexistent",
+      options: { handlers: { retrieval: parkedOnce(held) }, limits },
+    });
+  const first = again();
+  for (const [runId, stepId] of [
+    ["run_3", "stp_3"],
+    ["run_4", "stp_4"],
+  ] as const) {
+    await backend.queue.publish({ data: toEnvelope({ ...job, ...scope, runId, stepId }) });
+  }
+  await first.ended("stp_3", 2);
+  const hangs = () => first.runtime.steps().some(({ session }) => session.journal.isInDoubt(hang));
+  await vi.waitFor(() => expect(hangs()).toBe(true));
+  await first.close();
+  held.isHeld = false;
+  const second = again();
+  await second.ended("stp_4");
+  await second.close();
   await tracing.shutdown();
 });
 afterAll(async () => {
@@ -87,13 +139,15 @@ afterAll(async () => {
   collector.close();
 });
 
+const hang = `hang#${digestOf({}).slice(0, 16)}#1`;
+
 describe("a step's trace", () => {
   const named = (name: string) => spans.filter((span) => span.name === name);
 
   it("continues the trace of whoever enqueued the job", () => {
-    expect(named("step.execute.retrieval")).toMatchObject([
-      { traceId: trace.traceId, parentSpanId: trace.spanId },
-    ]);
+    for (const step of named("step.execute.retrieval")) {
+      expect(step).toMatchObject({ traceId: trace.traceId, parentSpanId: trace.spanId });
+    }
   });
 
   it("has one span the step and one each effect, the step's its parent", () => {
@@ -152,6 +206,29 @@ describe("a step's trace", () => {
     const foreign = used.filter((key) => /^(?:gen_ai|mcp|error)\./.test(key));
     expect(foreign.length).toBeGreaterThan(10);
     expect(foreign.filter((key) => !registry.has(key))).toEqual([]);
+  });
+
+  it("is a span for each attempt: what waited or was interrupted is linked to, and no part of either [traces.links]", () => {
+    const attempts = (stepId: string) =>
+      spans.filter(({ name, attributes }) => {
+        const isOf = attributes.some(({ value }) => value.stringValue === stepId);
+        return isOf && name === "step.execute.retrieval";
+      });
+    for (const [stepId, why] of [
+      ["stp_3", "parked"],
+      ["stp_4", "interrupted"],
+    ] as const) {
+      const [before, after, ...more] = attempts(stepId);
+      expect(more).toEqual([]);
+      expect(before?.links ?? []).toEqual([]);
+      expect(after?.links).toMatchObject([
+        {
+          traceId: trace.traceId,
+          spanId: before?.spanId,
+          attributes: [{ key: "stateplane.link", value: { stringValue: why } }],
+        },
+      ]);
+    }
   });
 
   it("names run, step, tenant and agent, and carries no input or output", () => {

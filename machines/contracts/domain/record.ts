@@ -14,6 +14,8 @@ export interface StepSnapshot {
   version: number;
   /** What `actor.getPersistedSnapshot()` returned: value, context, status. Checked on reading. */
   snapshot: JsonObject;
+  /** Trace and span of the attempt that parked it, where that was traced. */
+  span?: string;
 }
 
 /** What a store keeps of one step between two lives of its actor. */
@@ -46,6 +48,8 @@ export const journalEntryShape = type({
   "grant?": "string",
   /** It must not be repeated unasked, whatever is said of it later. */
   "unsafe?": "boolean",
+  /** Trace and span of the attempt that began it, where that was traced. */
+  "span?": "string",
   /** What it may use at most, of what a budget counts. */
   "holds?": { inputTokens: "number", outputTokens: "number", costMicros: "number" },
 })
@@ -56,6 +60,12 @@ export const journalEntryShape = type({
     result: "unknown",
     /** Digests of what went in, a part each; only where the worker keeps journals. */
     "input?": { "[string]": "string" },
+    /** When it was begun, where no line says so. */
+    "begunAt?": "number",
+    /** What it does, where its id does not say so. */
+    "name?": "string",
+    /** What a model's answer used; of a price that is not known there is no cost. */
+    "used?": { inputTokens: "number", outputTokens: "number", "costMicros?": "number" },
   })
   .or({
     event: "'abandoned'",
@@ -66,6 +76,9 @@ export const journalEntryShape = type({
 /** Tokens and money that one effect holds. */
 export type Held = Pick<Spent, "inputTokens" | "outputTokens" | "costMicros">;
 
+/** Tokens and money that one effect has used. */
+export type EffectUse = Pick<Held, "inputTokens" | "outputTokens"> & { costMicros?: number };
+
 export type JournalEntry =
   | {
       event: "begun";
@@ -73,6 +86,7 @@ export type JournalEntry =
       at: number;
       grant?: string;
       unsafe?: boolean;
+      span?: string;
       holds?: Held;
     }
   | {
@@ -81,6 +95,9 @@ export type JournalEntry =
       at: number;
       result: Json;
       input?: Record<string, string>;
+      begunAt?: number;
+      name?: string;
+      used?: EffectUse;
     }
   /** An attempt was given up, and why: what a dead letter names as its first cause. */
   | { event: "abandoned"; at: number; message: string };

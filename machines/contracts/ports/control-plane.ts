@@ -2,7 +2,7 @@ import type { Ask, Verdict } from "../domain/action.ts";
 import type { JsonObject } from "../domain/json.ts";
 import type { Outcome } from "../domain/failure.ts";
 import type { StepResultBody } from "../domain/step-result.ts";
-import type { StepKey } from "../domain/record.ts";
+import type { EffectUse, StepKey } from "../domain/record.ts";
 import type { ApprovalView, RunView, StepView } from "../wire/views.ts";
 
 /**
@@ -74,14 +74,21 @@ export interface Report extends StepKey {
   trace?: StepTrace;
 }
 
-/** The states that a step passed, and its effects with their times in epoch milliseconds: none of their content. */
+/** The states that a step passed, and its effects with their times in epoch milliseconds and what they used: none of their content. */
 export interface StepTrace {
   states: readonly string[];
+  /** When each state was entered; null where an earlier attempt did. */
+  entered: readonly (number | null)[];
   effects: readonly EffectTimes[];
 }
 
 export interface EffectTimes {
+  /** As the journal names it. */
   name: string;
+  /** What it does, where its name does not say so: `model:openai/gpt-5`. */
+  what?: string;
+  /** What a model's answer used. */
+  used?: EffectUse;
   begunAt: number | null;
   completedAt: number | null;
 }

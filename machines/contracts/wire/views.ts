@@ -29,13 +29,30 @@ export const runView = type({
   "completed_at?": text,
   "agent_id?": text,
   "status_reason?": text,
+  "trace_id?": text,
   "error?": "unknown",
   "cost_micros?": count,
   "budget?": budgetShape.onDeepUndeclaredKey("delete").or("null"),
 });
 export type RunView = typeof runView.infer;
 
-/** StepResponse of the control plane; `name` and `started_at` only from our own. */
+/** A step's `trace`: the states that it passed, and its effects in the order in which they began. */
+export const traceView = type({
+  states: "string[]",
+  "entered?": "(string | null)[]",
+  effects: type({
+    name: "string",
+    "what?": "string",
+    begun_at: "string | null",
+    completed_at: "string | null",
+    "input_tokens?": "number",
+    "output_tokens?": "number",
+    "cost_micros?": "number | null",
+  }).array(),
+});
+export type TraceView = typeof traceView.infer;
+
+/** StepResponse of the control plane; `name`, `started_at`, `cost_micros` and `trace` only from our own. */
 export const stepView = type({
   id: "string",
   run_id: "string",
@@ -53,6 +70,9 @@ export const stepView = type({
   "completed_at?": text,
   "name?": text,
   "started_at?": text,
+  "cost_micros?": count,
+  /** Of what has ended; in another shape than ours it is none. */
+  "trace?": "unknown",
 });
 export type StepView = typeof stepView.infer;
 /** What alone a step's own view has, as it is written: a report's answer is looked at once a step, and not read. */

@@ -121,7 +121,7 @@ function keepStep(
     ...(held.length === 0
       ? { inputTokens, outputTokens, costMicros: priceOf(step, submission, costMicros) }
       : usedBy(step, submission, held, isStepEnded(status))),
-    startedAt: step.startedAt ?? now,
+    startedAt: beganAt(step, submission, now),
     completedAt: isStepEnded(status) ? now : null,
     fence: Math.max(step.fence, fence ?? 0),
     heardAt: now,
@@ -130,6 +130,14 @@ function keepStep(
   };
   store.steps.put(reported);
   return reported;
+}
+
+/** Most steps are first heard of when they end: the worker knows when it took them up. */
+function beganAt({ startedAt, createdAt }: Step, { trace }: Submission, now: number): number {
+  const entered = Array.isArray(trace?.["entered"]) ? trace["entered"] : [];
+  const told = Date.parse(String(entered.find((at) => typeof at === "string")));
+  const known = startedAt ?? now;
+  return Number.isNaN(told) ? known : Math.min(known, Math.max(told, createdAt));
 }
 
 /** Where nothing was reserved, the tokens are priced as plain ones of the step's model. */

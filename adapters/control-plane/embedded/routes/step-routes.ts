@@ -21,10 +21,16 @@ export const result = type({
 /** Of a report's `trace`; times are epoch milliseconds. */
 const traceShape = type({
   states: type("string <= 64").array().atMostLength(1000),
+  "entered?": type("number.epoch | null").array().atMostLength(1000),
   effects: type({
+    "+": "delete",
     name: "string <= 512",
     begun_at: "number.epoch | null",
     completed_at: "number.epoch | null",
+    "what?": "string <= 512",
+    "input_tokens?": "number.integer >= 0",
+    "output_tokens?": "number.integer >= 0",
+    "cost_micros?": "number.integer >= 0 | null",
   })
     .array()
     .atMostLength(1000),
@@ -164,10 +170,10 @@ const readReservation = ({
 function readTrace(given: unknown): JsonObject | null {
   const trace = traceShape(given);
   if (trace instanceof type.errors) return null;
-  const effects = trace.effects.map(({ name, begun_at: begun, completed_at: completed }) => {
-    return { name, begun_at: rfc3339(begun), completed_at: rfc3339(completed) };
+  const effects = trace.effects.map(({ begun_at: begun, completed_at: completed, ...effect }) => {
+    return { ...effect, begun_at: rfc3339(begun), completed_at: rfc3339(completed) };
   });
-  return { states: trace.states, effects };
+  return { states: trace.states, entered: (trace.entered ?? []).map(rfc3339), effects };
 }
 
 function readFence(c: Context): number | null {
