@@ -109,6 +109,11 @@ function watchRuntime(runtime: Runtime, { queue }: RuntimePorts, options: Runtim
     waiting: gauge("queue.waiting", "Jobs on the stream that no worker has taken."),
     taken: gauge("queue.taken", "Jobs that a worker has taken and not ended."),
     letters: gauge("queue.dead_letters", "Dead letters that are kept."),
+    parked: gauge("steps.parked", "Steps put away as data, that wait for a person or a time."),
+    lag: meter.createObservableGauge("stateplane.queue.lag", {
+      unit: "s",
+      description: "How long the job has waited that is to be taken next.",
+    }),
   };
   meter.addBatchObservableCallback(
     async (result) => {
@@ -117,8 +122,10 @@ function watchRuntime(runtime: Runtime, { queue }: RuntimePorts, options: Runtim
       result.observe(stream.waiting, Math.max(0, found.length - found.pending));
       result.observe(stream.taken, found.pending);
       result.observe(stream.letters, found.deadLetters);
+      result.observe(stream.parked, found.parked);
+      result.observe(stream.lag, (found.waitingMs ?? 0) / 1_000);
     },
-    [stream.waiting, stream.taken, stream.letters],
+    [stream.waiting, stream.taken, stream.letters, stream.parked, stream.lag],
   );
 }
 

@@ -32,6 +32,8 @@ export function keysOf(prefix: string) {
     position: `${prefix}position`,
     /** Sorted set: a step's id, scored by the time at which it wakes. */
     timers: `${prefix}timers`,
+    /** How many steps are parked: counted as they are put away and taken up again. */
+    parked: `${prefix}parked`,
     /** Hash: of each tool server, what was accepted of it. */
     toolPins: `${prefix}tool-pins`,
     /** What stands before the id in a step's record (a hash). */

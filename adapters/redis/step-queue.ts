@@ -87,14 +87,29 @@ export function createStepQueue(
     release: giveBack,
     ...createDeadLetters(redis, keys, consumer, options),
     async stats() {
-      const [length, summary, deadLetters, dropped] = await Promise.all([
+      // Makes the stream and the group where they are gone: the rest would not find them.
+      const [pending] = await healing(() => redis.xpending(stream, group), [0]);
+      const [length, deadLetters, dropped, parked, groups, consumers] = await Promise.all([
         redis.xlen(stream),
-        healing(() => redis.xpending(stream, group), [0]),
         redis.xlen(keys.letters),
         redis.get(keys.droppedLetters),
+        redis.get(keys.parked),
+        redis.xinfo("GROUPS", stream),
+        redis.xinfo("CONSUMERS", stream, group),
       ]);
-      const droppedLetters = Number(dropped ?? 0);
-      return { length, pending: Number(summary[0]), deadLetters, droppedLetters };
+      const all = (consumers as string[][]).map(fieldsOf);
+      const own = (groups as string[][]).map(fieldsOf).find(({ name }) => name === group);
+      return {
+        length,
+        pending: Number(pending),
+        deadLetters,
+        droppedLetters: Number(dropped ?? 0),
+        parked: Math.max(0, Number(parked ?? 0)),
+        waitingMs: await waitingMs(redis, stream, own?.["last-delivered-id"]),
+        consumers: all
+          .filter(({ name }) => name !== releasedConsumer)
+          .map(({ name = "", pending }) => ({ name, taken: Number(pending) })),
+      };
     },
     async close() {
       reader.disconnect();
@@ -103,6 +118,17 @@ export function createStepQueue(
       await Promise.race([leaving, sleep(leaveMs, undefined, { ref: false })]);
     },
   };
+}
+
+/** The age of the first entry after the last that was delivered, by the server's own time. */
+async function waitingMs(redis: Redis, stream: string, after = "0-0"): Promise<number | null> {
+  const [[next], [seconds = 0, micros = 0]] = await Promise.all([
+    redis.xrange(stream, `(${after}`, "+", "COUNT", 1),
+    redis.time(),
+  ]);
+  if (next === undefined) return null;
+  const now = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
+  return Math.max(0, now - Number.parseInt(next[0], 10));
 }
 
 type Taken = [entryId: string, deliveries: number, flat: string[]];

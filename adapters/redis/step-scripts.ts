@@ -147,7 +147,7 @@ end
  * Takes a step: renews its lease, raises its fence, keeps its job and returns what was kept of it. The job that the
  * record has already stays: a step's first entry is its fullest.
  *
- * KEYS  1 stream, 2 record, 3 journal, 4 timers, 5 what is left of an ended step
+ * KEYS  1 stream, 2 record, 3 journal, 4 timers, 5 what is left of an ended step, 6 the count of parked steps
  * ARGV  1 group, 2 consumer, 3 entry, 4 lease (ms), 5 the step's id in the timers, 6 memory of an ended step (ms),
  *       7 how the job is kept ("job" or "fields"), 8 the job
  * Returns one of
@@ -161,7 +161,7 @@ end
  */
 export const openStep: Script = {
   name: "stateplaneOpenStep",
-  keys: 5,
+  keys: 6,
   lua: `${pendingLua}${publishLua}
 local entry = ARGV[3]
 local mine = pending(entry)
@@ -196,6 +196,7 @@ if phase then
   record = redis.call('HGETALL', KEYS[2])
   redis.call('HDEL', KEYS[2], 'wakeAt', 'putBack')
   redis.call('PERSIST', KEYS[2])
+  if phase == 'parked' then redis.call('INCRBY', KEYS[6], -1) end
 end
 if #journal > 0 then redis.call('PERSIST', KEYS[3]) end
 local next = redis.call('HEXISTS', KEYS[2], 'result') == 1 and 'recorded' or 'open'
@@ -248,14 +249,14 @@ return 'written'
  * Puts a step away as data and ends its lease. Where a wake is pending the job goes back on the stream at
  * once, and no timer is set: it is already awake.
  *
- * KEYS  1 stream, 2 record, 3 timers
+ * KEYS  1 stream, 2 record, 3 timers, 4 the count of parked steps
  * ARGV  1 group, 2 consumer, 3 entry, 4 fence, 5 the step's id in the timers, 6 job (envelope),
  *       7 snapshot (JSON), 8 stateHistory (JSON), 9 time to wake (epoch ms, empty for never)
  * Returns "written" or "lease-lost"
  */
 export const parkStep: Script = {
   name: "stateplaneParkStep",
-  keys: 3,
+  keys: 4,
   lua: `${leaseLua}${publishLua}
 if not lease() then
   -- Run again: the fence is still ours, the entry is gone, and any opening since would have raised the fence.
@@ -266,6 +267,7 @@ local kept = redis.call('HMGET', KEYS[2], 'wakePending', 'leaseMs')
 redis.call('HSET', KEYS[2], 'phase', 'parked', 'job', ARGV[6], 'snapshot', ARGV[7], 'stateHistory', ARGV[8])
 redis.call('HDEL', KEYS[2], 'entry', 'consumer', 'wakePending', 'wakeAt', 'fields')
 redis.call('ZREM', KEYS[3], ARGV[5])
+redis.call('INCRBY', KEYS[4], 1)
 if kept[1] then
   republish(KEYS[2], KEYS[3], ARGV[5], 'job', ARGV[6], leaseFrom(kept[2], ${usualLeaseMs}))
 elseif ARGV[9] ~= '' then

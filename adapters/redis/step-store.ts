@@ -47,7 +47,7 @@ export function createStepStore(
   consumer: string,
   options: { rememberMs: number; maxDeadLetters: number; appendDurably: BoundScript | null },
 ): StepStore {
-  const { stream, timers, letters, droppedLetters } = keys;
+  const { stream, timers, letters, droppedLetters, parked } = keys;
   const { rememberMs, maxDeadLetters } = options;
   const open = bindBatched(redis, openStep, process.nextTick);
   const append = bindBatched(redis, appendJournal);
@@ -61,7 +61,7 @@ export function createStepStore(
   return {
     async open(entryId, key, leaseMs, fields) {
       const step = keys.step(key);
-      const own = [stream, step.record, step.journal, timers, step.ended];
+      const own = [stream, step.record, step.journal, timers, step.ended, parked];
       const lookups = [group, consumer, entryId, Math.ceil(leaseMs), step.id, rememberMs];
       const reply = (await open(...own, ...lookups, ...keptJob(fields))) as OpenReply;
       return toOpening(reply, new NamedLease(key, entryId, Number(reply[1]), step));
@@ -78,7 +78,7 @@ export function createStepStore(
     },
     async park(lease, { job, snapshot, stateHistory, wakeAt }) {
       const values = [toEnvelope(job), JSON.stringify(snapshot), JSON.stringify(stateHistory)];
-      const own = [stream, keys.record(lease), timers];
+      const own = [stream, keys.record(lease), timers, parked];
       return toWrite(await park(...own, ...held(lease), recordId(lease), ...values, wakeAt ?? ""));
     },
     async settle(lease, { stateHistory, deadLetter }) {

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import type { Clock } from "../../machines/contracts/ports/clock.ts";
-import type { StepQueue, Delivery } from "../../machines/contracts/ports/step-backend.ts";
+import type { Delivery, QueueStats, StepQueue } from "../../machines/contracts/ports/step-backend.ts";
 import { type Database, fieldsFrom, isFile } from "./database.ts";
 import { type Letters, stepOf } from "./dead-letters.ts";
 import type { StepRows } from "./step-store.ts";
@@ -100,7 +100,8 @@ export function createStepQueue(
     dropDeadLetter: (id) => database.alone(() => letters.remove(id)),
     stats: () =>
       database.look(() => ({
-        ...entries.count(),
+        ...entries.stats(clock.now()),
+        parked: steps.parked(),
         deadLetters: letters.count(),
         droppedLetters: letters.dropped(),
       })),
@@ -158,6 +159,10 @@ export function prepareEntries({ sql }: Database) {
   const exists = sql.prepare("SELECT 1 FROM entries WHERE n = ?");
   const remove = sql.prepare("DELETE FROM entries WHERE n = ?");
   const count = sql.prepare("SELECT count(*) AS length, count(owner) AS pending FROM entries");
+  const next = sql.prepare("SELECT at FROM entries WHERE owner IS NULL ORDER BY n LIMIT 1");
+  const owners = sql.prepare(`
+    SELECT owner AS name, count(*) AS taken FROM entries
+    WHERE owner IS NOT NULL AND owner <> '${releasedConsumer}' GROUP BY owner`);
 
   return {
     add(fields: Record<string, string>, now: number): string {
@@ -181,7 +186,14 @@ export function prepareEntries({ sql }: Database) {
       renew.run(Math.floor(now), numberOf(entryId), owner).changes === 1,
     giveBack: (entryId: string, owner: string) => void giveBack.run(numberOf(entryId), owner),
     remove: (entryId: string) => void remove.run(numberOf(entryId)),
-    count: () => count.get() as { length: number; pending: number },
+    stats(now: number): Pick<QueueStats, "length" | "pending" | "waitingMs" | "consumers"> {
+      const at = next.get()?.["at"];
+      return {
+        ...(count.get() as { length: number; pending: number }),
+        waitingMs: at === undefined ? null : Math.max(0, now - Number(at)),
+        consumers: owners.all() as unknown as QueueStats["consumers"],
+      };
+    },
   };
 }
 

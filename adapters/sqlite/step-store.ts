@@ -251,6 +251,7 @@ export function prepareSteps({ sql }: Database) {
       phase = iif(result IS NULL, 'open', 'recorded'), fence = fence + 1, entry = :entryId,
       job = coalesce(job, :job), lease_ms = :leaseMs, look_at = :lookAt, wake_at = NULL, expires_at = NULL
     RETURNING fence`);
+  const parked = sql.prepare("SELECT count(*) AS steps FROM steps WHERE phase = 'parked'");
   const markWakePending = sql.prepare("UPDATE steps SET wake_pending = 1 WHERE id = ?");
   const remember = sql.prepare("UPDATE steps SET expires_at = ? WHERE id = ?");
   const fade = sql.prepare(
@@ -297,6 +298,7 @@ export function prepareSteps({ sql }: Database) {
     for (const [identity, entry] of lines) append.run({ step, identity, entry });
   };
   return {
+    parked: () => Number(parked.get()?.["steps"]),
     find: (key: StepKey) => find.get(recordId(key)) as StepRow | undefined,
     journal: (key: StepKey) => readJournal.all(recordId(key)).map((row) => String(row["entry"])),
     /** Raises the fence, sets the timer to the lease's end, and returns the fence. The job that is kept stays. */

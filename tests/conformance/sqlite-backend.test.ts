@@ -206,7 +206,7 @@ describe("a file", () => {
     expect(done).toHaveLength(150);
     expect(new Set(done).size).toBe(150);
     const backend = await createSqliteBackend({ path, consumer: "last", clock: systemClock });
-    expect(await backend.queue.stats()).toEqual({
+    expect(await backend.queue.stats()).toMatchObject({
       length: 0,
       pending: 0,
       deadLetters: 0,

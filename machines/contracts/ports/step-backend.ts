@@ -85,6 +85,12 @@ export interface QueueStats {
   deadLetters: number;
   /** Dead letters that were dropped, the oldest first, because there were too many. */
   droppedLetters: number;
+  /** Steps put away as data, that wait for a person or a time. */
+  parked: number;
+  /** How long the job has waited that is to be taken next, in milliseconds; null where none waits. */
+  waitingMs: number | null;
+  /** Who reads the stream, and how many jobs each has taken. */
+  consumers: readonly { name: string; taken: number }[];
 }
 
 /** The right to write one step: a job's entry, and the fence under which its record was opened. */

@@ -174,12 +174,26 @@ export function queuePromises(stage: () => Stage): void {
       const { a, b } = stage();
       await take(a);
       await a.queue.publish(fields);
-      expect(await b.queue.stats()).toEqual({
+      expect(await b.queue.stats()).toMatchObject({
         length: 2,
         pending: 1,
         deadLetters: 0,
         droppedLetters: 0,
       });
+    });
+
+    it("knows how long the next job has waited, and who has taken how many", async () => {
+      const { a, b } = stage();
+      expect(await b.queue.stats()).toMatchObject({ waitingMs: null });
+      await take(a);
+      await a.queue.publish(fields);
+      await sleep(30);
+      const { waitingMs, consumers } = await b.queue.stats();
+      expect(waitingMs).toBeGreaterThanOrEqual(20);
+      expect(waitingMs).toBeLessThan(60_000);
+      expect(consumers.filter(({ taken }) => taken > 0)).toEqual([
+        { name: a.queue.consumer, taken: 1 },
+      ]);
     });
 
     it("gives what a closed consumer left pending to the next", async () => {

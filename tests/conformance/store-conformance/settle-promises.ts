@@ -95,7 +95,7 @@ export function settlePromises(stage: () => Stage): void {
       expect(await a.store.settle(held, { stateHistory: [], deadLetter: letter })).toBe(
         "lease-lost",
       );
-      expect(await b.queue.stats()).toEqual({
+      expect(await b.queue.stats()).toMatchObject({
         length: 1,
         pending: 1,
         deadLetters: 0,
