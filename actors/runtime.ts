@@ -118,7 +118,7 @@ export function startRuntime(given: RuntimePorts, options: RuntimeOptions): Runt
     trouble,
     runs,
     track,
-    log: (key) => stepLog(ports.log, key),
+    log: (key, traceId) => stepLog(ports.log, key, traceId),
   };
   const supervisor = createActor(
     supervisorMachine.provide({
@@ -179,9 +179,9 @@ export function startRuntime(given: RuntimePorts, options: RuntimeOptions): Runt
   };
 }
 
-/** Every line about a step names it. */
-function stepLog(log: Log, { runId, stepId }: StepKey): Log {
-  const named = { runId, stepId };
+/** Every line about a step names it, and its trace where it has one. */
+function stepLog(log: Log, { runId, stepId }: StepKey, traceId: string | null): Log {
+  const named = traceId === null ? { runId, stepId } : { runId, stepId, traceId };
   return {
     debug: (fields, message) => log.debug({ ...named, ...fields }, message),
     info: (fields, message) => log.info({ ...named, ...fields }, message),

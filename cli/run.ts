@@ -31,6 +31,7 @@ const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
   "approvals list": async () => (await import("./commands/approvals.ts")).listApprovals,
   "approvals approve": async () => (await import("./commands/approvals.ts")).approve,
   "approvals reject": async () => (await import("./commands/approvals.ts")).reject,
+  top: async () => (await import("./commands/top.ts")).top,
   "audit tail": async () => (await import("./commands/audit.ts")).tailAudit,
   "audit verify": async () => (await import("./commands/audit.ts")).verifyAudit,
   "policy list": async () => (await import("./commands/policies.ts")).listPolicies,

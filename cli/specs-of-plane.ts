@@ -41,6 +41,27 @@ export const planeSpecs = {
     ],
     example: ["stateplane backup control-plane-2026-11-25.sqlite"],
   },
+  top: {
+    args: [],
+    summary: "show what all workers do now: jobs, steps, runs, cost and failures, again and again",
+    flags: {
+      every: {
+        type: "text",
+        value: "s",
+        help: "look every s seconds, from 0.5 to 3600 (default 2)",
+      },
+      workers: {
+        type: "text",
+        value: "addresses",
+        help: "where workers answer with their metrics, such as localhost:9464,localhost:9465",
+      },
+    },
+    settings: [...client, "redisUrl", "store", "queuePrefix", "projectId", "httpPort"],
+    notes: [
+      "Reads the store and the control plane; the states of the steps that are under way come from the workers' metrics (WORKER_HTTP_PORT). Where it is piped, or with --json, it looks once.",
+    ],
+    example: ["stateplane top --workers localhost:9464"],
+  },
   "audit tail": {
     args: [],
     summary: "show the newest entries of the audit: who decided or changed what",

@@ -157,7 +157,7 @@ export interface WorkerContext {
   runs: RunLooks;
   /** Work that must end before the store may be closed. */
   track: (work: Promise<unknown>) => void;
-  log: (key: StepKey) => Log;
+  log: (key: StepKey, traceId: string | null) => Log;
 }
 
 interface SpawnRequest {
@@ -180,7 +180,8 @@ export function spawnStep(worker: WorkerContext, request: SpawnRequest): void {
   const { runId, stepId } = request.key;
   const key = { runId, stepId };
   const span = startSpan(request);
-  const log = worker.log(key);
+  const traced = span === inertSpan ? null : span.spanContext().traceId;
+  const log = worker.log(key, traced ?? job?.traceId ?? null);
   const leaseSeen = ports.clock.monotonic();
   const session = new StepSession({ key, job, delivery, log, span, leaseSeen });
   const problem = request.problem ?? deliveredTooOften(delivery, options);
@@ -263,16 +264,18 @@ async function noteCrash(
 
 /** The one line of a step's end, or of why it did not end here. */
 function sayEnd(
-  { log, stateHistory, startedAt, endedBy, isDuplicate }: StepSession,
+  session: StepSession,
   job: Job | null,
   { result, attempts, asks, deadLetter, heldSince }: StepContext,
   how: StepEnd,
   clock: Clock,
 ): void {
+  const { log, stateHistory, startedAt, endedBy, isDuplicate } = session;
   const common = {
     stepType: job?.stepType ?? null,
     ms: Math.round(clock.monotonic() - startedAt),
     attempts: attempts + 1,
+    ...(session.isOpened ? { fence: session.lease.fence } : {}),
   };
   switch (how) {
     case "settled": {

@@ -1,6 +1,10 @@
 import { resolve } from "node:path";
 import type { Clock } from "../../machines/contracts/ports/clock.ts";
-import type { Delivery, QueueStats, StepQueue } from "../../machines/contracts/ports/step-backend.ts";
+import type {
+  Delivery,
+  QueueStats,
+  StepQueue,
+} from "../../machines/contracts/ports/step-backend.ts";
 import { type Database, fieldsFrom, isFile } from "./database.ts";
 import { type Letters, stepOf } from "./dead-letters.ts";
 import type { StepRows } from "./step-store.ts";

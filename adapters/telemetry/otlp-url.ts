@@ -24,3 +24,14 @@ export function otlpUrl(
     note: `the OTLP endpoint names port 4317, which is for gRPC; ${signal} go to port 4318 over HTTP`,
   };
 }
+
+/** OpenTelemetry's names of samplers. */
+export const samplers = [
+  "always_on",
+  "always_off",
+  "traceidratio",
+  "parentbased_always_on",
+  "parentbased_always_off",
+  "parentbased_traceidratio",
+] as const;
+export type SamplerName = (typeof samplers)[number];

@@ -6,13 +6,18 @@ import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-http";
 import { defaultResource, resourceFromAttributes } from "@opentelemetry/resources";
 import {
   TracerProvider,
+  AlwaysOffSampler,
+  AlwaysOnSampler,
   BatchSpanProcessor,
+  ParentBasedSampler,
+  type Sampler,
+  TraceIdRatioBasedSampler,
   type ReadableSpan,
   type SpanExporter,
 } from "@opentelemetry/sdk-trace";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
-import { otlpUrl } from "./otlp-url.ts";
+import { otlpUrl, type SamplerName } from "./otlp-url.ts";
 import { cut } from "../../machines/contracts/domain/redact.ts";
 
 export interface TracingOptions {
@@ -24,6 +29,21 @@ export interface TracingOptions {
   log?: Log;
   /** Sees every text of a span before it leaves. */
   hide?: (text: string) => string;
+  /** As in `OTEL_TRACES_SAMPLER`; by default what a sampled trace asks for, and all that nobody asks about. */
+  sampler?: SamplerName;
+  /** Of the ratio samplers, from 0 to 1. */
+  ratio?: number;
+}
+
+function samplerOf(name: SamplerName, ratio: number): Sampler {
+  const [, kind = ""] = /^(?:parentbased_)?(.+)$/u.exec(name) ?? [];
+  const own =
+    kind === "traceidratio"
+      ? new TraceIdRatioBasedSampler(ratio)
+      : kind === "always_off"
+        ? new AlwaysOffSampler()
+        : new AlwaysOnSampler();
+  return name.startsWith("parentbased_") ? new ParentBasedSampler({ root: own }) : own;
 }
 
 export interface Tracing {
@@ -51,6 +71,7 @@ const exportTimeoutMs = 2500;
  */
 export function startTracing(options: TracingOptions): Tracing {
   const { endpoint, serviceName, headers, log, hide } = options;
+  const { sampler = "parentbased_always_on", ratio = 1 } = options;
   const { url, note } = otlpUrl(endpoint, "traces");
   if (note !== null) log?.warn({}, note);
   const processor = new CountingProcessor(
@@ -63,6 +84,7 @@ export function startTracing(options: TracingOptions): Tracing {
   );
   const provider = new TracerProvider({
     resource: defaultResource().merge(resourceFromAttributes({ "service.name": serviceName })),
+    sampler: samplerOf(sampler, ratio),
     spanProcessors: [processor],
   });
   trace.setGlobalTracerProvider(provider);

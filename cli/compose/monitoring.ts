@@ -27,7 +27,9 @@ export async function startMonitoring(
   // OpenTelemetry's SDK is loaded by those who export.
   if (endpoint !== null) {
     const { startTracing } = await import("../../adapters/telemetry/tracing.ts");
-    const tracing = startTracing({ endpoint, serviceName, log, hide: secrets.redact });
+    const { tracesSampler: sampler, tracesSamplerArg: ratio } = settings;
+    const made = { endpoint, serviceName, log, hide: secrets.redact, sampler, ratio };
+    const tracing = startTracing(made);
     closing.add("tracing", () => tracing.shutdown());
   }
   const sent = settings.metricsExporter === "otlp" ? endpoint : null;

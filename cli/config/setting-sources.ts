@@ -130,6 +130,8 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
   openaiBaseUrl: { env: ["OPENAI_BASE_URL"], fallback: null, mask: "url" },
   otlpEndpoint: { env: ["OTEL_EXPORTER_OTLP_ENDPOINT"], fallback: null, mask: "url" },
   serviceName: { env: ["OTEL_SERVICE_NAME"], fallback: "stateplane" },
+  tracesSampler: { env: ["OTEL_TRACES_SAMPLER"], fallback: "parentbased_always_on" },
+  tracesSamplerArg: { env: ["OTEL_TRACES_SAMPLER_ARG"], fallback: "1" },
   metricsExporter: { env: ["OTEL_METRICS_EXPORTER"], fallback: "otlp" },
   metricsEveryMs: { env: ["OTEL_METRIC_EXPORT_INTERVAL"], fallback: 60_000 },
   httpPort: { env: ["WORKER_HTTP_PORT"], fallback: null },

@@ -14,6 +14,8 @@ import {
   screeningSettings,
   webhooksSettings,
 } from "./named-settings.ts";
+import { fallbackSettings, providersSettings, webhooksSettings } from "./named-settings.ts";
+import { samplers } from "../../adapters/telemetry/otlp-url.ts";
 import {
   type Bounds,
   oneOf,
@@ -24,6 +26,7 @@ import {
   optionalUrl,
   optionalWhole,
   optionalWords,
+  share,
   text,
   whole,
 } from "./values.ts";
@@ -169,6 +172,10 @@ export const settingsShape = type({
   openaiBaseUrl: optionalUrl,
   otlpEndpoint: optionalUrl,
   serviceName: text("a name"),
+  /** Which steps are traced, as OpenTelemetry names it. */
+  tracesSampler: oneOf(samplers),
+  /** Of the ratio samplers: how many of all traces, from 0 to 1. */
+  tracesSamplerArg: share,
   /** Whether metrics go to the collector, beside traces. */
   metricsExporter: oneOf(["otlp", "none"]),
   metricsEveryMs: number("metricsEveryMs"),

@@ -52,6 +52,12 @@ export const optionalWords = (expected: string) =>
 export const whole = (bounds: Bounds) => value(within(bounds), readWhole(bounds));
 export const optionalWhole = (bounds: Bounds) => optional(within(bounds), readWhole(bounds));
 
+/** A part of a whole. */
+export const share = value("a number from 0 to 1", (given): number | undefined => {
+  const number = typeof given === "string" && given.trim() !== "" ? Number(given) : given;
+  return typeof number === "number" && number >= 0 && number <= 1 ? number : undefined;
+});
+
 /** One of a few words, in any case; `aliases` are other words for the same. */
 export function oneOf<const W extends string>(
   words: readonly W[],

@@ -197,10 +197,22 @@ describe("settings that can't be used", () => {
     expect(await problem({ env: { WORKER_LEASE_MS: "1000" } })).toBe("no error");
   });
 
+  it("have a share of traces from 0 to 1", async () => {
+    for (const OTEL_TRACES_SAMPLER_ARG of ["0", "0.1", "1"]) {
+      expect(await problem({ env: { OTEL_TRACES_SAMPLER_ARG } })).toBe("no error");
+    }
+    for (const OTEL_TRACES_SAMPLER_ARG of ["-0.1", "1.1", "many", "NaN"]) {
+      const told = await problem({ env: { OTEL_TRACES_SAMPLER_ARG } });
+      expect(told).toContain("expected a number from 0 to 1");
+    }
+  });
+
   it("have bounds wherever they are numbers", async () => {
     const { settings } = await load();
     const unbounded = Object.entries(settings).filter(
-      ([key, value]) => typeof value === "number" && !Object.hasOwn(numbers, key),
+      ([key, value]) =>
+        // A share has its own bounds: see the reports below.
+        typeof value === "number" && key !== "tracesSamplerArg" && !Object.hasOwn(numbers, key),
     );
     expect(unbounded).toEqual([]);
     expect(settingsShape.expression).not.toMatch(/number(?! )/);

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type FerrumDeckGateway, startFerrumDeckGateway } from "../support/ferrumdeck-gateway.ts";
 import { listen } from "../support/listen.ts";
 import { startTestRedis, type TestRedis } from "../support/redis.ts";
-import { type RunningCli, startCli } from "../support/run-cli.ts";
+import { runCli, type RunningCli, startCli } from "../support/run-cli.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
 
 const folder = useTemporaryFolder();
@@ -153,6 +153,22 @@ describe("a worker that is watched", () => {
         const sent = exported.filter(({ path }) => path === "/v1/metrics");
         expect(sent.flatMap((one) => one.names)).toContain("stateplane.steps");
       }, patience);
+
+      const look = await runCli(["top", "--json", "--workers", new URL(url).host], {
+        cwd: folder,
+        env: {
+          REDIS_URL: redis.url,
+          CONTROL_PLANE_URL: gateway.url,
+          FD_API_KEY: gateway.apiKey,
+        },
+      });
+      expect(look).toMatchObject({ code: 0 });
+      expect(JSON.parse(look.stdout)).toMatchObject({
+        queue: { length: 0, pending: 0, parked: 0, waitingMs: null, consumers: [{ taken: 0 }] },
+        states: {},
+        runs: { tokens: 0 },
+        troubles: [],
+      });
 
       isAway = true;
       try {

@@ -83,7 +83,7 @@ describe("parsing a command line", () => {
     expect(problem("submitt")).toBe("unknown command 'submitt'; did you mean submit?");
     expect(problem("help", "submitt")).toContain("did you mean submit?");
     expect(problem("runs", "lst")).toBe("runs: unknown command 'lst'; did you mean list?");
-    expect(problem("runs")).toBe("runs: expected list, get, watch or cancel");
+    expect(problem("runs")).toBe("runs: expected list, get, watch, trace or cancel");
     expect(problem("submit")).toBe("submit: missing required argument 'agent'");
     expect(problem("submit", "a", "b")).toContain("Quote a text that has spaces.");
     expect(problem("submit", "a", "--wach")).toBe(
