@@ -108,7 +108,7 @@ export function createStepQueue(
         waitingMs: await waitingMs(redis, stream, own?.["last-delivered-id"]),
         consumers: all
           .filter(({ name }) => name !== releasedConsumer)
-          .map(({ name = "", pending }) => ({ name, taken: Number(pending) })),
+          .map(({ name = "", pending: taken }) => ({ name, taken: Number(taken) })),
       };
     },
     async close() {

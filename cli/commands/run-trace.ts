@@ -166,8 +166,8 @@ function rowsOf(tree: TraceNode, before = "", branch = ""): string[][] {
   return [own, ...rows];
 }
 
-const toJson = ({ from, to, ms, costMicros, children, ...node }: TraceNode): object => ({
-  ...node,
+const toJson = ({ from, to, ms, costMicros, children, ...rest }: TraceNode): object => ({
+  ...rest,
   started_at: from === null ? null : new Date(from).toISOString(),
   completed_at: to === null ? null : new Date(to).toISOString(),
   ms,

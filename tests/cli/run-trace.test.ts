@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { array, assert, nat, property, record } from "fast-check";
 import { expect, test } from "vitest";
 import { type TraceNode, traceTree } from "../../cli/commands/run-trace.ts";
 import { runView, stepView } from "../../machines/contracts/wire/views.ts";
@@ -7,27 +7,27 @@ const start = Date.parse("2026-01-01T00:00:00.000Z");
 const at = (ms: number) => new Date(start + ms).toISOString();
 
 /** A step that lasts for `ms`, with effects somewhere in it, some of which overlap. */
-const steps = fc.array(
-  fc.record({
-    ms: fc.nat(10_000),
-    pause: fc.nat(500),
-    effects: fc.array(
-      fc.record({
-        from: fc.nat(10_000),
-        ms: fc.nat(3_000),
-        cost: fc.nat(5_000),
-        tokens: fc.nat(99),
+const steps = array(
+  record({
+    ms: nat(10_000),
+    pause: nat(500),
+    effects: array(
+      record({
+        from: nat(10_000),
+        ms: nat(3_000),
+        cost: nat(5_000),
+        tokens: nat(99),
       }),
       { maxLength: 6 },
     ),
-    more: fc.nat(300),
+    more: nat(300),
   }),
   { maxLength: 6 },
 );
 
 test("times and costs of a tree add up, whatever overlaps [traces.tree]", () => {
-  fc.assert(
-    fc.property(steps, (given) => {
+  assert(
+    property(steps, (given) => {
       let now = 0;
       const views = given.map(({ ms, pause, effects, more }, number) => {
         now += pause;
