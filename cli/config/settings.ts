@@ -14,7 +14,6 @@ import {
   screeningSettings,
   webhooksSettings,
 } from "./named-settings.ts";
-import { fallbackSettings, providersSettings, webhooksSettings } from "./named-settings.ts";
 import { samplers } from "../../adapters/telemetry/otlp-url.ts";
 import {
   type Bounds,
