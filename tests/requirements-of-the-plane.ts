@@ -46,6 +46,10 @@ export const planeRequirements: readonly Requirement[] = [
     id: "provenance.asked",
     promise: "a person is asked about a copied argument, and shown where it came from",
   },
+  {
+    id: "agents.combination",
+    promise: "an agent that combines private data, untrusted content and a way out is named",
+  },
   { id: "console.statuses", promise: "the console knows every status of a run" },
   { id: "audit.cut", promise: "an audit whose end was cut off, its head with it, shows" },
   { id: "audit.head", promise: "a chain made anew shows to whoever noted a head down" },

@@ -10,6 +10,9 @@ import type { McpServer } from "../../adapters/mcp/config.ts";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
 import { probeSandboxes } from "./doctor-probe.ts";
 import type { Command, Context } from "../command.ts";
+import type { Allowlist } from "../../actors/options.ts";
+import { combinationWarnings } from "../compose/combination-warnings.ts";
+import { lookAtTools, type ShownServer } from "../compose/look-at-tools.ts";
 import { chooseTools } from "../compose/choose-tools.ts";
 import { consumerName } from "../supervise-processes.ts";
 import { maskUrl } from "../config/load-config.ts";
@@ -231,16 +234,23 @@ async function mcpServers({ config, env, stopping }: Context): Promise<Finding[]
   }
   const { mcpTimeoutMs: timeoutMs } = config.settings;
   const found = await Promise.all(
-    servers.map((server) => mcpServer(server, timeoutMs, stopping.signal)),
+    servers.map((server) => mcpServer(server, chosen.allowlist, timeoutMs, stopping.signal)),
   );
-  return [...found, ...warnings];
+  const shown = found.flatMap((one) => one.shown);
+  const combined = combinationWarnings(config.settings, shown);
+  return [
+    ...found.map(({ finding }) => finding),
+    ...warnings,
+    ...combined.map((detail) => warning("agents", detail)),
+  ];
 }
 
 async function mcpServer(
   server: McpServer,
+  allowlist: Allowlist,
   timeoutMs: number,
   signal: AbortSignal,
-): Promise<Finding> {
+): Promise<{ finding: Finding; shown: ShownServer[] }> {
   const clientInfo = { name: "stateplane", version };
   const host = createToolHost({
     servers: [server],
@@ -252,9 +262,14 @@ async function mcpServer(
   const what = `MCP server ${server.name}`;
   try {
     const listed = await host.list(signal);
-    if (listed.ok) return ok(what, listed.value.map(({ name }) => name).join(", ") || "no tools");
+    if (listed.ok) {
+      const names = listed.value.map(({ name }) => name).join(", ");
+      const shown = await lookAtTools(host, { allowlist }, signal);
+      return { finding: ok(what, names || "no tools"), shown };
+    }
     const fix = `check ${server.command ?? "its address"}`;
-    return { what, state: "broken", detail: listed.failure.message, fix };
+    const { message: detail } = listed.failure;
+    return { finding: { what, state: "broken", detail, fix }, shown: [] };
   } finally {
     await host.close();
   }

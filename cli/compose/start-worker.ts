@@ -16,6 +16,7 @@ import { airlockOf } from "../config/named-settings.ts";
 import type { Settings } from "../config/settings.ts";
 import { chooseStore, type ChosenStore } from "./choose-store.ts";
 import { canLook, lookAtTools, refuseAmbiguous, type ShownServer } from "./look-at-tools.ts";
+import { combinationWarnings } from "./combination-warnings.ts";
 import { type ChosenTools, chooseTools } from "./choose-tools.ts";
 import { artifactWarnings, composePorts } from "./compose-ports.ts";
 import { createTextTeller } from "../../adapters/control-plane/text-teller.ts";
@@ -98,6 +99,7 @@ export async function startWorker(
     ];
     for (const warning of warnings) hooks.log.warn({}, warning);
     const servers = await lookAtStart(ports.tools, tools, config);
+    for (const warning of combinationWarnings(settings, servers)) hooks.log.warn({}, warning);
     const options = {
       ...runtimeOptions(settings, tools.allowlist),
       ...(hooks.onStepEvent ? { onStepEvent: hooks.onStepEvent } : {}),

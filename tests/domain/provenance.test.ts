@@ -2,6 +2,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { combinationWarnings } from "../../cli/compose/combination-warnings.ts";
+import type { ShownServer, ShownTool } from "../../cli/compose/look-at-tools.ts";
+import { dangerousCombination } from "../../machines/contracts/domain/airlock/combination.ts";
 import { provenanceOf } from "../../machines/contracts/domain/airlock/provenance.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { cpuMs } from "../support/cpu-time.ts";
@@ -80,5 +83,50 @@ describe("where arguments come from", () => {
     provenanceOf("bash", { command: "ba".repeat(100_000) }, from(long), [long]);
     provenanceOf("bash", { command: "x".repeat(200_000) }, from("x".repeat(2_000_000)), []);
     expect(cpuMs() - began).toBeLessThan(5_000);
+  });
+});
+
+describe("an agent's tools together", () => {
+  const tool = (server: string, name: string, isReadOnly = true) => ({ server, name, isReadOnly });
+
+  it("are dangerous with private data, untrusted content and a way out, and not without one of them [agents.combination]", () => {
+    const files = tool("filesystem", "read_file");
+    const web = tool("web", "fetch");
+    const issues = tool("github", "get_issue");
+    const push = tool("github", "push_files", false);
+    expect(dangerousCombination([files, web])).toEqual({
+      privateData: "filesystem/read_file",
+      untrusted: "web/fetch",
+      wayOut: "web/fetch",
+    });
+    expect(dangerousCombination([files, issues, push])).toMatchObject({
+      wayOut: "github/push_files",
+    });
+    expect(dangerousCombination([files, issues])).toBeNull();
+    expect(dangerousCombination([files, push])).toBeNull();
+    const ours = ["git_log", "git_diff", "git_commit", "git_push"].map((name) => tool("git", name));
+    expect(dangerousCombination([...ours, files, tool("tests", "run_tests", false)])).toBeNull();
+  });
+
+  it("are named for each agent, by what it may do without asking [agents.combination]", () => {
+    const shown = (name: string, standing: "allowed" | "asked") =>
+      ({ ...tool("any", name), standing }) as unknown as ShownTool;
+    const of = (...tools: ShownTool[]): ShownServer[] => [
+      { name: "any", pin: null, problem: null, refused: null, tools },
+    ];
+    const all = of(shown("read_file", "allowed"), shown("fetch", "allowed"));
+    expect(combinationWarnings({}, all)).toEqual([
+      expect.stringContaining("an agent of this worker may"),
+    ]);
+    const agents = {
+      one: { allowedTools: ["read_file", "fetch"] },
+      two: { allowedTools: ["read_file"] },
+      three: { approvalRequiredTools: ["fetch"] },
+    };
+    const said = combinationWarnings({ agents }, all);
+    expect(said).toEqual([expect.stringContaining('the agent "one" may')]);
+    expect(
+      combinationWarnings({}, of(shown("read_file", "allowed"), shown("fetch", "asked"))),
+    ).toEqual([]);
   });
 });
