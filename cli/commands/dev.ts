@@ -3,7 +3,7 @@ import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import type { Command, Context } from "../command.ts";
 import { type Dev, startDev } from "../compose/start-dev.ts";
 import { maskSecret } from "../config/load-config.ts";
-import { readDevNote, removeDevNote, writeDevNote } from "../dev-note.ts";
+import { readDevNote, removeDevNote, shownFile, writeDevNote } from "../dev-note.ts";
 import type { Output } from "../output/output.ts";
 import { plain } from "../output/plain.ts";
 import { CliError } from "../output/errors.ts";
@@ -63,7 +63,7 @@ function introduce(running: Dev, { config, env, output }: Context, noteFile: str
   const { servers } = running;
   const keyFrom =
     sources.apiKey === "default" || env[madeUpKeyVariable] === "1"
-      ? `made up for this run; in ${noteFile}`
+      ? `made up for this run; ${shownFile(settings.dataDir)} says where it is kept`
       : "FD_API_KEY";
   const slugs = agents.map(({ slug }) => slug);
   const models = running.isScripted

@@ -1,9 +1,10 @@
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, realpath, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, realpath, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { fileSystemServer } from "../support/file-system-server.ts";
+import { keptDevNote, shownDevNote } from "../support/dev-note.ts";
 import {
   processGroup,
   processesNaming,
@@ -72,7 +73,7 @@ const controlC = ({ pid }: RunningCli) => process.kill(-pid, "SIGINT");
 
 describe("stateplane dev", () => {
   it(
-    "is found by the other commands of its folder, and runs a task to its end",
+    "is found by the other commands of its folder by what is in no file of the project, and runs a task to its end [dev.key]",
     { timeout },
     async () => {
       const dev = await startDev("--store", "sqlite");
@@ -84,8 +85,21 @@ describe("stateplane dev", () => {
 
       const note = join(folder, ".stateplane", "dev.json");
       expect((await stat(note)).mode & 0o777).toBe(0o600);
-      const { apiKey } = JSON.parse(await readFile(note, "utf8")) as { apiKey: string };
+      const { keyIn } = shownDevNote(folder);
+      expect((await stat(String(keyIn))).mode & 0o777).toBe(0o600);
+      expect((await stat(dirname(String(keyIn)))).mode & 0o777).toBe(0o700);
+      const apiKey = String(keptDevNote(folder)["apiKey"]);
       expect(stdout).not.toContain(apiKey);
+      // Whoever reads and writes in the project, an agent's file tools say, finds no key, and moves nobody elsewhere.
+      const inProject = await readdir(join(folder, ".stateplane"), { recursive: true });
+      for (const name of inProject) {
+        const text = await readFile(join(folder, ".stateplane", name), "utf8").catch(() => "");
+        expect([name, text.includes(apiKey)]).toEqual([name, false]);
+      }
+      const shown = await readFile(note, "utf8");
+      await writeFile(note, JSON.stringify({ ...keptDevNote(folder), url: "http://127.0.0.1:9" }));
+      expect((await run("agents", "list")).code).toBe(0);
+      await writeFile(note, shown);
 
       const submitted = await run("submit", "helper", "--task", "greet me", "--watch");
       expect(submitted).toMatchObject({ code: 0, stderr: "" });

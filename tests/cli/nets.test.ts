@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { ask } from "../../adapters/redis/redis-process.ts";
 import { fileSystemServer } from "../support/file-system-server.ts";
+import { keptDevNote, shownDevNote } from "../support/dev-note.ts";
 import { processesNaming, runCli, type RunningCli, startCli } from "../support/run-cli.ts";
 
 const timeout = 120_000;
@@ -327,8 +328,8 @@ describe("a stateplane dev that lost its surroundings", () => {
       const dev = await startDev("--store", "sqlite");
       process.kill(-dev.pid, "SIGKILL");
       await dev.ended;
-      const file = join(folder, ".stateplane", "dev.json");
-      const note = JSON.parse(await readFile(file, "utf8")) as Record<string, unknown>;
+      const file = String(shownDevNote(folder)["keyIn"]);
+      const note = keptDevNote(folder);
       expect(note["started"]).toMatch(/^\d+$/);
       // The number was given to a process that is alive, as in a container that is started again.
       await writeFile(file, JSON.stringify({ ...note, pid: process.pid }));

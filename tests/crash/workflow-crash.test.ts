@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { type CliResult, type RunningCli, startCli } from "../support/run-cli.ts";
 import { writeSafePrProject } from "../support/safe-pr-project.ts";
+import { keptDevNote } from "../support/dev-note.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
 
 const sample = join(import.meta.dirname, "../corpus/ferrumdeck-workflow.yaml");
@@ -32,7 +33,7 @@ async function answering(running: RunningCli, asked: string[]): Promise<CliResul
   const ended = running.ended.finally(() => (isOver = true));
   while (!isOver) {
     try {
-      const note = JSON.parse(readFileSync(join(folder, ".stateplane/dev.json"), "utf8")) as Plane;
+      const note = keptDevNote(folder) as unknown as Plane;
       if (note.pid === running.pid) {
         type Question = { id: string; reason: string };
         for (const { id, reason } of await call<Question[]>(note, "/v1/approvals")) {
