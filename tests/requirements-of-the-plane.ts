@@ -211,6 +211,11 @@ export const planeRequirements: readonly Requirement[] = [
     id: "inspector.machines",
     promise: "supervisor, steps, agents' loops and workflows are each seen on their own chart",
   },
+  {
+    id: "inspector.bounded",
+    promise: "whatever happens, and however slow a page is, the inspector's memory is bounded",
+  },
+  { id: "inspector.idle", promise: "while nobody looks, nothing is inspected" },
   { id: "inspector.phone", promise: "the inspector fits a phone, and finds its worker again" },
   {
     id: "inspector.stately",

@@ -1,3 +1,4 @@
+import { rm } from "node:fs/promises";
 import { findControlPlane, requireControlPlane } from "../compose/find-control-plane.ts";
 import { allowingLine, summary } from "../compose/look-at-tools.ts";
 import { startWorker, type Worker } from "../compose/start-worker.ts";
@@ -40,7 +41,8 @@ export const work: Command = async (context) => {
     },
     "the worker takes jobs",
   );
-  if (worker.inspector !== null) await tellInspector(worker.inspector, context, log);
+  const note =
+    worker.inspector === null ? null : await tellInspector(worker.inspector, context, log);
   for (const server of servers) {
     const about = { server: server.name, tools: server.refused ?? summary(server) };
     if (server.problem === null && server.refused === null) log.info(about, "MCP server is ready");
@@ -53,6 +55,7 @@ export const work: Command = async (context) => {
   await workUntilStopped(worker, { stopping, leaseMs }, () =>
     log.info({ drainMs }, "stopping: no more jobs are taken, steps may finish"),
   );
+  if (note !== null) await rm(note, { force: true });
   log.info({}, "the worker has stopped");
   return 0;
 };
@@ -100,9 +103,10 @@ async function tellInspector(
   { address, url }: Inspector,
   { config }: Context,
   log: Log,
-): Promise<void> {
+): Promise<string> {
   const { writeInspectorNote } = await import("../compose/start-inspector.ts");
   const file = await writeInspectorNote(config.settings.dataDir, address);
   log.info({ url, file }, "the machines can be looked at; the whole address stands in the file");
   if (process.stderr.isTTY) process.stderr.write(`Inspector: ${address}\n`);
+  return file;
 }

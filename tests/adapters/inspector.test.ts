@@ -1,3 +1,4 @@
+import { mkdir, readFile, stat } from "node:fs/promises";
 import { request } from "node:http";
 import { join } from "node:path";
 import { createBrowserReceiver, createWebSocketReceiver } from "@statelyai/inspect";
@@ -7,6 +8,11 @@ import { createMachine } from "xstate";
 import { type ControlPlaneApi, createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { defineTool } from "../../adapters/functions/define-tool.ts";
 import { type Dev, defineConfig, startDev } from "../../cli/library.ts";
+import { prepareInspector } from "../../cli/compose/start-inspector.ts";
+import { Closing } from "../../cli/compose/start-worker.ts";
+import type { Settings } from "../../cli/config/settings.ts";
+import type { StepStore } from "../../machines/contracts/ports/step-backend.ts";
+import { startCli } from "../support/run-cli.ts";
 import { chromiumPath, needsChromium, startChromium } from "../support/chromium.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
 import { value } from "../support/value.ts";
@@ -101,6 +107,46 @@ describe("who may look", () => {
     expect(await status(`/stately/socket?token=${token}`, { host, ...upgrade })).toBe(101);
     expect(await status("/inspect/record?run=a&step=b", { host, ...key })).toBe(404);
     expect(await status("/console/page/..%2finspector%2fserve.ts", { host })).toBe(404);
+  });
+});
+
+describe("a worker", () => {
+  it("writes its inspector's address for its user alone, and no token into its log; a taken port costs one warning [inspector.closed]", async () => {
+    const cwd = join(folder, "worker");
+    await mkdir(cwd);
+    const env = {
+      STATEPLANE_STORE: "sqlite",
+      CONTROL_PLANE_URL: dev.url,
+      FD_API_KEY: dev.apiKey,
+      STATEPLANE_DATA_DIR: cwd,
+    };
+    const worker = startCli(["worker", "--inspect"], { cwd, env });
+    await worker.says("the whole address stands in the file");
+    const file = join(cwd, `inspector-${worker.pid}.txt`);
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    const [, url = "", token = ""] =
+      /^(.*)\/#token=([\w-]{32})\n$/.exec(await readFile(file, "utf8")) ?? [];
+    const headers = { authorization: `Bearer ${token}` };
+    expect((await fetch(`${url}/inspect/stream`, { headers })).status).toBe(200);
+    worker.kill("SIGTERM");
+    const { stdout, stderr } = await worker.ended;
+    expect(stdout + stderr).not.toContain(token);
+    await expect(stat(file)).rejects.toThrow("ENOENT");
+
+    const inspectPort = Number(new URL(dev.inspector?.url ?? "").port);
+    const warnings: string[] = [];
+    const log = {
+      debug() {},
+      info() {},
+      warn: (_: object, said: string) => void warnings.push(said),
+      error() {},
+    };
+    const inspecting = prepareInspector({ inspectPort, inspectHost: "127.0.0.1" } as Settings, log);
+    const closing = new Closing(log);
+    expect(await inspecting.serve({} as StepStore, closing)).toBe(null);
+    expect(warnings).toEqual([
+      expect.stringContaining(`port ${inspectPort} of 127.0.0.1; the worker goes on`),
+    ]);
   });
 });
 

@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { type AnyStateMachine, type AnyStateNode, createMachine } from "xstate";
+import { XMLValidator } from "fast-xml-parser";
 import { describe, expect, it } from "vitest";
+import { chartSvg } from "../../adapters/console/chart-svg.ts";
 import { agentLoopMachine } from "../../machines/agent-loop/machine.ts";
 import { chartFormats, exportChart } from "../../machines/chart-export.ts";
 import { stepMachine } from "../../machines/step/machine.ts";
@@ -59,6 +61,10 @@ describe("a machine in other tools' formats", () => {
         for (const { key } of states) expect(text, format).toContain(key);
       }
       expect(doc).toContain(exportChart(machine, "markdown"));
+      const svg = chartSvg(machine.definition);
+      for (const { key } of states) expect(svg).toContain(`>${key}</text>`);
+      expect(svg).toContain(`>The state machine &quot;${machine.id}&quot;</title>`);
+      expect(XMLValidator.validate(svg)).toBe(true);
     },
   );
 });

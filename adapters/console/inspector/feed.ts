@@ -119,7 +119,8 @@ export class Feed {
   readonly #sources = new Set<InspectionSource>();
   #stops: (() => void)[] | null = null;
   #linger: NodeJS.Timeout | null = null;
-  #unwatched: { note: StepNote; at: number }[] = [];
+  /** By their number, which goes round. */
+  readonly #unwatched = new Map<number, { nth: number; note: StepNote; at: number }>();
   /** Entries of steps that go on, as far as is known. */
   #alive = 0;
   #looking = 0;
@@ -201,8 +202,8 @@ export class Feed {
     if (this.#stops !== null) return;
     const stops: (() => void)[] = [];
     this.#stops = stops;
-    const missed = this.#unwatched.toSorted((one, other) => one.at - other.at);
-    this.#unwatched = [];
+    const missed = [...this.#unwatched.values()].sort((one, other) => one.nth - other.nth);
+    this.#unwatched.clear();
     for (const { note, at } of missed) this.#take(note, at);
     for (const source of this.#sources) stops.push(source.watch(this));
   }
@@ -244,7 +245,8 @@ export class Feed {
     this.#steps += 1;
     if (!this.isRecording && this.#alive === 0) {
       // One object a step, which is soon garbage: kept for long, each would cost a step's worker several times that.
-      this.#unwatched[this.#steps % mostUnwatched] = { note, at: this.#now() };
+      const nth = this.#steps;
+      this.#unwatched.set(nth % mostUnwatched, { nth, note, at: this.#now() });
       return;
     }
     this.#take(note, this.#now());
