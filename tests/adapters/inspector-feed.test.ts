@@ -1,5 +1,5 @@
 import { connect } from "node:net";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Entry, Feed } from "../../adapters/console/inspector/feed.ts";
 import { startInspector } from "../../adapters/console/inspector/serve.ts";
