@@ -89,9 +89,9 @@ function describe(ref: AnyActorRef, session: StepSession | undefined): Inspected
   };
 }
 
-/** As the job has it, which is data from outside. */
+/** As the job has it, which is data from outside: names alone, no text that somebody wrote. */
 function aboutJob({ input }: Job): string | null {
-  const named = input["tool_name"] ?? input["model"] ?? input["query"];
+  const named = input["tool_name"] ?? input["model"];
   return typeof named === "string" ? cutText(named, 100) : null;
 }
 

@@ -4,6 +4,8 @@ import { cutText } from "../../../machines/contracts/domain/text.ts";
 const mostNodes = 3_000;
 const itemsShown = 500;
 const longestText = 20_000;
+/** Of all texts together: to look for secrets in them takes time. */
+const mostText = 500_000;
 const deepest = 12;
 
 /**
@@ -13,14 +15,16 @@ const deepest = 12;
  * @param hide takes this process's own secrets out of a text
  */
 export function outline(value: unknown, hide: (text: string) => string): unknown {
-  return redact(bounded(value, { nodes: mostNodes }, 0), hide);
+  return redact(bounded(value, { nodes: mostNodes, text: mostText }, 0), hide);
 }
 
-function bounded(value: unknown, left: { nodes: number }, depth: number): unknown {
+function bounded(value: unknown, left: { nodes: number; text: number }, depth: number): unknown {
   left.nodes -= 1;
   if (typeof value === "string") {
-    const over = value.length - longestText;
-    return over > 0 ? `${cutText(value, longestText)}… (${over} more)` : value;
+    const most = Math.max(0, Math.min(longestText, left.text));
+    left.text -= value.length;
+    const over = value.length - most;
+    return over > 0 ? `${cutText(value, most)}… (${over} more)` : value;
   }
   if (typeof value === "bigint") return `${value}n`;
   if (typeof value === "function") return `[function ${value.name}]`;
