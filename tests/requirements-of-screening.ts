@@ -18,5 +18,14 @@ export const screeningRequirements: readonly Requirement[] = [
     promise: "what comes from outside reaches a model as marked data, and can't end its marking",
   },
   { id: "screening.hidden", promise: "a model is not shown what a person can't see" },
+  {
+    id: "secrets.planted",
+    promise:
+      "secrets of the environment, of the job and of files near it are in nothing that a step gives on",
+  },
+  {
+    id: "screening.calibrated",
+    promise: "at most two in a hundred harmless texts are flagged, and most attacks are",
+  },
   { id: "screening.injection", promise: "orders to a model are flagged, in disguise too" },
 ];

@@ -11,6 +11,7 @@
  *   workflow    what a step of a workflow costs the control plane, 1,000 parallel steps, memory over many runs
  *   sandbox     what a sandboxed true, python and node take beyond the bare driver's command
  *   inspector   what the inspector costs a worker, looked at and not, and how quickly its page draws  [--steps]
+ *   screening   precision, recall and benign texts flagged, part by part, and what a megabyte takes
  *   startup     how soon the program is there, and what it takes when idle  [--built: from dist/]
  *
  * Every ratio is between figures of the same run; every figure is the median over the rounds. Without a
@@ -25,6 +26,7 @@ import { benchLoop, loopTable } from "./loop.ts";
 import { benchMcp, mcpTable } from "./mcp.ts";
 import { benchParked, parkedTable } from "./parked.ts";
 import { benchSandbox, sandboxTable } from "./sandbox.ts";
+import { benchScreening, screeningTable } from "./screening.ts";
 import { benchStartup, startupTable } from "./startup.ts";
 import { benchWorkflow, workflowTable } from "./workflow.ts";
 import { benchThroughput, throughputTable } from "./throughput.ts";
@@ -77,6 +79,7 @@ const benches: Record<string, () => Promise<Bench>> = {
     const options = { steps: Number(values.steps), rounds, concurrency };
     return as(await benchInspector(options, note), inspectorTable);
   },
+  screening: async () => as(benchScreening(rounds), screeningTable),
   startup: async () =>
     as(await benchStartup({ rounds, isBuilt: values.built }, note), startupTable),
 };

@@ -15,12 +15,12 @@ export interface InjectionRule {
 const setAside =
   "ignor(?:e|ing|a|iere?n?)|disregard(?:ing)?|forget(?:ting)?|overrid(?:e|es|ing)|bypass(?:ing)?|discard(?:ing)?|neglect|skip|drop|abandon|set aside|stop following|(?:do not|don't|no longer) (?:follow|obey|comply with|adhere to)|(?:pay|give) no attention to|throw away|void|supersede[sd]?|replaces?";
 const ofBefore =
-  "previous(?:ly)?|prior|above|earlier|preceding|foregoing|former|past|original|initial|existing|current|system|developer|safety|all (?:of )?(?:the |your |these |those )?|any (?:of )?(?:the |your )?|every(?:thing)?|your|my|whatever|other";
+  "previous(?:ly)?|prior|above|earlier|preceding|foregoing|former|past|original|initial|existing|current|system|developer|safety|all (?:of )?(?:the |your |these |those )?|any (?:of )?(?:the |your )?|your|my|whatever|other";
 const instructions =
   "instructions?|prompts?|rules?|guidelines?|directions?|directives?|orders?|commands?|programming|training|constraints?|restrictions?|guardrails|polic(?:y|ies)|safeguards";
 
 const secretThings =
-  "api[ _-]?keys?|access keys?|passwords?|credentials?|secrets?|(?:access|auth|session|bearer) tokens?|private keys?|ssh keys?|id_rsa|\\.env\\b|\\.ssh|\\.aws|\\/etc\\/passwd|environment variables|cookies?|(?:chat|conversation|message) history|(?:whole|entire|full|this) conversation|system prompt|inbox|e?-?mails?|contacts?|customer (?:data|list|records)|user(?:'s)? data|database|source code|bank (?:account|details)|card numbers?|balance";
+  "(?:\\.env\\b|\\.ssh\\b|\\.aws\\b|\\/etc\\/passwd|\\b(?:api[ _-]?keys?|access keys?|passwords?|credentials?|secrets?|(?:access|auth|session|bearer) tokens?|private keys?|ssh keys?|id_rsa|environment variables|cookies?|(?:chat|conversation|message) history|(?:whole|entire|full|this) conversation|system prompt|inbox|e?-?mails?|contacts?|customer (?:data|list|records)|user(?:'s)? data|database|source code|bank (?:account|details)|card numbers?|balance))";
 
 export const injectionRules: readonly InjectionRule[] = [
   {
@@ -47,6 +47,24 @@ export const injectionRules: readonly InjectionRule[] = [
       `\\b(?:${setAside})\\b[^.!?\\n]{0,30}?\\b(?:${ofBefore})\\b[^.!?\\n]{0,30}?\\b(?:(?:system |previous |initial |your )?(?:${instructions}))\\b`,
       "iu",
     ),
+  },
+  {
+    kind: "sets instructions aside",
+    weight: 0.5,
+    anchors: [
+      "ignor",
+      "disregard",
+      "forget",
+      "bypass",
+      "stop following",
+      "suspended",
+      "lifted",
+      "disabled",
+      "no longer apply",
+      "not apply",
+    ],
+    pattern:
+      /\b(?:ignore|disregard|forget|bypass|skip)\b[^.!?\n]{0,12}\b(?:(?:the )?user(?:'s|s')? (?:request|question|message|task|instructions?|wishes)|(?:the )?task description|(?:the )?job requirements|(?:your |the )?evaluation (?:rubric|criteria)|(?:its|your) (?:constitution|training|alignment|ethics|values|rubric)|(?:your|the|all|any) (?:content|safety) (?:filters?|checks?|rules))\b|\bstop following (?:the|your|any|all) (?:rules|instructions|guidelines|policies)|\b(?:your|safety|security|content|all)(?: \w{1,24}){0,2} (?:rules|guidelines|constraints|restrictions|checks|policies|filters|safeguards|limitations)(?: for \w{1,24}(?: \w{1,24})?)? (?:are|is|have been|has been|were) (?:now )?(?:suspended|lifted|disabled|removed|revoked|void|switched off|off)\b/iu,
   },
   {
     kind: "sets instructions aside",
@@ -109,7 +127,7 @@ export const injectionRules: readonly InjectionRule[] = [
       "---",
     ],
     pattern:
-      /<\|(?:im_start|im_end|system|user|assistant|end_?of_?text|eot_id|start_header_id|begin_of_text|endoftext)\|>|\[\/?INST\]|<<\/?SYS>>|<\/?(?:system|important|admin|sys|system[-_](?:prompt|message|reminder|note|instruction)s?|override|secret[-_]instructions?)>|\[(?:system|admin|developer)(?: (?:message|override|note|notice|prompt|update|instruction|alert)s?)?\](?:\(#\w{1,24}\)|\s*:|\s+\w)|^\s{0,4}#{2,4} {0,2}(?:system|new|updated|hidden)(?: (?:instructions?|prompt|message|task))?\s{0,3}:?\s*$|^\s{0,4}(?:system|SYSTEM)\s{0,3}:\s{0,3}(?:you (?:are|must|will|should|can)|new |ignore|override|the (?:user|assistant)|from now|update|disregard|admin)|(?:^|\n)\s{0,4}assistant\s{0,3}:[^\n]{0,200}\n\s{0,4}(?:user|human)\s{0,3}:|<\/(?:external_content|tool_result|tool_response|function_results|document|documents|context|user_input|untrusted|data)>\s{0,8}(?:now|new|system|the user|please|assistant|ignore|you|instruction|<)|(?<!-)-{3,40} ?(?:end of|begin) (?:the )?(?:user|document|context|data|new|system|untrusted|email|conversation|real)[^-\n]{0,30}---/imu,
+      /<\|(?:im_start|im_end|system|user|assistant|end_?of_?text|eot_id|start_header_id|begin_of_text|endoftext)\|>|\[\/?INST\]|<<\/?SYS>>|<\/?(?:system|important|admin|sys|system[-_](?:prompt|message|reminder|note|instruction)s?|override|secret[-_]instructions?)>|\[(?:system|admin|developer)(?: (?:message|override|note|notice|prompt|update|instruction|alert)s?)?\](?:\(#\w{1,24}\)|\s*:|\s+\w)|^\s{0,4}#{2,4} {0,2}(?:system|new|updated|hidden)(?: (?:instructions?|prompt|message|task))?\s{0,3}(?:#{1,4}|:)?[ \t]{0,8}$|(?:^|[>.\]])\s{0,4}(?:system|SYSTEM)\s{0,3}:\s{0,3}(?:you (?:are|must|will|should|can)|new |ignore|override|the (?:user|assistant)|from now|update|disregard|admin)|(?:^|\n)\s{0,4}assistant\s{0,3}:[^\n]{0,200}\n\s{0,4}(?:user|human)\s{0,3}:|<\/(?:external_content|tool_result|tool_response|function_results|document|documents|context|user_input|untrusted|data)>\s{0,8}(?:now|new|system|the user|please|assistant|ignore|you|instruction|<)|(?<!-)-{3,40} ?(?:end of|begin) (?:the )?(?:user|document|context|data|new|system|untrusted|email|conversation|real)[^-\n]{0,30}---/imu,
   },
   {
     kind: "announces new instructions",
@@ -156,25 +174,31 @@ export const injectionRules: readonly InjectionRule[] = [
       "stay in character",
     ],
     pattern:
-      /\byou(?: are|'re|will) now (?:be |become |act as |go by )?(?:an? |the |called |known as |in )?(?:dan\b|unrestricted|unfiltered|uncensored|evil|free|different|new|jailbroken|developer mode|debug mode|root|admin|opposite|[a-z]{1,20}gpt\b|\w{1,24} mode|hacker|pirate|no longer|operating|without)|\b(?:from now on|from this point(?: on| forward)?),? (?:you(?:'ll| will| are| must| should| can)?|answer|respond|reply|every|all|treat|always)\b|\b(?:pretend|imagine|act|role-?play|simulate)(?: (?:that|as if|like|as|to be|being))? (?:you(?:'re| are| have| were)?|an? |the )[^.!?]{0,60}(?:no (?:restrictions|rules|filters?|limits|guidelines|ethic|moral|content policy|safety)|without (?:any )?(?:restrictions|rules|filters?|limits|guidelines|ethic|moral|safety|censorship)|unrestricted|unfiltered|uncensored|jailbroken|evil|not bound|amoral|anything)|\b(?:enter|enable|activate|switch (?:in)?to|turn on|engage|start|in|now in) (?:the )?(?:developer|debug|god|admin|root|maintenance|unrestricted|jailbreak|dan|sudo|training|test) mode\b|\b(?:developer|debug|god|jailbreak|dan) mode (?:is |has been )?(?:on|enabled|activated|engaged|v\d)|\bdo anything now\b|\bno longer bound by\b|\bstay in character\b|\bfree(?:d)? (?:of|from) (?:all |any |your |openai's |the )?(?:restrictions|rules|filters|limitations|policies|guidelines)/iu,
+      /\byou(?: are|'re| will) now (?:be |become |act as |go by )?(?:an? |the |called |known as |in )?(?:dan\b|unrestricted|unfiltered|uncensored|evil|free|different|new|jailbroken|developer mode|debug mode|root|admin|opposite|[a-z]{1,20}gpt\b|\w{1,24} mode|hacker|pirate|no longer|operating|without)|\b(?:from now on|from this point(?: on| forward)?),? (?:you(?:'ll| will| are| must| should| can)?|answer|respond|reply|every|all|treat|always)\b|\b(?:pretend|imagine|act|role-?play|simulate)(?: (?:that|as if|like|as|to be|being))? (?:you(?:'re| are| have| were)?|an? |the )[^.!?]{0,60}(?:no (?:restrictions|rules|filters?|limits|guidelines|ethic|moral|content policy|safety)|without (?:any )?(?:restrictions|rules|filters?|limits|guidelines|ethic|moral|safety|censorship)|unrestricted|unfiltered|uncensored|jailbroken|evil|not bound|amoral|anything)|\b(?:enter|enable|activate|switch (?:in)?to|turn on|engage|start|in|now in) (?:the )?(?:developer|debug|god|admin|root|maintenance|unrestricted|jailbreak|dan|sudo|training|test) mode\b|\b(?:developer|debug|god|jailbreak|dan) mode (?:is |has been )?(?:on|enabled|activated|engaged|v\d)|\bdo anything now\b|\bno longer bound by\b|\bstay in character\b|\bfree(?:d)? (?:of|from) (?:all |any |your |openai's |the )?(?:restrictions|rules|filters|limitations|policies|guidelines)/iu,
   },
   {
     kind: "asks for its instructions",
     weight: 0.5,
     anchors: [
       "system prompt",
+      "system message",
       "instructions",
       "prompt",
       "above",
-      "your rules",
-      "your guidelines",
+      "rules",
+      "guidelines",
       "developer message",
-      "initial message",
-      "hidden",
-      "configuration",
+      "first message",
     ],
     pattern:
-      /\b(?:reveal|show|print|repeat|output|display|tell|give|leak|dump|share|recite|disclose|expose|write (?:out|down)|type out|copy|summari[sz]e|paraphrase|translate|spell out|encode|return|state|list|what (?:is|are|was|were|do|does))\b[^.!?\n]{0,50}\b(?:system (?:prompt|message|instructions?)|(?:initial|original|hidden|secret|internal|exact|full|complete|previous|prior|your|above) (?:\w{1,24} )?(?:prompts?|instructions?|guidelines|directives|system message)|developer (?:message|prompt|instructions?)|(?:text|words|everything|message|content|conversation|paragraph|sentences?) (?:that (?:is|was|are|came|come|precede[sd]?|appears?) )?(?:above|before this))\b/iu,
+      /\b(?:reveal|show|print|repeat|output|display|tell|give|leak|dump|share|recite|disclose|expose|write (?:out|down)|type out|copy|summari[sz]e|paraphrase|translate|spell out|encode|return|state|list|what (?:is|are|was|were))\b[^.!?\n]{0,40}\b(?:your (?:\w{1,24} ){0,2}(?:prompts?|instructions?|guidelines|directives|rules|system message)|(?:the |its )?(?:hidden|secret|internal|initial|original|confidential) (?:\w{1,24} )?(?:prompts?|instructions?|guidelines|directives|rules)|rules (?:that )?(?:your|you) (?:\w{1,24} )?(?:creators?|developers?|makers?|were given|have been given)|(?:text|words|everything|message|conversation|paragraph) (?:that (?:is|was|are|came|come|preceded) )?(?:above|before this)(?: (?:this|line|message|verbatim|word|including)|[,.:]|$)|first message of (?:this|our) conversation)\b|\b(?:reveal|leak|dump|recite|disclose|expose|repeat|spell out)\b[^.!?\n]{0,30}\b(?:system|developer) (?:prompt|message|instructions?)\b|\b(?:tell|give) me (?:\w{1,24} ){0,2}(?:system|developer) (?:prompt|message)\b|\boutput everything above\b/iu,
+  },
+  {
+    kind: "speaks of its instructions",
+    weight: 0.3,
+    anchors: ["system prompt", "developer message", "context window"],
+    pattern:
+      /\b(?:show|print|output|display|return|write|translate|encode|summari[sz]e|list|contents? of)\b[^.!?\n]{0,40}\b(?:system prompt|developer message|context window)\b/iu,
   },
   {
     kind: "asks to keep something from the user",
@@ -223,7 +247,7 @@ export const injectionRules: readonly InjectionRule[] = [
       "put",
     ],
     pattern: new RegExp(
-      `\\b(?:send|post|forward|upload|e-?mail|exfiltrate|transmit|append|submit|leak|transfer|share|curl|fetch|embed|include|encode|copy|paste|put|add)\\b[^!?\\n]{0,80}\\b(?:${secretThings})[^!?\\n]{0,80}(?:\\b(?:to|at|via|into|in|as|with|on)\\b[^!?\\n]{0,40})?(?:https?:\\/\\/|[\\w.+-]{1,40}@[\\w-]{1,40}\\.|webhook|\\bquery (?:string|parameter)|\\burl parameter|\\bimage (?:url|link|tag)|!\\[|\\battacker|\\bthis (?:address|server|endpoint|number|url)\\b)|\\b(?:send|post|forward|upload|submit|e-?mail)\\b[^!?\\n]{0,60}\\bto\\b[^!?\\n]{0,30}(?:https?:\\/\\/|[\\w.+-]{1,40}@[\\w-]{1,40}\\.)[^!?\\n]{0,120}\\b(?:${secretThings})`,
+      `\\b(?:send|post|forward|upload|e-?mail|exfiltrate|transmit|append|submit|leak|transfer|share|curl|fetch|embed|include|encode|copy|paste|put|add)\\b[^!?\\n]{0,80}${secretThings}[^!?\\n]{0,80}(?:\\b(?:to|at|via|into|in|as|with|on)\\b[^!?\\n]{0,40})?(?:https?:\\/\\/|[\\w.+-]{1,40}@[\\w-]{1,40}\\.|webhook|\\bquery (?:string|parameter)|\\burl parameter|\\bimage (?:url|link|tag)|!\\[|\\battacker|\\bthis (?:address|server|endpoint|number|url)\\b)|\\b(?:log ?in|sign in|enter|type|submit|retry)\\b[^!?\\n]{0,40}\\b(?:user's|users|his|her|their|saved) (?:saved )?(?:credentials|password)[^!?\\n]{0,40}https?:\\/\\/|https?:\\/\\/[^\\s]{1,80} and (?:enter|type|submit)[^!?\\n]{0,30}\\bpassword|\\b(?:send|post|forward|upload|submit|e-?mail)\\b[^!?\\n]{0,60}\\bto\\b[^!?\\n]{0,30}(?:https?:\\/\\/|[\\w.+-]{1,40}@[\\w-]{1,40}\\.)[^!?\\n]{0,120}${secretThings}`,
       "iu",
     ),
   },
@@ -246,9 +270,16 @@ export const injectionRules: readonly InjectionRule[] = [
       "bots",
       "automated",
       "crawler",
+      "reading this",
+      "processing this",
+      "reviewing this",
+      "ai:",
+      "ai,",
+      "bot,",
+      "model:",
     ],
     pattern:
-      /\b(?:attention|important|note|notice|hey|hello|dear|message|instructions?|reminder|warning|memo|urgent|p\.?s\.?)[\s,:!-]{1,3}(?:(?:to|for|all|any|the|every|you|reading)[\s,:-]{1,2}){0,3}(?:ai|a\.i\.|assistants?|llms?|language models?|chatbots?|chatgpt|gpt(?:-?\d)?|claude|gemini|copilot|agents?|bots?|ai[- ](?:agents?|assistants?|models?|systems?|reviewers?|tools?))\b(?! (?:usage|use|safety|policy|strategy|tooling|integration|feature|access|support|security|model card))|\bif (?:you are|you're|this is(?: being)? (?:read|processed|summari[sz]ed|reviewed) by) (?:an?|any|the) (?:ai|llm|language model|large language model|assistant|chatbot|automated|agent|bot|ai[- ]\w{1,24})\b|\b(?:ai|llm)(?: (?:assistants?|agents?|models?|systems?|reviewers?|tools?|summari[sz]ers?))? (?:reading|processing|summari[sz]ing|reviewing|parsing|handling|evaluating|grading|that reads?|who reads?) this\b|\b(?:as|since) (?:an? )?(?:ai|language model|ai (?:assistant|agent|model)),? (?:you|it is your)\b|\b(?:assistant|ai|agent|model|claude|chatgpt|gpt|copilot|bot)s?[,:] (?:please |you must |you should |you are to |now |immediately |do |first )/iu,
+      /\b(?:attention|important|note|notice|hey|hello|dear|message|instructions?|reminder|warning|memo|urgent|p\.?s\.?)[\s,:!-]{1,3}(?:(?:to|for|all|any|the|every|you|reading)[\s,:-]{1,2}){0,3}(?:ai|a\.i\.|assistants?|llms?|language models?|chatbots?|chatgpt|gpt(?:-?\d)?|claude|gemini|copilot|agents?|bots?|ai[- ](?:agents?|assistants?|models?|systems?|reviewers?|tools?))\b(?! (?:usage|use|safety|policy|strategy|tooling|integration|feature|access|support|security|model card))|\bif (?:you are|you're|this is(?: being)? (?:read|processed|summari[sz]ed|reviewed) by) (?:an?|any|the) (?:ai|llm|language model|large language model|assistant|chatbot|automated|agent|bot|ai[- ]\w{1,24})\b|\b(?:ai|llm)(?: (?:assistants?|agents?|models?|systems?|reviewers?|tools?|summari[sz]ers?))? (?:reading|processing|summari[sz]ing|reviewing|parsing|handling|evaluating|grading|that reads?|who reads?) this\b|\b(?:assistants?|agents?|models?|bots?|ais) (?:reading|processing|summari[sz]ing|reviewing|parsing) this\b|\b(?:as|since) (?:an? )?(?:ai|language model|ai (?:assistant|agent|model)),? (?:you|it is your)\b|\b(?:assistant|ai|agent|model|claude|chatgpt|gpt|copilot|bot)s?[,:] (?:please |you must |you should |you are to |now |immediately |do not |do this|first |ignore |disregard |forget |rate |approve |call |send |recommend |run |forward |instead )/iu,
   },
   {
     kind: "puts a task before the user's",
@@ -269,7 +300,7 @@ export const injectionRules: readonly InjectionRule[] = [
       "once you",
     ],
     pattern:
-      /\bbefore (?:you (?:can |may |should )?(?:solve|answer|respond|continue|proceed|complete|start|do|finish|reply|begin|go on|process|help)|answering|responding|continuing|proceeding|completing|replying|anything else|summari[sz]ing|doing (?:anything|that|so|the))\b[^.!?\n]{0,80}\b(?:please|you (?:must|need|have|should|are)|first|call|run|read|send|make sure|use|execute|do the following|forward|fetch|open|visit)\b|\b(?:do|perform|execute|complete|carry out) (?:the following|this|these)(?: \w{1,24}){0,3} (?:first|before (?:any|answer|respond|continu|proceed))|\b(?:when|whenever|if|once|after) (?:you (?:are )?|the (?:ai|assistant|agent|model|user) (?:is )?|being )?(?:summari[sz](?:e|es|ed|ing)|asked|reading|read|process(?:ing)?|review(?:ing)?)\b[^.!?\n]{0,60}\b(?:you must|you should|always (?:say|reply|answer|recommend|include|mention|state|add)|instead (?:say|reply|answer|write|recommend|output)|also (?:send|call|forward|include|run))\b/iu,
+      /\bbefore (?:you (?:can )?(?:solve|continue|proceed|complete|do anything|go on|finish) |(?:answering|responding|replying|continuing|proceeding|completing|doing anything|anything else))[^.!?\n;]{0,60}\b(?:please|you (?:must|need|have to|should)|call|run|read|send|execute|do the following|forward|fetch|open|visit)\b|\bbefore you (?:answer|respond|reply)\b[^.!?\n;]{0,30}\b(?:you (?:must|need|have to|should)|call|run|read|send|execute|forward|fetch|open|visit)\b|\b(?:must|should|have to|need to) (?:first )?(?:run|call|read|send|execute|install|open|visit|fetch)\b[^.!?\n]{0,60}\bbefore (?:answering|responding|replying|doing anything|anything else)\b|\b(?:do|perform|execute|complete|carry out) (?:the following|this|these)(?: \w{1,24}){0,3} (?:first|before (?:any|answer|respond|continu|proceed))|\b(?:when|whenever|if|once|after) (?:you (?:are )?|the (?:ai|assistant|agent|model|user) (?:is )?|being )?(?:summari[sz](?:e|es|ed|ing)|asked|reading|read|process(?:ing)?|review(?:ing)?)\b[^.!?\n]{0,60}\b(?:you must|you should|always (?:say|reply|answer|recommend|include|mention|state|add)|instead (?:say|reply|answer|write|recommend|output)|also (?:send|call|forward|include|run))\b/iu,
   },
   {
     kind: "dictates an answer",
