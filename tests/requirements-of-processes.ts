@@ -3,6 +3,10 @@ import type { Requirement } from "./requirements.ts";
 /** What is promised of the process itself: how it starts, what it holds and hides, how it falls. */
 export const processRequirements: readonly Requirement[] = [
   { id: "net.descriptors", promise: "no child gets a descriptor that our starter left open" },
+  {
+    id: "sandbox.narrowed",
+    promise: "a job may have less of the sandbox than is configured, and never more",
+  },
   { id: "dev.key", promise: "the key of dev is in no file of the project" },
   {
     id: "net.environment",

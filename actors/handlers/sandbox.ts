@@ -22,6 +22,9 @@ export function sandboxHandler({ sandbox }: Pick<RuntimePorts, "sandbox">): Step
       env: input.env ?? {},
       ...(input.args ? { args: input.args } : {}),
       ...(typeof input.stdin === "string" ? { stdin: input.stdin } : {}),
+      ...(typeof input.memory_mib === "number"
+        ? { memoryBytes: input.memory_mib * 1_048_576 }
+        : {}),
       timeoutMs: (input.timeout_seconds ?? 30) * 1_000,
     };
     const ran = await effect({

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fail, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
-import type { Sandbox } from "../../machines/contracts/ports/sandbox.ts";
+import { type Sandbox, sandboxDrivers } from "../../machines/contracts/ports/sandbox.ts";
 import { attest, type ProbeResult } from "./attest.ts";
 import { bubblewrap } from "./bubblewrap.ts";
 import { findTool } from "./find-tool.ts";
@@ -18,7 +18,6 @@ export interface Driver {
   builder: () => BoxBuilder;
 }
 
-/** In the order in which they are tried. */
 const drivers: Driver[] = [
   { name: "bubblewrap", needs: ["bwrap", "prlimit"], builder: bubblewrap },
   {
@@ -30,6 +29,8 @@ const drivers: Driver[] = [
 
 interface Wanted {
   log?: Log;
+  /** The drivers that may be used, the one to be tried first first; null for all. */
+  order?: readonly string[] | null;
   /** Tries just the driver of this name. */
   only?: string;
 }
@@ -39,19 +40,22 @@ interface Wanted {
  * first job it has to prove that it holds, by {@link attest}; one that does not is not used, and the next one is tried.
  * `missing` is one sentence for a person, with the command that mends it. Nothing ever runs without a sandbox.
  */
-export async function findSandbox({ log, only }: Wanted = {}): Promise<
+export async function findSandbox({ log, only, order = null }: Wanted = {}): Promise<
   { sandbox: Sandbox } | { missing: string }
 > {
   if (process.platform !== "linux") {
     return { missing: "no sandbox: it needs Linux, for instance `docker run` with a Linux image" };
   }
   const reasons: string[] = [];
-  for (const [at, driver] of drivers.entries()) {
+  const wanted = (order ?? sandboxDrivers).flatMap((name) =>
+    drivers.filter((driver) => driver.name === name),
+  );
+  for (const [at, driver] of wanted.entries()) {
     if (only !== undefined && only !== driver.name) continue;
     const problem = await driverProblem(driver);
     if (problem === null) {
       log?.info({ driver: driver.name }, "sandbox found");
-      const rest = only === undefined ? drivers.slice(at) : [driver];
+      const rest = only === undefined ? wanted.slice(at) : [driver];
       return { sandbox: createProvenSandbox(rest, log) };
     }
     log?.debug({ driver: driver.name, problem }, "sandbox driver does not work here");
@@ -124,11 +128,19 @@ export function createProvenSandbox(candidates: Driver[], log?: Log): Sandbox {
           driver = candidate.name;
           if (!isAnnounced) log?.info({ driver }, "the sandbox held against every probe");
           isAnnounced = true;
-          const { timeoutMs } = request;
+          const { timeoutMs, memoryBytes } = request;
+          const residentBytes = Math.min(memoryBytes ?? limits.residentBytes, limits.residentBytes);
           const interpreter = interpreterOf(request.language);
           const command = candidate.builder()(timeoutMs);
           const filter = filterHere();
-          const box = { command, program: program.value, filter, timeoutMs, interpreter };
+          const box = {
+            command,
+            program: program.value,
+            filter,
+            timeoutMs,
+            interpreter,
+            residentBytes,
+          };
           return runBoxed(box, signal);
         }
         log?.warn({ driver: candidate.name, open }, "sandbox driver does not hold and is not used");

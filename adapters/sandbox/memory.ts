@@ -24,12 +24,12 @@ const entryBytes = limits.residentBytes / (3 * limits.folderEntries);
  *
  * @returns stops the watch
  */
-export function watchMemory(pid: number, exceeded: () => void): () => void {
+export function watchMemory(pid: number, most: number, exceeded: () => void): () => void {
   let stopped = false;
   const look = async () => {
     const bytes = await heldBytes(pid);
     if (stopped) return;
-    if (bytes > limits.residentBytes) exceeded();
+    if (bytes > most) exceeded();
     else timer = setTimeout(() => void look(), intervalMs);
   };
   let timer = setTimeout(() => void look(), intervalMs);

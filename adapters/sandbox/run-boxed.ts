@@ -17,6 +17,8 @@ export interface Box {
   /** From {@link seccompFilter}: what the command finds on descriptor 4. */
   filter: Buffer;
   timeoutMs: number;
+  /** What all its processes may hold together, where that is less than the limit. */
+  residentBytes?: number;
   /** What to install when the program finds its interpreter missing. */
   interpreter: string;
 }
@@ -56,8 +58,10 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
     over[reason] = true;
     kill();
   };
+  const { residentBytes = limits.residentBytes } = box;
   const timer = setTimeout(() => end("time"), box.timeoutMs);
-  const unwatch = child.pid === undefined ? () => {} : watchMemory(child.pid, () => end("memory"));
+  const unwatch =
+    child.pid === undefined ? () => {} : watchMemory(child.pid, residentBytes, () => end("memory"));
   signal.addEventListener("abort", kill, { once: true });
 
   const exit = await new Promise<number | Error>((resolve) => {
@@ -81,7 +85,7 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
     timedOut: over.time,
     killed: !over.time && (over.memory || exit === killedBySignal),
     stdout: stdout.text(),
-    stderr: stderr.text() + (over.memory ? memoryNote : ""),
+    stderr: stderr.text() + (over.memory ? memoryNote(residentBytes) : ""),
     truncated: leftOutBytes > 0,
     leftOutBytes,
     durationMs: Math.round(performance.now() - began),
@@ -106,7 +110,8 @@ function startBox(command: string, args: readonly string[]) {
   }
 }
 
-const memoryNote = `\nkilled: the run held more than ${limits.residentBytes / 1024 / 1024} MiB of memory, files and kernel buffers included\n`;
+const memoryNote = (most: number) =>
+  `\nkilled: the run held more than ${Math.round(most / 1024 / 1024)} MiB of memory, files and kernel buffers included\n`;
 
 function interpreterMissing(interpreter: string) {
   return terminal(

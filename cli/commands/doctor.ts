@@ -67,7 +67,7 @@ export const doctor: Command = async (context) => {
       redis(context),
       controlPlane(context),
       ...needs.map((need) => program(need)),
-      sandbox(),
+      sandbox(context),
       mcpServers(context),
       artifacts(context),
       models(context),
@@ -211,8 +211,8 @@ async function versionOf(file: string): Promise<string> {
   return /\d+\.\d+(?:\.\d+)?/.exec(`${answer?.stdout}${answer?.stderr}`)?.[0] ?? "";
 }
 
-async function sandbox(): Promise<Finding> {
-  const found = await findSandbox();
+async function sandbox({ config }: Context): Promise<Finding> {
+  const found = await findSandbox({ order: config.settings.sandboxDrivers });
   if ("sandbox" in found) return ok("sandbox", `${found.sandbox.driver} works`);
   return { what: "sandbox", state: "optional", detail: found.missing, fix: null };
 }

@@ -82,7 +82,7 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
   const tools = functions?.length
     ? (await import("./compose-functions.ts")).composeFunctions(functions, servers, schemas, log)
     : servers;
-  const found = await findSandbox({ log });
+  const found = await findSandbox({ log, order: settings.sandboxDrivers });
   const http = httpRetrieverOf(settings);
   const collections = await collectionsOf(made, http);
   return hideSecrets({

@@ -166,6 +166,7 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
     fallback: "prj_01JFVX0000000000000000001",
   },
   inDoubt: { env: ["STATEPLANE_IN_DOUBT"], fallback: "ask" },
+  sandboxDrivers: { env: ["SANDBOX_DRIVERS"], fallback: null },
   airlockMode: {
     env: ["STATEPLANE_AIRLOCK", "FERRUMDECK_AIRLOCK_MODE"],
     fallback: "shadow",

@@ -6,6 +6,7 @@ import {
   airlockModes,
   airlockRulesShape,
 } from "../../machines/contracts/domain/airlock/settings.ts";
+import { isSandboxDriver, sandboxDrivers } from "../../machines/contracts/ports/sandbox.ts";
 import { toolRuleShape } from "../../machines/contracts/domain/tool-lists.ts";
 import {
   collectionsSettings,
@@ -74,6 +75,8 @@ export const numbers = {
   "agents.*.budget.max_cost_cents": budgeted,
   "agents.*.budget.max_cost_micros": budgeted,
 } as const satisfies Record<string, Bounds>;
+
+const driverList = `a list of sandbox drivers: ${sandboxDrivers.join(", ")}`;
 
 const number = (path: keyof typeof numbers) => whole(numbers[path]);
 const numberOrNull = (path: keyof typeof numbers) => optionalWhole(numbers[path]);
@@ -199,6 +202,13 @@ export const settingsShape = type({
   inDoubt: oneOf(["ask", "fail"]),
   /** Who judges tool calls besides this worker's lists: nobody else with `worker`. */
   toolPolicy: oneOf(["control-plane", "worker"]),
+  /** Those that may be used, in order; null for all. */
+  sandboxDrivers: optionalWords(driverList).narrow(
+    (names, ctx) =>
+      names === null ||
+      (names.length > 0 && names.every((name) => isSandboxDriver(name))) ||
+      ctx.reject({ expected: driverList }),
+  ),
   /** Whether tool calls are inspected, and whether what is found counts. */
   airlockMode: oneOf(airlockModes),
   /** What its rules look for, and which of them count. */

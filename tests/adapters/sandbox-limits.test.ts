@@ -2,11 +2,45 @@ import { describe, expect, test } from "vitest";
 import { sandboxHandler } from "../../actors/handlers/sandbox.ts";
 import type { StepScope } from "../../actors/handlers/handler.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
+import { findSandbox } from "../../adapters/sandbox/find.ts";
+import { loadConfig } from "../../cli/config/load-config.ts";
 import { runSandboxed as run, startSandbox } from "../support/run-sandboxed.ts";
 
 const never = new AbortController().signal;
 
+test("the drivers that are named are used, in that order, and no other [sandbox.narrowed]", async () => {
+  const driverOf = async (order: string[]) => {
+    const found = await findSandbox({ order });
+    return "sandbox" in found ? found.sandbox.driver : "none";
+  };
+  expect(await driverOf(["unshare", "bubblewrap"])).toBe("unshare");
+  expect(await driverOf(["bubblewrap"])).toBe("bubblewrap");
+  expect(await driverOf([])).toBe("none");
+  const load = (named: string) =>
+    loadConfig({ flags: {}, env: { SANDBOX_DRIVERS: named }, folder: "/", file: null });
+  expect((await load("unshare, bubblewrap")).settings.sandboxDrivers).toEqual([
+    "unshare",
+    "bubblewrap",
+  ]);
+  await expect(load("none")).rejects.toThrow("a list of sandbox drivers: bubblewrap, unshare");
+});
+
 describe.each(["bubblewrap", "unshare"])("a sandbox built by %s", (driver) => {
+  test("[sandbox.narrowed] gives a job less memory where it asks for less, and never more", async () => {
+    const code = "held = bytearray(200 << 20)\nimport time; time.sleep(0.5)\nprint('held')";
+    // Two processes, each within what one may have.
+    const two = "import os; os.fork(); held = bytearray(700 << 20)\nimport time; time.sleep(20)";
+    const [less, usual, more] = await Promise.all([
+      run(driver, "python", code, { memoryBytes: 100 * 2 ** 20 }),
+      run(driver, "python", code, { memoryBytes: 8 * 2 ** 30 }),
+      run(driver, "python", two, { memoryBytes: 8 * 2 ** 30 }),
+    ]);
+    expect(less).toMatchObject({ killed: true, stdout: "" });
+    expect(less.stderr).toContain("more than 100 MiB");
+    expect(usual).toMatchObject({ exitCode: 0, stdout: "held\n" });
+    expect(more.stderr).toContain("more than 1024 MiB");
+  });
+
   test("[sandbox.memory] ends a run that lets the kernel hold memory which no process maps", async () => {
     const wants = {
       sockets: `

@@ -96,6 +96,7 @@ export const sandboxInput = type({
   "stdin?": "string | null",
   "fail_on_nonzero?": "boolean | null",
   "timeout_seconds?": "0 < number <= 3600 | null",
+  "memory_mib?": "16 <= number.integer <= 1024 | null",
   "env?": "Record<string, string> | null",
   "files?": "Record<string, string> | null",
 });

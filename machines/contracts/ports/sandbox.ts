@@ -1,5 +1,11 @@
 import type { Outcome } from "../domain/failure.ts";
 
+/** In the order in which they are tried where nobody says another. */
+export const sandboxDrivers = ["bubblewrap", "unshare"] as const;
+type SandboxDriver = (typeof sandboxDrivers)[number];
+export const isSandboxDriver = (name: string): name is SandboxDriver =>
+  (sandboxDrivers as readonly string[]).includes(name);
+
 export interface SandboxRequest {
   /** `node` is another word for `javascript`; of TypeScript the types are stripped, not checked. */
   language: "python" | "bash" | "node" | "javascript" | "typescript";
@@ -12,6 +18,8 @@ export interface SandboxRequest {
   files: Record<string, string>;
   env: Record<string, string>;
   timeoutMs: number;
+  /** What all its processes may hold together; more than the sandbox's own limit is no more than that. */
+  memoryBytes?: number;
 }
 
 export interface SandboxRun {
