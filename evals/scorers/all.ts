@@ -3,6 +3,7 @@ import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import { codeScorers } from "./code.ts";
 import { conductScorers } from "./conduct.ts";
 import { fileScorers } from "./files.ts";
+import { judgeScorers } from "./judges.ts";
 import { judge, meanOf } from "./judging.ts";
 import { outputMatch, outputStructure, schemaValid } from "./output.ts";
 import { pullRequestScorers } from "./pull-requests.ts";
@@ -58,6 +59,7 @@ export const registry: Registry = {
   ...conductScorers,
   ...trajectoryScorers,
   ...argumentScorers,
+  ...judgeScorers,
   schema_valid: schemaValid,
   schema: schemaValid,
   output_structure: outputStructure,

@@ -61,6 +61,9 @@ const aliases: Readonly<Record<string, string>> = {
   ToolAllowlistScorer: "tool_allowlist",
   BudgetComplianceScorer: "budget_compliance",
   CompositeScorer: "composite",
+  LLMJudgeScorer: "llm_judge",
+  CodeQualityJudge: "code_quality_judge",
+  PRQualityJudge: "pr_quality_judge",
 };
 
 /** The keys that every entry may have beside its scorer's parameters. */

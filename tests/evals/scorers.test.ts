@@ -158,6 +158,11 @@ describe("scorers", () => {
       composite: { scorers: [{ type: "lint" }] },
       max_repairs: { max: 1 },
       max_calls: { max: 1 },
+      llm_judge: { model: "m" },
+      code_quality_judge: { model: "m" },
+      pr_quality_judge: { model: "m" },
+      judge_panel: { models: ["m", "n"] },
+      pairwise_judge: { model: "m" },
     };
     const all = Object.keys(registry).map((type) => made({ type, ...needed[type] }));
     const values = fc.oneof(fc.jsonValue(), fc.constantFrom(true, "*", "a/*", ["a"], "("));
