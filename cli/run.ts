@@ -67,7 +67,7 @@ const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
   "eval report": async () => (await import("./commands/eval-report.ts")).reportEval,
   "eval from-run": async () => (await import("./commands/eval-run.ts")).notYet,
   "eval replay": async () => (await import("./commands/eval-run.ts")).notYet,
-  "eval judge": async () => (await import("./commands/eval-run.ts")).notYet,
+  "eval judge": async () => (await import("./commands/eval-judge.ts")).calibrateJudge,
   "tools list": async () => (await import("./commands/tools.ts")).listTools,
   "tools show": async () => (await import("./commands/tools.ts")).showTool,
   "tools call": async () => (await import("./commands/tools-call.ts")).callTool,

@@ -157,7 +157,24 @@ export const evalSpecs = (work: readonly SettingKey[]) =>
     "eval judge": {
       args: ["calibrate", "labels"],
       summary: "hold a model that judges to people's labels",
-      settings: [...work],
-      example: ["stateplane eval judge calibrate labels.jsonl"],
+      flags: {
+        judge: {
+          type: "text",
+          value: "file",
+          help: "the judge, as a suite's `scorers` have it: YAML or JSON",
+        },
+        parallel: {
+          type: "text",
+          value: "n",
+          short: "p",
+          help: "judge n pieces at a time (default 4)",
+        },
+      },
+      settings: ["modelScript", "dataDir"],
+      notes: [
+        "Each line of the labels is a piece of work: `output` or `diff`, with `task`, and `label`: true or false, as a person judged it. Lines without a label are judged too, and their pass rate is corrected by the errors that the others show.",
+        "Exit code 1: the judge can't be told from chance, or gave no judgement of some work.",
+      ],
+      example: ["stateplane eval judge calibrate labels.jsonl --judge judge.yaml"],
     },
   }) satisfies Record<string, CommandSpec>;

@@ -21,4 +21,20 @@ export const replayRequirements: readonly Requirement[] = [
     id: "evals.arguments",
     promise: "arguments are right by type, range and alternatives, and no call counts twice",
   },
+  {
+    id: "judges.threshold",
+    promise: "a judge gives points; whether they are enough, the suite's threshold says",
+  },
+  {
+    id: "judges.read",
+    promise: "a judgement is read by its shape alone, asked for once more, and then broken",
+  },
+  { id: "judges.injection", promise: "work can't leave its marks and tell its judge what to do" },
+  { id: "judges.lock", promise: "another prompt, model or setting of a judge is another lock" },
+  { id: "judges.panel", promise: "a panel judges by its median, and not without its majority" },
+  { id: "judges.pair", promise: "a judge of pairs that prefers a place decides nothing" },
+  {
+    id: "judges.calibrated",
+    promise: "a judge's rates, kappa and corrected pass rate are those of published examples",
+  },
 ];

@@ -78,7 +78,7 @@ function asText(value: Json): string {
 }
 
 const tries = 3;
-const firstWaitMs = 500;
+const firstWaitMs = 250;
 
 /**
  * One judgement.

@@ -1,5 +1,4 @@
 import { type } from "arktype";
-import pLimit from "p-limit";
 import {
   isJsonObject,
   type Json,
@@ -112,17 +111,17 @@ export async function calibrate(
     onJudged,
   }: { parallel: number; signal: AbortSignal; onJudged?(done: number): void },
 ): Promise<Calibration> {
-  const limit = pLimit(parallel);
-  let done = 0;
-  const given = await Promise.all(
-    works.map((work) =>
-      limit(async (): Promise<[LabelledWork, ScoreGiven]> => {
-        const score = await judgeOne(scorer, work.task, work.seen, signal);
-        onJudged?.((done += 1));
-        return [work, score];
-      }),
-    ),
-  );
+  const given: [LabelledWork, ScoreGiven][] = [];
+  let next = 0;
+  const judgeInTurn = async () => {
+    for (let at = next++; at < works.length; at = next++) {
+      signal.throwIfAborted();
+      const work = works[at] as LabelledWork;
+      given[at] = [work, await judgeOne(scorer, work.task, work.seen, signal)];
+      onJudged?.(given.filter(() => true).length);
+    }
+  };
+  await Promise.all(Array.from({ length: parallel }, judgeInTurn));
   const isBroken = ({ skipped }: ScoreGiven) => skipped !== undefined;
   const judged = given.filter(([, score]) => !isBroken(score));
   const count = (label: boolean, passed: boolean) =>

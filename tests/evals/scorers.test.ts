@@ -147,7 +147,7 @@ describe("scorers", () => {
   it("judges whatever a dataset and a run may hold, each score from 0 to 1 [evals.alone]", async () => {
     const keys = Object.values(registry).flatMap((type) => {
       const one = type.make(
-        { allowed: [], scorers: [{ type: "pr_created" }] } as never,
+        { allowed: [], scorers: [{ type: "pr_created" }], max: 1, models: ["m", "n"] } as never,
         context,
         registry,
       );
