@@ -99,12 +99,12 @@ function print(calibration: Calibration, output: Output): void {
       `Of ${unlabelled} pieces without a label it passed ${percent(observed)}; people would pass about ${percent(estimate)} (95 %: ${percent(low)} to ${percent(high)}).`,
     );
   }
-  for (const { id, why } of broken.slice(0, mostShown))
+  for (const { id, why } of broken.filter((_, at) => at < mostShown))
     output.line(plain(`no judgement of ${id}: ${why}`));
   if (disagreements.length === 0) return;
   output.line("");
   const rows = disagreements
-    .slice(0, mostShown)
+    .filter((_, at) => at < mostShown)
     .map(({ id, person, judge: said, message }) => [id, person, said, message]);
   output.table(["WORK", "PERSON", "JUDGE", "WHY"], rows);
 }
