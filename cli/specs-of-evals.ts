@@ -1,4 +1,5 @@
 import type { SettingKey } from "./config/settings.ts";
+import { replayFlags } from "./specs-of-steps.ts";
 import type { CommandSpec } from "./specs.ts";
 
 export const evalGroups: Readonly<Record<string, string>> = {
@@ -145,14 +146,46 @@ export const evalSpecs = (work: readonly SettingKey[]) =>
     "eval from-run": {
       args: ["run"],
       summary: "make a task of a dataset from a run",
-      settings: ["controlPlaneUrl", "dataDir"],
-      example: ["stateplane eval from-run run_01JFVX0000000000000000000A"],
+      flags: {
+        out: {
+          type: "text",
+          value: "file",
+          help: "append the task to this JSONL file (default tasks.jsonl)",
+        },
+        expect: {
+          type: "switch",
+          help: "expect what happened: its tools, their arguments, and its output as reference",
+        },
+      },
+      settings: ["controlPlaneUrl", "redisUrl", "store", "dataDir"],
+      notes: [
+        "The recorded effects go to recordings/RUN.json beside the dataset, with what looks like a secret taken out. They are there where the run's worker had WORKER_KEEP_JOURNALS=on, as `dev` has.",
+      ],
+      example: [
+        "stateplane eval from-run run_01JFVX0000000000000000000A --out evals/recorded/tasks.jsonl --expect",
+      ],
     },
     "eval replay": {
-      args: ["run"],
-      summary: "run a recorded run again from what was recorded",
-      settings: ["controlPlaneUrl", ...work],
-      example: ["stateplane eval replay run_01JFVX0000000000000000000A"],
+      args: ["recording"],
+      summary:
+        "walk recorded runs once more, of one recording or of a dataset, and say what differed",
+      flags: {
+        ...replayFlags,
+        mode: {
+          type: "text",
+          value: "mode",
+          help: "simulation: ask models again and serve tools; full: do all of it anew (with --live)",
+        },
+      },
+      settings: ["dataDir", "mcpConfigPath", "modelScript"],
+      notes: [
+        "Every step is replayed by itself, with the input that it had then: as `steps replay` does it, with the same flags.",
+        "Exit code 1: a step came out otherwise than recorded; with a change: something was refused, or a step did not come to its end.",
+      ],
+      example: [
+        "stateplane eval replay evals/recorded/tasks.jsonl",
+        "stateplane eval replay recordings/run_01JFVX0000000000000000000A.json --model openai/gpt-4.1-mini",
+      ],
     },
     "eval judge": {
       args: ["calibrate", "labels"],

@@ -51,6 +51,8 @@ export interface ReplayPlan {
   forkAt: number | null;
   /** Which calls that were never recorded are made. */
   newCalls: "none" | "safe" | "all";
+  /** Recorded calls are made anew, too, where `newCalls` allows it. */
+  remakesCalls?: boolean;
   /** Asked from the fork on; null where there is none. */
   models: ModelProvider | null;
   /** Called from the fork on, where `newCalls` allows it; null where there are none. */

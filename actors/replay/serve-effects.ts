@@ -125,6 +125,7 @@ export class EffectServer {
 
   /** Of the recorded calls with this tool and these arguments that were made, the next. */
   #sameCall({ input, repeat }: EffectSeen): Json | null {
+    if (this.#plan.remakesCalls === true && this.#mayMake(repeat !== "unsafe")) return null;
     const wanted = inputDigests(input);
     const same = this.#read.calls.filter(
       (call) =>

@@ -29,6 +29,7 @@ export interface AskedReplay {
   policy: ReplayPlan["policy"] | null;
   forkAt: number | null;
   newCalls: ReplayPlan["newCalls"];
+  remakesCalls?: boolean;
   isChanged: boolean;
 }
 
