@@ -14,6 +14,11 @@ export const replayRequirements: readonly Requirement[] = [
       "a replay that goes its own way makes no call that was never recorded, unless that was allowed",
   },
   {
+    id: "replay.task",
+    promise:
+      "a run becomes a task with its recording beside it, without secrets, and is replayed from there",
+  },
+  {
     id: "evals.trajectory",
     promise: "scorers of an agent's way give the known score of every known case",
   },
