@@ -46,7 +46,10 @@ export async function readEffects(
       : outcome;
     // A failure that may pass is known not to have happened: it is no outcome.
     const { failure } = (fetched ?? {}) as { failure?: { retryable?: boolean } };
-    effects.push({ ...effect, outcome: failure?.retryable === true ? null : fetched });
+    // Of what a handler of the user's brought, only the result was kept under the call, and nothing of what went in.
+    const isBare = effect.input !== null && Object.keys(effect.input).length === 0;
+    const input = isBare ? null : effect.input;
+    effects.push({ ...effect, input, outcome: failure?.retryable === true ? null : fetched });
   }
   const byId = new Map(effects.map((effect) => [effect.id, effect]));
   const lists = effects

@@ -88,8 +88,11 @@ function answerTo(
 }
 
 /** The tools as they were; a call goes to the real ones where the plan has some and allows it, and else nowhere. */
-export function replayTools({ tools: live, newCalls }: ReplayPlan, read: ReadEffects): ToolHost {
-  const known = read.tools ?? toolsOfCalls(read);
+export function replayTools(
+  { tools: live, newCalls, recording }: ReplayPlan,
+  read: ReadEffects,
+): ToolHost {
+  const known = [...(read.tools ?? toolsOfCalls(read)), ...ownTool(recording)];
   const names = ({ name, server, address }: ToolDescription) => [
     address,
     `${server}/${name}`,
@@ -117,6 +120,15 @@ export function replayTools({ tools: live, newCalls }: ReplayPlan, read: ReadEff
     },
     close: async () => {},
   };
+}
+
+/** The step's own tool, as its name was resolved when it was judged: a handler of the user's may have done its work. */
+function ownTool({ action, job }: StepRecording): ToolDescription[] {
+  const { server, schema: digest, name } = action ?? {};
+  if (server === undefined || digest === undefined || name === undefined) return [];
+  const address = String(job.input["tool_name"] ?? name);
+  const more = { description: "", inputSchema: {}, outputSchema: null };
+  return [{ server, name, digest, address, ...more, safeToRepeat: false, readOnly: false }];
 }
 
 /** What the recording's calls tell of their tools, where the tools themselves were not kept. */

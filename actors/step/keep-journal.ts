@@ -17,6 +17,7 @@ export async function keepJournal(scope: ActivityScope): Promise<void> {
       job,
       journal: record?.journal ?? [],
       snapshot: persist(),
+      action: session.judgedAction,
       stateHistory,
       result: context.undelivered ?? context.result,
     });

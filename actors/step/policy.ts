@@ -222,6 +222,7 @@ function noteOwn(
   const { job } = session;
   const digest = () => (job === null ? digestOf(action) : session.ownAction(job).digestOf(action));
   session.judged = { digest, verdict: said, at: ports.clock.monotonic() };
+  session.judgedAction = action;
   const what = action.server === undefined ? action.name : `${action.server}/${action.name}`;
   session.log.debug(
     { verdict: kind, reason, action: what, decisionId, ...details },

@@ -61,6 +61,8 @@ export class StepSession {
   leaseSeen: number;
   /** What policy said of the step's own action in this stretch, and when, in monotonic milliseconds. */
   judged: { digest: () => string; verdict: Verdict; at: number } | null = null;
+  /** The step's own action as it was last judged, a tool's name resolved. */
+  judgedAction: Action | null = null;
   /**
    * Stretches of work without a wait, counted: after every wait (a back-off, a repair, an effect, a neighbour's
    * trouble, a turn) a new one begins. What was judged or looked at in one is judged and looked at again in the next.

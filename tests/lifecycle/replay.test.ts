@@ -1,9 +1,10 @@
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { RuntimeOptions } from "../../actors/options.ts";
+import type { UsersHandlers } from "../../actors/handlers/handler.ts";
+import { defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
 import { parseJob } from "../../machines/contracts/domain/job.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
-import { terminal } from "../../machines/contracts/domain/failure.ts";
+import { ok, terminal } from "../../machines/contracts/domain/failure.ts";
 import { recordingOf, type StepRecording } from "../../machines/contracts/domain/recording.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
 import { agentModel, agentTools, type Answer } from "../support/agent-world.ts";
@@ -96,7 +97,7 @@ describe("a replay without changes", () => {
 
   it("comes out as any agent's step did, whatever its model asked for [replay.same]", async () => {
     const { start, ended, artifacts, touched } = await recorder({
-      limits: { ...(await defaults()).limits, maxRepairs: 1 },
+      limits: { ...defaultOptions.limits, maxRepairs: 1 },
     });
     const call = fc.record({
       name: fc.constantFrom("read", "erase", "nowhere"),
@@ -204,6 +205,45 @@ describe("a replay without changes", () => {
     expect(touched()).toEqual(before);
   });
 
+  it.each(["llm", "tool"] as const)(
+    "serves what a handler of the user's did in a step of type %s [replay.same]",
+    async (type) => {
+      let charged = 0;
+      const handlers: UsersHandlers = {
+        "tool:write": async ({ permission, effect, job }) => {
+          const input = job.input["tool_input"] as JsonObject;
+          const may = await permission({ kind: "tool", name: "write", input });
+          if (!may.allowed) return may.result;
+          const done = await effect<string>({
+            name: "charge",
+            input,
+            repeat: "unsafe",
+            action: may.action,
+            ...(may.grant === null ? {} : { grant: may.grant }),
+            run: async () => ok(`charged ${(charged += 1)}`),
+          });
+          return done.ok ? { kind: "done", output: done.value } : done.result;
+        },
+      };
+      const { start, ended, artifacts } = await recorder({ handlers });
+      const toolStep = async () => {
+        const { runId, stepIds } = await scene.run([
+          { type: "tool", input: { tool_name: "write", tool_input: { path: "w" } } },
+        ]);
+        return { runId, stepId: stepIds[0] ?? "" };
+      };
+      const step =
+        type === "llm" ? await start([{ calls: [writing("w")] }, finished]) : await toolStep();
+      await answer(true);
+      const { view, recording } = await ended(step);
+      const options = { ...defaultOptions, handlers };
+      const again = await replayed(recording, artifacts, { options });
+      expect(again.differences).toEqual([]);
+      expect(again.result).toMatchObject({ status: "completed", output: view.output });
+      expect(charged).toBe(1);
+    },
+  );
+
   it("serves searches and code as they came out [replay.same]", async () => {
     const run = {
       exitCode: 0,
@@ -253,8 +293,6 @@ const jobOf = (runId: string, stepId: string) => {
   if (!parsed.valid) throw new Error(parsed.invalid.failure.message);
   return parsed.job;
 };
-
-const defaults = async () => (await import("../../actors/options.ts")).defaultOptions;
 
 describe("a replay that goes its own way", () => {
   const recorded = async () => {

@@ -1,5 +1,7 @@
 import { type } from "arktype";
 import {
+  type Action,
+  actionShape,
   type Ask,
   askShape,
   type Grant,
@@ -24,6 +26,8 @@ export interface StepRecording extends StepKey {
   format: "stateplane-recording/1";
   job: Job;
   journal: JournalEntry[];
+  /** The step's own action as policy judged it, a tool's name resolved; null or absent where that is not known. */
+  action?: Action | null;
   /** What policy last said of the step's own action; null where it never said anything. */
   verdict: Verdict | null;
   /** What people have been asked and have not answered. */
@@ -57,6 +61,7 @@ const shape = type({
   stepId: id,
   job,
   journal: journalEntryShape.array(),
+  "action?": actionShape.or("null"),
   verdict: verdictShape.or("null"),
   asks: askShape.array(),
   grants: grantShape.array(),
@@ -73,6 +78,7 @@ export interface KeptStep extends StepKey {
   snapshot: unknown;
   stateHistory: unknown;
   result: unknown;
+  action?: Action | null;
 }
 
 /** A recording of what is kept of a step; a sentence where that can't be read. */
@@ -86,8 +92,18 @@ export function recordingOf({
   const context = isJsonObject(of) && isJsonObject(of["context"]) ? of["context"] : {};
   const { verdict = null, asks = [], grants = [], refusals = [] } = context;
   const format = "stateplane-recording/1";
-  const { job: own, journal, stateHistory, result = null } = kept;
-  const given = { job: own, journal, stateHistory, result, verdict, asks, grants, refusals };
+  const { job: own, journal, stateHistory, result = null, action = null } = kept;
+  const given = {
+    job: own,
+    journal,
+    stateHistory,
+    result,
+    action,
+    verdict,
+    asks,
+    grants,
+    refusals,
+  };
   return readRecording({ format, runId, stepId, ...given });
 }
 
@@ -157,5 +173,6 @@ export function effectsOf({ journal }: Pick<StepRecording, "journal">): Recorded
 export function kindOf(effect: string): RecordedEffect["kind"] {
   if (/^model#\d/u.test(effect)) return "model";
   if (/^tool#[\d.]+$/u.test(effect) || effect.startsWith("tool:")) return "tool";
-  return /^(?:tools|repair)#/u.test(effect) ? "inner" : "other";
+  // What a handler of the user's did for a call is part of that call.
+  return /^(?:tools|repair)#|^tool#[\d.]+\//u.test(effect) ? "inner" : "other";
 }
