@@ -22,7 +22,7 @@ import { CliError, failureError } from "../output/errors.ts";
 import { holdFolder } from "./eval-lock.ts";
 import { progressOf, tellEnd } from "./eval-progress.ts";
 import { readChanges, readLimits } from "./eval-options.ts";
-import { openSuite } from "./eval-suites.ts";
+import { judgesModels, openSuite } from "./eval-suites.ts";
 import { openLog } from "./long-running.ts";
 import { openApi } from "./with-control-plane.ts";
 
@@ -37,7 +37,8 @@ export const runEvals: Command = async (context) => {
   const { flags } = invocation;
   const named = invocation.args[0] ?? flags["suite"];
   if (typeof named !== "string") throw new CliError(2, "eval run: expected the name of a suite");
-  const suite = await openSuite(named, context, readChanges(context), null);
+  const models = await judgesModels(context);
+  const suite = await openSuite(named, context, readChanges(context), models);
   const limits = readLimits(flags);
   const isMock = flags["mock"] === true;
   if (isMock) output.remark("MOCK: every answer is made up, and says nothing about an agent");

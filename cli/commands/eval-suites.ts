@@ -1,3 +1,4 @@
+import { composeModels, pricesOf } from "../compose/compose-models.ts";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, dirname, extname, join, relative, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -165,3 +166,9 @@ export const listEvals: Command = async (context) => {
     );
   return 0;
 };
+
+/** Asked by judges alone: whoever runs the trials has models of its own. */
+export function judgesModels({ config, env }: Context): Promise<ModelProvider> {
+  const silent = { debug() {}, info() {}, warn() {}, error() {} };
+  return composeModels(config, env, pricesOf(config.settings), silent);
+}

@@ -4,13 +4,22 @@ import type { UsersHandlers } from "../../actors/handlers/handler.ts";
 import { defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
 import { parseJob } from "../../machines/contracts/domain/job.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
-import { ok, terminal } from "../../machines/contracts/domain/failure.ts";
+import { ok } from "../../machines/contracts/domain/failure.ts";
 import { recordingOf, type StepRecording } from "../../machines/contracts/domain/recording.ts";
 import type { RuntimePorts } from "../../actors/ports.ts";
-import { agentModel, agentTools, type Answer } from "../support/agent-world.ts";
+import { agentTools, type Answer } from "../support/agent-world.ts";
 import { sqliteBackends } from "../support/backends.ts";
 import { type HumanScene, humanScene } from "../support/human-scene.ts";
-import { keptRecording, replayed } from "../support/replay-scene.ts";
+import {
+  allowlist,
+  answer,
+  finished,
+  reading,
+  recorder,
+  replayed,
+  toolNames,
+  writing,
+} from "../support/replay-scene.ts";
 
 let scene: HumanScene;
 beforeEach(async () => {
@@ -18,54 +27,12 @@ beforeEach(async () => {
 });
 afterEach(() => scene.close());
 
-const allowlist = { allowed: ["read", "write", "post"], approvalRequired: [], denied: ["erase"] };
-
-const reading = (path: string) => ({ name: "read", arguments: { path } });
-const writing = (path: string) => ({ name: "write", arguments: { path } });
-const finished: Answer = { content: "All tidy." };
-
-const toolNames = ["read", "write", "erase"];
-
-/** One worker, and a model that answers each run by its own script. */
-async function recorder(options: Partial<RuntimeOptions> = {}, ports: Partial<RuntimePorts> = {}) {
-  const scripts = new Map<string, Answer[]>();
-  const model = agentModel(({ messages }, turn) => {
-    const task = messages.find(({ role }) => role === "user")?.content ?? "";
-    return scripts.get(task)?.[turn] ?? finished;
-  });
-  const tools = agentTools(toolNames);
-  const neighbours = { models: model.models, tools: tools.tools, ...ports };
-  const worker = await scene.worker(
-    { allowlist, keepJournals: true, ...options },
-    () => neighbours,
-  );
-  const { artifacts } = worker.ports;
-  const start = async (answers: Answer[], input: JsonObject = {}) => {
-    const task = `Tidy the files (${scripts.size})`;
-    scripts.set(task, answers);
-    const step = { type: "llm", input: { task, ...input } } as const;
-    const { runId, stepIds } = await scene.run([step]);
-    return { runId, stepId: stepIds[0] ?? "" };
-  };
-  const ended = async ({ runId, stepId }: { runId: string; stepId: string }) => {
-    const view = await scene.ended(runId, stepId);
-    await scene.idle();
-    return { view, recording: await keptRecording(artifacts, runId, stepId) };
-  };
-  const touched = () => [model.requests.length, tools.calls.length];
-  return { start, ended, artifacts, model, tools, touched };
-}
-
-const answer = async (...approves: boolean[]) => {
-  for (const yes of approves) {
-    const [question] = await scene.questions(1);
-    await scene.answer(question?.id ?? "", yes);
-  }
-};
+const record = (options: Partial<RuntimeOptions> = {}, ports: Partial<RuntimePorts> = {}) =>
+  recorder(scene, options, ports);
 
 describe("a replay without changes", () => {
   it("walks an agent's step through the same states to the same result, and touches nothing [replay.same]", async () => {
-    const { start, ended, artifacts, touched } = await recorder();
+    const { start, ended, artifacts, touched } = await record();
     const step = await start([
       { calls: [reading("a"), reading("b")] },
       { calls: [writing("w"), { name: "erase", arguments: {} }, writing("no")] },
@@ -96,7 +63,7 @@ describe("a replay without changes", () => {
   });
 
   it("comes out as any agent's step did, whatever its model asked for [replay.same]", async () => {
-    const { start, ended, artifacts, touched } = await recorder({
+    const { start, ended, artifacts, touched } = await record({
       limits: { ...defaultOptions.limits, maxRepairs: 1 },
     });
     const call = fc.record({
@@ -133,12 +100,12 @@ describe("a replay without changes", () => {
   });
 
   it("stops where the recording of a step that waits for a person ends, and says so [replay.ends]", async () => {
-    const { start, artifacts, touched } = await recorder();
+    const { start, artifacts, touched } = await record();
     const { runId, stepId } = await start([{ calls: [writing("w")] }]);
     await scene.questions(1);
     await scene.idle();
-    const record = await scene.backend.store.find({ runId, stepId });
-    const recording = recordingOf(record as never) as StepRecording;
+    const kept = await scene.backend.store.find({ runId, stepId });
+    const recording = recordingOf(kept as never) as StepRecording;
     const before = touched();
     const again = await replayed(recording, artifacts);
     expect(again).toMatchObject({ result: null, effects: ["model#0.1 served"] });
@@ -194,7 +161,7 @@ describe("a replay without changes", () => {
     ["a tool that is denied", { tool_name: "erase", tool_input: {} }, "failed"],
     ["a tool that nobody has", { tool_name: "nowhere", tool_input: {} }, "failed"],
   ])("replays a step of %s [replay.same]", async (_, input, status) => {
-    const { ended, artifacts, touched } = await recorder();
+    const { ended, artifacts, touched } = await record();
     const { runId, stepIds } = await scene.run([{ type: "tool", input }]);
     const { view, recording } = await ended({ runId, stepId: stepIds[0] ?? "" });
     expect(view.status).toBe(status);
@@ -225,7 +192,7 @@ describe("a replay without changes", () => {
           return done.ok ? { kind: "done", output: done.value } : done.result;
         },
       };
-      const { start, ended, artifacts } = await recorder({ handlers });
+      const { start, ended, artifacts } = await record({ handlers });
       const toolStep = async () => {
         const { runId, stepIds } = await scene.run([
           { type: "tool", input: { tool_name: "write", tool_input: { path: "w" } } },
@@ -234,7 +201,7 @@ describe("a replay without changes", () => {
       };
       const step =
         type === "llm" ? await start([{ calls: [writing("w")] }, finished]) : await toolStep();
-      await answer(true);
+      await answer(scene, true);
       const { view, recording } = await ended(step);
       const options = { ...defaultOptions, handlers };
       const again = await replayed(recording, artifacts, { options });
@@ -260,7 +227,7 @@ describe("a replay without changes", () => {
       driver: "bubblewrap",
       run: async () => ((runs += 1), { ok: true as const, value: run }),
     };
-    const { ended, artifacts } = await recorder({}, { sandbox });
+    const { ended, artifacts } = await record({}, { sandbox });
     const { runId, stepIds } = await scene.run([
       { type: "sandbox", input: { code: "print(2 + 2)" } },
       { type: "retrieval", input: { query: "cat", documents: [{ content: "a cat" }] } },
@@ -275,7 +242,7 @@ describe("a replay without changes", () => {
   });
 
   it("names what went in otherwise than when it was recorded [replay.named]", async () => {
-    const { start, ended, artifacts } = await recorder();
+    const { start, ended, artifacts } = await record();
     const { recording } = await ended(
       await start([{ calls: [reading("a")] }, finished], { system_prompt: "Be brief." }),
     );
@@ -293,135 +260,3 @@ const jobOf = (runId: string, stepId: string) => {
   if (!parsed.valid) throw new Error(parsed.invalid.failure.message);
   return parsed.job;
 };
-
-describe("a replay that goes its own way", () => {
-  const recorded = async () => {
-    const world = await recorder();
-    const step = await world.start([
-      { calls: [reading("a")] },
-      { calls: [writing("w")] },
-      finished,
-    ]);
-    await answer(true);
-    return { ...world, ...(await world.ended(step)) };
-  };
-
-  it("asks another model, serves it the recorded calls, and refuses what was never recorded [replay.fork]", async () => {
-    const { recording, artifacts, tools } = await recorded();
-    const calls = tools.calls.length;
-    const other = agentModel([
-      { calls: [reading("a"), reading("z")] },
-      { calls: [writing("w")] },
-      { calls: [writing("w")] },
-      { content: "Otherwise." },
-    ]);
-    const again = await replayed(recording, artifacts, {
-      isChanged: true,
-      changes: { model: "other/one" },
-      models: other.models,
-      tools: tools.tools,
-    });
-    expect(other.requests.map(({ model }) => model)).toEqual(Array(4).fill("other/one"));
-    expect(again.effects).toEqual([
-      "model#0.1 made",
-      "tool#0.1.1 served",
-      "tool#0.1.2 refused",
-      "model#0.2 made",
-      "tool#0.2.1 served",
-      "model#0.3 made",
-      // It was asked about once, and nobody is asked by a replay.
-      "tool#0.3.1 not made",
-      "model#0.4 made",
-    ]);
-    expect(again).toMatchObject({ forkedAt: 1, result: { status: "completed" }, refused: 1 });
-    expect(tools.calls).toHaveLength(calls);
-    expect(other.requests[1]?.messages.at(-1)).toMatchObject({
-      content: expect.stringContaining("never recorded"),
-    });
-  });
-
-  it("is served up to the effect that it is told, and asked from there on [replay.fork]", async () => {
-    const { recording, artifacts, model } = await recorded();
-    const asked = model.requests.length;
-    const other = agentModel(() => ({ content: "Enough." }));
-    const again = await replayed(recording, artifacts, {
-      isChanged: true,
-      forkAt: 3,
-      models: other.models,
-    });
-    expect(again.effects).toEqual(["model#0.1 served", "tool#0.1.1 served", "model#0.2 made"]);
-    expect(again.result).toMatchObject({ output: { response: "Enough." } });
-    expect(model.requests).toHaveLength(asked);
-  });
-
-  it("really makes new calls of safe tools where that is allowed, and others only live [replay.fork]", async () => {
-    const { recording, artifacts, tools } = await recorded();
-    const known = tools.calls.length;
-    const script = [{ calls: [reading("z"), writing("x")] }, finished];
-    const ask = (newCalls: "safe" | "all") =>
-      replayed(recording, artifacts, {
-        isChanged: true,
-        forkAt: 1,
-        newCalls,
-        models: agentModel(script).models,
-        tools: tools.tools,
-        newPolicy: { allowlist },
-      });
-    expect((await ask("safe")).effects.slice(1, 3)).toEqual([
-      "tool#0.1.1 made",
-      "tool#0.1.2 refused",
-    ]);
-    expect(tools.calls.slice(known).map(({ name }) => name)).toEqual(["read"]);
-    expect((await ask("all")).effects.slice(1, 3)).toEqual(["tool#0.1.1 made", "tool#0.1.2 made"]);
-    expect(tools.calls.slice(known + 1).map(({ name }) => name)).toEqual(["read", "write"]);
-  });
-
-  it("judges calls that may really be made by the lists of now, and asks nobody [replay.fork]", async () => {
-    const { recording, artifacts, tools } = await recorded();
-    const known = tools.calls.length;
-    const again = await replayed(recording, artifacts, {
-      isChanged: true,
-      forkAt: 1,
-      newCalls: "all",
-      models: agentModel([{ calls: [writing("x"), reading("z")] }, finished]).models,
-      tools: tools.tools,
-      newPolicy: { allowlist: { allowed: ["write"], approvalRequired: ["write"], denied: [] } },
-    });
-    const made = again.effects.slice(1, 3).toSorted();
-    expect(made).toEqual(["tool#0.1.1 not made", "tool#0.1.2 not made"]);
-    expect(tools.calls).toHaveLength(known);
-  });
-
-  it("goes by another policy from the call that it judges otherwise [replay.fork]", async () => {
-    const { recording, artifacts, tools } = await recorded();
-    const known = tools.calls.length;
-    const other = agentModel(() => ({ content: "Not allowed, then." }));
-    const again = await replayed(recording, artifacts, {
-      isChanged: true,
-      models: other.models,
-      policy: { allowlist: { allowed: ["read"], approvalRequired: [], denied: ["write"] } },
-    });
-    expect(again.effects).toEqual([
-      "model#0.1 served",
-      "tool#0.1.1 served",
-      "model#0.2 served",
-      "tool#0.2.1 not made",
-      "model#0.3 made",
-    ]);
-    expect(other.requests[0]?.messages.at(-1)).toMatchObject({
-      content: expect.stringContaining("not allowed"),
-    });
-    expect(tools.calls).toHaveLength(known);
-  });
-
-  it("fails as its model does [replay.fork]", async () => {
-    const { recording, artifacts } = await recorded();
-    const other = agentModel(() => terminal("model_failed", "no such model"));
-    const again = await replayed(recording, artifacts, {
-      isChanged: true,
-      forkAt: 1,
-      models: other.models,
-    });
-    expect(again.result).toMatchObject({ status: "failed", failure: { kind: "model_failed" } });
-  });
-});
