@@ -139,6 +139,26 @@ export const planeRequirements: readonly Requirement[] = [
     promise:
       "what all runs of an agent or a tenant spend and reserve together passes no budget of theirs",
   },
+  {
+    id: "plane.full-disk",
+    promise:
+      "a full disk is named, nothing is half-written, and the control plane goes on once there is room",
+  },
+  {
+    id: "bound.streams",
+    promise: "a stream of events ends with its key, and a key opens only so many",
+  },
+  { id: "bound.bodies", promise: "no body is read before the key that comes with it" },
+  {
+    id: "bound.lists",
+    promise: "a page of a list is bounded in its length, and nothing is left out",
+  },
+  { id: "bound.webhooks", promise: "a webhook that never answers holds no other up" },
+  { id: "bound.notices", promise: "a question of any length is shown outside in bounded time" },
+  {
+    id: "bound.leftovers",
+    promise: "what a killed process left beside the database is removed at the next start",
+  },
   { id: "tenant.lists", promise: "no list of a tenant has anything of another's" },
   { id: "tenant.events", promise: "a tenant hears of its own runs alone" },
   { id: "tenant.keys", promise: "a tenant's keys are its own, and none of them is a worker's" },

@@ -169,8 +169,8 @@ describe.skipIf(chromiumPath === null)(`the console in Chromium${needsChromium}`
     const shown = await page.locator("article.question").innerText();
     expect(shown).toContain("‹U+202E›");
     expect(shown).not.toMatch(/[\u202A-\u202E\u2066-\u2069\u200B]/u);
-    await page.locator(".diff .removed", { hasText: "old" }).waitFor();
-    await page.locator(".diff .added", { hasText: "new" }).waitFor();
+    await page.locator(".diff .removed", { hasText: "old" }).first().waitFor();
+    await page.locator(".diff .added", { hasText: "new" }).first().waitFor();
     // What a call does beside its changes is on the page, unasked, and no change is left out without a word.
     expect(shown).toContain("rm -rf /");
     expect(shown).toContain("Only the first 50 of 60 changes are shown as such");

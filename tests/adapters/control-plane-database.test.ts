@@ -1,11 +1,18 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { execFile, spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { DatabaseSync } from "node:sqlite";
 import { expect, it, onTestFinished } from "vitest";
 import { databaseTrouble } from "../../adapters/control-plane/embedded/database-trouble.ts";
 import { openStore } from "../../adapters/control-plane/embedded/store.ts";
 import { startTestPlane } from "../support/embedded-control-plane.ts";
+
+/** Not in every container; SQLite's own code for a full disk is looked at everywhere, below. */
+const canMount =
+  spawnSync("unshare", ["-rm", "sh", "-c", "mount -t tmpfs tmpfs /mnt"]).status === 0;
 
 it("names a damaged database and what to do, and leaves it as it is", () => {
   const folder = mkdtempSync(join(tmpdir(), "stateplane-damaged-"));
@@ -14,6 +21,45 @@ it("names a damaged database and what to do, and leaves it as it is", () => {
   expect(() => openStore(path)).toThrow(`${path} is not a database`);
   expect(() => openStore(path)).toThrow("put a backup in its place");
   rmSync(folder, { recursive: true });
+});
+
+it.skipIf(!canMount)(
+  "says that its disk is full, keeps nothing of what it refuses, and goes on once there is room [plane.full-disk]",
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "full disk "));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const script = fileURLToPath(new URL("../support/full-disk.ts", import.meta.url));
+    const inside = `mount -t tmpfs -o size=4m tmpfs "$1" && exec "$2" "$3" "$1"`;
+    // In a mount namespace of its own: nothing is left of it, whatever becomes of the test.
+    const args = ["-rm", "sh", "-c", inside, "sh", folder, process.execPath, script];
+    const { stdout } = await promisify(execFile)("unshare", args);
+    const said = JSON.parse(stdout) as Record<string, unknown>;
+    expect(said).toMatchObject({
+      refused: { status: 503, code: "UNAVAILABLE" },
+      isCounted: true,
+      listedWhileFull: 200,
+      again: 201,
+      isWhole: true,
+      isKept: true,
+    });
+    expect(said["message"]).toMatch(/^nothing was changed: the database .* its disk is full/u);
+  },
+  30_000,
+);
+
+it("names a database that was damaged while it was closed", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "stateplane-damaged-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, "plane.sqlite");
+  const whole = await startTestPlane({ path });
+  for (let run = 0; run < 20; run += 1) await whole.createRun({ task: "t".repeat(2_000) });
+  await whole.close();
+  const bytes = readFileSync(path);
+  bytes.fill(0x5a, 8_192);
+  writeFileSync(path, bytes);
+  await expect(startTestPlane({ path })).rejects.toThrow(
+    /the database .* is damaged: stop the control plane and put a backup in its place/u,
+  );
 });
 
 it("names a full disk by SQLite's own code for it", () => {

@@ -9,6 +9,7 @@ import { createApply, type KeptSteps, system, viewOf, type WholePlane } from "./
 import { type AgentSeed, registerAgent } from "./changes/register-agent.ts";
 import type { CostMicros } from "./changes/submit-result.ts";
 import { keepHeadFile } from "./audit-head.ts";
+import { databaseTrouble } from "./database-trouble.ts";
 import { removeLeftovers } from "./leftovers.ts";
 import { createNoticeSender } from "./notices/sender.ts";
 import type { NoticeSettings } from "./notices/webhooks.ts";
@@ -132,7 +133,8 @@ export async function startEmbeddedControlPlane(
   } catch (error) {
     await headFile.close();
     store.close();
-    throw error;
+    const trouble = databaseTrouble(error, path);
+    throw trouble === null ? error : new Error(trouble, { cause: error });
   }
   outbox.kick();
   const url = `http://${reachable(options.host)}:${port}`;
