@@ -50,7 +50,7 @@ export function budgetsApi({ call }: Pick<ControlPlaneApi, "call">): BudgetsApi 
       if (!path.ok) return path;
       const body = { budgets: { [period]: most } };
       const answer = await call({ method: "PATCH", path: path.value, body }, signal);
-      return checked(answer, owner, kind, { id: key });
+      return checked(answer, owner, kind);
     },
   };
 }

@@ -1,10 +1,12 @@
 import { Ajv2020 } from "ajv/dist/2020.js";
+import { createServer, type Server } from "node:http";
 import * as fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createWorkflowEngine } from "../../actors/workflow/engine.ts";
 import { createApp } from "../../adapters/control-plane/embedded/app.ts";
 import { scopes } from "../../adapters/control-plane/embedded/keys.ts";
 import { createWorkflowReader } from "../../adapters/workflows/step-request.ts";
+import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { parseJson } from "../../machines/contracts/domain/json.ts";
 import {
   type ApiDocument,
@@ -12,23 +14,52 @@ import {
   operationsOf,
   requestsOf,
 } from "../support/api-requests.ts";
-import { apiKey, startTestPlane, type TestPlane } from "../support/embedded-control-plane.ts";
+import { sqliteBackends } from "../support/backends.ts";
+import { listen } from "../support/listen.ts";
+import {
+  apiKey,
+  soundJob,
+  startTestPlane,
+  type TestPlane,
+} from "../support/embedded-control-plane.ts";
 
 /** How many requests are made; more of them than the suite has time for by `API_FUZZ_REQUESTS`. */
 const numRuns = Number(process.env["API_FUZZ_REQUESTS"] ?? 300);
 
 let plane: TestPlane;
+let backend: StepBackend;
+let receiver: Server;
 let document: ApiDocument;
 /** Whoever may call: all scopes, each scope, a revoked key, none, nonsense. */
 const callers: (string | null)[] = [apiKey];
 const callersIds = new Set<string>();
 const failures: string[] = [];
+/** The step that the workers' store has a record of. */
+let keptStep: Record<string, string> = {};
 /** Of everything that was seen, by the names that parameters have. */
 const ids = new Map<string, string[]>();
 beforeAll(async () => {
   const say = (fields: object, message: string) =>
     void failures.push(`${message} ${JSON.stringify(fields)}`);
+  backend = await sqliteBackends().backend("control-plane-openapi");
+  receiver = createServer((request, response) => {
+    let raw = "";
+    request.on("data", (chunk: Buffer) => (raw += chunk.toString()));
+    request.on("end", () => {
+      const [, token] = /#([\w-]{43})"/.exec(raw) ?? [];
+      if (token !== undefined) ids.set("token", [...(ids.get("token") ?? []), token].slice(-6));
+      response.end();
+    });
+  });
+  const url = `http://127.0.0.1:${await listen(receiver)}/`;
+  const webhook = { name: "w", url, secret: null, keyId: null };
   plane = await startTestPlane({
+    notices: { webhooks: [webhook], publicUrl: null, remindBeforeMs: 0 },
+    steps: backend,
+    async publish(fields) {
+      plane.jobs.push(soundJob(fields));
+      await backend.queue.publish(fields);
+    },
     workflows: createWorkflowEngine(createWorkflowReader()),
     log: {
       debug() {},
@@ -53,7 +84,12 @@ beforeAll(async () => {
   callers.push(null, "nonsense");
   await makeExamples();
 });
-afterAll(() => plane.close());
+afterAll(async () => {
+  await plane.close();
+  await backend.close();
+  receiver.closeAllConnections();
+  receiver.close();
+});
 
 describe("/openapi.json", () => {
   it("describes every route that is served, and no other [plane.described]", () => {
@@ -89,6 +125,13 @@ describe("/openapi.json", () => {
           `${method} ${path}, ${answer.status}: ${answer.text.slice(0, 600)} ${failures.join("; ")}`,
         ).toBeNull();
         if (answer.status < 300) succeeded.add(`${method} ${path}`);
+        if (answer.status < 300 && path.endsWith("/retry")) await makeLetter();
+        // A budget that was set would end every run after it.
+        if (answer.status < 300 && method === "PATCH" && !path.includes("policies")) {
+          const budgets = { day: null, month: null, total: null };
+          for (const owner of ["registry/agents/helper", "tenants/operator"])
+            await plane.fetch("PATCH", `/v1/${owner}`, { budgets });
+        }
         learn(answer.text);
       }),
       { numRuns },
@@ -130,6 +173,28 @@ async function makeExamples(): Promise<void> {
   const workflow = await make("/v1/workflows", { name: "w", version: "1.0.0", definition });
   const run = { workflow_id: workflow["id"], input: {}, agent_id: "helper" };
   await make("/v1/workflow-runs", run);
+  await make("/v1/tenants", { slug: "other" });
+  // What a worker has of a step, and one that no retry mended.
+  const { signal } = new AbortController();
+  const [kept] = await backend.queue.read(1, 2_000, signal);
+  if (kept === undefined) throw new Error("expected a job");
+  const job = soundJob(kept.fields);
+  await backend.store.open(kept.entryId, job, 600_000, kept.fields);
+  keptStep = { run_id: job.runId, step_id: job.stepId };
+  await makeLetter();
+}
+
+/** A dead letter, of whatever job is on the stream. */
+async function makeLetter(): Promise<void> {
+  const [broken] = await backend.queue.read(1, 0, new AbortController().signal);
+  const { entryId, fields } = broken ?? { entryId: "1-1", fields: {} };
+  const letter = { fields, reason: "it broke", stateHistory: [], snapshot: null };
+  await backend.queue.deadLetter(entryId, { ...letter, deliveries: 1, at: plane.clock.now });
+  const letters = await backend.queue.deadLetters(10);
+  ids.set(
+    "letter_id",
+    letters.map(({ id }) => id),
+  );
 }
 
 /** Null where an HTTP client makes another path of this one, by `..` say. */
@@ -145,6 +210,8 @@ async function send({
   const job = nth === null ? undefined : plane.jobs.at(-1 - (nth % plane.jobs.length));
   const fill = (text: string) =>
     text.replaceAll(/@(\w+?):(\d+)/g, (_, name: string, at: string) => {
+      if (operation.path.endsWith("/record") && nth !== null && name in keptStep)
+        return keptStep[name] ?? "";
       if (job !== undefined && name === "run_id") return job.runId;
       if (job !== undefined && name === "step_id") return job.stepId;
       const known = ids.get(name) ?? [];
@@ -192,6 +259,7 @@ function learn(text: string): void {
     key: "key_id",
     wf: "workflow_id",
     pol: "policy_id",
+    ten: "tenant_id",
   };
   for (const [id = "", prefix = ""] of text.matchAll(/\b([a-z]{2,3})_[0-9A-HJKMNP-TV-Z]{26}\b/g)) {
     const name = (names as Record<string, string>)[prefix];

@@ -56,6 +56,20 @@ it(
     const cli = (...args: string[]) => runCli(args, { cwd: folder, env: client });
     const { stdout } = await cli("keys", "create", "worker-1", "--scopes", "work");
     start(["worker"], { CONTROL_PLANE_URL: url, FD_API_KEY: stdout.trim() });
+    expect(await cli("tenants", "create", "acme", "--per-minute", "600")).toMatchObject({
+      code: 0,
+    });
+    const acme = ["--scopes", "admin", "--tenant", "acme", "--per-minute", "2"];
+    const { stdout: secret } = await cli("keys", "create", "acme-admin", ...acme);
+    const own = { ...client, FD_API_KEY: secret.trim() };
+    const seen = await runCli(["runs", "list", "--json"], { cwd: folder, env: own });
+    expect([seen.code, seen.stdout.trim()]).toEqual([0, '{"runs":[],"total":0}']);
+    const set = await cli("budgets", "set", "tenant/acme", "--period", "day", "--cost", "0.5");
+    expect([set.code, set.stdout], set.stderr).toEqual([
+      0,
+      expect.stringMatching(/tenant\/acme +day +\$0\.00 of \$0\.50/u),
+    ]);
+    expect(await cli("budgets", "set", "acme")).toMatchObject({ code: 2 });
     const submitted = await cli("submit", "helper", "--task", "Say hello", "--watch");
     expect([submitted.code, submitted.stdout]).toEqual([0, expect.stringContaining("Hello there")]);
 

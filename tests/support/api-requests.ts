@@ -159,7 +159,7 @@ function validOf({
       typeof schema[key] === "number" ? schema[key] : usual;
     switch (type) {
       case "string": {
-        if (name.endsWith("_id") || name === "agent")
+        if (name.endsWith("_id") || name === "agent" || name === "token")
           return fc.oneof(
             { weight: 4, arbitrary: exampleId(name === "agent" ? "agent_id" : name) },
             { weight: 1, arbitrary: fc.string({ minLength: 1 }) },
