@@ -51,4 +51,13 @@ export const evalRequirements: readonly Requirement[] = [
       "what was made up, stopped, broken or not run never passes a gate, and the sample's size is said",
   },
   { id: "evals.baseline", promise: "a baseline is read as it was written, or refused by its line" },
+  {
+    id: "evals.reports",
+    promise: "a report in each format is well-formed, bounded, and runs nothing that an agent said",
+  },
+  {
+    id: "evals.page",
+    promise:
+      "a report's page shows each task's states and scores without a network, by keys, in light and dark",
+  },
 ];

@@ -57,15 +57,46 @@ export function chartSvg(given: object): string {
   ].join("\n");
 }
 
-const inside = ({ inner, arrows }: Placed, initials: ReadonlySet<string>): string[] => [
-  ...inner.flatMap((each) => node(each, initials)),
-  ...arrows.map(line),
+/**
+ * The chart of a machine with the states that were passed in it, and the arrows between them: without a style of its own,
+ * in the console's classes, for a page that has many of them.
+ *
+ * @param prefix of the ids in it
+ */
+export function walkSvg(definition: object, passed: readonly string[], prefix: string): string {
+  const placed = layOut(machineBoxes(definition, { passed, current: null }));
+  const width = Math.ceil(placed.width) + 4;
+  const height = Math.ceil(placed.height) + 4;
+  const markers = ["plain", "lit"].map(
+    (kind) =>
+      `<marker id="${prefix}-${kind}" class="${kind}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse"><path d="M0 0.8L7.4 4L0 7.2z"/></marker>`,
+  );
+  return [
+    `<svg width="${width}" height="${height}" viewBox="-2 -2 ${width} ${height}">`,
+    `<defs>${markers.join("")}</defs>`,
+    ...inside(placed, new Set(), (isLit) => `${prefix}-${isLit ? "lit" : "plain"}`),
+    "</svg>",
+  ].join("\n");
+}
+
+/** The marker at an arrow's end. */
+type MarkerOf = (isLit: boolean) => string;
+
+const inside = (
+  { inner, arrows }: Placed,
+  initials: ReadonlySet<string>,
+  markerOf: MarkerOf = () => "arrow",
+): string[] => [
+  ...inner.flatMap((each) => node(each, initials, markerOf)),
+  ...arrows
+    .toSorted((one, other) => Number(one.arrow.isLit) - Number(other.arrow.isLit))
+    .map((each) => line(each, markerOf)),
 ];
 
-function node(placed: Placed, initials: ReadonlySet<string>): string[] {
+function node(placed: Placed, initials: ReadonlySet<string>, markerOf: MarkerOf): string[] {
   const { box, x, y, width, height } = placed;
   const isOuter = box.inner.length > 0;
-  const classes = ["box", isOuter ? "outer" : "", initials.has(box.id) ? "initial" : ""];
+  const classes = ["box", box.tone, isOuter ? "outer" : "", initials.has(box.id) ? "initial" : ""];
   const corner = box.isEnd === true ? height / 2 : 6;
   const middle = round(x + width / 2);
   return [
@@ -73,18 +104,18 @@ function node(placed: Placed, initials: ReadonlySet<string>): string[] {
     ...(box.about === undefined ? [] : [`<title>${escaped(box.about)}</title>`]),
     `<rect x="${round(x)}" y="${round(y)}" width="${round(width)}" height="${round(height)}" rx="${round(corner)}"/>`,
     `<text class="title" x="${middle}" y="${round(isOuter ? y + 17 : y + height / 2 + 4.5)}" text-anchor="middle">${escaped(box.title)}</text>`,
-    ...inside(placed, initials),
+    ...inside(placed, initials, markerOf),
     "</g>",
   ];
 }
 
-function line({ arrow, points, label }: PlacedArrow): string {
+function line({ arrow, points, label }: PlacedArrow, markerOf: MarkerOf): string {
   const about = arrow.about === undefined ? "" : `<title>${escaped(arrow.about)}</title>`;
   const text =
     label === null || arrow.label === ""
       ? ""
       : `<text x="${round(label.x)}" y="${round(label.y + 4)}" text-anchor="middle">${escaped(arrow.label)}</text>`;
-  return `<g class="arrow">${about}<path d="${curve(points)}" marker-end="url(#arrow)"/>${text}</g>`;
+  return `<g class="arrow${arrow.isLit ? " lit" : ""}">${about}<path d="${curve(points)}" marker-end="url(#${markerOf(arrow.isLit)})"/>${text}</g>`;
 }
 
 const statesOf = ({ inner }: Box): string[] =>

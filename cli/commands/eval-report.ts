@@ -2,6 +2,7 @@ import { compare } from "../../evals/compare/compare.ts";
 import { sampleOf } from "../../evals/compare/sample.ts";
 import { reportJUnit } from "../../evals/report/junit.ts";
 import { reportMarkdown } from "../../evals/report/markdown.ts";
+import type { DrawWalk } from "../../evals/report/page-steps.ts";
 import { reportText } from "../../evals/report/text.ts";
 import type { Command } from "../command.ts";
 import { safeJson } from "../output/plain.ts";
@@ -26,7 +27,7 @@ export const reportEval: Command = async (context) => {
   else if (format === "junit") await answer(context, reportJUnit(report));
   else if (format === "html") {
     const { reportPage } = await import("../../evals/report/page.ts");
-    await answer(context, reportPage(report, { comparison }));
+    await answer(context, reportPage(report, { comparison, draw: await stepDrawing() }));
   } else
     await answer(
       context,
@@ -34,3 +35,13 @@ export const reportEval: Command = async (context) => {
     );
   return 0;
 };
+
+/** Draws the states that a step passed on the step machine's own chart, as the console does. */
+export async function stepDrawing(): Promise<DrawWalk> {
+  const [{ walkSvg }, { stepMachine }] = await Promise.all([
+    import("../../adapters/console/chart-svg.ts"),
+    import("../../machines/step/machine.ts"),
+  ]);
+  const definition: object = JSON.parse(JSON.stringify(stepMachine)) as object;
+  return (states, prefix) => walkSvg(definition, states, prefix);
+}
