@@ -60,4 +60,9 @@ export const evalRequirements: readonly Requirement[] = [
     promise:
       "a report's page shows each task's states and scores without a network, by keys, in light and dark",
   },
+  {
+    id: "evals.gate-command",
+    promise:
+      "the commands of gates and reports answer by their exit codes, and name what they can't use",
+  },
 ];

@@ -68,7 +68,10 @@ export function footLines(comparison: Comparison): string[] {
     ["New", of("new")],
     ["Removed", of("removed")],
   ] as const;
+  const { tasks: fell, is_chance, chance } = comparison.fallen;
+  const luck = is_chance ? `; it may be chance (${chanceText(chance)})` : "";
   return [
+    ...(fell.length === 0 ? [] : [`Always passed, and now never: ${names(fell)}${luck}.`]),
     ...said.filter(([, ids]) => ids.length > 0).map(([word, ids]) => `${word}: ${names(ids)}.`),
     `By task: ${mcnemar.worse} no longer pass and ${mcnemar.better} newly do (McNemar's exact test: ${chanceText(mcnemar.chance)}).`,
     ...(comparison.measures.length === 0

@@ -41,6 +41,7 @@ table { width: 100%; border-collapse: collapse; background: var(--panel); border
 th { text-align: left; font-weight: 500; color: var(--quiet); font-size: 12.5px; }
 th, td { padding: 4px 10px; border-bottom: 1px solid var(--line); vertical-align: baseline; }
 th, td:not(:last-child) { overflow-wrap: normal; }
+td:last-child:not(:first-child) { min-width: 18ch; }
 meter { width: 60px; height: 9px; vertical-align: baseline; }
 .task { border: 1px solid var(--line); border-left: 4px solid var(--strong); border-radius: 6px; background: var(--panel); margin: 0 0 6px; content-visibility: auto; contain-intrinsic-size: auto 46px; scroll-margin-top: 70px; }
 .task.passed { border-left-color: var(--good); } .task.failed { border-left-color: var(--bad); } .task.unsteady { border-left-color: var(--wait); }

@@ -1,0 +1,95 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { beforeAll, expect, it } from "vitest";
+import type { EvalReport } from "../../evals/contracts.ts";
+import { report } from "../support/eval-report.ts";
+import { runCli } from "../support/run-cli.ts";
+import { useTemporaryFolder } from "../support/temporary-folder.ts";
+
+const folder = useTemporaryFolder();
+const write = (name: string, given: EvalReport | string) =>
+  writeFile(join(folder, name), typeof given === "string" ? given : JSON.stringify(given));
+const evals = (...args: string[]) => runCli(["eval", ...args], { cwd: folder });
+const good = report(20, (at) => at > 0);
+
+beforeAll(async () => {
+  await write("good.json", good);
+  await write(
+    "worse.json",
+    report(20, (at) => at > 1),
+  );
+  await write("mock.json", { ...good, mock: true });
+  await write("other.json", { ...good, locks: { ...good.locks, dataset: "sha256:dddd" } });
+  await write("torn.json", JSON.stringify(good).slice(0, 900));
+});
+
+it("[evals.gate-command] a baseline is made when asked for, held to, and left alone by what may not replace it", async () => {
+  const baseline = join(folder, "evals/baselines/regression.jsonl");
+  const none = await evals("gate", "good.json");
+  expect(none).toMatchObject({ code: 2, stdout: "" });
+  expect(none.stderr).toContain("make this report one with --update-baseline, and commit it");
+
+  const mock = await evals("gate", "mock.json", "--update-baseline");
+  expect(mock.code).toBe(1);
+  expect(mock.stdout).toContain("REFUSED: The run is a mock");
+  await expect(readFile(baseline)).rejects.toMatchObject({ code: "ENOENT" });
+
+  expect(await evals("gate", "good.json", "--update-baseline")).toMatchObject({ code: 0 });
+  const kept = await readFile(baseline, "utf8");
+  expect(kept.trimEnd().split("\n")).toHaveLength(1 + 3 + 20);
+
+  const same = await evals("gate", "good.json");
+  expect(same).toMatchObject({ code: 0, stderr: "" });
+  expect(same.stdout).toContain("The gate passed.");
+
+  const worse = await evals("gate", "worse.json", "--json");
+  expect(worse).toMatchObject({ code: 1, stderr: "" });
+  expect(JSON.parse(worse.stdout)).toMatchObject({
+    passed: false,
+    failures: [{ kind: "fallen", tasks: ["task-001"] }],
+  });
+  expect(await readFile(baseline, "utf8")).toBe(kept);
+});
+
+it("[evals.gate-command] what was not made alike, or can't be read, is refused by name", async () => {
+  const locks = await evals("compare", "good.json", "other.json");
+  expect(locks).toMatchObject({ code: 2, stdout: "" });
+  expect(locks.stderr).toContain("dataset (aaaa before, dddd now)");
+  expect(locks.stderr).toContain("--allow dataset");
+  const allowed = await evals("compare", "good.json", "other.json", "--allow", "dataset");
+  expect(allowed).toMatchObject({ code: 0, stderr: "" });
+  expect(allowed.stdout).toContain('The lock "dataset" differs.');
+  const torn = await evals("report", "torn.json");
+  expect(torn).toMatchObject({ code: 2, stdout: "" });
+  expect(torn.stderr).toContain("torn.json is not a usable report");
+  const format = await evals("report", "good.json", "--format", "markdwn");
+  expect(format).toMatchObject({ code: 2, stdout: "" });
+  expect(format.stderr).toContain("did you mean markdown?");
+});
+
+it("[evals.gate-command] a comparison ends with 1 where it got worse, and a report is written where it is asked for", async () => {
+  const worse = await evals("compare", "good.json", "worse.json");
+  expect(worse.code).toBe(1);
+  expect(worse.stdout).toContain("1 task always passed and now never does: task-001.");
+  expect(worse.stdout).toContain("this sample can only show differences of");
+  const only = await evals("compare", "good.json", "worse.json", "--report-only", "--json");
+  expect(only.code).toBe(0);
+  expect(JSON.parse(only.stdout)).toMatchObject({
+    has_regression: true,
+    task_regressions: ["task-001"],
+  });
+  const page = await evals(
+    "report",
+    "worse.json",
+    "--format",
+    "html",
+    "--baseline",
+    "good.json",
+    "-o",
+    "page.html",
+  );
+  expect(page).toMatchObject({ code: 0, stdout: "", stderr: "Written to page.html.\n" });
+  const html = await readFile(join(folder, "page.html"), "utf8");
+  expect(html).toContain("regressed from 3/3");
+  expect(html).toContain('<use href="#walk-0"/>');
+});
