@@ -29,10 +29,7 @@ const lineHeight = 16;
 
 /** @param given a machine's definition, as XState has it */
 export function chartSvg(given: object): string {
-  // In its JSON the states that are led to stand by their names.
-  const read = parseJson(JSON.stringify(given));
-  if (!read.ok) throw new Error(`the machine's definition ${read.problem}`);
-  const definition = read.value as JsonObject;
+  const definition = asJson(given);
   const { id } = definition as { id: string };
   const root = machineBoxes(definition, { passed: [], current: null });
   const placed = layOut(root);
@@ -57,14 +54,21 @@ export function chartSvg(given: object): string {
   ].join("\n");
 }
 
+/** In a definition's JSON the states that are led to stand by their names. */
+function asJson(given: object): JsonObject {
+  const read = parseJson(JSON.stringify(given));
+  if (!read.ok) throw new Error(`the machine's definition ${read.problem}`);
+  return read.value as JsonObject;
+}
+
 /**
  * The chart of a machine with the states that were passed in it, and the arrows between them: without a style of its own,
  * in the console's classes, for a page that has many of them.
  *
  * @param prefix of the ids in it
  */
-export function walkSvg(definition: object, passed: readonly string[], prefix: string): string {
-  const placed = layOut(machineBoxes(definition, { passed, current: null }));
+export function walkSvg(given: object, passed: readonly string[], prefix: string): string {
+  const placed = layOut(machineBoxes(asJson(given), { passed, current: null }));
   const width = Math.ceil(placed.width) + 4;
   const height = Math.ceil(placed.height) + 4;
   const markers = ["plain", "lit"].map(

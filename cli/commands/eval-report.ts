@@ -42,6 +42,5 @@ export async function stepDrawing(): Promise<DrawWalk> {
     import("../../adapters/console/chart-svg.ts"),
     import("../../machines/step/machine.ts"),
   ]);
-  const definition: object = JSON.parse(JSON.stringify(stepMachine)) as object;
-  return (states, prefix) => walkSvg(definition, states, prefix);
+  return (states, prefix) => walkSvg(stepMachine, states, prefix);
 }

@@ -12,6 +12,7 @@
  *   sandbox     what a sandboxed true, python and node take beyond the bare driver's command
  *   inspector   what the inspector costs a worker, looked at and not, and how quickly its page draws  [--steps]
  *   screening   precision, recall and benign texts flagged, part by part, and what a megabyte takes
+ *   gate        how often an eval's gate fails, where nothing changed and where something did  [--comparisons]
  *   startup     how soon the program is there, and what it takes when idle  [--built: from dist/]
  *
  * Every ratio is between figures of the same run; every figure is the median over the rounds. Without a
@@ -19,6 +20,7 @@
  */
 import { parseArgs } from "node:util";
 import { benchChart, chartTable } from "./chart.ts";
+import { benchGate, gateTable } from "./gate.ts";
 import { benchInspector, inspectorTable } from "./inspector.ts";
 import { benchLatency, latencyTable } from "./latency.ts";
 import { benchLive, liveTable } from "./live.ts";
@@ -42,6 +44,7 @@ const { values, positionals } = parseArgs({
     parked: { type: "string", default: "10000" },
     live: { type: "string", default: "2000" },
     calls: { type: "string", default: "1000" },
+    comparisons: { type: "string", default: "100" },
     built: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
@@ -80,6 +83,7 @@ const benches: Record<string, () => Promise<Bench>> = {
     return as(await benchInspector(options, note), inspectorTable);
   },
   screening: async () => as(benchScreening(rounds), screeningTable),
+  gate: async () => as(benchGate(Number(values.comparisons), note), gateTable),
   startup: async () =>
     as(await benchStartup({ rounds, isBuilt: values.built }, note), startupTable),
 };
