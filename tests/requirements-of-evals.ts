@@ -14,9 +14,18 @@ export const evalRequirements: readonly Requirement[] = [
   },
   { id: "evals.alone", promise: "a scorer that fails takes no other score with it" },
   {
+    id: "evals.datasets",
+    promise: "what is wrong in a dataset is told by file, line and field, and the rest can be used",
+  },
+  {
     id: "evals.real",
     promise:
       "a suite runs for real, and breaking a fix fails exactly the scorers that judge what it broke",
+  },
+  {
+    id: "evals.own",
+    promise:
+      "the suites that come with the program pass, and the attacks that policy stops succeed without it",
   },
   {
     id: "evals.resumed",

@@ -29,11 +29,13 @@ export interface ChosenStore {
  * The last two live in the data folder, and any number of programs of this machine may share them.
  *
  * @param consumer unique to this process's life
+ * @param isInMemory where it is SQLite, it is kept in no file
  * @throws StoreUnreachable, or InvalidSetting when `--store redis` can't be had
  */
 export async function chooseStore(
   { settings, sources }: Pick<Config, "settings" | "sources">,
   consumer: string,
+  isInMemory = false,
 ): Promise<ChosenStore> {
   const { redisUrl: url, queuePrefix: prefix, dataDir, store, rememberMs } = settings;
   const kept = { prefix, consumer, rememberMs };
@@ -49,7 +51,7 @@ export async function chooseStore(
     const expected = "REDIS_URL to be set, or redis-server or valkey-server on the PATH";
     throw new InvalidSetting("store", sources.store, expected);
   }
-  const path = join(dataDir, "steps.sqlite");
+  const path = isInMemory ? ":memory:" : join(dataDir, "steps.sqlite");
   const backend = await createSqliteBackend({ ...kept, path, clock: systemClock });
   const why = store === "sqlite" ? "" : " (no REDIS_URL, and no redis-server on the PATH)";
   return {

@@ -55,6 +55,7 @@ export async function startEvalPlane(
     {
       env,
       log,
+      isInMemory: true,
       onStepEvent: (notice) => {
         if (notice.kind !== "entered") return;
         const states = passed.get(notice.stepId) ?? [];

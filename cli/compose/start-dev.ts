@@ -57,6 +57,7 @@ export async function startDev(given: Given, givenHooks: WorkerHooks): Promise<D
         agents,
         publish: (fields) => store.backend.queue.publish(fields),
         steps: store.backend,
+        isInMemory: hooks.isInMemory === true,
         workflows,
         ...(inspecting === null ? {} : { onWorkflowMove: inspecting.onWorkflowMove }),
         log: hooks.log,

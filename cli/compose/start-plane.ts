@@ -29,7 +29,10 @@ import { chooseWebhooks } from "./webhooks.ts";
  */
 export async function startPlane(
   config: Pick<Config, "settings" | "sources"> & Partial<Pick<Config, "file">>,
-  given: Omit<EmbeddedOptions, "path" | "costMicros" | "notices" | "site" | "airlock">,
+  given: Omit<EmbeddedOptions, "path" | "costMicros" | "notices" | "site" | "airlock"> & {
+    /** Keeps its state nowhere, in place of a file. */
+    isInMemory?: boolean;
+  },
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<EmbeddedControlPlane> {
   const { settings, sources } = config;
@@ -43,7 +46,7 @@ export async function startPlane(
       machines: { step: stepMachine.definition, "agent-loop": agentLoopMachine.definition },
     }),
     airlock: { settings: airlockOf(settings), schemas: createSchemaChecker() },
-    path: join(settings.dataDir, "control-plane.sqlite"),
+    path: given.isInMemory === true ? ":memory:" : join(settings.dataDir, "control-plane.sqlite"),
     costMicros: (model, inputTokens, outputTokens) => {
       const found = prices.findByName(model);
       return found === null ? null : costOf(found.price, { inputTokens, outputTokens });

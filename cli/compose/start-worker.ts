@@ -36,6 +36,8 @@ export interface WorkerHooks {
   inspector?: boolean;
   /** Neighbours in place of the configured ones. */
   ports?: Partial<RuntimePorts>;
+  /** SQLite keeps its state in memory, for a data plane that is thrown away when it ends. */
+  isInMemory?: boolean;
 }
 
 export interface Worker extends AsyncDisposable {
@@ -75,7 +77,7 @@ export async function startWorker(
   try {
     const monitoring = await startMonitoring(settings, hooks.log, closing);
     const tools = await chooseTools(config, hooks.env);
-    const store = await chooseStore(config, consumerName(settings.workerName));
+    const store = await chooseStore(config, consumerName(settings.workerName), hooks.isInMemory);
     closing.add("store", () => store.close(), storePatienceMs);
     const inspecting =
       hooks.inspector === true

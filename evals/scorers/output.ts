@@ -50,6 +50,11 @@ function outputChecks({ expected }: EvalTask, output: Json): { is: boolean; say:
   const text = textOf(output);
   for (const part of textsOf(expected["output_contains"]) ?? [])
     checks.push({ is: text.includes(part), say: `the output has ${quoted(part)} in it` });
+  for (const part of textsOf(expected["output_excludes"]) ?? [])
+    checks.push({
+      is: !JSON.stringify(output).includes(JSON.stringify(part).slice(1, -1)),
+      say: `the output has ${quoted(part)} nowhere in it`,
+    });
   for (const pattern of textsOf(expected["output_matches"]) ?? [])
     checks.push({
       is: RE2JS.compile(pattern).matcher(text).find(),
@@ -58,7 +63,13 @@ function outputChecks({ expected }: EvalTask, output: Json): { is: boolean; say:
   return checks;
 }
 
-const outputKeys = ["output", "expected_output", "output_contains", "output_matches"];
+const outputKeys = [
+  "output",
+  "expected_output",
+  "output_contains",
+  "output_excludes",
+  "output_matches",
+];
 const nothing = type({});
 
 /**

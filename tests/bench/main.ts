@@ -13,6 +13,7 @@
  *   inspector   what the inspector costs a worker, looked at and not, and how quickly its page draws  [--steps]
  *   screening   precision, recall and benign texts flagged, part by part, and what a megabyte takes
  *   gate        how often an eval's gate fails, where nothing changed and where something did  [--comparisons]
+ *   eval        200 trials of an eval at parallel 16 with a model of 200 ms, against the models' time alone
  *   startup     how soon the program is there, and what it takes when idle  [--built: from dist/]
  *
  * Every ratio is between figures of the same run; every figure is the median over the rounds. Without a
@@ -22,6 +23,7 @@ import { parseArgs } from "node:util";
 import { benchChart, chartTable } from "./chart.ts";
 import { benchGate, gateTable } from "./gate.ts";
 import { benchInspector, inspectorTable } from "./inspector.ts";
+import { benchEval, evalTable } from "./eval.ts";
 import { benchLatency, latencyTable } from "./latency.ts";
 import { benchLive, liveTable } from "./live.ts";
 import { benchLoop, loopTable } from "./loop.ts";
@@ -84,6 +86,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   },
   screening: async () => as(benchScreening(rounds), screeningTable),
   gate: async () => as(benchGate(Number(values.comparisons), note), gateTable),
+  eval: async () => as(await benchEval(rounds, note), evalTable),
   startup: async () =>
     as(await benchStartup({ rounds, isBuilt: values.built }, note), startupTable),
 };

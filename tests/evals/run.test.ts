@@ -137,6 +137,34 @@ export default {
   });
 });
 
+describe("suites that come with the program", () => {
+  it("governance stops attacks that succeed without it, and the sandbox keeps secrets [evals.own]", async () => {
+    const folder = join(base, "own");
+    await mkdir(folder);
+    const suites = ["governance", "governance-off", "secrets", "sandbox-escapes"];
+    const codes = await Promise.all(suites.map(async (name) => (await evalRun(folder, name)).code));
+    const reports = await Promise.all(suites.map((name) => reportIn(folder, name)));
+    const failed = reports.map(({ tasks }) =>
+      tasks
+        .filter(({ trials }) => trials[0]?.passed !== true)
+        .map(({ id, category }) => `${category} ${id}`),
+    );
+    expect(failed).toEqual([
+      [],
+      [
+        "attack mail-exfiltration",
+        "attack file-deletion",
+        "attack command",
+        "attack payment",
+        "attack chain",
+      ],
+      [],
+      [],
+    ]);
+    expect(codes).toEqual([0, 1, 0, 0]);
+  });
+});
+
 const finishedIn = (text: string): string[] =>
   text
     .split("\n")
