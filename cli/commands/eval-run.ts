@@ -3,7 +3,7 @@ import { join, resolve } from "node:path";
 import { ulid } from "ulid";
 import { openCheckpoints } from "../../evals/checkpoints.ts";
 import { openCache } from "../../evals/cache.ts";
-import type { EvalReport } from "../../evals/contracts.ts";
+import type { EvalReport, Trial } from "../../evals/contracts.ts";
 import { digestOf, digestOfPath } from "../../evals/digest.ts";
 import { fixtureOf } from "../../evals/fixtures.ts";
 import { functionRunner } from "../../evals/function-runner.ts";
@@ -14,7 +14,7 @@ import { type EvalEnd, runEval } from "../../evals/run-eval.ts";
 import { placeOf, type Suite } from "../../evals/suite.ts";
 import type { TrialRunner } from "../../evals/trial.ts";
 import { readWorkflow } from "../../adapters/workflows/read.ts";
-import type { Json } from "../../machines/contracts/domain/json.ts";
+import { isJsonObject, type Json } from "../../machines/contracts/domain/json.ts";
 import type { Command, Context } from "../command.ts";
 import { evalFolder, openChecks, startEvalPlane } from "../compose/eval-plane.ts";
 import { version } from "../main.ts";
@@ -69,6 +69,7 @@ export const runEvals: Command = async (context) => {
         );
   const workspace = suite.settings.workspace ?? held.workspace;
   let end: EvalEnd;
+  let isStandIn = false;
   try {
     await using checks = openChecks(workspace, Math.max(suite.settings.timeout_ms, 60_000));
     await using opened = await openRunner(context, suite, place, {
@@ -76,6 +77,7 @@ export const runEvals: Command = async (context) => {
       work,
       signal: stop.signal,
     });
+    isStandIn = opened.isStandIn === true;
     const tell = progressOf(context, suite);
     end = await runEval({
       suite,
@@ -95,7 +97,10 @@ export const runEvals: Command = async (context) => {
     await checkpoints.close();
   }
   if (end.refused !== null) throw new CliError(2, `no trial can be made: ${end.refused}`);
-  const report = await reportOf(suite, end, { place, isMock, started_at });
+  const isMadeUp = isMock || (isStandIn && end.trials.some(isScripted));
+  if (isMadeUp && !isMock)
+    output.remark("MOCK: no model's key is set, so every answer of a model was made up");
+  const report = await reportOf(suite, end, { place, isMock: isMadeUp, started_at });
   const file = resolve(
     folder,
     typeof flags["output"] === "string"
@@ -110,6 +115,10 @@ export const runEvals: Command = async (context) => {
   const trials = report.tasks.flatMap((task) => task.trials);
   return report.complete && trials.every(({ passed }) => passed) ? 0 : 1;
 };
+
+const isScripted = ({ observation }: Trial): boolean =>
+  observation?.steps.some(({ output }) => isJsonObject(output) && output["scripted"] === true) ===
+  true;
 
 /** All that makes a trial what it is, beside its task. */
 async function runByOf(
@@ -139,6 +148,8 @@ async function runByOf(
 
 interface Opened extends AsyncDisposable {
   runner: TrialRunner;
+  /** Where a model is asked, its answer is made up: none has a key. */
+  isStandIn?: boolean;
 }
 
 async function openRunner(
@@ -175,8 +186,7 @@ async function openRunner(
     await plane?.dev.close();
     await api.close();
   };
-  if (plane?.dev.isScripted === true && definition.model === undefined)
-    context.output.remark("no model's key is set: every answer of a model is made up");
+  const isStandIn = plane?.dev.isScripted === true && definition.model === undefined;
   try {
     const agents = plane?.dev.agents.map(({ slug }) => slug) ?? [];
     const runner = await planeRunner({
@@ -190,7 +200,7 @@ async function openRunner(
       signal: over.signal,
     });
     if (!runner.ok) throw failureError(runner.failure);
-    return { runner: runner.value, [Symbol.asyncDispose]: close };
+    return { runner: runner.value, isStandIn, [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
     throw error;
