@@ -17,6 +17,9 @@ import { readWorkflow } from "../../adapters/workflows/read.ts";
 import { isJsonObject, type Json } from "../../machines/contracts/domain/json.ts";
 import type { Command, Context } from "../command.ts";
 import { evalFolder, openChecks, startEvalPlane } from "../compose/eval-plane.ts";
+import type { Config } from "../config/load-config.ts";
+import { settingSources } from "../config/setting-sources.ts";
+import type { SettingKey } from "../config/settings.ts";
 import { version } from "../main.ts";
 import { CliError, failureError } from "../output/errors.ts";
 import { holdFolder } from "./eval-lock.ts";
@@ -48,7 +51,9 @@ export const runEvals: Command = async (context) => {
     : suite.definition.run !== undefined
       ? "in-process"
       : (controlPlaneUrl ?? "embedded");
-  const runBy = await runByOf(suite, place);
+  if (flags["cache"] === true && place === controlPlaneUrl)
+    throw new CliError(2, `--cache: nobody here knows what has changed at ${place}`);
+  const runBy = await runByOf(suite, place, config);
   const identity = digestOf({ runBy, locks: { ...suite.locks }, runs: suite.settings.runs });
   const work = evalFolder(
     dataDir,
@@ -124,6 +129,7 @@ const isScripted = ({ observation }: Trial): boolean =>
 async function runByOf(
   { definition, settings, folder, scorers, locks }: Suite,
   place: string,
+  ownConfig: Config,
 ): Promise<Json> {
   const textOf = async (path: string | undefined) => {
     const found = path === undefined ? null : await placeOf(folder, path);
@@ -135,6 +141,7 @@ async function runByOf(
   return {
     version,
     place,
+    configured: await configured(ownConfig),
     agent,
     config: typeof config === "string" ? await textOf(config) : null,
     workflow: (await textOf(workflow)) ?? null,
@@ -144,6 +151,30 @@ async function runByOf(
     timeout: settings.timeout_ms,
     seen: scorers.flatMap(({ scorer }) => [...(scorer.needs ?? []), ...scorer.reads]),
   };
+}
+
+/** Where things are kept, and how they are told, changes no trial. */
+const beside = new Set<string>([
+  "dataDir",
+  "port",
+  "workerName",
+  "logLevel",
+  "logFormat",
+  "concurrency",
+]);
+
+/** The digest of the user's own configuration: which keys there are, and not what they are; the texts of its functions. */
+async function configured({ settings }: Config): Promise<string> {
+  const known = Object.entries(settings).map(([key, value]: [string, unknown]) => {
+    const { mask } = settingSources[key as SettingKey] ?? {};
+    return [key, beside.has(key) ? null : mask === "secret" ? value !== null : value];
+  });
+  const text = JSON.stringify(known, (_key, value: unknown) =>
+    typeof value === "function" ? String(value) : value,
+  );
+  const { mcpConfigPath: file } = settings;
+  const mcp = file === null ? "" : await readFile(file, "utf8").catch(() => "");
+  return digestOf([text, mcp]);
 }
 
 interface Opened extends AsyncDisposable {
