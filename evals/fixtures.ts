@@ -29,22 +29,30 @@ export interface TrialFolder {
 export const fixtureOf = ({ fixture, from }: EvalTask): string | null =>
   fixture === undefined ? null : resolve(dirname(from.file), fixture);
 
+/** Where folders of trials are made. */
+export interface Workplace {
+  /** The root of the agent's tools. */
+  workspace: string;
+  /** Outside of it. */
+  unseen: string;
+}
+
 /** Makes a fixture ready, a folder or a git bundle. @throws Error that says what is wrong with it */
 export async function prepareFolder(
   fixture: string,
-  workspace: string,
+  { workspace, unseen }: Workplace,
   name: string,
 ): Promise<TrialFolder> {
   const folder = join(workspace, name);
   const remote = join(workspace, `${name}.remote.git`);
-  const hidden = join(workspace, ".seen", name);
+  const hidden = join(unseen, name);
   const remove = async () => {
     for (const path of [folder, remote, hidden]) await rm(path, { recursive: true, force: true });
   };
   await remove();
   await mkdir(workspace, { recursive: true });
   const isBundle = (await stat(fixture)).isFile();
-  if (isBundle) await git(workspace, "clone", "--quiet", fixture, folder);
+  if (isBundle) await cloneBundle(fixture, workspace, folder);
   else {
     await cp(fixture, folder, { recursive: true, verbatimSymlinks: true });
     if ((await stat(join(folder, ".git")).catch(() => null)) === null) await commitAll(folder);
@@ -72,6 +80,17 @@ export async function prepareFolder(
       return { files: readNames(names), diff: cutText(diff, largestDiff) };
     },
   };
+}
+
+/** A bundle of branches alone says nothing of which one is meant: its first is. */
+async function cloneBundle(bundle: string, workspace: string, folder: string): Promise<void> {
+  await git(workspace, "clone", "--quiet", bundle, folder);
+  const has = await git(folder, "rev-parse", "--quiet", "--verify", "HEAD").catch(() => null);
+  if (has !== null) return;
+  const names = await git(folder, "for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes");
+  const [first = ""] = names.split("\n");
+  if (first === "") throw new Error(`${bundle} holds no branch: expected a git bundle of one`);
+  await git(folder, "checkout", "--quiet", "-B", first, `refs/remotes/origin/${first}`);
 }
 
 const author = ["-c", "user.name=Eval", "-c", "user.email=eval@example.com"];

@@ -4,7 +4,7 @@ import { messageOf } from "../machines/contracts/domain/users-code.ts";
 import { type Checkpoints, trialKey } from "./checkpoints.ts";
 import type { EvalTask, Observation, Trial } from "./contracts.ts";
 import { type Checks, checkFolder, type Needs, needsOf } from "./checks.ts";
-import { fixtureOf, prepareFolder, type TrialFolder } from "./fixtures.ts";
+import { fixtureOf, prepareFolder, type TrialFolder, type Workplace } from "./fixtures.ts";
 import { judge, verdictOf } from "./scorers/judging.ts";
 import type { Suite } from "./suite.ts";
 import type { TrialAnswer, TrialRunner } from "./trial.ts";
@@ -18,8 +18,7 @@ export interface EvalOptions {
     find(task: EvalTask, epoch: number): Promise<Observation | null>;
     keep(task: EvalTask, epoch: number, seen: Observation): Promise<void>;
   } | null;
-  /** Where the folders of trials are made. */
-  workspace: string;
+  workplace: Workplace;
   /** Looks at a folder with the programs of its project; null where there are none to do it. */
   checks: Checks | null;
   /** Micro-dollars; null for no limit. */
@@ -162,7 +161,7 @@ let tries = 0;
 async function tryOnce(
   task: EvalTask,
   epoch: number,
-  { suite, runner, workspace, checks, checkpoints, signal }: EvalOptions,
+  { suite, runner, workplace, checks, checkpoints, signal }: EvalOptions,
   needs: Needs,
 ): Promise<{ answer: TrialAnswer; isLate: boolean }> {
   tries += 1;
@@ -171,7 +170,7 @@ async function tryOnce(
   const late = new AbortController();
   try {
     const fixture = fixtureOf(task);
-    if (fixture !== null) folder = await prepareFolder(fixture, workspace, name);
+    if (fixture !== null) folder = await prepareFolder(fixture, workplace, name);
     const before = await checkFolder(checks, folder, needs.before(task), signal);
     const timer = setTimeout(() => late.abort(), timeoutOf(task, suite));
     const request = {

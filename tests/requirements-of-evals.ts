@@ -18,6 +18,10 @@ export const evalRequirements: readonly Requirement[] = [
     promise: "what is wrong in a dataset is told by file, line and field, and the rest can be used",
   },
   {
+    id: "evals.seen",
+    promise: "what changed in a trial's folder is seen, whatever the agent did to its repository",
+  },
+  {
     id: "evals.real",
     promise:
       "a suite runs for real, and breaking a fix fails exactly the scorers that judge what it broke",

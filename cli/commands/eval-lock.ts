@@ -5,6 +5,8 @@ import { CliError } from "../output/errors.ts";
 export interface HeldFolder extends AsyncDisposable {
   /** Empty: the folders of trials are made here. */
   workspace: string;
+  /** Empty too, and outside of it. */
+  unseen: string;
   /** Nothing of this eval is needed any more. */
   forget(): Promise<void>;
 }
@@ -34,18 +36,21 @@ export async function holdFolder(folder: string, fresh: boolean): Promise<HeldFo
       );
     await rm(lock, { force: true });
   }
-  for (const left of ["plane", "trials", ...(fresh ? ["checkpoints.jsonl"] : [])])
+  for (const left of ["plane", "trials", "seen", ...(fresh ? ["checkpoints.jsonl"] : [])])
     await rm(join(folder, left), { recursive: true, force: true });
   const workspace = join(folder, "trials");
   await mkdir(workspace, { recursive: true });
   let isNeeded = true;
   return {
     workspace: await realpath(workspace),
+    unseen: join(await realpath(folder), "seen"),
     forget: async () => {
       isNeeded = false;
     },
     async [Symbol.asyncDispose]() {
-      const over = isNeeded ? [join(folder, "plane"), join(folder, "trials"), lock] : [folder];
+      const over = isNeeded
+        ? [...["plane", "trials", "seen"].map((name) => join(folder, name)), lock]
+        : [folder];
       for (const path of over) await rm(path, { recursive: true, force: true, maxRetries: 3 });
     },
   };

@@ -90,7 +90,7 @@ export const runEvals: Command = async (context) => {
       checkpoints,
       cache:
         flags["cache"] === true && !isMock ? openCache(evalFolder(dataDir, "cache"), runBy) : null,
-      workspace,
+      workplace: { workspace, unseen: held.unseen },
       checks: isMock ? null : checks,
       maxCost: limits.maxCost,
       onTrial: tell,
