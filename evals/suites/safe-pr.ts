@@ -88,16 +88,8 @@ export default defineSuite({
       logLevel: "error",
       tools: toolsIn(workspace),
       allowlist: {
-        allowed: [
-          "read_file",
-          "write_file",
-          "git_checkout",
-          "git_add",
-          "git_commit",
-          "run_tests",
-          "create_pull_request",
-        ],
-        approvalRequired: ["git_push"],
+        allowed: ["read_file", "write_file", "git_checkout", "git_add", "git_commit", "run_tests"],
+        approvalRequired: ["git_push", "create_pull_request"],
       },
     };
   },

@@ -76,7 +76,7 @@ export default { ...suite, name: "broken-fix", model: agentFor(broken) };
       run_status: "completed",
       files: { changed: ["slug.js"], created: [], deleted: [] },
       tests: { passed: 2, failed: 0, total: 2 },
-      approvals: { approved: 1, rejected: 0 },
+      approvals: { approved: 2, rejected: 0 },
       usage: { tool_calls: 8, cost_microusd: 1_350 },
     });
     expect(slug?.observation?.diff).toContain("+export const slug = (name) => name");
@@ -90,7 +90,7 @@ export default { ...suite, name: "broken-fix", model: agentFor(broken) };
       ["git_add", "allow", "ok"],
       ["git_commit", "allow", "ok"],
       ["git_push", "ask", "ok"],
-      ["create_pull_request", "allow", "ok"],
+      ["create_pull_request", "ask", "ok"],
     ]);
     const states = slug?.observation?.steps[0]?.states.map(({ state }) => state);
     expect(states?.at(0)).toBe("pending");
