@@ -1,15 +1,17 @@
 import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Feed } from "../../adapters/console/inspector/feed.ts";
 import { startInspector } from "../../adapters/console/inspector/serve.ts";
 import { stepMachine } from "../../machines/step/machine.ts";
 import { chromiumPath, startChromium } from "../support/chromium.ts";
+import { listen } from "../support/listen.ts";
 import { mib, quantile, table } from "./figures.ts";
 import { jobData, publish } from "./jobs.ts";
 import { openStage, type Stage } from "./stage.ts";
 
-const ways = ["off", "nobody looks", "a page is open"] as const;
+const ways = ["off", "traced and measured", "nobody looks", "a page is open"] as const;
 type Way = (typeof ways)[number];
 
 export interface InspectorFigures {
@@ -47,7 +49,9 @@ export async function benchInspector(
   const measured: Record<Way, number>[] = [];
   {
     await using stage = await openStage();
-    const contenders = ways.map((way) => startContender(stage, way, concurrency));
+    await using collector = await startCollector();
+    const made = { concurrency, collector: collector.url };
+    const contenders = ways.map((way) => startContender(stage, way, made));
     for (const { run } of contenders) await run(warmUpSteps);
     const leave = new AbortController();
     const { worker } = contenders[ways.indexOf("a page is open")] as (typeof contenders)[number];
@@ -69,15 +73,17 @@ export async function benchInspector(
   }
   const mean = (way: Way) => measured.reduce((sum, round) => sum + round[way], 0) / rounds;
   const cpu = {
-    off: mean(ways[0]),
-    "nobody looks": mean(ways[1]),
-    "a page is open": mean(ways[2]),
+    off: mean("off"),
+    "traced and measured": mean("traced and measured"),
+    "nobody looks": mean("nobody looks"),
+    "a page is open": mean("a page is open"),
   };
   return {
     steps,
     rounds,
     cpuMicrosPerStep: cpu,
     ratios: {
+      "traced and measured": cpu["traced and measured"] / cpu.off,
       "nobody looks": cpu["nobody looks"] / cpu.off,
       "a page is open": cpu["a page is open"] / cpu.off,
     },
@@ -87,10 +93,25 @@ export async function benchInspector(
 
 const warmUpSteps = 4_000;
 
-function startContender({ redis, sink, startWorker }: Stage, way: Way, concurrency: number) {
+/** A tenth of the steps traced, and the metrics sent and asked for. */
+const watching = (collector: string) => ({
+  OTEL_EXPORTER_OTLP_ENDPOINT: collector,
+  OTEL_TRACES_SAMPLER: "traceidratio",
+  OTEL_TRACES_SAMPLER_ARG: "0.1",
+  OTEL_METRIC_EXPORT_INTERVAL: "10000",
+  WORKER_HTTP_PORT: "0",
+});
+
+function startContender(
+  { redis, sink, startWorker }: Stage,
+  way: Way,
+  { concurrency, collector }: { concurrency: number; collector: string },
+) {
   const prefix = `bench:${way.replaceAll(" ", "-")}:`;
-  const args = way === "off" ? [] : ["--inspect"];
-  const worker = startWorker({ concurrency, args, env: { REDIS_QUEUE_PREFIX: prefix } });
+  const isInspected = way === "nobody looks" || way === "a page is open";
+  const args = isInspected ? ["--inspect"] : [];
+  const more = way === "traced and measured" ? watching(collector) : {};
+  const worker = startWorker({ concurrency, args, env: { REDIS_QUEUE_PREFIX: prefix, ...more } });
   let from = 0;
   /** Its CPU time for one of so many steps, microseconds. */
   const run = async (count: number): Promise<number> => {
@@ -106,6 +127,22 @@ function startContender({ redis, sink, startWorker }: Stage, way: Way, concurren
     return ((worker.usage().cpuMs - before) * 1_000) / count;
   };
   return { way, worker, run };
+}
+
+/** Takes what is sent to it, and looks at none of it. */
+async function startCollector() {
+  const server = createServer((request, response) => {
+    request.resume();
+    request.on("end", () => response.end("{}"));
+  });
+  const port = await listen(server);
+  return {
+    url: `http://127.0.0.1:${port}`,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
 }
 
 /** Takes what a page would be told. */
@@ -223,7 +260,7 @@ export function inspectorTable(figures: InspectorFigures): string {
   ]);
   return [
     `${steps} local retrievals each once warm, in ${rounds} turns`,
-    table(["the inspector", "CPU µs a step", "more"], rows),
+    table(["the worker is", "CPU µs a step", "more"], rows),
     page === null
       ? "the page was not measured: there is no Chromium"
       : `the page, ${page.actors} actors alive: from a change to its picture ${page.p50Ms.toFixed(0)} ms, 95th percentile ${page.p95Ms.toFixed(0)} ms, at most ${page.maxMs.toFixed(0)} ms (${page.updates} updates); heap ${mib(page.heapBytes)}, after ${page.events} events ${mib(page.heapAfterBytes)}`,

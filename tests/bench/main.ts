@@ -10,7 +10,7 @@
  *   mcp         calls of a tool server over standard streams, against the bare SDK client  [--calls]
  *   workflow    what a step of a workflow costs the control plane, 1,000 parallel steps, memory over many runs
  *   sandbox     what a sandboxed true, python and node take beyond the bare driver's command
- *   inspector   what the inspector costs a worker, looked at and not, and how quickly its page draws  [--steps]
+ *   inspector   what traces, metrics and the inspector cost a worker, and how quickly its page draws  [--steps]
  *   screening   precision, recall and benign texts flagged, part by part, and what a megabyte takes
  *   gate        how often an eval's gate fails, where nothing changed and where something did  [--comparisons]
  *   eval        200 trials of an eval at parallel 16 with a model of 200 ms, against the models' time alone
