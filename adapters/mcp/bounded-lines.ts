@@ -40,3 +40,31 @@ export class BoundedLines {
     this.#length += Math.min(text.length, room);
   }
 }
+
+const keyBegins = /-----BEGIN [A-Z ]{0,40}PRIVATE KEY/u;
+const keyEnds = /-----END [A-Z ]{0,40}PRIVATE KEY/u;
+/** A private key of 16,384 bits has some 200 lines in PEM. */
+const mostLinesOfKey = 250;
+
+/**
+ * Lines for a log that takes secrets out of each by itself. A part of a secret looks like none: so the lines of a private
+ * key after its first one are left out, and so is the word that a line was cut in.
+ */
+export class WithoutParts {
+  readonly #limit: number;
+  /** How many more lines may belong to a key. */
+  #left = 0;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  read(line: string): string {
+    if (this.#left > 0) {
+      this.#left = keyEnds.test(line) ? 0 : this.#left - 1;
+      return "";
+    }
+    if (keyBegins.test(line) && !keyEnds.test(line)) this.#left = mostLinesOfKey;
+    return line.length < this.#limit ? line : line.replace(/(?<!\S)\S{1,500}$/u, "…");
+  }
+}

@@ -7,7 +7,7 @@ import {
 import { getDefaultEnvironment } from "@modelcontextprotocol/client/stdio";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import { largestMessage, readMessage } from "./bounded-http.ts";
-import { BoundedLines } from "./bounded-lines.ts";
+import { BoundedLines, WithoutParts } from "./bounded-lines.ts";
 import { guardGroup } from "./orphan-guard.ts";
 import type { McpServer } from "./server-options.ts";
 import { floods, Unasked } from "./unasked.ts";
@@ -45,6 +45,7 @@ export class ChildTransport implements Transport {
   readonly #onStderr: (line: string) => void;
   readonly #lines = new BoundedLines(largestMessage, "refuse");
   readonly #stderr = new BoundedLines(stderrLineLimit, "cut");
+  readonly #withoutParts = new WithoutParts(stderrLineLimit);
   #lastLines: string[] = [];
   readonly #gone = Promise.withResolvers<void>();
   readonly #unasked = new Unasked();
@@ -140,7 +141,7 @@ export class ChildTransport implements Transport {
 
   /** One line of what the server says of itself: logged, and the last ones kept for the reason of its end. */
   #heard(line: string): void {
-    const text = cutText(line, stderrLineLimit).trim();
+    const text = this.#withoutParts.read(cutText(line, stderrLineLimit)).trim();
     if (text === "") return;
     this.#onStderr(text);
     this.#lastLines = [...this.#lastLines, text].slice(-lastWords.lines);

@@ -8,6 +8,8 @@ import {
 } from "../../machines/contracts/domain/screening/output-rules.ts";
 import { createRedactor } from "../../machines/contracts/domain/screening/known-secrets.ts";
 import { redactText } from "../../machines/contracts/domain/screening/secrets.ts";
+import { ChildTransport } from "../../adapters/mcp/child-transport.ts";
+import type { McpServer } from "../../adapters/mcp/config.ts";
 import { createLog } from "../../adapters/telemetry/log.ts";
 import { terminal } from "../../machines/contracts/domain/failure.ts";
 import { screeningParts } from "../bench/screening.ts";
@@ -108,6 +110,29 @@ it("is in no output, log line, artifact, record or dead letter of a step that re
   const kept = names.filter((one) => one.isFile()).map((one) => join(one.parentPath, one.name));
   expect(kept.length).toBeGreaterThan(0);
   for (const path of kept) expect(leaked(await readFile(path, "utf8"))).toEqual([]);
+});
+
+it("is in no line of a tool server's standard error, over two pieces, over lines or cut at a line's most [secrets.planted]", async () => {
+  const hide = createRedactor([held.environment]);
+  const parts = [
+    `a ${held.environment.slice(0, 9)}`,
+    `${held.environment.slice(9)} b\n`,
+    "-----BEGIN RSA PRIVATE KEY-----\nMIIEvQIBADANBg\nq7Zr49xKdvT2m\n-----END RSA PRIVATE KEY-----\nafter\n",
+    `${"x ".repeat(995)}${held.environment}\n`,
+  ];
+  const code = `const parts = ${JSON.stringify(parts)}; const next = () => { const one = parts.shift(); if (one === undefined) process.exit(); process.stderr.write(one); setTimeout(next, 20); }; next();`;
+  const lines: string[] = [];
+  const gone = Promise.withResolvers<void>();
+  const server = { name: "loud", command: process.execPath, args: ["-e", code] };
+  const transport = new ChildTransport(server as McpServer, (line) =>
+    lines.push(hide.redact(line)),
+  );
+  Object.assign(transport, { onclose: gone.resolve });
+  await transport.start();
+  await gone.promise;
+  expect(lines).toContain("a [redacted] b");
+  expect(lines).toContain("after");
+  expect(lines.join("\n")).not.toMatch(/MIIE|q7Zr|tango|Whisk/u);
 });
 
 it("calibrated rules flag at most two in a hundred harmless texts, and most attacks [screening.calibrated]", () => {
