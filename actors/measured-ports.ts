@@ -32,7 +32,8 @@ export function measurePorts(ports: RuntimePorts): RuntimePorts {
   return {
     ...ports,
     ...measureStores(ports),
-    controlPlane: timed(ports.controlPlane, planeTime),
+    // What it advertises is asked once a while, and looked up several times a step.
+    controlPlane: timed(ports.controlPlane, planeTime, new Set(["extensions"])),
     models: measureModels(ports),
     tools: measureTools(ports),
     sandbox: measureSandbox(ports),

@@ -3,6 +3,7 @@ import type { Outcome } from "../machines/contracts/domain/failure.ts";
 import { type Usage, usageOfFailure } from "../machines/contracts/domain/step-result.ts";
 import type { ModelReply, ModelRequest } from "../machines/contracts/ports/model-provider.ts";
 import { type RuntimePorts, withVerb } from "./ports.ts";
+import { isLeftOut } from "./tracing.ts";
 
 /*
  * One span for each call of a model and a tool, below that of the effect, which is the journal's. Names and attributes
@@ -46,6 +47,7 @@ function traced<T>(
   work: () => Promise<Outcome<T>>,
   learned: (value: T) => Attributes = () => ({}),
 ): Promise<Outcome<T>> {
+  if (isLeftOut()) return work();
   return tracer.startActiveSpan(name, { kind: SpanKind.CLIENT, attributes }, async (span) => {
     try {
       const outcome = await work();

@@ -24,9 +24,15 @@ export function isTracingOn(): boolean {
 /** The span of what nobody traces: one for all. */
 export const inertSpan: Span = trace.wrapSpanContext(INVALID_SPAN_CONTEXT);
 
+/** Whether the step at work is not sampled: then nor is anything below it, and no span need be made to find that out. */
+export function isLeftOut(): boolean {
+  const above = trace.getActiveSpan();
+  return above !== undefined && !above.isRecording();
+}
+
 /** One span for one touch of the outside world, never with what went in or came out. */
 export function traced<T>(name: string, work: () => Promise<Outcome<T>>): Promise<Outcome<T>> {
-  if (!isTracingOn()) return work();
+  if (!isTracingOn() || isLeftOut()) return work();
   return tracer.startActiveSpan(name, async (span) => {
     try {
       const outcome = await work();

@@ -1,4 +1,4 @@
-import { context as openTelemetry, isSpanContextValid, trace } from "@opentelemetry/api";
+import { context as openTelemetry, trace } from "@opentelemetry/api";
 import type { ActorRefFrom, AnyActorRef } from "xstate";
 import { terminal } from "../../machines/contracts/domain/failure.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
@@ -136,7 +136,7 @@ export function bindStep(binding: Binding) {
       const session = sessionOf(self);
       const scope = new Scope(binding, session, context, self as StepActor, session.begin());
       // Without a trace there is nothing to carry along.
-      const isTraced = session.span !== inertSpan && isSpanContextValid(session.span.spanContext());
+      const isTraced = session.span !== inertSpan;
       const run = () => perform(work, scope, scope.actor);
       session.track(
         isTraced

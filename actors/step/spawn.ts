@@ -5,7 +5,13 @@ import {
   type AnyActorRef,
   createActor,
 } from "xstate";
-import { ROOT_CONTEXT, type Span, SpanStatusCode, trace } from "@opentelemetry/api";
+import {
+  isSpanContextValid,
+  ROOT_CONTEXT,
+  type Span,
+  SpanStatusCode,
+  trace,
+} from "@opentelemetry/api";
 import { parseJob, type Job } from "../../machines/contracts/domain/job.ts";
 import type { Delivery } from "../../machines/contracts/ports/step-backend.ts";
 import type { StepEnd, stepMachine } from "../../machines/step/machine.ts";
@@ -347,7 +353,13 @@ function startSpan({ key, job, delivery }: SpawnRequest): Span {
     ...(job?.tenantId == null ? {} : { "ferrumdeck.tenant.id": job.tenantId }),
     ...(job?.agentId == null ? {} : { "ferrumdeck.agent.id": job.agentId }),
   };
-  return tracer.startSpan(`step.execute.${job?.stepType ?? "unknown"}`, { attributes }, remote);
+  const span = tracer.startSpan(
+    `step.execute.${job?.stepType ?? "unknown"}`,
+    { attributes },
+    remote,
+  );
+  // Without a provider a trace that nobody named has no ids.
+  return isSpanContextValid(span.spanContext()) ? span : inertSpan;
 }
 
 function endSpan(span: Span, how: StepEnd | "crashed"): void {
