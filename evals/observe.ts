@@ -18,15 +18,16 @@ const microsPerCent = 10_000;
 const auditPage = 1_000;
 const auditList = type({ event: "string", "details?": "unknown" }).array();
 
-/** All that the control plane can tell of a run. */
+/** All that the control plane can tell of a run: by its id, or as it was seen when it had ended. */
 export async function gather(
   api: ControlPlaneApi,
-  runId: string,
+  of: string | RunView,
   signal: AbortSignal,
   statesOf: (stepId: string) => Observation["steps"][number]["states"] = () => [],
 ): Promise<Outcome<Gathered>> {
-  const run = await api.run(runId, signal);
+  const run = typeof of === "string" ? await api.run(of, signal) : ok(of);
   if (!run.ok) return run;
+  const runId = run.value.id;
   const steps = await api.steps(runId, signal);
   if (!steps.ok) return steps;
   const audit = await auditOf(api, runId, signal);

@@ -5,7 +5,7 @@ import { watchRuns } from "../adapters/control-plane/watch-runs.ts";
 import { registerWorkflow } from "../adapters/control-plane/workflows-api.ts";
 import { type Failure, type Outcome, ok } from "../machines/contracts/domain/failure.ts";
 import { isJsonObject, type JsonObject } from "../machines/contracts/domain/json.ts";
-import { isRunEnded } from "../machines/contracts/domain/status.ts";
+import { isRunEnded, type RunStatus } from "../machines/contracts/domain/status.ts";
 import type { WorkflowDefinition } from "../machines/contracts/domain/workflow.ts";
 import { type RunView, runView } from "../machines/contracts/wire/views.ts";
 import type { ApprovalAnswers, Observation } from "./contracts.ts";
@@ -45,7 +45,12 @@ export async function planeRunner(options: PlaneOptions): Promise<Outcome<PlaneR
   const isPushed = extensions.includes("events");
   const waiting = new Map<string, () => void>();
   // What can't be followed is looked at now and then all the same.
-  if (isPushed) void watchRuns(api, (runId) => waiting.get(runId)?.(), signal);
+  const isWorthALook = (status: RunStatus) =>
+    isRunEnded(status) || status === "waiting_approval" || status === "policy_blocked";
+  const onChange = (runId: string, status: RunStatus) => {
+    if (isWorthALook(status)) waiting.get(runId)?.();
+  };
+  if (isPushed) void watchRuns(api, onChange, signal);
   let workflowId: string | null = null;
   if (options.workflow !== null) {
     const { workflow: definition, projectId } = options;
@@ -75,7 +80,8 @@ export async function planeRunner(options: PlaneOptions): Promise<Outcome<PlaneR
       if (request.signal.aborted) await cancel(id);
       const closing = request.signal.aborted ? AbortSignal.timeout(closingMs) : request.signal;
       if (!ended.ok && !request.signal.aborted) return answerOf(ended.failure);
-      const gathered = await gather(api, id, closing, options.statesOf);
+      const known = ended.ok && !request.signal.aborted ? ended.value : null;
+      const gathered = await gather(api, known ?? id, closing, options.statesOf);
       if (!gathered.ok) return answerOf(gathered.failure);
       const approvals = counts.approved + counts.rejected === 0 ? {} : { approvals: counts };
       const duration_ms = Math.round(performance.now() - begun);

@@ -29,11 +29,6 @@ import { judgesModels, openSuite } from "./eval-suites.ts";
 import { openLog } from "./long-running.ts";
 import { openApi } from "./with-control-plane.ts";
 
-/** Of the commands of evals whose work is not there yet. */
-export const notYet: Command = ({ invocation }) => {
-  throw new CliError(2, `${invocation.command} can't be used in this version yet`);
-};
-
 /** `eval run SUITE`. */
 export const runEvals: Command = async (context) => {
   const { invocation, config, folder, output, stopping } = context;
