@@ -163,6 +163,26 @@ describe("a budget of an agent or a tenant", () => {
     await tenantBudgets(none);
   });
 
+  it("is shown, and held to, whatever amounts were reported [budget.shared]", async () => {
+    plane.clock.now += 40 * 24 * 60 * 60 * 1000;
+    const most = Number.MAX_SAFE_INTEGER;
+    for (let nth = 0; nth < 3; nth += 1) {
+      const body = {
+        status: "completed",
+        output: {},
+        input_tokens: most,
+        output_tokens: most,
+      } as const;
+      await plane.report(await begin(), body);
+    }
+    expect((await spending("/v1/tenants/operator"))["day"]?.["input_tokens"]).toBe(most);
+    expect((await plane.fetch("GET", "/v1/registry/agents")).status).toBe(200);
+    await agentBudgets({ day: { max_total_tokens: most } });
+    const refused = await plane.fetch("POST", "/v1/runs", { agent_id: "helper", input: {} });
+    expect(refused.status).toBe(403);
+    await agentBudgets(none);
+  });
+
   it("takes no word that it does not know, and no limit by null [budget.shared]", async () => {
     for (const budgets of [
       { week: null },

@@ -7,7 +7,7 @@ import { createApp } from "../../adapters/control-plane/embedded/app.ts";
 import { scopes } from "../../adapters/control-plane/embedded/keys.ts";
 import { createWorkflowReader } from "../../adapters/workflows/step-request.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
-import { parseJson } from "../../machines/contracts/domain/json.ts";
+import { type JsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
 import {
   type ApiDocument,
   type MadeRequest,
@@ -114,8 +114,10 @@ describe("/openapi.json", () => {
   it("is what every answer keeps to, whatever is asked and by whom [plane.answers]", async () => {
     const check = checkerOf(document);
     const succeeded = new Set<string>();
+    let asked = 0;
     await fc.assert(
       fc.asyncProperty(requestsOf(document, callers.length), async (made) => {
+        if (++asked % 40 === 0) await makeQuestion();
         const answer = await send(made);
         if (answer === null) return;
         const { method, path } = made.operation;
@@ -182,6 +184,16 @@ async function makeExamples(): Promise<void> {
   await backend.store.open(kept.entryId, job, 600_000, kept.fields);
   keptStep = { run_id: job.runId, step_id: job.stepId };
   await makeLetter();
+}
+
+/** An open question of a run that goes on: those of before are answered sooner or later. */
+async function makeQuestion(): Promise<void> {
+  const run = await plane.fetch("POST", "/v1/runs", { agent_id: "helper", input: { task: "t" } });
+  const { body } = await plane.fetch("GET", `/v1/runs/${String(run.body["id"])}/steps`);
+  const [step] = Array.isArray(body) ? (body as JsonObject[]) : [];
+  const of = { run_id: run.body["id"] ?? null, step_id: step?.["id"] ?? null };
+  const question = { ...of, action_type: "tool", digest: "d", reason: "r" };
+  learn(JSON.stringify((await plane.fetch("POST", "/v1/approvals", question)).body));
 }
 
 /** A dead letter, of whatever job is on the stream. */

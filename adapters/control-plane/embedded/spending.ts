@@ -48,8 +48,8 @@ CREATE TABLE spending (owner TEXT NOT NULL, day TEXT NOT NULL, input INTEGER NOT
 ${["doc ->> 'agentId'", "tenant"]
   .map(
     (owner) => `INSERT INTO spending
-  SELECT ${owner}, date((doc ->> 'createdAt') / 1000, 'unixepoch'), sum(doc ->> 'inputTokens'),
-    sum(doc ->> 'outputTokens'), sum(doc ->> 'toolCalls'), sum(doc ->> 'costMicros')
+  SELECT ${owner}, date((doc ->> 'createdAt') / 1000, 'unixepoch'),
+    ${["inputTokens", "outputTokens", "toolCalls", "costMicros"].map((each) => `CAST(min(total(doc ->> '${each}'), ${Number.MAX_SAFE_INTEGER}) AS INTEGER)`)}
   FROM runs GROUP BY 1, 2;`,
   )
   .join("\n")}
@@ -65,7 +65,8 @@ export function openSpending(db: DatabaseSync) {
        cost = max(0, cost + excluded.cost)`,
   );
   const sum = db.prepare(
-    `SELECT sum(input) AS input, sum(output) AS output, sum(calls) AS calls, sum(cost) AS cost
+    // No more than a number holds, whatever amounts were reported; and `sum` fails where it overflows.
+    `SELECT ${["input", "output", "calls", "cost"].map((each) => `min(total(${each}), ${Number.MAX_SAFE_INTEGER}.0) AS ${each}`)}
      FROM spending WHERE owner = ? AND day BETWEEN ? AND ?`,
   );
   return {
