@@ -331,38 +331,16 @@ export const requirements: readonly Requirement[] = [
     id: "retrieval.in-its-place",
     promise: "what answers in the retrieval service's place is tried again, and is no job's fault",
   },
-  {
-    id: "retrieval.words",
-    promise: "a word is found whatever its case, accents, script or Korean particle",
-  },
-  {
-    id: "retrieval.addresses",
-    promise:
-      "a retrieval endpoint's public name leads to no internal address, and none to a cloud's metadata",
-  },
-  {
-    id: "retrieval.index",
-    promise:
-      "a collection finds by words and by meaning, offline, with each result's place; a search that can't be made fails",
-  },
-  {
-    id: "retrieval.incremental",
-    promise:
-      "an ingest reads again only what changed, removes what is gone, and keeps what it can't read",
-  },
-  {
-    id: "retrieval.whole-files",
-    promise: "a collection shows the old or the new state of a file, to readers and after a crash",
-  },
-  {
-    id: "retrieval.file-trouble",
-    promise:
-      "a collection's file that is damaged, full or of a later version is named, with what to do",
-  },
-  {
-    id: "retrieval.chunks",
-    promise: "chunks keep to their bound and lose no word, whatever the document",
-  },
+  { id: "retrieval.words", promise: "a word is found whatever its case, accents or particle" },
+  { id: "retrieval.addresses", promise: "a public name leads to no internal address" },
+  { id: "retrieval.index", promise: "a collection finds by words and meaning, or fails" },
+  { id: "retrieval.incremental", promise: "an ingest reads again only what changed" },
+  { id: "retrieval.whole-files", promise: "readers and crashes see whole states of a file" },
+  { id: "retrieval.file-trouble", promise: "a collection's damaged file is named" },
+  { id: "retrieval.chunks", promise: "chunks keep to their bound and lose no word" },
+  { id: "retrieval.embeddings", promise: "embeddings are asked for once; refusals are told" },
+  { id: "retrieval.commands", promise: "files are ingested and found by the command line" },
+  { id: "retrieval.configured", promise: "a step names only a configured collection" },
   { id: "retrieval.exact", promise: "a retrieval service's numbers are kept exactly, or refused" },
   { id: "retrieval.bounds", promise: "a search is bounded by its texts and never holds the loop" },
   { id: "folders.end", promise: "a folder that can't be made is an error, never a wait" },

@@ -40,8 +40,12 @@ export const mostVectors = { count: 100_000, bytes: 768 * 1024 * 1024 };
 
 /** Words weigh so much more in headings and the file's name than in the text. */
 const headWeight = 2;
-/** Of reciprocal rank fusion: how little the first places stand out. */
-const fusion = 60;
+/**
+ * Of reciprocal rank fusion: how little the first places stand out (60 in the paper, for lists of thousands), and how much
+ * the words weigh beside the vectors. Chosen by `npm run bench -- retrieval`.
+ */
+const fusion = 10;
+const weights = { words: 2, vectors: 1 };
 /** How far down either ranking is read. */
 const depth = (topK: number) => Math.max(100, 2 * topK);
 
@@ -93,7 +97,10 @@ function searchIn(sql: DatabaseSync, search: Search): Outcome<Retrieval> {
     if (!vectors.ok) return vectors;
     byVectors = rankByVectors(vectors.value, vector, allowed, topK);
   }
-  const fused = fuse([byWords, byVectors]);
+  const fused = fuse([
+    { ranking: byWords, weight: weights.words },
+    { ranking: byVectors, weight: weights.vectors },
+  ]);
   const documents = fused.slice(0, topK).map((found) => documentOf(sql, found));
   return ok({ documents, totalFound: fused.length });
 }
@@ -215,14 +222,15 @@ interface Fused extends Ranked {
   score: number;
 }
 
-/** By the sum of 1 / (60 + rank) over both; 1 is the first place in every ranking that there is. */
-function fuse(rankings: readonly (readonly Ranked[])[]): Fused[] {
+/** By the weighted sum of 1 / (10 + rank) over both; 1 is the first place in every ranking that there is. */
+function fuse(rankings: readonly { ranking: readonly Ranked[]; weight: number }[]): Fused[] {
   const all = new Map<number, Fused>();
-  const used = rankings.filter((ranking) => ranking.length > 0).length;
-  for (const ranking of rankings) {
+  const used = rankings.filter(({ ranking }) => ranking.length > 0);
+  const sum = used.reduce((total, { weight }) => total + weight, 0);
+  for (const { ranking, weight } of used) {
     for (const [at, { n, similarity }] of ranking.entries()) {
       const before = all.get(n) ?? { n, score: 0, similarity: null };
-      const score = before.score + (fusion + 1) / (fusion + 1 + at) / used;
+      const score = before.score + ((weight / sum) * (fusion + 1)) / (fusion + 1 + at);
       all.set(n, { n, score, similarity: similarity ?? before.similarity });
     }
   }

@@ -15,6 +15,7 @@ import { ingest, type IngestRequest } from "../../adapters/retrieval/ingest.ts";
 import { createLocalEmbedder } from "../../adapters/retrieval/local-model.ts";
 import type { Embedder } from "../../machines/contracts/ports/embedder.ts";
 import type { RetrievalFilter } from "../../machines/contracts/ports/retriever.ts";
+import { placeOf, readQuestions } from "../bench/retrieval.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
 
 const never = new AbortController().signal;
@@ -89,6 +90,23 @@ describe("a collection of this machine", () => {
         ],
       },
     });
+  });
+
+  test("finds the sections of this project's own docs that answer questions in other words [retrieval.index]", async () => {
+    const names = ["inspector.md", "sandbox.md", "replay.md"];
+    const base = fileURLToPath(new URL("../../docs", import.meta.url));
+    const docs = project({}, local);
+    const roots = names.map((name) => join(base, name));
+    expect(await docs.ingest({ roots, base })).toMatchObject({ value: { added: 3 } });
+    const asked = readQuestions().filter(({ answers }) =>
+      answers.every(({ source }) => names.includes(source)),
+    );
+    expect(asked.length).toBeGreaterThan(3);
+    for (const one of asked) {
+      const found = await docs.find(one.question, {}, 10);
+      const place = placeOf(one, found.ok ? found.value.documents : []);
+      expect([one.question, place >= 0 && place < 5]).toEqual([one.question, true]);
+    }
   });
 
   test("reads again only what changed, and forgets what is gone unless told to keep it [retrieval.incremental]", async () => {

@@ -7,6 +7,7 @@
  *   parked      what a parked approval weighs, and how soon it goes on  [--parked]
  *   live        what a live llm step weighs against a bare SDK call  [--live]
  *   loop        an agent's loop of 20 turns against one over the bare SDK, and what its turns cost the store
+ *   retrieval   recall of words, vectors and both over the project's own docs, offline
  *   mcp         calls of a tool server over standard streams, against the bare SDK client  [--calls]
  *   workflow    what a step of a workflow costs the control plane, 1,000 parallel steps, memory over many runs
  *   sandbox     what a sandboxed true, python and node take beyond the bare driver's command
@@ -27,6 +28,7 @@ import { benchEval, evalTable } from "./eval.ts";
 import { benchLatency, latencyTable } from "./latency.ts";
 import { benchLive, liveTable } from "./live.ts";
 import { benchLoop, loopTable } from "./loop.ts";
+import { benchRetrieval, retrievalTable } from "./retrieval.ts";
 import { benchMcp, mcpTable } from "./mcp.ts";
 import { benchParked, parkedTable } from "./parked.ts";
 import { benchSandbox, sandboxTable } from "./sandbox.ts";
@@ -77,6 +79,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   parked: async () => as(await benchParked(Number(values.parked), 50), parkedTable),
   live: async () => as(await benchLive({ count: Number(values.live), rounds }, note), liveTable),
   loop: async () => as(await benchLoop(rounds), loopTable),
+  retrieval: async () => as(await benchRetrieval(note), retrievalTable),
   mcp: async () => as(await benchMcp(Number(values.calls), rounds), mcpTable),
   workflow: async () => as(await benchWorkflow(), workflowTable),
   sandbox: async () => as(await benchSandbox(rounds, note), sandboxTable),
