@@ -11,6 +11,8 @@ import { findStep } from "./submit-result.ts";
 import { closeApproval } from "./run-state.ts";
 
 const dayMs = 24 * 60 * 60 * 1000;
+/** Ten years: a time beyond what RFC 3339 can write is none. */
+export const longestOpenMs = 3_650 * dayMs;
 
 export interface ApprovalRequest extends Pick<
   Approval,
@@ -40,7 +42,8 @@ export function requestApproval(
   const { expiresInMs, ...asked } = request;
   const version = store.versions.find(run.agentVersionId);
   const { terms, withinMs } = termsOf(change, run, request);
-  const openMs = Math.min(expiresInMs ?? version?.approvalExpiresInMs ?? dayMs, withinMs);
+  const wanted = expiresInMs ?? version?.approvalExpiresInMs ?? dayMs;
+  const openMs = Math.min(wanted, withinMs, longestOpenMs);
   const approval: Approval = {
     id: newId("apr", now),
     tenantId: run.tenantId,

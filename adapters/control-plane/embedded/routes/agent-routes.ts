@@ -4,6 +4,7 @@ import { type JsonObject, notList } from "../../../../machines/contracts/domain/
 import { callerOf } from "./access.ts";
 import { ApiError, asJson, objectShape, readBody, readPage, rfc3339 } from "./request.ts";
 import { type Agent, type AgentVersion, newId, seedIds } from "../documents.ts";
+import { longestOpenMs } from "../changes/approvals.ts";
 import type { Plane } from "../changes/change.ts";
 import {
   type Budget,
@@ -38,7 +39,7 @@ export const newVersion = type({
   "max_wall_time_secs?": whole,
   "max_cost_cents?": whole,
   "budget?": budgetShape.or("null"),
-  "approval_expires_in_ms?": "number.integer > 0 | null",
+  "approval_expires_in_ms?": type(`0 < number.integer <= ${longestOpenMs} | null`),
 });
 
 export const someOfAgent = type({
