@@ -3,7 +3,7 @@ import { createRedactor } from "../machines/contracts/domain/screening/known-sec
 import type { McpServer } from "../adapters/mcp/config.ts";
 import type { RuntimePorts } from "../actors/ports.ts";
 import type { Failure } from "../machines/contracts/domain/failure.ts";
-import type { JsonObject } from "../machines/contracts/domain/json.ts";
+import { type Json, type JsonObject, withOwnNames } from "../machines/contracts/domain/json.ts";
 import type { Settings } from "./config/settings.ts";
 import { settingSources } from "./config/setting-sources.ts";
 
@@ -159,7 +159,9 @@ function hideIn(value: unknown): unknown {
   if (typeof value === "string") return secrets.redact(value);
   if (Array.isArray(value)) return value.map(hideIn);
   if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [secrets.hide(key), hideIn(item)]),
-  );
+  const entries = Object.entries(value).map(([key, item]): [string, Json] => [
+    secrets.hide(key),
+    hideIn(item) as Json,
+  ]);
+  return withOwnNames(entries);
 }

@@ -101,7 +101,7 @@ describe("a text", () => {
     ],
     ["Cookie: sid=abc; theme=dark", "Cookie: [redacted]"],
     ["AccountKey=abc123==;EndpointSuffix=x", "AccountKey=[redacted];EndpointSuffix=x"],
-    ["-----BEGIN PRIVATE KEY-----\\nMIIE and then nothing", "[redacted]"],
+    ["-----BEGIN PRIVATE KEY-----\\nMIIE and then nothing", "[redacted] and then nothing"],
   ])("%j becomes %j", (text, expected) => {
     expect(redactText(text)).toBe(expected);
   });

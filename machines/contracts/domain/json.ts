@@ -93,3 +93,23 @@ function isContainer(value: unknown): value is object {
 
 /** Escapes of U+0000 and of surrogates, paired or not. */
 const suspiciousEscape = /\\u(?:0000|[dD][89a-fA-F])/;
+
+/** An object of entries that may have got the same name; they get numbers, so that none takes the place of another. */
+export function withOwnNames(entries: readonly [string, Json][]): JsonObject {
+  const own: JsonObject = {};
+  const counts = new Map<string, number>();
+  for (const [key, value] of entries) {
+    let name = key;
+    for (let n = counts.get(key) ?? 2; Object.hasOwn(own, name); n += 1) {
+      name = `${key} (${n})`;
+      counts.set(key, n + 1);
+    }
+    Object.defineProperty(own, name, {
+      value,
+      enumerable: true,
+      configurable: true,
+      writable: true,
+    });
+  }
+  return own;
+}

@@ -42,7 +42,8 @@ function withoutMarkers(content: string): string {
   if (!named.test(isPlain(content) ? content : asRead(content))) return content;
   return content.replaceAll(brackets, (bracket, at: number) => {
     const after = content.slice(at + bracket.length, at + bracket.length + longestMarker);
-    const letters = asRead(after)
+    // Brackets in a row, in any of their forms, are one: none of them is left before the name.
+    const letters = asRead(after.replaceAll(brackets, ""))
       .toLowerCase()
       .replaceAll(/[^a-z]/gu, "");
     return letters.startsWith("externalcontent") ? "(" : bracket;

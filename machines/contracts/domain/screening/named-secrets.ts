@@ -23,9 +23,12 @@ const words = [
   "key",
 ];
 
-/** The value is a quoted text, or what stands up to the next space or delimiter. */
+/**
+ * The value is a quoted text, or what stands up to the next space or delimiter. In a text of JSON an escaped quotation
+ * mark is a part of the value; where the marks are escaped themselves, it is the value's end.
+ */
 const assignment =
-  /([A-Za-z][\w.-]{0,63})((?:\\{0,3}["'])?[ \t]{0,4}[:=][ \t]{0,4})(\\{0,3}"(?:[^"\\]|\\[^"])*\\{0,3}"|'[^'\r\n]*'|[^\s"'\\,;&#{}[\]()]+)/uy;
+  /([A-Za-z][\w.-]{0,63})((?:\\{0,3}["'])?[ \t]{0,4}[:=][ \t]{0,4})("(?:[^"\\]|\\[\s\S])*"|\\{1,3}"(?:[^"\\]|\\[^"])*\\{0,3}"|'[^'\r\n]*'|[^\s"'\\,;&#{}[\]()]+)/uy;
 
 /** What is plainly no secret, whatever it is called: counts, `null`, the scheme of a header. */
 const harmless = /^(?:basic|bearer|digest|token|-?\d+(?:\.\d+)?|null|true|false|undefined|none)$/iu;
@@ -106,9 +109,12 @@ function namedForm(kind: string, isSecret: Judge): Form {
 /** In a log: better one word too many is hidden than one too few. */
 export const namedInLogs = namedForm("named-secret", () => true);
 
-/** Stands for a value, or says where one is: `process.env.TOKEN`, `${TOKEN}`, `<your key>`, `changeme`, `getToken()`. */
+/**
+ * Stands for a value, or says where one is: `process.env.TOKEN`, `${TOKEN}`, `<your key>`, `changeme`, `getToken()`. By
+ * the whole of it: a generated password begins with any character, and a person's own with any word.
+ */
 const placeholder =
-  /^(?:[<$%{[*]|x{3,}|\*{3,}|\.{3}|your[-_ ]|my[-_ ]?(?:secret|password|token|key)|change[-_]?me|example|placeholder|dummy|todo|(?:process|os|env|import|self|this|config|settings|options|ctx|req|request|args|secrets?|vault|System)\b[.[(])/iu;
+  /^(?:<[a-z_. -]*>?$|\$[{(]|\$env:|\$[a-z_]\w*$|%(?:[a-z_]\w*%|[sd])$|%\(|#?\{[\w. -]*\}$|\{\{|\[[\w. -]*\]$|x{3,}$|\*{3,}$|\.{3}$|(?:your|change|example|placeholder|dummy|todo)(?:me)?(?:[-_ ][a-z_ -]*)?$|my[-_ ]?(?:secret|password|token|key)$|(?:process|os|env|import|self|this|config|settings|options|ctx|req|request|args|secrets?|vault|System)(?:\.[a-z_$]|[[(]))/iu;
 
 /** As code writes names: `getToken`, `api.token`, `TOKEN_NAME`; a generated secret has digits, or letters of no word. */
 const identifier = /^[A-Za-z_$][A-Za-z_]*(?:\.[A-Za-z_$][A-Za-z_]*)*[;,]?$/u;
@@ -120,12 +126,29 @@ const looksGenerated = (value: string): boolean =>
 export const isSecretValue = (value: string): boolean =>
   value.length >= 4 && !placeholder.test(value) && !harmless.test(value);
 
+/** Names that hold no secret: tokens say how far a list was read, and other words say something about a secret. */
+const harmlessName =
+  /(?:[pP]age|[nN]ext|[pP]revious|[pP]rev|[cC]ontinuation|cursor|sync|delta|resume|pagination|list|start|csrf|xsrf)[-_.]?[tT]oken$|(?:[-_.](?:urls?|uri|endpoint|types?|methods?|provider|scheme|policy|counts?|limit|usage|length|ttl|expir\w*|mode|status)|[a-z](?:Urls?|Uri|Endpoint|Types?|Methods?|Provider|Scheme|Policy|Counts?|Limit|Usage|Length|Ttl|Expir\w*|Mode|Status))$/u;
+
+/** `{"token": "world"}` of a text's words, `{"auth": "required"}`: plain words are passwords, and nothing else. */
+const plainWords = /^[A-Z]?[a-z]{1,15}(?:[ -][A-Za-z]?[a-z]{0,15}){0,8}[.!?]?$/u;
+const wordyName = /(?:token|auth|authorization|cookie)$/iu;
+const ofScheme = /^(?:bearer|basic|digest|token|apikey)\b/iu;
+
+/** Of an entry of JSON, by its name and by its value. */
+export function isSecretEntry(name: string, value: string): boolean {
+  if (!isSecretKey(name) || harmlessName.test(name)) return false;
+  if (wordyName.test(name) && plainWords.test(value) && !ofScheme.test(value)) return false;
+  return isSecretValue(value);
+}
+
 /**
  * In what a step gives on: code that reads `token = getToken()` must come through as it is, for it may be written back.
  * So a bare value has to look generated, or to stand where only values stand (`DB_PASSWORD=…`).
  */
 export const namedInOutputs = namedForm("named-secret", (value, name, text, end) => {
   if (value.length < 6 || placeholder.test(value) || /\s/u.test(value)) return false;
+  if (harmlessName.test(name)) return false;
   const isVariable = /^[A-Z][A-Z0-9_]*$/u.test(name) && !/[(.[]/u.test(text[end] ?? "");
   return isVariable || looksGenerated(value);
 });

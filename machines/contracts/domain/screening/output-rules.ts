@@ -1,9 +1,8 @@
-import type { Json, JsonObject } from "../json.ts";
+import { type Json, type JsonObject, withOwnNames } from "../json.ts";
 import { cutText } from "../text.ts";
-import { isSecretKey } from "../secret-names.ts";
 import { controlsIn } from "./hidden-characters.ts";
 import { activeLink, foreignLinks } from "./links.ts";
-import { isSecretValue, namedInOutputs, pairedSecret } from "./named-secrets.ts";
+import { isSecretEntry, namedInOutputs, pairedSecret } from "./named-secrets.ts";
 import { personalForms } from "./personal-data.ts";
 import { secretForms } from "./secret-forms.ts";
 import { scannerOf } from "./secrets.ts";
@@ -86,10 +85,6 @@ const ruleOfKind: Readonly<Record<string, OutputRule>> = {
 };
 const ruleOf = (kind: string): OutputRule => ruleOfKind[kind] ?? "secrets";
 
-/** Tokens that are no secret: they say how far a list was read. */
-const readingToken =
-  /(?:page|next|previous|prev|continuation|cursor|sync|delta|resume|pagination|list|start|csrf|xsrf)[-_.]?token$/iu;
-
 /**
  * Screens what a step gives on, by its configuration. The forms that are wanted are made into one scanner: a text in which
  * nothing is found costs one look at each character.
@@ -109,14 +104,16 @@ export function createOutputScreen({ rules, linkHosts }: OutputScreening): Outpu
   const hasControls = rules.controlCharacters !== "off";
   return (value, findKnown = null, at = "") => {
     const screening = new Screening(rules, (text) => {
-      const spans = scan(text);
-      if (findKnown !== null && hasSecrets) spans.push(...findKnown(text));
-      if (hasControls) spans.push(...controlsIn(text));
-      return spans;
+      // Not by `push(...)`: a file that is no text has more controls than a call may have arguments.
+      const known = findKnown !== null && hasSecrets ? findKnown(text) : [];
+      return [...scan(text), ...known, ...(hasControls ? controlsIn(text) : [])];
     });
     return screening.run(value, at, hasSecrets);
   };
 }
+
+/** Levels of lists and objects, as many as a journal keeps; code that calls itself for each must end. */
+const deepest = 900;
 
 class Screening {
   readonly #rules: OutputScreening["rules"];
@@ -152,6 +149,7 @@ class Screening {
   #screen(value: Json): Json {
     if (typeof value === "string") return this.#text(value);
     if (typeof value !== "object" || value === null) return value;
+    if (this.#path.length > deepest) return this.#refuse();
     return Array.isArray(value) ? this.#list(value) : this.#object(value);
   }
 
@@ -181,15 +179,29 @@ class Screening {
       isChanged ||= value !== item || name !== key;
       return [name, value];
     });
-    return isChanged ? (Object.fromEntries(screened) as JsonObject) : object;
+    return isChanged ? withOwnNames(screened) : object;
+  }
+
+  /** What is deeper is looked at by nobody, and so not given on. */
+  #refuse(): Json {
+    this.#isRefused = true;
+    const at = cutText(this.#pointer(), 400);
+    const kind = `something deeper than ${deepest} levels`;
+    this.#tell({ rule: "secrets", kind, at, count: 1, action: "refused" });
+    return redacted;
+  }
+
+  #pointer(): string {
+    return this.#path
+      .map((part) => `/${String(part).replaceAll("~", "~0").replaceAll("/", "~1")}`)
+      .join("");
   }
 
   /** `{"password": "…"}`, and `{"name": "PASSWORD", "value": "…"}`. */
   #isNamedSecret(object: JsonObject, key: string, item: Json): boolean {
     if (!this.#hasSecrets || typeof item !== "string" || item.includes(redacted)) return false;
     const named = key === "value" ? (object["name"] ?? object["key"]) : key;
-    if (typeof named !== "string" || !isSecretKey(named) || readingToken.test(named)) return false;
-    return isSecretValue(item);
+    return typeof named === "string" && isSecretEntry(named, item);
   }
 
   #whole(text: string): string {
@@ -202,9 +214,7 @@ class Screening {
   }
 
   #found(text: string, spans: readonly Span[]): string {
-    const at = this.#path
-      .map((part) => `/${String(part).replaceAll("~", "~0").replaceAll("/", "~1")}`)
-      .join("");
+    const at = this.#pointer();
     const hidden: Span[] = [];
     for (const span of spans) {
       const rule = ruleOf(span.kind);

@@ -71,7 +71,7 @@ const urlParameter: Form = {
   kind: "url-parameter",
   anchors: parameters.split(" ").flatMap((name) => [`?${name}=`, `&${name}=`]),
   find(text, at) {
-    const match = matchAt(/[?&][\w-]+=([^&\s"'#]+)/uy, text, at);
+    const match = matchAt(/[?&][\w-]+=([^&\s"'#\\]+)/uy, text, at);
     if (match === null) return null;
     const [whole, value = ""] = match;
     return valueSpan(value, at + whole.length - value.length, at + whole.length);
@@ -79,7 +79,7 @@ const urlParameter: Form = {
 };
 
 const authorization =
-  /\bauthorization["']?\s*[:=]\s*["']?((?:[a-z]+\s+)?)([^\s"',;]{6,})(?=([^\r\n]{0,40}))/iuy;
+  /\bauthorization["']?\s*[:=]\s*["']?((?:[a-z]+\s+)?)([^\s"'\\,;]{6,})(?=([^\r\n]{0,40}))/iuy;
 const authorizationHeader: Form = {
   kind: "authorization",
   anchors: ["authorization"],
@@ -121,14 +121,35 @@ const cookie: Form = {
 
 const hasDigit = (found: string): boolean => /\d/u.test(found);
 
+const keyBegin = /-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----/uy;
+const keyEnd = /-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----/uy;
+/** Headers and base64; line ends may be escaped. No quotation mark: between two of a program's texts stands no key. */
+const keyBody = /[\w+/=\s\\:,.;@()>]*(?:-(?!-)[\w+/=\s\\:,.;@()>]*)*/uy;
+const cutKey =
+  /(?:(?:\s|\\+[nrt]|\\{0,3}["']\s{0,4}[+\n]\s{0,20}\\{0,3}["']){0,20}(?:MII[A-Za-z0-9+/=]+|[A-Za-z0-9+/=]{16,})){1,1000}|(?:[\r\n]|\\+[rn])[A-Za-z0-9+/=\r\n]*$/uy;
+
+/** Whole, or cut short. Where only the line stands that begins one (in code, in prose), what follows is none. */
+const privateKey: Form = {
+  kind: "private-key",
+  anchors: ["-----begin"],
+  find(text, at) {
+    const begin = matchAt(keyBegin, text, at);
+    if (begin === null) return null;
+    const from = at + begin[0].length;
+    const bodyEnd = from + (matchAt(keyBody, text, from)?.[0].length ?? 0);
+    const end = matchAt(keyEnd, text, bodyEnd);
+    if (end !== null && bodyEnd > from) {
+      const next = bodyEnd + end[0].length;
+      return { span: { start: at, end: next }, next };
+    }
+    const cut = from + (matchAt(cutKey, text, from)?.[0].length ?? 0);
+    return { span: cut === from ? null : { start: at, end: cut }, next: Math.max(cut, bodyEnd) };
+  },
+};
+
 /** What secrets look like wherever they stand. */
 export const secretForms: readonly Form[] = [
-  // Whole or cut short; line ends may be escaped.
-  plain(
-    "private-key",
-    "-----begin",
-    /-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----|$)/uy,
-  ),
+  privateKey,
   urlPassword,
   urlParameter,
   authorizationHeader,

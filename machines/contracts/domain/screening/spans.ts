@@ -14,12 +14,16 @@ export function hideSpans(text: string, spans: readonly Span[]): string {
   const parts: string[] = [];
   let from = 0;
   for (const { start, end } of mergeSpans(spans)) {
-    parts.push(text.slice(from, start), redacted);
+    parts.push(text.slice(from, isEscaped(text, start) ? start + 1 : start), redacted);
     from = end;
   }
   parts.push(text.slice(from));
   return parts.join("");
 }
+
+/** The letter of an escape such as `\n` stays with its backslash: JSON in a text is to be JSON afterwards. */
+const isEscaped = (text: string, at: number): boolean =>
+  text[at - 1] === "\\" && "bfnrt".includes(text[at] ?? "-");
 
 /** In order, and apart: of those that overlap, the kind of the first one is kept. */
 export function mergeSpans(spans: readonly Span[]): Span[] {
