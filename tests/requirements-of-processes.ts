@@ -69,6 +69,11 @@ export const processRequirements: readonly Requirement[] = [
     promise: "no sandbox driver runs a job before it has held against every probe",
   },
   {
+    id: "sandbox.files",
+    promise:
+      "files that sandboxed code leaves are kept within limits and never through a link, and what is left out is said",
+  },
+  {
     id: "sandbox.output",
     promise: "what sandboxed code is given, prints and ends with is told apart, and exactly",
   },

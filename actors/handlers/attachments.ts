@@ -39,7 +39,8 @@ export async function keepAttachments(
 const isText = (mimeType: string): boolean =>
   /^text\/|[/+](?:json|xml|yaml|x-yaml|toml|javascript|x-sh|sql|csv)\b/iu.test(mimeType);
 
-function withoutSecrets(bytes: Uint8Array, hide: (text: string) => string): Uint8Array {
+/** Hidden in what is UTF-8; other bytes stay as they are. */
+export function withoutSecrets(bytes: Uint8Array, hide: (text: string) => string): Uint8Array {
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);

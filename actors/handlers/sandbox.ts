@@ -1,7 +1,10 @@
-import { fail, ok, terminal } from "../../machines/contracts/domain/failure.ts";
+import { fail, ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
 import { sandboxInput } from "../../machines/contracts/domain/step-input.ts";
+import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
+import type { SandboxFile } from "../../machines/contracts/ports/sandbox.ts";
 import type { RuntimePorts } from "../ports.ts";
-import type { StepHandler } from "./handler.ts";
+import type { StepHandler, StepScope } from "./handler.ts";
+import { withoutSecrets } from "./attachments.ts";
 import { refusalOf } from "./incoming.ts";
 import { told } from "./tool.ts";
 
@@ -9,7 +12,10 @@ import { told } from "./tool.ts";
  * Runs code in the sandbox. A time-out or a kill fails the step, with what was printed; so does a non-zero exit, unless
  * the job says `fail_on_nonzero: false`.
  */
-export function sandboxHandler({ sandbox }: Pick<RuntimePorts, "sandbox">): StepHandler {
+export function sandboxHandler({
+  sandbox,
+  artifacts,
+}: Pick<RuntimePorts, "sandbox" | "artifacts">): StepHandler {
   return async ({ job, effect, screening }) => {
     if ("missing" in sandbox) {
       return { kind: "failed", failure: terminal("unavailable", sandbox.missing) };
@@ -25,6 +31,16 @@ export function sandboxHandler({ sandbox }: Pick<RuntimePorts, "sandbox">): Step
       ...(typeof input.memory_mib === "number"
         ? { memoryBytes: input.memory_mib * 1_048_576 }
         : {}),
+      ...(input.outputs?.length
+        ? {
+            outputs: {
+              // A folder may be named with the slash that tells it from a file.
+              paths: input.outputs.map((path) => path.replace(/(?<=[^/])\/$/u, "")),
+              maxFiles: input.max_output_files ?? Number.MAX_SAFE_INTEGER,
+              maxBytes: (input.max_output_mib ?? 1_024) * 1_048_576,
+            },
+          }
+        : {}),
       timeoutMs: (input.timeout_seconds ?? 30) * 1_000,
     };
     const ran = await effect({
@@ -34,11 +50,20 @@ export function sandboxHandler({ sandbox }: Pick<RuntimePorts, "sandbox">): Step
       run: async (signal) => {
         const run = await sandbox.run(request, signal);
         if (!run.ok) return run;
-        const { stdout, stderr } = run.value;
+        const { files, leftOut, ...ended } = run.value;
+        const { stdout, stderr } = ended;
         const { value, findings, isRefused } = screening.screen({ stdout, stderr });
         if (isRefused) return fail(refusalOf("the code's output", findings));
         const printed = value as { stdout: string; stderr: string };
-        return ok({ ...run.value, ...printed, ...told(findings) });
+        if (files === undefined) return ok({ ...ended, ...printed, ...told(findings) });
+        const kept = await keepFiles(artifacts, { job, screening }, files);
+        if (!kept.ok) return kept;
+        const left = (leftOut ?? []).map(({ path, reason }) => ({
+          path: screening.hideInText(path),
+          reason,
+        }));
+        const about = { artifacts: kept.value, artifacts_left_out: left };
+        return ok({ ...ended, ...printed, ...told(findings), ...about });
       },
     });
     if (!ran.ok) return ran.result;
@@ -74,4 +99,30 @@ export function sandboxHandler({ sandbox }: Pick<RuntimePorts, "sandbox">): Step
       failure: { kind: "sandbox_failed", message, retryable: false, details: output },
     };
   };
+}
+
+/** An artifact of the step, as its output lists it. */
+interface KeptFile {
+  id: string;
+  path: string;
+  bytes: number;
+  sha256: string;
+}
+
+/** What can't be kept fails the effect: the code may run again, and what is put twice is kept once. */
+async function keepFiles(
+  artifacts: ArtifactStore,
+  { job, screening }: Pick<StepScope, "job" | "screening">,
+  files: readonly SandboxFile[],
+): Promise<Outcome<KeptFile[]>> {
+  const kept: KeptFile[] = [];
+  for (const file of files) {
+    const path = screening.hideInText(file.path);
+    const content = withoutSecrets(file.content, screening.hideInText);
+    const put = await artifacts.put(job, { name: path, kind: "file", content });
+    if (!put.ok) return put;
+    const { id, sha256, size } = put.value;
+    kept.push({ id, path, bytes: size, sha256 });
+  }
+  return ok(kept);
 }

@@ -1,7 +1,11 @@
 import { readFileSync } from "node:fs";
 import { fail, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
-import { type Sandbox, sandboxDrivers } from "../../machines/contracts/ports/sandbox.ts";
+import {
+  type Sandbox,
+  sandboxDrivers,
+  type SandboxOutputs,
+} from "../../machines/contracts/ports/sandbox.ts";
 import { attest, type ProbeResult } from "./attest.ts";
 import { bubblewrap } from "./bubblewrap.ts";
 import { findTool } from "./find-tool.ts";
@@ -33,14 +37,19 @@ interface Wanted {
   order?: readonly string[] | null;
   /** Tries just the driver of this name. */
   only?: string;
+  /** At most so much is kept of any run's files. */
+  outputs?: OutputLimits;
 }
+
+type OutputLimits = Omit<SandboxOutputs, "paths">;
+const defaultOutputs: OutputLimits = { maxFiles: 20, maxBytes: 16 * 1_048_576 };
 
 /**
  * The best sandbox that works on this machine, each driver tried by really running something in it once. Before its
  * first job it has to prove that it holds, by {@link attest}; one that does not is not used, and the next one is tried.
  * `missing` is one sentence for a person, with the command that mends it. Nothing ever runs without a sandbox.
  */
-export async function findSandbox({ log, only, order = null }: Wanted = {}): Promise<
+export async function findSandbox({ log, only, order = null, outputs }: Wanted = {}): Promise<
   { sandbox: Sandbox } | { missing: string }
 > {
   if (process.platform !== "linux") {
@@ -56,7 +65,7 @@ export async function findSandbox({ log, only, order = null }: Wanted = {}): Pro
     if (problem === null) {
       log?.info({ driver: driver.name }, "sandbox found");
       const rest = only === undefined ? wanted.slice(at) : [driver];
-      return { sandbox: createProvenSandbox(rest, log) };
+      return { sandbox: createProvenSandbox(rest, log, outputs) };
     }
     log?.debug({ driver: driver.name, problem }, "sandbox driver does not work here");
     reasons.push(`${driver.name}: ${problem}`);
@@ -111,7 +120,11 @@ function installCommand(): string {
 }
 
 /** A sandbox that runs nothing before one of the drivers has proved that it holds. */
-export function createProvenSandbox(candidates: Driver[], log?: Log): Sandbox {
+export function createProvenSandbox(
+  candidates: Driver[],
+  log?: Log,
+  most: OutputLimits = defaultOutputs,
+): Sandbox {
   let driver = candidates[0]?.name ?? "";
   let isAnnounced = false;
   return {
@@ -119,7 +132,19 @@ export function createProvenSandbox(candidates: Driver[], log?: Log): Sandbox {
       return driver;
     },
     async run(request, signal) {
-      const program = writeProgram(request);
+      const { outputs } = request;
+      const narrowed =
+        outputs === undefined
+          ? request
+          : {
+              ...request,
+              outputs: {
+                paths: outputs.paths,
+                maxFiles: Math.min(outputs.maxFiles, most.maxFiles),
+                maxBytes: Math.min(outputs.maxBytes, most.maxBytes),
+              },
+            };
+      const program = writeProgram(narrowed);
       if (!program.ok) return program;
       const reasons: string[] = [];
       for (const candidate of candidates) {
@@ -140,6 +165,7 @@ export function createProvenSandbox(candidates: Driver[], log?: Log): Sandbox {
             timeoutMs,
             interpreter,
             residentBytes,
+            outputs: narrowed.outputs,
           };
           return runBoxed(box, signal);
         }

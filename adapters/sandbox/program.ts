@@ -1,6 +1,7 @@
 import { type Outcome, fail, ok, terminal } from "../../machines/contracts/domain/failure.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { SandboxRequest } from "../../machines/contracts/ports/sandbox.ts";
+import { collectScript } from "./files-out.ts";
 import { layout, shellQuote } from "./host-view.ts";
 
 interface Language {
@@ -29,9 +30,14 @@ export function writeProgram(request: SandboxRequest): Outcome<string> {
   const problem =
     fileProblem(Object.keys(request.files), language.codeFile) ??
     envProblem(request.env) ??
-    argumentProblem(request.args ?? []);
+    argumentProblem(request.args ?? []) ??
+    outputProblem(request.outputs?.paths ?? []);
   if (problem !== null) return fail(terminal("invalid_input", problem));
   const files = { ...request.files, [language.codeFile]: request.code };
+  const start = [
+    ...Object.entries(request.env).map(([name, value]) => `export ${name}=${shellQuote(value)}`),
+    `exec "$1" ${[language.codeFile, ...(request.args ?? []).map(shellQuote)].join(" ")} 3>&-`,
+  ].join("\n");
   const program = [
     `cd ${layout.backend} || exit 125`,
     ...Object.entries(files).map(([path, content]) => writeFile(path, content)),
@@ -42,9 +48,11 @@ export function writeProgram(request: SandboxRequest): Outcome<string> {
     // Looked up before the run's own PATH can matter.
     `set -- "$(command -v ${language.interpreter})"`,
     `[ -n "$1" ] || { echo missing >&3; exit 127; }`,
-    ...Object.entries(request.env).map(([name, value]) => `export ${name}=${shellQuote(value)}`),
     `echo started >&3`,
-    `exec "$1" ${[language.codeFile, ...(request.args ?? []).map(shellQuote)].join(" ")} 3>&-`,
+    // A shell that waits says on its own standard error what ended its child.
+    ...(request.outputs === undefined
+      ? [start]
+      : [`exec 4>&2 2>/dev/null; (\n${start} 2>&4 4>&-\n)`, collectScript(request.outputs)]),
   ].join("\n");
   const size = Buffer.byteLength(program);
   return size <= limits.programBytes
@@ -68,6 +76,14 @@ const stdinFile = "/tmp/.stdin";
 function argumentProblem(args: readonly string[]): string | null {
   const at = args.findIndex((word) => word.includes("\0"));
   return at < 0 ? null : `sandbox args: argument ${at + 1} has a NUL in it`;
+}
+
+function outputProblem(paths: readonly string[]): string | null {
+  for (const path of paths) {
+    const wrong = pathProblem(path);
+    if (wrong !== null) return `sandbox output ${cutText(JSON.stringify(path), 200)}: ${wrong}`;
+  }
+  return null;
 }
 
 function writeFile(path: string, content: string): string {

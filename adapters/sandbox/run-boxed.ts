@@ -2,7 +2,8 @@ import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 import { fail, ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
-import type { SandboxRun } from "../../machines/contracts/ports/sandbox.ts";
+import type { SandboxOutputs, SandboxRun } from "../../machines/contracts/ports/sandbox.ts";
+import { captureWords } from "./files-out.ts";
 import { replaceInherited } from "./descriptors.ts";
 import { baseEnv } from "./host-view.ts";
 import { limits } from "./program.ts";
@@ -19,6 +20,8 @@ export interface Box {
   timeoutMs: number;
   /** What all its processes may hold together, where that is less than the limit. */
   residentBytes?: number;
+  /** The files that the program writes out at its end. */
+  outputs?: SandboxOutputs | undefined;
   /** What to install when the program finds its interpreter missing. */
   interpreter: string;
 }
@@ -43,7 +46,7 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
   ];
   const stdout = captureOutput(out);
   const stderr = captureOutput(err);
-  const said = captureOutput(words);
+  const said = captureWords(words, box.outputs);
   stdin.on("error", () => {});
   stdin.end(box.program);
   filter.on("error", () => {});
@@ -74,8 +77,8 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
 
   if (signal.aborted) return cancelled;
   if (exit instanceof Error) return fail(terminal("sandbox_failed", `${command}: ${exit.message}`));
-  if (said.text().startsWith("missing")) return fail(interpreterMissing(box.interpreter));
-  if (!over.time && !over.memory && !said.text().startsWith("started")) {
+  if (said.first() === "missing") return fail(interpreterMissing(box.interpreter));
+  if (!over.time && !over.memory && said.first() !== "started") {
     const reason = stderr.text().trim().split("\n")[0] || `exit code ${exit}`;
     return fail(terminal("sandbox_failed", `the sandbox could not be built: ${reason}`));
   }
@@ -88,6 +91,7 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
     stderr: stderr.text() + (over.memory ? memoryNote(residentBytes) : ""),
     truncated: leftOutBytes > 0,
     leftOutBytes,
+    ...(box.outputs === undefined ? {} : said.files(box.outputs)),
     durationMs: Math.round(performance.now() - began),
   });
 }

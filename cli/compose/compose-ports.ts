@@ -82,7 +82,11 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
   const tools = functions?.length
     ? (await import("./compose-functions.ts")).composeFunctions(functions, servers, schemas, log)
     : servers;
-  const found = await findSandbox({ log, order: settings.sandboxDrivers });
+  const outputs = {
+    maxFiles: settings.sandboxOutputFiles,
+    maxBytes: settings.sandboxOutputMib * 1_048_576,
+  };
+  const found = await findSandbox({ log, order: settings.sandboxDrivers, outputs });
   const http = httpRetrieverOf(settings);
   const collections = await collectionsOf(made, http);
   return hideSecrets({

@@ -52,6 +52,8 @@ export const numbers = {
   modelTimeoutMs: { least: 1, most: dayMs, what: milliseconds },
   modelIdleTimeoutMs: { least: 1, most: dayMs, what: milliseconds },
   remindBeforeMs: { least: 1, most: 365 * dayMs, what: milliseconds },
+  sandboxOutputFiles: { least: 1, most: 1_000, what: "a whole number of files" },
+  sandboxOutputMib: { least: 1, most: 64, what: "a whole number of MiB" },
   maxIterations: { least: 1, most: 1_000, what: "a whole number of iterations" },
   port: { least: 0, most: 65_535, what: "a port number" },
   httpPort: { least: 0, most: 65_535, what: "a port number" },
@@ -209,6 +211,9 @@ export const settingsShape = type({
       (names.length > 0 && names.every((name) => isSandboxDriver(name))) ||
       ctx.reject({ expected: driverList }),
   ),
+  /** Most files that are kept of one sandbox run, and their size together. */
+  sandboxOutputFiles: number("sandboxOutputFiles"),
+  sandboxOutputMib: number("sandboxOutputMib"),
   /** Whether tool calls are inspected, and whether what is found counts. */
   airlockMode: oneOf(airlockModes),
   /** What its rules look for, and which of them count. */

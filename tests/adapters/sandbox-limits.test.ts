@@ -4,6 +4,8 @@ import type { StepScope } from "../../actors/handlers/handler.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
 import { loadConfig } from "../../cli/config/load-config.ts";
+import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
+import { screening } from "../support/screening.ts";
 import { runSandboxed as run, startSandbox } from "../support/run-sandboxed.ts";
 
 const never = new AbortController().signal;
@@ -164,8 +166,9 @@ test("[sandbox.output] a step fails at a non-zero exit unless its job says other
     const scope = {
       job: { input: { language: "bash", ...input } },
       effect,
+      screening,
     } as unknown as StepScope;
-    return sandboxHandler({ sandbox })(scope);
+    return sandboxHandler({ sandbox, artifacts: {} as ArtifactStore })(scope);
   };
   expect(await step({ code: "echo out; exit 3" })).toMatchObject({
     kind: "failed",

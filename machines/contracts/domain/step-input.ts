@@ -99,6 +99,9 @@ export const sandboxInput = type({
   "memory_mib?": "16 <= number.integer <= 1024 | null",
   "env?": "Record<string, string> | null",
   "files?": "Record<string, string> | null",
+  "outputs?": "string[] <= 100 | null",
+  "max_output_files?": "1 <= number.integer <= 1000 | null",
+  "max_output_mib?": "1 <= number.integer <= 64 | null",
 });
 export const approvalInput = type({
   "message?": "string | null",

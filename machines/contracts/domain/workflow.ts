@@ -71,8 +71,12 @@ export interface StepConfigs {
     stdin?: string;
     fail_on_nonzero?: boolean;
     timeout_seconds?: number;
+    memory_mib?: number;
     env?: Record<string, string>;
     files?: Record<string, string>;
+    outputs?: string[];
+    max_output_files?: number;
+    max_output_mib?: number;
     input_from?: Record<string, Selected>;
   };
   /** With a tool, the tool is called after the yes. */
@@ -218,8 +222,12 @@ export const configShapes = {
     "stdin?": "string",
     "fail_on_nonzero?": "boolean",
     "timeout_seconds?": "0 < number <= 3600",
+    "memory_mib?": "16 <= number.integer <= 1024",
     "env?": "Record<string, string>",
     "files?": "Record<string, string>",
+    "outputs?": "string[] <= 100",
+    "max_output_files?": "1 <= number.integer <= 1000",
+    "max_output_mib?": "1 <= number.integer <= 64",
     ...selected,
   }),
   approval: type({ "tool_name?": text(255), ...tool, "message?": "string" }),

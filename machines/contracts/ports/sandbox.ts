@@ -20,6 +20,22 @@ export interface SandboxRequest {
   timeoutMs: number;
   /** What all its processes may hold together; more than the sandbox's own limit is no more than that. */
   memoryBytes?: number;
+  /** Files to be kept; of the limits the sandbox's own hold where they are lower. */
+  outputs?: SandboxOutputs;
+}
+
+export interface SandboxOutputs {
+  /** Relative paths below the working directory, of files or of folders with all that is in them. */
+  paths: readonly string[];
+  maxFiles: number;
+  /** Of all files together; a sparse file counts as long as it is. */
+  maxBytes: number;
+}
+
+export interface SandboxFile {
+  /** Relative, without controls; what the code called it otherwise. */
+  path: string;
+  content: Uint8Array;
 }
 
 export interface SandboxRun {
@@ -35,6 +51,10 @@ export interface SandboxRun {
   truncated: boolean;
   /** Bytes that were left out of the two together. */
   leftOutBytes: number;
+  /** Where the request names outputs: the regular files found there, none of them through a symlink. */
+  files?: readonly SandboxFile[];
+  /** What was asked for and is not among them; a path of "" stands for several. */
+  leftOut?: readonly { path: string; reason: string }[];
   durationMs: number;
 }
 
