@@ -54,7 +54,6 @@ export function screenOf({
   const hideInText = (text: string): string =>
     redactText(find === null ? text : hideSpans(text, find(text)));
   const screen = outputScreen(options.screening.output);
-  const hideInAll = outputScreen(secretsAlone);
   return {
     screen: (value, at) => screen(value, find, at),
     hideInText,
@@ -64,7 +63,11 @@ export function screenOf({
       if (details === undefined) {
         return message === failure.message ? failure : { ...failure, message };
       }
-      return { ...failure, message, details: hideInAll(details, find).value as JsonObject };
+      return {
+        ...failure,
+        message,
+        details: outputScreen(secretsAlone)(details, find).value as JsonObject,
+      };
     },
   };
 }

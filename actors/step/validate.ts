@@ -10,7 +10,6 @@ import {
 import { cutText, wellFormed } from "../../machines/contracts/domain/text.ts";
 import type { SchemaChecker } from "../../machines/contracts/ports/schema-checker.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
-import type { Finding } from "../../machines/contracts/domain/screening/output-rules.ts";
 import { readPrompt, refusalOf } from "../handlers/incoming.ts";
 import { jsonCandidates, wholeAnswer } from "./find-json.ts";
 import { screenOf } from "./screening.ts";
@@ -33,19 +32,26 @@ export const validate: StepActivity = async (scope) => {
   const all = [...given, ...findings];
   if (all.length > 0) session.log.info({ findings: all }, "screening found something in the step");
   if (isRefused) return invalid(refusalOf("the output", findings));
-  const event = check(ports.schemas, value, job);
-  return event.type === "output.valid" && all.length > 0
-    ? { ...event, output: withFindings(event.output, all) }
+  // What was taken out on the way is told beside the output, and is no part of what its schema speaks of.
+  const { output, before } = apart(value);
+  const event = check(ports.schemas, output, job);
+  return event.type === "output.valid"
+    ? { ...event, output: withFindings(event.output, [...before, ...(all as unknown as Json[])]) }
     : event;
 };
 
+function apart(value: Json): { output: Json; before: Json[] } {
+  if (!isJsonObject(value) || !Array.isArray(value["screening_findings"])) {
+    return { output: value, before: [] };
+  }
+  const { screening_findings: before, ...output } = value;
+  return { output, before: before as Json[] };
+}
+
 /** Findings stand beside the output's own keys. Where it is no object there is no place for them, and the log has them. */
-function withFindings(output: Json, findings: readonly Finding[]): Json {
-  if (!isJsonObject(output)) return output;
-  const { screening_findings: known } = output;
-  const before = Array.isArray(known) ? known : [];
-  const all = [...before, ...(findings as unknown as JsonObject[])];
-  return { ...output, screening_findings: all };
+function withFindings(output: Json, findings: Json[]): Json {
+  if (!isJsonObject(output) || findings.length === 0) return output;
+  return { ...output, screening_findings: findings };
 }
 
 /** What keeps a step's `output_schema` from being used, known before anything is paid for; null when nothing does. */

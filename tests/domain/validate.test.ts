@@ -247,6 +247,19 @@ describe("a model's answer", () => {
 });
 
 describe("a handler's output", () => {
+  it("is held to its schema without what screening says beside it, and keeps that [screening.rules]", async () => {
+    const schema = { type: "object", properties: { result: {} }, additionalProperties: false };
+    const known = { rule: "secrets", kind: "cookie", at: "/result", count: 1, action: "redacted" };
+    const output = { result: "password=hunter2222", screening_findings: [known] };
+    expect(await check("tool", schema, output)).toEqual({
+      type: "output.valid",
+      output: {
+        result: "password=[redacted]",
+        screening_findings: [known, { ...known, kind: "named-secret" }],
+      },
+    });
+  });
+
   it("is JSON and well-formed when it leaves, or is refused [text.well-formed]", async () => {
     expect(await check("tool", null, { a: "x\0\ud800" })).toEqual({
       type: "output.valid",
