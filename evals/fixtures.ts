@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { cp, mkdir, rm, stat } from "node:fs/promises";
+import { copyFile, cp, mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { cutText } from "../machines/contracts/domain/text.ts";
@@ -62,24 +62,62 @@ export async function prepareFolder(
   await git(workspace, "clone", "--quiet", "--bare", folder, remote);
   await git(folder, "remote", "remove", "origin").catch(() => {});
   await git(folder, "remote", "add", "origin", remote);
-  await mkdir(hidden, { recursive: true });
-  const seen = (...args: string[]) =>
-    git(folder, `--git-dir=${hidden}`, `--work-tree=${folder}`, ...args);
+  const look = await watchFolder(folder, hidden);
+  return { folder, name, remove, look };
+}
+
+/**
+ * Remembers what is in a folder, in a repository of our own. Which files are seen is for the fixture's rules to say alone:
+ * what an agent has git ignore is seen, and so is what it puts into a repository within, and as its bytes stand there.
+ */
+async function watchFolder(folder: string, hidden: string): Promise<TrialFolder["look"]> {
+  const rules = join(hidden, "rules");
+  await mkdir(rules, { recursive: true });
+  const inTree = (tree: string) => [`--git-dir=${hidden}`, `--work-tree=${tree}`];
+  const seen = (...args: string[]) => git(folder, ...inTree(folder), ...args);
   await git(hidden, "init", "--quiet", "--bare", hidden);
+  await mkdir(join(hidden, "info"), { recursive: true });
+  const asTheyAre = "* -text !eol -ident !filter !working-tree-encoding !diff\n";
+  await writeFile(join(hidden, "info", "attributes"), asTheyAre);
   await seen("add", "--all");
   await seen(...author, "commit", "--quiet", "--allow-empty", "--message", "Before");
-  return {
-    folder,
-    name,
-    remove,
-    async look() {
-      await seen("add", "--all");
-      const plain = ["diff", "--cached", "--no-ext-diff", "--no-textconv", "--no-renames"];
-      const names = await seen(...plain, "--name-status", "-z", "HEAD");
-      const diff = await seen(...plain, "HEAD");
-      return { files: readNames(names), diff: cutText(diff, largestDiff) };
-    },
+  for (const path of (await seen("ls-files", "-z", "--", ":(glob)**/.gitignore")).split("\0")) {
+    if (path === "") continue;
+    await mkdir(dirname(join(rules, path)), { recursive: true });
+    await copyFile(join(folder, path), join(rules, path)).catch(() => {});
+  }
+  const update = ["update-index", "--add", "--remove", "--replace", "-z", "--stdin"];
+  const check = ["check-ignore", "--no-index", "-z", "--stdin"];
+  const plain = ["diff", "--cached", "--no-ext-diff", "--no-textconv", "--no-renames"];
+  return async () => {
+    const known = (await seen("ls-files", "-z")).split("\0").filter((path) => path !== "");
+    const found = await filesIn(folder);
+    // Exit code 1 says that none is ignored.
+    const ignored = await gitWith(found, rules, ...inTree(rules), ...check).catch(
+      (error: { code?: unknown }) => {
+        if (error.code === 1) return "";
+        throw error;
+      },
+    );
+    const left = new Set(ignored.split("\0"));
+    const all = new Set([...known, ...found.filter((path) => !left.has(path))]);
+    await gitWith([...all], folder, ...inTree(folder), ...update);
+    const names = await seen(...plain, "--name-status", "-z", "HEAD");
+    const diff = await seen(...plain, "HEAD");
+    return { files: readNames(names), diff: cutText(diff, largestDiff) };
   };
+}
+
+/** Files and links, but for what is git's own, at any depth. */
+async function filesIn(folder: string, within = ""): Promise<string[]> {
+  const found: string[] = [];
+  for (const entry of await readdir(join(folder, within), { withFileTypes: true })) {
+    if (entry.name === ".git") continue;
+    const path = within === "" ? entry.name : `${within}/${entry.name}`;
+    if (entry.isDirectory()) found.push(...(await filesIn(folder, path)));
+    else if (entry.isFile() || entry.isSymbolicLink()) found.push(path);
+  }
+  return found;
 }
 
 /** A bundle of branches alone says nothing of which one is meant: its first is. */
@@ -101,7 +139,14 @@ async function commitAll(folder: string): Promise<void> {
   await git(folder, ...author, "commit", "--quiet", "--allow-empty", "--message", "Begin");
 }
 
-async function git(folder: string, ...args: string[]): Promise<string> {
+const git = (folder: string, ...args: string[]): Promise<string> => gitWith([], folder, ...args);
+
+/** @param paths what it reads, each ended by a zero */
+async function gitWith(
+  paths: readonly string[],
+  folder: string,
+  ...args: string[]
+): Promise<string> {
   const env = {
     PATH: process.env["PATH"] ?? "",
     GIT_CONFIG_NOSYSTEM: "1",
@@ -111,7 +156,11 @@ async function git(folder: string, ...args: string[]): Promise<string> {
   };
   const safe = ["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0"];
   const options = { cwd: folder, env, maxBuffer: mostBytes, timeout: 120_000 };
-  return (await run("git", [...safe, ...args], options)).stdout;
+  const running = run("git", [...safe, ...args], options);
+  // Where git ends before it has read all, its exit says why.
+  running.child.stdin?.on("error", () => {});
+  running.child.stdin?.end(paths.map((path) => `${path}\0`).join(""));
+  return (await running).stdout;
 }
 
 /** Pairs of a letter and a path, each ended by a zero. */

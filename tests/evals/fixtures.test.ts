@@ -46,6 +46,46 @@ it("sees what an agent changed, whatever it did to its own git, and runs nothing
   expect(await readdir(join(base, "seen"))).toEqual([]);
 });
 
+it("hides nothing by an agent's ignore rules, attributes or repositories within [evals.seen]", async () => {
+  const source = join(base, "ignoring");
+  await mkdir(join(source, "n"), { recursive: true });
+  await writeFile(join(source, ".gitignore"), "built/\n*.log\n");
+  await writeFile(join(source, "a.txt"), "a\n");
+  await writeFile(join(source, "n", "b.txt"), "b\n");
+  const trial = await prepareFolder(source, place(), "t-3");
+  const put = async (path: string, text: string) => {
+    await mkdir(join(trial.folder, path, ".."), { recursive: true });
+    await writeFile(join(trial.folder, path), text);
+  };
+  await put(".gitignore", "*\n");
+  await put("evil.sh", "1\n");
+  await put("d/.gitignore", "*\n");
+  await put("d/evil.sh", "2\n");
+  await put(".gitattributes", "*.txt -diff working-tree-encoding=UTF-16\n");
+  await put("a.txt", "changed\n");
+  await run("git", ["init", "--quiet", join(trial.folder, "n")]);
+  await put("n/evil.sh", "3\n");
+  await put("built/x", "by the fixture's own rules\n");
+  await put("d/x.log", "likewise\n");
+  const { files, diff } = await trial.look();
+  expect(files).toEqual({
+    changed: [".gitignore", "a.txt"],
+    created: [".gitattributes", "d/.gitignore", "d/evil.sh", "evil.sh", "n/evil.sh"],
+    deleted: [],
+  });
+  expect(diff).toContain("+changed");
+  // A file that became a folder, and a folder that became a file.
+  await rm(join(trial.folder, "a.txt"));
+  await put("a.txt/in", "1\n");
+  await rm(join(trial.folder, "n"), { recursive: true });
+  await put("n", "1\n");
+  expect((await trial.look()).files).toMatchObject({
+    created: expect.arrayContaining(["a.txt/in", "n"]) as unknown,
+    deleted: ["a.txt", "n/b.txt"],
+  });
+  await trial.remove();
+});
+
 it("makes a git bundle ready, with its history and a remote to push to", async () => {
   const source = await prepareFolder(join(base, "project"), place(), "source");
   const bundle = join(base, "project.bundle");
