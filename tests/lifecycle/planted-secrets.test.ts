@@ -1,3 +1,4 @@
+import { createServer } from "node:http";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -10,6 +11,8 @@ import { createRedactor } from "../../machines/contracts/domain/screening/known-
 import { redactText } from "../../machines/contracts/domain/screening/secrets.ts";
 import { ChildTransport } from "../../adapters/mcp/child-transport.ts";
 import type { McpServer } from "../../adapters/mcp/config.ts";
+import { startTracing } from "../../adapters/telemetry/tracing.ts";
+import { listen } from "../support/listen.ts";
 import { createLog } from "../../adapters/telemetry/log.ts";
 import { terminal } from "../../machines/contracts/domain/failure.ts";
 import { screeningParts } from "../bench/screening.ts";
@@ -56,9 +59,16 @@ beforeEach(async () => {
 });
 afterEach(() => scene.close());
 
-it("is in no output, log line, artifact, record or dead letter of a step that reads it, is given it and fails with it [secrets.planted]", async () => {
+it("is in no output, error, log line, span or artifact of a step that reads it, is given it and fails with it [secrets.planted]", async () => {
   const lines: string[] = [];
   const hide = createRedactor([held.environment]);
+  const spans: string[] = [];
+  const collector = createServer((request, response) => {
+    request.on("data", (part: Buffer) => void spans.push(part.toString()));
+    request.on("end", () => response.end("{}"));
+  });
+  const endpoint = `http://127.0.0.1:${await listen(collector)}`;
+  const tracing = startTracing({ endpoint, serviceName: "planted", hide: hide.redact });
   const log = createLog({
     level: "debug",
     name: "test",
@@ -106,6 +116,11 @@ it("is in no output, log line, artifact, record or dead letter of a step that re
   }
   expect(leaked(JSON.stringify(ends.map(({ output, error }) => [output, error])))).toEqual([]);
   expect(leaked(lines.join("\n"))).toEqual([]);
+  await tracing.shutdown();
+  collector.closeAllConnections();
+  collector.close();
+  expect(spans.join("")).toContain("tools/call read_failing");
+  expect(leaked(spans.join(""))).toEqual([]);
   const names = await readdir(folder, { recursive: true, withFileTypes: true });
   const kept = names.filter((one) => one.isFile()).map((one) => join(one.parentPath, one.name));
   expect(kept.length).toBeGreaterThan(0);
