@@ -50,6 +50,11 @@ export const planeRequirements: readonly Requirement[] = [
     id: "agents.combination",
     promise: "an agent that combines private data, untrusted content and a way out is named",
   },
+  { id: "plane.apart", promise: "a run that can't go on fails alone, and holds up no other" },
+  {
+    id: "workflow.asked",
+    promise: "no step of a workflow is asked more than a bounded text, however it selects it",
+  },
   { id: "console.statuses", promise: "the console knows every status of a run" },
   { id: "audit.cut", promise: "an audit whose end was cut off, its head with it, shows" },
   { id: "audit.head", promise: "a chain made anew shows to whoever noted a head down" },

@@ -63,11 +63,19 @@ export class NothingSelected extends Error {
   override readonly name = "NothingSelected";
 }
 
+/** Characters of what a step is asked, as a result may have: what was selected may be long, and stand in it many times. */
+export const mostWritten = 4 * 1024 * 1024;
+
+/** A template that would be filled with more than that. */
+export class TooLong extends Error {
+  override readonly name = "TooLong";
+}
+
 /**
  * Fills a template in: texts as they are, all else as JSON.
  *
  * @param missing what stands for a path that selects nothing; null to throw
- * @throws NothingSelected
+ * @throws NothingSelected, TooLong
  */
 export function fillTemplate(text: string, scope: JsonObject, missing: string | null): string {
   const read = readParts(text);
@@ -81,6 +89,7 @@ export function fillTemplate(text: string, scope: JsonObject, missing: string | 
     filled +=
       value === undefined ? missing : typeof value === "string" ? value : JSON.stringify(value);
     done = to;
+    if (filled.length > mostWritten) throw new TooLong("a template");
   }
   return filled + text.slice(done);
 }

@@ -1,6 +1,7 @@
 import { fail, ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
 import {
   isJsonObject,
+  isWrittenWithin,
   type Json,
   type JsonObject,
   parseJson,
@@ -17,10 +18,12 @@ import { collectExpressions } from "../../machines/contracts/domain/workflow-exp
 import { readCondition } from "./conditions.ts";
 import {
   fillTemplate,
+  mostWritten,
   NothingSelected,
   readExpression,
   resolveSelected,
   selectPath,
+  TooLong,
 } from "./expressions.ts";
 
 /** What a step's expressions name: what its scope must hold. */
@@ -49,21 +52,31 @@ export function decideStep(step: StepDefinition, scope: JsonObject): Outcome<Ste
   const list = step.type === "parallel" ? step.config?.for_each : undefined;
   if (list === undefined) return ok({ runs: true });
   const items = selectPath(list, scope);
-  if (Array.isArray(items)) return ok({ runs: true, items });
+  if (Array.isArray(items)) return selecting(step, () => ok({ runs: true, items }));
   const what =
     items === undefined ? "nothing" : items === null ? "null" : `a value of type ${typeof items}`;
   const message = `step "${step.id}": for_each: ${list} selects ${what}; expected a list`;
   return fail(terminal("invalid_input", message));
 }
 
-/** What selects nothing fails its step: it never runs with a hole in its input. */
-function selecting<T>({ id }: StepDefinition, made: () => Outcome<T>): Outcome<T> {
+/**
+ * What selects nothing fails its step: it never runs with a hole in its input. So does what selects too much: it would be
+ * written many times over before anybody could refuse it.
+ */
+function selecting<T extends StepDecision | StepRequest>(
+  { id }: StepDefinition,
+  made: () => Outcome<T>,
+): Outcome<T> {
   try {
-    return made();
+    const said = made();
+    if (!said.ok || isWrittenWithin(said.value as unknown as Json, mostWritten)) return said;
   } catch (error) {
-    if (!(error instanceof NothingSelected)) throw error;
-    return fail(terminal("invalid_input", `step "${id}": ${error.message}`));
+    if (error instanceof NothingSelected)
+      return fail(terminal("invalid_input", `step "${id}": ${error.message}`));
+    if (!(error instanceof TooLong)) throw error;
   }
+  const message = `step "${id}": its input would be longer than ${mostWritten} characters: select less`;
+  return fail(terminal("too_large", message));
 }
 
 function holds(condition: string, scope: JsonObject): boolean {
@@ -164,6 +177,7 @@ function toolInputOf(
 
 /** As FerrumDeck tells its models. */
 function shownText(shown: JsonObject): string {
+  if (!isWrittenWithin(shown, mostWritten)) throw new TooLong("what it is shown");
   const parts = Object.entries(shown).map(([name, value]) =>
     name === "input"
       ? JSON.stringify(value)

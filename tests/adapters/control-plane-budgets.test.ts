@@ -1,5 +1,11 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import * as fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { createWorkflowEngine } from "../../actors/workflow/engine.ts";
+import { createWorkflowReader } from "../../adapters/workflows/step-request.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
 import { startTestPlane, type TestPlane } from "../support/embedded-control-plane.ts";
@@ -181,6 +187,91 @@ describe("a budget of an agent or a tenant", () => {
     const refused = await plane.fetch("POST", "/v1/runs", { agent_id: "helper", input: {} });
     expect(refused.status).toBe(403);
     await agentBudgets(none);
+  });
+
+  it("ends a run of a workflow between two steps, too [budget.shared]", async () => {
+    const flow = await startTestPlane({
+      workflows: createWorkflowEngine(createWorkflowReader()),
+    });
+    onTestFinished(() => flow.close());
+    const budgets = { day: { max_total_tokens: 10 } };
+    await flow.fetch("PATCH", "/v1/registry/agents/helper", { budgets });
+    const steps = [
+      { id: "a", type: "llm", config: { task: "t" } },
+      { id: "b", type: "llm", depends_on: ["a"], config: { task: "t" } },
+    ];
+    const workflow = { name: "w", version: "1.0.0", definition: { steps } };
+    const { body } = await flow.fetch("POST", "/v1/workflows", workflow);
+    const run = { workflow_id: body["id"], agent_id: "helper", input: {} };
+    await flow.fetch("POST", "/v1/workflow-runs", run);
+    const first = await flow.job(1);
+    const used = { status: "completed", output: {}, input_tokens: 8, output_tokens: 4 } as const;
+    await flow.report(first, used);
+    expect((await flow.fetch("GET", `/v1/runs/${first.runId}`)).body).toMatchObject({
+      status: "budget_killed",
+      status_reason: 'budget exceeded: tokens 12 of 10 for the day of agent "helper"',
+    });
+  });
+
+  it("takes no more yes to calls than it holds calls, so that those before stay allowed [budget.shared]", async () => {
+    plane.clock.now += 40 * 24 * 60 * 60 * 1000;
+    await agentBudgets({ day: { max_tool_calls: 2 } });
+    const asked = await Promise.all(
+      [1, 2, 3, 4].map(async (nth) => {
+        const { runId, stepId } = await begin();
+        const question = { run_id: runId, step_id: stepId, action_type: "tool", digest: `${nth}` };
+        const put = await plane.fetch("POST", "/v1/approvals", { ...question, reason: "r" });
+        return { runId, stepId, id: String(put.body["id"]) };
+      }),
+    );
+    const said = await Promise.all(
+      asked.map(({ id }) => plane.fetch("PUT", `/v1/approvals/${id}`, { approved: true })),
+    );
+    expect(said.map(({ status }) => status).toSorted()).toEqual([200, 200, 403, 403]);
+    for (const [at, { runId, stepId, id }] of asked.entries()) {
+      if (said[at]?.status === 403) {
+        expect(said[at].body).toMatchObject({ error: { code: "BUDGET_EXCEEDED" } });
+        const no = await plane.fetch("PUT", `/v1/approvals/${id}`, { approved: false });
+        expect(no.status).toBe(200);
+        continue;
+      }
+      const call = { tool_name: "write", call_id: `${stepId}/1` };
+      const check = await plane.fetch("POST", `/v1/runs/${runId}/check-tool`, call);
+      expect(check.body).toMatchObject({ requires_approval: true });
+    }
+    await agentBudgets(none);
+  });
+
+  it("counts anew, in a database of the layout before, what open reservations hold [budget.shared]", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "stateplane-budgets-"));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, "plane.sqlite");
+    const before = await startTestPlane({ path });
+    const [open, ended] = [await before.createRun(), await before.createRun()];
+    const call = bodyOf(open, "r", { input: 400, output: 200, cost: 50_000 });
+    await before.fetch("POST", `/v1/runs/${open.runId}/reservations`, call);
+    const used = {
+      status: "completed",
+      output: {},
+      input_tokens: 300,
+      output_tokens: 100,
+    } as const;
+    await before.report(ended, used);
+    await before.close();
+    const db = new DatabaseSync(path);
+    // As that layout made the sums: of the runs' own numbers.
+    db.exec("UPDATE spending SET input = 300, output = 100, cost = 300; PRAGMA user_version = 7");
+    db.close();
+    const after = await startTestPlane({ path });
+    onTestFinished(() => after.close());
+    const spent = async () =>
+      ((await after.fetch("GET", "/v1/registry/agents/helper")).body["spending"] as JsonObject)[
+        "total"
+      ];
+    expect(await spent()).toMatchObject({ input_tokens: 700, output_tokens: 300 });
+    const settled = bodyOf(open, "r", { input: 40, output: 20, cost: 5_000 });
+    await after.fetch("POST", `/v1/runs/${open.runId}/reservations/settle`, settled);
+    expect(await spent()).toMatchObject({ input_tokens: 340, output_tokens: 120 });
   });
 
   it("takes no word that it does not know, and no limit by null [budget.shared]", async () => {

@@ -4,7 +4,7 @@ import { DatabaseSync } from "node:sqlite";
 import { databaseTrouble } from "./database-trouble.ts";
 import { chainAudit } from "./audit.ts";
 import { seedIds } from "./documents.ts";
-import { spendingLayout } from "./spending.ts";
+import { recountSpending, spendingLayout } from "./spending.ts";
 import { operatorTenant } from "./tenants.ts";
 import { workflowLayout } from "./workflows/tables.ts";
 
@@ -99,6 +99,7 @@ const layouts: readonly (string | ((db: DatabaseSync) => void))[] = [
   policies,
   addTenants,
   spendingLayout,
+  recountSpending,
 ];
 
 /**

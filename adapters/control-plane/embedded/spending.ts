@@ -9,9 +9,10 @@ import {
   nothingSpent,
   type Spent,
 } from "../../../machines/contracts/domain/budget.ts";
-import { notList } from "../../../machines/contracts/domain/json.ts";
+import { isJsonObject, notList } from "../../../machines/contracts/domain/json.ts";
+import { looseJson } from "../../../machines/contracts/wire/record-text.ts";
 import type { Change } from "./changes/change.ts";
-import type { Agent, Run } from "./documents.ts";
+import { type Agent, type Run, seedIds } from "./documents.ts";
 import { ApiError } from "./routes/request.ts";
 import type { Rows } from "./rows.ts";
 import type { Tenant } from "./tenants.ts";
@@ -54,6 +55,18 @@ ${["doc ->> 'agentId'", "tenant"]
   )
   .join("\n")}
 `;
+
+/** The sums anew from the runs: those of the layout before lack what open reservations hold, and lose it when they settle. */
+export function recountSpending(db: DatabaseSync): void {
+  db.exec("DELETE FROM spending");
+  const spending = openSpending(db);
+  for (const row of db.prepare("SELECT doc FROM runs").iterate()) {
+    const doc = looseJson(String(row["doc"]));
+    if (!isJsonObject(doc)) continue;
+    const run = doc as unknown as Run;
+    countRun(spending, undefined, { ...run, tenantId: run.tenantId ?? seedIds.tenant });
+  }
+}
 
 type Amounts = Omit<Spent, "wallTimeMs">;
 

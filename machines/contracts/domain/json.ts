@@ -87,6 +87,29 @@ export function jsonDepth(value: unknown, limit = Number.POSITIVE_INFINITY): num
   return depth;
 }
 
+/**
+ * Whether a value is written in about so many characters, without writing it: a part that stands in it a thousand times
+ * counts a thousand times. The cost is bounded by `most`.
+ */
+export function isWrittenWithin(value: Json, most: number): boolean {
+  let left = most;
+  const open: Json[] = [value];
+  for (let part = open.pop(); part !== undefined; part = open.pop()) {
+    left -= typeof part === "string" ? part.length + 2 : 4;
+    if (left < 0) return false;
+    if (Array.isArray(part)) {
+      if (part.length > left) return false;
+      for (const each of part) open.push(each);
+    } else if (isContainer(part)) {
+      for (const [name, each] of Object.entries(part)) {
+        left -= name.length + 4;
+        if (each !== undefined) open.push(each);
+      }
+    }
+  }
+  return true;
+}
+
 function isContainer(value: unknown): value is object {
   return typeof value === "object" && value !== null;
 }

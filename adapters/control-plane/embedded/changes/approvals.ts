@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
-import { isJsonObject, type JsonObject } from "../../../../machines/contracts/domain/json.ts";
+import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
 import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
 import { ApiError } from "../routes/request.ts";
-import { type Approval, type ApprovalTerms, newId, type Run } from "../documents.ts";
-import { type Caller, hasRole } from "../keys.ts";
+import { type Approval, newId } from "../documents.ts";
+import type { Caller } from "../keys.ts";
 import type { Change } from "./change.ts";
 import { editCall, type Edited } from "./edit-approval.ts";
-import { judge } from "./check-tool.ts";
+import { refuseAnswer, refuseCallTooMany, termsOf } from "./approval-terms.ts";
 import { findStep } from "./submit-result.ts";
 import { closeApproval } from "./run-state.ts";
 
@@ -76,58 +76,6 @@ export function requestApproval(
   return { approval, created: true };
 }
 
-/**
- * The terms of the policy that decides a call, looked up here: whoever asks can't choose on which terms. They stay as they
- * were when the question was put.
- */
-function termsOf(
-  { store, now }: Change,
-  run: Run,
-  { actionType, actionDetails }: ApprovalRequest,
-): { terms: ApprovalTerms | null; withinMs: number } {
-  const none = { terms: null, withinMs: Number.POSITIVE_INFINITY };
-  const version = store.versions.find(run.agentVersionId);
-  const isOfTool = actionType === "tool" || actionType === "repeat";
-  if (!isOfTool || version === undefined || !isJsonObject(actionDetails)) return none;
-  const { name, server, input } = actionDetails;
-  if (typeof name !== "string") return none;
-  const tool = {
-    name,
-    server: typeof server === "string" ? server : null,
-    input: isJsonObject(input) ? input : {},
-  };
-  const { decidedBy } = judge(store, version, { tool, tenant: run.tenantId, at: now }).byPolicy;
-  const { id, name: policyName, approval } = decidedBy?.policy ?? {};
-  if (id === undefined || policyName === undefined || !approval) return none;
-  const {
-    role = null,
-    four_eyes: fourEyes = false,
-    expires_in_ms,
-    hand_to: handTo = [],
-  } = approval;
-  return {
-    terms: { policyId: id, policyName, role, fourEyes, handTo },
-    withinMs: expires_in_ms ?? Number.POSITIVE_INFINITY,
-  };
-}
-
-/** A no to a request of one's own only takes it back, so four eyes are needed for a yes alone. */
-function refuseAnswer(
-  { store }: Change,
-  { runId, askedBy, terms }: Approval,
-  { approved, caller }: { approved: boolean; caller: Caller },
-): void {
-  if (!terms) return;
-  const by = `policy "${terms.policyName}"`;
-  if (terms.role !== null && !hasRole(caller, terms.role)) {
-    throw new ApiError(403, `by ${by} only a key with the role "${terms.role}" answers this`);
-  }
-  const own = [askedBy, store.runs.find(runId)?.createdBy];
-  if (approved && terms.fourEyes && own.includes(caller.id)) {
-    throw new ApiError(403, `by ${by} nobody approves a request of their own: another key has to`);
-  }
-}
-
 /** Whoever edits has made the call a request of their own: where four eyes are asked for, another key says yes to that. */
 function editOf(
   change: Change,
@@ -169,6 +117,7 @@ export function resolveApproval(
     throw new ApiError(400, `approval ${id} is already resolved: ${approval.status}`);
   }
   refuseAnswer(change, approval, answer);
+  if (answer.approved && approval.actionType === "tool") refuseCallTooMany(change, approval);
   const edited = answer.input == null ? null : editOf(change, approval, answer.input, answer);
   const status = answer.approved ? "approved" : "rejected";
   const { note } = answer;

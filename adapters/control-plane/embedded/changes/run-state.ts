@@ -28,21 +28,19 @@ export function markStarted(change: Change, run: Run, step: Step | undefined): R
 /** A step of the run has ended: the next one is enqueued, or the run ends. */
 export function progressRun(change: Change, run: Run, ended: Step): Run {
   const { store, workflows } = change;
-  if (ended.workflow !== undefined && workflows !== null)
-    return workflows.ended(change, run, ended);
+  if (ended.workflow !== undefined && workflows !== null) {
+    const after = workflows.ended(change, run, ended);
+    return isRunEnded(after.status) ? after : (endOverBudget(change, after) ?? after);
+  }
   const steps = store.steps.ofRun(run.id);
   const move = nextMove(steps);
   switch (move.kind) {
     case "wait":
       return change.saveRun({ ...run, status: "running" });
     case "enqueue": {
-      // Workers that reserve nothing are stopped between two steps.
       change.saveRun(run);
-      const broken = brokenBudgets(change, run, {});
-      if (broken !== null) {
-        change.audit(run.id, "budget.exceeded", { reason: broken.message });
-        return endRun(change, run, { status: "budget_killed", reason: broken.message });
-      }
+      const over = endOverBudget(change, run);
+      if (over !== null) return over;
       const next = store.steps.find(move.stepId);
       if (next !== undefined) change.enqueue(run, next);
       return change.saveRun({ ...run, status: "running" });
@@ -54,6 +52,14 @@ export function progressRun(change: Change, run: Run, ended: Step): Run {
     case "complete":
       return endRun(change, run, { status: "completed", reason: null, output: move.output });
   }
+}
+
+/** Workers that reserve nothing are stopped between two steps, at the limits of agent and tenant; null within them. */
+function endOverBudget(change: Change, run: Run): Run | null {
+  const broken = brokenBudgets(change, run, {});
+  if (broken === null) return null;
+  change.audit(run.id, "budget.exceeded", { reason: broken.message });
+  return endRun(change, run, { status: "budget_killed", reason: broken.message });
 }
 
 export type Move =

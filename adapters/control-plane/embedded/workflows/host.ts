@@ -22,7 +22,9 @@ import type {
 import { newStep, workflowInput } from "../changes/create-run.ts";
 import type { Change } from "../changes/change.ts";
 import { closeApproval, endRun } from "../changes/run-state.ts";
+import { databaseTrouble } from "../database-trouble.ts";
 import type { Run, Step } from "../documents.ts";
+import { ApiError } from "../routes/request.ts";
 import type { Store } from "../store.ts";
 import type { Workflow } from "./tables.ts";
 
@@ -84,7 +86,10 @@ export class WorkflowHost {
   begin(change: Change, run: Run, workflow: Workflow): Run {
     const values = this.#values(run);
     values.keep("input", -1, run.input);
-    const turn = this.#program(workflow.id).begin(values);
+    const program = this.#program(workflow.id);
+    if (program === null)
+      throw new ApiError(422, `workflow ${workflow.id} can't be run any more: register it anew`);
+    const turn = program.begin(values);
     this.#store.progress.putState(run.id, { token: 0, events: 0, steps: 0 });
     return this.#settle(change, run, this.#carryOut(change, run, turn, values));
   }
@@ -112,11 +117,19 @@ export class WorkflowHost {
 
   /** The run ends by other means: nothing more comes of it. */
   close(change: Change, run: Run): void {
-    const state = this.#load(run);
-    if (state === null || isOver(state)) return;
-    const values = this.#values(run);
-    const turn = state.take({ type: "cancel.requested" }, values);
-    this.#forget(run, this.#carryOut(change, run, turn, values));
+    this.#guarded(
+      run,
+      () => {
+        const state = this.#load(run);
+        if (state === null) return this.#forget(run);
+        if (isOver(state)) return;
+        const values = this.#values(run);
+        const turn = state.take({ type: "cancel.requested" }, values);
+        this.#carryOut(change, run, turn, values);
+        this.#forget(run);
+      },
+      () => this.#forget(run),
+    );
   }
 
   /**
@@ -145,14 +158,37 @@ export class WorkflowHost {
   }
 
   #take(change: Change, run: Run, happening: WorkflowHappening): Run {
-    const state = this.#load(run);
-    if (state === null) {
-      const error = terminal("corrupt_record", "what was kept of the workflow's run can't be read");
-      return endRun(change, run, { status: "failed", reason: error.message, error: wireOf(error) });
+    const failed = (error: Failure) =>
+      endRun(change, run, { status: "failed", reason: error.message, error: wireOf(error) });
+    return this.#guarded(
+      run,
+      () => {
+        const state = this.#load(run);
+        if (state === null)
+          return failed(
+            terminal("corrupt_record", "what was kept of the workflow's run can't be read"),
+          );
+        const values = this.#values(run);
+        const turn = state.take(happening, values);
+        return this.#settle(change, run, this.#carryOut(change, run, turn, values));
+      },
+      (error) =>
+        failed(terminal("internal", cutText(`the workflow can't go on: ${String(error)}`, 500))),
+    );
+  }
+
+  /**
+   * What one run can't take must hold up no other: thrown on, it would undo the timers of all, be met again at the next
+   * look, and refuse every report of its workers for ever. What is the database's is everybody's, and thrown on.
+   */
+  #guarded<T>({ id }: Run, work: () => T, instead: (error: unknown) => T): T {
+    try {
+      return this.#store.nested(work);
+    } catch (error) {
+      if (databaseTrouble(error, "") !== null) throw error;
+      this.#kept.delete(id);
+      return instead(error);
     }
-    const values = this.#values(run);
-    const turn = state.take(happening, values);
-    return this.#settle(change, run, this.#carryOut(change, run, turn, values));
   }
 
   /** What a turn asks for, and what follows from that; returns the run as it stands after all of it. */
@@ -208,7 +244,7 @@ export class WorkflowHost {
     if (phase === "running" || phase === "stopping")
       return change.saveRun({ ...run, status, startedAt: run.startedAt ?? change.now });
     const output = phase === "completed" ? state.output(this.#values(run)) : null;
-    this.#forget(run, state);
+    this.#forget(run);
     return endRun(change, run, {
       status: phase,
       reason: failure === null ? null : cutText(failure.message, 500),
@@ -278,8 +314,8 @@ export class WorkflowHost {
     if (kept?.token === row.token) return kept.state;
     const saved = this.#store.progress.saved(run.id);
     const events = this.#store.progress.events(run.id);
-    const restored = this.#program(run.workflowId).restore(saved, events);
-    if (!restored.ok) return null;
+    const restored = this.#program(run.workflowId)?.restore(saved, events);
+    if (!restored?.ok) return null;
     keepNewest(this.#kept, run.id, { token: row.token, state: restored.value }, maxKept);
     return restored.value;
   }
@@ -288,19 +324,18 @@ export class WorkflowHost {
     keepNewest(this.#kept, runId, { token: this.#token, state }, maxKept);
   }
 
-  #forget(run: Run, state: WorkflowState): void {
-    if (!isOver(state)) throw new Error(`the workflow's run ${run.id} has not ended`);
+  #forget(run: Run): void {
     this.#store.progress.dropAllBut(run.id);
     this.#kept.delete(run.id);
   }
 
-  #program(workflowId: string): WorkflowProgram {
+  /** Null for one that is gone, or that this version of us can't run. */
+  #program(workflowId: string): WorkflowProgram | null {
     const known = this.#programs.get(workflowId);
     if (known !== undefined) return known;
     const workflow = this.#store.workflows.find(workflowId);
-    if (workflow === undefined) throw new Error(`workflow ${workflowId} is gone`);
-    const opened = this.#engine.open(workflow.definition);
-    if (!opened.ok) throw new Error(`workflow ${workflowId}: ${opened.failure.message}`);
+    const opened = workflow && this.#engine.open(workflow.definition);
+    if (!opened?.ok) return null;
     keepNewest(this.#programs, workflowId, opened.value, maxPrograms);
     return opened.value;
   }
