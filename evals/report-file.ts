@@ -59,7 +59,7 @@ export const observationShape = type({
   },
   "approvals?": { approved: "number.integer >= 0", rejected: "number.integer >= 0" },
   duration_ms: "number >= 0",
-});
+}).onDeepUndeclaredKey("reject");
 
 const score = type({
   scorer: "string",

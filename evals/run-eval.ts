@@ -1,10 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { type } from "arktype";
+import { parseJson } from "../machines/contracts/domain/json.ts";
 import { messageOf } from "../machines/contracts/domain/users-code.ts";
 import { type Checkpoints, trialKey } from "./checkpoints.ts";
-import type { EvalTask, Observation, Trial } from "./contracts.ts";
+import type { EvalTask, Observation, Score, Trial } from "./contracts.ts";
 import { type Checks, checkFolder, type Needs, needsOf } from "./checks.ts";
 import { fixtureOf, prepareFolder, type TrialFolder, type Workplace } from "./fixtures.ts";
+import { observationShape } from "./report-file.ts";
 import { judge, verdictOf } from "./scorers/judging.ts";
 import type { Suite } from "./suite.ts";
 import type { TrialAnswer, TrialRunner } from "./trial.ts";
@@ -97,7 +100,9 @@ async function makeTrial(
   const started_at = new Date().toISOString();
   const base = { task_id: task.id, epoch, started_at, scores: [], passed: false };
   const scored = async (observation: Observation, more: Pick<Trial, "retries" | "cached">) => {
-    const scores = await judge(suite.scorers, task, observation, signal);
+    const scores = await judgeInTime(suite, task, observation, signal);
+    // What was stopped in the middle is no judgement.
+    if (signal.aborted) return String(signal.reason);
     const verdict = verdictOf(scores, threshold);
     const ended_at = new Date().toISOString();
     return {
@@ -150,6 +155,38 @@ async function makeTrial(
   }
 }
 
+/** Scorers have as long as a trial has; one that takes longer fails. */
+async function judgeInTime(
+  suite: Suite,
+  task: EvalTask,
+  observation: Observation,
+  signal: AbortSignal,
+): Promise<Score[]> {
+  const late = new AbortController();
+  const limit = timeoutOf(task, suite);
+  const timer = setTimeout(() => late.abort(new Error(`it took over ${limit} ms`)), limit);
+  try {
+    return await judge(suite.scorers, task, observation, AbortSignal.any([signal, late.signal]));
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** What is seen is kept and read again: what a runner gives in another shape makes its trial broken, and no report unreadable. */
+function keepable(answer: TrialAnswer): TrialAnswer {
+  if (answer.kind === "refused" || answer.observation === undefined) return answer;
+  const { observation: given, ...rest } = answer;
+  const read = parseJson(JSON.stringify({ ...given, output: given.output ?? null }));
+  const wrong = read.ok ? observationShape(read.value) : null;
+  const observation = wrong as Observation | null;
+  if (observation !== null && !(wrong instanceof type.errors))
+    return { ...rest, observation } as TrialAnswer;
+  if (answer.kind === "broken")
+    return { kind: "broken", problem: answer.problem, mayPass: answer.mayPass };
+  const why = wrong instanceof type.errors ? wrong.summary.replaceAll("\n", "; ") : "it is no JSON";
+  return { kind: "broken", problem: `what the run answered can't be used: ${why}`, mayPass: false };
+}
+
 function timeoutOf({ config }: EvalTask, { settings }: Suite): number {
   const own = config["timeout_ms"];
   return typeof own === "number" && own >= 1 ? Math.min(own, 2 ** 31 - 1) : settings.timeout_ms;
@@ -181,7 +218,7 @@ async function tryOnce(
       onRun: (runId: string) => checkpoints.started(trialKey({ task_id: task.id, epoch }), runId),
       signal: AbortSignal.any([signal, late.signal]),
     };
-    const answer = await runner.run(request).finally(() => clearTimeout(timer));
+    const answer = keepable(await runner.run(request).finally(() => clearTimeout(timer)));
     if (answer.kind !== "seen" || late.signal.aborted || signal.aborted)
       return { answer, isLate: late.signal.aborted };
     const seen = { ...answer.observation, ...(await folder?.look()) };

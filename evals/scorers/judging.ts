@@ -1,4 +1,6 @@
 import { messageOf } from "../../machines/contracts/domain/users-code.ts";
+import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { EvalTask, Observation, Score, ScoreGiven, Scorer, Trial } from "../contracts.ts";
 import type { SuiteScorer } from "./registry.ts";
 
@@ -17,7 +19,7 @@ export function judge(
   );
 }
 
-/** What one scorer says, whatever it does: one that throws, or answers out of shape, fails alone. */
+/** What one scorer says, whatever it does: one that throws, answers out of shape, or never answers, fails alone. */
 export async function judgeOne(
   scorer: Scorer,
   task: EvalTask,
@@ -25,19 +27,64 @@ export async function judgeOne(
   signal: AbortSignal,
 ): Promise<ScoreGiven> {
   try {
-    if (scorer.applies?.(task) === false) return notExpected(scorer);
+    if (scorer.applies?.(task) === false) {
+      const unusable = unusableIn(scorer, task);
+      return unusable === null
+        ? notExpected(scorer)
+        : { score: 0, passed: false, message: `It can't use what the task expects: ${unusable}.` };
+    }
     const unseen = (scorer.needs ?? []).filter((key) => seen[key] === undefined);
     if (unseen.length > 0) {
       const why = `nobody could see ${unseen.map((key) => shown[key] ?? key).join(" and ")}`;
       return { score: 0, passed: false, message: `${why}.`, skipped: why };
     }
-    const given = await scorer.score(task, seen, signal);
+    const given = await untilAborted(scorer.score(task, seen, signal), signal);
     const wrong = problemOf(given);
-    if (wrong === null) return given;
+    if (wrong === null) return asKept(given);
     return { score: 0, passed: false, message: `The scorer's answer can't be used: ${wrong}.` };
   } catch (error) {
     return { score: 0, passed: false, message: `The scorer failed: ${messageOf(error)}` };
   }
+}
+
+/** A scorer that does not listen to the signal is left behind. */
+async function untilAborted<T>(answer: Promise<T> | T, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const stop = () => reject(signal.reason instanceof Error ? signal.reason : new Error("stopped"));
+  if (signal.aborted) stop();
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    return await Promise.race([answer, promise]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+/** No more than what a report holds, and that as it will be read. @throws where it can't be written */
+function asKept({ score, passed, message, details, skipped }: ScoreGiven): ScoreGiven {
+  return {
+    score,
+    passed,
+    message,
+    ...(details === undefined
+      ? {}
+      : { details: JSON.parse(JSON.stringify(details)) as JsonObject }),
+    ...(skipped === undefined ? {} : { skipped }),
+  };
+}
+
+/**
+ * What a task asks of a scorer in a shape that the scorer does not know, such as the text "true" for true: to pass over it
+ * would make a task without the expectation of one with a slip in it. Null where it asks nothing of it.
+ */
+export function unusableIn({ reads }: Pick<Scorer, "reads">, task: EvalTask): string | null {
+  const asked = reads.filter(
+    (key) => ![undefined, null, false].includes(task.expected[key] as null),
+  );
+  if (asked.length === 0) return null;
+  const shownOf = (key: string) =>
+    `expected.${key} is ${cutText(JSON.stringify(task.expected[key]), 100)}`;
+  return asked.map(shownOf).join(", ");
 }
 
 const shown: Partial<Record<keyof Observation, string>> = {
@@ -63,6 +110,11 @@ function problemOf(given: ScoreGiven | undefined): string | null {
     return "expected `score` from 0 to 1";
   if (typeof passed !== "boolean") return "expected `passed` to be true or false";
   if (typeof message !== "string") return "expected `message`, a text";
+  const { details, skipped } = given;
+  if (details !== undefined && (typeof details !== "object" || details === null))
+    return "expected `details` to be an object";
+  if (skipped !== undefined && typeof skipped !== "string")
+    return "expected `skipped` to be a text";
   return null;
 }
 

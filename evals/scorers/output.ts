@@ -4,7 +4,7 @@ import { RE2JS } from "re2js";
 import { isJsonObject, type Json, parseJson } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { EvalTask, Observation, ScoreGiven, Scorer } from "../contracts.ts";
-import { judgeOne, meanOf } from "./judging.ts";
+import { judgeOne, meanOf, unusableIn } from "./judging.ts";
 import { textsOf } from "./files.ts";
 import type { ScorerType } from "./registry.ts";
 
@@ -48,6 +48,11 @@ function outputChecks({ expected }: EvalTask, output: Json): { is: boolean; say:
     checks.push({ is, say: `the output is ${quoted(whole)}` });
   }
   const text = textOf(output);
+  for (const key of ["output_contains", "output_matches"]) {
+    const given = expected[key] ?? null;
+    if (given !== null && textsOf(given) === null)
+      checks.push({ is: false, say: `expected.${key} is a text or a list of texts` });
+  }
   for (const part of textsOf(expected["output_contains"]) ?? [])
     checks.push({ is: text.includes(part), say: `the output has ${quoted(part)} in it` });
   for (const part of textsOf(expected["output_excludes"]) ?? [])
@@ -88,7 +93,9 @@ export const outputMatch = (parts: readonly string[]): ScorerType & { shape: typ
     return {
       name: "expected_output_match",
       reads: [...outputKeys, ...made.flatMap(({ reads }) => reads)],
-      applies: (task) => saysOutput(task) || made.some(({ applies }) => applies?.(task) === true),
+      applies: (task) =>
+        saysOutput(task) ||
+        made.some((scorer) => scorer.applies?.(task) === true || unusableIn(scorer, task) !== null),
       score: (task, seen, signal) => judgeAll(made, task, seen, signal),
     };
   },
@@ -109,7 +116,7 @@ async function judgeAll(
     };
   });
   for (const scorer of parts) {
-    if (scorer.applies?.(task) !== true) continue;
+    if (scorer.applies?.(task) !== true && unusableIn(scorer, task) === null) continue;
     const { skipped: _skipped, ...given } = await judgeOne(scorer, task, seen, signal);
     checks.push({ ...given, weight: 1, message: `${scorer.name}: ${given.message}` });
   }

@@ -8,7 +8,7 @@ import { registry } from "../../evals/scorers/all.ts";
 import { matchesPath } from "../../evals/scorers/files.ts";
 import { judge, verdictOf } from "../../evals/scorers/judging.ts";
 import { makeScorer, type SuiteScorer } from "../../evals/scorers/registry.ts";
-import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 
 const signal = new AbortController().signal;
 const context = { folder: ".", models: null, schemas: createSchemaChecker() };
@@ -142,6 +142,30 @@ describe("scorers", () => {
       "No pull request was created.",
     ]);
     expect(scores.map(({ passed }) => passed)).toEqual([false, false, true]);
+  });
+
+  it("passes nothing whose expectation it can't read, and never passes over one [evals.skipped]", async () => {
+    const keys = ["tests_pass", "lint_pass", "test_coverage_improved", "output_contains"] as const;
+    const values = fc.oneof(
+      fc.constantFrom<Json>("true", "TRUE", "yes", 1, 0, ""),
+      fc.dictionary(fc.string(), fc.integer()),
+    );
+    const suite = [{ type: "test_pass" }, { type: "lint" }, { type: "test_coverage" }].map(made);
+    const whole = [made({ type: "expected_output_match" })];
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...keys), values, async (key, value) => {
+        fc.pre(key !== "output_contains" || typeof value !== "string");
+        const task = taskOf({ output: "ok", [key]: value });
+        const tests = { passed: 1, failed: 0, total: 1 };
+        const seen = seenOf({ output: "ok", tests, lint: { errors: 0, warnings: 0 } });
+        for (const scorers of key === "output_contains" ? [whole] : [suite, whole]) {
+          const scores = await judge(scorers, task, seen, signal);
+          expect(verdictOf(scores, 0).passed).toBe(false);
+          expect(scores.map(({ message }) => message).join(" ")).toContain(`expected.${key}`);
+        }
+      }),
+      { numRuns: 100 },
+    );
   });
 
   it("judges whatever a dataset and a run may hold, each score from 0 to 1 [evals.alone]", async () => {
