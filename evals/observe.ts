@@ -240,11 +240,13 @@ const lasting = new Set([
   "internal",
 ]);
 
-/** Why a run that failed says nothing of its agent; null where it does. */
+/** Why a run that failed or was cancelled says nothing of its agent; null where it does. */
 export function infrastructureTrouble({
   run_status: status,
   steps,
 }: Pick<Observation, "run_status" | "steps">): { problem: string; mayPass: boolean } | null {
+  // By whoever did it; what the eval itself cancelled is never asked about.
+  if (status === "cancelled") return { problem: "somebody else cancelled the run", mayPass: false };
   if (status !== "failed") return null;
   for (const { error, id } of steps) {
     const kind = String(error?.["kind"] ?? "");

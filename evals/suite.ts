@@ -7,7 +7,8 @@ import { type Shape, shapeProblems } from "../machines/contracts/domain/shape-pr
 import type { EvalTask } from "./contracts.ts";
 import { type BadLine, isWanted, readDataset, readTask, refuseDoubles } from "./datasets.ts";
 import type { SuiteDefinition, SuiteSettings, TaskFilter } from "./define.ts";
-import { digestOf } from "./digest.ts";
+import { digestOf, digestOfPath } from "./digest.ts";
+import { fixtureOf } from "./fixtures.ts";
 import { registry } from "./scorers/all.ts";
 import { makeScorer, type ScorerContext, type SuiteScorer } from "./scorers/registry.ts";
 
@@ -135,7 +136,7 @@ export async function readSuite(
     unread: unreadOf(tasks, scorers),
     locks: {
       suite: createHash("sha256").update(text).digest("hex"),
-      dataset: digestOf(tasks.map(({ from: _from, ...task }) => task as unknown as Json)),
+      dataset: digestOf(await Promise.all(tasks.map(asLocked))),
       ...Object.fromEntries(
         scorers.flatMap(({ scorer: { name, lock } }) =>
           lock === undefined ? [] : [[`judge:${name}`, lock]],
@@ -143,6 +144,14 @@ export async function readSuite(
       ),
     },
   };
+}
+
+/** A task with what is in its fixture: another content under the same name is another task. */
+async function asLocked(task: EvalTask): Promise<Json> {
+  const { from: _from, ...rest } = task;
+  const fixture = fixtureOf(task);
+  if (fixture === null) return rest as unknown as Json;
+  return { ...rest, content: await digestOfPath(fixture).catch(() => null) } as unknown as Json;
 }
 
 function findProblems(given: unknown): SuiteProblem[] {
@@ -156,6 +165,12 @@ function findProblems(given: unknown): SuiteProblem[] {
   const { datasets, settings, gates } = given;
   if (settings !== undefined) check(settings, settingsShape, ["settings"]);
   if (gates !== undefined) check(gates, gatesShape, ["gates"]);
+  if (isJsonObject(gates) && gates["require_all_categories_pass"] === true)
+    if (gates["pass_rate_threshold"] === undefined)
+      problems.push({
+        path: ["gates", "require_all_categories_pass"],
+        problem: "expected `pass_rate_threshold` beside it: what each category must reach",
+      });
   for (const [at, dataset] of (Array.isArray(datasets) ? datasets : []).entries()) {
     check(dataset, datasetShape, ["datasets", at]);
     const filter = isJsonObject(dataset) ? dataset["filter"] : undefined;

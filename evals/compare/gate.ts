@@ -20,7 +20,7 @@ export function judge(
 ): GateResult {
   const failures = [
     ...madeUp(before, after),
-    ...unmeasured(comparison, after, allowed),
+    ...unmeasured(comparison, [before, after], allowed),
     ...thresholds(after),
     ...regressions(comparison, after.gates),
   ];
@@ -54,7 +54,11 @@ function madeUp(before: Sample, after: Sample): Reason[] {
 }
 
 /** What was not seen can't pass. */
-function unmeasured(comparison: Comparison, after: Sample, allowed: ReadonlySet<string>): Reason[] {
+function unmeasured(
+  comparison: Comparison,
+  [before, after]: readonly [Sample, Sample],
+  allowed: ReadonlySet<string>,
+): Reason[] {
   const reasons: Reason[] = [];
   const { trials, uncounted } = comparison.after;
   const limit = after.gates.max_broken_percent ?? 5;
@@ -80,8 +84,27 @@ function unmeasured(comparison: Comparison, after: Sample, allowed: ReadonlySet<
     const message = `${tasksOf(removed.length, "of the baseline was", "of the baseline were")} not run: ${names(removed)}.`;
     reasons.push({ kind: "not_run", message, tasks: removed });
   }
+  // Of one dataset both have the same tasks.
+  const added = idsOf(comparison, "new");
+  if (added.length > 0 && isSameDataset(comparison, [before, after])) {
+    const message = `The baseline lacks ${tasksOf(added.length, "of its own dataset", "of its own dataset")}: ${names(added)}. It was changed by hand; make it anew (--update-baseline).`;
+    reasons.push({ kind: "not_measured", message, tasks: added });
+  }
+  const limited = after.gates.max_cost_increase_percent !== undefined;
+  const isKnown = (sample: Sample) =>
+    sample.tasks.some((task) => task.trials.some((trial) => trial.cost_microusd !== null));
+  if (limited && trials > 0 && isKnown(before) && !isKnown(after)) {
+    const message =
+      "Nobody knows what the trials cost, and the suite limits their cost (max_cost_increase_percent).";
+    reasons.push({ kind: "cost_limit", message });
+  }
   return reasons;
 }
+
+const isSameDataset = ({ locks }: Comparison, [before, after]: readonly [Sample, Sample]) =>
+  before.locks["dataset"] !== undefined &&
+  after.locks["dataset"] !== undefined &&
+  locks.every(({ name }) => name !== "dataset");
 
 /** What the suite demands, whatever the baseline was. */
 function thresholds({ gates, tasks }: Sample): Reason[] {

@@ -7,7 +7,12 @@ import {
 } from "../../evals/compare/baseline-file.ts";
 import { compare } from "../../evals/compare/compare.ts";
 import { type GateResult, judge } from "../../evals/compare/gate.ts";
-import type { Sample, SampledTask, SampledTrial } from "../../evals/compare/sample.ts";
+import {
+  type Sample,
+  type SampledTask,
+  type SampledTrial,
+  sampleOf,
+} from "../../evals/compare/sample.ts";
 import { agents, draw, failing, gate, numbers, sample, worse } from "../support/eval-samples.ts";
 
 const usual: SampledTrial = {
@@ -199,9 +204,51 @@ describe("what was not measured does not pass", () => {
       "not_measured",
     ],
     ["tasks that were not run", good, sample(tasks(15)), "not_run"],
+    [
+      "a baseline with a line taken out",
+      sample(tasks(19), { locks: { dataset: "a" } }),
+      sample(tasks(20), { locks: { dataset: "a" } }),
+      "not_measured",
+    ],
+    [
+      "a limit of costs that nobody knows",
+      good,
+      sample(
+        tasks(20).map((each) => costing(each, { cost_microusd: null })),
+        {
+          gates: { max_cost_increase_percent: 10 },
+        },
+      ),
+      "cost_limit",
+    ],
     ["other tasks alone", good, sample(tasks(20, "ppp", 50)), "nothing_measured"],
   ])("[evals.gate-unseen] %s", (_name, before, after, kind) => {
     expect(kinds(gate(before, after))).toContain(kind);
+  });
+
+  it("[evals.gate-unseen] a mock whose mark was taken out is one, and a run with trials taken out is not complete", () => {
+    const report = {
+      format: "stateplane-eval/1",
+      id: "e",
+      suite: "s",
+      agent: "a",
+      mock: false,
+      started_at: "",
+      ended_at: "",
+      complete: true,
+      approvals: "none",
+      gates: {},
+      locks: {},
+      unread_expectations: {},
+      bad_lines: [],
+      epochs: 2,
+      control_plane: "embedded",
+      tasks: [
+        { id: "t", name: "t", category: "c", difficulty: "d", tags: [], cluster: "t", trials: [] },
+      ],
+    } as const;
+    expect(sampleOf(report)).toMatchObject({ mock: false, complete: false });
+    expect(sampleOf({ ...report, control_plane: "mock" }).mock).toBe(true);
   });
 
   it("[evals.gate-unseen] new tasks, removed ones and small samples are said", () => {

@@ -1,12 +1,14 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import { openCheckpoints } from "../../evals/checkpoints.ts";
 import type { EvalTask, Observation, Scorer } from "../../evals/contracts.ts";
 import { functionRunner } from "../../evals/function-runner.ts";
 import { runEval } from "../../evals/run-eval.ts";
-import { standardSettings } from "../../evals/suite.ts";
+import { infrastructureTrouble } from "../../evals/observe.ts";
+import { readSuite, standardSettings } from "../../evals/suite.ts";
 
 let base: string;
 beforeAll(async () => {
@@ -125,4 +127,40 @@ it("an eval that is stopped while it judges keeps nothing of that trial [evals.r
     () => ({ output: 1 }),
   );
   expect(again.trials.map(({ passed }) => passed)).toEqual([true]);
+});
+
+it("what is in a fixture is a part of what a suite is locked by, and a limit without its number is refused [evals.resumed]", async () => {
+  await mkdir(join(base, "fx"));
+  const given = (gates: object) => ({
+    name: "locked",
+    tasks: [{ id: "t", input: {}, fixture: "fx" }],
+    scorers: [{ type: "lint" }],
+    gates,
+  });
+  const read = (gates = {}) =>
+    readSuite(
+      { given: given(gates), folder: base, text: "" },
+      { models: null, schemas: createSchemaChecker() },
+      { filter: {}, settings: {} },
+    );
+  const locked = async () => {
+    await writeFile(join(base, "fx", "a"), "1");
+    const before = await read();
+    await writeFile(join(base, "fx", "a"), "2");
+    return [before, await read()].map((suite) =>
+      Array.isArray(suite) ? "" : suite.locks["dataset"],
+    );
+  };
+  const [before, after] = await locked();
+  expect(before).toMatch(/^[0-9a-f]{64}$/u);
+  expect(after).not.toBe(before);
+  expect((await locked())[0]).toBe(before);
+  expect(await read({ require_all_categories_pass: true })).toMatchObject([
+    { path: ["gates", "require_all_categories_pass"] },
+  ]);
+});
+
+it("a run that somebody else cancelled says nothing of its agent [evals.report-file]", () => {
+  expect(infrastructureTrouble({ run_status: "cancelled", steps: [] })?.mayPass).toBe(false);
+  expect(infrastructureTrouble({ run_status: "completed", steps: [] })).toBeNull();
 });
