@@ -206,7 +206,7 @@ export const evalSpecs = (work: readonly SettingKey[]) =>
       settings: ["modelScript", "dataDir"],
       notes: [
         "Each line of the labels is a piece of work: `output` or `diff`, with `task`, and `label`: true or false, as a person judged it. Lines without a label are judged too, and their pass rate is corrected by the errors that the others show.",
-        "Exit code 1: the judge can't be told from chance, or gave no judgement of some work.",
+        "Exit code 1: the labels do not show that the judge is better than chance, or it gave no judgement of some work.",
       ],
       example: ["stateplane eval judge calibrate labels.jsonl --judge judge.yaml"],
     },

@@ -118,7 +118,7 @@ function toldOfEdit(end: CallEnd, asked: ToolCall | undefined, { call }: KeyedCa
   if (end.kind !== "result" || call.arguments === null || asked?.arguments == null) return end;
   if (digestOf(asked.arguments) === digestOf(call.arguments)) return end;
   const made = cutText(JSON.stringify(call.arguments), 4_000);
-  const note = `A person changed the arguments of this call before they approved it. It was made with: ${made}`;
+  const note = `A person changed the arguments of this call before they approved it, to: ${made}`;
   return { ...end, result: { ...end.result, content: `${note}\n\n${end.result.content}` } };
 }
 

@@ -174,5 +174,7 @@ const shape = type({
  */
 export function readModelScript(value: unknown): ModelScript | string {
   const read = shape(value);
-  return read instanceof type.errors ? `model script: ${read.summary}` : (read as ModelScript);
+  return read instanceof type.errors
+    ? `model script: ${read.summary.replaceAll("\n", "; ")}`
+    : (read as ModelScript);
 }

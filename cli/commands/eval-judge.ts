@@ -5,7 +5,7 @@ import { type Calibration, calibrate, readLabels } from "../../evals/judges/cali
 import { registry } from "../../evals/scorers/all.ts";
 import { isJudgeEntry } from "../../evals/scorers/judges.ts";
 import { makeScorer } from "../../evals/scorers/registry.ts";
-import type { Rate } from "../../evals/statistics/agreement.ts";
+import { beatsChance, type Rate } from "../../evals/statistics/agreement.ts";
 import { composeModels, pricesOf } from "../compose/compose-models.ts";
 import type { Command, Context } from "../command.ts";
 import { CliError } from "../output/errors.ts";
@@ -13,7 +13,7 @@ import type { Output } from "../output/output.ts";
 import { plain } from "../output/plain.ts";
 import { readDocument } from "./read-document.ts";
 
-/** `eval judge calibrate LABELS --judge FILE`: exit code 0 for a judge that is better than chance. */
+/** `eval judge calibrate LABELS --judge FILE`: exit code 0 for a judge that the labels show to be better than chance. */
 export const calibrateJudge: Command = async (context) => {
   const { invocation, folder, output, stopping } = context;
   const [verb, file = ""] = invocation.args;
@@ -48,8 +48,7 @@ export const calibrateJudge: Command = async (context) => {
   });
   if (output.isJson) output.json(calibration);
   else print(calibration, output);
-  const { truePositiveRate: tpr, trueNegativeRate: tnr } = calibration.agreement;
-  return (tpr.rate ?? 0) + (tnr.rate ?? 0) > 1 && calibration.broken.length === 0 ? 0 : 1;
+  return beatsChance(calibration.agreement) && calibration.broken.length === 0 ? 0 : 1;
 };
 
 async function readJudge(file: string, context: Context) {
@@ -88,6 +87,10 @@ function print(calibration: Calibration, output: Output): void {
     ["without a judgement", String(broken.length)],
   ]);
   output.line("");
+  if (!beatsChance(agreement))
+    output.line(
+      "These labels do not show that the judge is better than chance: add more, or change the judge.",
+    );
   if (unlabelled === 0) output.line("No work without a label: no pass rate to correct.");
   else if (corrected === null) {
     output.line(
@@ -114,7 +117,7 @@ const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
 
 const shown = ({ rate, of, low, high }: Rate, what: string): string =>
   rate === null
-    ? `none: there is none ${what}`
+    ? `none: no judgement ${what}`
     : `${percent(rate)} ${what} (${of}; 95 %: ${percent(low)} to ${percent(high)})`;
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };

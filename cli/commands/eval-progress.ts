@@ -46,7 +46,9 @@ export function tellEnd({ output }: Context, report: EvalReport, file: string): 
   const judged = scores.filter(({ skipped }) => skipped === undefined).length;
   const costs = trials.map(({ observation }) => observation?.usage.cost_microusd);
   const cost = costs.reduce<number>((sum, one) => sum + (one ?? 0), 0);
-  const unknown = costs.some((one) => one === null) ? ", and what has no known price" : "";
+  const unknown = costs.some((one) => one === null)
+    ? ", and calls of models whose price is not known"
+    : "";
   output.line("");
   output.pairs([
     ["suite", report.mock ? `${report.suite} (MOCK: made up)` : report.suite],

@@ -84,5 +84,5 @@ test("a postcard is sent once, whatever dies in between", async () => {
   }
 }
 `,
-  ".gitignore": "node_modules/\n.stateplane/\npostcards.txt\n",
+  ".gitignore": "node_modules/\n.stateplane/\nevals/reports/\npostcards.txt\n",
 };

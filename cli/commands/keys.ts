@@ -69,7 +69,7 @@ function tell({ output }: Pick<Context, "output">, made: MadeKey): number {
     return 0;
   }
   const until = made.expires_at === null ? "" : `, until ${made.expires_at}`;
-  output.remark(`${made.id} (${made.name}) may ${made.scopes.join(", ")}${until}`);
+  output.remark(`${made.id} (${made.name}), scopes: ${made.scopes.join(", ")}${until}`);
   output.remark("Keep this secret now; it is not shown again:");
   output.line(made.key);
   return 0;
@@ -77,8 +77,10 @@ function tell({ output }: Pick<Context, "output">, made: MadeKey): number {
 
 function standing({ revoked_at, expires_at }: KeyView): string {
   if (revoked_at !== null) return `revoked ${revoked_at}`;
-  if (expires_at === null) return "open";
-  return Date.parse(expires_at) <= Date.now() ? `expired ${expires_at}` : `open to ${expires_at}`;
+  if (expires_at === null) return "active";
+  return Date.parse(expires_at) <= Date.now()
+    ? `expired ${expires_at}`
+    : `active until ${expires_at}`;
 }
 
 const words = (text: string | true | undefined) =>

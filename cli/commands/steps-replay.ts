@@ -2,6 +2,7 @@ import { effectsOf } from "../../machines/contracts/domain/recording.ts";
 import type { Command } from "../command.ts";
 import { withBackend } from "../compose/choose-store.ts";
 import { artifactsOf } from "../compose/compose-ports.ts";
+import { CliError } from "../output/errors.ts";
 import { plain } from "../output/plain.ts";
 import { loadRecording, noRecording } from "../replay/load-recording.ts";
 import { askedReplay, withReplays } from "../replay/replay-plan.ts";
@@ -19,8 +20,11 @@ export const replayStepCommand: Command = async (context) => {
   );
   if (loaded === null) throw noRecording(key);
   const { recording, from } = loaded;
+  const count = effectsOf(recording).filter(({ number }) => number !== null).length;
+  if (asked.forkAt !== null && asked.forkAt > count) {
+    throw new CliError(2, `--fork-at ${asked.forkAt}: the step has ${count} recorded effects`);
+  }
   if (!output.isJson) {
-    const count = effectsOf(recording).filter(({ number }) => number !== null).length;
     const how = recording.result?.status ?? "not ended";
     output.line(
       plain(

@@ -1,3 +1,4 @@
+import { commandLine } from "../called-as.ts";
 import { tenantsApi } from "../../adapters/control-plane/tenants-api.ts";
 import type { Command } from "../command.ts";
 import { readPerMinute } from "./keys.ts";
@@ -30,7 +31,7 @@ export const createTenant: Command = (context) =>
     else {
       output.pairs([["created", `${tenant.id} (${tenant.slug})`]]);
       output.remark(
-        `its first key: stateplane keys create admin --scopes admin --tenant ${tenant.slug}`,
+        `make its first key: ${commandLine(`keys create admin --scopes admin --tenant ${tenant.slug}`)}`,
       );
     }
     return 0;

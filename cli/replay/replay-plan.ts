@@ -99,7 +99,8 @@ async function readPolicy(
     return { allowlist: openLists, policy: loaded.default as Policy };
   }
   const read = listsShape(await readDocument(file, folder, "policy"));
-  if (read instanceof type.errors) throw new CliError(2, `--policy: ${file}: ${read.summary}`);
+  if (read instanceof type.errors)
+    throw new CliError(2, `--policy: ${file}: ${read.summary.replaceAll("\n", "; ")}`);
   return { allowlist: { allowed: [], approvalRequired: [], denied: [], ...read } };
 }
 

@@ -78,6 +78,8 @@ export function endOf(end: ReplayEnd, isChanged: boolean): string[] {
   ];
 }
 
-/** 0 for a walk that went as it should: as recorded, or to the step's end with nothing refused. */
-export const exitCodeOf = (end: ReplayEnd, isChanged: boolean): number =>
-  isChanged ? (end.result === null || end.refused > 0 ? 1 : 0) : end.differences.length > 0 ? 1 : 0;
+/** 0 for a walk that went as it should: as recorded; with a change, the step completed and nothing was refused. */
+export function exitCodeOf(end: ReplayEnd, isChanged: boolean): number {
+  if (!isChanged) return end.differences.length > 0 ? 1 : 0;
+  return end.result?.status === "completed" && end.refused === 0 ? 0 : 1;
+}

@@ -91,15 +91,15 @@ export function parseBaseline(text: string): BaselineRead {
     } else if (first === null) {
       const checked = head(read.value);
       if (checked instanceof type.errors)
-        return { ok: false, problems: [`line 1: ${checked.summary}`] };
+        return { ok: false, problems: [`line 1: ${checked.summary.replaceAll("\n", "; ")}`] };
       first = checked;
     } else if ("lock" in read.value) {
       const checked = lock(read.value);
-      if (checked instanceof type.errors) fail(checked.summary);
+      if (checked instanceof type.errors) fail(checked.summary.replaceAll("\n", "; "));
       else locks[checked.lock] = checked.digest;
     } else {
       const checked = task(read.value);
-      if (checked instanceof type.errors) fail(checked.summary);
+      if (checked instanceof type.errors) fail(checked.summary.replaceAll("\n", "; "));
       else if (tasks.has(checked.task)) fail(`the task "${checked.task}" stands there twice`);
       else if (columns.some((key) => checked[key].length !== checked.passed.length)) {
         fail(`expected a value a trial in every list of the task "${checked.task}"`);

@@ -43,7 +43,8 @@ export function readLabels(text: string, file: string): LabelledWork[] | string 
     const read = parseJson(line);
     if (!read.ok) return `${file}:${at + 1}: ${read.problem}`;
     const fields = lineShape(read.value);
-    if (fields instanceof type.errors) return `${file}:${at + 1}: ${fields.summary}`;
+    if (fields instanceof type.errors)
+      return `${file}:${at + 1}: ${fields.summary.replaceAll("\n", "; ")}`;
     const { id = String(at + 1), label = null, output = null, diff } = fields;
     if (output === null && diff === undefined) {
       return `${file}:${at + 1}: expected \`output\` or \`diff\`, the work that is judged`;

@@ -115,7 +115,7 @@ function rubricScorer(
       return {
         score,
         passed: score >= threshold,
-        message: `${each}: ${score.toFixed(2)}, ${threshold} is enough.`,
+        message: `${each}: ${score.toFixed(2)}, a pass needs ${threshold}.`,
         details: {
           threshold,
           lock,

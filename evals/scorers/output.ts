@@ -112,7 +112,7 @@ async function judgeAll(
       score: is ? 1 : 0,
       weight: 1,
       passed: is,
-      message: is ? `${say}.` : `Not so: ${say}.`,
+      message: is ? `${say}.` : `Expected, and not so: ${say}.`,
     };
   });
   for (const scorer of parts) {

@@ -67,7 +67,7 @@ export const pairwise: ScorerType<typeof pairShape.infer> = {
         return {
           score,
           passed: score >= threshold,
-          message: `${words}: ${score.toFixed(2)}, ${threshold} is enough.`,
+          message: `${words}: ${score.toFixed(2)}, a pass needs ${threshold}.`,
           details: {
             threshold,
             lock,

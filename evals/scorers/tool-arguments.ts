@@ -59,7 +59,7 @@ function wantedOf({ expected }: EvalTask): WantedCall[] | string | null {
   if (given === undefined) return null;
   const read = wantedShape.array().atLeastLength(1)(given);
   return read instanceof type.errors
-    ? `expected.tool_calls: ${read.summary}`
+    ? `expected.tool_calls: ${read.summary.replaceAll("\n", "; ")}`
     : (read as WantedCall[]);
 }
 

@@ -52,6 +52,17 @@ export function agreementOf(counted: Confusion, confidence = 0.95): Agreement {
   };
 }
 
+/**
+ * Whether the labels show that the judge is better than chance: the lower end of the interval of TPR - FPR is above 0.
+ *
+ * Source of the interval: Newcombe, "Interval estimation for the difference between independent proportions: comparison
+ * of eleven methods", Statistics in Medicine 17(8), 1998, method 10.
+ */
+export function beatsChance({ truePositiveRate: tpr, trueNegativeRate: tnr }: Agreement): boolean {
+  if (tpr.rate === null || tnr.rate === null) return false;
+  return tpr.rate + tnr.rate - 1 > Math.hypot(tpr.rate - tpr.low, tnr.rate - tnr.low);
+}
+
 export interface Corrected extends Interval {
   /** The share that the judge passed. */
   observed: number;

@@ -77,6 +77,8 @@ test("a script that came from a file is checked", () => {
   expect(readModelScript(script)).toEqual(script);
   expect(readModelScript([{ reply: { toolCalls: [{ arguments: {} }] } }])).toMatch(/name/u);
   expect(readModelScript({ reply: {} })).toMatch(/^model script: /u);
+  // Each problem apart from the next, in one line.
+  expect(readModelScript([{ calls: [] }])).toMatch(/^model script: .*\[0\]\.reply.*; .*calls/u);
 });
 
 test("a turn that repeats is played once in every conversation", async () => {

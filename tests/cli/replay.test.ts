@@ -98,6 +98,11 @@ describe("steps replay", () => {
       code: 2,
       stderr: expect.stringContaining("WORKER_KEEP_JOURNALS=on"),
     });
+    const beyond = await cli("steps", "replay", runId, stepId, "--fork-at", "99");
+    expect(beyond).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/--fork-at 99: .*recorded effects/u),
+    });
     const live = await cli("steps", "replay", runId, stepId, "--model", "scripted/x", "--live");
     expect(live).toMatchObject({ code: 2, stderr: expect.stringContaining("--yes") });
   });

@@ -7,7 +7,7 @@ import { calibrate, readLabels } from "../../evals/judges/calibrate.ts";
 import { registry } from "../../evals/scorers/all.ts";
 import { judge } from "../../evals/scorers/judging.ts";
 import { makeScorer } from "../../evals/scorers/registry.ts";
-import { agreementOf, correctedPassRate } from "../../evals/statistics/agreement.ts";
+import { agreementOf, beatsChance, correctedPassRate } from "../../evals/statistics/agreement.ts";
 import { randomBits } from "../../evals/statistics/tests.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
@@ -261,6 +261,25 @@ describe("a judge held to people's labels", () => {
     expect(correctedPassRate(counted, 50, 100)?.estimate).toBeCloseTo(0.25, 12);
     const blind = { truePositives: 5, falsePositives: 5, trueNegatives: 5, falseNegatives: 5 };
     expect(correctedPassRate(blind, 50, 100)).toBeNull();
+  });
+
+  it("is called better than chance where the labels show it alone [judges.calibrated]", () => {
+    const isShown = (tp: number, passed: number, fp: number, failed: number) =>
+      beatsChance(
+        agreementOf({
+          truePositives: tp,
+          falseNegatives: passed - tp,
+          falsePositives: fp,
+          trueNegatives: failed - fp,
+        }),
+      );
+    // Newcombe's examples, of which the lower ends are 0.0524, 0.1705 and -0.0381.
+    expect(isShown(56, 70, 48, 80)).toBe(true);
+    expect(isShown(9, 10, 3, 10)).toBe(true);
+    expect(isShown(5, 56, 0, 29)).toBe(false);
+    // Half of ten and four of ten, which a coin gives too; and work of one kind alone.
+    expect(isShown(5, 10, 4, 10)).toBe(false);
+    expect(isShown(10, 10, 0, 0)).toBe(false);
   });
 
   it("covers the true pass rate about as often as it says [judges.calibrated]", () => {
