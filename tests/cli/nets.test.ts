@@ -240,8 +240,11 @@ describe("what nobody caught", () => {
     "%s: is said in one line, and the program ends with 1 and leaves nothing [net.fall]",
     { timeout },
     async (_, fault) => {
-      await config(`setTimeout(() => { ${fault} }, 3_000); export default {};`);
+      const when = `if (!existsSync("now")) return; clearInterval(look); ${fault}`;
+      const look = `const look = setInterval(() => { ${when} }, 20);`;
+      await config(`import { existsSync } from "node:fs"; ${look} export default {};`);
       const dev = await startDev();
+      await writeFile(join(folder, "now"), "");
       const { code, stderr } = await dev.ended;
       expect(code).toBe(1);
       expect(
