@@ -90,6 +90,8 @@ describe("steps replay", () => {
     const denied = await cli("steps", "replay", runId, stepId, "--policy", "policy.yaml");
     expect(denied.stdout).toContain("not made This call is not allowed");
     expect(denied.code).toBe(0);
+    const keyless = await cli("steps", "replay", runId, stepId, "--model", "nobody/one");
+    expect(keyless).toMatchObject({ code: 1, stdout: expect.stringContaining("the step failed") });
   });
 
   it("says what can't be done, and what to do [replay.ends]", async () => {
