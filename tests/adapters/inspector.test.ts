@@ -2,6 +2,7 @@ import { mkdir, readFile, stat } from "node:fs/promises";
 import { request } from "node:http";
 import { join } from "node:path";
 import { createBrowserReceiver, createWebSocketReceiver } from "@statelyai/inspect";
+import fc from "fast-check";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createMachine } from "xstate";
@@ -107,6 +108,33 @@ describe("who may look", () => {
     expect(await status(`/stately/socket?token=${token}`, { host, ...upgrade })).toBe(101);
     expect(await status("/inspect/record?run=a&step=b", { host, ...key })).toBe(404);
     expect(await status("/console/page/..%2finspector%2fserve.ts", { host })).toBe(404);
+  });
+
+  it("refuses whatever is no address, as a request and as a WebSocket, of any page, and works on [inspector.closed]", async () => {
+    const { host } = new URL(dev.inspector?.url ?? "");
+    const parts = fc.constantFrom(
+      "/",
+      "//",
+      ":",
+      "[",
+      "]",
+      "@",
+      "?",
+      "#",
+      "%",
+      "\\",
+      "a",
+      "http://",
+    );
+    const targets = fc.array(parts, { minLength: 1, maxLength: 5 }).map((some) => some.join(""));
+    const property = fc.asyncProperty(targets, async (target) => {
+      const path = `/${target}`;
+      expect(await status(path, { host, ...upgrade, origin: "https://evil.example" })).toBe(403);
+      expect(await status(path, { host, ...upgrade })).toBe(403);
+      expect([200, 400, 404]).toContain(await status(path, { host }));
+    });
+    await fc.assert(property, { numRuns: 50, examples: [["/"], ["/["], ["/a:b"]] });
+    expect(await status("/", { host })).toBe(200);
   });
 });
 

@@ -63,7 +63,8 @@ export async function startInspector(options: InspectorOptions): Promise<Inspect
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const foreign = refusal(request, hosts);
     if (foreign !== null) return refuse(response, 403, foreign);
-    const url = new URL(request.url ?? "/", "http://inspector");
+    const url = targetOf(request);
+    if (url === null) return refuse(response, 400, "expected a path, such as /");
     if (!url.pathname.startsWith("/inspect/")) return page(site, url, request, response);
     if (!isOpen(request.headers.authorization?.replace(/^Bearer /, ""), token))
       return refuse(response, 401, "expected the token of the address that was printed at start");
@@ -92,10 +93,9 @@ export async function startInspector(options: InspectorOptions): Promise<Inspect
     machines,
     shown,
     mayConnect: (request) => {
-      const url = new URL(request.url ?? "/", "http://inspector");
-      const isRight = url.pathname === "/stately/socket";
-      const given = url.searchParams.get("token");
-      return isRight && refusal(request, hosts) === null && isOpen(given, token);
+      const url = targetOf(request);
+      if (url?.pathname !== "/stately/socket" || refusal(request, hosts) !== null) return false;
+      return isOpen(url.searchParams.get("token"), token);
     },
   });
   server.listen(wanted, host);
@@ -121,6 +121,10 @@ export async function startInspector(options: InspectorOptions): Promise<Inspect
     },
   };
 }
+
+/** What is asked for; null where it is no address, such as `//`, which anybody may send and Node hands on as it is. */
+const targetOf = ({ url }: IncomingMessage): URL | null =>
+  URL.parse(url ?? "/", "http://inspector");
 
 /** Why a request is not answered; null where it may be. Without `hosts` every name leads here. */
 function refusal(
