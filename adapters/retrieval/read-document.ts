@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { readFile, stat } from "node:fs/promises";
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
 import { basename, extname } from "node:path";
 import { fail, ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
 import { wellFormedText } from "../../machines/contracts/domain/text.ts";
@@ -37,19 +38,36 @@ export interface FileContent {
   digest: string;
 }
 
+/**
+ * Reads a file, and no more of it than the bound, however it grows meanwhile. A pipe or a device has no end that could be
+ * waited for: it is refused, and opening it does not wait for somebody who writes.
+ */
 export async function readBytes(path: string): Promise<Outcome<FileContent>> {
   try {
-    const { size } = await stat(path);
-    if (size > mostBytes) {
-      return fail(terminal("too_large", `it has ${size} bytes; at most ${mostBytes} are read`));
+    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const stats = await file.stat();
+    if (!stats.isFile()) {
+      return fail(terminal("invalid_input", "it is not a file but a pipe, a device or a folder"));
     }
-    const bytes = await readFile(path);
-    return ok({ bytes, digest: createHash("sha256").update(bytes).digest("hex") });
+    if (stats.size > mostBytes) return tooLarge(stats.size);
+    const bytes = Buffer.alloc(Math.min(stats.size, mostBytes) + 1);
+    let size = 0;
+    while (size < bytes.length) {
+      const { bytesRead } = await file.read(bytes, size);
+      if (bytesRead === 0) break;
+      size += bytesRead;
+    }
+    if (size > stats.size) return fail(terminal("invalid_input", "it grew while it was read"));
+    const content = bytes.subarray(0, size);
+    return ok({ bytes: content, digest: createHash("sha256").update(content).digest("hex") });
   } catch (error) {
     const { code = "failed" } = error as NodeJS.ErrnoException;
     return fail(terminal("invalid_input", `it can't be read (${code})`));
   }
 }
+
+const tooLarge = (size: number) =>
+  fail(terminal("too_large", `it has ${size} bytes; at most ${mostBytes} are read`));
 
 /** A file's text in chunks. */
 export async function readChunks(
@@ -81,6 +99,12 @@ async function readPdf(bytes: Buffer, bound: number): Promise<Outcome<Chunk[]>> 
       await document.loadingTask.destroy();
     }
   } catch (error) {
+    // An optional package: the document is not to blame.
+    if (/MODULE_NOT_FOUND/u.test(String((error as NodeJS.ErrnoException).code))) {
+      const message =
+        "PDF can't be read without a package; install it with: npm install unpdf@1.8.1";
+      return fail(terminal("unavailable", message));
+    }
     const why = error instanceof Error ? error.message : String(error);
     return fail(terminal("invalid_input", `it is not a PDF that can be read: ${why}`));
   }

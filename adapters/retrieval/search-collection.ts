@@ -83,10 +83,13 @@ function searchIn(sql: DatabaseSync, search: Search): Outcome<Retrieval> {
   const { collection, model, vector, topK } = search;
   const about = readAbout(sql);
   if (about.changedAt === null) return notIngested(collection);
-  if (about.model !== model || (vector !== null && about.dimensions !== vector.length)) {
+  // Of files without text there are no vectors, and so no dimensions.
+  const { dimensions } = about;
+  const isOther = vector !== null && dimensions !== null && dimensions !== vector.length;
+  if (about.model !== model || isOther) {
     const was = about.model === null ? "without vectors" : `with ${about.model}`;
     const is = model === null ? "without" : `with ${model}`;
-    const message = `the collection "${collection}" was ingested ${was} (${about.dimensions ?? 0} dimensions), and is searched ${is} (${vector?.length ?? 0}): run stateplane retrieval ingest ${collection}`;
+    const message = `the collection "${collection}" was ingested ${was} (${dimensions ?? 0} dimensions), and is searched ${is} (${vector?.length ?? 0}): run stateplane retrieval ingest ${collection}`;
     return fail(terminal("unavailable", message));
   }
   const allowed = allowedFiles(sql, search.filter);

@@ -2,7 +2,7 @@ import { mkdir, readFile, stat } from "node:fs/promises";
 import { request } from "node:http";
 import { join } from "node:path";
 import { createBrowserReceiver, createWebSocketReceiver } from "@statelyai/inspect";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createMachine } from "xstate";

@@ -1,6 +1,6 @@
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
@@ -13,6 +13,7 @@ import {
 } from "../../adapters/retrieval/index-retriever.ts";
 import { ingest, type IngestRequest } from "../../adapters/retrieval/ingest.ts";
 import { createLocalEmbedder } from "../../adapters/retrieval/local-model.ts";
+import { ok } from "../../machines/contracts/domain/failure.ts";
 import type { Embedder } from "../../machines/contracts/ports/embedder.ts";
 import type { RetrievalFilter } from "../../machines/contracts/ports/retriever.ts";
 import { placeOf, readQuestions } from "../bench/retrieval.ts";
@@ -159,6 +160,35 @@ describe("a collection of this machine", () => {
       failure: { kind: "invalid_input" },
     });
     expect(await docs.sources("alpha")).toEqual(["a.md"]);
+  });
+
+  test("waits for no pipe, reads no device, and no more of a file than its bound [retrieval.incremental]", async () => {
+    const docs = project({ "a.md": "alpha" });
+    const pipe = join(docs.base, "pipe.md");
+    execFileSync("mkfifo", [pipe]);
+    const roots = [pipe, "/dev/zero", join(docs.base, "a.md")];
+    const done = await docs.ingest({ roots });
+    expect(done).toMatchObject({ ok: true, value: { added: 1, removed: 0 } });
+    const failed = done.ok ? done.value.failed : [];
+    expect(failed.map(({ problem }) => problem)).toEqual(
+      Array.from({ length: 2 }, () => expect.stringContaining("a pipe, a device")),
+    );
+    truncateSync(join(docs.base, "a.md"), 33 * 1024 * 1024);
+    const large = await docs.ingest();
+    expect(large.ok && large.value.failed[0]?.problem).toContain("at most 33554432 are read");
+    expect(await docs.sources("alpha")).toEqual(["a.md"]);
+  });
+
+  test("finds nothing in files without text, and does not say that they were ingested otherwise", async () => {
+    const embed = async (texts: readonly string[]) =>
+      ok(texts.map(() => Float32Array.from([0, 1])));
+    const embedder = { model: "a/model", chunkCharacters: 600, embed, close: async () => {} };
+    const docs = project({ "empty.md": "" }, embedder);
+    expect(await docs.ingest()).toMatchObject({ ok: true, value: { added: 1, chunks: 0 } });
+    expect(await docs.find("alpha")).toMatchObject({ ok: true, value: { documents: [] } });
+    docs.write("full.md", "alpha");
+    await docs.ingest();
+    expect(await docs.sources("alpha")).toEqual(["full.md"]);
   });
 
   test("reads the pages of a PDF", async () => {
