@@ -241,13 +241,12 @@ await sandbox.run({ language: "bash", code: ${JSON.stringify(`exec -a wid${mark.
       ],
       { stdio: "ignore" },
     );
-    const started = () => processesNamed(mark).filter((pid) => pid !== String(worker.pid));
-    // Seen twice: between fork and exec a child still has its parent's command line.
-    for (let seen = 0, tries = 0; tries < 100 && seen < 2; tries += 1) {
-      seen = started().length === 0 ? 0 : seen + 1;
-      await pause();
-    }
-    expect(started()).not.toEqual([]);
+    // By its own name: what the worker starts has its command line, the mark in it, between fork and exec.
+    const isSleeping = (pid: string) =>
+      readFileSync(`/proc/${pid}/cmdline`, "utf8").startsWith(mark);
+    await vi.waitFor(() => expect(processesNamed(mark).filter(isSleeping)).not.toEqual([]), {
+      timeout: 60_000,
+    });
     worker.kill("SIGKILL");
     await once(worker, "exit");
     expect(await gone(mark)).toEqual([]);
