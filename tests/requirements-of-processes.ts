@@ -69,6 +69,11 @@ export const processRequirements: readonly Requirement[] = [
     promise: "no sandbox driver runs a job before it has held against every probe",
   },
   {
+    id: "sandbox.container",
+    promise:
+      "a container is closed, held to every probe, and removed by name when it is late or its worker is gone",
+  },
+  {
     id: "sandbox.files",
     promise:
       "files that sandboxed code leaves are kept within limits and never through a link, and what is left out is said",

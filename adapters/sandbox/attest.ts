@@ -11,7 +11,8 @@ import { limits } from "./program.ts";
 import { type Probe, rawProbes, rawScript, shellProbes, x32Script } from "./probes.ts";
 import { runBoxed } from "./run-boxed.ts";
 import { errno } from "./seccomp-rules.ts";
-import type { BoxBuilder } from "./unshare.ts";
+import { type Driver, startOf } from "./drivers.ts";
+import { saying } from "./files-out.ts";
 
 export interface ProbeResult {
   name: string;
@@ -30,17 +31,28 @@ const judge = (name: string, isHeld: boolean, detail: string) =>
  * Tries to break out of a driver's sandbox, and to use more than its limits, in as many ways as we know. What gives no
  * answer counts as open. Takes a second or two; the worker's own files, port and process serve as the bait.
  */
-export async function attest(build: BoxBuilder, filter: Buffer): Promise<ProbeResult[]> {
+export async function attest(
+  driver: Pick<Driver, "builder" | "inContainer">,
+  filter: Buffer,
+): Promise<ProbeResult[]> {
   const run: Run = async (script, timeoutMs = 30_000) => {
-    const program = `cd /sandbox; echo started >&3; exec 3>&- </dev/null; ${script}`;
-    const box = { command: build(timeoutMs), program, filter, timeoutMs, interpreter: "sh" };
+    const { mark, command, engine } = startOf(driver, timeoutMs);
+    const program = `cd /sandbox; ${saying(mark, "echo started")}; exec 3>&- </dev/null; ${script}`;
+    const box = { command, program, filter, timeoutMs, interpreter: "sh", engine };
     const ran = await runBoxed(box, new AbortController().signal);
     if (ran.ok) return ran.value;
     const { message } = ran.failure;
-    return { exitCode: null, timedOut: false, stdout: "", stderr: message, truncated: false };
+    return {
+      exitCode: null,
+      timedOut: false,
+      stdout: "",
+      stderr: message,
+      truncated: false,
+      killed: false,
+    };
   };
   const found = await Promise.all([
-    inShell(run),
+    inShell(run, driver.inContainer === true),
     rawCalls(run),
     outputFlood(run),
     survivors(run),
@@ -52,10 +64,10 @@ export async function attest(build: BoxBuilder, filter: Buffer): Promise<ProbeRe
 type Run = (
   script: string,
   timeoutMs?: number,
-) => Promise<Omit<SandboxRun, "durationMs" | "killed" | "leftOutBytes">>;
+) => Promise<Omit<SandboxRun, "durationMs" | "leftOutBytes">>;
 
 /** Asks all shell probes in one run, and whether what we planted is as it was. */
-async function inShell(run: Run): Promise<ProbeResult[]> {
+async function inShell(run: Run, inContainer: boolean): Promise<ProbeResult[]> {
   const folder = await mkdtemp(join(tmpdir(), "probe-"));
   const secret = randomBytes(8).toString("hex");
   const file = join(folder, "planted");
@@ -78,7 +90,10 @@ async function inShell(run: Run): Promise<ProbeResult[]> {
       });
     });
     const plants = { file: shellQuote(file), secret, port, pid: bait.pid ?? 0, mark };
-    const probes = [...shellProbes(plants), { name: "calls: as x32", script: x32Script() }];
+    const probes = [
+      ...shellProbes(plants, inContainer),
+      { name: "calls: as x32", script: x32Script() },
+    ];
     const { stdout, stderr } = await run(probes.map(asked).join("\n"));
     const answers = new Map(
       stdout.split("\n").map((line): [string, string] => {
@@ -183,13 +198,13 @@ try:
     while len(held) < 120: held.append(socket.socketpair())
 except OSError: pass
 time.sleep(20)`;
-  const { stdout, stderr, timedOut } = await run(
+  const { stdout, stderr, timedOut, killed } = await run(
     `if [ -x /usr/bin/perl ]; then /usr/bin/perl -e '${perl}'; elif [ -x /usr/bin/python3 ]; then /usr/bin/python3 -I -S -c '${python}'; else echo none; fi`,
     15_000,
   );
   if (stdout.startsWith("none")) {
     return [{ name, state: "unprobed", detail: "needs perl or python3" }];
   }
-  const isEnded = stderr.includes("killed: the run held");
+  const isEnded = killed;
   return [judge(name, isEnded, timedOut ? "it ran on" : stderr.slice(-200))];
 }

@@ -1,4 +1,4 @@
-import type { Readable } from "node:stream";
+import { PassThrough, type Readable } from "node:stream";
 import { readlinkSync } from "node:fs";
 import type {
   SandboxFile,
@@ -24,7 +24,7 @@ const namedLeftOut = 20;
 const spareBytes = 1_048_576;
 
 /** The end of a program, in POSIX shell: keeps the exit code of what ran before. */
-export function collectScript({ paths, maxFiles, maxBytes }: SandboxOutputs): string {
+export function collectScript({ paths, maxFiles, maxBytes }: SandboxOutputs, mark: string): string {
   const wanted = paths.flatMap((path) => {
     const pattern = `./${path.replaceAll(/[*?[\]\\]/gu, "\\$&")}`;
     return [`-path ${shellQuote(pattern)}`, `-path ${shellQuote(`${pattern}/*`)}`];
@@ -49,10 +49,10 @@ for at do
   [ $left -gt ${namedLeftOut} ] || printf "left %s %s\\000" $why "\${at#./}"
 done
 [ $left -le ${namedLeftOut} ] || printf "rest %s -\\000" $((left - ${namedLeftOut}))`;
+  const find = `LC_ALL=C find . \\( ${wanted.join(" -o ")} \\) ! -type d -exec sh -c ${shellQuote(each)} sh {} + </dev/null`;
   return `code=$?
 cd -P . && ${endOthers()}
-LC_ALL=C find . \\( ${wanted.join(" -o ")} \\) ! -type d -exec sh -c ${shellQuote(each)} sh {} + >&3 </dev/null
-printf 'end - -\\000' >&3
+${saying(mark, `${find}; printf 'end - -\\000'`)}
 exit $code`;
 }
 
@@ -85,6 +85,37 @@ export interface CapturedWords {
   /** The first line that the box said. */
   first(): string;
   files(wanted: SandboxOutputs): Required<Pick<SandboxRun, "files" | "leftOut">>;
+}
+
+/** What a box says on descriptor 3, between marks where that is a part of standard error. */
+export const saying = (mark: string, script: string): string =>
+  mark === ""
+    ? `{ ${script}; } >&3`
+    : `{ printf %s ${mark}; { ${script}; }; printf %s ${mark}; } >&3`;
+
+/** Takes what was said between marks out of standard error. */
+export function splitMarked(stream: Readable, mark: string): { stderr: Readable; words: Readable } {
+  const parts = [new PassThrough(), new PassThrough()] as const;
+  let held: Buffer = Buffer.alloc(0);
+  let side: 0 | 1 = 0;
+  stream.on("data", (chunk: Buffer) => {
+    held = Buffer.concat([held, chunk]);
+    for (let at = held.indexOf(mark); at >= 0; at = held.indexOf(mark)) {
+      parts[side].write(held.subarray(0, at));
+      held = held.subarray(at + mark.length);
+      side = side === 0 ? 1 : 0;
+    }
+    // The beginning of a mark may stand at the end.
+    const sure = Math.max(0, held.length - mark.length + 1);
+    parts[side].write(held.subarray(0, sure));
+    held = held.subarray(sure);
+  });
+  stream.on("error", () => {});
+  stream.on("close", () => {
+    parts[side].write(held);
+    for (const part of parts) part.end();
+  });
+  return { stderr: parts[0], words: parts[1] };
 }
 
 /** Reads what a box says on descriptor 3; of more than the files may be, the rest is read away. */

@@ -7,29 +7,11 @@ import {
   type SandboxOutputs,
 } from "../../machines/contracts/ports/sandbox.ts";
 import { attest, type ProbeResult } from "./attest.ts";
-import { bubblewrap } from "./bubblewrap.ts";
+import { type Driver, driverProblem, driversWith, startOf } from "./drivers.ts";
 import { findTool } from "./find-tool.ts";
-import { filterLoader } from "./load-filter.ts";
 import { interpreterOf, limits, writeProgram } from "./program.ts";
 import { runBoxed } from "./run-boxed.ts";
 import { seccompFilter } from "./seccomp.ts";
-import { type BoxBuilder, unshare } from "./unshare.ts";
-
-export interface Driver {
-  /** As the configuration and the reports name it. */
-  name: string;
-  needs: string[];
-  builder: () => BoxBuilder;
-}
-
-const drivers: Driver[] = [
-  { name: "bubblewrap", needs: ["bwrap", "prlimit"], builder: bubblewrap },
-  {
-    name: "unshare",
-    needs: ["unshare", "setpriv", "chroot", "pivot_root", "mount", "prlimit"],
-    builder: unshare,
-  },
-];
 
 interface Wanted {
   log?: Log;
@@ -37,6 +19,8 @@ interface Wanted {
   order?: readonly string[] | null;
   /** Tries just the driver of this name. */
   only?: string;
+  /** What containers are made of; without one there are none. */
+  image?: string | null;
   /** At most so much is kept of any run's files. */
   outputs?: OutputLimits;
 }
@@ -49,15 +33,19 @@ const defaultOutputs: OutputLimits = { maxFiles: 20, maxBytes: 16 * 1_048_576 };
  * first job it has to prove that it holds, by {@link attest}; one that does not is not used, and the next one is tried.
  * `missing` is one sentence for a person, with the command that mends it. Nothing ever runs without a sandbox.
  */
-export async function findSandbox({ log, only, order = null, outputs }: Wanted = {}): Promise<
-  { sandbox: Sandbox } | { missing: string }
-> {
+export async function findSandbox({
+  log,
+  only,
+  order = null,
+  outputs,
+  image = null,
+}: Wanted = {}): Promise<{ sandbox: Sandbox } | { missing: string }> {
   if (process.platform !== "linux") {
     return { missing: "no sandbox: it needs Linux, for instance `docker run` with a Linux image" };
   }
   const reasons: string[] = [];
   const wanted = (order ?? sandboxDrivers).flatMap((name) =>
-    drivers.filter((driver) => driver.name === name),
+    driversWith(image).filter((driver) => driver.name === name),
   );
   for (const [at, driver] of wanted.entries()) {
     if (only !== undefined && only !== driver.name) continue;
@@ -74,13 +62,13 @@ export async function findSandbox({ log, only, order = null, outputs }: Wanted =
 }
 
 /** What each driver does with every probe; a driver that does not work here at all has a `problem` instead. */
-export async function probeDrivers(): Promise<
-  { driver: string; problem: string | null; probes: ProbeResult[] }[]
-> {
+export async function probeDrivers(
+  image: string | null = null,
+): Promise<{ driver: string; problem: string | null; probes: ProbeResult[] }[]> {
   const found = [];
-  for (const driver of process.platform === "linux" ? drivers : []) {
+  for (const driver of process.platform === "linux" ? driversWith(image) : []) {
     const problem = await driverProblem(driver);
-    const probes = problem === null ? await attest(driver.builder(), filterHere()) : [];
+    const probes = problem === null ? await attest(driver, filterHere()) : [];
     found.push({ driver: driver.name, problem, probes });
   }
   return found;
@@ -88,23 +76,6 @@ export async function probeDrivers(): Promise<
 
 function missing(reasons: string[]): string {
   return `no sandbox works here (${reasons.join("; ")}); try \`${installCommand()}\``;
-}
-
-async function driverProblem({ needs, builder }: Driver): Promise<string | null> {
-  const filter = seccompFilter();
-  if (filter === null) return `there is no seccomp filter for ${process.arch}`;
-  const absent = needs.filter((tool) => findTool(tool) === null);
-  if (absent.length > 0) return `${absent.join(", ")} not on the PATH`;
-  if (builder === unshare && filterLoader() === null) {
-    return "neither perl nor python3 below /usr, one of which loads its seccomp filter";
-  }
-  const timeoutMs = 10_000;
-  const command = builder()(timeoutMs);
-  const program = "echo started >&3; echo works";
-  const probe = { command, program, filter, timeoutMs, interpreter: "sh" };
-  const run = await runBoxed(probe, new AbortController().signal);
-  if (!run.ok) return run.failure.message;
-  return run.value.stdout === "works\n" ? null : "a first try gave no answer";
 }
 
 function installCommand(): string {
@@ -144,8 +115,8 @@ export function createProvenSandbox(
                 maxBytes: Math.min(outputs.maxBytes, most.maxBytes),
               },
             };
-      const program = writeProgram(narrowed);
-      if (!program.ok) return program;
+      const written = writeProgram(narrowed);
+      if (!written.ok) return written;
       const reasons: string[] = [];
       for (const candidate of candidates) {
         const open = await whatIsOpen(candidate);
@@ -156,7 +127,9 @@ export function createProvenSandbox(
           const { timeoutMs, memoryBytes } = request;
           const residentBytes = Math.min(memoryBytes ?? limits.residentBytes, limits.residentBytes);
           const interpreter = interpreterOf(request.language);
-          const command = candidate.builder()(timeoutMs);
+          const { mark, command, engine } = startOf(candidate, timeoutMs, residentBytes);
+          const program = writeProgram(narrowed, mark);
+          if (!program.ok) return program;
           const filter = filterHere();
           const box = {
             command,
@@ -166,6 +139,7 @@ export function createProvenSandbox(
             interpreter,
             residentBytes,
             outputs: narrowed.outputs,
+            engine,
           };
           return runBoxed(box, signal);
         }
@@ -184,6 +158,7 @@ const proved = new Map<string, Promise<string | null>>();
 function whatIsOpen(driver: Driver): Promise<string | null> {
   const key = JSON.stringify([
     driver.name,
+    driver.inContainer ? driver.builder()(0) : null,
     process.env["PATH"],
     process.getuid?.(),
     limits,
@@ -199,7 +174,7 @@ function whatIsOpen(driver: Driver): Promise<string | null> {
 async function prove(driver: Driver): Promise<string | null> {
   const problem = await driverProblem(driver);
   if (problem !== null) return problem;
-  const probes = await attest(driver.builder(), filterHere());
+  const probes = await attest(driver, filterHere());
   const open = probes.filter(({ state }) => state === "open");
   if (open.length === 0) return null;
   return `does not hold against ${open.map(({ name, detail }) => `${name} (${detail})`).join(", ")}`;

@@ -28,7 +28,10 @@ const unwritable = (folders: string) =>
   nothing(`for at in ${folders}; do : > $at/.probe && echo $at && rm -f $at/.probe; done`);
 
 /** What is asked in plain shell. Nothing here does harm to a host that it reaches. */
-export function shellProbes({ file, secret, port, pid, mark }: Plants): Probe[] {
+export function shellProbes(
+  { file, secret, port, pid, mark }: Plants,
+  inContainer = false,
+): Probe[] {
   const probes: Record<string, string> = {
     "network: this machine": fails(`timeout 2 bash -c 'exec 9<>/dev/tcp/127.0.0.1/${port}'`),
     "network: elsewhere": fails(`timeout 2 bash -c 'exec 9<>/dev/tcp/1.1.1.1/80'`),
@@ -105,6 +108,8 @@ export function shellProbes({ file, secret, port, pid, mark }: Plants): Probe[] 
       "exec 2>/dev/null; n=0; while [ $n -lt 600 ]; do sleep 1 & n=$((n+1)); done; [ $n -ge 600 ] && [ $(ls -d /proc/[0-9]* | wc -l) -gt 400 ]",
     ),
   };
+  // An image has folders of these names itself; what of ours could stand there is asked for by the others.
+  if (inContainer) delete probes["host files: homes, state, devices"];
   return Object.entries(probes).map(([name, script]) => ({ name, script }));
 }
 

@@ -1,7 +1,7 @@
 import { type Outcome, fail, ok, terminal } from "../../machines/contracts/domain/failure.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { SandboxRequest } from "../../machines/contracts/ports/sandbox.ts";
-import { collectScript } from "./files-out.ts";
+import { collectScript, saying } from "./files-out.ts";
 import { layout, shellQuote } from "./host-view.ts";
 
 interface Language {
@@ -25,7 +25,7 @@ const reserved = new Set(["UID", "EUID", "PPID", "SHELLOPTS", "BASHOPTS"]);
  * environment ever stands on a command line, on a disk, or in the environment of a process outside.
  * On descriptor 3 the program says `started` before the code runs, or `missing` if the interpreter is not there.
  */
-export function writeProgram(request: SandboxRequest): Outcome<string> {
+export function writeProgram(request: SandboxRequest, mark = ""): Outcome<string> {
   const language = languages[request.language];
   const problem =
     fileProblem(Object.keys(request.files), language.codeFile) ??
@@ -47,12 +47,12 @@ export function writeProgram(request: SandboxRequest): Outcome<string> {
     ...(request.stdin === undefined ? [] : [`exec <${stdinFile} && rm ${stdinFile} || exit 125`]),
     // Looked up before the run's own PATH can matter.
     `set -- "$(command -v ${language.interpreter})"`,
-    `[ -n "$1" ] || { echo missing >&3; exit 127; }`,
-    `echo started >&3`,
+    `[ -n "$1" ] || { ${saying(mark, "echo missing")}; exit 127; }`,
+    saying(mark, "echo started"),
     // A shell that waits says on its own standard error what ended its child.
     ...(request.outputs === undefined
       ? [start]
-      : [`exec 4>&2 2>/dev/null; (\n${start} 2>&4 4>&-\n)`, collectScript(request.outputs)]),
+      : [`exec 4>&2 2>/dev/null; (\n${start} 2>&4 4>&-\n)`, collectScript(request.outputs, mark)]),
   ].join("\n");
   const size = Buffer.byteLength(program);
   return size <= limits.programBytes

@@ -1,9 +1,10 @@
 import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
+import { finished } from "node:stream/promises";
 import { fail, ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { SandboxOutputs, SandboxRun } from "../../machines/contracts/ports/sandbox.ts";
-import { captureWords } from "./files-out.ts";
+import { captureWords, splitMarked } from "./files-out.ts";
 import { replaceInherited } from "./descriptors.ts";
 import { baseEnv } from "./host-view.ts";
 import { limits } from "./program.ts";
@@ -22,6 +23,8 @@ export interface Box {
   residentBytes?: number;
   /** The files that the program writes out at its end. */
   outputs?: SandboxOutputs | undefined;
+  /** Where a container runs it: what its marks are, how the engine is called, how a run is ended. */
+  engine?: { mark: string; env: Record<string, string>; remove: () => void } | undefined;
   /** What to install when the program finds its interpreter missing. */
   interpreter: string;
 }
@@ -36,7 +39,7 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
   if (signal.aborted) return cancelled;
   const began = performance.now();
   const [command = "", ...args] = box.command;
-  const child = startBox(command, args);
+  const child = startBox(command, args, box.engine?.env ?? baseEnv);
   const [stdin, out, err, words, filter] = child.stdio as unknown as [
     Writable,
     Readable,
@@ -44,9 +47,12 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
     Readable,
     Writable,
   ];
+  const split = box.engine === undefined ? null : splitMarked(err, box.engine.mark);
+  // Nobody in a container can write there; unread it would never close.
+  if (split !== null) words.resume();
   const stdout = captureOutput(out);
-  const stderr = captureOutput(err);
-  const said = captureWords(words, box.outputs);
+  const stderr = captureOutput(split?.stderr ?? err);
+  const said = captureWords(split?.words ?? words, box.outputs);
   stdin.on("error", () => {});
   stdin.end(box.program);
   filter.on("error", () => {});
@@ -55,6 +61,7 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
   const kill = () => {
     const running = child.exitCode === null && child.signalCode === null;
     if (child.pid !== undefined && running) killGroup(child.pid);
+    box.engine?.remove();
   };
   const over = { time: false, memory: false };
   const end = (reason: "time" | "memory") => {
@@ -64,20 +71,26 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
   const { residentBytes = limits.residentBytes } = box;
   const timer = setTimeout(() => end("time"), box.timeoutMs);
   const unwatch =
-    child.pid === undefined ? () => {} : watchMemory(child.pid, residentBytes, () => end("memory"));
+    // In a container the engine limits it.
+    child.pid === undefined || box.engine !== undefined
+      ? () => {}
+      : watchMemory(child.pid, residentBytes, () => end("memory"));
   signal.addEventListener("abort", kill, { once: true });
 
   const exit = await new Promise<number | Error>((resolve) => {
     child.once("error", resolve);
     child.once("close", (code) => resolve(code ?? killedBySignal));
   });
+  if (split !== null && !(exit instanceof Error)) {
+    await Promise.all([finished(split.stderr), finished(split.words)]);
+  }
   clearTimeout(timer);
   unwatch();
   signal.removeEventListener("abort", kill);
 
   if (signal.aborted) return cancelled;
   if (exit instanceof Error) return fail(terminal("sandbox_failed", `${command}: ${exit.message}`));
-  if (said.first() === "missing") return fail(interpreterMissing(box.interpreter));
+  if (said.first() === "missing") return fail(interpreterMissing(box));
   if (!over.time && !over.memory && said.first() !== "started") {
     const reason = stderr.text().trim().split("\n")[0] || `exit code ${exit}`;
     return fail(terminal("sandbox_failed", `the sandbox could not be built: ${reason}`));
@@ -99,13 +112,13 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
 /** 128 and SIGKILL, as a shell tells it. */
 const killedBySignal = 128 + 9;
 
-function startBox(command: string, args: readonly string[]) {
+function startBox(command: string, args: readonly string[], env: Readonly<Record<string, string>>) {
   const empty = openSync("/dev/null", "r");
   try {
     return spawn(command, args, {
       cwd: "/",
       // None of our own environment: a process inside could read it in /proc/1/environ.
-      env: { ...baseEnv },
+      env: { ...env },
       detached: true,
       stdio: ["pipe", "pipe", "pipe", "pipe", "pipe", ...replaceInherited(5, empty)],
     });
@@ -117,7 +130,13 @@ function startBox(command: string, args: readonly string[]) {
 const memoryNote = (most: number) =>
   `\nkilled: the run held more than ${Math.round(most / 1024 / 1024)} MiB of memory, files and kernel buffers included\n`;
 
-function interpreterMissing(interpreter: string) {
+function interpreterMissing({ interpreter, engine }: Box) {
+  if (engine !== undefined) {
+    return terminal(
+      "unavailable",
+      `the sandbox's image has no ${interpreter}: SANDBOX_IMAGE names it`,
+    );
+  }
   return terminal(
     "unavailable",
     `the sandbox has no ${interpreter}: install it under /usr (apt-get install ${packageOf(interpreter)}, or your system's way)`,

@@ -99,7 +99,10 @@ function sized(bytes: number): string {
 }
 
 /** Gives the command line that builds one sandbox and evaluates in it the program on standard input. */
-export type BoxBuilder = (timeoutMs: number) => string[];
+export type BoxBuilder = (
+  timeoutMs: number,
+  run?: { mark?: string; residentBytes?: number },
+) => string[];
 
 /**
  * The innermost command of every driver: resource limits (prlimit of util-linux), then a shell that evaluates the

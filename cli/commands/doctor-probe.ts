@@ -7,8 +7,8 @@ import type { Output } from "../output/output.ts";
  *
  * @returns 0 if a driver holds against all of it
  */
-export async function probeSandboxes(output: Output): Promise<number> {
-  const drivers = (await probeDrivers()).map((found) => ({
+export async function probeSandboxes(output: Output, image: string | null): Promise<number> {
+  const drivers = (await probeDrivers(image)).map((found) => ({
     ...found,
     holds: found.problem === null && found.probes.every(({ state }) => state !== "open"),
   }));

@@ -59,7 +59,9 @@ const silent = { debug() {}, info() {}, warn() {}, error() {} };
 /** `doctor`: looks at everything, changes nothing. */
 export const doctor: Command = async (context) => {
   const { output, config, invocation } = context;
-  if (invocation.flags["probe"] === true) return probeSandboxes(output);
+  if (invocation.flags["probe"] === true) {
+    return probeSandboxes(output, config.settings.sandboxImage);
+  }
   const findings = (
     await Promise.all([
       node(),
@@ -212,7 +214,10 @@ async function versionOf(file: string): Promise<string> {
 }
 
 async function sandbox({ config }: Context): Promise<Finding> {
-  const found = await findSandbox({ order: config.settings.sandboxDrivers });
+  const found = await findSandbox({
+    order: config.settings.sandboxDrivers,
+    image: config.settings.sandboxImage,
+  });
   if ("sandbox" in found) return ok("sandbox", `${found.sandbox.driver} works`);
   return { what: "sandbox", state: "optional", detail: found.missing, fix: null };
 }

@@ -86,7 +86,12 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
     maxFiles: settings.sandboxOutputFiles,
     maxBytes: settings.sandboxOutputMib * 1_048_576,
   };
-  const found = await findSandbox({ log, order: settings.sandboxDrivers, outputs });
+  const found = await findSandbox({
+    log,
+    order: settings.sandboxDrivers,
+    image: settings.sandboxImage,
+    outputs,
+  });
   const http = httpRetrieverOf(settings);
   const collections = await collectionsOf(made, http);
   return hideSecrets({

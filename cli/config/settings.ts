@@ -211,6 +211,8 @@ export const settingsShape = type({
       (names.length > 0 && names.every((name) => isSandboxDriver(name))) ||
       ctx.reject({ expected: driverList }),
   ),
+  /** Of the driver `container`; null for none. */
+  sandboxImage: optionalText("an image that the container engine has"),
   /** Most files that are kept of one sandbox run, and their size together. */
   sandboxOutputFiles: number("sandboxOutputFiles"),
   sandboxOutputMib: number("sandboxOutputMib"),

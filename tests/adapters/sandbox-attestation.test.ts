@@ -33,7 +33,7 @@ describe.each([
   ["unshare", unshare],
 ])("%s", (_, builder) => {
   test("[sandbox.attested] holds against every probe, of which there are many", async () => {
-    const probes = await attest(builder(), filter);
+    const probes = await attest({ builder }, filter);
     expect(probes.filter(({ state }) => state !== "held")).toEqual([]);
     expect(new Set(probes.map(({ name }) => name)).size).toBeGreaterThan(60);
   });
@@ -64,7 +64,7 @@ describe("[sandbox.attested] a hole is found", () => {
   const allowAll = encode([{ code: op.answer, ifTrue: 0, ifFalse: 0, operand: answer.allow }]);
 
   test("where no call is refused", async () => {
-    const open = openAmong(await attest(bubblewrap(), allowAll));
+    const open = openAmong(await attest({ builder: bubblewrap }, allowAll));
     for (const group of ["keyrings", "memory", "processes", "namespaces", "newer calls"]) {
       expect(open).toContain(`calls: ${group}`);
     }
@@ -83,14 +83,14 @@ describe("[sandbox.attested] a hole is found", () => {
       const at = words.indexOf("--chdir");
       return [...words.slice(0, at), "--ro-bind", folder, folder, ...words.slice(at)];
     });
-    const open = openAmong(await attest(build, filter));
+    const open = openAmong(await attest({ builder: () => build }, filter));
     expect(open).toEqual(
       expect.arrayContaining(["host files: one of ours", "symlinks: to a file of ours"]),
     );
   });
 
   test("where its program never starts", async () => {
-    const probes = await attest(() => ["false"], filter);
+    const probes = await attest({ builder: () => () => ["false"] }, filter);
     expect(openAmong(probes).length).toBeGreaterThan(60);
   });
 });

@@ -24,7 +24,9 @@ test("the drivers that are named are used, in that order, and no other [sandbox.
     "unshare",
     "bubblewrap",
   ]);
-  await expect(load("none")).rejects.toThrow("a list of sandbox drivers: bubblewrap, unshare");
+  await expect(load("none")).rejects.toThrow(
+    "a list of sandbox drivers: bubblewrap, unshare, container",
+  );
 });
 
 describe.each(["bubblewrap", "unshare"])("a sandbox built by %s", (driver) => {

@@ -1,7 +1,7 @@
 import type { Outcome } from "../domain/failure.ts";
 
 /** In the order in which they are tried where nobody says another. */
-export const sandboxDrivers = ["bubblewrap", "unshare"] as const;
+export const sandboxDrivers = ["bubblewrap", "unshare", "container"] as const;
 type SandboxDriver = (typeof sandboxDrivers)[number];
 export const isSandboxDriver = (name: string): name is SandboxDriver =>
   (sandboxDrivers as readonly string[]).includes(name);
@@ -60,7 +60,7 @@ export interface SandboxRun {
 
 /** Runs code of strangers: no network, no environment of ours, bounded memory, processes, time and output. */
 export interface Sandbox {
-  /** What enforces the boundary: `bubblewrap` or `unshare`. */
+  /** What enforces the boundary: `bubblewrap`, `unshare` or `container`. */
   readonly driver: string;
   run(request: SandboxRequest, signal: AbortSignal): Promise<Outcome<SandboxRun>>;
 }

@@ -1,0 +1,163 @@
+import { execFile } from "node:child_process";
+import { readFileSync, readlinkSync } from "node:fs";
+import { promisify } from "node:util";
+import { findTool } from "./find-tool.ts";
+import { baseEnv, layout } from "./host-view.ts";
+import { limits } from "./program.ts";
+import { seccompProfileFile } from "./seccomp-profile.ts";
+import type { BoxBuilder } from "./unshare.ts";
+
+/*
+ * A sandbox built by docker or podman. The engine's command line is no parent of what runs: killing it ends nothing. So a
+ * container has a name by which it is removed when its run is stopped; it ends by itself soon after its time limit; and
+ * the next worker on this machine removes those whose worker is gone. Only stdin, stdout and stderr reach into it: what a
+ * box says on descriptor 3 elsewhere stands on stderr between two marks that are made for each run.
+ */
+
+const exec = promisify(execFile);
+const label = "stateplane.sandbox";
+
+/** What the engine's command line needs of our environment; none of it reaches the container. */
+export function engineEnv(): Record<string, string> {
+  const names =
+    "PATH HOME DOCKER_HOST DOCKER_CONTEXT DOCKER_CONFIG CONTAINER_HOST XDG_RUNTIME_DIR".split(" ");
+  return Object.fromEntries(
+    names.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])),
+  );
+}
+
+const engine = () => findTool("docker") ?? findTool("podman");
+const ask = async (words: string[]) =>
+  (await exec(engine() ?? "docker", words, { env: engineEnv(), timeout: 20_000 })).stdout;
+
+let runtimes = "";
+
+/** Why no container can run here, or null. Learns whether the engine lists gVisor, and removes what crashed workers left. */
+export async function containerProblem(image: string | null): Promise<string | null> {
+  if (image === null) return "no image is configured: SANDBOX_IMAGE names one that the engine has";
+  if (engine() === null) return "neither docker nor podman on the PATH";
+  try {
+    runtimes = await ask(["info", "--format", "{{json .}}"]);
+    const names = await ask([
+      "ps",
+      "--all",
+      "--filter",
+      `label=${label}`,
+      "--format",
+      "{{.Names}}",
+    ]);
+    const left = names.split("\n").filter(isLeftOver);
+    if (left.length > 0) await ask(["rm", "--force", ...left]);
+    return null;
+  } catch (error) {
+    const said = error instanceof Error ? error.message.trim().split("\n").at(-1) : String(error);
+    return `the engine does not answer: ${said}`;
+  }
+}
+
+/** Names say which process of which boot made them: of another machine's nothing is known. */
+function isLeftOver(name: string): boolean {
+  const [, boot, pid, started] = /^stateplane-(\w+)-(\d+)-(\d+)-\w+$/u.exec(name) ?? [];
+  return boot === bootId() && startOf(Number(pid)) !== started;
+}
+
+const nameOf = (mark: string) =>
+  `stateplane-${bootId()}-${process.pid}-${startOf(process.pid)}-${mark}`;
+
+/** Of this boot and this process namespace, in which the number of a process says which it is. */
+function bootId(): string {
+  const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").slice(0, 8);
+  return `${boot}x${readlinkSync("/proc/self/ns/pid").replaceAll(/\D/gu, "")}`;
+}
+
+/** Field 22 of /proc/PID/stat, counted behind the name in parentheses; empty when there is no such process. */
+function startOf(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+  } catch {
+    return "";
+  }
+}
+
+/** Ends a run's container, whatever became of the command that started it. */
+export function removeContainer(mark: string): void {
+  void ask(["rm", "--force", nameOf(mark)]).catch(() => {});
+}
+
+const folder = (bytes: number) =>
+  `rw,exec,nosuid,nodev,mode=1777,size=${bytes},nr_inodes=${limits.folderEntries}`;
+
+/** Files that an engine writes into a container, or an image has, and that tell of people and machines. */
+const hidden = ["hosts", "resolv.conf", "hostname", "passwd", "shadow", "group"];
+
+export function container(image: string): BoxBuilder {
+  return (timeoutMs, { mark = "", residentBytes = limits.residentBytes } = {}) => {
+    const seconds = Math.ceil(timeoutMs / 1_000) + 5;
+    const env = Object.entries(baseEnv).map(([name, value]) => `${name}=${value}`);
+    return [
+      engine() ?? "docker",
+      "run",
+      "--rm",
+      "--interactive",
+      "--pull",
+      "never",
+      "--log-driver",
+      "none",
+      "--name",
+      nameOf(mark),
+      "--label",
+      label,
+      ...(/"runsc"/u.test(runtimes) ? ["--runtime", "runsc"] : []),
+      "--network",
+      "none",
+      "--read-only",
+      "--cap-drop",
+      "ALL",
+      "--ipc",
+      "private",
+      "--security-opt",
+      "no-new-privileges",
+      "--security-opt",
+      `seccomp=${seccompProfileFile()}`,
+      "--user",
+      "65534:65534",
+      "--hostname",
+      "sandbox",
+      "--workdir",
+      layout.backend,
+      "--pids-limit",
+      String(limits.processes),
+      "--memory",
+      String(residentBytes),
+      "--memory-swap",
+      String(residentBytes),
+      "--ulimit",
+      `data=${limits.dataBytes}`,
+      "--ulimit",
+      `fsize=${limits.fileBytes}`,
+      "--ulimit",
+      `nofile=${limits.openFiles}:${limits.openFiles}`,
+      "--ulimit",
+      "core=0",
+      "--ulimit",
+      `cpu=${seconds}`,
+      "--shm-size",
+      String(limits.sharedMemoryBytes),
+      ...["/tmp", layout.backend].flatMap((path) => [
+        "--tmpfs",
+        `${path}:${folder(limits.folderBytes)}`,
+      ]),
+      ...hidden.flatMap((name) => ["--volume", `/dev/null:/etc/${name}:ro`]),
+      // The first process has not the image's environment, collects orphans, and ends all when it is late.
+      "--entrypoint",
+      "/usr/bin/env",
+      image,
+      "-i",
+      ...env,
+      "sh",
+      "-c",
+      `(sleep ${seconds}; kill -s KILL -- -1) </dev/null >/dev/null 2>&1 & sh -c 'exec 3>&2; eval "$(cat)"' <&0; exit $?`,
+    ];
+  };
+}

@@ -1,0 +1,74 @@
+import { randomBytes } from "node:crypto";
+import { bubblewrap } from "./bubblewrap.ts";
+import { container, containerProblem, engineEnv, removeContainer } from "./container.ts";
+import { saying } from "./files-out.ts";
+import { findTool } from "./find-tool.ts";
+import { filterLoader } from "./load-filter.ts";
+import { type Box, runBoxed } from "./run-boxed.ts";
+import { seccompFilter } from "./seccomp.ts";
+import { type BoxBuilder, unshare } from "./unshare.ts";
+
+export interface Driver {
+  /** As the configuration and the reports name it. */
+  name: string;
+  needs: string[];
+  builder: () => BoxBuilder;
+  /** A container engine starts it, and no process of ours is above it. */
+  inContainer?: boolean;
+  /** What else is missing, as a person is told. */
+  problem?: () => Promise<string | null>;
+}
+
+/** @param image the only one that containers are made of; null for none */
+export function driversWith(image: string | null): Driver[] {
+  return [
+    { name: "bubblewrap", needs: ["bwrap", "prlimit"], builder: bubblewrap },
+    {
+      name: "unshare",
+      needs: ["unshare", "setpriv", "chroot", "pivot_root", "mount", "prlimit"],
+      builder: unshare,
+      problem: async () =>
+        filterLoader() === null
+          ? "neither perl nor python3 below /usr, one of which loads its seccomp filter"
+          : null,
+    },
+    {
+      name: "container",
+      needs: [],
+      builder: () => container(image ?? ""),
+      inContainer: true,
+      problem: () => containerProblem(image),
+    },
+  ];
+}
+
+/** The command of one run, with what it takes to hear and to end it. */
+export function startOf(
+  { builder, inContainer }: Pick<Driver, "builder" | "inContainer">,
+  timeoutMs: number,
+  residentBytes?: number,
+): { mark: string; command: string[]; engine: Box["engine"] } {
+  if (inContainer !== true) return { mark: "", command: builder()(timeoutMs), engine: undefined };
+  const mark = randomBytes(12).toString("hex");
+  const most = residentBytes === undefined ? {} : { residentBytes };
+  const command = builder()(timeoutMs, { mark, ...most });
+  const engine = { mark, env: engineEnv(), remove: () => removeContainer(mark) };
+  return { mark, command, engine };
+}
+
+/** Why a driver does not work here at all, found by running something in it; null if it does. */
+export async function driverProblem(driver: Driver): Promise<string | null> {
+  const filter = seccompFilter();
+  if (filter === null) return `there is no seccomp filter for ${process.arch}`;
+  const absent = driver.needs.filter((tool) => findTool(tool) === null);
+  if (absent.length > 0) return `${absent.join(", ")} not on the PATH`;
+  const problem = (await driver.problem?.()) ?? null;
+  if (problem !== null) return problem;
+  const timeoutMs = 10_000;
+  const { mark, command, engine } = startOf(driver, timeoutMs);
+  const program = `${saying(mark, "echo started")}; echo works`;
+  const probe = { command, program, filter, timeoutMs, interpreter: "sh", engine };
+  const run = await runBoxed(probe, new AbortController().signal);
+  if (!run.ok) return run.failure.message;
+  return run.value.stdout === "works\n" ? null : "a first try gave no answer";
+}
