@@ -57,6 +57,8 @@ test("[sandbox.attested] doctor --probe shows the same to a user without rights"
   expect(drivers.map(({ driver, holds }) => ({ driver, holds }))).toEqual([
     { driver: "bubblewrap", holds: true },
     { driver: "unshare", holds: true },
+    // Without an image there is none.
+    { driver: "container", holds: false },
   ]);
 });
 
