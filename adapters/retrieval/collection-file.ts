@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import {
@@ -68,12 +68,14 @@ export interface About {
 }
 
 /**
- * Opens a collection's file, and makes it where it is missing.
+ * Opens a collection's file, and makes it where it is missing, for this user alone: it holds copies of documents.
  *
  * @throws whatever SQLite or the file system says: see {@link fileFailure}
  */
 export function openToWrite(path: string): DatabaseSync {
-  mkdirSync(dirname(path), { recursive: true });
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  // SQLite gives the files beside it the same rights.
+  closeSync(openSync(path, "a", 0o600));
   const sql = new DatabaseSync(path, { timeout: busyMs });
   try {
     sql.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;");

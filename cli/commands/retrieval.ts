@@ -26,7 +26,12 @@ export const ingestFiles: Command = (context) =>
       const expected = `a path, or sources under collections.${collection.name} in the configuration`;
       throw new CliError(2, `there is nothing to ingest: expected ${expected}`);
     }
-    const { ingest } = await import("../../adapters/retrieval/ingest.ts");
+    const [{ ingest }, { makeDataDir }] = await Promise.all([
+      import("../../adapters/retrieval/ingest.ts"),
+      import("../compose/choose-store.ts"),
+    ]);
+    // What is kept are copies of documents: for this user alone, and out of everybody's repository.
+    await makeDataDir(config.settings.dataDir);
     const progress = createProgress(process.stderr);
     const done = await ingest(
       {

@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { retrievalHandler } from "../../actors/handlers/retrieval.ts";
@@ -33,6 +33,12 @@ test("files are ingested and found by the command line, with its exit codes [ret
   const first = await cli("retrieval", "ingest", "docs");
   expect(first.stdout).toBe("docs: 2 added, 0 changed, 0 removed, 0 unchanged; 2 chunks in all\n");
   expect(first).toMatchObject({ code: 0 });
+  // Copies of documents are this user's alone, and in nobody's repository.
+  const data = join(folder, ".stateplane");
+  expect(readFileSync(join(data, ".gitignore"), "utf8")).toBe("*\n");
+  for (const kept of [data, join(data, "collections"), join(data, "collections/docs.db")]) {
+    expect([kept, statSync(kept).mode & 0o077]).toEqual([kept, 0]);
+  }
   const found = await cli("retrieval", "search", "docs", "leases");
   expect(found.stdout).toMatch(
     /^guide\/lease\.md:3 {2}Lease {2}1\.000\n {2}A worker renews its \[?/u,
