@@ -8,7 +8,7 @@ import type { EvalTask, Observation, Score, Trial } from "./contracts.ts";
 import { type Checks, checkFolder, type Needs, needsOf } from "./checks.ts";
 import { fixtureOf, prepareFolder, type TrialFolder, type Workplace } from "./fixtures.ts";
 import { observationShape } from "./report-file.ts";
-import { judge, verdictOf } from "./scorers/judging.ts";
+import { judge, verdictOf, wrongEnd } from "./scorers/judging.ts";
 import type { Suite } from "./suite.ts";
 import type { TrialAnswer, TrialRunner } from "./trial.ts";
 
@@ -166,7 +166,9 @@ async function judgeInTime(
   const limit = timeoutOf(task, suite);
   const timer = setTimeout(() => late.abort(new Error(`it took over ${limit} ms`)), limit);
   try {
-    return await judge(suite.scorers, task, observation, AbortSignal.any([signal, late.signal]));
+    const until = AbortSignal.any([signal, late.signal]);
+    const scores = await judge(suite.scorers, task, observation, until);
+    return [...scores, ...wrongEnd(task, observation)];
   } finally {
     clearTimeout(timer);
   }

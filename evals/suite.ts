@@ -10,6 +10,7 @@ import type { SuiteDefinition, SuiteSettings, TaskFilter } from "./define.ts";
 import { digestOf, digestOfPath } from "./digest.ts";
 import { fixtureOf } from "./fixtures.ts";
 import { registry } from "./scorers/all.ts";
+import { expectedEnd } from "./scorers/judging.ts";
 import { makeScorer, type ScorerContext, type SuiteScorer } from "./scorers/registry.ts";
 
 const suiteShape = type({
@@ -241,7 +242,7 @@ export async function placeOf(folder: string, path: string): Promise<string | nu
 }
 
 function unreadOf(tasks: readonly EvalTask[], scorers: readonly SuiteScorer[]) {
-  const read = new Set(scorers.flatMap(({ scorer }) => scorer.reads));
+  const read = new Set([expectedEnd, ...scorers.flatMap(({ scorer }) => scorer.reads)]);
   const unread: Record<string, number> = {};
   for (const { expected } of tasks) {
     for (const key of Object.keys(expected))

@@ -19,6 +19,18 @@ export function judge(
   );
 }
 
+/** The key of `expected` that names how the run is to end, where that is not as `completed`. */
+export const expectedEnd = "run_status";
+
+/** A run that failed has not done what was asked, whatever else is said of it. Of one that ended well nothing is added. */
+export function wrongEnd({ expected }: EvalTask, { run_status: status }: Observation): Score[] {
+  const wanted = expected[expectedEnd] ?? "completed";
+  if (status === wanted) return [];
+  const message = `The run ended as ${status}, not as ${String(wanted)}.`;
+  const made = { score: 0, passed: false, required: true, weight: 0 };
+  return [{ scorer: "run_end", message, ...made }];
+}
+
 /** What one scorer says, whatever it does: one that throws, answers out of shape, or never answers, fails alone. */
 export async function judgeOne(
   scorer: Scorer,

@@ -6,7 +6,7 @@ import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import type { EvalTask, Observation, Score } from "../../evals/contracts.ts";
 import { registry } from "../../evals/scorers/all.ts";
 import { matchesPath } from "../../evals/scorers/files.ts";
-import { judge, verdictOf } from "../../evals/scorers/judging.ts";
+import { judge, verdictOf, wrongEnd } from "../../evals/scorers/judging.ts";
 import { makeScorer, type SuiteScorer } from "../../evals/scorers/registry.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 
@@ -255,4 +255,16 @@ describe("patterns of files", () => {
   ])("%s and %s", (pattern, path, is) => {
     expect(matchesPath(pattern, path)).toBe(is);
   });
+});
+
+it("a run that did not end as it should have fails its trial, whatever its scorers say [evals.scorers]", async () => {
+  const failed = seenOf({ run_status: "failed" });
+  const scores = async (expected: JsonObject, seen: Observation) => [
+    ...(await judge([made({ type: "no_policy_violations" })], taskOf(expected), seen, signal)),
+    ...wrongEnd(taskOf(expected), seen),
+  ];
+  expect(verdictOf(await scores({}, failed), 0.5)).toEqual({ score: 1, passed: false });
+  expect(verdictOf(await scores({ run_status: "failed" }, failed), 0.5).passed).toBe(true);
+  expect(verdictOf(await scores({ run_status: "failed" }, seenOf()), 0.5).passed).toBe(false);
+  expect(verdictOf(await scores({}, seenOf()), 0.5).passed).toBe(true);
 });

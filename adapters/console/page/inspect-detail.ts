@@ -110,7 +110,7 @@ export function Detail({ token, row, step, onWalk, onChoose, onClose }: DetailPr
     <p class="quiet about">
       ${runId !== null && html`run <code>${visible(runId)}</code>`}
       ${row?.stepType && ` · ${row.stepType}`}
-      ${row?.about && html` <code>${visible(row.about)}</code>`}
+      ${row?.about && html`${" "}<code>${visible(row.about)}</code>`}
       ${row !== null && ` · ${lasted(iso(row.began), row.outcome === null ? null : iso(row.at))}`}
       ${record !== null && ` · in the store: ${record.phase}`}
       ${record?.wakeAt != null && `, wakes at ${iso(record.wakeAt)}`}
