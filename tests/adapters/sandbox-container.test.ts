@@ -84,9 +84,9 @@ open("out.bin", "wb").write(bytes(range(256)))`;
 }, 60_000);
 
 test("[sandbox.container] ends a container by its name at the time limit, and those of a crashed worker at the next start", async () => {
-  const late = await run({ language: "bash", code: "echo so far; sleep 600", timeoutMs: 3_000 });
+  const late = await run({ language: "bash", code: "echo so far; sleep 600", timeoutMs: 6_000 });
   expect(late).toMatchObject({ value: { timedOut: true, stdout: "so far\n" } });
-  expect(readdirSync(running)).toEqual([]);
+  await vi.waitFor(() => expect(readdirSync(running)).toEqual([]), { timeout: 20_000 });
   const name = calls()
     .findLast(([command]) => command === "run")
     ?.find((word) => word.startsWith("stateplane-"));
