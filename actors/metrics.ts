@@ -92,8 +92,8 @@ function endOf({
 /** What is looked at when somebody reads: the steps alive by their states, and the stream. */
 function watchRuntime(runtime: Runtime, { queue }: RuntimePorts, options: RuntimeOptions): void {
   const meter = metrics.getMeter("stateplane");
-  const gauge = (name: string, description: string) =>
-    meter.createObservableGauge(`stateplane.${name}`, { description });
+  const gauge = (name: string, description: string, unit = "") =>
+    meter.createObservableGauge(`stateplane.${name}`, { description, unit });
   gauge("steps.capacity", "Steps that this worker may run at once.").addCallback((result) =>
     result.observe(options.capacity),
   );
@@ -110,10 +110,7 @@ function watchRuntime(runtime: Runtime, { queue }: RuntimePorts, options: Runtim
     taken: gauge("queue.taken", "Jobs that a worker has taken and not ended."),
     letters: gauge("queue.dead_letters", "Dead letters that are kept."),
     parked: gauge("steps.parked", "Steps put away as data, that wait for a person or a time."),
-    lag: meter.createObservableGauge("stateplane.queue.lag", {
-      unit: "s",
-      description: "How long the job has waited that is to be taken next.",
-    }),
+    lag: gauge("queue.lag", "How long the job has waited that is to be taken next.", "s"),
   };
   meter.addBatchObservableCallback(
     async (result) => {

@@ -13,6 +13,7 @@ import {
 } from "../../evals/report/comparison-text.ts";
 import { gateMarkdown } from "../../evals/report/markdown.ts";
 import { gateJUnit } from "../../evals/report/junit.ts";
+import { commandLine } from "../called-as.ts";
 import type { Command, Context } from "../command.ts";
 import { CliError } from "../output/errors.ts";
 import { safeJson } from "../output/plain.ts";
@@ -175,6 +176,6 @@ async function newestReport(folder: string): Promise<string> {
   if (newest !== undefined) return join(reports, newest.name);
   throw new CliError(
     2,
-    `there is no report in ${reports}; run a suite first (stateplane eval run), or name a report`,
+    `there is no report in ${reports}; run a suite first (${commandLine("eval run")}), or name a report`,
   );
 }

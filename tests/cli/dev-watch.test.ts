@@ -47,7 +47,10 @@ afterEach(async () => {
 const starts = (count: number) => dev.says(new RegExp(`(?:Ctrl-C stops[^]*){${count}}`, "u"));
 async function outputs(): Promise<string> {
   // From a folder of its own: a command reads the configuration too, and this one may be broken.
-  const there = { cwd: elsewhere, env: { STATEPLANE_DATA_DIR: join(folder, ".stateplane") } };
+  const there = {
+    cwd: elsewhere,
+    env: { HOME: folder, STATEPLANE_DATA_DIR: join(folder, ".stateplane") },
+  };
   const submit = ["submit", "helper", "--steps", join(folder, "steps.json"), "--watch"];
   const submitted = await runCli(submit, there);
   const id = /run_\w+/u.exec(submitted.stdout)?.[0] ?? "";

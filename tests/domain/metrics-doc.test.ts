@@ -19,9 +19,11 @@ function declared(): Map<string, string> {
     const end = kind === "Counter" ? "_total" : "";
     return [`${name.replaceAll(".", "_")}${unit}${end}`, kind] as const;
   });
-  const gauges = [...text.matchAll(/gauge\("([a-z0-9_.]+)"/g)].map(([, name = ""]) => {
+  const creations = text.matchAll(/gauge\( ?"([a-z0-9_.]+)"(?:, "[^"]*"(, "s")?)?/g);
+  const gauges = [...creations].map(([, name = "", unit]) => {
     const isLoop = /^(?:p50|p99|max)$/.test(name);
-    const full = isLoop ? `nodejs_eventloop_delay_${name}_seconds` : `stateplane_${name}`;
+    const own = `stateplane_${name}${unit === undefined ? "" : "_seconds"}`;
+    const full = isLoop ? `nodejs_eventloop_delay_${name}_seconds` : own;
     return [full.replaceAll(".", "_"), "Gauge"] as const;
   });
   return new Map([...made, ...gauges]);

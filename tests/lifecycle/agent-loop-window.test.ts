@@ -5,7 +5,7 @@ import { createPrices } from "../../adapters/llm/prices.ts";
 import { ok, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
 import { agentModel, agentTools } from "../support/agent-world.ts";
-import { unmarked } from "../support/screening.ts";
+import { unmarked } from "../support/unmarked.ts";
 import { sqliteBackends } from "../support/backends.ts";
 import { type HumanScene, humanScene } from "../support/human-scene.ts";
 

@@ -16,7 +16,3 @@ export const asData = (text: string): unknown =>
       "u",
     ),
   );
-
-/** The text between the markers. */
-export const unmarked = (text: string): string =>
-  text.replace(/^<external_content [^>]*>\n/u, "").replace(/\n<\/external_content [^>]*>$/u, "");

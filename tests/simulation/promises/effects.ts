@@ -1,4 +1,5 @@
 import { agentCalls } from "../plan.ts";
+import { unmarked } from "../../support/unmarked.ts";
 import { nameOf } from "../plane-records.ts";
 import { type History, isAbout, isFree, type Promises, when } from "./history.ts";
 
@@ -86,7 +87,7 @@ export const effects: Promises = {
       );
       const isTold =
         made.length === 0 ||
-        made.some(({ token }) => content.startsWith(token)) ||
+        made.some(({ token }) => unmarked(content).startsWith(token)) ||
         /may have run|done, and badly/.test(content);
       return isTold ? [] : [`${stepId} ${call} ran, and the model is told: ${content}`];
     }),
