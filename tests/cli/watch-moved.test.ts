@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { writeDevNote } from "../../cli/dev-note.ts";
 import { apiKey, startTestPlane } from "../support/embedded-control-plane.ts";
 import { startCli } from "../support/run-cli.ts";
@@ -7,6 +7,14 @@ import { useTemporaryFolder } from "../support/temporary-folder.ts";
 
 const folder = useTemporaryFolder();
 const { signal } = new AbortController();
+
+// The key lies with the user: here this process and the program are one.
+beforeAll(() => {
+  vi.stubEnv("XDG_RUNTIME_DIR", join(folder, "run"));
+});
+afterAll(() => {
+  vi.unstubAllEnvs();
+});
 
 it(
   "a watch goes on where `dev` was started again at another address [cli.watch-moved]",
@@ -20,7 +28,10 @@ it(
     };
     const first = await start();
     const { runId } = await first.createRun();
-    const watch = startCli(["runs", "watch", runId, "--data-dir", dataDir], { cwd: folder });
+    const watch = startCli(["runs", "watch", runId, "--data-dir", dataDir], {
+      cwd: folder,
+      env: { XDG_RUNTIME_DIR: join(folder, "run") },
+    });
     await watch.says("pending");
     await first.close();
     await watch.says("trying again");

@@ -202,7 +202,8 @@ describe("a file", () => {
         }
       }`;
     const outputs = await Promise.all([1, 2, 3].map(() => run(program, path)));
-    const done = outputs.flatMap((text) => text.trim().split("\n"));
+    // One that starts late finds nothing to do.
+    const done = outputs.flatMap((text) => text.split("\n").filter((id) => id !== ""));
     expect(done).toHaveLength(150);
     expect(new Set(done).size).toBe(150);
     const backend = await createSqliteBackend({ path, consumer: "last", clock: systemClock });
