@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { dollars } from "../../machines/contracts/domain/budget.ts";
+import { dollars, microsPerCent } from "../../machines/contracts/domain/budget.ts";
 import { isRunEnded } from "../../machines/contracts/domain/status.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import { messageOf } from "../../machines/contracts/domain/users-code.ts";
@@ -129,7 +129,7 @@ function countRuns(runs: readonly RunView[]): NonNullable<Look["runs"]> {
   for (const run of runs) {
     byStatus[run.status] = (byStatus[run.status] ?? 0) + 1;
     tokens += (run.input_tokens ?? 0) + (run.output_tokens ?? 0);
-    cost += run.cost_micros ?? (run.cost_cents ?? 0) * 10_000;
+    cost += run.cost_micros ?? (run.cost_cents ?? 0) * microsPerCent;
   }
   return { byStatus, tokens, cost_micros: cost };
 }
