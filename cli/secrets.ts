@@ -5,6 +5,7 @@ import type { RuntimePorts } from "../actors/ports.ts";
 import type { Failure } from "../machines/contracts/domain/failure.ts";
 import { type Json, type JsonObject, withOwnNames } from "../machines/contracts/domain/json.ts";
 import type { Settings } from "./config/settings.ts";
+import { type Env, readVariable } from "./config/secret-files.ts";
 import { settingSources } from "./config/setting-sources.ts";
 
 /**
@@ -13,8 +14,6 @@ import { settingSources } from "./config/setting-sources.ts";
  * reports and records), spans, printed errors.
  */
 export const secrets = createRedactor();
-
-type Env = Readonly<Record<string, string | undefined>>;
 
 /** Keys, and the passwords and queries of addresses, of the settings; variables whose name says that they are secret. */
 export function learnSecrets(settings: Settings, env: Env): void {
@@ -25,8 +24,8 @@ export function learnSecrets(settings: Settings, env: Env): void {
     if (mask === "url") secrets.add(secretsOfUrl(value));
   }
   for (const { apiKeyEnv, baseURL } of Object.values(settings.providers ?? {})) {
-    const key = apiKeyEnv === undefined ? undefined : env[apiKeyEnv];
-    if (key !== undefined) secrets.add([key.trim()]);
+    const key = apiKeyEnv === undefined ? null : readVariable(apiKeyEnv, env);
+    if (key !== null) secrets.add([key.value.trim()]);
     if (baseURL !== undefined) secrets.add(secretsOfUrl(baseURL));
   }
   for (const [name, value] of Object.entries(env)) {

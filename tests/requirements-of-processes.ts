@@ -29,6 +29,11 @@ export const processRequirements: readonly Requirement[] = [
     id: "secrets.by-value",
     promise: "a secret that the process holds is in no log line, failure, span or printed error",
   },
+  {
+    id: "secrets.files",
+    promise:
+      "a secret NAME may stand in the file that NAME_FILE names; one that can't be used is named, and its content is not",
+  },
   { id: "secrets.linear", promise: "looking for secrets takes linear time, whatever the text is" },
   { id: "secrets.by-name", promise: "what stands under a secret's name in a text is hidden" },
   {

@@ -1,8 +1,10 @@
 import type { Allowlist } from "../../actors/options.ts";
 import { type McpServer, readConfig } from "../../adapters/mcp/config.ts";
 import { matchesGlob } from "../../machines/contracts/domain/glob.ts";
+import { isSecretKey } from "../../machines/contracts/domain/secret-names.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import type { Config } from "../config/load-config.ts";
+import { type Env, readVariable, withSecretFiles } from "../config/secret-files.ts";
 import { settingSources } from "../config/setting-sources.ts";
 import { learnServers } from "../secrets.ts";
 
@@ -18,8 +20,6 @@ export interface ChosenTools {
   /** What the MCP file says and we do not act on. */
   warnings: string[];
 }
-
-type Env = Readonly<Record<string, string | undefined>>;
 
 /** What FerrumDeck allows where no MCP configuration file is given. */
 const referenceAllowlist: Allowlist = {
@@ -72,7 +72,12 @@ export async function chooseTools(
     return { servers, disabled: [], ...lists, describe, warnings: [] };
   }
   const expanded = new Set<string>();
-  const read = await readConfig(file, noting({ ...env }, expanded), mayExpand(settings), onFile);
+  const read = await readConfig(
+    file,
+    noting(withSecretFiles(env, isSecretKey), expanded),
+    mayExpand(settings),
+    onFile,
+  );
   if (!read.ok) {
     const expected = `a usable MCP configuration file: ${read.problem}`;
     throw new InvalidSetting("mcpConfigPath", sources.mcpConfigPath, expected);
@@ -99,7 +104,7 @@ function mayExpand({ mcpVariables }: Config["settings"]): (variable: string) => 
   const own = new Set(
     Object.values(settingSources).flatMap(({ env = [], mask }) => (mask === undefined ? [] : env)),
   );
-  return (variable) => !own.has(variable);
+  return (variable) => !own.has(variable.replace(/_FILE$/u, ""));
 }
 
 /** The environment, noting what is read of it: what a configuration expands may be a secret. */
@@ -114,7 +119,8 @@ function noting(env: Record<string, string | undefined>, read: Set<string>): typ
 }
 
 function referenceServers(env: Env): McpServer[] {
-  const { GITHUB_TOKEN: token, WORKSPACE_PATH: workspace } = env;
+  const { WORKSPACE_PATH: workspace } = env;
+  const token = readVariable("GITHUB_TOKEN", env)?.value.trim();
   return [
     ...(token ? [server("github", [], { env: { GITHUB_PERSONAL_ACCESS_TOKEN: token } })] : []),
     ...(workspace ? [server("filesystem", [workspace])] : []),

@@ -11,10 +11,9 @@ import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
 import type { Config } from "../config/load-config.ts";
+import { type Env, readVariable } from "../config/secret-files.ts";
 import type { Settings } from "../config/settings.ts";
 import { hiding, secrets } from "../secrets.ts";
-
-type Env = Readonly<Record<string, string | undefined>>;
 
 /**
  * All models that the settings name, with their prices and fallbacks.
@@ -56,7 +55,8 @@ export function providersOf(settings: Settings, env: Env): ProviderOptions[] {
   const configured = Object.entries(providers).map(([name, { kind, baseURL, apiKeyEnv }]) => ({
     name,
     kind,
-    apiKey: (apiKeyEnv === undefined ? undefined : env[apiKeyEnv]?.trim()) || null,
+    apiKey:
+      (apiKeyEnv === undefined ? undefined : readVariable(apiKeyEnv, env)?.value.trim()) || null,
     keyVariable: apiKeyEnv ?? "",
     ...(baseURL === undefined ? {} : { baseUrl: baseURL }),
     ...times,

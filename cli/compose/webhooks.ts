@@ -8,10 +8,9 @@ import type {
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import type { Config } from "../config/load-config.ts";
 import type { WebhookSettings } from "../config/named-settings.ts";
+import { type Env, readVariable } from "../config/secret-files.ts";
 import { httpAddress } from "../config/values.ts";
 import { secrets } from "../secrets.ts";
-
-type Env = Readonly<Record<string, string | undefined>>;
 
 /** Characters of a secret at least: 128 bits as base64 writes them. */
 const leastSecret = 22;
@@ -50,7 +49,7 @@ type Refuse = (key: string, expected: string) => InvalidSetting;
 
 function urlOf({ url, urlEnv = "" }: WebhookSettings, env: Env, refuse: Refuse): string {
   if (url !== undefined) return url;
-  const read = httpAddress(env[urlEnv]?.trim());
+  const read = httpAddress(readVariable(urlEnv, env)?.value.trim());
   if (!(read instanceof type.errors)) return read;
   throw refuse("urlEnv", `an http address in the environment variable ${urlEnv}`);
 }
@@ -69,7 +68,7 @@ async function secretOf(
   const expected = `a secret of at least ${leastSecret} characters in ${place}`;
   const found =
     secretFile === undefined
-      ? env[secretEnv ?? ""]
+      ? readVariable(secretEnv ?? "", env)?.value
       : await readFile(resolve(folder, secretFile), "utf8").catch(() => undefined);
   const secret = found?.trim() ?? "";
   if (secret.length < leastSecret) throw refuse(key, expected);

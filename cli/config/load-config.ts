@@ -5,6 +5,7 @@ import { type ConfigFile, readConfigFile, unreadable } from "./config-file.ts";
 import { type SettingKey, type Settings, settingsShape } from "./settings.ts";
 import { nearest } from "../../machines/contracts/domain/nearest.ts";
 import { defaultModels, settingSources } from "./setting-sources.ts";
+import { readVariable } from "./secret-files.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
 
 export interface Config {
@@ -95,10 +96,18 @@ function fromFlag(key: SettingKey, { flags }: ConfigRequest): Given | null {
   return value === undefined ? null : { value, source: `flag --${flag}` };
 }
 
-/** An empty variable counts as not set: compose files and copied examples are full of them. */
-function fromEnv(key: SettingKey, { env }: ConfigRequest): Given | null {
-  const name = settingSources[key].env?.find((candidate) => (env[candidate] ?? "") !== "");
-  return name === undefined ? null : { value: env[name], source: `environment variable ${name}` };
+/**
+ * An empty variable counts as not set: compose files and copied examples are full of them. What is masked when it is
+ * shown may stand in a file.
+ */
+function fromEnv(key: SettingKey, { env, folder }: ConfigRequest): Given | null {
+  const { env: names = [], mask } = settingSources[key];
+  for (const name of names) {
+    const found = mask === undefined ? env[name] || null : readVariable(name, env, folder);
+    if (typeof found === "string") return { value: found, source: `environment variable ${name}` };
+    if (found !== null) return found;
+  }
+  return null;
 }
 
 function fromFile(key: SettingKey, file: ConfigFile | null): Given | null {
