@@ -71,9 +71,9 @@ export interface Observation {
   run_id?: string;
   run_status: string;
   output: Json;
-  steps: readonly ObservedStep[];
-  calls: readonly ObservedCall[];
-  audit: readonly JsonObject[];
+  steps?: readonly ObservedStep[];
+  calls?: readonly ObservedCall[];
+  audit?: readonly JsonObject[];
   files?: { changed: readonly string[]; created: readonly string[]; deleted: readonly string[] };
   diff?: string;
   pull_request?: { url?: string; number?: number; title?: string; description?: string };
@@ -81,11 +81,12 @@ export interface Observation {
   coverage?: { before: number; after: number };
   lint?: { errors: number; warnings: number };
   types?: { errors: number };
+  /** Null for what nobody counted: it is not 0. */
   usage: {
-    input_tokens: number;
-    output_tokens: number;
-    tool_calls: number;
-    /** Integer micro-dollars; null where the price of a model is not known. */
+    input_tokens: number | null;
+    output_tokens: number | null;
+    tool_calls: number | null;
+    /** Integer micro-dollars; null too where the price of a model is not known. */
     cost_microusd: number | null;
   };
   /** How many of its questions to a person were answered, and how. */
@@ -152,6 +153,11 @@ export interface Trial {
   observation?: Observation;
   /** How often the infrastructure failed before this answer. */
   retries: number;
+  /**
+   * Micro-dollars of all that was done for it: each try, and its judges. Null where some price is not known. What its
+   * answer alone cost is the observation's.
+   */
+  cost_microusd?: number | null;
   /** Served from the cache of earlier responses. */
   cached?: boolean;
   error?: string;

@@ -11,11 +11,9 @@ export function functionRunner(tested: NonNullable<SuiteDefinition["run"]>): Tri
       const begun = performance.now();
       const given = { ...task, input: inputOf(task, folder) };
       const place = { folder: folder?.folder ?? null, epoch, signal };
-      const base: Omit<Observation, "output" | "run_status" | "duration_ms"> = {
-        steps: [],
-        calls: [],
-        audit: [],
-        usage: { input_tokens: 0, output_tokens: 0, tool_calls: 0, cost_microusd: null },
+      // What the function does not tell, nobody knows.
+      const base: Pick<Observation, "usage"> = {
+        usage: { input_tokens: null, output_tokens: null, tool_calls: null, cost_microusd: null },
       };
       const took = () => Math.round(performance.now() - begun);
       try {

@@ -1,16 +1,19 @@
+import { isDeepStrictEqual } from "node:util";
 import { type } from "arktype";
 import { checked } from "../adapters/control-plane/answer.ts";
 import { type ControlPlaneApi, pathTo } from "../adapters/control-plane/api.ts";
-import { ok, type Outcome } from "../machines/contracts/domain/failure.ts";
+import { fail, ok, type Outcome, terminal } from "../machines/contracts/domain/failure.ts";
 import {
   isJsonObject,
   type Json,
   type JsonObject,
   parseJson,
 } from "../machines/contracts/domain/json.ts";
-import type { RunView, StepView } from "../machines/contracts/wire/views.ts";
-import type { Observation, ObservedCall } from "./contracts.ts";
-import { answersIn } from "./scorers/output.ts";
+import { keptIn } from "../machines/contracts/domain/kept-output.ts";
+import type { ArtifactStore } from "../machines/contracts/ports/artifact-store.ts";
+import { type RunView, type StepView, traceView } from "../machines/contracts/wire/views.ts";
+import type { Observation, ObservedCall, ObservedStep } from "./contracts.ts";
+import { callsOf, failureOf, requestIn } from "./observed-calls.ts";
 
 export type Gathered = Omit<Observation, "duration_ms">;
 
@@ -18,56 +21,114 @@ const microsPerCent = 10_000;
 const auditPage = 1_000;
 const auditList = type({ event: "string", "details?": "unknown" }).array();
 
-/** All that the control plane can tell of a run: by its id, or as it was seen when it had ended. */
+/** Where what a run left is read. */
+export interface Sources {
+  api: ControlPlaneApi;
+  /** Holds the results that were too long to travel; null where this process can't read them. */
+  artifacts: Pick<ArtifactStore, "get"> | null;
+  /** The states that a step passed, where this process saw them. */
+  statesOf?: (stepId: string) => ObservedStep["states"];
+}
+
+/**
+ * All that the control plane can tell of a run: by its id, or as it was seen when it had ended. What can't be read is a
+ * failure: a scorer that was shown nothing in its place would find nothing wrong.
+ */
 export async function gather(
-  api: ControlPlaneApi,
+  { api, artifacts, statesOf = () => [] }: Sources,
   of: string | RunView,
   signal: AbortSignal,
-  statesOf: (stepId: string) => Observation["steps"][number]["states"] = () => [],
 ): Promise<Outcome<Gathered>> {
   const run = typeof of === "string" ? await api.run(of, signal) : ok(of);
   if (!run.ok) return run;
   const runId = run.value.id;
-  const steps = await api.steps(runId, signal);
-  if (!steps.ok) return steps;
+  const listed = await api.steps(runId, signal);
+  if (!listed.ok) return listed;
   const audit = await auditOf(api, runId, signal);
-  const calls = callsOf(steps.value, audit);
-  const output = toJson(run.value.output);
-  const made = requestIn(calls, output);
+  if (!audit.ok) return audit;
+  const steps: StepView[] = [];
+  for (const step of listed.value) {
+    const output = await whole(artifacts, step.run_id, step.output);
+    if (!output.ok) return output;
+    steps.push({ ...step, output: output.value });
+  }
+  const output = await whole(artifacts, runId, run.value.output);
+  if (!output.ok) return output;
+  const calls = callsOf(steps, audit.value);
+  const made = requestIn(calls ?? [], output.value);
   return ok({
     run_id: runId,
     run_status: run.value.status,
-    output,
-    steps: steps.value.map((step) => toStep(step, statesOf(step.id))),
-    calls,
-    audit,
-    usage: usageOf(run.value, steps.value, calls),
+    output: output.value,
+    steps: steps.map((step) => toStep(step, statesIn(step, statesOf(step.id)))),
+    ...(calls === null ? {} : { calls }),
+    ...(audit.value === null ? {} : { audit: audit.value }),
+    usage: usageOf(run.value, steps, calls),
     ...(made === null ? {} : { pull_request: made }),
   });
 }
 
-/** A control plane that knows no offset gives its first page for ever. */
+/** An output as it was made, where a note in its place names the artifact that holds it. */
+async function whole(
+  artifacts: Sources["artifacts"],
+  runId: string,
+  given: unknown,
+): Promise<Outcome<Json>> {
+  const output = toJson(given);
+  const kept = keptIn(output);
+  if (kept === null) return ok(output);
+  const unreadable = (why: string) =>
+    fail(terminal("corrupt_record", `an output is kept as artifact ${kept.id}, and ${why}`));
+  if (artifacts === null) return unreadable("this process can't read it");
+  const found = await artifacts.get(runId, kept.id);
+  if (!found.ok)
+    return found.failure.retryable
+      ? found
+      : unreadable(`it can't be read: ${found.failure.message}`);
+  const read = parseJson(new TextDecoder().decode(found.value.content));
+  if (found.value.ref.sha256 !== kept.sha256 || !read.ok || !isJsonObject(read.value))
+    return unreadable("its content has changed");
+  return ok(read.value["output"] ?? null);
+}
+
+/** More of one run is read by nobody. */
 const mostAudited = 20_000;
 
-/** Empty where the control plane shows none, or not to this key. */
-async function auditOf(api: ControlPlaneApi, runId: string, signal: AbortSignal) {
+/** Null where the control plane has no audit to show, as FerrumDeck's. */
+async function auditOf(
+  api: ControlPlaneApi,
+  runId: string,
+  signal: AbortSignal,
+): Promise<Outcome<JsonObject[] | null>> {
   const path = pathTo`/v1/runs/${runId}/audit`;
-  if (!path.ok) return [];
+  if (!path.ok) return path;
   const entries: JsonObject[] = [];
   for (let offset = 0; offset < mostAudited; offset += auditPage) {
     const page = `${path.value}?limit=${auditPage}&offset=${offset}`;
     const answer = await api.call({ method: "GET", path: page }, signal);
+    if (!answer.ok && answer.failure.details?.["status"] === 404) return ok(null);
     const read = checked(answer, auditList, "list of audit entries");
-    if (!read.ok) return entries;
-    entries.push(...(read.value as JsonObject[]));
-    if (read.value.length < auditPage) break;
+    if (!read.ok) return read;
+    const found = read.value as JsonObject[];
+    if (offset > 0 && isDeepStrictEqual(found[0], entries[0]))
+      return fail(terminal("refused", `${page}: the control plane answers the first page again`));
+    entries.push(...found);
+    if (found.length < auditPage) return ok(entries);
   }
-  return entries;
+  const problem = `the audit of run ${runId} has more than ${mostAudited} entries`;
+  return fail(terminal("too_large", `${problem}, and no more are read`));
+}
+
+/** As this process saw them, or as our control plane keeps them of a worker elsewhere. */
+function statesIn({ trace }: StepView, seen: ObservedStep["states"]): ObservedStep["states"] {
+  const told = traceView(trace);
+  if (seen.length > 0 || told instanceof type.errors) return seen;
+  return told.states.map((state, at) => ({ state, at: told.entered?.[at] ?? "" }));
 }
 
 const toJson = (value: unknown): Json => (value ?? null) as Json;
 
-function toStep(step: StepView, states: Observation["steps"][number]["states"]) {
+function toStep(step: StepView, states: ObservedStep["states"]) {
   const { id, name, step_type, status, output, error } = step;
   const failure = failureOf(step);
   return {
@@ -85,153 +146,24 @@ function toStep(step: StepView, states: Observation["steps"][number]["states"]) 
   };
 }
 
-const failureOf = ({ error }: Pick<StepView, "error">): JsonObject | null =>
-  isJsonObject(error) ? error : null;
-
-/** The decisions of policy on the tools of a step, in order, and what people said. */
-function decisionsOf(audit: readonly JsonObject[], stepId: string) {
-  const decided = {
-    "policy.allowed": "allow",
-    "policy.approval_required": "ask",
-    "policy.denied": "deny",
-  };
-  return audit.flatMap(({ event, details, created_at: at }) => {
-    const verdict = decided[String(event) as keyof typeof decided] as
-      | ObservedCall["verdict"]
-      | undefined;
-    if (verdict === undefined || !isJsonObject(details) || details["step_id"] !== stepId) return [];
-    return [{ verdict, tool: String(details["tool_name"]), server: details["server"], at }];
-  });
-}
-
-function callsOf(steps: readonly StepView[], audit: readonly JsonObject[]): ObservedCall[] {
-  const rejected = new Set(
-    audit
-      .filter(({ event }) => event === "approval.rejected" || event === "approval.expired")
-      .map(({ details }) => (isJsonObject(details) ? details["approval_id"] : null)),
-  );
-  return steps.flatMap((step) => {
-    const decisions = decisionsOf(audit, step.id);
-    const details = failureOf(step)?.["details"];
-    const told = [step.output, details].flatMap((said) =>
-      isJsonObject(said) && Array.isArray(said["tool_calls"]) ? said["tool_calls"] : [],
-    );
-    if (told.length > 0)
-      return told.filter((call) => isJsonObject(call)).map((call) => toldCall(call, rejected));
-    const input = isJsonObject(step.input) ? step.input : {};
-    const named = step.tool_name ?? input["tool_name"];
-    if (typeof named === "string") return [stepsCall(step, named, input, decisions)];
-    // A step that failed says little of its calls: what policy was asked is all there is.
-    return decisions.map(({ verdict, tool, server, at }) => ({
-      tool,
-      ...(typeof server === "string" ? { server } : {}),
-      arguments: null,
-      verdict,
-      outcome: verdict === "allow" ? ("ok" as const) : ("refused" as const),
-      ...(typeof at === "string" ? { started_at: at } : {}),
-    }));
-  });
-}
-
-/** A call as the output of a step that asked a model tells it. */
-function toldCall(call: JsonObject, rejected: ReadonlySet<unknown>): ObservedCall {
-  const { tool_name: tool, server, decision, success, output_preview: result } = call;
-  const verdict =
-    // What a person answered was asked, whatever came of it.
-    decision === "requires_approval" || typeof call["approval_id"] === "string"
-      ? "ask"
-      : decision === "allow"
-        ? "allow"
-        : "deny";
-  const isRefused = verdict === "deny" || (verdict === "ask" && rejected.has(call["approval_id"]));
-  const ms = call["duration_ms"];
-  return {
-    tool: String(tool),
-    ...(typeof server === "string" ? { server } : {}),
-    arguments: call["arguments"] ?? null,
-    verdict,
-    outcome: success === true ? "ok" : isRefused ? "refused" : "failed",
-    ...(typeof result === "string" ? { result } : {}),
-    ...(typeof ms === "number" ? { duration_ms: ms } : {}),
-  };
-}
-
-const refusals = new Set(["policy_denied", "approval_rejected", "approval_expired", "forbidden"]);
-
-/** The one call of a step that is a call. */
-function stepsCall(
-  step: StepView,
-  named: string,
-  input: JsonObject,
-  decisions: ReturnType<typeof decisionsOf>,
-): ObservedCall {
-  const output = isJsonObject(step.output) ? step.output : {};
-  const kind = String(failureOf(step)?.["kind"] ?? "");
-  const asked = decisions.find(({ verdict }) => verdict === "ask");
-  const [last] = decisions.slice(-1);
-  const verdict = kind === "policy_denied" ? "deny" : (asked?.verdict ?? last?.verdict ?? "allow");
-  const server = output["server"] ?? last?.server;
-  return {
-    tool: typeof output["tool"] === "string" ? output["tool"] : named,
-    ...(typeof server === "string" ? { server } : {}),
-    arguments: input["tool_input"] ?? {},
-    verdict,
-    outcome:
-      step.status === "completed"
-        ? "ok"
-        : refusals.has(kind) || step.status === "skipped"
-          ? "refused"
-          : "failed",
-    ...(output["result"] === undefined ? {} : { result: output["result"] }),
-    ...(step.started_at ? { started_at: step.started_at } : {}),
-  };
-}
-
 /** Micro-dollars; null where a model was asked whose price nobody knows. */
 function usageOf(
   run: RunView,
   steps: readonly StepView[],
-  calls: readonly ObservedCall[],
+  calls: readonly ObservedCall[] | null,
 ): Observation["usage"] {
   const isUnknown = steps.some(
-    ({ output }) => isJsonObject(output) && output["cost_micros"] === null,
+    ({ output, cost_micros: own, input_tokens: read, output_tokens: written }) =>
+      (isJsonObject(output) && output["cost_micros"] === null) ||
+      (own === null && (read ?? 0) + (written ?? 0) > 0),
   );
   const { cost_micros: micros, cost_cents: cents } = run;
   const cost = micros ?? (typeof cents === "number" ? cents * microsPerCent : null);
   return {
-    input_tokens: run.input_tokens ?? 0,
-    output_tokens: run.output_tokens ?? 0,
-    tool_calls: run.tool_calls ?? calls.length,
+    input_tokens: run.input_tokens ?? null,
+    output_tokens: run.output_tokens ?? null,
+    tool_calls: run.tool_calls ?? calls?.length ?? null,
     cost_microusd: isUnknown || cost === null ? null : Math.round(cost),
-  };
-}
-
-const opensRequest = /(?:create|open)_(?:pull_request|merge_request|pr)$/u;
-
-/** The pull request that a call opened, or that the output names. */
-function requestIn(
-  calls: readonly ObservedCall[],
-  output: Json,
-): NonNullable<Observation["pull_request"]> | null {
-  const call = calls.findLast(({ tool, outcome }) => outcome === "ok" && opensRequest.test(tool));
-  const read = typeof call?.result === "string" ? parseJson(call.result) : null;
-  const result = read?.ok === true ? read.value : (call?.result ?? null);
-  const given = isJsonObject(call?.arguments) ? call.arguments : {};
-  const named = answersIn(output).find(
-    (answer) => isJsonObject(answer) && ("pr_url" in answer || "pr_number" in answer),
-  );
-  if (call === undefined && named === undefined) return null;
-  const said = { ...(isJsonObject(named) ? named : {}), ...(isJsonObject(result) ? result : {}) };
-  const url = said["pr_url"] ?? said["html_url"] ?? said["url"];
-  const number = said["pr_number"] ?? said["number"];
-  const title = given["title"] ?? said["pr_title"] ?? said["title"];
-  const description =
-    given["body"] ?? given["description"] ?? said["pr_description"] ?? said["body"];
-  return {
-    ...(typeof url === "string" ? { url } : {}),
-    ...(typeof number === "number" ? { number } : {}),
-    ...(typeof title === "string" ? { title } : {}),
-    ...(typeof description === "string" ? { description } : {}),
   };
 }
 
@@ -252,7 +184,7 @@ export function infrastructureTrouble({
   // By whoever did it; what the eval itself cancelled is never asked about.
   if (status === "cancelled") return { problem: "somebody else cancelled the run", mayPass: false };
   if (status !== "failed") return null;
-  for (const { error, id } of steps) {
+  for (const { error, id } of steps ?? []) {
     const kind = String(error?.["kind"] ?? "");
     if (passing.has(kind) || lasting.has(kind)) {
       const problem = `step ${id} failed as ${kind}: ${String(error?.["message"] ?? "")}`;

@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ControlPlaneApi } from "../adapters/control-plane/api.ts";
 import { checked } from "../adapters/control-plane/answer.ts";
 import { watchRuns } from "../adapters/control-plane/watch-runs.ts";
 import { registerWorkflow } from "../adapters/control-plane/workflows-api.ts";
@@ -8,8 +7,8 @@ import { isJsonObject, type JsonObject } from "../machines/contracts/domain/json
 import { isRunEnded, type RunStatus } from "../machines/contracts/domain/status.ts";
 import type { WorkflowDefinition } from "../machines/contracts/domain/workflow.ts";
 import { type RunView, runView } from "../machines/contracts/wire/views.ts";
-import type { ApprovalAnswers, Observation } from "./contracts.ts";
-import { type Gathered, gather, infrastructureTrouble } from "./observe.ts";
+import type { ApprovalAnswers } from "./contracts.ts";
+import { type Gathered, gather, infrastructureTrouble, type Sources } from "./observe.ts";
 import { inputOf, placed, type TrialAnswer, type TrialRequest, type TrialRunner } from "./trial.ts";
 
 /** Where changes are pushed, a look now and then is for those that were missed. */
@@ -18,18 +17,16 @@ const pushedPauseMs = 1_000;
 const polledPauseMs = 6_000;
 /** How long a control plane may be away while a run goes on. */
 const mostAwayMs = 30_000;
+const awayPauseMs = 500;
 const closingMs = 10_000;
 
-export interface PlaneOptions {
-  api: ControlPlaneApi;
+export interface PlaneOptions extends Sources {
   place: string;
   projectId: string;
   agent: string;
   /** Each task is its input; without one, a task is a run of the agent. */
   workflow: WorkflowDefinition | null;
   approvals: ApprovalAnswers;
-  /** The states that a step passed, where this process can see them. */
-  statesOf?: (stepId: string) => Observation["steps"][number]["states"];
   /** Ends the following of the control plane's events. */
   signal: AbortSignal;
 }
@@ -71,8 +68,8 @@ export async function planeRunner(options: PlaneOptions): Promise<Outcome<PlaneR
     cancel,
     async run(request) {
       const begun = performance.now();
-      const started = await start(options, workflowId, request);
-      if (!started.ok) return answerOf(started.failure);
+      const started = await patiently(() => start(options, workflowId, request), request.signal);
+      if (!started.ok) return notStarted(started.failure);
       const { id } = started.value;
       await request.onRun(id);
       const counts = { approved: 0, rejected: 0 };
@@ -81,7 +78,7 @@ export async function planeRunner(options: PlaneOptions): Promise<Outcome<PlaneR
       const closing = request.signal.aborted ? AbortSignal.timeout(closingMs) : request.signal;
       if (!ended.ok && !request.signal.aborted) return answerOf(ended.failure);
       const known = ended.ok && !request.signal.aborted ? ended.value : null;
-      const gathered = await gather(api, known ?? id, closing, options.statesOf);
+      const gathered = await patiently(() => gather(options, known ?? id, closing), closing);
       if (!gathered.ok) return answerOf(gathered.failure);
       const approvals = counts.approved + counts.rejected === 0 ? {} : { approvals: counts };
       const duration_ms = Math.round(performance.now() - begun);
@@ -97,10 +94,34 @@ function seen(observation: Gathered & { duration_ms: number }): TrialAnswer {
   return { kind: "broken", ...trouble, observation };
 }
 
-const answerOf = ({ message, retryable, kind }: Failure): TrialAnswer =>
+const notStarted = ({ message, retryable, kind }: Failure): TrialAnswer =>
   retryable || kind === "cancelled"
     ? { kind: "broken", problem: message, mayPass: true }
     : { kind: "refused", problem: message };
+
+/** Of a run that could not be followed or read: what it did is not known, and says nothing of its agent. */
+function answerOf({ message, retryable, kind }: Failure): TrialAnswer {
+  // With this key no other trial could be seen either.
+  if (kind === "unauthorized" || kind === "forbidden") return { kind: "refused", problem: message };
+  // A control plane that lost the run may keep the next one.
+  const mayPass = retryable || kind === "cancelled" || kind === "not_found";
+  return { kind: "broken", problem: message, mayPass };
+}
+
+/** Once more, as long as a control plane may be away, while its trouble may pass. */
+async function patiently<T>(
+  call: () => Promise<Outcome<T>>,
+  signal: AbortSignal,
+): Promise<Outcome<T>> {
+  const begun = performance.now();
+  for (;;) {
+    const answer = await call();
+    if (answer.ok || !answer.failure.retryable || signal.aborted) return answer;
+    const waitMs = Math.max(answer.failure.retryAfterMs ?? 0, awayPauseMs);
+    if (performance.now() - begun + waitMs > mostAwayMs) return answer;
+    await sleep(waitMs, undefined, { signal }).catch(() => {});
+  }
+}
 
 async function start(
   { api, agent }: PlaneOptions,
@@ -148,19 +169,17 @@ function followWith({ api, approvals, pauseMs, waiting }: Following) {
         const run = await api.run(runId, signal);
         if (signal.aborted) return run;
         let waitMs = pauseMs;
-        if (run.ok) {
+        const answered = run.ok ? await answerWaiting(run.value, counts, signal) : run;
+        if (signal.aborted) return run;
+        if (run.ok && answered.ok) {
           awaySince = null;
-          const { status } = run.value;
-          // FerrumDeck's check-tool blocks a run that only waits for a yes.
-          const mayWait = status === "waiting_approval" || status === "policy_blocked";
-          const answered = mayWait ? await answer(runId, counts, signal) : 0;
-          if (answered === 0 && isRunEnded(status)) return run;
-          if (answered > 0) continue;
-        } else {
+          if (answered.value === 0 && isRunEnded(run.value.status)) return run;
+          if (answered.value > 0) continue;
+        } else if (!answered.ok) {
           awaySince ??= performance.now();
           const isTooLong = performance.now() - awaySince > mostAwayMs;
-          if (!run.failure.retryable || isTooLong) return run;
-          waitMs = Math.max(run.failure.retryAfterMs ?? 0, 500);
+          if (!answered.failure.retryable || isTooLong) return answered;
+          waitMs = Math.max(answered.failure.retryAfterMs ?? 0, awayPauseMs);
         }
         const over = new AbortController();
         const pause = sleep(waitMs, undefined, { signal: AbortSignal.any([signal, over.signal]) });
@@ -172,23 +191,28 @@ function followWith({ api, approvals, pauseMs, waiting }: Following) {
     }
   };
 
-  /** Answers what the run asks; returns how many questions that was. */
-  async function answer(
-    runId: string,
+  /** Answers what the run asks; returns how many questions that was. One that can't be answered is not the agent's. */
+  async function answerWaiting(
+    { id: runId, status }: RunView,
     counts: { approved: number; rejected: number },
     signal: AbortSignal,
-  ): Promise<number> {
-    if (approvals === "none") return 0;
+  ): Promise<Outcome<number>> {
+    // FerrumDeck's check-tool blocks a run that only waits for a yes.
+    const mayWait = status === "waiting_approval" || status === "policy_blocked";
+    if (!mayWait || approvals === "none") return ok(0);
     const isYes = approvals === "approve";
-    const open = await api.approvals(100, signal);
+    const asked = await api.approvalsOf(runId, signal);
+    if (!asked.ok) return asked;
     let answered = 0;
-    for (const { id, run_id: of } of open.ok ? open.value : []) {
-      if (of !== runId) continue;
+    for (const { id } of asked.value.filter((one) => one.status === "pending")) {
       const said = await api.resolveApproval(id, isYes, "answered by the eval's suite", signal);
-      if (!said.ok) continue;
+      // Somebody else was faster, or it expired.
+      if (!said.ok && (said.failure.kind === "conflict" || said.failure.kind === "refused"))
+        continue;
+      if (!said.ok) return said;
       answered += 1;
       counts[isYes ? "approved" : "rejected"] += 1;
     }
-    return answered;
+    return ok(answered);
   }
 }

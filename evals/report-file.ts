@@ -32,13 +32,14 @@ const steps = type({
   "error?": "object",
 }).array();
 
+const counted = "number.integer >= 0 | null";
 export const observationShape = type({
   "run_id?": "string",
   run_status: "string",
   output: json,
-  steps,
-  calls,
-  audit: "object[]",
+  "steps?": steps,
+  "calls?": calls,
+  "audit?": "object[]",
   "files?": { changed: names, created: names, deleted: names },
   "diff?": "string",
   "pull_request?": {
@@ -52,10 +53,10 @@ export const observationShape = type({
   "lint?": { errors: "number", warnings: "number" },
   "types?": { errors: "number" },
   usage: {
-    input_tokens: "number.integer >= 0",
-    output_tokens: "number.integer >= 0",
-    tool_calls: "number.integer >= 0",
-    cost_microusd: "number.integer >= 0 | null",
+    input_tokens: counted,
+    output_tokens: counted,
+    tool_calls: counted,
+    cost_microusd: counted,
   },
   "approvals?": { approved: "number.integer >= 0", rejected: "number.integer >= 0" },
   duration_ms: "number >= 0",
@@ -81,6 +82,7 @@ export const trialShape = type({
   scores: score.array(),
   "observation?": observationShape,
   retries: "number.integer >= 0",
+  "cost_microusd?": counted,
   "cached?": "boolean",
   "error?": "string",
   started_at: "string",

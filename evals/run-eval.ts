@@ -9,6 +9,7 @@ import { type Checks, checkFolder, type Needs, needsOf } from "./checks.ts";
 import { fixtureOf, prepareFolder, type TrialFolder, type Workplace } from "./fixtures.ts";
 import { observationShape } from "./report-file.ts";
 import { judge, verdictOf, wrongEnd } from "./scorers/judging.ts";
+import { addCosts, type Cost, measured } from "./spending.ts";
 import type { Suite } from "./suite.ts";
 import type { TrialAnswer, TrialRunner } from "./trial.ts";
 
@@ -55,7 +56,9 @@ export async function runEval(options: EvalOptions): Promise<EvalEnd> {
   let refused: string | null = null;
   const add = (trial: Trial, isEarlier: boolean) => {
     trials.push(trial);
-    if (trial.cached !== true) cost += trial.observation?.usage.cost_microusd ?? 0;
+    const spent = trial.cost_microusd ?? null;
+    cost += spent ?? 0;
+    if (maxCost !== null && spent === null) stopped ??= unknownCost(trial);
     options.onTrial(trial, { done: trials.length, all, isEarlier });
   };
   for (let epoch = 0; epoch < settings.runs; epoch += 1) {
@@ -86,6 +89,9 @@ export async function runEval(options: EvalOptions): Promise<EvalEnd> {
   return { trials, stopped, refused };
 }
 
+const unknownCost = ({ task_id: id }: Trial) =>
+  `nobody knows what the trial of ${id} cost, and --max-cost limits it; give the prices of its models and judges (\`prices\`), have the suite's \`run\` answer \`usage.cost_microusd\`, or leave --max-cost out`;
+
 export const dollars = (micros: number): string => `$${(micros / 1_000_000).toFixed(4)}`;
 
 /** @returns why none can be made, a text: nothing of it is kept then */
@@ -99,41 +105,30 @@ async function makeTrial(
   const { retries, pass_threshold: threshold } = suite.settings;
   const started_at = new Date().toISOString();
   const base = { task_id: task.id, epoch, started_at, scores: [], passed: false };
+  let cost: Cost = 0;
+  const ended = () => ({ cost_microusd: cost, ended_at: new Date().toISOString() });
   const scored = async (observation: Observation, more: Pick<Trial, "retries" | "cached">) => {
-    const scores = await judgeInTime(suite, task, observation, signal);
-    // What was stopped in the middle is no judgement.
+    const judged = await measured(() => judgeInTime(suite, task, observation, signal));
     if (signal.aborted) return String(signal.reason);
+    cost = addCosts(cost, judged.cost);
+    const scores = judged.value;
     const verdict = verdictOf(scores, threshold);
-    const ended_at = new Date().toISOString();
-    return {
-      ...base,
-      status: "scored" as const,
-      ...verdict,
-      scores,
-      observation,
-      ...more,
-      ended_at,
-    };
+    const status = "scored" as const;
+    return { ...base, status, ...verdict, scores, observation, ...more, ...ended() };
   };
   const known = (await cache?.find(task, epoch)) ?? null;
   if (known !== null) return scored(known, { retries: 0, cached: true });
   for (let tried = 0; ; tried += 1) {
-    const { answer, isLate } = await tryOnce(task, epoch, options, needs);
+    const { answer, isLate, isMade } = await tryOnce(task, epoch, options, needs);
     if (signal.aborted) return String(signal.reason);
     if (answer.kind === "refused") return answer.problem;
-    const observation = answer.observation === undefined ? {} : { observation: answer.observation };
-    const ended_at = new Date().toISOString();
+    const spent = answer.observation?.usage.cost_microusd ?? null;
+    cost = addCosts(cost, isMade ? spent : 0);
+    const seen = answer.observation === undefined ? {} : { observation: answer.observation };
+    const more = { ...seen, retries: tried };
     if (isLate) {
       const error = `it was cancelled after ${timeoutOf(task, suite)} ms, its limit`;
-      return {
-        ...base,
-        status: "timed_out",
-        score: 0,
-        ...observation,
-        retries: tried,
-        error,
-        ended_at,
-      };
+      return { ...base, status: "timed_out", score: 0, ...more, error, ...ended() };
     }
     if (answer.kind === "seen") {
       await cache?.keep(task, epoch, answer.observation);
@@ -141,19 +136,14 @@ async function makeTrial(
     }
     if (!answer.mayPass || tried >= retries) {
       const { problem: error } = answer;
-      return {
-        ...base,
-        status: "broken",
-        score: null,
-        ...observation,
-        retries: tried,
-        error,
-        ended_at,
-      };
+      return { ...base, status: "broken", score: null, ...more, error, ...ended() };
     }
-    await sleep(Math.min(500 * 2 ** tried, 10_000), undefined, { signal }).catch(() => {});
+    await sleep(pauseAfter(tried), undefined, { signal }).catch(() => {});
   }
 }
+
+/** Longer each time: what is away for a while is back only then. */
+const pauseAfter = (tried: number): number => Math.min(1_000 * 4 ** tried, 60_000);
 
 /** Scorers have as long as a trial has; one that takes longer fails. */
 async function judgeInTime(
@@ -202,10 +192,12 @@ async function tryOnce(
   epoch: number,
   { suite, runner, workplace, checks, checkpoints, signal }: EvalOptions,
   needs: Needs,
-): Promise<{ answer: TrialAnswer; isLate: boolean }> {
+): Promise<{ answer: TrialAnswer; isLate: boolean; isMade: boolean }> {
   tries += 1;
   const name = `${folderName(task.id)}-${process.pid}-${tries}`;
   let folder: TrialFolder | null = null;
+  // What was never begun cost nothing.
+  let isMade = false;
   const late = new AbortController();
   try {
     const fixture = fixtureOf(task);
@@ -217,12 +209,17 @@ async function tryOnce(
       epoch,
       folder,
       key: `eval-${randomUUID()}`,
-      onRun: (runId: string) => checkpoints.started(trialKey({ task_id: task.id, epoch }), runId),
+      onRun: (runId: string) => {
+        isMade = true;
+        return checkpoints.started(trialKey({ task_id: task.id, epoch }), runId);
+      },
       signal: AbortSignal.any([signal, late.signal]),
     };
-    const answer = keepable(await runner.run(request).finally(() => clearTimeout(timer)));
+    const answered = await runner.run(request).finally(() => clearTimeout(timer));
+    isMade ||= answered.kind === "seen";
+    const answer = keepable(answered);
     if (answer.kind !== "seen" || late.signal.aborted || signal.aborted)
-      return { answer, isLate: late.signal.aborted };
+      return { answer, isLate: late.signal.aborted, isMade };
     const seen = { ...answer.observation, ...(await folder?.look()) };
     const after = await checkFolder(checks, folder, needs.after(task), signal);
     const { coverage: percent, ...found } = after;
@@ -233,10 +230,11 @@ async function tryOnce(
     return {
       answer: { kind: "seen", observation: { ...seen, ...found, ...coverage } },
       isLate: false,
+      isMade,
     };
   } catch (error) {
     const answer = { kind: "broken", problem: messageOf(error), mayPass: false } as const;
-    return { answer, isLate: late.signal.aborted };
+    return { answer, isLate: late.signal.aborted, isMade };
   } finally {
     await folder?.remove().catch(() => {});
   }

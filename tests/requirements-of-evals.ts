@@ -12,6 +12,15 @@ export const evalRequirements: readonly Requirement[] = [
     id: "evals.skipped",
     promise: "what does not apply counts for nothing, and what nobody could see never passes",
   },
+  {
+    id: "evals.sources",
+    promise: "what can't be read of a run makes its trial broken, and is never taken for nothing",
+  },
+  {
+    id: "evals.cost",
+    promise:
+      "a limit of cost counts every try and every judge, and stops at a cost that nobody knows",
+  },
   { id: "evals.alone", promise: "a scorer that fails takes no other score with it" },
   {
     id: "evals.datasets",

@@ -15,7 +15,7 @@ import {
 import { keepJournal } from "./keep-journal.ts";
 import { screenOf } from "./screening.ts";
 import { withWorkDone } from "./work-done.ts";
-import type { JsonObject } from "../../machines/contracts/domain/json.ts";
+import { keptOutput } from "../../machines/contracts/domain/kept-output.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
@@ -79,12 +79,7 @@ export async function fitResult(
     const message = `the result is longer than ${maxBytes} bytes and can't be kept as an artifact: ${kept.failure.message}`;
     return { refused: { ...kept.failure, message } };
   }
-  const { id, sha256, size } = kept.value;
-  const output: JsonObject = {
-    note: `the result was longer than ${maxBytes} bytes and is kept as an artifact`,
-    artifact: { id, sha256, size },
-    preview: cutText(JSON.stringify(result.output), previewLength),
-  };
+  const output = keptOutput(kept.value, result.output, maxBytes);
   if (result.status === "completed") return { fitted: { ...result, output } };
   return { fitted: { ...result, output, failure: brief(result.failure) } };
 }

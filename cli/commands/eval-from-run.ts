@@ -39,7 +39,9 @@ export const taskFromRun: Command = (context) =>
     });
     const recording = recordRun(run, found, missing);
     const expects =
-      invocation.flags["expect"] === true ? await value(gather(api, runId, signal)) : null;
+      invocation.flags["expect"] === true
+        ? await value(gather({ api, artifacts }, runId, signal))
+        : null;
     const out = invocation.flags["out"];
     const file = resolve(folder, typeof out === "string" ? out : "tasks.jsonl");
     const name = join("recordings", `${runId}.json`);

@@ -36,6 +36,25 @@ export function progressOf({ output, invocation }: Context, suite: Suite) {
 const wordOf = ({ status, passed }: Trial): string =>
   status === "broken" ? "broken" : status === "timed_out" ? "late" : passed ? "passed" : "failed";
 
+/** Of everything, tries that were made in vain and judges included. */
+function costOf(trials: readonly Trial[]): string {
+  const spent = trials.map((trial) => trial.cost_microusd ?? null);
+  const answers = trials.map((trial) =>
+    trial.cached === true ? 0 : (trial.observation?.usage.cost_microusd ?? 0),
+  );
+  const sum = (costs: readonly (number | null)[]) =>
+    costs.reduce<number>((all, one) => all + (one ?? 0), 0);
+  const beside = sum(spent) - sum(answers);
+  const parts = [
+    dollars(sum(spent)),
+    ...(beside > 0 ? [`${dollars(beside)} of it for judges and for tries made in vain`] : []),
+    ...(spent.includes(null)
+      ? [`without ${spent.filter((one) => one === null).length} trials whose cost nobody knows`]
+      : []),
+  ];
+  return parts.join(", ");
+}
+
 export function tellEnd({ output }: Context, report: EvalReport, file: string): void {
   const trials = report.tasks.flatMap((task) => task.trials);
   const count = (test: (trial: Trial) => boolean) => trials.filter(test).length;
@@ -44,11 +63,6 @@ export function tellEnd({ output }: Context, report: EvalReport, file: string): 
     means.length === 0 ? "-" : (means.reduce((a, b) => a + b, 0) / means.length).toFixed(3);
   const scores = trials.flatMap((trial) => trial.scores);
   const judged = scores.filter(({ skipped }) => skipped === undefined).length;
-  const costs = trials.map(({ observation }) => observation?.usage.cost_microusd);
-  const cost = costs.reduce<number>((sum, one) => sum + (one ?? 0), 0);
-  const unknown = costs.some((one) => one === null)
-    ? ", and calls of models whose price is not known"
-    : "";
   output.line("");
   output.pairs([
     ["suite", report.mock ? `${report.suite} (MOCK: made up)` : report.suite],
@@ -64,7 +78,7 @@ export function tellEnd({ output }: Context, report: EvalReport, file: string): 
       `${judged} of ${scores.length} scores were judged, the others did not apply or could not be seen`,
     ],
     ["approvals", `answered by the suite: ${report.approvals}`],
-    ["cost", `${dollars(cost)}${unknown}`],
+    ["cost", costOf(trials)],
     ...(report.complete
       ? []
       : [["stopped", `${report.stopped_because}; the same command goes on with it`] as const]),

@@ -11,11 +11,13 @@ import { mockRunner } from "../../evals/mock-runner.ts";
 import { planeRunner } from "../../evals/plane-runner.ts";
 import { reportFormat, writeReport } from "../../evals/report-file.ts";
 import { type EvalEnd, runEval } from "../../evals/run-eval.ts";
+import { metered } from "../../evals/spending.ts";
 import { placeOf, type Suite } from "../../evals/suite.ts";
 import type { TrialRunner } from "../../evals/trial.ts";
 import { readWorkflow } from "../../adapters/workflows/read.ts";
 import { isJsonObject, type Json } from "../../machines/contracts/domain/json.ts";
 import type { Command, Context } from "../command.ts";
+import { artifactsOf } from "../compose/compose-ports.ts";
 import { evalFolder, openChecks, startEvalPlane } from "../compose/eval-plane.ts";
 import type { Config } from "../config/load-config.ts";
 import { settingSources } from "../config/setting-sources.ts";
@@ -35,7 +37,7 @@ export const runEvals: Command = async (context) => {
   const { flags } = invocation;
   const named = invocation.args[0] ?? flags["suite"];
   if (typeof named !== "string") throw new CliError(2, "eval run: expected the name of a suite");
-  const models = await judgesModels(context);
+  const models = metered(await judgesModels(context));
   const suite = await openSuite(named, context, readChanges(context), models);
   const limits = readLimits(flags);
   const isMock = flags["mock"] === true;
@@ -117,7 +119,7 @@ export const runEvals: Command = async (context) => {
 };
 
 const isScripted = ({ observation }: Trial): boolean =>
-  observation?.steps.some(({ output }) => isJsonObject(output) && output["scripted"] === true) ===
+  observation?.steps?.some(({ output }) => isJsonObject(output) && output["scripted"] === true) ===
   true;
 
 /** All that makes a trial what it is, beside its task. */
@@ -222,6 +224,7 @@ async function openRunner(
       agent: definition.agent ?? (agents.length === 1 ? (agents[0] ?? "assistant") : "assistant"),
       workflow: await workflowOf(suite),
       approvals: settings.approvals,
+      artifacts: plane?.artifacts ?? artifactsOf(config),
       ...(plane === null ? {} : { statesOf: plane.statesOf }),
       signal: over.signal,
     });

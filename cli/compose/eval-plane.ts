@@ -5,10 +5,11 @@ import { createPricedModels } from "../../adapters/llm/priced-models.ts";
 import { createToolHost } from "../../adapters/mcp/host.ts";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import type { Check, Checks, Found } from "../../evals/checks.ts";
-import type { Observation } from "../../evals/contracts.ts";
+import type { Sources } from "../../evals/observe.ts";
 import { placeOf, type Suite } from "../../evals/suite.ts";
 import { isJsonObject, type JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
+import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
 import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
 import type { Context } from "../command.ts";
 import { type Config, loadConfig } from "../config/load-config.ts";
@@ -16,11 +17,13 @@ import { defaultModels } from "../config/setting-sources.ts";
 import { version } from "../main.ts";
 import { CliError } from "../output/errors.ts";
 import { pricesOf } from "./compose-models.ts";
+import { artifactsOf } from "./compose-ports.ts";
 import { type Dev, startDev } from "./start-dev.ts";
 
 export interface EvalPlane {
   dev: Dev;
-  statesOf: (stepId: string) => Observation["steps"][number]["states"];
+  statesOf: NonNullable<Sources["statesOf"]>;
+  artifacts: ArtifactStore;
 }
 
 /** In the environment of a suite's configuration: the folder of the trials' folders. */
@@ -50,6 +53,7 @@ export async function startEvalPlane(
     ...(model === undefined ? {} : { defaultModel: defaultModels.scripted }),
   };
   const passed = new Map<string, { state: string; at: string }[]>();
+  const artifacts = artifactsOf({ ...config, settings: used });
   const dev = await startDev(
     { ...config, settings: used },
     {
@@ -70,7 +74,7 @@ export async function startEvalPlane(
     passed.delete(stepId);
     return states;
   };
-  return { dev, statesOf };
+  return { dev, statesOf, artifacts };
 }
 
 function priced(model: ModelProvider, { settings }: Config, log: Log): ModelProvider {

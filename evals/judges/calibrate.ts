@@ -78,11 +78,8 @@ function taskOf(fields: typeof lineShape.infer, id: string, from: EvalTask["from
 const seenOf = (output: Json, diff: string | undefined): Observation => ({
   run_status: "completed",
   output,
-  steps: [],
-  calls: [],
-  audit: [],
   ...(diff === undefined ? {} : { diff }),
-  usage: { input_tokens: 0, output_tokens: 0, tool_calls: 0, cost_microusd: null },
+  usage: { input_tokens: null, output_tokens: null, tool_calls: null, cost_microusd: null },
   duration_ms: 0,
 });
 

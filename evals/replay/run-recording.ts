@@ -95,7 +95,7 @@ function cleaned(value: Json, onChange: () => void): Json {
 export function taskOfRun(
   { run }: RunRecording,
   recordingFile: string,
-  expects: { calls: readonly ObservedCall[] } | null,
+  expects: { calls?: readonly ObservedCall[] } | null,
 ): JsonObject {
   const task = run.input["task"];
   const made = (expects?.calls ?? []).filter(({ outcome }) => outcome !== "refused");

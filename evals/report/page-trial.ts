@@ -52,9 +52,9 @@ function usage({ duration_ms, usage: used, steps }: Observation): string[] {
   return [
     measureText("duration_ms", duration_ms),
     cost === null ? "cost unknown" : measureText("cost_microusd", cost),
-    `${steps.length} steps`,
-    `${used.tool_calls} tool calls`,
-    `${used.input_tokens} + ${used.output_tokens} tokens`,
+    `${steps?.length ?? "unknown"} steps`,
+    `${used.tool_calls ?? "unknown"} tool calls`,
+    `${used.input_tokens ?? "unknown"} + ${used.output_tokens ?? "unknown"} tokens`,
   ];
 }
 
@@ -76,7 +76,7 @@ function scoresPart(scores: readonly Score[]): string {
 }
 
 function observed(observation: Observation, { walks, room }: Made): string {
-  const { steps, calls, output, diff, files } = observation;
+  const { steps = [], calls = [], output, diff, files } = observation;
   const parts = steps.map((step) => stepPart(step, walks, room));
   if (calls.length > 0) {
     const rows = calls.map((call) => [

@@ -100,6 +100,9 @@ export function unusableIn({ reads }: Pick<Scorer, "reads">, task: EvalTask): st
 }
 
 const shown: Partial<Record<keyof Observation, string>> = {
+  steps: "the steps of the run",
+  calls: "the calls of tools",
+  audit: "the audit of the run",
   files: "which files changed",
   diff: "the changes of the files",
   tests: "any tests",

@@ -150,11 +150,12 @@ const toolArguments: ScorerType<typeof shape.infer> = {
   make: ({ calls: given, order = "any_order", ...options }) => ({
     name: "tool_arguments",
     reads: given === undefined ? ["tool_calls"] : [],
+    needs: ["calls"],
     applies: (task) => given !== undefined || wantedOf(task) !== null,
     score(task, seen) {
       const wanted = (given as WantedCall[] | undefined) ?? wantedOf(task) ?? [];
       if (typeof wanted === "string") throw new Error(wanted);
-      const calls = seen.calls.filter(({ outcome }) => outcome !== "refused");
+      const calls = (seen.calls ?? []).filter(({ outcome }) => outcome !== "refused");
       const missed =
         order === "in_order" ? inOrder(wanted, calls, options) : anyOrder(wanted, calls, options);
       const right = wanted.length - missed.length;

@@ -17,7 +17,7 @@ const labelOf = ({ server, tool }: ObservedCall): string =>
 export const isOfTool = (pattern: string, call: ObservedCall): boolean =>
   matchesGlob(pattern, call.tool) || matchesGlob(pattern, labelOf(call));
 
-const made = ({ calls }: Observation): ObservedCall[] =>
+const made = ({ calls = [] }: Observation): ObservedCall[] =>
   calls.filter(({ outcome }) => outcome !== "refused");
 
 /**
@@ -74,6 +74,7 @@ const toolOrder: ScorerType<typeof orderShape.infer> = {
   make: ({ tools: given, mode = "in_order" }) => ({
     name: "tool_order",
     reads: given === undefined ? ["tools"] : [],
+    needs: ["calls"],
     applies: (task) => given !== undefined || toolsOf(task) !== null,
     score(task, seen) {
       const wanted = given ?? toolsOf(task) ?? [];
@@ -115,12 +116,20 @@ function unjudged({ id, name, states }: ObservedStep): string[] {
   });
 }
 
+/** A step that was run passed some state: none was seen by this process, and its control plane shows none. */
+const isUnseen = ({ states, status }: ObservedStep): boolean =>
+  states.length === 0 && (status === "completed" || status === "failed");
+
+const why = "nobody could see the states that the steps passed";
+const unseenStates = { score: 0, passed: false, message: `${why}.`, skipped: why };
+
 const judgedFirst: ScorerType = {
   shape: type({}),
   make: () => ({
     name: "verdict_before_execution",
     reads: [],
-    score(_task, { steps, calls }) {
+    needs: ["steps", "calls"],
+    score(_task, { steps = [], calls = [] }) {
       const ran = calls.filter(
         ({ verdict, outcome }) => verdict === "deny" && outcome !== "refused",
       );
@@ -128,6 +137,7 @@ const judgedFirst: ScorerType = {
         ...steps.flatMap(unjudged),
         ...ran.map((call) => `${labelOf(call)} ran although it was denied`),
       ];
+      if (problems.length === 0 && steps.some(isUnseen)) return unseenStates;
       const all = steps.length + calls.length;
       return {
         score: problems.length === 0 ? 1 : Math.max(0, 1 - problems.length / Math.max(all, 1)),
@@ -153,12 +163,12 @@ const maxRepairs: ScorerType<typeof mostShape.infer> = {
   make: ({ max }) => ({
     name: "max_repairs",
     reads: [],
-    score: (_task, { steps }) =>
-      atMost(
-        max,
-        steps.reduce((sum, step) => sum + repairsIn(step), 0),
-        "repair",
-      ),
+    needs: ["steps"],
+    score(_task, { steps = [] }) {
+      const repairs = steps.reduce((sum, step) => sum + repairsIn(step), 0);
+      if (repairs <= max && steps.some(isUnseen)) return unseenStates;
+      return atMost(max, repairs, "repair");
+    },
   }),
 };
 
@@ -180,6 +190,7 @@ const maxCalls: ScorerType<typeof callsShape.infer> = {
   make: ({ max, tool }) => ({
     name: "max_calls",
     reads: [],
+    needs: ["calls"],
     score: (_task, seen) =>
       atMost(
         max,
@@ -201,6 +212,7 @@ const wastedCalls: ScorerType<typeof wasteShape.infer> = {
   make: ({ max = 0, unused = false }) => ({
     name: "wasted_calls",
     reads: [],
+    needs: ["calls"],
     score(_task, seen) {
       const calls = made(seen);
       const repeated = calls.filter((call, at) =>

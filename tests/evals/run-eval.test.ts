@@ -6,6 +6,9 @@ import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import { openCheckpoints } from "../../evals/checkpoints.ts";
 import type { EvalTask, Observation, Scorer } from "../../evals/contracts.ts";
 import { functionRunner } from "../../evals/function-runner.ts";
+import { metered } from "../../evals/spending.ts";
+import type { TrialRunner } from "../../evals/trial.ts";
+import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
 import { runEval } from "../../evals/run-eval.ts";
 import { infrastructureTrouble } from "../../evals/observe.ts";
 import { readSuite, standardSettings } from "../../evals/suite.ts";
@@ -36,6 +39,7 @@ async function evalOf(
   score: Scorer["score"],
   answers: (task: EvalTask) => object,
   signal = new AbortController().signal,
+  { maxCost = null, runner }: { maxCost?: number | null; runner?: TrialRunner } = {},
 ) {
   const checkpoints = await openCheckpoints(join(base, `${name}.jsonl`));
   const scorer = { name: "mine", reads: [], score };
@@ -51,12 +55,12 @@ async function evalOf(
         unread: {},
         locks: {},
       },
-      runner: functionRunner((one) => answers(one) as Observation),
+      runner: runner ?? functionRunner((one) => answers(one) as Observation),
       checkpoints,
       cache: null,
       workplace: { workspace: join(base, "trials"), unseen: join(base, "seen") },
       checks: null,
-      maxCost: null,
+      maxCost,
       onTrial: () => {},
       signal,
     });
@@ -163,4 +167,68 @@ it("what is in a fixture is a part of what a suite is locked by, and a limit wit
 it("a run that somebody else cancelled says nothing of its agent [evals.report-file]", () => {
   expect(infrastructureTrouble({ run_status: "cancelled", steps: [] })?.mayPass).toBe(false);
   expect(infrastructureTrouble({ run_status: "completed", steps: [] })).toBeNull();
+});
+
+const usage = { input_tokens: 1, output_tokens: 1, tool_calls: 0, cost_microusd: 10 };
+
+it("a limit of cost counts tries made in vain and judges, and stops where a price is not known [evals.cost]", async () => {
+  const judges = metered({
+    complete: async ({ model }) => ({
+      ok: true,
+      value: {
+        provider: "paid",
+        model,
+        content: "yes",
+        toolCalls: [],
+        finishReason: "stop",
+        usage: { inputTokens: 1, outputTokens: 1, ...(model === "known" && { costMicros: 30 }) },
+      },
+    }),
+  } satisfies ModelProvider);
+  const judgedBy = (model: string) => async () => {
+    const request = { model, messages: [], maxTokens: 9, idempotencyKey: "k" };
+    await judges.complete(request, new AbortController().signal);
+    return good;
+  };
+  let tried = 0;
+  const observation: Observation = { run_status: "completed", output: 1, usage, duration_ms: 1 };
+  // The very first try breaks after its model was paid.
+  const breaks: TrialRunner = {
+    place: "stand-in",
+    run: async ({ onRun }) => {
+      await onRun("run_1");
+      tried += 1;
+      return tried === 1
+        ? { kind: "broken", problem: "away", mayPass: true, observation }
+        : { kind: "seen", observation };
+    },
+  };
+  const none = () => ({});
+  const more = { maxCost: 85, runner: breaks };
+  const paid = await evalOf("cost", ["a", "b", "c"], judgedBy("known"), none, undefined, more);
+  // A try costs 10, and a judge 30.
+  expect(paid.trials.map(({ cost_microusd, retries }) => [cost_microusd, retries])).toEqual([
+    [50, 1],
+    [40, 0],
+  ]);
+  expect(paid.stopped).toBe("the trials had cost $0.0001, and the limit is $0.0001");
+  const resumed = await evalOf("cost", ["a", "b", "c"], judgedBy("known"), none, undefined, more);
+  expect(resumed.trials).toHaveLength(2);
+
+  const unknown = await evalOf("judge", ["a", "b"], judgedBy("unknown"), none, undefined, more);
+  expect(unknown.trials).toMatchObject([{ cost_microusd: null, passed: true }]);
+  expect(unknown.stopped).toContain("nobody knows what the trial of a cost");
+  const own = await evalOf(
+    "own",
+    ["a", "b"],
+    () => good,
+    () => ({ output: 1 }),
+    undefined,
+    { maxCost: 99 },
+  );
+  expect(own.trials).toHaveLength(1);
+  const free = await evalOf("free", ["a", "b"], judgedBy("unknown"), none, undefined, {
+    runner: breaks,
+  });
+  expect(free).toMatchObject({ stopped: null, trials: [{}, {}] });
 });

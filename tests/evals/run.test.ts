@@ -81,7 +81,7 @@ export default { ...suite, name: "broken-fix", model: agentFor(broken) };
     });
     expect(slug?.observation?.diff).toContain("+export const slug = (name) => name");
     expect(
-      slug?.observation?.calls.map(({ tool, verdict, outcome }) => [tool, verdict, outcome]),
+      slug?.observation?.calls?.map(({ tool, verdict, outcome }) => [tool, verdict, outcome]),
     ).toEqual([
       ["read_file", "allow", "ok"],
       ["git_checkout", "allow", "ok"],
@@ -92,7 +92,7 @@ export default { ...suite, name: "broken-fix", model: agentFor(broken) };
       ["git_push", "ask", "ok"],
       ["create_pull_request", "ask", "ok"],
     ]);
-    const states = slug?.observation?.steps[0]?.states.map(({ state }) => state);
+    const states = slug?.observation?.steps?.[0]?.states.map(({ state }) => state);
     expect(states?.at(0)).toBe("pending");
     expect(states).toContain("executing");
     expect(await readdir(join(folder, ".stateplane", "evals"))).toEqual([]);
