@@ -1,11 +1,11 @@
-import { type Attributes, type Histogram, metrics } from "@opentelemetry/api";
 import type { Outcome } from "../machines/contracts/domain/failure.ts";
 import { type Usage, usageOfFailure } from "../machines/contracts/domain/step-result.ts";
+import type { Histogram, Instrument, Labels, Meter } from "../machines/contracts/ports/meter.ts";
 import { type RuntimePorts, withVerb } from "./ports.ts";
 
 /*
- * Each call of a neighbour, timed by OpenTelemetry's API. Names that come from outside (models, tools, servers) are
- * attributes, each of them bounded: of more than a hundred different ones the later ones are all "other".
+ * Each call of a neighbour, timed. Names that come from outside (models, tools, servers) are
+ * labels, each of them bounded: of more than a hundred different ones the later ones are all "other".
  */
 
 const mostNames = 100;
@@ -13,36 +13,50 @@ const mostNames = 100;
 /** Of a histogram: from a millisecond to about nine hours, since a step may wait for a model, or for a person. */
 export const seconds = {
   unit: "s",
-  advice: {
-    explicitBucketBoundaries: [
-      0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800,
-      7_200, 32_400,
-    ],
-  },
+  boundaries: [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800,
+    7_200, 32_400,
+  ],
 };
 
+/** What an instrument counts under the labels of a word, looked up when a word comes first: words are few. */
+export function foundBy<Counted>(
+  instrument: Instrument<Counted>,
+  labelsOf: (word: string) => Labels,
+): (word: string) => Counted {
+  const known = new Map<string, Counted>();
+  return (word) => {
+    let found = known.get(word);
+    if (found === undefined) {
+      found = instrument.with(labelsOf(word));
+      known.set(word, found);
+    }
+    return found;
+  };
+}
+
 /** The same ports, with each call counted. */
-export function measurePorts(ports: RuntimePorts): RuntimePorts {
-  const planeTime = metrics
-    .getMeter("stateplane")
-    .createHistogram("stateplane.control_plane.duration", {
-      ...seconds,
-      description: "Calls of the control plane.",
-    });
+export function measurePorts(ports: RuntimePorts, meter: Meter): RuntimePorts {
+  const planeTime = meter.createHistogram("stateplane.control_plane.duration", {
+    ...seconds,
+    description: "Calls of the control plane.",
+  });
   return {
     ...ports,
-    ...measureStores(ports),
+    ...measureStores(ports, meter),
     // What it advertises is asked once a while, and looked up several times a step.
     controlPlane: timed(ports.controlPlane, planeTime, new Set(["extensions"])),
-    models: measureModels(ports),
-    tools: measureTools(ports),
-    sandbox: measureSandbox(ports),
+    models: measureModels(ports, meter),
+    tools: measureTools(ports, meter),
+    sandbox: measureSandbox(ports, meter),
   };
 }
 
 /** The times of the store's moves; and the dead letters, each of which is one of them. */
-function measureStores({ queue, store }: RuntimePorts): Pick<RuntimePorts, "queue" | "store"> {
-  const meter = metrics.getMeter("stateplane");
+function measureStores(
+  { queue, store }: RuntimePorts,
+  meter: Meter,
+): Pick<RuntimePorts, "queue" | "store"> {
   const time = meter.createHistogram("stateplane.store.duration", {
     ...seconds,
     description: "Moves of the store of steps.",
@@ -50,24 +64,27 @@ function measureStores({ queue, store }: RuntimePorts): Pick<RuntimePorts, "queu
   const letters = meter.createCounter("stateplane.dead_letters", {
     description: "Jobs that became dead letters in this worker.",
   });
-  const timedQueue = timed(queue, time, new Set(["read", "close"]));
-  const timedStore = timed(store, time);
-  return {
-    queue: withVerb(timedQueue, "deadLetter", async (...given) => {
-      const isKept = await timedQueue.deadLetter(...given);
-      if (isKept) letters.add(1);
-      return isKept;
-    }),
-    store: withVerb(timedStore, "settle", async (lease, ending) => {
-      const write = await timedStore.settle(lease, ending);
-      if (write === "written" && ending.deadLetter !== null) letters.add(1);
+  const letter = letters.with({});
+  const countedQueue = withVerb(queue, "deadLetter", async (...given) => {
+    const isKept = await queue.deadLetter(...given);
+    if (isKept) letter.add(1);
+    return isKept;
+  });
+  const countedStore = withVerb(store, "settle", (lease, ending) => {
+    const settling = store.settle(lease, ending);
+    if (ending.deadLetter === null) return settling;
+    return settling.then((write) => {
+      if (write === "written") letter.add(1);
       return write;
-    }),
+    });
+  });
+  return {
+    queue: timed(countedQueue, time, new Set(["read", "close"])),
+    store: timed(countedStore, time),
   };
 }
 
-function measureModels({ models }: RuntimePorts): RuntimePorts["models"] {
-  const meter = metrics.getMeter("stateplane");
+function measureModels({ models }: RuntimePorts, meter: Meter): RuntimePorts["models"] {
   const time = meter.createHistogram("gen_ai.client.operation.duration", {
     ...seconds,
     description: "Calls of models.",
@@ -75,18 +92,18 @@ function measureModels({ models }: RuntimePorts): RuntimePorts["models"] {
   const tokens = meter.createHistogram("gen_ai.client.token.usage", {
     unit: "{token}",
     description: "Tokens of a model call.",
-    advice: { explicitBucketBoundaries: Array.from({ length: 14 }, (_, power) => 4 ** power) },
+    boundaries: Array.from({ length: 14 }, (_, power) => 4 ** power),
   });
   const cost = meter.createCounter("stateplane.model.cost", {
     unit: "{USD}",
     description: "What models cost, as far as their prices are known.",
   });
   const known = new Names();
-  const count = (about: Attributes, usage: Usage | null) => {
+  const count = (about: Labels, usage: Usage | null) => {
     if (usage === null) return;
-    tokens.record(usage.inputTokens, { ...about, "gen_ai.token.type": "input" });
-    tokens.record(usage.outputTokens, { ...about, "gen_ai.token.type": "output" });
-    if (usage.costMicros !== undefined) cost.add(usage.costMicros / 1e6, about);
+    tokens.with({ ...about, "gen_ai.token.type": "input" }).record(usage.inputTokens);
+    tokens.with({ ...about, "gen_ai.token.type": "output" }).record(usage.outputTokens);
+    if (usage.costMicros !== undefined) cost.with(about).add(usage.costMicros / 1e6);
   };
   const nameOf = (provider: string, model: string) => ({
     "gen_ai.operation.name": "chat",
@@ -99,13 +116,14 @@ function measureModels({ models }: RuntimePorts): RuntimePorts["models"] {
     const spent = (performance.now() - begun) / 1_000;
     if (!outcome.ok) {
       const about = nameOf("unknown", request.model);
-      time.record(spent, { ...about, ...errorOf(outcome) });
+      time.with({ ...about, ...errorOf(outcome) }).record(spent);
       count(about, usageOfFailure(outcome.failure));
       return outcome;
     }
     const { provider, model, usage, attempts = [] } = outcome.value;
-    time.record(spent, nameOf(provider, model));
-    count(nameOf(provider, model), usage);
+    const about = nameOf(provider, model);
+    time.with(about).record(spent);
+    count(about, usage);
     for (const tried of attempts) {
       count(nameOf(tried.provider, tried.model), tried.usage ?? null);
     }
@@ -113,8 +131,8 @@ function measureModels({ models }: RuntimePorts): RuntimePorts["models"] {
   });
 }
 
-function measureTools({ tools }: RuntimePorts): RuntimePorts["tools"] {
-  const time = metrics.getMeter("stateplane").createHistogram("stateplane.tool.duration", {
+function measureTools({ tools }: RuntimePorts, meter: Meter): RuntimePorts["tools"] {
+  const time = meter.createHistogram("stateplane.tool.duration", {
     ...seconds,
     description: "Calls of tools.",
   });
@@ -122,18 +140,19 @@ function measureTools({ tools }: RuntimePorts): RuntimePorts["tools"] {
   return withVerb(tools, "call", async (target, ...given) => {
     const begun = performance.now();
     const outcome = await tools.call(target, ...given);
-    time.record((performance.now() - begun) / 1_000, {
+    const about = {
       server: known.bounded(target.server),
       "gen_ai.tool.name": known.bounded(target.name),
       ...errorOf(outcome),
-    });
+    };
+    time.with(about).record((performance.now() - begun) / 1_000);
     return outcome;
   });
 }
 
-function measureSandbox({ sandbox }: RuntimePorts): RuntimePorts["sandbox"] {
+function measureSandbox({ sandbox }: RuntimePorts, meter: Meter): RuntimePorts["sandbox"] {
   if ("missing" in sandbox) return sandbox;
-  const time = metrics.getMeter("stateplane").createHistogram("stateplane.sandbox.duration", {
+  const time = meter.createHistogram("stateplane.sandbox.duration", {
     ...seconds,
     description: "Runs of code in the sandbox.",
   });
@@ -141,52 +160,61 @@ function measureSandbox({ sandbox }: RuntimePorts): RuntimePorts["sandbox"] {
     const begun = performance.now();
     const outcome = await sandbox.run(request, signal);
     const about = { language: request.language, ...errorOf(outcome) };
-    time.record((performance.now() - begun) / 1_000, about);
+    time.with(about).record((performance.now() - begun) / 1_000);
     return outcome;
   });
 }
 
-const errorOf = (outcome: Outcome<unknown>): Attributes =>
+const errorOf = (outcome: Outcome<unknown>): Labels =>
   outcome.ok ? {} : { "error.type": outcome.failure.kind };
 
 /** Every verb of a port that answers later, timed under its name. */
 function timed<Port extends object>(
   port: Port,
-  time: Histogram,
+  time: Instrument<Histogram>,
   except: ReadonlySet<string> = new Set(),
 ): Port {
-  const made = new Map<string, unknown>();
+  const made = new Map<string | symbol, unknown>();
   return new Proxy(port, {
     get(target, verb) {
-      const value: unknown = Reflect.get(target, verb);
-      if (typeof value !== "function" || typeof verb !== "string") return value;
-      if (except.has(verb)) return value.bind(target);
       const earlier = made.get(verb);
       if (earlier !== undefined) return earlier;
-      const call = (...given: unknown[]): unknown => {
-        const begun = performance.now();
-        const record = (about: Attributes) =>
-          time.record((performance.now() - begun) / 1_000, { operation: verb, ...about });
-        const answer: unknown = Reflect.apply(value, target, given);
-        if (!(answer instanceof Promise)) return answer;
-        return answer.then(
-          (outcome: unknown) => {
-            record(isFailure(outcome) ? errorOf(outcome) : {});
-            return outcome;
-          },
-          (error: unknown) => {
-            record({ "error.type": "thrown" });
-            throw error;
-          },
-        );
-      };
+      const value: unknown = Reflect.get(target, verb);
+      if (typeof value !== "function" || typeof verb !== "string") return value;
+      const call = except.has(verb)
+        ? value.bind(target)
+        : timedCall(
+            value.bind(target),
+            foundBy(time, (error) => labelsOf(verb, error)),
+          );
       made.set(verb, call);
       return call;
     },
   });
 }
 
-const isFailure = (answer: unknown): answer is Outcome<never> =>
+const labelsOf = (operation: string, error: string): Labels =>
+  error === "" ? { operation } : { operation, "error.type": error };
+
+/** @param timeOf by the kind of failure, of which "" is none */
+function timedCall(
+  call: (...given: unknown[]) => unknown,
+  timeOf: (error: string) => Histogram,
+): typeof call {
+  return (...given) => {
+    const begun = performance.now();
+    const answer = call(...given);
+    if (!(answer instanceof Promise)) return answer;
+    const record = (error: string) => timeOf(error).record((performance.now() - begun) / 1_000);
+    answer.then(
+      (outcome: unknown) => record(isFailure(outcome) ? outcome.failure.kind : ""),
+      () => record("thrown"),
+    );
+    return answer;
+  };
+}
+
+const isFailure = (answer: unknown): answer is Outcome<never> & { ok: false } =>
   typeof answer === "object" && answer !== null && "ok" in answer && answer.ok === false;
 
 /** Names from outside, as many as a collector bears. */

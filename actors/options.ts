@@ -23,14 +23,30 @@ export interface Allowlist {
   denied: readonly ToolRule[];
 }
 
+/** A state that a step has left, and how long it stayed there this time, milliseconds. */
+interface StateLeft {
+  state: string;
+  stayedMs: number;
+}
+
 /** What a watcher is told of a step's session in this worker. */
 export type StepEventNotice =
-  | { kind: "entered"; runId: string; stepId: string; stepType: StepType | null; state: string }
+  | {
+      kind: "entered";
+      runId: string;
+      stepId: string;
+      stepType: StepType | null;
+      state: string;
+      left: StateLeft | null;
+    }
   | {
       kind: "ended";
       runId: string;
       stepId: string;
       stepType: StepType | null;
+      left: StateLeft | null;
+      /** From taking it up to its end in this worker, milliseconds. */
+      tookMs: number;
       how: StepEnd | "crashed";
       /** How often the job had been delivered, this time included. */
       deliveries: number;

@@ -30,9 +30,16 @@ export function isLeftOut(): boolean {
   return above !== undefined && !above.isRecording();
 }
 
-/** One span for one touch of the outside world, never with what went in or came out. */
-export function traced<T>(name: string, work: () => Promise<Outcome<T>>): Promise<Outcome<T>> {
-  if (!isTracingOn() || isLeftOut()) return work();
+/**
+ * One span for one touch of the outside world, never with what went in or came out; none where that of the step is not
+ * recorded.
+ */
+export function traced<T>(
+  { span: above }: { span: Span },
+  name: string,
+  work: () => Promise<Outcome<T>>,
+): Promise<Outcome<T>> {
+  if (!above.isRecording()) return work();
   return tracer.startActiveSpan(name, async (span) => {
     try {
       const outcome = await work();

@@ -46,6 +46,10 @@ export const processRequirements: readonly Requirement[] = [
     promise:
       "a port that is taken and a collector that is away are said once each, and steps go on",
   },
+  {
+    id: "metrics.summed",
+    promise: "what a worker counts is exported as OpenTelemetry's own instruments would export it",
+  },
   { id: "metrics.doc", promise: "each metric is documented, and the dashboard asks for no other" },
   {
     id: "traces.gen-ai",
@@ -55,6 +59,10 @@ export const processRequirements: readonly Requirement[] = [
   {
     id: "traces.links",
     promise: "each attempt at a step is a span, linked to the one before: waiting is no span",
+  },
+  {
+    id: "traces.unsampled",
+    promise: "a step that is not sampled has no span, and neither has what it calls",
   },
   {
     id: "traces.tree",

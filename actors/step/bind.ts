@@ -1,4 +1,4 @@
-import { context as openTelemetry, trace } from "@opentelemetry/api";
+import { context as openTelemetry } from "@opentelemetry/api";
 import type { ActorRefFrom, AnyActorRef } from "xstate";
 import { terminal } from "../../machines/contracts/domain/failure.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
@@ -131,29 +131,28 @@ export function bindStep(binding: Binding) {
   };
 
   const runActivity =
-    (work: StepActivity) =>
+    (work: StepActivity, { reachesOut = false } = {}) =>
     ({ self, context }: ActionArgs): void => {
       const session = sessionOf(self);
       const scope = new Scope(binding, session, context, self as StepActor, session.begin());
-      // Without a trace there is nothing to carry along.
-      const isTraced = session.span !== inertSpan;
       const run = () => perform(work, scope, scope.actor);
-      session.track(
-        isTraced
-          ? openTelemetry.with(trace.setSpan(openTelemetry.active(), session.span), run)
-          : run(),
-      );
+      const { span } = session;
+      // A trace that is not sampled is carried along only where others are to know that it is not.
+      const isCarried = reachesOut ? span !== inertSpan : span.isRecording();
+      session.track(isCarried ? openTelemetry.with(session.traceContext, run) : run());
     };
+  /** Work in which a neighbour or a user's own code takes the trace on. */
+  const reachOut = (work: StepActivity) => runActivity(work, { reachesOut: true });
 
   const bound: Record<Activity, (args: ActionArgs) => void> = {
     load: runActivity(load),
-    checkPolicy: runActivity(checkPolicy),
+    checkPolicy: reachOut(checkPolicy),
     requestApproval: runActivity(requestApproval),
     readDecision: runActivity(readDecision),
-    execute: runActivity(execute(handlers, bulkheads)),
+    execute: reachOut(execute(handlers, bulkheads)),
     validate: runActivity(validate),
     record: runActivity(record),
-    deliver: runActivity(deliver),
+    deliver: reachOut(deliver),
     settle: runActivity(settle),
     park: runActivity(park),
     backOff: runActivity(backOff),

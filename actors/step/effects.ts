@@ -63,7 +63,7 @@ export function effectRunner(
     const done = async (by: Grant | undefined) => {
       const work = () => effect.run(signal, key, by);
       try {
-        return await traced(effect.name, () => around(scope, id, effect, work));
+        return await traced(session, effect.name, () => around(scope, id, effect, work));
       } catch (error) {
         if (effect.repeat !== "unsafe" || signal.aborted || endsSession(error)) throw error;
         // Nobody expected it, and it says nothing of what was done until then.

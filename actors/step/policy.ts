@@ -228,6 +228,7 @@ function noteOwn(
     { verdict: kind, reason, action: what, decisionId, ...details },
     "policy gave its verdict",
   );
+  if (!session.span.isRecording()) return;
   session.span.setAttributes({
     "ferrumdeck.decision": kind,
     "ferrumdeck.decision.reason": reason,
@@ -319,7 +320,9 @@ async function judgeOnce(
   scope.session.hasChecked = true;
   const isOpen = isFailingOpen(scope, action);
   const { controlPlane } = isOpen ? scope : scope.ports;
-  const checked = await traced("check-tool", () => controlPlane.checkTool(check, scope.signal));
+  const checked = await traced(scope.session, "check-tool", () =>
+    controlPlane.checkTool(check, scope.signal),
+  );
   if (!checked.ok && isOpen && troubleOf(checked.failure) === "passing") {
     const reason = `${own.reason}; ${aloneByTrouble}: ${checked.failure.message}`;
     return { kind: own.kind, verdict: { ...own, reason }, action };

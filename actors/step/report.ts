@@ -130,7 +130,7 @@ export const deliver: StepActivity = async (scope) => {
       effects: session.journal.times(),
     },
   };
-  const received = await traced("report", () => controlPlane.report(report, signal));
+  const received = await traced(session, "report", () => controlPlane.report(report, signal));
   if (!received.ok) return notReceived(scope, received.failure);
   scope.trouble.well("control plane");
   if (received.value === "ended") {

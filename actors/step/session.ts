@@ -1,4 +1,4 @@
-import type { Span } from "@opentelemetry/api";
+import { type Context, context, type Span, trace } from "@opentelemetry/api";
 import type { Action, Verdict } from "../../machines/contracts/domain/action.ts";
 import type { BroughtText } from "../../machines/contracts/domain/airlock/provenance.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
@@ -57,6 +57,8 @@ export class StepSession {
   stateHistory: string[] = [];
   /** When each was entered, epoch milliseconds; null for those of earlier sessions. */
   enteredAt: (number | null)[] = [];
+  /** The state it is in, and since when, in monotonic milliseconds; kept where somebody is told. */
+  stay: { state: string; since: number } | null = null;
   /** Monotonic milliseconds of the last moment the lease was known to be ours with all its time before it. */
   leaseSeen: number;
   /** What policy said of the step's own action in this stretch, and when, in monotonic milliseconds. */
@@ -104,6 +106,7 @@ export class StepSession {
   delaySaidAt: number | null = null;
   /** Monotonic milliseconds. */
   readonly startedAt: number;
+  #traceContext: Context | null = null;
   #lease: Lease | null = null;
   #own: OwnAction | null = null;
   #secrets: { job: Job; redactor: Redactor | null } | null = null;
@@ -131,6 +134,11 @@ export class StepSession {
     this.leaseSeen = made.leaseSeen;
     this.startedAt = made.leaseSeen;
     this.isResumed = made.delivery.deliveries > 1;
+  }
+
+  /** Below which spans of this step's work belong to its trace. */
+  get traceContext(): Context {
+    return (this.#traceContext ??= trace.setSpan(context.active(), this.span));
   }
 
   /** What the step itself asks for. Kept here, since a weak map of jobs would keep each until the next full collection. */

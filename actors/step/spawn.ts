@@ -224,10 +224,13 @@ export function spawnStep(worker: WorkerContext, request: SpawnRequest): void {
       sessions.delete(actor);
       endSpan(span, how);
       const snapshot = actor.getSnapshot();
+      const now = ports.clock.monotonic();
       options.onStepEvent?.({
         ...notice,
         kind: "ended",
         how,
+        left: leftAt(session, now),
+        tookMs: now - session.startedAt,
         deliveries: delivery.deliveries,
         stateHistory: session.stateHistory,
         snapshot,
@@ -239,7 +242,7 @@ export function spawnStep(worker: WorkerContext, request: SpawnRequest): void {
   // Subscribed before the start: an actor that errors unobserved throws in a later tick.
   actor.subscribe({
     next: (snapshot) => {
-      const isNew = note(session, String(topLevel(snapshot.value)), options, notice);
+      const isNew = note(session, String(topLevel(snapshot.value)), worker, notice);
       if (isNew) session.enteredAt = [...session.enteredAt, ports.clock.now()].slice(-maxPath);
     },
     complete: () => {
@@ -320,16 +323,24 @@ function sayEnd(
 function note(
   session: StepSession,
   state: string,
-  { onStepEvent }: RuntimeOptions,
+  { ports, options: { onStepEvent } }: WorkerContext,
   notice: Pick<StepEventNotice, "runId" | "stepId" | "stepType">,
 ): boolean {
   if (ends.has(state) || session.stateHistory.at(-1) === state) return false;
   // A step taken up again begins at pending: that is the worker's business, not the step's.
   if (state === "pending" && session.stateHistory.length > 0) return false;
   session.stateHistory = [...session.stateHistory, state].slice(-maxPath);
-  if (session.span !== inertSpan) session.span.addEvent(state);
-  onStepEvent?.({ ...notice, kind: "entered", state });
+  if (session.span.isRecording()) session.span.addEvent(state);
+  if (onStepEvent === undefined) return true;
+  const now = ports.clock.monotonic();
+  const left = leftAt(session, now);
+  session.stay = { state, since: now };
+  onStepEvent({ ...notice, kind: "entered", state, left });
   return true;
+}
+
+function leftAt({ stay }: StepSession, now: number): StepEventNotice["left"] {
+  return stay === null ? null : { state: stay.state, stayedMs: now - stay.since };
 }
 
 const ends = new Set<string>(["settled", "parked", "released", "abandoned"] satisfies StepEnd[]);
@@ -345,24 +356,24 @@ function deliveredTooOften(delivery: Delivery, { maxDeliveries }: RuntimeOptions
 function startSpan({ key, job, delivery }: SpawnRequest): Span {
   const remote = remoteContext(job);
   if (remote === ROOT_CONTEXT && !isTracingOn()) return inertSpan;
-  const attributes = {
+  const span = tracer.startSpan(`step.execute.${job?.stepType ?? "unknown"}`, {}, remote);
+  // Most steps are not sampled where there are many.
+  if (!span.isRecording()) {
+    // Without a provider a trace that nobody named has no ids.
+    return isSpanContextValid(span.spanContext()) ? span : inertSpan;
+  }
+  return span.setAttributes({
     "ferrumdeck.run.id": key.runId,
     "ferrumdeck.step.id": key.stepId,
     "ferrumdeck.step.type": job?.stepType ?? "unknown",
     "stateplane.deliveries": delivery.deliveries,
     ...(job?.tenantId == null ? {} : { "ferrumdeck.tenant.id": job.tenantId }),
     ...(job?.agentId == null ? {} : { "ferrumdeck.agent.id": job.agentId }),
-  };
-  const span = tracer.startSpan(
-    `step.execute.${job?.stepType ?? "unknown"}`,
-    { attributes },
-    remote,
-  );
-  // Without a provider a trace that nobody named has no ids.
-  return isSpanContextValid(span.spanContext()) ? span : inertSpan;
+  });
 }
 
 function endSpan(span: Span, how: StepEnd | "crashed"): void {
+  if (!span.isRecording()) return;
   span.setAttribute("step.status", how);
   if (how === "crashed") span.setStatus({ code: SpanStatusCode.ERROR });
   span.end();

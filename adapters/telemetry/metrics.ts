@@ -6,6 +6,7 @@ import { OTLPMetricExporter } from "@opentelemetry/exporter-metrics-otlp-http";
 import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
 import { defaultResource, resourceFromAttributes } from "@opentelemetry/resources";
 import {
+  AggregationTemporality,
   type MetricData,
   type MetricReader,
   MeterProvider,
@@ -13,6 +14,8 @@ import {
   type ResourceMetrics,
 } from "@opentelemetry/sdk-metrics";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
+import type { Meter } from "../../machines/contracts/ports/meter.ts";
+import { SummingMeter } from "./meter.ts";
 import { otlpUrl } from "./otlp-url.ts";
 
 export interface MetricsOptions {
@@ -27,6 +30,8 @@ export interface MetricsOptions {
 }
 
 export interface Metrics {
+  /** What this process counts. Who counts by OpenTelemetry's API is read, too. */
+  meter: Meter;
   /** All that was counted, in Prometheus' text format. */
   text(): Promise<string>;
   /** Sends what was counted, for three seconds at most, and takes metrics down. Never rejects. */
@@ -52,7 +57,11 @@ export function startMetrics({
   headers = {},
   log,
 }: MetricsOptions): Metrics {
-  const forReading = new PrometheusExporter({ preventServerStart: true });
+  const meter = new SummingMeter();
+  const forReading = new PrometheusExporter({
+    preventServerStart: true,
+    metricProducers: [meter.producer(() => AggregationTemporality.CUMULATIVE)],
+  });
   const readers: MetricReader[] = [forReading];
   if (endpoint !== null) {
     const { url } = otlpUrl(endpoint, "metrics");
@@ -60,6 +69,7 @@ export function startMetrics({
     readers.push(
       new PeriodicExportingMetricReader({
         exporter: sayingOnce(exporter, log),
+        metricProducers: [meter.producer((type) => exporter.selectAggregationTemporality(type))],
         exportIntervalMillis: everyMs,
         exportTimeoutMillis: Math.min(everyMs, exportTimeoutMs),
       }),
@@ -70,8 +80,9 @@ export function startMetrics({
     readers,
   });
   metrics.setGlobalMeterProvider(provider);
-  const unwatch = watchEventLoop();
+  const unwatch = watchEventLoop(meter);
   return {
+    meter,
     text: async () => toText((await forReading.collect()).resourceMetrics),
     async shutdown() {
       unwatch();
@@ -118,25 +129,23 @@ function sayingOnce(exporter: OTLPMetricExporter, log: Log): OTLPMetricExporter 
 }
 
 /** By OpenTelemetry's conventions for Node. What is told is since the last look. */
-function watchEventLoop(): () => void {
+function watchEventLoop(meter: Meter): () => void {
   const delay = monitorEventLoopDelay({ resolution: lookEveryMs });
   delay.enable();
-  const meter = metrics.getMeter("stateplane");
   const gauge = (name: string, description: string) =>
-    meter.createObservableGauge(`nodejs.eventloop.delay.${name}`, { unit: "s", description });
+    meter.createGauge(`nodejs.eventloop.delay.${name}`, { unit: "s", description });
   const [p50, p99, max] = [
     gauge("p50", "Median delay of the event loop."),
     gauge("p99", "99th percentile of the event loop's delay."),
     gauge("max", "Longest delay of the event loop."),
   ];
-  const observed = [p50, p99, max];
-  meter.addBatchObservableCallback((result) => {
+  meter.onRead((show) => {
     // The histogram counts from one look to the next, which is no delay.
     const late = (nanoseconds: number) => Math.max(0, nanoseconds / 1e9 - lookEveryMs / 1_000);
-    result.observe(p50, late(delay.percentile(50)));
-    result.observe(p99, late(delay.percentile(99)));
-    result.observe(max, late(delay.max));
+    show(p50, late(delay.percentile(50)));
+    show(p99, late(delay.percentile(99)));
+    show(max, late(delay.max));
     delay.reset();
-  }, observed);
+  });
   return () => delay.disable();
 }

@@ -60,7 +60,7 @@ export async function startMonitoring(
   const { measure } = await import("../../actors/metrics.ts");
   return {
     async start(ports, options) {
-      const measured = measure(ports, options);
+      const measured = measure(ports, options, metrics.meter);
       const runtime = startRuntime(measured.ports, measured.options);
       measured.watch(runtime);
       watched = checksOf(runtime, ports);
