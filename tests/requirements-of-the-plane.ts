@@ -165,6 +165,7 @@ export const planeRequirements: readonly Requirement[] = [
     promise: "what a killed process left beside the database is removed at the next start",
   },
   { id: "tenant.lists", promise: "no list of a tenant has anything of another's" },
+  { id: "tenant.volume", promise: "no number tells a tenant how much others do" },
   { id: "tenant.events", promise: "a tenant hears of its own runs alone" },
   { id: "tenant.keys", promise: "a tenant's keys are its own, and none of them is a worker's" },
   {

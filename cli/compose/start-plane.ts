@@ -29,7 +29,7 @@ import { chooseWebhooks } from "./webhooks.ts";
  */
 export async function startPlane(
   config: Pick<Config, "settings" | "sources"> & Partial<Pick<Config, "file">>,
-  given: Omit<EmbeddedOptions, "path" | "costMicros" | "notices" | "site" | "airlock"> & {
+  given: Omit<EmbeddedOptions, "path" | "costMicros" | "notices" | "site" | "airlock" | "schemas"> & {
     /** Keeps its state nowhere, in place of a file. */
     isInMemory?: boolean;
   },
@@ -45,7 +45,8 @@ export async function startPlane(
     site: createConsole({
       machines: { step: stepMachine.definition, "agent-loop": agentLoopMachine.definition },
     }),
-    airlock: { settings: airlockOf(settings), schemas: createSchemaChecker() },
+    airlock: { settings: airlockOf(settings) },
+    schemas: createSchemaChecker(),
     path: given.isInMemory === true ? ":memory:" : join(settings.dataDir, "control-plane.sqlite"),
     costMicros: (model, inputTokens, outputTokens) => {
       const found = prices.findByName(model);

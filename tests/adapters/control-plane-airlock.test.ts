@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import type {
   AirlockRules,
   AirlockMode,
@@ -16,7 +15,7 @@ async function withPlane(
   rules: AirlockRules,
   work: (plane: TestPlane) => Promise<void>,
 ) {
-  const airlock = { settings: { mode, rules }, schemas: createSchemaChecker() };
+  const airlock = { settings: { mode, rules } };
   const agents = [{ ...agent, allowedTools: ["*"] }];
   const plane = await startTestPlane({ airlock, agents });
   try {

@@ -68,19 +68,31 @@ describe("a stream of events that broke", () => {
     }
   });
 
-  it("is kept for a bounded number of events, whose end is told exactly [events.resumed]", () => {
+  it("is kept for a bounded number of its tenant's events, whose end is told exactly, however many others there are [events.resumed]", () => {
+    const tenants = ["a", "b", "c"];
+    const moves = fc.array(fc.constantFrom(...tenants), { maxLength: 60 });
     fc.assert(
-      fc.property(fc.nat(40), fc.nat(45), (count, from) => {
-        const most = 8;
+      fc.property(moves, fc.constantFrom(...tenants, null), fc.nat(45), (moved, who, from) => {
+        const most = { all: 12, tenant: 8 };
         const events = createRunEvents(most);
-        const first = events.newest();
-        const life = first.split("-")[0];
-        for (let n = 1; n <= count; n += 1) {
-          events.tell({ runId: String(n), status: "queued", tenantId: "t" });
-        }
-        const after = events.after(`${life}-${from}`)?.map(({ data }) => Number(data.run_id));
-        const wanted = Array.from({ length: count - from }, (_, at) => from + at + 1);
-        expect(after ?? null).toEqual(from > count || count - from > most ? null : wanted);
+        const channel = events.channel(who);
+        const live: (string | null)[] = [];
+        channel.subscribe({ onEvent: ({ id }) => live.push(id), onClose() {} });
+        const life = channel.newest().split("-")[0];
+        moved.forEach((tenantId, n) => {
+          events.tell({ runId: `${tenantId}${n}`, status: "queued", tenantId });
+        });
+        const own = moved.flatMap((tenantId, n) =>
+          who === null || tenantId === who ? [`${tenantId}${n}`] : [],
+        );
+        expect(live).toEqual(own.map((_, at) => `${life}-${at + 1}`));
+        const after = channel.after(`${life}-${from}`)?.map(({ data }) => data.run_id);
+        const kept = who === null ? most.all : most.tenant;
+        const isKnown = from <= own.length && own.length - from <= kept;
+        expect(after ?? null).toEqual(isKnown ? own.slice(from) : null);
+        // An id of another's stream is none of this one's.
+        const other = events.channel(who === "a" ? "b" : "a");
+        expect(channel.after(other.newest())).toBeNull();
       }),
     );
   });

@@ -274,6 +274,50 @@ describe("tenants", () => {
     expect(missed).not.toContain(foreign);
   });
 
+  it("can't tell by any number how much others do [tenant.volume]", async () => {
+    /** What a new tenant sees of one run of its own, with so many of others' between each two of its calls. */
+    const seenBeside = async (foreign: number) => {
+      const slug = `beside-${foreign}`;
+      await made(null, "/v1/tenants", { slug });
+      const asked = { name: "k", scopes: ["admin"], tenant_id: slug };
+      const { key } = await made(null, "/v1/api-keys", asked);
+      const who: Party = { key: String(key), mark: "", ids: {} };
+      const headers = as(who);
+      await made(who, "/v1/registry/agents", { name: "n", slug: "same" });
+      const version = { version: "1", system_prompt: "", allowed_tools: [] };
+      await made(who, "/v1/registry/agents/same/versions", version);
+      const stop = new AbortController();
+      const { signal } = stop;
+      const stream = await fetch(`${plane.url}/v1/events`, { headers, signal });
+      const run = { agent_id: "same", input: { task: "rare words" } };
+      const busy = async () => {
+        for (let n = 0; n < foreign; n += 1) await made(other, "/v1/runs", run);
+      };
+      await busy();
+      const { id } = await made(who, "/v1/runs", run);
+      await busy();
+      await plane.fetch("POST", `/v1/runs/${String(id)}/cancel`, undefined, headers);
+      let told = "";
+      for await (const chunk of stream.body ?? []) {
+        told += Buffer.from(chunk).toString();
+        if (told.includes("cancelled")) break;
+      }
+      stop.abort();
+      const get = async (path: string) => (await plane.fetch("GET", path, undefined, headers)).body;
+      const seen = [
+        await get(`/v1/runs/${String(id)}/audit`),
+        await get("/v1/runs?text=rare"),
+        told.match(/^id: .*/gm),
+      ];
+      const numbers = JSON.stringify(seen).replaceAll(/"[0-9a-f]{12}-/g, '"LIFE-');
+      return shapeOf(numbers.replaceAll(/id: [0-9a-f]{12}/g, "id: LIFE"), [slug]);
+    };
+    const alone = await seenBeside(0);
+    expect(alone).toContain('"seq":2');
+    expect(alone).toContain("id: LIFE-2");
+    expect(await seenBeside(4)).toEqual(alone);
+  });
+
   it("use one idempotency key for a run each, and have no worker's key [tenant.keys]", async () => {
     const asked = { agent_id: "same", input: { task: "t" } };
     const ids = new Set<unknown>();

@@ -94,6 +94,40 @@ describe("a call that a person edits before saying yes", () => {
     expect(scene.calls).toEqual([{ name: "write", input: { path: "fine" } }]);
   });
 
+  it("breaks no schema that its tool is registered with: it is refused with the place, and the question stays open [approval.edit-judged]", async () => {
+    await scene.worker();
+    const properties = { path: { type: "string" }, lines: { items: { type: "integer" } } };
+    const schema = { type: "object", properties, required: ["path"], additionalProperties: false };
+    const tool = { name: "Write", slug: "write", mcp_server: "desk", risk_level: "write" };
+    const registered = { ...tool, input_schema: schema };
+    expect((await scene.plane.fetch("POST", "/v1/registry/tools", registered)).status).toBe(201);
+    const { runId, stepIds } = await scene.run([writeStep({ path: "asked" })]);
+    const id = await question();
+    const other = fc.oneof(fc.integer(), fc.constant(null), fc.constant(["a"]));
+    const broken = fc.oneof(
+      fc.record({ path: other }).map((input) => ({ input, place: "/path must be string" })),
+      fc.nat(3).map((at) => {
+        const lines = [1, 2, 3, 4].map((line, one) => (one === at ? "4" : line));
+        return { input: { path: "p", lines }, place: `/lines/${at} must be integer` };
+      }),
+      fc.constant({ input: {}, place: "must have required property 'path'" }),
+      fc.constant({ input: { path: "p", mode: 1 }, place: "additional properties (mode)" }),
+    );
+    await fc.assert(
+      fc.asyncProperty(broken, async ({ input, place }) => {
+        const { status, body } = await edit(id, input);
+        expect(status, JSON.stringify(body)).toBe(422);
+        expect(JSON.stringify(body)).toContain(place);
+        const { body: asked } = await scene.plane.fetch("GET", `/v1/approvals/${id}`);
+        expect(asked["status"]).toBe("pending");
+      }),
+      { numRuns: 12 },
+    );
+    expect((await edit(id, { path: "p", lines: [1] })).status).toBe(200);
+    expect(await scene.ended(runId, stepIds[0] ?? "")).toMatchObject({ status: "completed" });
+    expect(scene.calls).toEqual([{ name: "write", input: { path: "p", lines: [1] } }]);
+  });
+
   it("may be one that an agent's model makes, while its other call stays as it is [approval.edited]", async () => {
     const reply = (paths: string[]) => ({
       provider: "test",

@@ -1,5 +1,7 @@
 import { type Verdict, verdict } from "../../../machines/contracts/domain/action.ts";
 import { toolLabel, type ToolPair } from "../../../machines/contracts/domain/tool-lists.ts";
+import type { JsonObject } from "../../../machines/contracts/domain/json.ts";
+import type { SchemaChecker } from "../../../machines/contracts/ports/schema-checker.ts";
 import type { Tool } from "./documents.ts";
 
 /*
@@ -51,4 +53,24 @@ export function responseLevel(registry: readonly Tool[], call: ToolPair): Respon
 export function isTool({ slug, mcpServer }: Tool, { server, name }: ToolPair): boolean {
   if (server === null) return slug === name || slug.endsWith(`/${name}`);
   return slug === `${server}/${name}` || (slug === name && mcpServer === server);
+}
+
+/**
+ * What is wrong with a call's arguments by the schema that its tool is registered with, and where; null for nothing. Of a
+ * name that could be several tools, only what breaks the schemas of them all.
+ */
+export function schemaProblem(
+  schemas: SchemaChecker | null,
+  registry: readonly Tool[],
+  call: ToolPair & { input: JsonObject },
+): string | null {
+  if (schemas === null) return null;
+  const said = registry
+    .filter((tool) => isTool(tool, call) && Object.keys(tool.inputSchema).length > 0)
+    .map(({ inputSchema }) => {
+      const compiled = schemas.compile(inputSchema);
+      const checked = typeof compiled === "string" ? null : compiled.check(call.input);
+      return checked?.kind === "invalid" ? checked.problem : null;
+    });
+  return said.every((problem) => problem !== null) ? (said[0] ?? null) : null;
 }

@@ -54,13 +54,13 @@ export type Rows = ReturnType<ReturnType<typeof openRows>>;
 /** Characters of documents in one page of a list: what is longer comes with the next one. */
 const mostInPage = 8 * 1024 * 1024;
 
-/** A text is looked for in the newest runs only: it is found by reading them. */
+/** A text is looked for in the newest runs only, of a tenant in its own: it is found by reading them. */
 const mostSearched = 20_000;
 
 /** A document's text is JSON: what is looked for is written as JSON writes it. */
-function filterOf({ projectId, status, agentId, text }: RunFilter) {
+function filterOf({ projectId, status, agentId, text }: RunFilter, searchedAfter: number) {
   const written = text === null ? null : JSON.stringify(text).slice(1, -1);
-  return [projectId, status, agentId, written, written] as const;
+  return [projectId, status, agentId, written, searchedAfter, written] as const;
 }
 
 type Owner = string | null;
@@ -125,9 +125,14 @@ export function openRows(
   const runs = collection<Run>("runs");
   const wantedRuns = `project = ? AND status = coalesce(?, status)
     AND doc ->> 'agentId' = coalesce(?, doc ->> 'agentId') AND (? IS NULL OR rowid IN (
-      SELECT rowid FROM runs WHERE rowid > coalesce((SELECT max(rowid) FROM runs), 0) - ${mostSearched}
+      SELECT rowid FROM runs WHERE rowid > ?
         AND instr(lower(id || ' ' || (doc -> 'input') || ' ' || (doc -> 'output') || ' ' ||
           (doc -> 'statusReason') || ' ' || (doc -> 'error')), lower(?)) > 0))`;
+  const unsearched = scoped(
+    "SELECT rowid AS n FROM runs",
+    "TRUE",
+    `ORDER BY rowid DESC LIMIT 1 OFFSET ${mostSearched}`,
+  );
   const listRuns = runs.page(wantedRuns, "ORDER BY rowid DESC");
   const countRuns = scoped("SELECT count(*) AS n FROM runs", wantedRuns);
   const openRuns = runs.query(
@@ -188,6 +193,8 @@ export function openRows(
   return (owner: string | null) => {
     /** Names are looked for among one's own; the operator's own, for the operator. */
     const home = owner ?? seedIds.tenant;
+    const filtered = (wanted: RunFilter) =>
+      filterOf(wanted, wanted.text === null ? 0 : countOf(unsearched(owner)));
     return {
       /** To whom belongs what is made here and stands below nothing else. */
       home,
@@ -198,8 +205,8 @@ export function openRows(
         open: (limit: number) => openRuns(owner, limit),
         findByRequest: (key: string) => byRequest(owner, key)[0],
         /** Newest first. */
-        list: (wanted: RunFilter, page: Page) => listRuns(owner, [...filterOf(wanted)], page),
-        count: (wanted: RunFilter) => countOf(countRuns(owner, ...filterOf(wanted))),
+        list: (wanted: RunFilter, page: Page) => listRuns(owner, [...filtered(wanted)], page),
+        count: (wanted: RunFilter) => countOf(countRuns(owner, ...filtered(wanted))),
         /** Newest first. */
         ofWorkflow: (id: string, page: Page) => ofWorkflow(owner, [id], page),
       },

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { getRequestListener } from "@hono/node-server";
+import type { SchemaChecker } from "../../../machines/contracts/ports/schema-checker.ts";
 import type { Log } from "../../../machines/contracts/ports/clock.ts";
 import type { WorkflowEngine } from "../../../machines/contracts/ports/workflow-engine.ts";
 import { createApp, keepTime } from "./app.ts";
@@ -43,6 +44,8 @@ export interface EmbeddedOptions {
   onWorkflowMove?: OnWorkflowMove;
   /** Inspects the tool calls that are checked; without it, or where its mode is `off`, nothing does. */
   airlock?: Airlock;
+  /** Holds arguments to the schemas that tools are registered with; without it nothing does. */
+  schemas?: SchemaChecker;
   /** The workers' store, to show what it has of steps and dead letters. */
   steps?: KeptSteps;
   /** Answers what is none of the API, such as a page; null for what it does not know. */
@@ -97,7 +100,9 @@ export async function startEmbeddedControlPlane(
   const told = { settings: notices, kick: () => sender?.kick() };
   const isInspecting = options.airlock !== undefined && options.airlock.settings.mode !== "off";
   const airlock = isInspecting ? (options.airlock ?? null) : null;
-  const apply = createApply({ store, outbox, events, now, workflows, airlock, notices: told });
+  const { schemas = null } = options;
+  const parts = { store, outbox, events, now, workflows, airlock, schemas, notices: told };
+  const apply = createApply(parts);
   const costMicros = options.costMicros ?? (() => null);
   const headFile = keepHeadFile(options.path, store.audit, log);
   const { path, steps = null, apiKey, host, site } = options;

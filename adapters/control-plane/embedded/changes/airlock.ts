@@ -9,13 +9,11 @@ import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
 import { toolLabel, type ToolPair } from "../../../../machines/contracts/domain/tool-lists.ts";
 import type { SchemaChecker } from "../../../../machines/contracts/ports/schema-checker.ts";
 import type { Run, Tool } from "../documents.ts";
-import { isTool } from "../response-level.ts";
+import { schemaProblem } from "../response-level.ts";
 
 /** What the plane inspects tool calls with. */
 export interface Airlock {
   settings: AirlockSettings;
-  /** Without it no arguments are compared with what their tool is registered with. */
-  schemas?: SchemaChecker;
 }
 
 export interface Inspected {
@@ -26,7 +24,8 @@ export interface Inspected {
 
 /** What the Airlock finds in a call of a run, which the registry may know. */
 export function inspect(
-  { settings, schemas }: Airlock,
+  { settings }: Airlock,
+  schemas: SchemaChecker | null,
   run: Run,
   registry: readonly Tool[],
   call: ToolPair & { input: JsonObject; callId: string | null; costCents: number },
@@ -37,23 +36,7 @@ export function inspect(
   const digest = createHash("sha256").update(text).digest("base64url").slice(0, 22);
   const past = { at: now, digest, id: callId, cents: costCents };
   const recentCalls = withCall(run.recentCalls ?? [], past, settings.rules);
-  const drift = schemas === undefined ? null : driftOf(schemas, registry, call);
+  const drift = schemaProblem(schemas, registry, call);
   const tool = { server, name, input };
   return { recentCalls, findings: inspectCall(settings, { tool, calls: recentCalls, now, drift }) };
-}
-
-/** Of a name that could be several tools, only what breaks the schemas of them all. */
-function driftOf(
-  schemas: SchemaChecker,
-  registry: readonly Tool[],
-  call: ToolPair & { input: JsonObject },
-): string | null {
-  const said = registry
-    .filter((tool) => isTool(tool, call) && Object.keys(tool.inputSchema).length > 0)
-    .map(({ inputSchema }) => {
-      const compiled = schemas.compile(inputSchema);
-      const checked = typeof compiled === "string" ? null : compiled.check(call.input);
-      return checked?.kind === "invalid" ? checked.problem : null;
-    });
-  return said.every((problem) => problem !== null) ? (said[0] ?? null) : null;
 }

@@ -1,6 +1,7 @@
 import type { Context } from "hono";
 import { toEnvelope } from "../../../../machines/contracts/domain/job.ts";
 import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
+import type { SchemaChecker } from "../../../../machines/contracts/ports/schema-checker.ts";
 import type { StepQueue, StepStore } from "../../../../machines/contracts/ports/step-backend.ts";
 import { type Approval, type Run, type Step, newId, seedIds } from "../documents.ts";
 import type { Airlock } from "./airlock.ts";
@@ -38,6 +39,8 @@ export interface Change {
   readonly workflows: WorkflowHost | null;
   /** What inspects tool calls; null where nothing does. */
   readonly airlock: Airlock | null;
+  /** Holds arguments to the schemas that tools are registered with; null where nothing does. */
+  readonly schemas: SchemaChecker | null;
   audit(runId: string | null, event: string, details: JsonObject): void;
 }
 
@@ -57,6 +60,7 @@ export interface ApplyParts {
   events: Pick<RunEvents, "tell" | "tellStop">;
   workflows?: WorkflowHost | null;
   airlock?: Airlock | null;
+  schemas?: SchemaChecker | null;
   /** Where people are told of questions, and who is to be told that there is one; absent for nowhere. */
   notices?: { settings: NoticeSettings; kick(): void };
   now: () => number;
@@ -64,7 +68,8 @@ export interface ApplyParts {
 
 /** Changes asked for in the same turn of the event loop share one commit, and so one wait for the disk. */
 export function createApply(parts: ApplyParts): Apply {
-  const { store, outbox, events, now, workflows = null, airlock = null, notices } = parts;
+  const { store, outbox, events, now, notices } = parts;
+  const { workflows = null, airlock = null, schemas = null } = parts;
   let waiting: { run: () => void; committed: () => void; lost: (error: unknown) => void }[] = [];
 
   const commit = () => {
@@ -86,6 +91,7 @@ export function createApply(parts: ApplyParts): Apply {
         const opened = openChange(store, now(), by, {
           workflows,
           airlock,
+          schemas,
           settings: notices?.settings ?? null,
         });
         try {
@@ -113,8 +119,9 @@ function openChange(
   {
     workflows,
     airlock,
+    schemas,
     settings,
-  }: Pick<Change, "workflows" | "airlock"> & { settings: NoticeSettings | null },
+  }: Pick<Change, "workflows" | "airlock" | "schemas"> & { settings: NoticeSettings | null },
 ) {
   const store = viewOf(whole, caller);
   const { id: by } = caller;
@@ -129,6 +136,7 @@ function openChange(
     notices: whole.notices,
     workflows,
     airlock,
+    schemas,
     tellStop({ id: runId, tenantId }, stepId) {
       stops.push({ runId, stepId, tenantId });
     },

@@ -95,10 +95,10 @@ type Call = ToolPair & {
   provenance: JsonObject | null;
 };
 
-function inspectedBy({ airlock, store, now }: Change, run: Run, tool: Call): Inspected | null {
+function inspectedBy({ airlock, schemas, store, now }: Change, run: Run, tool: Call): Inspected | null {
   if (airlock === null) return null;
   const input = isJsonObject(tool.input) ? tool.input : { "": tool.input };
-  return inspect(airlock, run, store.tools.of(run), { ...tool, input }, now);
+  return inspect(airlock, schemas, run, store.tools.of(run), { ...tool, input }, now);
 }
 
 /** What was decided, with what the Airlock found: what it blocks is denied, whatever policies say. */

@@ -5,6 +5,7 @@ import type { Approval, ApprovalTerms } from "../documents.ts";
 import { ApiError } from "../routes/request.ts";
 import type { Change } from "./change.ts";
 import { judge } from "./check-tool.ts";
+import { schemaProblem } from "../response-level.ts";
 
 /*
  * A yes to a call with other arguments than were asked about. It is a new verdict: policy is asked anew, for the edited
@@ -27,7 +28,8 @@ const actionDigest = (runId: string, stepId: string, action: JsonObject): string
 
 /**
  * @returns the edit, and on whose terms it is approved; no terms where no policy has any
- * @throws ApiError 409 where it is no call whose arguments can be edited, 403 where policy denies the edited call
+ * @throws ApiError 409 where it is no call whose arguments can be edited, 403 where policy denies the edited call, 422
+ *   where its arguments break the schema that the tool is registered with
  */
 export function editCall(
   change: Change,
@@ -51,6 +53,11 @@ export function editCall(
   const { said, byPolicy } = judge(store, version, { tool: call, tenant: run.tenantId, at: now });
   if (said.kind === "deny") {
     throw new ApiError(403, `approval ${id}: the edited call is denied: ${said.reason}`);
+  }
+  const problem = schemaProblem(change.schemas, store.tools.of(run), call);
+  if (problem !== null) {
+    const why = `input: ${problem}, by the schema that the tool is registered with`;
+    throw new ApiError(422, `${why}; approval ${id} is still open`);
   }
   const { id: policyId, name: policyName, approval } = byPolicy.decidedBy?.policy ?? {};
   const terms =

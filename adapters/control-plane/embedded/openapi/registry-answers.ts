@@ -68,7 +68,7 @@ const Policy = type({
   created_at: time,
   updated_at: time,
 });
-const AuditEntry = type({
+const entry = {
   ...closed,
   seq: "number.integer >= 1",
   id: "string",
@@ -77,7 +77,12 @@ const AuditEntry = type({
   event: "string",
   details: objectShape,
   created_at: time,
-  hash: "string",
+} as const;
+const AuditEntry = type({ ...entry, hash: "string" });
+/** Its `seq` counts the run's entries. */
+const RunAuditEntry = type({
+  ...entry,
+  chain: type({ ...closed, seq: "number.integer >= 1", hash: "string" }).or("null"),
 });
 const head = { count, hash: "string" } as const;
 
@@ -124,6 +129,7 @@ export const registryAnswers = {
     created_at: time,
   }),
   AuditEntry,
+  RunAuditEntry,
   AuditHead: type({ ...closed, ...head, file: type({ ...closed, ...head }).or("null") }),
   Policy,
   Explanation: type({

@@ -41,7 +41,7 @@ export const runOperations: Operations = {
   "GET /v1/runs/{run_id}/audit": {
     summary: "What the audit says of a run",
     query: page(1000, 1000),
-    answers: { 200: ["AuditEntry"] },
+    answers: { 200: ["RunAuditEntry"] },
     refuses: [404, 422],
   },
   "GET /v1/runs/{run_id}/steps": {

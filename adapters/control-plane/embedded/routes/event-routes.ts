@@ -3,7 +3,6 @@ import { type Context, Hono } from "hono";
 import { streamSSE } from "hono/streaming";
 import type { Plane, WholePlane } from "../changes/change.ts";
 import { mayReachAll } from "../keys.ts";
-import type { KeptEvent } from "../run-events.ts";
 import { callerOf } from "./access.ts";
 import { ApiError, readBody } from "./request.ts";
 
@@ -46,12 +45,12 @@ export function eventRoutes({ events, rows }: Plane): Hono {
     return c.json({ taken: true }, 202);
   });
   const begin = (c: Context, lastId: string | undefined): string => {
-    const isSeen = seenBy(c);
-    const id = events.newest();
+    const channel = channelOf(c);
+    const id = channel.newest();
     if (lastId === undefined) return written({ id, event: "connected", data: {} });
-    const missed = events.after(lastId);
+    const missed = channel.after(lastId);
     if (missed !== null) {
-      return [...missed.filter(isSeen), { id, event: "connected", data: {} }].map(written).join("");
+      return [...missed, { id, event: "connected", data: {} }].map(written).join("");
     }
     const open = rows(c).runs.open(mostOpenRuns + 1);
     const runs = open
@@ -61,10 +60,9 @@ export function eventRoutes({ events, rows }: Plane): Hono {
     return written({ id, event: "missed", data });
   };
   /** Of other tenants nobody hears. */
-  const seenBy = (c: Context) => {
+  const channelOf = (c: Context) => {
     const caller = callerOf(c);
-    const isAll = mayReachAll(caller);
-    return ({ tenantId }: KeptEvent) => isAll || tenantId === caller.tenantId;
+    return events.channel(mayReachAll(caller) ? null : caller.tenantId);
   };
   /** Streams that are open, by the key. */
   const open = new Map<string, number>();
@@ -76,7 +74,6 @@ export function eventRoutes({ events, rows }: Plane): Hono {
     }
     open.set(id, others + 1);
     return streamSSE(c, async (stream) => {
-      const isSeen = seenBy(c);
       const isStillOpen = c.get("isStillOpen");
       /** Characters that were sent and not read. */
       let unread = 0;
@@ -87,9 +84,8 @@ export function eventRoutes({ events, rows }: Plane): Hono {
           if (unread > text.length && unread > mostUnread) resolve();
           else stream.write(text).then(() => (unread -= text.length), resolve);
         };
-        const end = events.subscribe({
+        const end = channelOf(c).subscribe({
           onEvent(event) {
-            if (!isSeen(event)) return;
             const text = written(event);
             if (event.id === null && unread > 0 && unread + text.length > mostUnreadText) return;
             send(text);

@@ -11,6 +11,8 @@ import { type PlannedStep, readTraceparent } from "../changes/create-run.ts";
 import { budgetOf } from "../changes/reservations.ts";
 import { findRun } from "../changes/submit-result.ts";
 import type { Plane } from "../changes/change.ts";
+import type { KeptEntry } from "../audit.ts";
+import { mayReachAll } from "../keys.ts";
 import { budgetProblem, microsPerCent } from "../../../../machines/contracts/domain/budget.ts";
 import { seedIds, type Run } from "../documents.ts";
 
@@ -75,9 +77,23 @@ export function runRoutes({ apply, rows }: Plane): Hono {
   );
   app.get("/:id/audit", (c) => {
     const run = findRun(rows(c), c.req.param("id"));
-    return c.json(rows(c).auditOf(run, readPage(c, 1000, 1000)));
+    const page = readPage(c, 1000, 1000);
+    const isOperator = mayReachAll(callerOf(c));
+    return c.json(
+      rows(c)
+        .auditOf(run, page)
+        .map((entry, at) => entryResponse(entry, page.offset + at + 1, isOperator)),
+    );
   });
   return app;
+}
+
+/**
+ * An entry of a run, numbered in the run. Its place in the chain is the operator's: the chain counts what all tenants do,
+ * and by two hashes in a row anybody could find the number that fits between them.
+ */
+function entryResponse({ seq, hash, ...entry }: KeptEntry, number: number, isOperator: boolean) {
+  return { seq: number, ...entry, chain: isOperator ? { seq, hash } : null };
 }
 
 export function readConfig(config: object | null | undefined) {
