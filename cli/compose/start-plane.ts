@@ -29,7 +29,10 @@ import { chooseWebhooks } from "./webhooks.ts";
  */
 export async function startPlane(
   config: Pick<Config, "settings" | "sources"> & Partial<Pick<Config, "file">>,
-  given: Omit<EmbeddedOptions, "path" | "costMicros" | "notices" | "site" | "airlock" | "schemas"> & {
+  given: Omit<
+    EmbeddedOptions,
+    "path" | "costMicros" | "notices" | "site" | "airlock" | "schemas"
+  > & {
     /** Keeps its state nowhere, in place of a file. */
     isInMemory?: boolean;
   },

@@ -111,41 +111,45 @@ describe("/openapi.json", () => {
     expect(described.toSorted()).toEqual([...new Set(served)].toSorted());
   });
 
-  it("is what every answer keeps to, whatever is asked and by whom [plane.answers]", async () => {
-    const check = checkerOf(document);
-    const succeeded = new Set<string>();
-    let asked = 0;
-    await fc.assert(
-      fc.asyncProperty(requestsOf(document, callers.length), async (made) => {
-        if (++asked % 40 === 0) await makeQuestion();
-        const answer = await send(made);
-        if (answer === null) return;
-        const { method, path } = made.operation;
-        const problem = check(made, answer);
-        expect(
-          problem,
-          `${method} ${path}, ${answer.status}: ${answer.text.slice(0, 600)} ${failures.join("; ")}`,
-        ).toBeNull();
-        if (answer.status < 300) succeeded.add(`${method} ${path}`);
-        if (answer.status < 300 && path.endsWith("/retry")) await makeLetter();
-        // A budget that was set would end every run after it.
-        if (answer.status < 300 && method === "PATCH" && !path.includes("policies")) {
-          const budgets = { day: null, month: null, total: null };
-          for (const owner of ["registry/agents/helper", "tenants/operator"])
-            await plane.fetch("PATCH", `/v1/${owner}`, { budgets });
-        }
-        learn(answer.text);
-      }),
-      // Made smaller against what a failed request has left behind, it would be another failure.
-      { numRuns, endOnFailure: true },
-    );
-    expect(failures).toEqual([]);
-    const never = operationsOf(document)
-      .map(({ method, path }) => `${method} ${path}`)
-      .filter((each) => !succeeded.has(each));
-    // Most of the API was really reached: refusing everything would keep to its schema too.
-    expect(never.length, never.join(", ")).toBeLessThan(numRuns >= 10_000 ? 1 : 30);
-  }, 60_000 + numRuns * 200);
+  it(
+    "is what every answer keeps to, whatever is asked and by whom [plane.answers]",
+    async () => {
+      const check = checkerOf(document);
+      const succeeded = new Set<string>();
+      let asked = 0;
+      await fc.assert(
+        fc.asyncProperty(requestsOf(document, callers.length), async (made) => {
+          if (++asked % 40 === 0) await makeQuestion();
+          const answer = await send(made);
+          if (answer === null) return;
+          const { method, path } = made.operation;
+          const problem = check(made, answer);
+          expect(
+            problem,
+            `${method} ${path}, ${answer.status}: ${answer.text.slice(0, 600)} ${failures.join("; ")}`,
+          ).toBeNull();
+          if (answer.status < 300) succeeded.add(`${method} ${path}`);
+          if (answer.status < 300 && path.endsWith("/retry")) await makeLetter();
+          // A budget that was set would end every run after it.
+          if (answer.status < 300 && method === "PATCH" && !path.includes("policies")) {
+            const budgets = { day: null, month: null, total: null };
+            for (const owner of ["registry/agents/helper", "tenants/operator"])
+              await plane.fetch("PATCH", `/v1/${owner}`, { budgets });
+          }
+          learn(answer.text);
+        }),
+        // Made smaller against what a failed request has left behind, it would be another failure.
+        { numRuns, endOnFailure: true },
+      );
+      expect(failures).toEqual([]);
+      const never = operationsOf(document)
+        .map(({ method, path }) => `${method} ${path}`)
+        .filter((each) => !succeeded.has(each));
+      // Most of the API was really reached: refusing everything would keep to its schema too.
+      expect(never.length, never.join(", ")).toBeLessThan(numRuns >= 10_000 ? 1 : 30);
+    },
+    60_000 + numRuns * 200,
+  );
 });
 
 interface Answer {

@@ -270,10 +270,17 @@ describe("a link to a question", () => {
   it("answers as its webhook's key does, and as nobody where it has none [link.terms]", async () => {
     const { url, received } = await startReceiver();
     const webhooks = [hook(url)];
-    const plane = await start(webhooks);
+    const clock = { now: Date.now() };
+    const plane = await start(webhooks, { now: () => clock.now });
     const key = value(
       await keysApi(plane.api).create(
-        { name: "lead", scopes: ["approve", "write"], roles: ["lead"], expiresInMs: null },
+        {
+          name: "lead",
+          scopes: ["approve", "write"],
+          roles: ["lead"],
+          expiresInMs: null,
+          perMinute: 20,
+        },
         signal,
       ),
     );
@@ -328,8 +335,19 @@ describe("a link to a question", () => {
     await plane.fetch("PATCH", policy, { approval: { role: "lead" } });
     const id = await ask(plane);
     await arrived(received, 1);
-    value(await keysApi(plane.api).revoke(key.id, signal));
     const token = tokenOf(received[0] as Received);
+    // Its calls are counted for itself, so that whoever has it uses up nothing of its key's.
+    const looks: number[] = [];
+    for (let look = 0; look < 61; look += 1)
+      looks.push((await open(plane, "/look", { token })).status);
+    expect(looks.slice(0, 60)).toEqual(Array.from({ length: 60 }, () => 200));
+    const late = await open(plane, "/look", { token });
+    expect(late.status).toBe(429);
+    expect(Number(late.headers.get("retry-after"))).toBeGreaterThan(0);
+    const own = { authorization: `Bearer ${key.key}` };
+    expect((await plane.fetch("GET", "/v1/runs", undefined, own)).status).toBe(200);
+    clock.now += 60_000;
+    value(await keysApi(plane.api).revoke(key.id, signal));
     expect((await open(plane, "", { token, approved: true })).status).toBe(403);
     expect(await statusOf(plane, id)).toBe("pending");
   }, 30_000);

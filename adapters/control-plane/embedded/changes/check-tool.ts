@@ -95,7 +95,11 @@ type Call = ToolPair & {
   provenance: JsonObject | null;
 };
 
-function inspectedBy({ airlock, schemas, store, now }: Change, run: Run, tool: Call): Inspected | null {
+function inspectedBy(
+  { airlock, schemas, store, now }: Change,
+  run: Run,
+  tool: Call,
+): Inspected | null {
   if (airlock === null) return null;
   const input = isJsonObject(tool.input) ? tool.input : { "": tool.input };
   return inspect(airlock, schemas, run, store.tools.of(run), { ...tool, input }, now);

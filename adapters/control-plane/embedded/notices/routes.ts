@@ -1,9 +1,11 @@
 import { type } from "arktype";
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import { isJsonObject, type Json } from "../../../../machines/contracts/domain/json.ts";
+import { createRates, tooMany } from "../routes/access.ts";
 import { readBody, rfc3339 } from "../routes/request.ts";
 import { type WholePlane } from "../changes/change.ts";
 import type { Approval } from "../documents.ts";
+import { hashOf } from "../keys.ts";
 import { answerByLink, callerByLink, findByLink } from "./links.ts";
 import { linkPage, linkPageHeaders } from "./page.ts";
 import { actionLabel, isShownWhole, shownDetails, visible } from "./payload.ts";
@@ -12,14 +14,29 @@ const token = "0 < string <= 255";
 export const linkToken = type({ token });
 export const linkAnswer = type({ token, approved: "boolean", "note?": "string <= 4096 | null" });
 
-/** `/answer`: the page that a link opens, and its two calls. A GET says nothing and decides nothing. */
+/** Many more than a person makes. */
+const callsAMinute = 60;
+
+/**
+ * `/answer`: the page that a link opens, and its two calls. A GET says nothing and decides nothing.
+ *
+ * A link's calls are counted for itself, and not for the key that it answers as: whoever has the link could use up what
+ * that key may call, and keep its owner out.
+ */
 export function answerRoutes({ apply, store, now, notices }: WholePlane): Hono {
   const app = new Hono();
   const known = () => ({ store, notices: store.notices, now: now() });
+  const waitMs = createRates(now);
+  const opened = (c: Context, given: string) => {
+    const found = findByLink(known(), given);
+    const wait = waitMs({ id: hashOf(given), perMinute: callsAMinute });
+    if (wait > 0) throw tooMany(c, `a link may make ${callsAMinute} calls a minute`, wait);
+    return found;
+  };
   app.get("/", (c) => c.html(linkPage, 200, { ...linkPageHeaders }));
   app.post("/look", async (c) => {
     const { token: given } = await readBody(c, linkToken);
-    const { link, approval } = findByLink(known(), given);
+    const { link, approval } = opened(c, given);
     // Whoever may answer it no more may not look at it either.
     callerByLink(known(), notices.webhooks, link, approval);
     const run = store.runs.find(approval.runId);
@@ -28,7 +45,7 @@ export function answerRoutes({ apply, store, now, notices }: WholePlane): Hono {
   });
   app.post("/", async (c) => {
     const body = await readBody(c, linkAnswer);
-    const { link, approval } = findByLink(known(), body.token);
+    const { link, approval } = opened(c, body.token);
     const caller = callerByLink(known(), notices.webhooks, link, approval);
     const given = { token: body.token, approved: body.approved, note: body.note ?? null };
     const answered = await apply((change) => answerByLink(change, notices, given), caller);

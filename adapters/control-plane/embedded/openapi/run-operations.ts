@@ -13,6 +13,9 @@ const approvalStatus = {
   schema: { enum: [...approvalStatuses, "all"], default: "pending" },
 };
 
+/** A key that answers nothing any more, no such link, too many calls by it, and the database's trouble. */
+const refusesLink = [403, 404, 429, 503] as const;
+
 /** Runs, their steps, the questions of those, and workflows. */
 export const runOperations: Operations = {
   "POST /v1/runs": {
@@ -145,13 +148,13 @@ export const runOperations: Operations = {
     summary: "Show the question that a link opens",
     body: answers.linkToken,
     answers: { 200: "LinkedQuestion" },
-    refuses: [...badBody, 404],
+    refuses: [...badBody, ...refusesLink],
   },
   "POST /answer": {
     summary: "Answer the question that a link opens, once",
     body: answers.linkAnswer,
     answers: { 200: "LinkedQuestion" },
-    refuses: [...badBody, 403, 404],
+    refuses: [...badBody, ...refusesLink],
   },
   "GET /v1/workflows": {
     summary: "List workflows",

@@ -54,6 +54,9 @@ export function scopeFor(method: string, path: string): Scope {
 /** A key, or a tenant with all its keys. */
 type Limited = Pick<Caller, "id" | "perMinute">;
 
+/** Those who call are looked through for such as have long been idle, whenever they are as many more. */
+const mostBusy = 10_000;
+
 /**
  * How long a key has to wait before its next call, in milliseconds; 0 where it may make it now, which is counted. One
  * number a key: when it would have made all its calls, were they made one by one at its rate.
@@ -61,9 +64,14 @@ type Limited = Pick<Caller, "id" | "perMinute">;
 export function createRates(now: () => number): (limited: Limited) => number {
   const minuteMs = 60_000;
   const busyUntil = new Map<string, number>();
+  let nextLook = mostBusy;
   return ({ id, perMinute = null }) => {
     if (perMinute === null) return 0;
     const at = now();
+    if (busyUntil.size >= nextLook) {
+      for (const [other, until] of busyUntil) if (until <= at) busyUntil.delete(other);
+      nextLook = busyUntil.size + mostBusy;
+    }
     // A clock that was set back makes nobody wait for longer than a minute.
     const busy = Math.min(busyUntil.get(id) ?? 0, at + minuteMs);
     const until = Math.max(at, busy) + minuteMs / perMinute;
@@ -71,6 +79,12 @@ export function createRates(now: () => number): (limited: Limited) => number {
     busyUntil.set(id, until);
     return 0;
   };
+}
+
+/** The refusal of a call that came too early, with the header that says when it may come. */
+export function tooMany(c: Context, why: string, waitMs: number): ApiError {
+  c.header("retry-after", String(Math.ceil(waitMs / 1000)));
+  return new ApiError(429, `${why}: wait as long as Retry-After says`);
 }
 
 /**
@@ -98,10 +112,8 @@ export function authorize(store: Store, firstKey: string, now: () => number): Mi
     for (const limited of [caller, ...(tenant === undefined ? [] : [tenant])]) {
       const wait = waitMs(limited);
       if (wait === 0) continue;
-      c.header("retry-after", String(Math.ceil(wait / 1000)));
       const who = limited === caller ? `key ${caller.id}` : `tenant ${limited.id}`;
-      const message = `${who} may make ${limited.perMinute} calls a minute: wait as long as Retry-After says`;
-      throw new ApiError(429, message);
+      throw tooMany(c, `${who} may make ${limited.perMinute} calls a minute`, wait);
     }
     const scope = scopeFor(c.req.method, c.req.path);
     if (!may(caller, scope)) {
