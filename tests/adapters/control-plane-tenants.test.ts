@@ -275,13 +275,13 @@ describe("tenants", () => {
   });
 
   it("can't tell by any number how much others do [tenant.volume]", async () => {
+    const asked = { name: "k", scopes: ["admin"] };
     /** What a new tenant sees of one run of its own, with so many of others' between each two of its calls. */
     const seenBeside = async (foreign: number) => {
       const slug = `beside-${foreign}`;
       await made(null, "/v1/tenants", { slug });
-      const asked = { name: "k", scopes: ["admin"], tenant_id: slug };
-      const { key } = await made(null, "/v1/api-keys", asked);
-      const who: Party = { key: String(key), mark: "", ids: {} };
+      const own = await made(null, "/v1/api-keys", { ...asked, tenant_id: slug });
+      const who: Party = { key: String(own["key"]), mark: "", ids: {} };
       const headers = as(who);
       await made(who, "/v1/registry/agents", { name: "n", slug: "same" });
       const version = { version: "1", system_prompt: "", allowed_tools: [] };
@@ -290,25 +290,19 @@ describe("tenants", () => {
       const { signal } = stop;
       const stream = await fetch(`${plane.url}/v1/events`, { headers, signal });
       const run = { agent_id: "same", input: { task: "rare words" } };
-      const busy = async () => {
-        for (let n = 0; n < foreign; n += 1) await made(other, "/v1/runs", run);
-      };
+      const busy = () =>
+        Promise.all(Array.from({ length: foreign }, () => made(other, "/v1/runs", run)));
       await busy();
       const { id } = await made(who, "/v1/runs", run);
       await busy();
       await plane.fetch("POST", `/v1/runs/${String(id)}/cancel`, undefined, headers);
       let told = "";
-      for await (const chunk of stream.body ?? []) {
-        told += Buffer.from(chunk).toString();
-        if (told.includes("cancelled")) break;
-      }
+      for await (const chunk of stream.body ?? [])
+        if ((told += Buffer.from(chunk).toString()).includes("cancelled")) break;
       stop.abort();
       const get = async (path: string) => (await plane.fetch("GET", path, undefined, headers)).body;
-      const seen = [
-        await get(`/v1/runs/${String(id)}/audit`),
-        await get("/v1/runs?text=rare"),
-        told.match(/^id: .*/gm),
-      ];
+      const audit = await get(`/v1/runs/${String(id)}/audit`);
+      const seen = [audit, await get("/v1/runs?text=rare"), told.match(/^id: .*/gm)];
       const numbers = JSON.stringify(seen).replaceAll(/"[0-9a-f]{12}-/g, '"LIFE-');
       return shapeOf(numbers.replaceAll(/id: [0-9a-f]{12}/g, "id: LIFE"), [slug]);
     };
