@@ -39,12 +39,14 @@ export async function gather(
   of: string | RunView,
   signal: AbortSignal,
 ): Promise<Outcome<Gathered>> {
-  const run = typeof of === "string" ? await api.run(of, signal) : ok(of);
+  const runId = typeof of === "string" ? of : of.id;
+  const [run, listed, audit] = await Promise.all([
+    typeof of === "string" ? api.run(of, signal) : ok(of),
+    api.steps(runId, signal),
+    auditOf(api, runId, signal),
+  ]);
   if (!run.ok) return run;
-  const runId = run.value.id;
-  const listed = await api.steps(runId, signal);
   if (!listed.ok) return listed;
-  const audit = await auditOf(api, runId, signal);
   if (!audit.ok) return audit;
   const steps: StepView[] = [];
   for (const step of listed.value) {

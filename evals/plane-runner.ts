@@ -19,6 +19,8 @@ const polledPauseMs = 6_000;
 const mostAwayMs = 30_000;
 const awayPauseMs = 500;
 const closingMs = 10_000;
+/** Changes that came before anybody waited for them, those of others' runs included. */
+const mostEarly = 1_000;
 
 export interface PlaneOptions extends Sources {
   place: string;
@@ -40,12 +42,12 @@ export async function planeRunner(options: PlaneOptions): Promise<Outcome<PlaneR
   if (!health.ok) return health;
   const { extensions = [] } = health.value;
   const isPushed = extensions.includes("events");
-  const waiting = new Map<string, () => void>();
+  const changes = new Changes();
   // What can't be followed is looked at now and then all the same.
   const isWorthALook = (status: RunStatus) =>
     isRunEnded(status) || status === "waiting_approval" || status === "policy_blocked";
   const onChange = (runId: string, status: RunStatus) => {
-    if (isWorthALook(status)) waiting.get(runId)?.();
+    if (isWorthALook(status)) changes.tell(runId, status);
   };
   if (isPushed) void watchRuns(api, onChange, signal);
   let workflowId: string | null = null;
@@ -61,7 +63,8 @@ export async function planeRunner(options: PlaneOptions): Promise<Outcome<PlaneR
   const follow = followWith({
     ...options,
     pauseMs: isPushed ? pushedPauseMs : polledPauseMs,
-    waiting,
+    isPushed,
+    changes,
   });
   return ok({
     place,
@@ -149,23 +152,64 @@ async function start(
   return checked(await api.call({ method: "POST", path, body, headers }, signal), shape, "run");
 }
 
-interface Following extends PlaneOptions {
-  pauseMs: number;
-  /** What wakes whoever waits for a run. */
-  waiting: Map<string, () => void>;
+/** Which runs have changed: whoever waits for one is woken, and a change that came before anybody waited is not lost. */
+class Changes {
+  readonly #waiting = new Map<string, (status: RunStatus) => void>();
+  readonly #early = new Map<string, RunStatus>();
+
+  tell(runId: string, status: RunStatus): void {
+    const wake = this.#waiting.get(runId);
+    if (wake !== undefined) return wake(status);
+    this.#early.set(runId, status);
+    // Of others' runs nobody asks.
+    const [first] = this.#early.keys();
+    if (this.#early.size > mostEarly && first !== undefined) this.#early.delete(first);
+  }
+
+  /** The next change, or one that nobody has waited for. */
+  next(runId: string): Promise<RunStatus> {
+    const { promise, resolve } = Promise.withResolvers<RunStatus>();
+    this.#waiting.set(runId, resolve);
+    const early = this.#early.get(runId);
+    if (early !== undefined) resolve(early);
+    this.#early.delete(runId);
+    return promise;
+  }
+
+  forget(runId: string): void {
+    this.#waiting.delete(runId);
+    this.#early.delete(runId);
+  }
 }
 
-function followWith({ api, approvals, pauseMs, waiting }: Following) {
+interface Following extends PlaneOptions {
+  pauseMs: number;
+  isPushed: boolean;
+  changes: Changes;
+}
+
+/** Follows a run to its end; returns it as it was seen then, or its id where it was told that it has ended. */
+function followWith({ api, approvals, pauseMs, isPushed, changes }: Following) {
   return async (
     runId: string,
     counts: { approved: number; rejected: number },
     signal: AbortSignal,
-  ): Promise<Outcome<RunView>> => {
+  ): Promise<Outcome<RunView | string>> => {
     let awaySince: number | null = null;
+    const within = async (ms: number, change: Promise<RunStatus>) => {
+      const over = new AbortController();
+      const pause = sleep(ms, null, { signal: AbortSignal.any([signal, over.signal]) });
+      const status = await Promise.race([pause.catch(() => null), change]);
+      over.abort();
+      return status;
+    };
     try {
+      let change = changes.next(runId);
+      // A run that has only just begun has nothing to tell.
+      const first = isPushed ? await within(pauseMs, change) : null;
+      if (first !== null && isRunEnded(first)) return ok(runId);
       for (;;) {
-        const change = Promise.withResolvers<void>();
-        waiting.set(runId, change.resolve);
+        change = changes.next(runId);
         const run = await api.run(runId, signal);
         if (signal.aborted) return run;
         let waitMs = pauseMs;
@@ -181,13 +225,11 @@ function followWith({ api, approvals, pauseMs, waiting }: Following) {
           if (!answered.failure.retryable || isTooLong) return answered;
           waitMs = Math.max(answered.failure.retryAfterMs ?? 0, awayPauseMs);
         }
-        const over = new AbortController();
-        const pause = sleep(waitMs, undefined, { signal: AbortSignal.any([signal, over.signal]) });
-        await Promise.race([pause.catch(() => {}), change.promise]);
-        over.abort();
+        const told = await within(waitMs, change);
+        if (told !== null && isRunEnded(told)) return ok(runId);
       }
     } finally {
-      waiting.delete(runId);
+      changes.forget(runId);
     }
   };
 

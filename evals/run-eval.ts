@@ -33,6 +33,8 @@ export interface EvalOptions {
   signal: AbortSignal;
 }
 
+const startApartMs = 10;
+
 export interface EvalEnd {
   trials: readonly Trial[];
   /** Null where every trial was made. */
@@ -70,7 +72,9 @@ export async function runEval(options: EvalOptions): Promise<EvalEnd> {
   }
   for (const runId of checkpoints.left) await options.runner.cancel?.(runId).catch(() => {});
   const needs = needsOf(suite.scorers);
-  const work = async () => {
+  const work = async (_: unknown, place: number) => {
+    // Not all at once: what trials need of this process's time, they would then need at the same moments for ever.
+    await sleep(place * startApartMs, undefined, { signal }).catch(() => {});
     for (;;) {
       if (maxCost !== null && cost >= maxCost && waiting.length > 0)
         stopped ??= `the trials had cost ${dollars(cost)}, and the limit is ${dollars(maxCost)}`;
@@ -85,7 +89,8 @@ export async function runEval(options: EvalOptions): Promise<EvalEnd> {
       else refused ??= made;
     }
   };
-  await Promise.all(Array.from({ length: Math.min(settings.max_parallel, waiting.length) }, work));
+  const places = Array.from({ length: Math.min(settings.max_parallel, waiting.length) });
+  await Promise.all(places.map(work));
   return { trials, stopped, refused };
 }
 

@@ -34,8 +34,10 @@ export function ownOrigin(listensOn: string, publicUrl: string | null): Middlewa
     ) {
       throw new ApiError(403, "a page of another site may not call this control plane");
     }
-    await next();
+    // Before the answer is there: afterwards the whole of it would be made anew.
     c.header("x-content-type-options", "nosniff");
+    await next();
+    if (!c.res.headers.has("x-content-type-options")) c.header("x-content-type-options", "nosniff");
   };
 }
 
