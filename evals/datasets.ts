@@ -162,11 +162,17 @@ function ofCsv(text: string): { tasks: Found[]; bad: Problem[] } {
   const names = head?.cells.map((name) => name.trim()) ?? [];
   const tasks: Found[] = [];
   const bad: Problem[] = [];
+  const twice = names.find((name, at) => names.indexOf(name) !== at);
+  if (twice !== undefined)
+    return {
+      tasks,
+      bad: [{ line: head?.line ?? 1, problem: `names ${JSON.stringify(twice)} twice` }],
+    };
   for (const { cells, line } of rest) {
-    if (cells.length > names.length) {
+    if (cells.length !== names.length) {
       bad.push({
         line,
-        problem: `has ${cells.length} cells: expected ${names.length}, as in the head`,
+        problem: `has ${cells.length} cells: expected ${names.length}, as many as the head`,
       });
       continue;
     }

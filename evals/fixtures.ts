@@ -4,6 +4,7 @@ import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { cutText } from "../machines/contracts/domain/text.ts";
 import type { EvalTask, Observation } from "./contracts.ts";
+import { linkProblem } from "./within.ts";
 
 /*
  * The folder of one trial. It is a git repository with a remote of its own, so that an agent can branch, commit and push.
@@ -57,6 +58,8 @@ export async function prepareFolder(
     await cp(fixture, folder, { recursive: true, verbatimSymlinks: true });
     if ((await stat(join(folder, ".git")).catch(() => null)) === null) await commitAll(folder);
   }
+  const leads = await linkProblem(folder);
+  if (leads !== null) throw new Error(`${fixture}: ${leads}`);
   await git(folder, "config", "user.name", "Eval");
   await git(folder, "config", "user.email", "eval@example.com");
   await git(workspace, "clone", "--quiet", "--bare", folder, remote);

@@ -1,15 +1,13 @@
 import { createHash } from "node:crypto";
-import { stat } from "node:fs/promises";
-import { join, resolve } from "node:path";
 import { type } from "arktype";
 import { isJsonObject, type Json, type JsonObject } from "../machines/contracts/domain/json.ts";
 import { type Shape, shapeProblems } from "../machines/contracts/domain/shape-problems.ts";
 import type { EvalTask } from "./contracts.ts";
-import { type BadLine, isWanted, readDataset, readTask, refuseDoubles } from "./datasets.ts";
+import { type BadLine, isWanted } from "./datasets.ts";
 import type { SuiteDefinition, SuiteSettings, TaskFilter } from "./define.ts";
-import { digestOf, digestOfPath } from "./digest.ts";
-import { fixtureOf } from "./fixtures.ts";
+import { digestOf } from "./digest.ts";
 import { registry } from "./scorers/all.ts";
+import { asLocked, placeOf, readTasks } from "./suite-tasks.ts";
 import { expectedEnd } from "./scorers/judging.ts";
 import { makeScorer, type ScorerContext, type SuiteScorer } from "./scorers/registry.ts";
 
@@ -77,6 +75,8 @@ export interface Suite {
   /** Keys of `expected` that no scorer reads, with how many tasks have each. */
   unread: Readonly<Record<string, number>>;
   locks: Readonly<Record<string, string>>;
+  /** Digest of all code that was loaded with it; null where it is no code. */
+  code: string | null;
 }
 
 /** Where in a suite, and what is wrong there. */
@@ -91,6 +91,8 @@ export interface SuiteSource {
   folder: string;
   /** The text of its file, which its lock is made of: what a function does is seen nowhere else. */
   text: string;
+  /** Of a suite that is code, the digest of its file and of each that it imports. */
+  code?: string | null;
 }
 
 /** What a command line changes of a suite. */
@@ -108,7 +110,7 @@ export interface SuiteChanges {
  * runs the suite says whether they are passed over.
  */
 export async function readSuite(
-  { given, folder, text }: SuiteSource,
+  { given, folder, text, code = null }: SuiteSource,
   context: Omit<ScorerContext, "folder">,
   changes: SuiteChanges,
 ): Promise<Suite | SuiteProblem[]> {
@@ -135,6 +137,7 @@ export async function readSuite(
     tasks,
     bad,
     unread: unreadOf(tasks, scorers),
+    code,
     locks: {
       suite: createHash("sha256").update(text).digest("hex"),
       dataset: digestOf(await Promise.all(tasks.map(asLocked))),
@@ -147,14 +150,6 @@ export async function readSuite(
   };
 }
 
-/** A task with what is in its fixture: another content under the same name is another task. */
-async function asLocked(task: EvalTask): Promise<Json> {
-  const { from: _from, ...rest } = task;
-  const fixture = fixtureOf(task);
-  if (fixture === null) return rest as unknown as Json;
-  return { ...rest, content: await digestOfPath(fixture).catch(() => null) } as unknown as Json;
-}
-
 function findProblems(given: unknown): SuiteProblem[] {
   const problems: SuiteProblem[] = [];
   const check = (value: unknown, shape: Shape, path: (string | number)[]) => {
@@ -163,7 +158,13 @@ function findProblems(given: unknown): SuiteProblem[] {
   };
   check(given, suiteShape, []);
   if (!isJsonObject(given)) return problems;
-  const { datasets, settings, gates } = given;
+  const { name, datasets, settings, gates } = given;
+  // Reports and baselines are called by it.
+  if (typeof name === "string" && /^\.|[/\\\p{Cc}]/u.test(name))
+    problems.push({
+      path: ["name"],
+      problem: `expected a name that a file may have, without / and not begun by a dot, not ${JSON.stringify(name)}`,
+    });
   if (settings !== undefined) check(settings, settingsShape, ["settings"]);
   if (gates !== undefined) check(gates, gatesShape, ["gates"]);
   if (isJsonObject(gates) && gates["require_all_categories_pass"] === true)
@@ -207,38 +208,6 @@ function readScorers(
     problems.push({ path: ["scorers"], problem });
   }
   return made;
-}
-
-async function readTasks(
-  { datasets = [], tasks: inline = [] }: SuiteDefinition,
-  folder: string,
-  { dataset: instead }: SuiteChanges,
-): Promise<{ tasks: EvalTask[]; bad: BadLine[] }> {
-  const tasks: EvalTask[] = [];
-  const bad: BadLine[] = [];
-  const entries = instead === undefined ? datasets : [{ path: instead }];
-  for (const { path, filter = {}, limit } of entries as NonNullable<typeof datasets>) {
-    const read = await readDataset((await placeOf(folder, path)) ?? resolve(folder, path));
-    tasks.push(...read.tasks.filter((task) => isWanted(task, filter)).slice(0, limit));
-    bad.push(...read.bad);
-  }
-  for (const [at, value] of instead === undefined ? inline.entries() : []) {
-    const from = { file: join(folder, "tasks"), line: at + 1 };
-    const read = readTask(value, from);
-    if (Array.isArray(read)) bad.push(...read.map((problem) => ({ ...from, problem })));
-    else tasks.push(read);
-  }
-  const single = refuseDoubles(tasks);
-  return { tasks: single.tasks, bad: [...bad, ...single.bad] };
-}
-
-/** A path of a suite: beside it, or, as in FerrumDeck's layout, beside the folder of suites. */
-export async function placeOf(folder: string, path: string): Promise<string | null> {
-  for (const from of [folder, join(folder, "..")]) {
-    const place = resolve(from, path);
-    if ((await stat(place).catch(() => null)) !== null) return place;
-  }
-  return null;
 }
 
 function unreadOf(tasks: readonly EvalTask[], scorers: readonly SuiteScorer[]) {

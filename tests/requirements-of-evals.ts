@@ -21,6 +21,10 @@ export const evalRequirements: readonly Requirement[] = [
     promise:
       "a limit of cost counts every try and every judge, and stops at a cost that nobody knows",
   },
+  {
+    id: "evals.within",
+    promise: "what a dataset or a suite names stays in its folder, links included",
+  },
   { id: "evals.alone", promise: "a scorer that fails takes no other score with it" },
   {
     id: "evals.datasets",

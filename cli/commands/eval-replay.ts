@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { ReplayEnd } from "../../actors/replay/plan.ts";
 import { readDataset } from "../../evals/datasets.ts";
+import { pathProblem } from "../../evals/within.ts";
 import { readRunRecording, type RunRecording } from "../../evals/replay/run-recording.ts";
 import { isJsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
 import type { Command, Context } from "../command.ts";
@@ -93,6 +94,9 @@ async function readRecordings(
   for (const { id, config, from } of tasks) {
     const { recording: named } = config;
     if (typeof named !== "string") continue;
+    const problem = await pathProblem(dirname(from.file), named);
+    if (problem !== null)
+      throw new CliError(2, `${from.file}:${from.line}: config.recording: ${problem}`);
     const place = resolve(dirname(from.file), named);
     found.push({ task: id, recording: checked(await readJson(place, named), named) });
   }

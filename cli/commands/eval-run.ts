@@ -12,7 +12,8 @@ import { planeRunner } from "../../evals/plane-runner.ts";
 import { reportFormat, writeReport } from "../../evals/report-file.ts";
 import { type EvalEnd, runEval } from "../../evals/run-eval.ts";
 import { metered } from "../../evals/spending.ts";
-import { placeOf, type Suite } from "../../evals/suite.ts";
+import type { Suite } from "../../evals/suite.ts";
+import { placeOf } from "../../evals/suite-tasks.ts";
 import type { TrialRunner } from "../../evals/trial.ts";
 import { readWorkflow } from "../../adapters/workflows/read.ts";
 import { isJsonObject, type Json } from "../../machines/contracts/domain/json.ts";
@@ -51,7 +52,8 @@ export const runEvals: Command = async (context) => {
   if (flags["cache"] === true && place === controlPlaneUrl)
     throw new CliError(2, `--cache: nobody here knows what has changed at ${place}`);
   const runBy = await runByOf(suite, place, config);
-  const identity = digestOf({ runBy, locks: { ...suite.locks }, runs: suite.settings.runs });
+  const { locks, code, settings } = suite;
+  const identity = digestOf({ runBy, locks: { ...locks }, code, runs: settings.runs });
   const work = evalFolder(
     dataDir,
     `${suite.definition.name.replaceAll(/[^\w-]+/gu, "-")}-${identity.slice(0, 16)}`,
@@ -124,7 +126,7 @@ const isScripted = ({ observation }: Trial): boolean =>
 
 /** All that makes a trial what it is, beside its task. */
 async function runByOf(
-  { definition, settings, folder, scorers, locks }: Suite,
+  { definition, settings, folder, scorers, code }: Suite,
   place: string,
   ownConfig: Config,
 ): Promise<Json> {
@@ -142,8 +144,8 @@ async function runByOf(
     agent,
     config: typeof config === "string" ? await textOf(config) : null,
     workflow: (await textOf(workflow)) ?? null,
-    // What its functions do is seen in its file alone.
-    code: isCode ? (locks["suite"] ?? null) : null,
+    // What its functions do is seen in its files alone.
+    code: isCode ? code : null,
     approvals: settings.approvals,
     timeout: settings.timeout_ms,
     seen: scorers.flatMap(({ scorer }) => [...(scorer.needs ?? []), ...scorer.reads]),

@@ -1,9 +1,11 @@
 import { composeModels, pricesOf } from "../compose/compose-models.ts";
 import { readdir, readFile, stat } from "node:fs/promises";
+import { registerHooks } from "node:module";
 import { basename, dirname, extname, join, relative, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { isNode, LineCounter, parseDocument } from "yaml";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
+import { digestOf, digestOfPath } from "../../evals/digest.ts";
 import { readSuite, type Suite, type SuiteChanges, type SuiteSource } from "../../evals/suite.ts";
 import { suggest } from "../../machines/contracts/domain/shape-problems.ts";
 import { messageOf } from "../../machines/contracts/domain/users-code.ts";
@@ -50,6 +52,29 @@ async function findSuite(named: string, folder: string): Promise<string> {
   throw new CliError(2, `there is no suite ${JSON.stringify(named)}${hint}`);
 }
 
+/**
+ * Loads code, and says by a digest what was loaded: a suite's agent may be in another file, and what an eval did with the
+ * one before is not what it would do with this one. What was loaded before it is the program's own.
+ */
+async function loadModule(file: string): Promise<{ loaded: { default?: unknown }; code: string }> {
+  const files: string[] = [];
+  const hook = registerHooks({
+    load(url, context, next) {
+      if (url.startsWith("file:")) files.push(fileURLToPath(url));
+      return next(url, context);
+    },
+  });
+  try {
+    const loaded = (await import(pathToFileURL(file).href)) as { default?: unknown };
+    const digests = files
+      .sort()
+      .map(async (path) => [relative(dirname(file), path), await digestOfPath(path)]);
+    return { loaded, code: digestOf(await Promise.all(digests)) };
+  } finally {
+    hook.deregister();
+  }
+}
+
 /** What an error says of a place in the suite's file: `:line:column`. */
 type Locate = (path: readonly (string | number)[]) => string;
 
@@ -60,8 +85,8 @@ async function loadSuite(file: string): Promise<SuiteSource & { locate: Locate }
   const folder = dirname(file);
   if (modules.includes(extname(file))) {
     try {
-      const loaded = (await import(pathToFileURL(file).href)) as { default?: unknown };
-      return { given: loaded.default, folder, text, locate: () => "" };
+      const { loaded, code } = await loadModule(file);
+      return { given: loaded.default, folder, text, code, locate: () => "" };
     } catch (error) {
       throw new CliError(2, `${file}: can't be loaded: ${messageOf(error)}`);
     }

@@ -8,6 +8,7 @@ export interface SampleSummary {
   suite: string;
   agent: string;
   mock: boolean;
+  epochs: number;
   ended_at: string;
   tasks: number;
   trials: number;
@@ -20,7 +21,7 @@ export interface SampleSummary {
 }
 
 export function summaryOf(sample: Sample): SampleSummary {
-  const { id, suite, agent, mock, ended_at } = sample;
+  const { id, suite, agent, mock, epochs, ended_at } = sample;
   const counted = sample.tasks.filter(({ trials }) => trials.length > 0);
   const trials = counted.flatMap((task) => task.trials);
   const passed = trials.filter((trial) => trial.passed).length;
@@ -34,6 +35,7 @@ export function summaryOf(sample: Sample): SampleSummary {
     suite,
     agent,
     mock,
+    epochs,
     ended_at,
     tasks: sample.tasks.length,
     trials: trials.length,

@@ -19,7 +19,8 @@ export interface Reason {
     | "got_cheaper"
     | "new_tasks"
     | "removed_tasks"
-    | "lock";
+    | "lock"
+    | "epochs";
   message: string;
   tasks?: readonly string[];
 }
@@ -57,6 +58,11 @@ export function warnings(comparison: Comparison, allowed: ReadonlySet<string>): 
     const message = `${tasksOf(removed.length, "of the baseline is", "of the baseline are")} gone: ${names(removed)}.`;
     reasons.push({ kind: "removed_tasks", message, tasks: removed });
   }
+  const [was, is] = [comparison.before.epochs, comparison.after.epochs];
+  if (was !== is) {
+    const message = `The baseline ran each task ${times(was)}, and this eval ${times(is)}: with fewer trials less of a change can be told from chance (--runs ${was}).`;
+    reasons.push({ kind: "epochs", message });
+  }
   for (const { name } of comparison.locks) {
     if (name === "agent") continue;
     const message = `The lock "${name}" differs from the baseline's; this was allowed.`;
@@ -64,6 +70,8 @@ export function warnings(comparison: Comparison, allowed: ReadonlySet<string>): 
   }
   return reasons;
 }
+
+const times = (epochs: number) => (epochs === 1 ? "once" : `${epochs} times`);
 
 const isCheaper = ({ name, verdict, change_percent: change }: MeasureComparison) =>
   verdict === "better" &&

@@ -100,6 +100,8 @@ describe("datasets", () => {
     ["z.yaml", "just: text\n", /^z\.yaml:0: expected a list of tasks/u],
     ["c.csv", 'id,input.task\n"a,b\n', /^c\.csv:2: a cell's quote is never closed$/u],
     ["d.csv", "id,input.task\na,b,c\n", /^d\.csv:2: has 3 cells: expected 2/u],
+    ["few.csv", "id,input.task,tags\na,b\n", /^few\.csv:2: has 2 cells: expected 3/u],
+    ["twice.csv", "id,input.task,id\na,b,c\n", /^twice\.csv:1: names "id" twice/u],
     ["e.txt", "text", /^e\.txt:0: expected one of \.jsonl/u],
     ["f.jsonl", "", /^f\.jsonl:0: it holds no task$/u],
     ["g.jsonl", Buffer.from([0xff, 0xfe]), /^g\.jsonl:0: is not UTF-8$/u],

@@ -252,8 +252,9 @@ describe("what was not measured does not pass", () => {
   });
 
   it("[evals.gate-unseen] new tasks, removed ones and small samples are said", () => {
-    const before = sample(tasks(4), { locks: { dataset: "a" } });
-    const after = sample([...tasks(3), task("z", "ppp")], { locks: { dataset: "b" } });
+    const before = sample(tasks(4), { locks: { dataset: "a" }, epochs: 3 });
+    const more = { locks: { dataset: "b" }, epochs: 1 };
+    const after = sample([...tasks(3), task("z", "ppp")], more);
     const result = judge(compare(before, after), [before, after], new Set(["dataset"]));
     expect(result.passed).toBe(true);
     const messages = result.warnings.map(({ message }) => message).join("\n");
@@ -261,6 +262,8 @@ describe("what was not measured does not pass", () => {
     expect(messages).toContain("1 task of the baseline is gone: t03.");
     expect(messages).toContain("Underpowered: this sample can show no difference at all");
     expect(messages).toContain('The lock "dataset" differs');
+    expect(messages).toContain("The baseline ran each task 3 times, and this eval once:");
+    expect(gate(before, before).warnings.map(({ kind }) => kind)).not.toContain("epochs");
     const sixty = draw({ tasks: 60, epochs: 1 }, { passes: () => 0.8 }, numbers(3));
     const other = draw({ tasks: 60, epochs: 1 }, { passes: () => 0.8 }, numbers(4));
     expect(

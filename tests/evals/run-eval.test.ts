@@ -54,6 +54,7 @@ async function evalOf(
         bad: [],
         unread: {},
         locks: {},
+        code: null,
       },
       runner: runner ?? functionRunner((one) => answers(one) as Observation),
       checkpoints,
