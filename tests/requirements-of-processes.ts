@@ -78,6 +78,16 @@ export const processRequirements: readonly Requirement[] = [
     promise: "memory that no process maps counts against a sandboxed run like any other",
   },
   {
+    id: "sandbox.cgroup",
+    promise:
+      "where a cgroup can be made, no sandboxed run holds more than its limit for a moment, and none outlives its run or worker",
+  },
+  {
+    id: "sandbox.without-boundary",
+    promise:
+      "code runs as the worker's user only where its owner says so twice, and what is held all the same is told from what is not",
+  },
+  {
     id: "sandbox.attested",
     promise: "no sandbox driver runs a job before it has held against every probe",
   },

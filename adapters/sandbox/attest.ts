@@ -16,8 +16,11 @@ import { saying } from "./files-out.ts";
 
 export interface ProbeResult {
   name: string;
-  /** `unprobed`: what would make the call is not installed. Any `open` disqualifies the driver. */
-  state: "held" | "open" | "unprobed";
+  /**
+   * `unprobed`: what would make the call is not installed. `not held`: nobody says that it does, and it was not tried. Any
+   * `open` disqualifies the driver.
+   */
+  state: "held" | "open" | "unprobed" | "not held";
   /** What was found; empty where it held. */
   detail: string;
 }
@@ -32,13 +35,13 @@ const judge = (name: string, isHeld: boolean, detail: string) =>
  * answer counts as open. Takes a second or two; the worker's own files, port and process serve as the bait.
  */
 export async function attest(
-  driver: Pick<Driver, "builder" | "inContainer">,
+  driver: Pick<Driver, "builder" | "inContainer" | "isBare">,
   filter: Buffer,
 ): Promise<ProbeResult[]> {
   const run: Run = async (script, timeoutMs = 30_000) => {
-    const { mark, command, engine } = startOf(driver, timeoutMs);
-    const program = `cd /sandbox; ${saying(mark, "echo started")}; exec 3>&- </dev/null; ${script}`;
-    const box = { command, program, filter, timeoutMs, interpreter: "sh", engine };
+    const { mark, ...start } = startOf(driver, timeoutMs);
+    const program = `cd "$HOME"; ${saying(mark, "echo started")}; exec 3>&- </dev/null; ${script}`;
+    const box = { ...start, program, filter, timeoutMs, interpreter: "sh" };
     const ran = await runBoxed(box, new AbortController().signal);
     if (ran.ok) return ran.value;
     const { message } = ran.failure;
@@ -51,6 +54,7 @@ export async function attest(
       killed: false,
     };
   };
+  if (driver.isBare === true) return attestBare(run);
   const found = await Promise.all([
     inShell(run, driver.inContainer === true),
     rawCalls(run),
@@ -59,6 +63,41 @@ export async function attest(
     unmappedMemory(run),
   ]);
   return found.flat();
+}
+
+/** What the driver `none` has to hold all the same. Nothing else is tried: it would be done to the host itself. */
+const heldBare: ReadonlySet<string> = new Set([
+  "environment: its own",
+  "descriptors: three alone",
+  "core dumps",
+  "floods: of a file",
+  "floods: of memory",
+  "floods: of open files",
+]);
+
+async function attestBare(run: Run): Promise<ProbeResult[]> {
+  const all = shellProbes({ file: "", secret: "", port: 0, pid: 0, mark: "" });
+  const harmless = all.filter(({ name }) => heldBare.has(name));
+  const untried = all.filter(({ name }) => !heldBare.has(name)).map(({ name }) => name);
+  const calls = process.arch === "arm64" || process.arch === "x64" ? rawProbes(process.arch) : [];
+  const detail = "not tried: this driver has no boundary";
+  const notHeld = (name: string): ProbeResult => ({ name, state: "not held", detail });
+  const [harmlessOnes, flood, late] = await Promise.all([
+    askAll(run, harmless, () => true),
+    outputFlood(run),
+    survivors(run),
+  ]);
+  return [
+    ...harmlessOnes,
+    ...flood,
+    // What leaves its process group is ended where a cgroup can be had.
+    ...late.map((result) =>
+      result.name.endsWith("survivors") && result.state === "open"
+        ? { ...result, state: "not held" as const }
+        : result,
+    ),
+    ...[...untried, ...[...calls].map(([name]) => name)].map(notHeld),
+  ];
 }
 
 type Run = (
@@ -94,19 +133,8 @@ async function inShell(run: Run, inContainer: boolean): Promise<ProbeResult[]> {
       ...shellProbes(plants, inContainer),
       { name: "calls: as x32", script: x32Script() },
     ];
-    const { stdout, stderr } = await run(probes.map(asked).join("\n"));
-    const answers = new Map(
-      stdout.split("\n").map((line): [string, string] => {
-        const [index = "", ...text] = line.split("\t");
-        return [index, text.join(" ")];
-      }),
-    );
-    const isAlive = bait.exitCode === null && bait.signalCode === null;
-    const results = probes.map(({ name }, index) => {
-      const answer = answers.get(String(index)) ?? "";
-      if (name.startsWith("signals: ") && !isAlive) return open(name, "our process ended");
-      return judge(name, answer === "held", answer || `no answer ${stderr.slice(-200)}`.trim());
-    });
+    const isAlive = () => bait.exitCode === null && bait.signalCode === null;
+    const results = await askAll(run, probes, isAlive);
     const isAsItWas = (await readFile(file, "utf8")) === secret;
     return [
       ...results,
@@ -118,6 +146,25 @@ async function inShell(run: Run, inContainer: boolean): Promise<ProbeResult[]> {
     server.close();
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+async function askAll(
+  run: Run,
+  probes: readonly Probe[],
+  isAlive: () => boolean,
+): Promise<ProbeResult[]> {
+  const { stdout, stderr } = await run(probes.map(asked).join("\n"));
+  const answers = new Map(
+    stdout.split("\n").map((line): [string, string] => {
+      const [index = "", ...text] = line.split("\t");
+      return [index, text.join(" ")];
+    }),
+  );
+  return probes.map(({ name }, index) => {
+    const answer = answers.get(String(index)) ?? "";
+    if (name.startsWith("signals: ") && !isAlive()) return open(name, "our process ended");
+    return judge(name, answer === "held", answer || `no answer ${stderr.slice(-200)}`.trim());
+  });
 }
 
 /** A probe that prints more than a line, or ends its shell, spoils no other. */
@@ -153,14 +200,21 @@ async function outputFlood(run: Run): Promise<ProbeResult[]> {
   return [judge("floods: of output", isBounded, `${kept} bytes were kept`)];
 }
 
-/** What detaches itself from its group and session must be gone with the run all the same. */
+/** What detaches itself from its parent, group and session must be gone with the run all the same. */
 async function survivors(run: Run): Promise<ProbeResult[]> {
   const mark = sleepTime();
-  const late = await run(`setsid sleep ${mark} </dev/null >/dev/null 2>&1 & sleep 60`, 1_000);
-  let left = 1;
-  for (let tries = 0; tries < 40 && left > 0; tries += 1) {
+  const late = await run(`( setsid sleep ${mark} & ) </dev/null >/dev/null 2>&1; sleep 60`, 1_000);
+  let left = await processesWith(mark);
+  for (let tries = 0; tries < 40 && left.length > 0; tries += 1) {
+    await sleep(50);
     left = await processesWith(mark);
-    if (left > 0) await sleep(50);
+  }
+  for (const pid of left) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // Gone meanwhile.
+    }
   }
   return [
     judge(
@@ -168,7 +222,7 @@ async function survivors(run: Run): Promise<ProbeResult[]> {
       late.timedOut,
       late.stderr.slice(-200) || "the run ended otherwise",
     ),
-    judge("time-out: no survivors", left === 0, `${left} processes lived on`),
+    judge("time-out: no survivors", left.length === 0, `${left.length} processes lived on`),
   ];
 }
 
@@ -177,12 +231,12 @@ function sleepTime(): string {
   return `${100_000 + (randomBytes(4).readUInt32LE() % 900_000)}.25`;
 }
 
-async function processesWith(mark: string): Promise<number> {
+async function processesWith(mark: string): Promise<number[]> {
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/u.test(name));
   const lines = await Promise.all(
     pids.map((pid) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")),
   );
-  return lines.filter((line) => line.includes(mark)).length;
+  return pids.filter((_, at) => lines[at]?.includes(mark) === true).map(Number);
 }
 
 /** Enough sockets in enough processes that the kernel could be made to hold more than the limit for them. */

@@ -1,8 +1,8 @@
 import { execFile } from "node:child_process";
-import { readFileSync, readlinkSync } from "node:fs";
 import { promisify } from "node:util";
 import { findTool } from "./find-tool.ts";
 import { baseEnv, layout } from "./host-view.ts";
+import { isLeftOver, nameOf } from "./owner.ts";
 import { limits } from "./program.ts";
 import { seccompProfileFile } from "./seccomp-profile.ts";
 import type { BoxBuilder } from "./unshare.ts";
@@ -52,31 +52,6 @@ export async function containerProblem(image: string | null): Promise<string | n
   } catch (error) {
     const said = error instanceof Error ? error.message.trim().split("\n").at(-1) : String(error);
     return `the engine does not answer: ${said}`;
-  }
-}
-
-/** Names say which process of which boot made them: of another machine's nothing is known. */
-function isLeftOver(name: string): boolean {
-  const [, boot, pid, started] = /^stateplane-(\w+)-(\d+)-(\d+)-\w+$/u.exec(name) ?? [];
-  return boot === bootId() && startOf(Number(pid)) !== started;
-}
-
-const nameOf = (mark: string) =>
-  `stateplane-${bootId()}-${process.pid}-${startOf(process.pid)}-${mark}`;
-
-/** Of this boot and this process namespace, in which the number of a process says which it is. */
-function bootId(): string {
-  const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").slice(0, 8);
-  return `${boot}x${readlinkSync("/proc/self/ns/pid").replaceAll(/\D/gu, "")}`;
-}
-
-/** Field 22 of /proc/PID/stat, counted behind the name in parentheses; empty when there is no such process. */
-function startOf(pid: number): string {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
-  } catch {
-    return "";
   }
 }
 

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { driverWithoutBoundary } from "../../machines/contracts/ports/sandbox.ts";
 import { bubblewrap } from "./bubblewrap.ts";
 import { container, containerProblem, engineEnv, removeContainer } from "./container.ts";
 import { saying } from "./files-out.ts";
@@ -7,6 +8,7 @@ import { filterLoader } from "./load-filter.ts";
 import { type Box, runBoxed } from "./run-boxed.ts";
 import { seccompFilter } from "./seccomp.ts";
 import { type BoxBuilder, unshare } from "./unshare.ts";
+import { bareRun, removeLeftFolders } from "./without-boundary.ts";
 
 export interface Driver {
   /** As the configuration and the reports name it. */
@@ -15,12 +17,17 @@ export interface Driver {
   builder: () => BoxBuilder;
   /** A container engine starts it, and no process of ours is above it. */
   inContainer?: boolean;
+  /** Nothing keeps what it runs from this user's files, processes and network. */
+  isBare?: boolean;
   /** What else is missing, as a person is told. */
   problem?: () => Promise<string | null>;
 }
 
-/** @param image the only one that containers are made of; null for none */
-export function driversWith(image: string | null): Driver[] {
+/**
+ * @param image the only one that containers are made of; null for none
+ * @param withoutBoundary whether code may run as this user at all
+ */
+export function driversWith(image: string | null, withoutBoundary: boolean): Driver[] {
   return [
     { name: "bubblewrap", needs: ["bwrap", "prlimit"], builder: bubblewrap },
     {
@@ -39,16 +46,29 @@ export function driversWith(image: string | null): Driver[] {
       inContainer: true,
       problem: () => containerProblem(image),
     },
+    ...(withoutBoundary ? [bare] : []),
   ];
 }
 
+const bare: Driver = {
+  name: driverWithoutBoundary,
+  needs: ["setpriv", "prlimit"],
+  builder: () => (timeoutMs) => bareRun(timeoutMs).command,
+  isBare: true,
+  problem: async () => {
+    removeLeftFolders();
+    return null;
+  },
+};
+
 /** The command of one run, with what it takes to hear and to end it. */
 export function startOf(
-  { builder, inContainer }: Pick<Driver, "builder" | "inContainer">,
+  { builder, inContainer, isBare }: Pick<Driver, "builder" | "inContainer" | "isBare">,
   timeoutMs: number,
   residentBytes?: number,
-): { mark: string; command: string[]; engine: Box["engine"] } {
-  if (inContainer !== true) return { mark: "", command: builder()(timeoutMs), engine: undefined };
+): { mark: string } & Pick<Box, "command" | "engine" | "env" | "isBare" | "tidy"> {
+  if (isBare === true) return { mark: "", isBare, ...bareRun(timeoutMs) };
+  if (inContainer !== true) return { mark: "", command: builder()(timeoutMs) };
   const mark = randomBytes(12).toString("hex");
   const most = residentBytes === undefined ? {} : { residentBytes };
   const command = builder()(timeoutMs, { mark, ...most });
@@ -65,9 +85,9 @@ export async function driverProblem(driver: Driver): Promise<string | null> {
   const problem = (await driver.problem?.()) ?? null;
   if (problem !== null) return problem;
   const timeoutMs = 10_000;
-  const { mark, command, engine } = startOf(driver, timeoutMs);
+  const { mark, ...start } = startOf(driver, timeoutMs);
   const program = `${saying(mark, "echo started")}; echo works`;
-  const probe = { command, program, filter, timeoutMs, interpreter: "sh", engine };
+  const probe = { ...start, program, filter, timeoutMs, interpreter: "sh" };
   const run = await runBoxed(probe, new AbortController().signal);
   if (!run.ok) return run.failure.message;
   return run.value.stdout === "works\n" ? null : "a first try gave no answer";

@@ -7,11 +7,13 @@ import {
   type SandboxOutputs,
 } from "../../machines/contracts/ports/sandbox.ts";
 import { attest, type ProbeResult } from "./attest.ts";
+import { findCgroups } from "./cgroup.ts";
 import { type Driver, driverProblem, driversWith, startOf } from "./drivers.ts";
 import { findTool } from "./find-tool.ts";
 import { interpreterOf, limits, writeProgram } from "./program.ts";
 import { runBoxed } from "./run-boxed.ts";
 import { seccompFilter } from "./seccomp.ts";
+import { warningWithoutBoundary } from "./without-boundary.ts";
 
 interface Wanted {
   log?: Log;
@@ -21,6 +23,8 @@ interface Wanted {
   only?: string;
   /** What containers are made of; without one there are none. */
   image?: string | null;
+  /** Whether the driver `none` may be used, which keeps code from nothing; it has to be named in `order` as well. */
+  withoutBoundary?: boolean;
   /** At most so much is kept of any run's files. */
   outputs?: OutputLimits;
 }
@@ -39,19 +43,21 @@ export async function findSandbox({
   order = null,
   outputs,
   image = null,
+  withoutBoundary = false,
 }: Wanted = {}): Promise<{ sandbox: Sandbox } | { missing: string }> {
   if (process.platform !== "linux") {
     return { missing: "no sandbox: it needs Linux, for instance `docker run` with a Linux image" };
   }
   const reasons: string[] = [];
   const wanted = (order ?? sandboxDrivers).flatMap((name) =>
-    driversWith(image).filter((driver) => driver.name === name),
+    driversWith(image, withoutBoundary).filter((driver) => driver.name === name),
   );
   for (const [at, driver] of wanted.entries()) {
     if (only !== undefined && only !== driver.name) continue;
     const problem = await driverProblem(driver);
     if (problem === null) {
-      log?.info({ driver: driver.name }, "sandbox found");
+      if (driver.isBare === true) log?.warn({ driver: driver.name }, warningWithoutBoundary());
+      else log?.info({ driver: driver.name, limits: limitedBy() }, "sandbox found");
       const rest = only === undefined ? wanted.slice(at) : [driver];
       return { sandbox: createProvenSandbox(rest, log, outputs) };
     }
@@ -62,16 +68,30 @@ export async function findSandbox({
 }
 
 /** What each driver does with every probe; a driver that does not work here at all has a `problem` instead. */
-export async function probeDrivers(
-  image: string | null = null,
-): Promise<{ driver: string; problem: string | null; probes: ProbeResult[] }[]> {
+export async function probeDrivers({
+  image = null,
+  withoutBoundary = false,
+}: Pick<Wanted, "image" | "withoutBoundary"> = {}): Promise<
+  { driver: string; problem: string | null; probes: ProbeResult[] }[]
+> {
   const found = [];
-  for (const driver of process.platform === "linux" ? driversWith(image) : []) {
+  const all = process.platform === "linux" ? driversWith(image, withoutBoundary) : [];
+  // What is used in place of all others is all there is to know.
+  const drivers = all.filter(({ isBare }) => (isBare === true) === withoutBoundary);
+  for (const driver of drivers) {
     const problem = await driverProblem(driver);
     const probes = problem === null ? await attest(driver, filterHere()) : [];
     found.push({ driver: driver.name, problem, probes });
   }
   return found;
+}
+
+/** What limits the memory and the processes of a run as a whole. */
+export function limitedBy(): string {
+  const cgroups = findCgroups();
+  return "missing" in cgroups
+    ? `memory is counted ten times a second, because no cgroup can be made here (${cgroups.missing})`
+    : `a cgroup (version ${cgroups.version}) limits the memory and the processes of each run`;
 }
 
 function missing(reasons: string[]): string {
@@ -122,24 +142,25 @@ export function createProvenSandbox(
         const open = await whatIsOpen(candidate);
         if (open === null) {
           driver = candidate.name;
-          if (!isAnnounced) log?.info({ driver }, "the sandbox held against every probe");
+          if (!isAnnounced && candidate.isBare !== true)
+            log?.info({ driver }, "the sandbox held against every probe");
           isAnnounced = true;
           const { timeoutMs, memoryBytes } = request;
           const residentBytes = Math.min(memoryBytes ?? limits.residentBytes, limits.residentBytes);
           const interpreter = interpreterOf(request.language);
-          const { mark, command, engine } = startOf(candidate, timeoutMs, residentBytes);
-          const program = writeProgram(narrowed, mark);
+          const { mark, ...start } = startOf(candidate, timeoutMs, residentBytes);
+          // The same that was written above, but for the mark.
+          const program = mark === "" ? written : writeProgram(narrowed, mark);
           if (!program.ok) return program;
           const filter = filterHere();
           const box = {
-            command,
+            ...start,
             program: program.value,
             filter,
             timeoutMs,
             interpreter,
             residentBytes,
             outputs: narrowed.outputs,
-            engine,
           };
           return runBoxed(box, signal);
         }

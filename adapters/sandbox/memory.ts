@@ -16,6 +16,14 @@ const largest = { socket: 425_984, pipe: 65_536 };
  */
 const entryBytes = limits.residentBytes / (3 * limits.folderEntries);
 
+interface Watched {
+  residentBytes: number;
+  /** It has the host's folders and network: what is in them is not its own. */
+  isBare: boolean;
+  /** In which the kernel may have ended a process already. */
+  group: { ranOut(): boolean } | null;
+}
+
 /**
  * Calls `exceeded` once when the processes below `pid` hold more memory together than the limit. It catches what
  * RLIMIT_DATA can't: shared mappings, page tables, many processes each within its own limit; and what no process maps:
@@ -24,12 +32,12 @@ const entryBytes = limits.residentBytes / (3 * limits.folderEntries);
  *
  * @returns stops the watch
  */
-export function watchMemory(pid: number, most: number, exceeded: () => void): () => void {
+export function watchMemory(pid: number, run: Watched, exceeded: () => void): () => void {
   let stopped = false;
   const look = async () => {
-    const bytes = await heldBytes(pid);
+    const bytes = await heldBytes(pid, run.isBare);
     if (stopped) return;
-    if (bytes > most) exceeded();
+    if (bytes > run.residentBytes || run.group?.ranOut() === true) exceeded();
     else timer = setTimeout(() => void look(), intervalMs);
   };
   let timer = setTimeout(() => void look(), intervalMs);
@@ -39,14 +47,14 @@ export function watchMemory(pid: number, most: number, exceeded: () => void): ()
   };
 }
 
-async function heldBytes(root: number): Promise<number> {
+async function heldBytes(root: number, isBare: boolean): Promise<number> {
   const pids = await processesBelow(root);
   const innermost = pids.at(-1) ?? root;
   const buffers = new Map<string, number>();
   const [resident, folders, queued] = await Promise.all([
     Promise.all(pids.map(readResident)),
-    readFolders(innermost),
-    readQueues(innermost),
+    isBare ? 0 : readFolders(innermost),
+    isBare ? 0 : readQueues(innermost),
     Promise.all(pids.map((pid) => readBuffers(pid, buffers))),
   ]);
   return [...resident, ...buffers.values(), folders, queued].reduce((sum, bytes) => sum + bytes, 0);

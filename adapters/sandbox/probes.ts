@@ -97,7 +97,7 @@ export function shellProbes(
       "for fd in /proc/self/fd/*; do case ${fd##*/} in 0|1|2) ;; *) readlink $fd;; esac; done | grep -vE '^/dev/null$|^/proc/'",
     ),
     "core dumps": nothing("ulimit -c | grep -vx 0"),
-    "floods: of a file": fails("head -c 200M /dev/zero > /sandbox/big"),
+    "floods: of a file": fails("head -c 200M /dev/zero > big"),
     "floods: of folders": nothing(
       "for n in 1 2 3; do head -c 60M /dev/zero > /tmp/$n; done; du -sm /tmp | awk '$1 > 65'; rm -f /tmp/[123] /sandbox/big",
     ),

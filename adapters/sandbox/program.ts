@@ -2,7 +2,7 @@ import { type Outcome, fail, ok, terminal } from "../../machines/contracts/domai
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { SandboxRequest } from "../../machines/contracts/ports/sandbox.ts";
 import { collectScript, saying } from "./files-out.ts";
-import { layout, shellQuote } from "./host-view.ts";
+import { shellQuote } from "./host-view.ts";
 
 interface Language {
   interpreter: string;
@@ -39,10 +39,10 @@ export function writeProgram(request: SandboxRequest, mark = ""): Outcome<string
     `exec "$1" ${[language.codeFile, ...(request.args ?? []).map(shellQuote)].join(" ")} 3>&-`,
   ].join("\n");
   const program = [
-    `cd ${layout.backend} || exit 125`,
+    `cd "$HOME" || exit 125`,
     ...Object.entries(files).map(([path, content]) => writeFile(path, content)),
     // Opened and taken away before the code can look for it.
-    ...(request.stdin === undefined ? [] : [writeFile(stdinFile, request.stdin)]),
+    ...(request.stdin === undefined ? [] : [writeTo(stdinFile, request.stdin)]),
     `exec </dev/null`,
     ...(request.stdin === undefined ? [] : [`exec <${stdinFile} && rm ${stdinFile} || exit 125`]),
     // Looked up before the run's own PATH can matter.
@@ -71,7 +71,7 @@ export function interpreterOf(language: SandboxRequest["language"]): string {
 }
 
 /** No file of a run can stand there: the paths of its files lie below the working directory. */
-const stdinFile = "/tmp/.stdin";
+const stdinFile = `"$TMPDIR/.stdin"`;
 
 function argumentProblem(args: readonly string[]): string | null {
   const at = args.findIndex((word) => word.includes("\0"));
@@ -88,11 +88,14 @@ function outputProblem(paths: readonly string[]): string | null {
 
 function writeFile(path: string, content: string): string {
   const cut = path.lastIndexOf("/");
-  const folder =
-    cut < 0 || path.startsWith("/") ? "" : `mkdir -p ${shellQuote(`./${path.slice(0, cut)}`)} && `;
+  const folder = cut < 0 ? "" : `mkdir -p ${shellQuote(`./${path.slice(0, cut)}`)} && `;
+  return `${folder}${writeTo(shellQuote(`./${path}`), content)}`;
+}
+
+/** @param target a word of shell */
+function writeTo(target: string, content: string): string {
   const parts = content.split("\0").map((part) => `printf %s ${shellQuote(part)}`);
-  const print = `{ ${parts.join(`; printf '\\000'; `)}; } > ${shellQuote(path.startsWith("/") ? path : `./${path}`)}`;
-  return `${folder}${print} || exit 125`;
+  return `{ ${parts.join(`; printf '\\000'; `)}; } > ${target} || exit 125`;
 }
 
 function envProblem(env: Record<string, string>): string | null {

@@ -6,6 +6,7 @@ import { fail, ok, type Outcome, terminal } from "../../machines/contracts/domai
 import type { SandboxOutputs, SandboxRun } from "../../machines/contracts/ports/sandbox.ts";
 import { captureWords, splitMarked } from "./files-out.ts";
 import { replaceInherited } from "./descriptors.ts";
+import { findCgroups, type RunGroup } from "./cgroup.ts";
 import { baseEnv } from "./host-view.ts";
 import { limits } from "./program.ts";
 import { captureOutput } from "./output.ts";
@@ -25,21 +26,32 @@ export interface Box {
   outputs?: SandboxOutputs | undefined;
   /** Where a container runs it: what its marks are, how the engine is called, how a run is ended. */
   engine?: { mark: string; env: Record<string, string>; remove: () => void } | undefined;
+  /** In place of the usual environment. */
+  env?: Record<string, string> | undefined;
+  /** It has no namespace of its own: its process group, and its cgroup where it has one, hold it together. */
+  isBare?: boolean | undefined;
+  /** Called when it has ended. */
+  tidy?: (() => Promise<void>) | undefined;
   /** What to install when the program finds its interpreter missing. */
   interpreter: string;
 }
 
 /**
  * Runs a program in a box. The box is a process group of its own whose first process takes its whole pid
- * namespace down with it; time limit, memory limit and abort all end in the same SIGKILL.
+ * namespace down with it, and a cgroup where one can be had; time limit, memory limit and abort all end in the same SIGKILL.
  * A program that fails is a value; only a box that could not be built, or an abort, is a failure.
  */
 export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<SandboxRun>> {
   const cancelled = fail(terminal("cancelled", "the sandbox run was cancelled"));
-  if (signal.aborted) return cancelled;
+  if (signal.aborted) {
+    await box.tidy?.();
+    return cancelled;
+  }
   const began = performance.now();
-  const [command = "", ...args] = box.command;
-  const child = startBox(command, args, box.engine?.env ?? baseEnv);
+  const { residentBytes = limits.residentBytes, isBare = false } = box;
+  const group = box.engine === undefined ? groupFor(residentBytes) : null;
+  const [command = "", ...args] = [...(group?.enter ?? []), ...box.command];
+  const child = startBox(command, args, box.env ?? box.engine?.env ?? baseEnv);
   const [stdin, out, err, words, filter] = child.stdio as unknown as [
     Writable,
     Readable,
@@ -61,6 +73,7 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
   const kill = () => {
     const running = child.exitCode === null && child.signalCode === null;
     if (child.pid !== undefined && running) killGroup(child.pid);
+    group?.kill();
     box.engine?.remove();
   };
   const over = { time: false, memory: false };
@@ -68,14 +81,14 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
     over[reason] = true;
     kill();
   };
-  const { residentBytes = limits.residentBytes } = box;
   const timer = setTimeout(() => end("time"), box.timeoutMs);
   const unwatch =
     // In a container the engine limits it.
     child.pid === undefined || box.engine !== undefined
       ? () => {}
-      : watchMemory(child.pid, residentBytes, () => end("memory"));
+      : watchMemory(child.pid, { residentBytes, isBare, group }, () => end("memory"));
   signal.addEventListener("abort", kill, { once: true });
+  if (isBare) endWithFirst(child, kill);
 
   const exit = await new Promise<number | Error>((resolve) => {
     child.once("error", resolve);
@@ -87,6 +100,9 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
   clearTimeout(timer);
   unwatch();
   signal.removeEventListener("abort", kill);
+  over.memory ||= !over.time && group?.ranOut() === true;
+  void group?.end();
+  await box.tidy?.();
 
   if (signal.aborted) return cancelled;
   if (exit instanceof Error) return fail(terminal("sandbox_failed", `${command}: ${exit.message}`));
@@ -125,6 +141,30 @@ function startBox(command: string, args: readonly string[], env: Readonly<Record
   } finally {
     closeSync(empty);
   }
+}
+
+/** One more for each process that the drivers start above the program's own. */
+const driversOwn = 8;
+
+function groupFor(memoryBytes: number): RunGroup | null {
+  const cgroups = findCgroups();
+  if ("missing" in cgroups) return null;
+  try {
+    return cgroups.make({ memoryBytes, processes: limits.processes + driversOwn });
+  } catch {
+    // As where there are none: what it holds is counted.
+    return null;
+  }
+}
+
+/** Without a namespace nothing else ends what the first process left behind, which would hold its streams open. */
+function endWithFirst(child: ReturnType<typeof startBox>, kill: () => void): void {
+  child.once("exit", () => {
+    if (child.pid !== undefined) killGroup(child.pid);
+    kill();
+    const patience = setTimeout(() => child.stdio.forEach((stream) => stream?.destroy()), 1_000);
+    child.once("close", () => clearTimeout(patience));
+  });
 }
 
 const memoryNote = (most: number) =>

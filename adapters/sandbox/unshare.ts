@@ -1,6 +1,6 @@
 import { randomInt } from "node:crypto";
 import { findTool } from "./find-tool.ts";
-import { filterLoader } from "./load-filter.ts";
+import { filterDescriptor, filterLoader } from "./load-filter.ts";
 import {
   hiddenInProc,
   type HostView,
@@ -109,11 +109,12 @@ export type BoxBuilder = (
  * program on its standard input. The limits are set inside, where the process count is that of the run's own
  * user namespace or user id. The CPU limit is per process and only backs up the time limit.
  */
-export function confinedShell(timeoutMs: number): string[] {
+export function confinedShell(timeoutMs: number, { isBare = false } = {}): string[] {
   const cpuSeconds = Math.ceil(timeoutMs / 1000) + 1;
   return [
     "prlimit",
-    `--nproc=${limits.processes}:${limits.processes}`,
+    // Without a namespace it would count whatever else the user runs.
+    ...(isBare ? [] : [`--nproc=${limits.processes}:${limits.processes}`]),
     `--data=${limits.dataBytes}:${limits.dataBytes}`,
     `--fsize=${limits.fileBytes}:${limits.fileBytes}`,
     `--nofile=${limits.openFiles}:${limits.openFiles}`,
@@ -122,6 +123,7 @@ export function confinedShell(timeoutMs: number): string[] {
     "--",
     "sh",
     "-c",
-    'eval "$(cat)"',
+    // Elsewhere the filter that stands on it has been read by now.
+    isBare ? `exec ${filterDescriptor}<&-; eval "$(cat)"` : 'eval "$(cat)"',
   ];
 }

@@ -1,5 +1,6 @@
 import { userInfo } from "node:os";
-import { probeDrivers } from "../../adapters/sandbox/find.ts";
+import { limitedBy, probeDrivers } from "../../adapters/sandbox/find.ts";
+import { driverWithoutBoundary } from "../../machines/contracts/ports/sandbox.ts";
 import type { Output } from "../output/output.ts";
 
 /**
@@ -7,14 +8,19 @@ import type { Output } from "../output/output.ts";
  *
  * @returns 0 if a driver holds against all of it
  */
-export async function probeSandboxes(output: Output, image: string | null): Promise<number> {
-  const drivers = (await probeDrivers(image)).map((found) => ({
+export async function probeSandboxes(
+  output: Output,
+  options: Parameters<typeof probeDrivers>[0],
+): Promise<number> {
+  const drivers = (await probeDrivers(options)).map((found) => ({
     ...found,
-    holds: found.problem === null && found.probes.every(({ state }) => state !== "open"),
+    holds:
+      found.problem === null &&
+      found.probes.every(({ state }) => state === "held" || state === "unprobed"),
   }));
   const holds = drivers.some((driver) => driver.holds);
   if (output.isJson) {
-    output.json({ ok: holds, user: process.getuid?.(), drivers });
+    output.json({ ok: holds, user: process.getuid?.(), limits: limitedBy(), drivers });
     return holds ? 0 : 1;
   }
   const rows = drivers.flatMap(({ driver, problem, probes }) =>
@@ -28,6 +34,7 @@ export async function probeSandboxes(output: Output, image: string | null): Prom
   );
   output.table(["DRIVER", "PROBE", "RESULT"], rows);
   for (const driver of drivers) output.line(summary(driver));
+  if (drivers.length > 0) output.line(`Outside containers, ${limitedBy()}.`);
   if (drivers.length === 0) output.line("No sandbox driver runs on this system: it needs Linux.");
   return holds ? 0 : 1;
 }
@@ -37,7 +44,12 @@ function summary(found: Awaited<ReturnType<typeof probeDrivers>>[number] & { hol
   if (problem !== null) return `${driver}: can't be used here.`;
   const count = (state: string) => probes.filter((probe) => probe.state === state).length;
   const unprobed = count("unprobed") === 0 ? "" : `, ${count("unprobed")} could not be tried`;
-  const verdict = holds ? "it is used" : "it is not used";
+  const isBare = driver === driverWithoutBoundary;
+  const verdict = holds
+    ? "it is used"
+    : isBare && count("open") === 0
+      ? "it has no boundary, and is used because SANDBOX_WITHOUT_BOUNDARY is on"
+      : "it is not used";
   const by = `as ${userInfo().username}`;
   return `${driver} ${by}: ${count("held")} of ${probes.length} probes held${unprobed}; ${verdict}.`;
 }

@@ -7,7 +7,10 @@ import { createRedisBackend } from "../../adapters/redis/backend.ts";
 import { createToolHost } from "../../adapters/mcp/host.ts";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import type { McpServer } from "../../adapters/mcp/config.ts";
-import { findSandbox } from "../../adapters/sandbox/find.ts";
+import { findSandbox, limitedBy } from "../../adapters/sandbox/find.ts";
+import { warningWithoutBoundary } from "../../adapters/sandbox/without-boundary.ts";
+import { driverWithoutBoundary } from "../../machines/contracts/ports/sandbox.ts";
+import { sandboxOptions } from "../config/sandbox-settings.ts";
 import { probeSandboxes } from "./doctor-probe.ts";
 import type { Command, Context } from "../command.ts";
 import type { Allowlist } from "../../actors/options.ts";
@@ -60,7 +63,7 @@ const silent = { debug() {}, info() {}, warn() {}, error() {} };
 export const doctor: Command = async (context) => {
   const { output, config, invocation } = context;
   if (invocation.flags["probe"] === true) {
-    return probeSandboxes(output, config.settings.sandboxImage);
+    return probeSandboxes(output, sandboxOptions(config.settings));
   }
   const findings = (
     await Promise.all([
@@ -214,11 +217,13 @@ async function versionOf(file: string): Promise<string> {
 }
 
 async function sandbox({ config }: Context): Promise<Finding> {
-  const found = await findSandbox({
-    order: config.settings.sandboxDrivers,
-    image: config.settings.sandboxImage,
-  });
-  if ("sandbox" in found) return ok("sandbox", `${found.sandbox.driver} works`);
+  const found = await findSandbox(sandboxOptions(config.settings));
+  if ("sandbox" in found) {
+    const { driver } = found.sandbox;
+    return driver === driverWithoutBoundary
+      ? warning("sandbox", warningWithoutBoundary())
+      : ok("sandbox", `${driver} works; ${limitedBy()}`);
+  }
   return { what: "sandbox", state: "optional", detail: found.missing, fix: null };
 }
 

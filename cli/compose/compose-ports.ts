@@ -19,6 +19,7 @@ import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Config } from "../config/load-config.ts";
+import { sandboxOptions } from "../config/sandbox-settings.ts";
 import type { Settings } from "../config/settings.ts";
 import { commandLine } from "../called-as.ts";
 import { version } from "../main.ts";
@@ -82,16 +83,7 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
   const tools = functions?.length
     ? (await import("./compose-functions.ts")).composeFunctions(functions, servers, schemas, log)
     : servers;
-  const outputs = {
-    maxFiles: settings.sandboxOutputFiles,
-    maxBytes: settings.sandboxOutputMib * 1_048_576,
-  };
-  const found = await findSandbox({
-    log,
-    order: settings.sandboxDrivers,
-    image: settings.sandboxImage,
-    outputs,
-  });
+  const found = await findSandbox({ log, ...sandboxOptions(settings) });
   const http = httpRetrieverOf(settings);
   const collections = await collectionsOf(made, http);
   return hideSecrets({

@@ -5,6 +5,7 @@ import { type ConfigFile, readConfigFile, unreadable } from "./config-file.ts";
 import { type SettingKey, type Settings, settingsShape } from "./settings.ts";
 import { nearest } from "../../machines/contracts/domain/nearest.ts";
 import { defaultModels, settingSources } from "./setting-sources.ts";
+import { refuseUnsaid } from "./sandbox-settings.ts";
 import { readVariable } from "./secret-files.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
 
@@ -69,6 +70,7 @@ function collect(request: ConfigRequest, file: ConfigFile | null): Config {
     Object.fromEntries([...given].map(([key, { value }]) => [key, value])),
   );
   if (read instanceof type.errors) throw problem(read, given);
+  refuseUnsaid(read, given.get("sandboxDrivers")?.source ?? "default");
   const settings = placed(read, given, request.folder, file);
   const sources = Object.fromEntries(
     keys.map((key) => [key, given.get(key)?.source ?? "not set"]),

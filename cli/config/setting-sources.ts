@@ -167,6 +167,7 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
   },
   inDoubt: { env: ["STATEPLANE_IN_DOUBT"], fallback: "ask" },
   sandboxDrivers: { env: ["SANDBOX_DRIVERS"], fallback: null },
+  sandboxWithoutBoundary: { env: ["SANDBOX_WITHOUT_BOUNDARY"], fallback: "off" },
   sandboxImage: { env: ["SANDBOX_IMAGE"], fallback: null },
   sandboxOutputFiles: { env: ["SANDBOX_OUTPUT_FILES"], fallback: 20 },
   sandboxOutputMib: { env: ["SANDBOX_OUTPUT_MIB"], fallback: 16 },

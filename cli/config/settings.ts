@@ -6,7 +6,6 @@ import {
   airlockModes,
   airlockRulesShape,
 } from "../../machines/contracts/domain/airlock/settings.ts";
-import { isSandboxDriver, sandboxDrivers } from "../../machines/contracts/ports/sandbox.ts";
 import { toolRuleShape } from "../../machines/contracts/domain/tool-lists.ts";
 import {
   collectionsSettings,
@@ -15,6 +14,7 @@ import {
   screeningSettings,
   webhooksSettings,
 } from "./named-settings.ts";
+import { driversSetting } from "./sandbox-settings.ts";
 import { samplers } from "../../adapters/telemetry/otlp-url.ts";
 import {
   type Bounds,
@@ -77,8 +77,6 @@ export const numbers = {
   "agents.*.budget.max_cost_cents": budgeted,
   "agents.*.budget.max_cost_micros": budgeted,
 } as const satisfies Record<string, Bounds>;
-
-const driverList = `a list of sandbox drivers: ${sandboxDrivers.join(", ")}`;
 
 const number = (path: keyof typeof numbers) => whole(numbers[path]);
 const numberOrNull = (path: keyof typeof numbers) => optionalWhole(numbers[path]);
@@ -204,13 +202,9 @@ export const settingsShape = type({
   inDoubt: oneOf(["ask", "fail"]),
   /** Who judges tool calls besides this worker's lists: nobody else with `worker`. */
   toolPolicy: oneOf(["control-plane", "worker"]),
-  /** Those that may be used, in order; null for all. */
-  sandboxDrivers: optionalWords(driverList).narrow(
-    (names, ctx) =>
-      names === null ||
-      (names.length > 0 && names.every((name) => isSandboxDriver(name))) ||
-      ctx.reject({ expected: driverList }),
-  ),
+  sandboxDrivers: driversSetting,
+  /** The second word without which the driver `none` is refused: code runs as this user. */
+  sandboxWithoutBoundary: oneOf(["off", "on"]),
   /** Of the driver `container`; null for none. */
   sandboxImage: optionalText("an image that the container engine has"),
   /** Most files that are kept of one sandbox run, and their size together. */

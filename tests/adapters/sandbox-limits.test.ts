@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { sandboxHandler } from "../../actors/handlers/sandbox.ts";
 import type { StepScope } from "../../actors/handlers/handler.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
@@ -9,6 +9,9 @@ import { screening } from "../support/screening.ts";
 import { runSandboxed as run, startSandbox } from "../support/run-sandboxed.ts";
 
 const never = new AbortController().signal;
+
+// What a user without cgroups has: tests/adapters/sandbox-cgroup.test.ts has the others.
+vi.mock("../../adapters/sandbox/cgroup.ts", () => ({ findCgroups: () => ({ missing: "none" }) }));
 
 test("the drivers that are named are used, in that order, and no other [sandbox.narrowed]", async () => {
   const driverOf = async (order: string[]) => {
@@ -24,8 +27,8 @@ test("the drivers that are named are used, in that order, and no other [sandbox.
     "unshare",
     "bubblewrap",
   ]);
-  await expect(load("none")).rejects.toThrow(
-    "a list of sandbox drivers: bubblewrap, unshare, container",
+  await expect(load("docker")).rejects.toThrow(
+    "a list of sandbox drivers: bubblewrap, unshare, container; or none alone",
   );
 });
 

@@ -59,7 +59,11 @@ function run(): void {
   const filter = child.stdio[4] as NodeJS.WritableStream;
   filter.end(rules.syscalls.length > 5 ? (seccompFilter() ?? open) : open);
   writeFileSync(join(running, name), String(child.pid));
-  const unwatch = watchMemory(child.pid ?? 0, Number(values("--memory")[0]), () => end(name));
+  const unwatch = watchMemory(
+    child.pid ?? 0,
+    { residentBytes: Number(values("--memory")[0]), isBare: false, group: null },
+    () => end(name),
+  );
   child.on("exit", (code) => {
     unwatch();
     rmSync(join(running, name), { force: true });

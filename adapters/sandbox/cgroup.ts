@@ -1,0 +1,197 @@
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { rmdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { isLeftOver, nameOf } from "./owner.ts";
+
+/*
+ * Each run has a cgroup of its own where this user may make one, which limits the memory and the processes of all of it,
+ * the kernel's share included, and by which whatever is left of it is killed. Of version 2 root takes the hierarchy's top,
+ * another user the group above its own, where that is delegated to it and holds no process itself (systemd's `Delegate=yes`
+ * with `DelegateSubgroup=`, or a user's own manager). Of version 1 root takes the top of `memory` and of `pids`. Below that
+ * stands one folder of ours, and in it one a run, named after its worker, so that the next one removes what a crashed one
+ * left. No process that is not a run's is ever moved.
+ */
+
+export interface RunGroup {
+  /** Stands before the run's command: the group has its first process, and so all of them. */
+  readonly enter: readonly string[];
+  /** Whether the kernel ended a process of it because its memory was used up. */
+  ranOut(): boolean;
+  kill(): void;
+  /** Kills what is left and removes the group. */
+  end(): Promise<void>;
+}
+
+export interface Cgroups {
+  version: 1 | 2;
+  make(most: { memoryBytes: number; processes: number }): RunGroup;
+}
+
+const folderName = "stateplane-sandbox";
+let found: Cgroups | { missing: string } | null = null;
+
+/** Tries it once, by making a group with both limits and removing it again. */
+export function findCgroups(): Cgroups | { missing: string } {
+  return (found ??= lookForCgroups());
+}
+
+function lookForCgroups(): Cgroups | { missing: string } {
+  const reasons: string[] = [];
+  for (const [version, bases] of [
+    [2, basesOf2()],
+    [1, basesOf1()],
+  ] as const) {
+    if (bases === null) continue;
+    try {
+      const folders = bases.map((base) => prepare(base, version));
+      for (const folder of folders) sweep(folder);
+      removeGroup(makeGroup(folders, version, { memoryBytes: 2 ** 26, processes: 16 }));
+      return { version, make: (most) => groupOf(makeGroup(folders, version, most), version) };
+    } catch (error) {
+      reasons.push(`version ${version}: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+  return { missing: reasons.join("; ") || "no hierarchy that this user may use is mounted" };
+}
+
+/** The folder that is to hold ours; null where there is none for this user. */
+function basesOf2(): string[] | null {
+  const [top] = mounts().filter(({ type }) => type === "cgroup2");
+  if (top === undefined || !has(top.place, "memory") || !has(top.place, "pids")) return null;
+  if (process.getuid?.() === 0) return [top.place];
+  const own = /^0::(\/.*)$/mu.exec(readText("/proc/self/cgroup"))?.[1] ?? "/";
+  return own === "/" || own.includes("/..") ? null : [dirname(join(top.place, own))];
+}
+
+function basesOf1(): string[] | null {
+  if (process.getuid?.() !== 0) return null;
+  const all = mounts().filter(({ type }) => type === "cgroup");
+  const places = ["memory", "pids"].map(
+    (name) => all.find(({ options }) => options.includes(name))?.place,
+  );
+  const known = places.filter((place) => place !== undefined);
+  return known.length < places.length ? null : [...new Set(known)];
+}
+
+const has = (folder: string, controller: string) =>
+  readText(join(folder, "cgroup.controllers")).split(/\s/u).includes(controller);
+
+function prepare(base: string, version: 1 | 2): string {
+  const folder = join(base, folderName);
+  mkdirSync(folder, { recursive: true });
+  if (version === 1) return folder;
+  for (const at of [base, folder]) {
+    const enabled = readText(join(at, "cgroup.subtree_control")).split(/\s/u);
+    const lacks = ["memory", "pids"].filter((name) => !enabled.includes(name));
+    if (lacks.length > 0) write(at, "cgroup.subtree_control", `+${lacks.join(" +")}`);
+  }
+  return folder;
+}
+
+/** Removes the groups of workers that are gone. */
+function sweep(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    if (isLeftOver(name)) void endGroup([join(folder, name)]);
+  }
+}
+
+let made = 0;
+
+function makeGroup(
+  folders: readonly string[],
+  version: 1 | 2,
+  { memoryBytes, processes }: { memoryBytes: number; processes: number },
+): string[] {
+  const name = nameOf(`${(made += 1)}`);
+  const groups = folders.map((folder) => join(folder, name));
+  try {
+    for (const group of groups) mkdirSync(group);
+    const [memory = "", pids = memory] = groups;
+    write(pids, "pids.max", String(processes));
+    if (version === 2) {
+      write(memory, "memory.max", String(memoryBytes));
+      write(memory, "memory.oom.group", "1");
+      tryTo(() => write(memory, "memory.swap.max", "0"));
+    } else {
+      write(memory, "memory.limit_in_bytes", String(memoryBytes));
+      tryTo(() => write(memory, "memory.memsw.limit_in_bytes", String(memoryBytes)));
+    }
+    return groups;
+  } catch (error) {
+    removeGroup(groups);
+    throw error;
+  }
+}
+
+function groupOf(groups: readonly string[], version: 1 | 2): RunGroup {
+  const [memory = ""] = groups;
+  const events = join(memory, version === 2 ? "memory.events" : "memory.oom_control");
+  const enter = `for at in ${groups.map((_, at) => `"$${at + 1}"`).join(" ")}; do echo 0 > "$at/cgroup.procs" || exit 125; done; shift ${groups.length}; exec "$@"`;
+  return {
+    enter: ["/bin/sh", "-c", enter, "sh", ...groups],
+    ranOut: () => Number(/^oom_kill (\d+)$/mu.exec(readText(events))?.[1] ?? 0) > 0,
+    kill: () => groups.forEach(killAll),
+    end: () => endGroup(groups),
+  };
+}
+
+/** A process that was killed is in its group until its parent has seen it end. */
+async function endGroup(groups: readonly string[]): Promise<void> {
+  for (const group of groups) {
+    for (let tries = 0; tries < 50; tries += 1) {
+      killAll(group);
+      const problem = await rmdir(group).catch((error: NodeJS.ErrnoException) => error.code);
+      if (problem !== "EBUSY") break;
+      await sleep(Math.min(2 ** tries, 100));
+    }
+  }
+}
+
+function killAll(group: string): void {
+  // Since Linux 5.14, of version 2; it reaches what is forked meanwhile.
+  if (tryTo(() => write(group, "cgroup.kill", "1"))) return;
+  const pids = readText(join(group, "cgroup.procs")).split("\n").map(Number);
+  // A process of another namespace is a 0, which would mean ourselves.
+  for (const pid of pids) if (pid > 1) tryTo(() => process.kill(pid, "SIGKILL"));
+}
+
+function removeGroup(groups: readonly string[]): void {
+  for (const group of groups) tryTo(() => rmdirSync(group));
+}
+
+/** Never makes a file: where a cgroup has none of that name, it fails. */
+const write = (group: string, file: string, text: string) =>
+  writeFileSync(join(group, file), text, { flag: "r+" });
+
+function tryTo(act: () => unknown): boolean {
+  try {
+    act();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+/** proc(5), mountinfo: what is mounted where, and with which options of its file system. */
+function mounts(): { place: string; type: string; options: string[] }[] {
+  return readText("/proc/self/mountinfo")
+    .split("\n")
+    .filter((line) => line.includes(" - cgroup"))
+    .map((line) => {
+      const [own = "", system = ""] = line.split(" - ");
+      const place = (own.split(" ")[4] ?? "").replaceAll(/\\(\d{3})/gu, (_, code: string) =>
+        String.fromCharCode(Number.parseInt(code, 8)),
+      );
+      const [type = "", , options = ""] = system.split(" ");
+      return { place, type, options: options.split(",") };
+    });
+}

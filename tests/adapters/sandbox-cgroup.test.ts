@@ -1,0 +1,82 @@
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { describe, expect, test } from "vitest";
+import { findCgroups } from "../../adapters/sandbox/cgroup.ts";
+import { runSandboxed as run } from "../support/run-sandboxed.ts";
+
+/* Where this user may make no cgroup, what a run holds is counted: tests/adapters/sandbox-limits.test.ts. */
+const cgroups = findCgroups();
+const canMake = !("missing" in cgroups);
+
+const file = new URL("../../adapters/sandbox/cgroup.ts", import.meta.url).href;
+const most = { memoryBytes: 2 ** 26, processes: 16 };
+/** The folders of one group, from the words of the shell that enters it. */
+const foldersOf = (enter: readonly string[]) => enter.slice(4);
+
+describe.runIf(canMake)("[sandbox.cgroup]", () => {
+  test.each(["bubblewrap", "unshare"])(
+    "%s: a run never holds more memory than its limit, be it for a moment",
+    async (driver) => {
+      // Within a tenth of a second: nobody would have looked meanwhile.
+      const code = "held = b'x' * (400 << 20)\nprint('held', flush=True)";
+      const [over, below] = await Promise.all([
+        run(driver, "python", code, { memoryBytes: 100 * 2 ** 20 }),
+        run(driver, "python", code),
+      ]);
+      expect(over).toMatchObject({ killed: true, stdout: "" });
+      expect(over.stderr).toContain("more than 100 MiB");
+      expect(below).toMatchObject({ exitCode: 0, stdout: "held\n" });
+    },
+  );
+
+  test("a process that the kernel ended ends its run, though its parent would go on", async () => {
+    const code = `python3 -c "held = b'x' * (400 << 20)"; sleep 60`;
+    const ended = await run("bubblewrap", "bash", code, { memoryBytes: 100 * 2 ** 20 });
+    expect(ended).toMatchObject({ killed: true, timedOut: false });
+    expect(ended.stderr).toContain("more than 100 MiB");
+    expect(ended.durationMs).toBeLessThan(20_000);
+  });
+
+  test("groups end with all that is in them, with their runs and after a crash of their worker", async () => {
+    if ("missing" in cgroups) throw new Error("looked for above");
+    const group = cgroups.make(most);
+    const [command = "", ...words] = group.enter;
+    const child = spawn(command, [...words, "sh", "-c", "setsid sleep 1000 & echo began; wait"]);
+    await once(child.stdout, "data");
+    await group.end();
+    expect(foldersOf(group.enter).filter((path) => existsSync(path))).toEqual([]);
+    expect(child.signalCode ?? (await once(child, "close"))[1]).toBe("SIGKILL");
+
+    const crash = `
+      import { spawn } from "node:child_process";
+      const { findCgroups } = await import("${file}");
+      const { enter } = findCgroups().make(${JSON.stringify(most)});
+      const child = spawn(enter[0], [...enter.slice(1), "sh", "-c", "echo began; exec sleep 1000"], { detached: true });
+      child.stdout.once("data", () => {
+        console.log(JSON.stringify([child.pid, ...enter.slice(4)]));
+        process.kill(process.pid, "SIGKILL");
+      });`;
+    const started = spawnSync(process.execPath, ["--input-type=module", "-e", crash]);
+    expect(started.signal, started.stderr.toString()).toBe("SIGKILL");
+    const [pid, ...left] = JSON.parse(started.stdout.toString()) as [number, ...string[]];
+    expect(left.every((path) => existsSync(path))).toBe(true);
+    const next = `const { findCgroups } = await import("${file}"); findCgroups();`;
+    spawnSync(process.execPath, ["--input-type=module", "-e", next]);
+    expect(left.filter((path) => existsSync(path))).toEqual([]);
+    expect(existsSync(`/proc/${pid}`) && readFileSync(`/proc/${pid}/stat`, "utf8")).not.toContain(
+      ") S ",
+    );
+  });
+
+  test("nothing of this process's is left", async () => {
+    if ("missing" in cgroups) throw new Error("looked for above");
+    const group = cgroups.make(most);
+    const [folder = ""] = foldersOf(group.enter);
+    await group.end();
+    const ours = () =>
+      readdirSync(dirname(folder)).filter((name) => name.includes(`-${process.pid}-`));
+    await expect.poll(ours).toEqual([]);
+  });
+});
