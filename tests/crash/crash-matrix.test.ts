@@ -115,7 +115,7 @@ describe.concurrent("a worker killed with SIGKILL, and the one that takes over",
         const key = await stage.order(row.kind);
         expect(await first.exited).toMatchObject({ signal: "SIGKILL" });
 
-        const second = stage.spawn();
+        const second = await stage.takeOver();
         const asked = await approveUntilFinished(stage, key);
         const doubts = asked.flatMap(({ action_details: action }) => repeatOf(action) ?? []);
         const touches = stage.ledger.touches();

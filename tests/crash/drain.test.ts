@@ -59,7 +59,7 @@ describe("a worker told to end (SIGTERM) under load", () => {
     expect(begun.size).toBeLessThan(keys.length);
     expect((await deliveries()).filter((count) => count > 0)).toEqual([]);
 
-    stage.spawn({ capacity: 32 });
+    await stage.takeOver({ capacity: 32 });
     await stage.finished(keys);
     const touches = stage.ledger.touches().map((touch) => `${touch.order} ${touch.effect}`);
     expect(touches.length).toBe(45 + 15 * 3);
@@ -76,7 +76,7 @@ describe("a worker told to end (SIGTERM) under load", () => {
     expect(await deliveries()).toEqual([0, 0, 0, 0]);
 
     // Long before that lease would have run out.
-    stage.spawn({ leaseMs: 60_000 });
+    await stage.takeOver({ leaseMs: 60_000 });
     await stage.finished(keys);
     for (const key of keys) expect(await stage.applied(key)).toBe(1);
     expect(stage.ledger.touches().length).toBe(4 + 6);
@@ -92,7 +92,7 @@ describe("a worker told to end (SIGTERM) under load", () => {
     expect(await exit(first)).toBeLessThan(2_500);
     expect(await deliveries()).toEqual([0, 0]);
 
-    stage.spawn();
+    await stage.takeOver();
     await stage.finished(keys);
   });
 });

@@ -15,7 +15,7 @@ import type { StepKey } from "../../machines/contracts/domain/record.ts";
 import type { ApprovalView, StepView } from "../../machines/contracts/wire/views.ts";
 import { isStepEnded } from "../../machines/contracts/domain/status.ts";
 import { Ledger } from "../chaos/ledger.ts";
-import type { LedgerWorkerOptions } from "../chaos/ledger-worker.ts";
+import { type LedgerWorkerOptions, startLedgerWorker } from "../chaos/ledger-worker.ts";
 import { chaosAgent, planStep, type StepKind } from "../chaos/plan-step.ts";
 import type { Child } from "../chaos/spawn-child.ts";
 import { spawnWorker } from "../chaos/spawn-worker.ts";
@@ -34,6 +34,8 @@ export interface CrashStage {
   stream: string;
   ledger: Ledger;
   spawn(options?: Partial<LedgerWorkerOptions>): Child;
+  /** The same in this process, for a worker that is not to die: no process has to start for it. */
+  takeOver(options?: Partial<LedgerWorkerOptions>): Promise<{ pid: number }>;
   /** A run of one step. */
   order(kind: StepKind, name?: string): Promise<StepKey & { name: string }>;
   step(key: StepKey): Promise<StepView>;
@@ -66,10 +68,24 @@ export async function openCrashStage(redisUrl: string): Promise<CrashStage> {
     publish: (fields) => backend.queue.publish(fields),
     log: silent,
   });
-  const api = createControlPlaneApi({ url: plane.url, apiKey, timeoutMs: 5_000 });
+  const api = createControlPlaneApi({ url: plane.url, apiKey, timeoutMs: 30_000 });
   const worker = createControlPlane(api);
   const ledger = new Ledger(join(folder, "ledger.jsonl"));
   const children: Child[] = [];
+  const workers: { close(): Promise<void> }[] = [];
+  const workerOptions: LedgerWorkerOptions = {
+    redisUrl,
+    prefix,
+    controlPlane: { url: plane.url, apiKey },
+    artifacts: folder,
+    ledger: ledger.path,
+    leaseMs: 1_000,
+    capacity: 4,
+    effectMs: [0, 0],
+    drainMs: 5_000,
+    crash: null,
+    traced: true,
+  };
 
   const step = async ({ runId, stepId }: StepKey): Promise<StepView> => {
     const found = value(await api.steps(runId, signal)).find(({ id }) => id === stepId);
@@ -88,22 +104,13 @@ export async function openCrashStage(redisUrl: string): Promise<CrashStage> {
     stream: `${prefix}stream:steps`,
     ledger,
     spawn(options = {}) {
-      const child = spawnWorker({
-        redisUrl,
-        prefix,
-        controlPlane: { url: plane.url, apiKey },
-        artifacts: folder,
-        ledger: ledger.path,
-        leaseMs: 1_000,
-        capacity: 4,
-        effectMs: [0, 0],
-        drainMs: 5_000,
-        crash: null,
-        traced: true,
-        ...options,
-      });
+      const child = spawnWorker({ ...workerOptions, ...options });
       children.push(child);
       return child;
+    },
+    async takeOver(options = {}) {
+      workers.push(await startLedgerWorker({ ...workerOptions, ...options }));
+      return { pid: process.pid };
     },
     async order(kind, name = randomUUID().slice(0, 8)) {
       const run = { agentId: "chaos", input: {}, steps: [planStep(kind, name)] };
@@ -142,6 +149,7 @@ export async function openCrashStage(redisUrl: string): Promise<CrashStage> {
     },
     async close() {
       await Promise.all(children.map((child) => child.end()));
+      await Promise.all(workers.map((worker) => worker.close()));
       await api.close();
       await plane.close();
       await backend.close();
