@@ -35,7 +35,9 @@ beforeAll(() => {
   mkdirSync(running);
   writeFileSync(join(folder, "log"), "");
   writeFileSync(join(folder, "info"), '{"Runtimes":{"runc":{}}}');
-  writeFileSync(docker, `#!/bin/sh\nSTAND_IN=${shellQuote(folder)} exec ${words} "$@"\n`);
+  const given = { STAND_IN: folder, NODE_COMPILE_CACHE: join(folder, "compiled") };
+  const set = Object.entries(given).map(([name, value]) => `export ${name}=${shellQuote(value)}\n`);
+  writeFileSync(docker, `#!/bin/sh\n${set.join("")}exec ${words} "$@"\n`);
   chmodSync(docker, 0o755);
   vi.stubEnv("PATH", `${folder}${delimiter}${process.env["PATH"]}`);
 });

@@ -1,10 +1,6 @@
 import { spawn } from "node:child_process";
 import { appendFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { bubblewrap } from "../../adapters/sandbox/bubblewrap.ts";
-import { watchMemory } from "../../adapters/sandbox/memory.ts";
-import { answer, encode, op, seccompFilter } from "../../adapters/sandbox/seccomp.ts";
-import { confinedShell } from "../../adapters/sandbox/unshare.ts";
 
 /**
  * Behaves like docker's command line as far as our driver calls it, with bubblewrap for the boundary: what an option asks
@@ -33,7 +29,12 @@ function processesBelow(pid: string): string[] {
   return [pid, ...children.filter(Boolean).flatMap(processesBelow)];
 }
 
-function run(): void {
+async function run(): Promise<void> {
+  // Loaded for a run alone: the other commands come before each of them, and answer at once.
+  const { bubblewrap } = await import("../../adapters/sandbox/bubblewrap.ts");
+  const { watchMemory } = await import("../../adapters/sandbox/memory.ts");
+  const { answer, encode, op, seccompFilter } = await import("../../adapters/sandbox/seccomp.ts");
+  const { confinedShell } = await import("../../adapters/sandbox/unshare.ts");
   const [name = ""] = values("--name");
   const [entry = "", , ...rest] = words.slice(words.indexOf("--entrypoint") + 1);
   const isLeaky = readdirSync(folder).includes("leaky");
@@ -71,7 +72,7 @@ function run(): void {
   });
 }
 
-if (command === "run") run();
+if (command === "run") await run();
 if (command === "rm") words.slice(1).forEach(end);
 if (command === "ps") process.stdout.write(`${readdirSync(running).join("\n")}\n`);
 if (command === "info") process.stdout.write(readFileSync(join(folder, "info")));
