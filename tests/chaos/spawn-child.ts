@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -23,7 +24,12 @@ export interface Child {
  */
 export function spawnChild(program: string, name: string, options: unknown): Child {
   const child = spawn(process.execPath, [join(import.meta.dirname, program)], {
-    env: { PATH: process.env["PATH"] ?? "", [name]: JSON.stringify(options) },
+    env: {
+      PATH: process.env["PATH"] ?? "",
+      // Hundreds of these are started: each reads what the first one compiled.
+      NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? join(tmpdir(), "node-compile-cache"),
+      [name]: JSON.stringify(options),
+    },
     stdio: ["ignore", "inherit", "inherit", "ipc"],
   });
   const pid = child.pid ?? 0;

@@ -149,7 +149,7 @@ export async function openCrashStage(redisUrl: string): Promise<CrashStage> {
     },
     async close() {
       await Promise.all(children.map((child) => child.end()));
-      await Promise.all(workers.map((worker) => worker.close()));
+      await Promise.all(workers.map(({ close }) => close()));
       await api.close();
       await plane.close();
       await backend.close();
