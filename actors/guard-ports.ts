@@ -22,13 +22,18 @@ export function guardPorts(ports: RuntimePorts): RuntimePorts {
 }
 
 function guarded<Port extends object>(neighbour: string, port: Port, log: Log): Port {
+  // Each verb is made once: several are called in every step.
+  const made = new Map<string | symbol, unknown>();
   return new Proxy(port, {
     get(target, verb) {
+      const earlier = made.get(verb);
+      if (earlier !== undefined) return earlier;
       const value: unknown = Reflect.get(target, verb);
       if (typeof value !== "function" || typeof verb !== "string") return value;
+      const call = value.bind(target);
       // The chart counts the report's throws itself, and keeps the result with the dead letter.
-      if (verb === "report") return value.bind(target);
-      return guard(`${neighbour}, ${verb}`, value.bind(target), log);
+      made.set(verb, verb === "report" ? call : guard(`${neighbour}, ${verb}`, call, log));
+      return made.get(verb);
     },
   });
 }

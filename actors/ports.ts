@@ -50,11 +50,16 @@ export function withVerb<Port extends object, Verb extends keyof Port>(
   verb: Verb,
   call: Port[Verb],
 ): Port {
+  // Each of the others is bound once: several are called in every step.
+  const bound = new Map<string | symbol, unknown>([[verb as string | symbol, call]]);
   return new Proxy(port, {
     get(target, asked) {
-      if (asked === verb) return call;
+      const known = bound.get(asked);
+      if (known !== undefined) return known;
       const value: unknown = Reflect.get(target, asked);
-      return typeof value === "function" ? value.bind(target) : value;
+      if (typeof value !== "function") return value;
+      bound.set(asked, value.bind(target));
+      return bound.get(asked);
     },
   });
 }

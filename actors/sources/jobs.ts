@@ -10,6 +10,8 @@ const maxBatch = 64;
 const blockMs = 1_000;
 /** Far below what a step takes, and enough for several to end. */
 const batchWaitMs = 2;
+/** Made once: room comes and goes with every batch, and an error with its stack is dear. */
+const noRoom = new DOMException("there is no room for jobs", "AbortError");
 
 /**
  * Brings jobs to the supervisor. What it is told: `capacity.free` with how many more jobs may be taken; nothing else.
@@ -40,7 +42,7 @@ export function jobsSource(
     receive((command) => {
       freeSlots = command.freeSlots;
       if (freeSlots > 0) hasCapacity.resolve();
-      if (freeSlots === 0) reading.abort();
+      if (freeSlots === 0) reading.abort(noRoom);
     });
 
     let claimAt = 0;

@@ -18,7 +18,6 @@ import { patientPorts } from "../patient-ports.ts";
 import { DeadlinePassed, Drained, type TroubleWatch } from "../trouble.ts";
 import { StoreError } from "../../machines/contracts/domain/errors.ts";
 import {
-  type OngoingActivity,
   LeaseLost,
   type StepSession,
   settlePendingWork,
@@ -28,6 +27,7 @@ import {
 } from "./session.ts";
 import type { StepType } from "../../machines/contracts/domain/job.ts";
 import { inertSpan } from "../tracing.ts";
+import type { OngoingActivity } from "./ongoing-activity.ts";
 import { backOff, park } from "./park.ts";
 import { checkPolicy } from "./policy.ts";
 import { deliver, record, settle } from "./report.ts";
@@ -200,7 +200,7 @@ async function perform(work: StepActivity, scope: Scope, actor: StepActor): Prom
     try {
       const event = await work(scope);
       if (ongoing.isAborted) return;
-      ongoing.isOver = isPlainlyOver(event);
+      ongoing.isOver = isPlainlyOver(event) || isOursAlone(event, scope);
       actor.send(event);
       return;
     } catch (error) {
@@ -221,6 +221,15 @@ async function perform(work: StepActivity, scope: Scope, actor: StepActor): Prom
  */
 const isPlainlyOver = ({ type }: StepEvent): boolean =>
   /^(?:record|policy|output|result|delivery|step)\./u.test(type);
+
+/** Whether a handler of ours ended that leaves nothing behind it: a retriever's searches end with it. */
+const isOursAlone = (
+  { type }: StepEvent,
+  { context: { job }, options: { handlers } }: ActivityScope,
+): boolean =>
+  type === "execution.completed" &&
+  job?.stepType === "retrieval" &&
+  handlers?.retrieval === undefined;
 
 /**
  * What a thrown error becomes. One that nobody expected is the step's failure where its state knows one; elsewhere

@@ -104,8 +104,7 @@ function tell(
   counts: boolean,
 ): void {
   const told = `${call} ${finding}`;
-  if (session.toldFindings.has(told)) return;
-  session.toldFindings.add(told);
+  if (!session.isNewFinding(told)) return;
   const text = counts
     ? "the Airlock found something in a tool call"
     : "the Airlock found something in a tool call, and changes nothing for it";

@@ -58,7 +58,7 @@ export const load: StepActivity = async (scope) => {
   }
 
   session.isResumed = true;
-  session.stateHistory = opening.record.stateHistory;
+  session.stateHistory = [...opening.record.stateHistory];
   session.enteredAt = session.stateHistory.map(() => null);
   const read = readRecord(opening.record);
   if (!read.ok) {

@@ -145,8 +145,8 @@ export async function withdrawn(
   const asked = action ?? scope.session.ownAction(job).action;
   const still = await permitted(scope, job, asked, occurrences.get(digestOf(asked)) ?? 1);
   const { session } = scope;
-  const noted = session.permitted.get(asked);
-  if (action === undefined && noted !== undefined) session.permitted.set(session, noted);
+  const noted = session.permitted(asked);
+  if (action === undefined && noted !== undefined) session.notePermitted(null, noted);
   return still.allowed ? null : still.result;
 }
 
@@ -158,7 +158,7 @@ export function isPermitted(
   { ports, session }: Pick<ActivityScope, "ports" | "session">,
   action: Action | undefined,
 ): boolean {
-  const noted = session.permitted.get(action ?? session);
+  const noted = session.permitted(action ?? null);
   if (noted === undefined) return false;
   return noted.stretch === session.stretch && ports.clock.monotonic() - noted.at <= verdictGoodMs;
 }
@@ -168,7 +168,7 @@ const notePermitted = (
   action: Action | null,
   at: number,
 ): void => {
-  session.permitted.set(action ?? session, { stretch: session.stretch, at });
+  session.notePermitted(action, { stretch: session.stretch, at });
 };
 
 async function permitted(

@@ -16,6 +16,7 @@ import { redact } from "../../machines/contracts/domain/redact.ts";
 import type { Redactor } from "../../machines/contracts/domain/screening/known-secrets.ts";
 import { OwnAction } from "./approvals.ts";
 import { Journal } from "./journal.ts";
+import { OngoingActivity } from "./ongoing-activity.ts";
 import { secretsOfJob } from "./screening.ts";
 import type { StepContext } from "../../machines/step/context.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
@@ -38,8 +39,11 @@ export const storeNow = ({
   session: Pick<StepSession, "storeAheadMs">;
 }): number => ports.clock.now() + session.storeAheadMs;
 
-/** Made once: an error for every state left would be a seventh of a step's cost. */
-const leftState = new DOMException("the step left the state that asked for this", "AbortError");
+/** When an action was last judged, monotonic milliseconds, and in which stretch of its session's work. */
+interface Permitted {
+  stretch: number;
+  at: number;
+}
 
 /**
  * What a step has in this worker beside its chart: the lease, the journal, the signal of the present state.
@@ -73,11 +77,6 @@ export class StepSession {
   /** Monotonic milliseconds of the last wait's end; nothing seen before it is good. */
   waitedUntil = Number.NEGATIVE_INFINITY;
   /**
-   * The stretch in which each action was last judged, and when, in monotonic milliseconds: a yes to one of several calls
-   * that are under way is none to another. By the very object that was judged; the step's own action by this session.
-   */
-  readonly permitted = new WeakMap<Action | StepSession, { stretch: number; at: number }>();
-  /**
    * How far the store's time was ahead of this worker's clock when the record was opened, milliseconds. What is kept
    * with a step, for whichever worker reads it, is in the store's time.
    */
@@ -94,8 +93,6 @@ export class StepSession {
   isDuplicate = false;
   /** What an agent's tools have brought before the calls that are judged now. */
   brought: () => readonly BroughtText[] = () => [];
-  /** What the Airlock found and was logged. */
-  readonly toldFindings = new Set<string>();
   /** Reservations at a budget that this session has asked for: each has a number of its own. */
   reservations = 0;
   /** The reservation that this session settled last. */
@@ -111,6 +108,11 @@ export class StepSession {
   #own: OwnAction | null = null;
   #secrets: { job: Job; redactor: Redactor | null } | null = null;
   #activity: OngoingActivity | null = null;
+  #permitted: Permitted | null = null;
+  /** Made when a handler does what is not the step's own action: the collector of garbage visits each weak map. */
+  #permittedActions: WeakMap<Action, Permitted> | null = null;
+  /** What the Airlock found and was logged. */
+  #toldFindings: Set<string> | null = null;
   #draining: AbortController | null = null;
   #isDraining = false;
   #workUnderWay = 0;
@@ -196,12 +198,34 @@ export class StepSession {
   /** Work to be awaited before the step counts as gone, such as an aborted call still unwinding. */
   track(work: Promise<unknown>): void {
     this.#workUnderWay += 1;
-    const settled = () => {
-      this.#workUnderWay -= 1;
-      if (this.#workUnderWay > 0) return;
-      for (const tell of this.#whenIdle.splice(0)) tell();
-    };
-    work.then(settled, settled);
+    work.then(this.#workEnded, this.#workEnded);
+  }
+
+  #workEnded = (): void => {
+    this.#workUnderWay -= 1;
+    if (this.#workUnderWay > 0 || this.#whenIdle.length === 0) return;
+    for (const tell of this.#whenIdle.splice(0)) tell();
+  };
+
+  /**
+   * The stretch in which an action was last judged, and when: a yes to one of several calls that are under way is none to
+   * another. By the very object that was judged; null is the step's own action.
+   */
+  permitted(action: Action | null): Permitted | undefined {
+    return action === null ? (this.#permitted ?? undefined) : this.#permittedActions?.get(action);
+  }
+
+  notePermitted(action: Action | null, noted: Permitted): void {
+    if (action === null) this.#permitted = noted;
+    else (this.#permittedActions ??= new WeakMap()).set(action, noted);
+  }
+
+  /** Whether a finding of the Airlock is told here for the first time. */
+  isNewFinding(finding: string): boolean {
+    this.#toldFindings ??= new Set();
+    if (this.#toldFindings.has(finding)) return false;
+    this.#toldFindings.add(finding);
+    return true;
   }
 
   /** A wait is over: whatever was judged before it is forgotten. `now` in monotonic milliseconds. */
@@ -247,33 +271,6 @@ function hidingLog(log: Log, secrets: () => Redactor | null): Log {
       else log[level](redact(fields, own.hide) as object, own.hide(message));
     };
   return { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") };
-}
-
-/**
- * One activity from its start until its state is left. Its signal is made when somebody reads it, and is aborted
- * only while there is work that could hear it: of the seven activities of a plain step three need one.
- */
-export class OngoingActivity {
-  #controller: AbortController | null = null;
-  #isAborted = false;
-  /** Set when the work has returned, and nothing of it can be listening any more. */
-  isOver = false;
-
-  get isAborted(): boolean {
-    return this.#isAborted;
-  }
-
-  get signal(): AbortSignal {
-    this.#controller ??= new AbortController();
-    if (this.#isAborted) this.#controller.abort(leftState);
-    return this.#controller.signal;
-  }
-
-  abort(): void {
-    if (this.#isAborted) return;
-    this.#isAborted = true;
-    if (!this.isOver) this.#controller?.abort(leftState);
-  }
 }
 
 /** What an effect of the chart works with. */

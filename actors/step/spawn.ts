@@ -243,7 +243,7 @@ export function spawnStep(worker: WorkerContext, request: SpawnRequest): void {
   actor.subscribe({
     next: (snapshot) => {
       const isNew = note(session, String(topLevel(snapshot.value)), worker, notice);
-      if (isNew) session.enteredAt = [...session.enteredAt, ports.clock.now()].slice(-maxPath);
+      if (isNew) keepLast(session.enteredAt, ports.clock.now());
     },
     complete: () => {
       const how = topLevel(actor.getSnapshot().value) as StepEnd;
@@ -329,7 +329,7 @@ function note(
   if (ends.has(state) || session.stateHistory.at(-1) === state) return false;
   // A step taken up again begins at pending: that is the worker's business, not the step's.
   if (state === "pending" && session.stateHistory.length > 0) return false;
-  session.stateHistory = [...session.stateHistory, state].slice(-maxPath);
+  keepLast(session.stateHistory, state);
   if (session.span.isRecording()) session.span.addEvent(state);
   if (onStepEvent === undefined) return true;
   const now = ports.clock.monotonic();
@@ -346,6 +346,11 @@ function leftAt({ stay }: StepSession, now: number): StepEventNotice["left"] {
 const ends = new Set<string>(["settled", "parked", "released", "abandoned"] satisfies StepEnd[]);
 /** States kept of a step's path: enough for every retry and repair a sane setting allows. */
 const maxPath = 64;
+
+function keepLast<T>(list: T[], item: T): void {
+  list.push(item);
+  if (list.length > maxPath) list.shift();
+}
 
 function deliveredTooOften(delivery: Delivery, { maxDeliveries }: RuntimeOptions): Failure | null {
   if (delivery.deliveries <= maxDeliveries) return null;

@@ -85,7 +85,7 @@ function runner(
   return effectRunner(scope, async (action) => {
     over.onJudged?.(action);
     const at = systemClock.monotonic();
-    session.permitted.set(action ?? session, { stretch: session.stretch, at });
+    session.notePermitted(action ?? null, { stretch: session.stretch, at });
     return null;
   });
 }
@@ -144,9 +144,9 @@ it("is done on the word on its own action, and not on that of another call under
     server: "files",
     input: {},
   })) as [Action, Action];
-  session.permitted.set(first, { stretch: session.stretch, at: systemClock.monotonic() });
+  session.notePermitted(first, { stretch: session.stretch, at: systemClock.monotonic() });
   await run({ ...effect("safe", fine).made, key: "tool#1", action: first });
-  session.permitted.set(first, { stretch: session.stretch, at: systemClock.monotonic() });
+  session.notePermitted(first, { stretch: session.stretch, at: systemClock.monotonic() });
   await run({ ...effect("safe", fine).made, key: "tool#2", action: second });
   expect(judged).toEqual(["second"]);
 });
