@@ -26,8 +26,7 @@ import { Buckets, Family, Sum, Told } from "./counted.ts";
 /*
  * Numbers that are found once and then only added to. The SDK's own instruments sort, write and hash the attributes of
  * every number, a dozen times a step; here that is done once for each set of labels, and the SDK is given the sums when
- * a reader collects, by its interface for producers of metrics. And where one of two readers never collects, the SDK
- * keeps for it whatever the other has collected; here nothing is kept but the sums.
+ * a reader collects, by its interface for producers of metrics.
  *
  * Each reader has a producer of its own, since a collector may want what was counted since it was last told, in place
  * of all there ever was: `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`. The least and the greatest value are only
