@@ -8,7 +8,7 @@ import type { RunView } from "../../machines/contracts/wire/views.ts";
 import type { Command, Context } from "../command.ts";
 import { withBackend } from "../compose/choose-store.ts";
 import { terminalColumns } from "../main.ts";
-import { CliError, toCliError } from "../output/errors.ts";
+import { CliError, type ExitCode, toCliError } from "../output/errors.ts";
 import { createOutput, type Output } from "../output/output.ts";
 import { lasting } from "./run-trace.ts";
 import { type Client, withControlPlane } from "./with-control-plane.ts";
@@ -24,11 +24,17 @@ interface Look {
   troubles: string[];
 }
 
+/** What one look ends with, where it is the only one: that of the first trouble. */
+type Looked = Look & { exitCode: ExitCode | 0 };
+
 const runsLookedAt = 100;
 const failuresShown = 5;
 const metricsWithinMs = 2_000;
 
-/** `top`: in a terminal until Ctrl-C; one look where it is piped or asked for as JSON. */
+/**
+ * `top`: in a terminal until Ctrl-C, whatever can't be asked; one look where it is piped or asked for as JSON, which
+ * fails where something could not be asked.
+ */
 export const top: Command = async (context) => {
   const { output, stopping } = context;
   const everyMs = readEvery(context.invocation.flags["every"]);
@@ -37,11 +43,11 @@ export const top: Command = async (context) => {
   return withBackend(context.config, "top", (backend) =>
     withControlPlane(context, async (client) => {
       for (;;) {
-        const seen = await look(context, { backend, client, workers });
+        const { exitCode, ...seen } = await look(context, { backend, client, workers });
         if (output.isJson) output.json(seen);
         else if (isLive) redraw(context, seen, everyMs);
         else show(seen, output);
-        if (!isLive) return 0;
+        if (!isLive) return exitCode;
         await sleep(everyMs, undefined, { signal: stopping.signal }).catch(() => {});
         if (stopping.signal.aborted) return 0;
       }
@@ -76,13 +82,17 @@ function readWorkers({ config, invocation }: Context): URL[] {
 async function look(
   { config, stopping }: Context,
   { backend, client, workers }: { backend: StepBackend; client: Client; workers: readonly URL[] },
-): Promise<Look> {
+): Promise<Looked> {
   const troubles: string[] = [];
+  let exitCode: Looked["exitCode"] = 0;
   const orNull = async <T>(what: string, asked: Promise<T>): Promise<T | null> => {
     try {
       return await asked;
     } catch (error) {
-      troubles.push(`${what}: ${toCliError(error)?.message ?? messageOf(error)}`);
+      const known = toCliError(error);
+      const message = known?.message ?? messageOf(error);
+      troubles.push(message.startsWith(what) ? message : `${what}: ${message}`);
+      exitCode ||= known?.exitCode ?? 3;
       return null;
     }
   };
@@ -101,6 +111,7 @@ async function look(
     runs: found === null ? null : countRuns(found.runs),
     failures: (found?.runs ?? []).filter(isFailed).slice(0, failuresShown).map(failureOf),
     troubles,
+    exitCode,
   };
 }
 

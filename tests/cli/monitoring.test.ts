@@ -154,14 +154,13 @@ describe("a worker that is watched", () => {
         expect(sent.flatMap((one) => one.names)).toContain("stateplane.steps");
       }, patience);
 
-      const look = await runCli(["top", "--json", "--workers", new URL(url).host], {
-        cwd: folder,
-        env: {
-          REDIS_URL: redis.url,
-          CONTROL_PLANE_URL: gateway.url,
-          FD_API_KEY: gateway.apiKey,
-        },
-      });
+      const env = {
+        REDIS_URL: redis.url,
+        CONTROL_PLANE_URL: gateway.url,
+        FD_API_KEY: gateway.apiKey,
+      };
+      const workers = new URL(url).host;
+      const look = await runCli(["top", "--json", "--workers", workers], { cwd: folder, env });
       expect(look).toMatchObject({ code: 0 });
       expect(JSON.parse(look.stdout)).toMatchObject({
         queue: { length: 0, pending: 0, parked: 0, waitingMs: null, consumers: [{ taken: 0 }] },
@@ -177,6 +176,15 @@ describe("a worker that is watched", () => {
           expect([status, text]).toEqual([503, expect.stringContaining("control plane")]);
         }, patience);
         expect((await ask(`${url}/healthz`)).status).toBe(200);
+        const half = await runCli(["top", "--json"], { cwd: folder, env });
+        expect(half).toMatchObject({ code: 3, stderr: "" });
+        expect(JSON.parse(half.stdout)).toMatchObject({
+          queue: { length: 0 },
+          runs: null,
+          troubles: [
+            expect.stringMatching(/^the control plane can't be reached: (?!.*can't be r)/),
+          ],
+        });
       } finally {
         isAway = false;
       }
