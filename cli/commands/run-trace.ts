@@ -10,6 +10,8 @@ import {
   traceView,
 } from "../../machines/contracts/wire/views.ts";
 import type { Command } from "../command.ts";
+import { terminalColumns } from "../main.ts";
+import { type Branch, printTree } from "../output/tree.ts";
 import { withControlPlane } from "./with-control-plane.ts";
 
 /** A piece of a run: the run itself, a step, an effect, or the time between them. */
@@ -43,7 +45,8 @@ export const traceRun: Command = (context) =>
       return 0;
     }
     if (run.trace_id) output.line(`trace ${run.trace_id}`);
-    output.table(["WHAT", "STATUS", "TOOK", "TOKENS", "COST"], rowsOf(tree));
+    const headings = ["WHAT", "STATUS", "TOOK", "TOKENS", "COST"];
+    printTree(headings, toBranch(tree), { output, columns: terminalColumns() });
     if (steps.some(({ status, trace }) => isStepEnded(status) && !traceView.allows(trace))) {
       output.remark(
         "the effects of some steps are not known: their worker or the control plane keeps none",
@@ -150,20 +153,16 @@ function covered({ from, to, children }: TraceNode): number {
   return all;
 }
 
-function rowsOf(tree: TraceNode, before = "", branch = ""): string[][] {
-  const { name, status, ms, tokens, costMicros, children } = tree;
-  const own = [
-    `${before}${branch}${cutText(name, 64)}`,
-    status ?? "",
-    ms === null ? "" : lasting(ms),
-    tokens ? String(tokens) : "",
-    costMicros ? dollars(costMicros) : "",
-  ];
-  const under = before + (branch === "" ? "" : branch.startsWith("└") ? "   " : "│  ");
-  const rows = children.flatMap((child, at) =>
-    rowsOf(child, under, at === children.length - 1 ? "└─ " : "├─ "),
-  );
-  return [own, ...rows];
+function toBranch({ name, status, ms, tokens, costMicros, children }: TraceNode): Branch {
+  const took = ms === null ? "" : lasting(ms);
+  const cost = costMicros ? dollars(costMicros) : "";
+  const said = [status ?? "", took, tokens ? `${tokens} tokens` : "", cost];
+  return {
+    name: cutText(name, 64),
+    cells: [status ?? "", took, tokens ? String(tokens) : "", cost],
+    said: said.filter((text) => text !== ""),
+    children: children.map(toBranch),
+  };
 }
 
 const toJson = ({ from, to, ms, costMicros, children, ...rest }: TraceNode): object => ({

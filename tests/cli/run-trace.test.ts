@@ -1,6 +1,20 @@
-import { array, assert, nat, property, record } from "fast-check";
+import {
+  array,
+  assert,
+  constant,
+  letrec,
+  nat,
+  oneof,
+  property,
+  record,
+  string,
+  stringMatching,
+} from "fast-check";
+import stringWidth from "string-width";
 import { expect, test } from "vitest";
 import { type TraceNode, traceTree } from "../../cli/commands/run-trace.ts";
+import { createOutput } from "../../cli/output/output.ts";
+import { type Branch, printTree } from "../../cli/output/tree.ts";
 import { runView, stepView } from "../../machines/contracts/wire/views.ts";
 
 const start = Date.parse("2026-01-01T00:00:00.000Z");
@@ -115,3 +129,46 @@ test("a question is a piece of its step, and a step without a trace has no piece
     },
   ]);
 });
+
+test.each([40, 60, 120])(
+  "the tree stays one in a terminal of %i columns, with all that is said of each piece [traces.tree]",
+  (columns) => {
+    const piece = record({
+      name: string({ unit: "grapheme", minLength: 1, maxLength: 70 }),
+      said: array(stringMatching(/^[a-z0-9$.]{1,12}$/), { maxLength: 4 }),
+    });
+    const tree = letrec<{ tree: Branch }>((tie) => ({
+      tree: record({
+        piece,
+        children: oneof({ depthSize: "small" }, constant([]), array(tie("tree"), { maxLength: 4 })),
+      }).map(({ piece: { name, said }, children }) => ({
+        name,
+        said,
+        cells: [0, 1, 2, 3].map((column) => said[column] ?? ""),
+        children: children as Branch[],
+      })),
+    })).tree;
+    assert(
+      property(tree, (drawn) => {
+        const lines: string[] = [];
+        const out = { isTTY: false, write: (text: string) => void lines.push(text) };
+        const output = createOutput({ out, remarks: out, isJson: false, env: {}, columns });
+        printTree(["WHAT", "A", "B", "C", "D"], drawn, { output, columns });
+        const text = lines.join("");
+        // Only a tree that is very deep is wider than what it is drawn for.
+        const deepest = depthOf(drawn);
+        for (const line of text.split("\n")) {
+          expect(stringWidth(line)).toBeLessThanOrEqual(Math.max(columns, 3 * deepest + 15));
+        }
+        const marks = text.match(/[├└]─ /gu)?.length ?? 0;
+        expect(marks).toBe(countOf(drawn) - 1);
+        for (const word of allSaid(drawn)) expect(text).toContain(word);
+      }),
+    );
+  },
+);
+
+const depthOf = ({ children }: Branch): number => 1 + Math.max(0, ...children.map(depthOf));
+const countOf = ({ children }: Branch): number =>
+  children.reduce((count, child) => count + countOf(child), 1);
+const allSaid = ({ said, children }: Branch): string[] => [...said, ...children.flatMap(allSaid)];
