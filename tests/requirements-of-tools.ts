@@ -54,6 +54,11 @@ export const toolRequirements: readonly Requirement[] = [
       "a server that ends in the middle of a call leaves an unsafe one in doubt, a safe one to be tried again, and the next call works",
   },
   { id: "mcp.orphans", promise: "no tool server outlives its worker, even one that is killed" },
+  {
+    id: "mcp.own-processes",
+    promise:
+      "a server with processes of its own sees, signals and looks into no other, and all that it started ends with it",
+  },
   { id: "mcp.cancel", promise: "only a call under way is cancelled at its server" },
   {
     id: "git.submodules",

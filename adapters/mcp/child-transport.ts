@@ -4,11 +4,11 @@ import {
   serializeMessage,
   type Transport,
 } from "@modelcontextprotocol/client";
-import { getDefaultEnvironment } from "@modelcontextprotocol/client/stdio";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import { largestMessage, readMessage } from "./bounded-http.ts";
 import { BoundedLines, WithoutParts } from "./bounded-lines.ts";
 import { guardGroup } from "./orphan-guard.ts";
+import { endingOf, startOf } from "./own-processes.ts";
 import type { McpServer } from "./server-options.ts";
 import { floods, Unasked } from "./unasked.ts";
 
@@ -72,9 +72,14 @@ export class ChildTransport implements Transport {
 
   /** @throws when the command can't be started */
   async start(): Promise<void> {
-    const { command = "", args = [], env = {}, cwd } = this.#server;
-    const child = spawn(command, args, {
-      env: { ...getDefaultEnvironment(), ...env },
+    const { command = "", cwd } = this.#server;
+    const start = await startOf(this.#server).catch((error: Error) => {
+      this.#end(`could not be started (${error.message})`);
+      throw error;
+    });
+    if (this.#isGivenUp) throw new Error("it was closed before it was started");
+    const child = spawn(start.command, start.args, {
+      env: start.env,
       stdio: ["pipe", "pipe", "pipe"],
       detached: true,
       ...(cwd === undefined ? {} : { cwd }),
@@ -130,6 +135,7 @@ export class ChildTransport implements Transport {
   /** Resolves within about three seconds, and nothing of the child's group is left then. */
   async close(): Promise<void> {
     const child = this.#child;
+    this.#isGivenUp ||= child === null;
     if (child === null || child.pid === undefined) return;
     child.stdin.end();
     if (await this.#goneWithin(graceMs)) return;
@@ -202,7 +208,7 @@ export class ChildTransport implements Transport {
     signal: NodeJS.Signals | null,
   ): void {
     this.#exitCode = code;
-    this.ending ??= signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
+    this.ending ??= endingOf(this.#server, code, signal);
     // What the child left behind would hold its streams open, and "close" would never come.
     if (child.pid !== undefined) signalGroup(child.pid, "SIGKILL");
     this.#unguard();

@@ -117,7 +117,7 @@ interface Credentialed {
  * The variables that a server would look for by its own name, that the worker has, and that it is not given:
  * `GITHUB_TOKEN` of a server `github`. FerrumDeck's worker would have handed them on.
  */
-export function missingCredentials(server: Credentialed, variables: Variables): string[] {
+function missingCredentials(server: Credentialed, variables: Variables): string[] {
   const { name, command, args = [], env = {}, headers = {}, bearerToken, oauth } = server;
   const isKnownOtherwise =
     bearerToken !== undefined || oauth !== undefined || Object.keys(headers).length > 0;
@@ -132,4 +132,14 @@ export function missingCredentials(server: Credentialed, variables: Variables): 
   };
   if (Object.keys(env).some(isCredential)) return [];
   return Object.keys(variables).filter((key) => isCredential(key) && variables[key]);
+}
+
+/** The same as the end of a sentence, with what to write; null where there are none. */
+export function credentialWarning(server: Credentialed, env: Variables): string | null {
+  const [first, ...more] = missingCredentials(server, env);
+  if (first === undefined) return null;
+  const all = [first, ...more].join(", ");
+  return server.command === undefined
+    ? `sends no credentials, although this worker has ${all}: to send it, write "bearerToken": "\${${first}}"`
+    : `does not see ${all}, which this worker has: a server gets only the variables that its env names. To hand it on, write "env": { "${first}": "\${${first}}" }`;
 }

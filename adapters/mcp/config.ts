@@ -5,9 +5,9 @@ import stripJsonComments from "strip-json-comments";
 import { nearest } from "../../machines/contracts/domain/nearest.ts";
 import { type ToolRule, toolRuleShape } from "../../machines/contracts/domain/tool-lists.ts";
 import {
+  credentialWarning,
   expandVariables,
   variableWarnings,
-  missingCredentials,
   readEnvFile,
   type Variables,
 } from "./config-variables.ts";
@@ -47,6 +47,7 @@ const serverShape = type({
   "env?": stringMap.or("null"),
   "envFile?": "string > 0 | null",
   "cwd?": "string > 0 | null",
+  "processes?": "'own' | 'shared' | null",
   "url?": "string > 0 | null",
   "headers?": stringMap.or("null"),
   "bearerToken?": "string > 0 | null",
@@ -331,7 +332,7 @@ async function readServer(
     onFile(path);
     return readEnvFile(path);
   };
-  const { timeout, start, limits, toolLimits } = entry;
+  const { timeout, start, limits, toolLimits, processes } = entry;
   const time = {
     ...(typeof timeout === "number"
       ? { timeoutMs: Math.ceil(timeout < leastMs ? timeout * 1_000 : timeout) }
@@ -343,7 +344,10 @@ async function readServer(
   if (command !== undefined) {
     const shared = envFile === undefined ? null : await readNamed(resolve(dirname(file), envFile));
     if (shared !== null && !shared.ok) return shared;
-    const folder = cwd === undefined ? {} : { cwd };
+    const folder = {
+      ...(cwd === undefined ? {} : { cwd }),
+      ...(processes === "own" ? { processes } : {}),
+    };
     return {
       ok: true,
       value: { name, command, args, env: { ...shared?.value, ...own }, ...folder, ...time },
@@ -372,6 +376,9 @@ function kindOf(entry: ServerEntry): Read<"http" | "sse" | null> {
   if (url === null && given.length > 0) {
     return problem(`${given.join(" and ")} must go with a url: a command is given its env`);
   }
+  if (command === null && entry.processes === "own") {
+    return problem("processes must go with a command: what a url leads to is not started here");
+  }
   if (given.length > 1) return problem("must have either a bearerToken or oauth, and not both");
   if (said === null) return { ok: true, value: null };
   const key = said.toLowerCase();
@@ -384,13 +391,4 @@ function kindOf(entry: ServerEntry): Read<"http" | "sse" | null> {
     return problem(`type is ${transport}, which goes with ${needs}, and it has none`);
   }
   return { ok: true, value: transport === "stdio" ? null : transport };
-}
-
-function credentialWarning(server: McpServer, env: Variables): string | null {
-  const [first, ...more] = missingCredentials(server, env);
-  if (first === undefined) return null;
-  const all = [first, ...more].join(", ");
-  return server.command === undefined
-    ? `sends no credentials, although this worker has ${all}: to send it, write "bearerToken": "\${${first}}"`
-    : `does not see ${all}, which this worker has: a server gets only the variables that its env names. To hand it on, write "env": { "${first}": "\${${first}}" }`;
 }

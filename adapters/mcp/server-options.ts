@@ -9,6 +9,8 @@ export interface McpServer {
   /** All that the child sees beyond HOME, LOGNAME, PATH, SHELL, TERM and USER. */
   env?: Record<string, string>;
   cwd?: string;
+  /** `own`: in a process namespace of its own, so that it sees, signals and looks into no process of this worker's. */
+  processes?: "own";
   url?: string;
   /**
    * How to speak to `url`: `http` is streamable HTTP, `sse` the older transport of two channels. Left out, it is
