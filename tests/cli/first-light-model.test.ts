@@ -8,6 +8,7 @@ import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { useVendors } from "../support/vendor-server.ts";
 import { answerStream, chatStream, messageStream, type Spoken } from "../support/vendor-streams.ts";
 
+const { PATH, NODE_COMPILE_CACHE } = process.env;
 const root = join(import.meta.dirname, "../..");
 const program = join(root, "examples/first-light/main.ts");
 const { vendor } = useVendors();
@@ -57,7 +58,7 @@ test.each(vendors)(
     const { stdout } = await promisify(execFile)(
       process.execPath,
       [program, "--yes", "--store", "sqlite"],
-      { cwd: root, env: { PATH: process.env["PATH"], TMPDIR: folder, HOME: folder, ...env(url) } },
+      { cwd: root, env: { PATH, NODE_COMPILE_CACHE, TMPDIR: folder, HOME: folder, ...env(url) } },
     );
     expect(seen).toHaveLength(2);
     for (const request of seen) {

@@ -21,6 +21,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 const environment = (over: Record<string, string> = {}) => ({
   PATH: process.env["PATH"],
   TMPDIR: folder,
+  NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"],
   ...over,
 });
 
