@@ -36,6 +36,8 @@ export default defineConfig({
           exclude: ["tests/architecture/**"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          // What comes in a moment here may take seconds on a machine that has other work.
+          expect: { poll: { timeout: 20_000 } },
         },
       },
     ],

@@ -57,7 +57,7 @@ it("a run's budget is never passed, with many workers at once [budget.atomic]", 
     }),
     { numRuns: 12 },
   );
-}, 30_000);
+});
 
 it("a run's wall time stands still while its step waits for a provider, an hour at most each time [budget.held]", async () => {
   const { budgets } = plane.worker;
@@ -88,7 +88,7 @@ it("a run's wall time stands still while its step waits for a provider, an hour 
     }),
     { numRuns: 60 },
   );
-}, 30_000);
+});
 
 it("nothing is reserved for a run or a step that has ended", async () => {
   const { budgets } = plane.worker;

@@ -115,7 +115,7 @@ describe("a body, whatever it holds", () => {
     );
     // What was taken can be run: no job was enqueued that a worker must refuse.
     for (const fields of published) expect(parseJob(fields)).toMatchObject({ valid: true });
-  }, 60_000);
+  });
 
   it("nested too deep, or with a number that can't be kept, is refused by name", async () => {
     const run = (input: string) =>

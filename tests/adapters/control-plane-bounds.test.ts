@@ -56,7 +56,7 @@ describe("what others may hold up", () => {
       stop.abort();
       expect(response.status).toBe(200);
     }, 10_000);
-  }, 30_000);
+  });
 
   it("a body is not read before the key that comes with it, however long it is in coming [bound.bodies]", async () => {
     const socket = connect(plane.port, "127.0.0.1");
@@ -127,7 +127,7 @@ describe("what others may hold up", () => {
     }
     // All of them, well before the ten seconds in which the other one's first eight are given up.
     await vi.waitFor(() => expect(new Set(told)).toEqual(new Set(ids)), 8_000);
-  }, 20_000);
+  });
 
   it("a question of millions of characters is cut before secrets are looked for in it, and says so [bound.notices]", () => {
     const texts = Array.from({ length: 200_000 }, (_, at) => `a=${at}`);

@@ -114,7 +114,7 @@ describe("a budget of an agent or a tenant", () => {
     );
     await agentBudgets(none);
     await tenantBudgets(none);
-  }, 60_000);
+  });
 
   it("stops the call that would pass it, and says whose it is and what is left; no run begins once it is spent [budget.shared]", async () => {
     plane.clock.now += 40 * 24 * 60 * 60 * 1000;

@@ -44,7 +44,6 @@ it.skipIf(!canMount)(
     });
     expect(said["message"]).toMatch(/^nothing was changed: the database .* its disk is full/u);
   },
-  30_000,
 );
 
 it("names a database that was damaged while it was closed", async () => {

@@ -27,10 +27,13 @@ describe("watching runs", () => {
     const told: string[] = [];
     const tell = (runId: string, status: string) => told.push(`${runId} ${status}`);
     const ended = watchRuns(plane.api, tell, watch.signal);
-    await vi.waitFor(async () => {
-      await plane.createRun();
-      expect(told).not.toEqual([]);
-    });
+    await vi.waitFor(
+      async () => {
+        await plane.createRun();
+        expect(told).not.toEqual([]);
+      },
+      { timeout: 20_000 },
+    );
     const key = await plane.createRun();
     await plane.report(key, { status: "waiting_approval" }, { idempotencyKey: "w" });
     await plane.report(key, { status: "completed", output: 1 });
@@ -43,7 +46,9 @@ describe("watching runs", () => {
       `${other.runId} queued`,
       `${other.runId} cancelled`,
     ];
-    await vi.waitFor(() => expect(told).toEqual(expect.arrayContaining(expected)));
+    await vi.waitFor(() => expect(told).toEqual(expect.arrayContaining(expected)), {
+      timeout: 20_000,
+    });
     watch.abort();
     expect(await ended).toEqual({ ok: true, value: null });
   });
@@ -63,10 +68,13 @@ describe("watching runs", () => {
           signal,
         )) ?? ok(null),
       );
-    await vi.waitFor(async () => {
-      await tell("");
-      expect(said).not.toEqual([]);
-    });
+    await vi.waitFor(
+      async () => {
+        await tell("");
+        expect(said).not.toEqual([]);
+      },
+      { timeout: 20_000 },
+    );
     said.length = 0;
     // Of a step that its run does not have, nothing is passed on.
     await plane.worker.tellTexts?.([{ runId, stepId: other.stepId, text: "?" }], signal);
@@ -75,7 +83,7 @@ describe("watching runs", () => {
     const expected = ["Good ", "morn", "ing\n🌍"].map((piece) => `${runId} ${stepId} ${piece}`);
     // Some of the empty texts that waited for the stream may come late.
     const told = () => said.filter((line) => line !== `${runId} ${stepId} `);
-    await vi.waitFor(() => expect(told()).toEqual(expected));
+    await vi.waitFor(() => expect(told()).toEqual(expected), { timeout: 20_000 });
     watch.abort();
     await ended;
   });
@@ -124,9 +132,9 @@ describe("watching one run of a gateway that has a channel a run", () => {
     try {
       let hints = 0;
       const ended = watchRun(api, "run_1", () => (hints += 1), watch.signal);
-      await vi.waitFor(() => expect(hints).toBe(1));
+      await vi.waitFor(() => expect(hints).toBe(1), { timeout: 20_000 });
       value(await api.cancel("run_1", signal));
-      await vi.waitFor(() => expect(hints).toBe(2));
+      await vi.waitFor(() => expect(hints).toBe(2), { timeout: 20_000 });
       value(await api.cancel("run_2", signal));
       watch.abort();
       expect(await ended).toEqual({ ok: true, value: null });
@@ -232,6 +240,5 @@ describe("an event stream", () => {
         await server.close();
       }
     },
-    20_000,
   );
 });

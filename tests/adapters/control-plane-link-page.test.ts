@@ -85,5 +85,5 @@ describe.skipIf(chromiumPath === null)(`a link's page in Chromium${needsChromium
     expect(told.filter((request) => request.includes(token))).toEqual([]);
     expect(told.filter((request) => /"referer":"[^"]/u.test(request))).toEqual([]);
     await page.close();
-  }, 60_000);
+  });
 });

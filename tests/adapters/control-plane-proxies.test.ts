@@ -119,7 +119,7 @@ describe("what answers in place of the control plane", () => {
       }),
       { numRuns: 500 },
     );
-  }, 60_000);
+  });
 
   it("is never a yes, never a no, and never `not there`, to any call [answer.plain]", async () => {
     const extensions = ["idempotent-results", "approvals"];
@@ -154,7 +154,7 @@ describe("what answers in place of the control plane", () => {
     expect(await worker.steps("run_1", signal)).toSatisfy(isPassing);
     server.answer(() => ({ status: 200, text: html }));
     expect(await worker.ping(signal)).toSatisfy(isPassing);
-  }, 60_000);
+  });
 
   it("is named with its status, content type and first words", async () => {
     const { worker } = await serve(() => ({
@@ -250,7 +250,7 @@ describe("what /health advertises", () => {
       }),
       { numRuns: 200 },
     );
-  }, 30_000);
+  });
 
   it("takes nothing from a ping, which finds the control plane behind a foreign /health", async () => {
     const { worker } = await serve((call) =>

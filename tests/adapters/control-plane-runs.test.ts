@@ -15,7 +15,7 @@ afterEach(() => plane.close());
 describe("creating a run", () => {
   it("publishes its one llm step, with the agent's settings under the caller's task", async () => {
     const { runId, stepId } = await plane.createRun({ task: "greet", system_prompt: "Obey." });
-    await vi.waitFor(() => expect(plane.jobs).toHaveLength(1));
+    await vi.waitFor(() => expect(plane.jobs).toHaveLength(1), { timeout: 20_000 });
     expect(plane.jobs[0]).toEqual({
       runId,
       stepId,
@@ -49,7 +49,9 @@ describe("creating a run", () => {
     const [traceId, spanId] = ["4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"];
     const traceparent = `00-${traceId}-${spanId}-01`;
     await plane.fetch("POST", "/v1/runs", { agent_id: "helper", input: {} }, { traceparent });
-    await vi.waitFor(() => expect(plane.jobs[0]).toMatchObject({ traceId, spanId }));
+    await vi.waitFor(() => expect(plane.jobs[0]).toMatchObject({ traceId, spanId }), {
+      timeout: 20_000,
+    });
   });
 
   it("names an unknown agent, and says what a bad request lacks", async () => {

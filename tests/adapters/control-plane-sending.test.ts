@@ -94,7 +94,7 @@ describe("what can't be sent", () => {
     }
     expect(await http.call({ method: "GET", path: "/health" }, signal)).toMatchObject({ ok: true });
     expect(await worker.report(report, signal)).toEqual({ ok: true, value: "accepted" });
-  }, 60_000);
+  });
 });
 
 describe("bodies", () => {
@@ -175,7 +175,7 @@ describe("bodies", () => {
     expect(answer).toMatchObject({
       failure: { message: expect.stringContaining(`over ${largestAnswer} bytes`) },
     });
-  }, 60_000);
+  });
 });
 
 it("a check of a tool carries the trace of the span at work, and the tool's server [trace.check-tool]", async () => {

@@ -51,11 +51,13 @@ describe("the embedded control plane", () => {
       publish: () => Promise.reject(new Error("no stream")),
     });
     const key = await away.createRun();
-    await vi.waitFor(async () =>
-      expect(await away.fetch("GET", "/ready")).toMatchObject({
-        status: 503,
-        body: { status: "not_ready", components: { queue: { status: "unhealthy" } } },
-      }),
+    await vi.waitFor(
+      async () =>
+        expect(await away.fetch("GET", "/ready")).toMatchObject({
+          status: 503,
+          body: { status: "not_ready", components: { queue: { status: "unhealthy" } } },
+        }),
+      { timeout: 20_000 },
     );
     await away.close();
     const back = await startTestPlane({ path });

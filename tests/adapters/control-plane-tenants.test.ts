@@ -183,7 +183,7 @@ describe("tenants", () => {
     // Most of what takes an id was asked with one of the other's.
     const takesId = operationsOf(api).filter(({ path }) => /^\/v1\/.*\{/.test(path));
     expect(reached.size).toBeGreaterThan(takesId.length * 0.6);
-  }, 60_000);
+  });
 
   it("have lists of their own, and the operator has all [tenant.lists]", async () => {
     const lists = operationsOf(api).filter(

@@ -148,7 +148,7 @@ describe("a webhook", () => {
       const { status } = await open(second, "/look", { token: tokenOf(message) });
       expect(status).toBe(200);
     }
-  }, 40_000);
+  });
 
   it("is reminded before the question closes, and not once it is answered [notice.reminded]", async () => {
     const { url, received } = await startReceiver();
@@ -160,7 +160,7 @@ describe("a webhook", () => {
       const reminders = received.filter(({ body }) => body["type"] === "approval.reminder");
       expect(reminders.map(({ body }) => body.data["id"])).toEqual([unanswered]);
     }, 15_000);
-  }, 20_000);
+  });
 });
 
 describe("a link to a question", () => {
@@ -350,7 +350,7 @@ describe("a link to a question", () => {
     value(await keysApi(plane.api).revoke(key.id, signal));
     expect((await open(plane, "", { token, approved: true })).status).toBe(403);
     expect(await statusOf(plane, id)).toBe("pending");
-  }, 30_000);
+  });
 });
 
 describe("a question that nobody answers", () => {

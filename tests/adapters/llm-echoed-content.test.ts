@@ -122,7 +122,7 @@ describe("a 400 that quotes one step's content [llm.rejected-parameter]", () => 
       ),
       { numRuns: 60 },
     );
-  }, 30_000);
+  });
 
   test("does not hide a refusal in the vendor's own words", async () => {
     const { models, seen } = await vendor((response) => {

@@ -64,7 +64,7 @@ describe.each(streams)(
         }),
         { numRuns: 25 },
       );
-    }, 30_000);
+    });
 
     test("is still that error where it says anything [llm.empty-error]", async () => {
       for (const error of [

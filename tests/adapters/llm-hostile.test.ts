@@ -101,5 +101,4 @@ test.each(streams)(
       { numRuns: 120 },
     );
   },
-  60_000,
 );

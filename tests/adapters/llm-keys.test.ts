@@ -217,7 +217,6 @@ describe("steps of a provider that can't be asked", () => {
       const said = lines.filter((line) => line.includes("the model provider refusing refuses"));
       expect(said).toHaveLength(reason === "auth" ? 1 : 0);
     },
-    40_000,
   );
 
   test("longer than the run's wall time are not ended by it [budget.held]", async () => {
@@ -250,7 +249,7 @@ describe("steps of a provider that can't be asked", () => {
     isWell = true;
     const ended = await scene.ended(waiting.runId, waiting.stepIds[0] ?? "");
     expect(ended).toMatchObject({ status: "completed", output: { response: "Done." } });
-  }, 40_000);
+  });
 });
 
 test("the key in pieces is not told either [llm.key-parts]", async () => {

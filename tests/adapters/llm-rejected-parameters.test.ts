@@ -111,7 +111,7 @@ describe("a parameter that a model refuses [llm.rejected-parameter]", () => {
       ),
       { numRuns: 40 },
     );
-  }, 30_000);
+  });
 
   test.each([
     [

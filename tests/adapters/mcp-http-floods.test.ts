@@ -80,16 +80,12 @@ test.each([
     (response: ServerResponse) =>
       void response.end(`id: 9\nretry: 0\ndata: \n\n${message(100_000).repeat(150)}`),
   ],
-])(
-  "a server that sends %s over HTTP is given up [mcp.noise]",
-  async (_, stream) => {
-    const { host, stop } = await serveStreams("GET", stream);
-    value(await host.describe("read", never));
-    await expect.poll(() => host.states()["web"], { timeout: 25_000 }).not.toBe("ready");
-    await stop();
-  },
-  40_000,
-);
+])("a server that sends %s over HTTP is given up [mcp.noise]", async (_, stream) => {
+  const { host, stop } = await serveStreams("GET", stream);
+  value(await host.describe("read", never));
+  await expect.poll(() => host.states()["web"], { timeout: 25_000 }).not.toBe("ready");
+  await stop();
+});
 
 test("a flood over HTTP that ends is told as a flood [mcp.noise]", async () => {
   const flood = message(1_000_000).repeat(30);

@@ -165,7 +165,6 @@ describe("a server that misbehaves over its standard streams", () => {
       await host.close();
       expect(performance.now() - begun).toBeLessThan(20_000);
     },
-    30_000,
   );
 
   test("that writes to stderr without end is closed, and the others hardly notice [mcp.noise]", async () => {
@@ -336,7 +335,6 @@ describe("a server that misbehaves over HTTP", () => {
       await host.close();
       await server.stop();
     },
-    30_000,
   );
 
   test("that writes an event without end is given up before it fills our memory [mcp.bounds]", async () => {

@@ -221,7 +221,6 @@ describe("much-installed servers", () => {
       expect([...(first?.flags ?? [])]).toEqual([]);
       expect([...(first?.disabled ?? [])]).toEqual([]);
     },
-    60_000,
   );
 });
 

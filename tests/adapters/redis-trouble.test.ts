@@ -193,7 +193,7 @@ describe("a primary that was demoted behind its name", () => {
     other.disconnect();
     await worker.close();
     await pair.stop();
-  }, 30_000);
+  });
 
   it("is asked no more than twice a second where nobody takes its place", async () => {
     const lone = await startTestRedis();
@@ -210,7 +210,7 @@ describe("a primary that was demoted behind its name", () => {
     own.disconnect();
     await worker.close();
     await lone.stop();
-  }, 20_000);
+  });
 });
 
 describe("warnings", () => {

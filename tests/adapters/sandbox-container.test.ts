@@ -102,7 +102,7 @@ test("[sandbox.container] ends a container by its name at the time limit, and th
   await sandboxWith();
   expect(readdirSync(running).toSorted()).toEqual([foreign, living].toSorted());
   for (const left of [living, foreign]) rmSync(join(running, left));
-}, 60_000);
+});
 
 test("[sandbox.container] an engine that does not keep its word is not used, nor one without an image or an answer", async () => {
   writeFileSync(join(folder, "leaky"), "");
@@ -118,7 +118,7 @@ test("[sandbox.container] an engine that does not keep its word is not used, nor
   writeFileSync(join(folder, "info"), '{"Runtimes":{"runc":{},"runsc":{"path":"runsc"}}}');
   await sandboxWith();
   expect(calls().at(-1)?.join(" ")).toContain("--runtime runsc");
-}, 60_000);
+});
 
 test("[sandbox.container] the engine's profile refuses what the filter's rules refuse", () => {
   interface Rule {

@@ -28,7 +28,7 @@ it("one request is under way at a time, and what comes meanwhile goes with the n
   await sleep(100);
   expect(batches).toHaveLength(1);
   answers[0]?.resolve(ok(null));
-  await vi.waitFor(() => expect(batches).toHaveLength(2));
+  await vi.waitFor(() => expect(batches).toHaveLength(2), { timeout: 20_000 });
   expect(batches[1]).toEqual([piece("bc"), piece("x", "stp_2"), piece("d")]);
   teller.close();
 });
@@ -41,7 +41,7 @@ it("what was said before a new beginning is not put together with it [events.res
   teller.tell(begun);
   for (const text of ["a", "b"]) teller.tell(piece(text));
   answers[0]?.resolve(ok(null));
-  await vi.waitFor(() => expect(batches).toHaveLength(2));
+  await vi.waitFor(() => expect(batches).toHaveLength(2), { timeout: 20_000 });
   expect(batches[1]).toEqual([piece("b"), { ...begun, text: "ab" }]);
   teller.close();
 });
@@ -50,7 +50,7 @@ it("a control plane that does not answer costs a bounded number of characters, a
   const { batches, answers, teller } = scene();
   for (let count = 0; count < 10_000; count += 1) teller.tell(piece("x".repeat(100)));
   answers[0]?.resolve(ok(null));
-  await vi.waitFor(() => expect(batches).toHaveLength(2));
+  await vi.waitFor(() => expect(batches).toHaveLength(2), { timeout: 20_000 });
   const size = batches[1]?.reduce((sum, { text }) => sum + text.length, 0);
   expect(size).toBeGreaterThan(32 * 1024);
   expect(size).toBeLessThanOrEqual(64 * 1024);
@@ -77,7 +77,7 @@ it("half a character does not cost its batch", async () => {
   teller.tell(piece("\ud83c"));
   teller.tell(piece("\udf0d"));
   answers[0]?.resolve(ok(null));
-  await vi.waitFor(() => expect(batches).toHaveLength(2));
+  await vi.waitFor(() => expect(batches).toHaveLength(2), { timeout: 20_000 });
   expect(batches).toEqual([[piece("\ufffd")], [piece("🌍")]]);
   teller.close();
 });

@@ -76,5 +76,4 @@ test.each(vendors)(
     expect(stdout).toContain("Every step ended as it should");
     expect(stdout).not.toContain(key.replace("Bearer ", ""));
   },
-  60_000,
 );

@@ -58,7 +58,7 @@ test("[policy.proved] the hole of the example is shown with a call that really r
   const no = await ask("--unapproved", "--config", "mended.config.ts");
   expect({ code: no.code, stderr: no.stderr }).toEqual({ code: 0, stderr: "" });
   expect(no.stdout).toMatch(/ever run unapproved\? No\.\n\nExamined: .* paths through /u);
-}, 90_000);
+});
 
 test("policy prove: what can't be asked is said, with what to do", async () => {
   const several = await ask("--unapproved", "--at-all");
@@ -67,7 +67,7 @@ test("policy prove: what can't be asked is said, with what to do", async () => {
   const unknown = await runCli(["policy", "prove", "--tool", "push_file"], { cwd: folder });
   expect(unknown.code).toBe(2);
   expect(unknown.stderr).toContain("did you mean push_files?");
-}, 60_000);
+});
 
 const tool = { server: "git", name: "push", schema: null, address: "push", inputSchema: {} };
 const list = fc.subarray(["push", { tool: "git/push", when: { branch: "main" } }, "other"]);

@@ -55,7 +55,7 @@ beforeAll(async () => {
     },
     { timeout: 20_000, interval: 100 },
   );
-}, 60_000);
+});
 afterAll(async () => {
   dev.kill("SIGTERM");
   await dev.ended;

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { processesNaming, runCli, startCli } from "../support/run-cli.ts";
 
 const oddServer = fileURLToPath(new URL("../support/odd-mcp-server.ts", import.meta.url));
-const timeout = 60_000;
+const timeout = 120_000;
 
 let folder: string;
 let description: string;

@@ -113,4 +113,4 @@ it("a step whose question is handed over waits on, and runs once the next role s
   expect(told[0]).toBe("approval.requested");
   await expect.poll(() => told, { timeout: 10_000 }).toContain("approval.handed_over");
   await api.close();
-}, 60_000);
+});

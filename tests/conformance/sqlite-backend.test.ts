@@ -263,7 +263,7 @@ describe("a file", () => {
         expect(toStoreError(error, "step").trouble).toBe(trouble);
       }
     }
-  }, 20_000);
+  });
 
   it("has a job whose entry vanished published again, once [job.vanished]", async () => {
     const path = join(directory, "steps.db");

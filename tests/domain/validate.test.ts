@@ -226,7 +226,7 @@ describe("a model's answer", () => {
       // Eight times the length: what grows with its square would take sixty-four times as long.
       expect(long, unit).toBeLessThan(24 * Math.max(short, 8));
     }
-  }, 30_000);
+  });
 
   it("that is wrong is shown to the model when it is asked again [output.repair]", async () => {
     const said = await check("llm", word, answered('{"word":1}'));

@@ -17,7 +17,7 @@ import { runCli, type RunningCli, startCli } from "../support/run-cli.ts";
  * environment and MCP file, on a real Redis, beside a stand-in of FerrumDeck's gateway. Each step has a run of its own.
  */
 
-const timeout = 60_000;
+const timeout = 120_000;
 const within = { timeout: 40_000, interval: 50 };
 const stream = "fd:queue:stream:steps";
 const group = "steps-workers";

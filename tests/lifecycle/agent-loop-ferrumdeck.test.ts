@@ -199,8 +199,9 @@ it("one yes to a step covers the calls that its question shows, each with tool, 
       expect(action).toMatchObject({ kind: "tool", name: "write", server: "files" });
       covered.push(action["input"]);
     }
-    await vi.waitFor(async () =>
-      expect(await backend.queue.stats()).toMatchObject({ length: 0, pending: 0 }),
+    await vi.waitFor(
+      async () => expect(await backend.queue.stats()).toMatchObject({ length: 0, pending: 0 }),
+      { timeout: 20_000 },
     );
     gateway.approve(runId, stepId);
   }

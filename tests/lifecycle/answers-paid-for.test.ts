@@ -96,7 +96,7 @@ it("a call that still waits for a place at its provider when it is given up has 
   const places = 16;
   const request = { model: "m", messages: [], maxTokens: 10, idempotencyKey: "k" };
   for (let taken = 0; taken < places; taken += 1) void models.complete(request, signal);
-  await vi.waitFor(() => expect(asked.calls).toHaveLength(places));
+  await vi.waitFor(() => expect(asked.calls).toHaveLength(places), { timeout: 20_000 });
   const deadlines = { ...defaultOptions.deadlines, executingMs: 500 };
   const { ended } = worker({ models }, {}, { deadlines });
   const { runId, stepId } = await plane.createRun({ task: "go on", max_tokens: 100 });

@@ -70,7 +70,7 @@ it("what has ended at a control plane that guards nothing is settled without a w
     }),
     { numRuns: Number(process.env["ENDED_RUNS"] ?? 200) },
   );
-}, 60_000);
+});
 
 it.each(["cancelled", "completed", "airlock_blocked"] as const)(
   "a result that another worker recorded before it died is not sent to a run that is %s by now [ended.quiet]",

@@ -83,7 +83,7 @@ describe("an agent's loop", () => {
       }),
       { numRuns: 6, examples: [[753], [1_810]] },
     );
-  }, 60_000);
+  });
 
   it("asks no fallback that its run's budget does not hold beside what was used in vain [budget.chain]", async () => {
     const { tools } = agentTools([]);
@@ -129,5 +129,5 @@ describe("an agent's loop", () => {
       }),
       { numRuns: 8, examples: [[2_500], [500]] },
     );
-  }, 60_000);
+  });
 });

@@ -82,4 +82,4 @@ it("a call that is recorded live is reserved as any other, and one that is playe
   const played = await run(file, 1, null);
   expect(played.step).toMatchObject({ status: "completed", output: { response: "A right." } });
   expect(seen).toHaveLength(1);
-}, 30_000);
+});

@@ -39,7 +39,7 @@ it("a runtime that stops aborts the work of every step alive, and crashes over n
     const job = { ...sampleJob, stepId, stepType: "retrieval" as const, input: { query: "x" } };
     await backend.queue.publish({ data: toEnvelope(job) });
   }
-  await vi.waitFor(() => expect(signals).toHaveLength(3));
+  await vi.waitFor(() => expect(signals).toHaveLength(3), { timeout: 20_000 });
   await runtime.stop();
   expect(signals.map(({ aborted }) => aborted)).toEqual([true, true, true]);
   expect(errors).toEqual([]);

@@ -125,7 +125,7 @@ beforeAll(async () => {
   }
   await first.ended("stp_3", 2);
   const hangs = () => first.runtime.steps().some(({ session }) => session.journal.isInDoubt(hang));
-  await vi.waitFor(() => expect(hangs()).toBe(true));
+  await vi.waitFor(() => expect(hangs()).toBe(true), { timeout: 20_000 });
   await first.close();
   held.isHeld = false;
   const second = again();

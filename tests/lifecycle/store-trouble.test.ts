@@ -82,7 +82,7 @@ describe("a store that fails", () => {
       }),
       { numRuns: 120 },
     );
-  }, 60_000);
+  });
 
   it.each(["open", "append", "record", "settle"] as const)(
     "for good at %s, for this step alone, ends it: the control plane hears of it, and a dead letter is kept where the record could not be [dead-letter.past-record]",

@@ -37,7 +37,7 @@ describe("simulated histories of whole workers", () => {
       );
       for (const kind of Object.keys(played.faults)) struck.add(kind);
     }
-  }, 60_000);
+  });
 
   /** None of these promises was broken, and not for want of what could break them. */
   function expectKept(kept: Promises, faults: string[]): void {
@@ -119,7 +119,7 @@ describe("a planted bug", () => {
     );
     const { broken } = await simulate(small, "no-fence");
     expect(broken.map(({ promise }) => promise)).toContain(found?.promise);
-  }, 60_000);
+  });
 });
 
 describe("the command", () => {

@@ -112,7 +112,7 @@ export async function startTestPlane(options: Partial<EmbeddedOptions> = {}): Pr
       return { run, steps: value(await api.steps(runId, signal)).map((step) => step.status) };
     },
     async job(count) {
-      await vi.waitFor(() => expect(jobs).toHaveLength(count));
+      await vi.waitFor(() => expect(jobs).toHaveLength(count), { timeout: 20_000 });
       const { runId = "", stepId = "" } = jobs.at(-1) ?? {};
       return { runId, stepId };
     },

@@ -113,7 +113,7 @@ describe("a submodule's commit", () => {
       ),
       { numRuns: 25 },
     );
-  }, 60_000);
+  });
 });
 
 describe("a repository's own files", () => {

@@ -105,7 +105,7 @@ beforeAll(async () => {
   // The toolchains are looked for once.
   for (const one of Object.values(recordedServers))
     await one.call("run_command", { command: "hello", repo: "project" });
-}, 60_000);
+});
 afterAll(() => Promise.all(Object.values(recordedServers).map((one) => one.stop())));
 
 /** The program of a run and its words, out of what the server started: a sandbox or a shell around it, and nothing else. */

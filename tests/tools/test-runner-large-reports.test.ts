@@ -43,15 +43,11 @@ test.each([
         stdout: `running 1 test\n${"test a ... FAILED\n".repeat(100_000)}\n---- a stdout ----\n${"panicked at x:".repeat(300_000)}`,
       }),
   ],
-])(
-  "a report of many tests costs no more than its size: %s [tests.bounds]",
-  (_, read) => {
-    const before = process.cpuUsage();
-    expect(read().ok).toBe(true);
-    expect(process.cpuUsage(before).user / 1_000).toBeLessThan(5_000);
-  },
-  60_000,
-);
+])("a report of many tests costs no more than its size: %s [tests.bounds]", (_, read) => {
+  const before = process.cpuUsage();
+  expect(read().ok).toBe(true);
+  expect(process.cpuUsage(before).user / 1_000).toBeLessThan(5_000);
+});
 
 test.each(["git", "test-runner"])(
   "where TMPDIR is no folder, the %s server says so in a sentence [tests.bounds]",
@@ -94,5 +90,4 @@ test.each(["git", "test-runner"])(
     expect(result?.isError).toBe(true);
     expect(result?.content?.[0]?.text).toMatch(/no-such-folder/);
   },
-  60_000,
 );
