@@ -55,6 +55,11 @@ export const planeRequirements: readonly Requirement[] = [
     id: "workflow.asked",
     promise: "no step of a workflow is asked more than a bounded text, however it selects it",
   },
+  {
+    id: "workflow.turns",
+    promise:
+      "however much the steps of a run ask or bring at once, no change is longer than a bound",
+  },
   { id: "console.statuses", promise: "the console knows every status of a run" },
   { id: "audit.cut", promise: "an audit whose end was cut off, its head with it, shows" },
   { id: "audit.head", promise: "a chain made anew shows to whoever noted a head down" },

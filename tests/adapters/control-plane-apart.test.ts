@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import * as fc from "fast-check";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { createWorkflowEngine } from "../../actors/workflow/engine.ts";
 import { createWorkflowReader } from "../../adapters/workflows/step-request.ts";
 import {
@@ -134,6 +134,33 @@ describe("what a step of a workflow is asked", () => {
     await pass(plane, 61_000);
     expect((await plane.fetch("GET", path)).body["status"]).toBe("failed");
     expect(plane.jobs.filter(({ stepType }) => stepType === "tool")).toEqual([]);
+  });
+
+  it("is put on the stream a bounded number of characters at a time, however many steps begin at once, over a restart, each job once [workflow.turns]", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "stateplane-turns-"));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const jobs: string[] = [];
+    let before: TestPlane | null = null;
+    let closing: Promise<void> | undefined;
+    const publish = ({ data = "{}" }: Record<string, string>) => {
+      jobs.push(`${data.length} ${(JSON.parse(data) as { id: string }).id}`);
+      // Right after the first change, and before there is another one.
+      closing ??= before?.close();
+      return Promise.resolve();
+    };
+    const on = { path: join(folder, "plane.sqlite"), workflows: engine(), publish };
+    before = await startTestPlane(on);
+    const steps = Array.from({ length: 12 }, (_, at) => ({
+      ...step({ q: "$.input.x" }),
+      id: `s${at}`,
+    }));
+    await begin(before, "wide", steps, { x: long });
+    await closing;
+    expect(jobs.length).toBeLessThan(6);
+    const after = await startTestPlane(on);
+    onTestFinished(() => after.close());
+    await vi.waitFor(() => expect(new Set(jobs).size).toBe(12), 20_000);
+    for (const job of jobs) expect(Number(job.split(" ")[0])).toBeGreaterThan(long.length);
   });
 
   it("is measured without being written [workflow.asked]", () => {

@@ -5,14 +5,15 @@ import { terminal } from "../../machines/contracts/domain/failure.ts";
 import { isRunEnded, isStepEnded } from "../../machines/contracts/domain/status.ts";
 import type { WorkflowDefinition } from "../../machines/contracts/domain/workflow.ts";
 import type { WorkflowEvent } from "../../machines/workflow/events.ts";
+import { openValues } from "../../adapters/control-plane/embedded/workflows/values.ts";
 import { PlainScheduler } from "../support/plain-scheduler.ts";
 import { type Draw, drawFailure, drawFrom, drawWorkflow } from "../support/random-workflow.ts";
 import { type Death, WorkflowPlane } from "../support/workflow-plane.ts";
 
 const planes: WorkflowPlane[] = [];
 afterEach(() => planes.splice(0).forEach((plane) => plane.close()));
-const newPlane = (): WorkflowPlane => {
-  const plane = new WorkflowPlane();
+const newPlane = (mostInChange?: number): WorkflowPlane => {
+  const plane = new WorkflowPlane(":memory:", mostInChange);
   planes.push(plane);
   return plane;
 };
@@ -87,13 +88,14 @@ async function act(plane: WorkflowPlane, step: Step, draw: Draw, death: Death): 
   }
 }
 
-it("a control plane that dies before or after any change runs random workflows as the plainest scheduler does, and starts each attempt once [workflow.host]", async () => {
+it("a control plane that dies before or after any change, however little there is room for in one, runs random workflows as the plainest scheduler does, and starts each attempt once [workflow.host]", async () => {
   const ends: Record<string, number> = {};
   await fc.assert(
     fc.asyncProperty(fc.gen(), async (gen) => {
       const draw = drawFrom(gen);
       const definition = drawWorkflow(draw);
-      const plane = newPlane();
+      // Of one step each, of some, or as long as they usually may be.
+      const plane = newPlane([1, 3_000, undefined][draw(2)]);
       const x = [[1, 2, 3], [], [0], false][draw(5)] ?? [1, 2];
       const runId = await plane.begin(definition, { x });
       await walk(plane, runId, draw);
@@ -218,4 +220,25 @@ it("a run that fails or is cancelled ends at once, with its questions, and takes
     "cancelled",
     "cancelled",
   ]);
+});
+
+it("what a change of a run reads and writes is counted, each value read once, and ends far beyond what is usual [workflow.turns]", () => {
+  const value = "x".repeat(1_000_000);
+  const reads: number[] = [];
+  const tables = {
+    value: (_: string, __: string, step: number) => (
+      reads.push(step),
+      { value, length: 1_000_002 }
+    ),
+    putValue: () => 1_000_002,
+  };
+  let spent = 0;
+  const values = openValues(tables, "run", 2_500_000, (characters) => (spent += characters));
+  for (const step of [1, 1, 2, 1, 2]) values.read("output", step);
+  expect([reads, values.isFull()]).toEqual([[1, 2], false]);
+  values.keep("output", 3, value);
+  values.read("output", 3);
+  expect([reads, values.isFull(), spent]).toEqual([[1, 2], true, 3_000_006]);
+  const put = () => Array.from({ length: 70 }, (_, step) => values.read("items", step));
+  expect(put).toThrow(/bring together is longer than 67108864 characters/u);
 });

@@ -18,6 +18,7 @@ import type { Json } from "../../machines/contracts/domain/json.ts";
 import type { WorkflowDefinition } from "../../machines/contracts/domain/workflow.ts";
 import type {
   WorkflowEngine,
+  WorkflowState,
   WorkflowTurn,
 } from "../../machines/contracts/ports/workflow-engine.ts";
 
@@ -47,18 +48,21 @@ export class WorkflowPlane {
   /** Steps that were told to stop, as far as anybody hears of it. */
   readonly stops: string[] = [];
   #made: WorkflowTurn[] = [];
+  readonly #mostInChange: number | undefined;
   #host: WorkflowHost;
   #dies: Death = "none";
   #isBorn = false;
 
-  constructor(path = ":memory:") {
+  /** @param mostInChange characters that a change reads and writes before its rest is for another one */
+  constructor(path = ":memory:", mostInChange?: number) {
+    this.#mostInChange = mostInChange;
     this.store = openStore(path);
     this.#host = this.#born();
   }
 
   #born(): WorkflowHost {
     this.#isBorn = true;
-    return new WorkflowHost(this.#watched(), this.store, () => {});
+    return new WorkflowHost(this.#watched(), this.store, () => {}, undefined, this.#mostInChange);
   }
 
   /** Keeps what each turn made, for whoever compares. */
@@ -67,8 +71,13 @@ export class WorkflowPlane {
     const noted = (turn: WorkflowTurn): WorkflowTurn => {
       this.#made.push(turn);
       const { run } = turn;
-      return { ...turn, run: { ...run, take: (...given) => noted(run.take(...given)) } };
+      return { ...turn, run: watched(run) };
     };
+    const watched = (run: WorkflowState): WorkflowState => ({
+      ...run,
+      take: (...given) => noted(run.take(...given)),
+      goOn: (...given) => noted(run.goOn(...given)),
+    });
     return {
       open(definition) {
         const opened = engine.open(definition);
@@ -81,12 +90,7 @@ export class WorkflowPlane {
             restore(saved, events) {
               const state = restore(saved, events);
               if (!state.ok) return state;
-              const { take } = state.value;
-              const watched = {
-                ...state.value,
-                take: (...given: Parameters<typeof take>) => noted(take(...given)),
-              };
-              return { ok: true, value: watched };
+              return { ok: true, value: watched(state.value) };
             },
           },
         };

@@ -44,7 +44,7 @@ export function createOutbox(
       store.outbox.drop(published.map((entry) => entry.seq));
     }
     const failed = outcomes.find((outcome) => outcome.status === "rejected");
-    if (failed === undefined) return entries.length < batch ? "empty" : "more";
+    if (failed === undefined) return entries.length === 0 ? "empty" : "more";
     log.warn({ err: failed.reason, retryInMs: nextPause() }, "jobs could not be published");
     return "failed";
   };

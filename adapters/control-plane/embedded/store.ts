@@ -61,10 +61,18 @@ export function openStore(path: string) {
     notices: openNoticeTables(db),
     outbox: {
       add: (data: string): void => void addToOutbox.run(data),
-      first: (limit: number) =>
-        firstInOutbox
-          .all(limit)
-          .map((row) => ({ seq: Number(row["seq"]), data: String(row["data"]) })),
+      /** Fewer where they are long: the first, and those that come within a bound with it. */
+      first(limit: number) {
+        const entries: { seq: number; data: string }[] = [];
+        let length = 0;
+        for (const row of firstInOutbox.iterate(limit)) {
+          const data = String(row["data"]);
+          length += data.length;
+          if (entries.length > 0 && length > mostInBatch) break;
+          entries.push({ seq: Number(row["seq"]), data });
+        }
+        return entries;
+      },
       /** Not waiting for the disk: what comes back after a power cut is published twice, which is allowed. */
       drop(seqs: number[]): void {
         db.exec("PRAGMA synchronous = NORMAL");
@@ -96,6 +104,9 @@ export function openStore(path: string) {
     close: (): void => db.close(),
   };
 }
+
+/** Characters of jobs that are in memory at a time to be published. */
+const mostInBatch = 8 * 1024 * 1024;
 
 /** 16 MiB: many enough that a copy outruns what is written meanwhile, few enough that nobody waits long for a step. */
 const pagesAStep = 4_096;

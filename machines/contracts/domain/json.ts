@@ -91,23 +91,27 @@ export function jsonDepth(value: unknown, limit = Number.POSITIVE_INFINITY): num
  * Whether a value is written in about so many characters, without writing it: a part that stands in it a thousand times
  * counts a thousand times. The cost is bounded by `most`.
  */
-export function isWrittenWithin(value: Json, most: number): boolean {
-  let left = most;
+export const isWrittenWithin = (value: Json, most: number): boolean =>
+  writtenLength(value, most) <= most;
+
+/** In about how many characters a value is written; once there are more than `most`, only that there are. */
+export function writtenLength(value: Json, most = Number.POSITIVE_INFINITY): number {
+  let length = 0;
   const open: Json[] = [value];
   for (let part = open.pop(); part !== undefined; part = open.pop()) {
-    left -= typeof part === "string" ? part.length + 2 : 4;
-    if (left < 0) return false;
+    length += typeof part === "string" ? part.length + 2 : 4;
+    if (length > most) return length;
     if (Array.isArray(part)) {
-      if (part.length > left) return false;
+      if (length + part.length > most) return length + part.length;
       for (const each of part) open.push(each);
     } else if (isContainer(part)) {
       for (const [name, each] of Object.entries(part)) {
-        left -= name.length + 4;
+        length += name.length + 4;
         if (each !== undefined) open.push(each);
       }
     }
   }
-  return true;
+  return length;
 }
 
 function isContainer(value: unknown): value is object {

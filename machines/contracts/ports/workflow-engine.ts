@@ -42,6 +42,10 @@ export type ValueKind = "output" | "input" | "items";
 export interface WorkflowValues {
   read(kind: ValueKind, step: number): Json | undefined;
   keep(kind: ValueKind, step: number, value: Json): void;
+  /** Counts characters that are written beside the values: a job, say. */
+  spend(characters: number): void;
+  /** Whether so much was read and written by now that what can wait is for another turn. */
+  isFull(): boolean;
 }
 
 interface Attempt {
@@ -69,6 +73,16 @@ export interface WorkflowTurn {
   /** To be told to stop. */
   cancels: Attempt[];
   timers: { timer: Json; afterMs: number }[];
+  /** What is left to do: in another turn, by {@link WorkflowState.goOn}. Null where nothing is. */
+  rest: WorkflowRest | null;
+}
+
+/** What a turn had no room for any more. JSON; good for as long as it takes: what has become void is passed over. */
+export interface WorkflowRest {
+  decide: Attempt[];
+  start: Attempt[];
+  /** Of those that are to start. */
+  timers: ({ timer: Json; afterMs: number } & Attempt)[];
 }
 
 /** A run of a workflow as it stands. Never changes: each happening makes another one. */
@@ -81,6 +95,8 @@ export interface WorkflowState {
   /** How many steps it has by now, over all iterations and items. */
   readonly size: number;
   take(happening: WorkflowHappening, values: WorkflowValues): WorkflowTurn;
+  /** The rest of an earlier turn, or some of it. */
+  goOn(rest: WorkflowRest, values: WorkflowValues): WorkflowTurn;
   /** What its own steps brought, by their ids. */
   output(values: WorkflowValues): JsonObject;
   save(): Json;

@@ -14,6 +14,7 @@ import type {
   WorkflowEngine,
   WorkflowHappening,
   WorkflowProgram,
+  WorkflowRest,
   WorkflowState,
   WorkflowStepState,
   WorkflowTurn,
@@ -27,6 +28,7 @@ import type { Run, Step } from "../documents.ts";
 import { ApiError } from "../routes/request.ts";
 import type { Store } from "../store.ts";
 import type { Workflow } from "./tables.ts";
+import { openValues, usualChange } from "./values.ts";
 
 /*
  * Runs of workflows. Each thing that happens to one (a report, a question, an answer, a timer) is one change: the engine
@@ -37,6 +39,8 @@ import type { Workflow } from "./tables.ts";
  *   saved + events   how far a run is. Saved again when the events have become many for its size, so that a step costs
  *                    the same in a run of ten as in one of ten thousand.
  *   token            what stands in memory is good while the file has the same; after a change that was undone it is not
+ *   rest             what a change had no room for any more is a timer that is due at once: kept with the change, and done
+ *                    in one of its own. The others that are served meanwhile wait for one change, and not for all.
  *   stopping         a run that fails or is cancelled ends at once: what its workers still do is refused, as for any run.
  *                    Where the run goes on, a step that is to stop (its time is over, say) is waited for, so that its
  *                    next attempt never runs beside it; from one that does not answer we wait `stopMs`.
@@ -60,18 +64,24 @@ export class WorkflowHost {
   readonly #programs = new Map<string, WorkflowProgram>();
   readonly #onTimer: (due: number) => void;
   readonly #onMove: OnWorkflowMove | undefined;
+  readonly #mostInChange: number;
+  /** Characters that all runs have read and written. */
+  #spent = 0;
   #token = Date.now() * 1_024;
 
   /**
    * @param onTimer hears when a timer was set, which may be undone with its change
    * @param onMove hears of each run's moves, which may be undone, too
+   * @param mostInChange characters that a change reads and writes before its rest is for another one
    */
   constructor(
     engine: WorkflowEngine,
     store: Store,
     onTimer: (due: number) => void,
     onMove: OnWorkflowMove | undefined = undefined,
+    mostInChange = usualChange,
   ) {
+    this.#mostInChange = mostInChange;
     this.#onMove = onMove;
     this.#engine = engine;
     this.#store = store;
@@ -91,7 +101,7 @@ export class WorkflowHost {
       throw new ApiError(422, `workflow ${workflow.id} can't be run any more: register it anew`);
     const turn = program.begin(values);
     this.#store.progress.putState(run.id, { token: 0, events: 0, steps: 0 });
-    return this.#settle(change, run, this.#carryOut(change, run, turn, values));
+    return this.#settle(change, run, this.#carryOut(change, run, turn, values), values);
   }
 
   /** A worker's step has ended. */
@@ -140,14 +150,17 @@ export class WorkflowHost {
     this.#store.progress.restartTimeouts(now + takeOverMs);
   }
 
-  /** Timers whose time has come. */
+  /** Timers whose time has come: as many as there is room for in one change. The others stay due. */
   fireDue(change: Change): void {
     const { store, now } = change;
+    const full = this.#spent + this.#mostInChange;
     for (const { id, run: runId, doc } of this.#store.progress.dueTimers(now)) {
+      if (this.#spent >= full) return;
       this.#store.progress.dropTimer(id);
       const run = store.runs.find(runId);
       if (run === undefined || isRunEnded(run.status)) continue;
       if (doc.kind === "run") this.#take(change, run, { type: "timer.fired", timer: doc.timer });
+      else if (doc.kind === "rest") this.#goOn(change, run, doc.rest);
       else this.#giveUp(change, run, doc.stepId);
     }
   }
@@ -158,6 +171,18 @@ export class WorkflowHost {
   }
 
   #take(change: Change, run: Run, happening: WorkflowHappening): Run {
+    return this.#move(change, run, (state, values) => state.take(happening, values));
+  }
+
+  #goOn(change: Change, run: Run, rest: WorkflowRest): Run {
+    return this.#move(change, run, (state, values) => state.goOn(rest, values));
+  }
+
+  #move(
+    change: Change,
+    run: Run,
+    turnOf: (state: WorkflowState, values: WorkflowValues) => WorkflowTurn,
+  ): Run {
     const failed = (error: Failure) =>
       endRun(change, run, { status: "failed", reason: error.message, error: wireOf(error) });
     return this.#guarded(
@@ -169,8 +194,8 @@ export class WorkflowHost {
             terminal("corrupt_record", "what was kept of the workflow's run can't be read"),
           );
         const values = this.#values(run);
-        const turn = state.take(happening, values);
-        return this.#settle(change, run, this.#carryOut(change, run, turn, values));
+        const turn = turnOf(state, values);
+        return this.#settle(change, run, this.#carryOut(change, run, turn, values), values);
       },
       (error) =>
         failed(terminal("internal", cutText(`the workflow can't go on: ${String(error)}`, 500))),
@@ -214,6 +239,7 @@ export class WorkflowHost {
       }
       for (const { timer, afterMs } of turn.timers)
         this.#setTimer(run.id, change.now + afterMs, { kind: "run", timer, afterMs });
+      if (turn.rest !== null) this.#setTimer(run.id, change.now, { kind: "rest", rest: turn.rest });
       if (isStopping && queue.length === 0)
         queue.push(
           ...turn.run.stopping().map((one) => ({ type: "step.cancelled" as const, ...one })),
@@ -238,12 +264,12 @@ export class WorkflowHost {
     return state;
   }
 
-  #settle(change: Change, run: Run, state: WorkflowState): Run {
+  #settle(change: Change, run: Run, state: WorkflowState, values: WorkflowValues): Run {
     const { phase, failure, asking } = state;
     const status = asking > 0 ? "waiting_approval" : "running";
     if (phase === "running" || phase === "stopping")
       return change.saveRun({ ...run, status, startedAt: run.startedAt ?? change.now });
-    const output = phase === "completed" ? state.output(this.#values(run)) : null;
+    const output = phase === "completed" ? state.output(values) : null;
     this.#forget(run);
     return endRun(change, run, {
       status: phase,
@@ -274,7 +300,8 @@ export class WorkflowHost {
   /** Tells a worker to stop; says whether there is none that works. */
   #hasStopped(change: Change, run: Run, place: number): boolean {
     const { store, now } = change;
-    const step = store.steps.find(String(this.#store.progress.value(run.id, "job", place)));
+    const job = this.#store.progress.value(run.id, "job", place)?.value;
+    const step = store.steps.find(String(job));
     if (step?.workflow === undefined || isStepEnded(step.status)) return true;
     const workflow = { ...step.workflow, isStopping: true as const };
     if (step.status !== "waiting_approval") {
@@ -342,10 +369,9 @@ export class WorkflowHost {
 
   #values({ id }: Run): WorkflowValues {
     const { progress } = this.#store;
-    return {
-      read: (kind, step) => progress.value(id, kind, step),
-      keep: (kind, step, value) => progress.putValue(id, kind, step, value),
-    };
+    return openValues(progress, id, this.#mostInChange, (characters) => {
+      this.#spent += characters;
+    });
   }
 }
 

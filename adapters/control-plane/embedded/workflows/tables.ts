@@ -1,6 +1,9 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Json } from "../../../../machines/contracts/domain/json.ts";
-import type { ValueKind } from "../../../../machines/contracts/ports/workflow-engine.ts";
+import type {
+  ValueKind,
+  WorkflowRest,
+} from "../../../../machines/contracts/ports/workflow-engine.ts";
 
 /** A definition, as it was registered; it never changes. */
 export interface Workflow {
@@ -29,6 +32,8 @@ export interface Progress {
 /** A timer of the run's own, or of ours: `stop` ends a step whose worker never said that it stopped. */
 export type TimerDoc =
   | { kind: "run"; timer: Json; afterMs: number }
+  /** What a turn had no room for: due at once. */
+  | { kind: "rest"; rest: WorkflowRest }
   | { kind: "stop"; stepId: string };
 
 /** `job`: the id of the newest attempt at a step, as it stands on the stream. */
@@ -96,12 +101,19 @@ export function openWorkflowTables(db: DatabaseSync) {
     events: (run: string): Json[] =>
       eventsOf.all(run).map((row) => JSON.parse(String(row["event"])) as Json),
     dropEvents: (run: string): void => void dropEvents.run(run),
-    value(run: string, kind: KeptKind, step: number): Json | undefined {
+    /** With how many characters it is written in. */
+    value(run: string, kind: KeptKind, step: number): { value: Json; length: number } | undefined {
       const row = valueOf.get(run, kind, step);
-      return row === undefined ? undefined : (JSON.parse(String(row["value"])) as Json);
+      if (row === undefined) return undefined;
+      const text = String(row["value"]);
+      return { value: JSON.parse(text) as Json, length: text.length };
     },
-    putValue: (run: string, kind: KeptKind, step: number, value: Json): void =>
-      void putValue.run(run, kind, step, JSON.stringify(value)),
+    /** @returns how many characters it is written in */
+    putValue(run: string, kind: KeptKind, step: number, value: Json): number {
+      const text = JSON.stringify(value);
+      putValue.run(run, kind, step, text);
+      return text.length;
+    },
     addTimer: (run: string, due: number, doc: TimerDoc): void =>
       void addTimer.run(run, due, JSON.stringify(doc)),
     dueTimers: (now: number) =>
