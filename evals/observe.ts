@@ -156,7 +156,8 @@ function usageOf(
 ): Observation["usage"] {
   const isUnknown = steps.some(
     ({ output, cost_micros: own, input_tokens: read, output_tokens: written }) =>
-      (isJsonObject(output) && output["cost_micros"] === null) ||
+      // A call that nobody answered used nothing.
+      (isJsonObject(output) && output["cost_micros"] === null && output["usage"] !== null) ||
       (own === null && (read ?? 0) + (written ?? 0) > 0),
   );
   const { cost_micros: micros, cost_cents: cents } = run;

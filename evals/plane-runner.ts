@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { checked } from "../adapters/control-plane/answer.ts";
 import { watchRuns } from "../adapters/control-plane/watch-runs.ts";
 import { registerWorkflow } from "../adapters/control-plane/workflows-api.ts";
-import { type Failure, type Outcome, ok } from "../machines/contracts/domain/failure.ts";
+import { fail, type Failure, type Outcome, ok } from "../machines/contracts/domain/failure.ts";
 import { isJsonObject, type JsonObject } from "../machines/contracts/domain/json.ts";
 import { isRunEnded, type RunStatus } from "../machines/contracts/domain/status.ts";
 import type { WorkflowDefinition } from "../machines/contracts/domain/workflow.ts";
@@ -77,15 +77,20 @@ export async function planeRunner(options: PlaneOptions): Promise<Outcome<PlaneR
       await request.onRun(id);
       const counts = { approved: 0, rejected: 0 };
       const ended = await follow(id, counts, request.signal);
-      if (request.signal.aborted) await cancel(id);
-      const closing = request.signal.aborted ? AbortSignal.timeout(closingMs) : request.signal;
-      if (!ended.ok && !request.signal.aborted) return answerOf(ended.failure);
-      const known = ended.ok && !request.signal.aborted ? ended.value : null;
+      const isCancelled = request.signal.aborted;
+      if (isCancelled) await cancel(id);
+      const closing = isCancelled ? AbortSignal.timeout(closingMs) : request.signal;
+      // Its time is up while nobody could look: that it took so long is not known of it.
+      if (!ended.ok && !(isCancelled && ended.failure.kind === "cancelled"))
+        return answerOf(ended.failure);
+      const known = ended.ok && !isCancelled ? ended.value : null;
       const gathered = await patiently(() => gather(options, known ?? id, closing), closing);
       if (!gathered.ok) return answerOf(gathered.failure);
       const approvals = counts.approved + counts.rejected === 0 ? {} : { approvals: counts };
       const duration_ms = Math.round(performance.now() - begun);
-      return seen({ ...gathered.value, ...approvals, duration_ms });
+      const observation = { ...gathered.value, ...approvals, duration_ms };
+      // What the eval itself cancelled is late, and nobody else's doing.
+      return isCancelled ? { kind: "seen", observation } : seen(observation);
     },
   });
 }
@@ -195,7 +200,7 @@ function followWith({ api, approvals, pauseMs, isPushed, changes }: Following) {
     counts: { approved: number; rejected: number },
     signal: AbortSignal,
   ): Promise<Outcome<RunView | string>> => {
-    let awaySince: number | null = null;
+    let away = null as { since: number; failure: Failure } | null;
     const within = async (ms: number, change: Promise<RunStatus>) => {
       const over = new AbortController();
       const pause = sleep(ms, null, { signal: AbortSignal.any([signal, over.signal]) });
@@ -211,17 +216,17 @@ function followWith({ api, approvals, pauseMs, isPushed, changes }: Following) {
       for (;;) {
         change = changes.next(runId);
         const run = await api.run(runId, signal);
-        if (signal.aborted) return run;
+        if (signal.aborted) return away === null ? run : fail(away.failure);
         let waitMs = pauseMs;
         const answered = run.ok ? await answerWaiting(run.value, counts, signal) : run;
         if (signal.aborted) return run;
         if (run.ok && answered.ok) {
-          awaySince = null;
+          away = null;
           if (answered.value === 0 && isRunEnded(run.value.status)) return run;
           if (answered.value > 0) continue;
         } else if (!answered.ok) {
-          awaySince ??= performance.now();
-          const isTooLong = performance.now() - awaySince > mostAwayMs;
+          away = { since: away?.since ?? performance.now(), failure: answered.failure };
+          const isTooLong = performance.now() - away.since > mostAwayMs;
           if (!answered.failure.retryable || isTooLong) return answered;
           waitMs = Math.max(answered.failure.retryAfterMs ?? 0, awayPauseMs);
         }

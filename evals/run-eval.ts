@@ -224,7 +224,7 @@ async function tryOnce(
     isMade ||= answered.kind === "seen";
     const answer = keepable(answered);
     if (answer.kind !== "seen" || late.signal.aborted || signal.aborted)
-      return { answer, isLate: late.signal.aborted, isMade };
+      return { answer, isLate: late.signal.aborted && answer.kind === "seen", isMade };
     const seen = { ...answer.observation, ...(await folder?.look()) };
     const after = await checkFolder(checks, folder, needs.after(task), signal);
     const { coverage: percent, ...found } = after;
@@ -239,7 +239,7 @@ async function tryOnce(
     };
   } catch (error) {
     const answer = { kind: "broken", problem: messageOf(error), mayPass: false } as const;
-    return { answer, isLate: late.signal.aborted, isMade };
+    return { answer, isLate: false, isMade };
   } finally {
     await folder?.remove().catch(() => {});
   }

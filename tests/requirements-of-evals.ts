@@ -62,6 +62,10 @@ export const evalRequirements: readonly Requirement[] = [
     promise: "a gate fails a real regression, and names its tasks",
   },
   {
+    id: "evals.gate-real",
+    promise: "a gate on real runs passes an unchanged agent, and names the tasks that broke",
+  },
+  {
     id: "evals.gate-fallen",
     promise:
       "a task that always passed and never does now fails the gate, unless chance explains it",

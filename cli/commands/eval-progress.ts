@@ -49,7 +49,7 @@ function costOf(trials: readonly Trial[]): string {
     dollars(sum(spent)),
     ...(beside > 0 ? [`${dollars(beside)} of it for judges and for tries made in vain`] : []),
     ...(spent.includes(null)
-      ? [`without ${spent.filter((one) => one === null).length} trials whose cost nobody knows`]
+      ? [`without that of ${spent.filter((one) => one === null).length}, which nobody knows`]
       : []),
   ];
   return parts.join(", ");

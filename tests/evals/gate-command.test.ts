@@ -1,8 +1,10 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { join } from "node:path";
 import { beforeAll, expect, it } from "vitest";
 import type { EvalReport } from "../../evals/contracts.ts";
 import { report } from "../support/eval-report.ts";
+import { listen } from "../support/listen.ts";
 import { runCli } from "../support/run-cli.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
 
@@ -33,23 +35,79 @@ it("[evals.gate-command] a baseline is made when asked for, held to, and left al
   expect(mock.code).toBe(1);
   expect(mock.stdout).toContain("REFUSED: The run is a mock");
   await expect(readFile(baseline)).rejects.toMatchObject({ code: "ENOENT" });
-
-  expect(await evals("gate", "good.json", "--update-baseline")).toMatchObject({ code: 0 });
-  const kept = await readFile(baseline, "utf8");
-  expect(kept.trimEnd().split("\n")).toHaveLength(1 + 3 + 20);
-
-  const same = await evals("gate", "good.json");
-  expect(same).toMatchObject({ code: 0, stderr: "" });
-  expect(same.stdout).toContain("The gate passed.");
-
-  const worse = await evals("gate", "worse.json", "--json");
-  expect(worse).toMatchObject({ code: 1, stderr: "" });
-  expect(JSON.parse(worse.stdout)).toMatchObject({
-    passed: false,
-    failures: [{ kind: "fallen", tasks: ["task-001"] }],
-  });
-  expect(await readFile(baseline, "utf8")).toBe(kept);
 });
+
+/** A model's provider that answers by the task, and some tasks wrongly. */
+async function startModel() {
+  const wrong = new Set<string>();
+  const server = createServer((incoming, response) => {
+    void (async () => {
+      const asked = (await incoming.toArray()).join("");
+      const id = /say (t\d)/u.exec(asked)?.[1] ?? "";
+      const content = wrong.has(id) ? "I do not know" : `answer ${id}`;
+      const chunks = [
+        { choices: [{ index: 0, delta: { role: "assistant", content }, finish_reason: "stop" }] },
+        { choices: [], usage: { prompt_tokens: 100, completion_tokens: 10, total_tokens: 110 } },
+      ];
+      const lines = chunks.map((chunk) => JSON.stringify({ id: "c", model: "m", ...chunk }));
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.end([...lines, "[DONE]"].map((line) => `data: ${line}\n\n`).join(""));
+    })();
+  });
+  return { wrong, server, url: `http://127.0.0.1:${await listen(server)}/v1` };
+}
+
+it("[evals.gate-real] of real runs an unchanged agent passes, and one that broke for some tasks fails with them named", async () => {
+  const model = await startModel();
+  const local = {
+    kind: "openai-compatible",
+    baseURL: model.url,
+    prices: { m: { input: 1, output: 2 } },
+  };
+  await write(
+    "stateplane.config.json",
+    JSON.stringify({ defaultModel: "local/m", providers: { local } }),
+  );
+  const suite = {
+    name: "words",
+    // Six tasks are too few for a slow machine to show as a slow agent.
+    tasks: ["t1", "t2", "t3", "t4", "t5", "t6"].map((id) => ({
+      id,
+      input: { task: `say ${id}` },
+      expected: { output: `answer ${id}` },
+    })),
+    scorers: [{ type: "expected_output_match" }, { type: "no_policy_violations" }],
+    settings: { max_parallel: 3 },
+  };
+  await mkdir(join(folder, "evals/suites"), { recursive: true });
+  await write("evals/suites/words.json", JSON.stringify(suite));
+  const baseline = join(folder, "evals/baselines/words.jsonl");
+  try {
+    const first = await evals("run", "words");
+    expect(first.stdout).toContain("6 passed, 0 failed, 0 late, 0 broken, of 6");
+    expect(await evals("gate", "--update-baseline")).toMatchObject({ code: 0 });
+    const kept = await readFile(baseline, "utf8");
+    expect(kept.trimEnd().split("\n")).toHaveLength(1 + 2 + 6);
+
+    expect((await evals("run", "words")).code).toBe(0);
+    const same = await evals("gate");
+    expect(same).toMatchObject({ code: 0, stderr: "" });
+    expect(same.stdout).toContain("The gate passed.");
+
+    model.wrong.add("t2").add("t5");
+    expect((await evals("run", "words")).code).toBe(1);
+    const worse = await evals("gate", "--json");
+    expect(worse).toMatchObject({ code: 1, stderr: "" });
+    expect(JSON.parse(worse.stdout)).toMatchObject({
+      passed: false,
+      failures: [{ kind: "fallen", tasks: ["t2", "t5"] }],
+      comparison: { before: { cost_per_pass: 120 } },
+    });
+    expect(await readFile(baseline, "utf8")).toBe(kept);
+  } finally {
+    model.server.close();
+  }
+}, 120_000);
 
 it("[evals.gate-command] what was not made alike, or can't be read, is refused by name", async () => {
   const locks = await evals("compare", "good.json", "other.json");

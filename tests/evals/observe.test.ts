@@ -62,7 +62,11 @@ const task: EvalTask = {
   from: { file: "/t", line: 1 },
 };
 
-async function trial(approvals: ApprovalAnswers = "none", artifacts: "read" | "unread" = "read") {
+async function trial(
+  approvals: ApprovalAnswers = "none",
+  artifacts: "read" | "unread" = "read",
+  until = new AbortController().signal,
+) {
   const store = createArtifactFolder({ path: `${folder}/artifacts`, isShared: true });
   const signal = new AbortController().signal;
   const runner = await planeRunner({
@@ -77,7 +81,7 @@ async function trial(approvals: ApprovalAnswers = "none", artifacts: "read" | "u
   });
   if (!runner.ok) throw new Error(runner.failure.message);
   const onRun = async () => {};
-  return runner.value.run({ task, epoch: 0, folder: null, key: "k", onRun, signal });
+  return runner.value.run({ task, epoch: 0, folder: null, key: "k", onRun, signal: until });
 }
 
 const error = (status: number, code: string) => json({ error: { code, message: code } }, status);
@@ -122,6 +126,14 @@ it("what is away for a moment is asked once more, and the run is not made again 
     .slice(before)
     .flatMap(({ call, headers }) => (call === "POST /v1/runs" ? [headers["idempotency-key"]] : []));
   expect(keys).toEqual(["k", "k"]);
+});
+
+it("a trial whose time is up while its control plane is away is broken, and else late [evals.sources]", async () => {
+  run["status"] = "running";
+  expect(await trial("none", "read", AbortSignal.timeout(200))).toMatchObject({ kind: "seen" });
+  wrong = { run: () => error(503, "UNAVAILABLE") };
+  const away = await trial("none", "read", AbortSignal.timeout(200));
+  expect(away).toMatchObject({ kind: "broken", mayPass: true });
 });
 
 it("an audit is read page by page, and one without pages is not read for ever [evals.sources]", async () => {
