@@ -14,8 +14,8 @@ export interface Branch {
 }
 
 /**
- * A tree, with what is said of each branch in columns beside it; below it, where the terminal is too narrow for that,
- * so that it stays a tree.
+ * A tree, with what is said of each branch in columns beside it; where the terminal is too narrow for columns it follows
+ * the name, or stands below it, so that the tree stays one.
  */
 export function printTree(
   headings: readonly string[],
@@ -28,8 +28,8 @@ export function printTree(
     output.table(headings, rows);
     return;
   }
-  for (const { text, isName } of narrow(tree, columns)) {
-    output.line(isName ? text : output.colors.dim(text));
+  for (const { text, about } of narrow(tree, columns)) {
+    output.line(about === "" ? text : text + output.colors.dim(about));
   }
 }
 
@@ -44,26 +44,29 @@ function rowsOf({ name, cells, children }: Branch, before = "", mark = ""): stri
 /** The least room for a name, however deep it stands. */
 const leastRoom = 12;
 
-function narrow(
-  { name, said, children }: Branch,
-  columns: number,
-  before = "",
-  mark = "",
-): { text: string; isName: boolean }[] {
+function narrow({ name, said, children }: Branch, columns: number, before = "", mark = ""): Line[] {
   const under = before + marksBelow(mark);
   const stem = under + (children.length > 0 ? "│  " : "   ");
-  const room = Math.max(leastRoom, columns - stem.length);
-  const names = fold(plain(name), Math.max(leastRoom, columns - (before + mark).length));
-  const below = said.length === 0 ? [] : fold(plain(said.join(", ")), room);
+  const [first = "", ...more] = fold(plain(name), roomAfter(before + mark, columns));
+  const about = plain(said.join(", "));
+  const head = { text: `${before}${mark}${first}`, about: "" };
+  const isOneLine = more.length === 0 && stringWidth(`${head.text}  ${about}`) <= columns;
+  const below = isOneLine || about === "" ? [] : fold(about, roomAfter(stem, columns));
   return [
-    ...names.map((text, at) => ({
-      text: `${at === 0 ? before + mark : under}${text}`,
-      isName: true,
-    })),
-    ...below.map((text) => ({ text: stem + text, isName: false })),
+    isOneLine && about !== "" ? { ...head, about: `  ${about}` } : head,
+    ...more.map((text) => ({ text: `${under}${text}`, about: "" })),
+    ...below.map((line) => ({ text: stem, about: line })),
     ...children.flatMap((child, at) => narrow(child, columns, under, markOf(at, children.length))),
   ];
 }
+
+/** A line, and what is said in it of its branch. */
+interface Line {
+  text: string;
+  about: string;
+}
+
+const roomAfter = (text: string, columns: number) => Math.max(leastRoom, columns - text.length);
 
 const markOf = (at: number, count: number) => (at === count - 1 ? "└─ " : "├─ ");
 
