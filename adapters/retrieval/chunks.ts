@@ -72,7 +72,17 @@ function markdownBlocks(lines: readonly string[]): Block[] {
   let block: Block | null = null;
   /** The fence that closes the block, or null outside of one. */
   let open: string | null = null;
-  const enter = (level: number, title: string) => {
+  /** The last heading, with the number of blocks before it. */
+  let last: { level: number; count: number; block: Block } | null = null;
+  /** A section without a text is found by its title, unless a section in it names it. */
+  const leave = (next: number) => {
+    if (last !== null && last.level >= next && last.count === blocks.length)
+      blocks.push(last.block);
+  };
+  const enter = (level: number, title: string, line: number) => {
+    leave(level);
+    const untold = { lines: [title], line, headings: path.slice(0, level - 1) };
+    last = { level, count: blocks.length, block: untold };
     // A level that is left out (# and then ###) has no title.
     path = [...path.slice(0, level - 1), title].filter((one) => one !== "");
     block = null;
@@ -82,11 +92,11 @@ function markdownBlocks(lines: readonly string[]): Block[] {
     const [, level, title] = open === null ? (heading.exec(line) ?? []) : [];
     const before: Block | null = block;
     const underline = open === null ? /^ {0,3}(=+|-+)[ \t]*$/u.exec(line)?.[1] : undefined;
-    if (level !== undefined) enter(level.length, title ?? "");
+    if (level !== undefined) enter(level.length, title ?? "", at + 1);
     else if (underline !== undefined && isTitle(before, at)) {
       // The paragraph was a heading, underlined.
       blocks.pop();
-      enter(underline.startsWith("=") ? 1 : 2, before?.lines[0]?.trim() ?? "");
+      enter(underline.startsWith("=") ? 1 : 2, before?.lines[0]?.trim() ?? "", at);
     } else if (open === null && isBlank(line)) block = null;
     else {
       if (block === null) blocks.push((block = { lines: [], line: at + 1, headings: path }));
@@ -95,6 +105,7 @@ function markdownBlocks(lines: readonly string[]): Block[] {
       else if (mark !== null && mark.startsWith(open)) [open, block] = [null, null];
     }
   }
+  leave(1);
   return blocks;
 }
 

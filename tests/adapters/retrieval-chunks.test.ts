@@ -39,6 +39,23 @@ describe("a document is cut into chunks", () => {
     ]);
   });
 
+  test("with a section that has no text found by its title", () => {
+    const text = "# Guide\n## Install\n## Use\n\nAbout\n===\nus\n### Terms\nEnd\n---";
+    expect(
+      chunksOf(text, "markdown", 400).map(({ content, headings, line }) => [
+        ...headings,
+        content,
+        line,
+      ]),
+    ).toEqual([
+      ["Guide", "Install", 2],
+      ["Guide", "Use", 3],
+      ["About", "us", 7],
+      ["About", "Terms", 8],
+      ["About", "End", 9],
+    ]);
+  });
+
   test("between functions, which stay whole where they fit", () => {
     const one = "function one() {\n  const a = 1;\n\n  return a;\n}";
     const two = "/** Two. */\nfunction two() {\n  return 2;\n}";
