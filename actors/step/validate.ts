@@ -3,7 +3,6 @@ import type { Job } from "../../machines/contracts/domain/job.ts";
 import {
   isJsonObject,
   type Json,
-  jsonDepth,
   type JsonObject,
   parseJson,
 } from "../../machines/contracts/domain/json.ts";
@@ -135,17 +134,20 @@ function invalid(failure: Failure, answer?: string): StepEvent {
 
 /** What JSON can't say, or says as something else: handlers are other people's code. */
 function jsonProblem(value: unknown): string | null {
-  if (jsonDepth(value, maxDepth) > maxDepth) return `is nested deeper than ${maxDepth} levels`;
-  const waiting: unknown[] = [value];
-  while (waiting.length > 0) {
-    const item = waiting.pop();
-    if (typeof item === "number" && !Number.isFinite(item)) return `holds the number ${item}`;
-    if (typeof item === "bigint" || typeof item === "function" || typeof item === "symbol") {
-      return `holds a ${typeof item}, which JSON does not have`;
+  let level: unknown[] = [value];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    const below: unknown[] = [];
+    for (const item of level) {
+      if (typeof item === "number" && !Number.isFinite(item)) return `holds the number ${item}`;
+      if (typeof item === "bigint" || typeof item === "function" || typeof item === "symbol") {
+        return `holds a ${typeof item}, which JSON does not have`;
+      }
+      if (typeof item !== "object" || item === null) continue;
+      if (depth === maxDepth) return `is nested deeper than ${maxDepth} levels`;
+      // Most of what an output holds is text, in which nothing is to be found.
+      for (const part of Object.values(item)) if (typeof part !== "string") below.push(part);
     }
-    if (typeof item === "object" && item !== null) {
-      for (const part of Object.values(item)) waiting.push(part);
-    }
+    level = below;
   }
   return null;
 }

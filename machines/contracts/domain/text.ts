@@ -41,9 +41,9 @@ function isWellFormed(value: unknown): boolean {
       for (const part of item) waiting.push(part);
       continue;
     }
-    for (const [key, part] of Object.entries(item)) {
+    for (const key of Object.keys(item)) {
       if (!isWellFormedText(key)) return false;
-      waiting.push(part);
+      waiting.push((item as Record<string, unknown>)[key]);
     }
   }
   return true;

@@ -1,5 +1,6 @@
 import { type } from "arktype";
 import { budgetShape } from "../domain/budget.ts";
+import { isJsonObject } from "../domain/json.ts";
 import { readApprovalStatus, readRunStatus, readStepStatus } from "../domain/status.ts";
 
 /** A status field read in either spelling; anything else is an error that lists what was expected. */
@@ -75,13 +76,18 @@ export const stepView = type({
   "trace?": "unknown",
 });
 export type StepView = typeof stepView.infer;
-/** What alone a step's own view has, as it is written: a report's answer is looked at once a step, and not read. */
-export const writtenStepView = type({
-  id: "string",
-  run_id: "string",
-  step_type: "string",
-  status: "string",
-});
+
+/**
+ * What alone a step's own view has, as it is written. By hand: a report's answer is looked at once a step, and to read
+ * it by its shape is dear in a program that compiles no shapes.
+ */
+export const isWrittenStepView = (
+  body: unknown,
+): body is Record<"id" | "run_id" | "step_type" | "status", string> =>
+  isJsonObject(body) &&
+  [body["id"], body["run_id"], body["step_type"], body["status"]].every(
+    (part) => typeof part === "string",
+  );
 
 /** ApprovalResponse of the control plane; `digest` only where it advertises approvals. */
 export const approvalView = type({
