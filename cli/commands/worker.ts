@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import { findControlPlane, requireControlPlane } from "../compose/find-control-plane.ts";
 import { allowingLine, summary } from "../compose/look-at-tools.ts";
 import { startWorker, type Worker } from "../compose/start-worker.ts";
+import { collectWhenIdle } from "../collect-when-idle.ts";
 import type { Command, Context } from "../command.ts";
 import { maskUrl } from "../config/load-config.ts";
 import { CliError } from "../output/errors.ts";
@@ -52,9 +53,11 @@ export const work: Command = async (context) => {
       log.warn({ server: server.name, fix }, "no tool of this MCP server is allowed");
   }
   const { drainMs, leaseMs } = config.settings;
+  const stopLooking = collectWhenIdle(() => worker.runtime.steps().length);
   await workUntilStopped(worker, { stopping, leaseMs }, () =>
     log.info({ drainMs }, "stopping: no more jobs are taken, steps may finish"),
   );
+  stopLooking();
   if (note !== null) await rm(note, { force: true });
   log.info({}, "the worker has stopped");
   return 0;
