@@ -39,8 +39,10 @@ async function firstLight(...args: string[]) {
     // With --keep it stays up, and serves its console, until Ctrl-C.
     let said = "";
     running.child.stdout?.on("data", (chunk: string) => {
+      const isUp = said.includes("Ctrl-C ends it.");
       said += chunk;
-      if (said.includes("Ctrl-C ends it.")) running.child.kill("SIGINT");
+      // Once: a second one means that it is to end at once, and fail.
+      if (!isUp && said.includes("Ctrl-C ends it.")) running.child.kill("SIGINT");
     });
     const { stdout } = await running;
     const repository = /git -C (\S+) log/.exec(stdout)?.[1] ?? "";
