@@ -1,23 +1,29 @@
-import { type Form, type Found, matchAt } from "./spans.ts";
+import { LinkReader, linkAnchors, type Target } from "./link-places.ts";
+import { type Form, type Found, matchAt, type Span } from "./spans.ts";
 
 /*
  * Links that act when a text is shown, and links that carry something away. Whoever shows a step's output (a page, a chat)
  * may load an image without being asked: an image at somebody's server, with what was read in its address, is how texts
  * are stolen through a model. And an address that is code runs where it is followed.
+ *
+ * Addresses are read as browsers read them (WHATWG URL): blanks and controls in a scheme, backslashes, a host in any
+ * writing. Where they stand in a text: see link-places.ts.
  */
 
 /** Addresses that are code, or a document of their own. An image as data is neither. */
 const active =
-  /(?:javascript|vbscript)\s{0,8}:(?=\s*[^\s"'<>])|data\s{0,8}:\s{0,8}(?:text\/(?:html|xml|javascript)|application\/(?:xhtml\+xml|xml|javascript|x-javascript)|image\/svg\+xml)[;,]/iuy;
+  /(?:javascript|vbscript)\s{0,8}:(?=[^\s"'<>])|data\s{0,8}:\s{0,8}(?:text\/(?:html|xml|javascript)|application\/(?:xhtml\+xml|xml|javascript|x-javascript)|image\/svg\+xml)[;,]/iuy;
 
 /** Where such an address is followed: as a link's target, or as an attribute's value. */
 const opens = /(?:\]\(\s{0,8}<?|["'=]\s{0,8}|<|\]:\s{0,8})$/u;
 
-export const activeLink: Form = {
+/** As it is usually written, in a program too. */
+const plainActive: Form = {
   kind: "active-link",
   anchors: ["javascript", "vbscript", "data:"],
   find(text, at) {
-    if (!opens.test(text.slice(Math.max(0, at - 12), at))) return null;
+    const isAlone = at === 0 && /^\w+:\S/u.test(text.slice(0, 14));
+    if (!isAlone && !opens.test(text.slice(Math.max(0, at - 12), at))) return null;
     const match = matchAt(active, text, at);
     if (match === null) return null;
     const end = at + match[0].length;
@@ -28,101 +34,118 @@ export const activeLink: Form = {
 export interface LinkRule {
   /** Hosts that texts may link to: `example.com`, or `*.example.com` for what is below it. */
   hosts: readonly string[];
+  isOn(kind: "active-link" | "foreign-link"): boolean;
 }
-
-const address = /\s{0,8}<?((?:https?:)?\/\/[^\s"'<>)\]]{1,2000})/iuy;
-const urlOfAttribute =
-  /<(?:img|a|iframe|object|embed|link|script|form|video|audio|source|track|input|base|svg|image|area|body|table|td)\b[^<>]{0,400}?\b(?:src|srcset|href|xlink:href|action|formaction|poster|data|background)\s{0,8}=\s{0,8}["']?((?:https?:)?\/\/[^\s"'<>]{1,2000})/iuy;
-const styleUrl = /url\(\s{0,8}["']?((?:https?:)?\/\/[^\s"'<>)]{1,2000})/iuy;
-
-/** Whether a browser loads what stands there without being asked. */
-const loads =
-  /^<(?:img|iframe|object|embed|link|script|video|audio|source|track|input|svg|image|body|table|td)/iu;
 
 /**
- * Links to hosts that are not allowed. Without a list of hosts, only what is loaded unasked and has room for something in
- * its address is one: an image whose address has a query or a path of some length.
+ * Links that are code, and links to hosts that are not allowed. Without a list of hosts, only what is loaded unasked and
+ * has room for something in its address is one of these: an image whose address has a query or a path of some length.
  */
-export function foreignLinks({ hosts }: LinkRule): Form[] {
-  const judge = (url: string, isLoaded: boolean): boolean => {
-    const read = URL.parse(url.startsWith("//") ? `https:${url}` : url);
-    if (read === null) return isLoaded;
-    if (isAllowedHost(read.hostname, hosts)) return false;
-    return hosts.length > 0 || (isLoaded && carries(read));
+export function linkForms({ hosts, isOn }: LinkRule): Form[] {
+  const [wantsActive, wantsForeign] = [isOn("active-link"), isOn("foreign-link")];
+  if (!wantsActive && !wantsForeign) return [];
+  const kindOf = (target: Target, text: string): Span["kind"] | null => {
+    const read = readAddress(target);
+    if (read.isActive) {
+      if (!wantsActive) return null;
+      const at = target.start + (/^\s*/u.exec(text.slice(target.start))?.[0].length ?? 0);
+      return startsPlainly.test(text.slice(at, at + 11)) && plainActive.find(text, at)?.span != null
+        ? null
+        : "active-link";
+    }
+    if (!wantsForeign || target.use === "set") return null;
+    return isForeign(read.remote, target.use, hosts) ? "foreign-link" : null;
   };
-  const found = (text: string, at: number, match: RegExpExecArray, isLoaded: boolean): Found => {
-    const [whole, url = ""] = match;
-    const end = at + whole.length;
-    return { span: judge(url, isLoaded) ? { start: end - url.length, end } : null, next: end };
-  };
-  const markdown: Form = {
-    kind: "foreign-link",
-    anchors: ["](", "]:"],
-    find(text, at) {
-      const match = matchAt(address, text, at + 2);
-      if (match === null) return null;
-      return found(text, at + 2, match, isImage(text, at));
+  const all: Form = {
+    kind: "link",
+    anchors: linkAnchors,
+    find: () => null,
+    fresh() {
+      let reader: LinkReader | null = null;
+      let found: Span[] = [];
+      const starts = new Set<number>();
+      return (text, at): Found => {
+        found = [];
+        reader ??= new LinkReader(text, (target) => {
+          if (starts.has(target.start)) return;
+          const kind = kindOf(target, text);
+          if (kind === null) return;
+          starts.add(target.start);
+          found.push({ start: target.start, end: target.end, kind });
+        });
+        reader.readAt(at);
+        return { span: found, next: at + 1 };
+      };
     },
   };
-  const html: Form = {
-    kind: "foreign-link",
-    anchors: [
-      "<img",
-      "<ifr",
-      "<obj",
-      "<emb",
-      "<lin",
-      "<scr",
-      "<for",
-      "<vid",
-      "<aud",
-      "<sou",
-    ].concat([
-      "<tra",
-      "<inp",
-      "<bas",
-      "<svg",
-      "<ima",
-      "<are",
-      "<bod",
-      "<tab",
-      "<td",
-      "<a ",
-      "<a\n",
-      "<a\t",
-      "<a/",
-    ]),
-    find(text, at) {
-      const match = matchAt(urlOfAttribute, text, at);
-      if (match === null) return null;
-      return found(text, at, match, loads.test(match[0]));
-    },
-  };
-  const style: Form = {
-    kind: "foreign-link",
-    anchors: ["url("],
-    find(text, at) {
-      const match = matchAt(styleUrl, text, at);
-      return match === null ? null : found(text, at, match, true);
-    },
-  };
-  return [markdown, html, style];
+  return wantsActive ? [plainActive, all] : [all];
 }
 
-/** How far before its address an image's description may begin. */
-const longestText = 400;
+/** A text that is nothing but an address, a field of a tool's result, in another spelling than the usual one. */
+export function activeText(text: string): Span[] {
+  if (text.length > longest || !/^[\s\p{Cc}]*[jvd]/iu.test(text)) return [];
+  if (/:\s/u.test(text) || startsPlainly.test(text)) return [];
+  const target: Target = { start: 0, end: text.length, address: text, use: "asked" };
+  return readAddress(target).isActive ? [{ start: 0, end: text.length, kind: "active-link" }] : [];
+}
 
-/** Whether the brackets that end here belong to an image, `![…](`; or to a reference, which may be one's. */
-function isImage(text: string, close: number): boolean {
-  if (text[close + 1] === ":") return true;
-  for (let at = close - 1, depth = 0; at >= Math.max(0, close - longestText); at -= 1) {
-    if (text[at] === "]") depth += 1;
-    else if (text[at] === "[") {
-      if (depth === 0) return text[at - 1] === "!";
-      depth -= 1;
-    }
+const startsPlainly = /^(?:javascript|vbscript|data\s*:)/iu;
+
+/** Some host's, by a scheme that the page has and one that it has not: `https:a.example` is a name below one of them. */
+const pages = ["https://page.invalid/", "http://page.invalid/"] as const;
+const onPage = "page.invalid";
+
+interface ReadAddress {
+  isActive: boolean;
+  /** `page`: of the text's own host. Null: to a host, and it can't be said which. */
+  remote: URL | "page" | null;
+}
+
+const documents =
+  /^\s*(?:text\/(?:html|xml|javascript|xsl)|application\/(?:x-)?(?:javascript|ecmascript|xml)|[\w.-]+\/[\w.-]+\+xml)\s*[;,]/iu;
+const withHosts = new Set(["http:", "https:", "ftp:", "ws:", "wss:"]);
+
+/** Of an address, so much is read; what is longer has its host in it, or hides it. */
+const longest = 4_096;
+
+function readAddress({ address, isCut = false }: Target): ReadAddress {
+  const head = isCut || address.length > longest ? headOf(address) : address;
+  // Nobody writes so much before a host who has nothing to hide.
+  if (head === null && isCut) return { isActive: /[&\\]/u.test(address), remote: null };
+  const given = head ?? address;
+  const read = URL.parse(given, pages[0]);
+  if (read === null) return { isActive: false, remote: null };
+  const { protocol, pathname } = read;
+  if (protocol === "javascript:" || protocol === "vbscript:") {
+    return { isActive: /\S/u.test(pathname + read.search + read.hash), remote: "page" };
   }
-  return false;
+  if (protocol === "data:") return { isActive: documents.test(pathname), remote: "page" };
+  if (!withHosts.has(protocol)) return { isActive: false, remote: "page" };
+  if (read.hostname !== onPage) return { isActive: false, remote: read };
+  const other = /^[\s\p{Cc}]*[a-z]/iu.test(given) && given.includes(":");
+  const again = other ? URL.parse(given, pages[1]) : read;
+  return {
+    isActive: false,
+    remote: again === null ? null : again.hostname === onPage ? "page" : again,
+  };
+}
+
+/** Its beginning, where that says what it is; null where it does not. */
+function headOf(address: string): string | null {
+  const head = address.slice(0, longest);
+  const seen = head.replaceAll(/[\t\n\r]/gu, "").replace(/^[\s\p{Cc}]+/u, "");
+  return /^(?:[a-z][a-z\d+.-]*:)?[/\\]*[^/\\]+[/\\?#;,]/iu.test(seen) ? head : null;
+}
+
+function isForeign(
+  remote: ReadAddress["remote"],
+  use: Target["use"],
+  hosts: readonly string[],
+): boolean {
+  if (remote === "page") return false;
+  if (remote === null) return hosts.length > 0 || use !== "asked";
+  if (isAllowedHost(remote.hostname, hosts)) return false;
+  return hosts.length > 0 || use === "base" || (use === "loaded" && carries(remote));
 }
 
 const shortPath = 64;

@@ -1,7 +1,7 @@
 import { type Json, type JsonObject, withOwnNames } from "../json.ts";
 import { cutText } from "../text.ts";
 import { controlsIn } from "./hidden-characters.ts";
-import { activeLink, foreignLinks } from "./links.ts";
+import { activeText, linkForms } from "./links.ts";
 import { isSecretEntry, namedInOutputs, pairedSecret } from "./named-secrets.ts";
 import { personalForms } from "./personal-data.ts";
 import { secretForms } from "./secret-forms.ts";
@@ -91,22 +91,20 @@ const ruleOf = (kind: string): OutputRule => ruleOfKind[kind] ?? "secrets";
  */
 export function createOutputScreen({ rules, linkHosts }: OutputScreening): OutputScreen {
   const isOn = (kind: string): boolean => rules[ruleOf(kind)] !== "off";
-  const forms: Form[] = [
-    ...secretForms,
-    namedInOutputs,
-    pairedSecret,
-    ...personalForms,
-    activeLink,
-    ...foreignLinks({ hosts: linkHosts }),
-  ].filter(({ kind }) => isOn(kind));
+  const forms: Form[] = [...secretForms, namedInOutputs, pairedSecret, ...personalForms].filter(
+    ({ kind }) => isOn(kind),
+  );
+  forms.push(...linkForms({ hosts: linkHosts, isOn }));
   const scan = scannerOf(forms);
   const hasSecrets = rules.secrets !== "off";
+  const hasActive = isOn("active-link");
   const hasControls = rules.controlCharacters !== "off";
   return (value, findKnown = null, at = "") => {
     const screening = new Screening(rules, (text) => {
       // Not by `push(...)`: a file that is no text has more controls than a call may have arguments.
       const known = findKnown !== null && hasSecrets ? findKnown(text) : [];
-      return [...scan(text), ...known, ...(hasControls ? controlsIn(text) : [])];
+      const controls = hasControls ? controlsIn(text) : [];
+      return [...scan(text), ...known, ...controls, ...(hasActive ? activeText(text) : [])];
     });
     return screening.run(value, at, hasSecrets);
   };

@@ -1,7 +1,7 @@
 import { AnchorScanner } from "./anchors.ts";
 import { namedInLogs, pairedSecret } from "./named-secrets.ts";
 import { secretForms } from "./secret-forms.ts";
-import { type Form, hideSpans, type Span } from "./spans.ts";
+import { type Form, type Found, hideSpans, type Span } from "./spans.ts";
 
 /** A scanner of all these forms; each text is read once. */
 export function scannerOf(forms: readonly Form[]): (text: string) => Span[] {
@@ -13,14 +13,24 @@ export function scannerOf(forms: readonly Form[]): (text: string) => Span[] {
     const spans: Span[] = [];
     /** Of each form, where it may match again: what one try has read is not read by the next. */
     let nexts: Map<number, number> | null = null;
+    let finders: Map<number, Form["find"]> | null = null;
     scanner.scan(text, (index, at) => {
       if (nexts !== null && at < (nexts.get(index) ?? 0)) return;
       const form = forms[index] as Form;
-      const found = form.find(text, at);
+      let found: Found | null;
+      if (form.fresh === undefined) found = form.find(text, at);
+      else {
+        finders ??= new Map();
+        let find = finders.get(index);
+        if (find === undefined) finders.set(index, (find = form.fresh()));
+        found = find(text, at);
+      }
       if (found === null) return;
       nexts ??= new Map();
       nexts.set(index, found.next);
-      if (found.span !== null) spans.push({ ...found.span, kind: form.kind });
+      if (found.span === null) return;
+      if ("start" in found.span) spans.push({ ...found.span, kind: form.kind });
+      else for (const span of found.span) spans.push(span);
     });
     return spans;
   };

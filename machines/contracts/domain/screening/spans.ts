@@ -46,11 +46,13 @@ export interface Form {
   anchors: readonly string[];
   /** @param at where the anchor stands */
   find(text: string, at: number): Found | null;
+  /** The same for one text, where what was read at one place is to be known at the next ones. */
+  fresh?(): Form["find"];
 }
 
 export interface Found {
-  /** Null where what was read turned out to be harmless. */
-  span: Pick<Span, "start" | "end"> | null;
+  /** Null where what was read turned out to be harmless. Several have a kind of their own. */
+  span: Pick<Span, "start" | "end"> | readonly Span[] | null;
   /** Where the form may be looked for again. */
   next: number;
 }
