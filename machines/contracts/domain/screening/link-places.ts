@@ -54,6 +54,7 @@ export class LinkReader {
   readonly #depth: number;
   readonly #endOfName: EndsAt;
   readonly #endOfValue: EndsAt;
+  readonly #endOfString: EndsAt;
   readonly #endOfAddress: EndsAt;
   readonly #brackets: Brackets;
   /** By where an attribute begins: for which kinds of tags it was read. */
@@ -66,11 +67,12 @@ export class LinkReader {
 
   constructor(text: string, visit: (target: Target) => void, depth = 0) {
     this.#text = text;
-    this.#left = 4 * text.length + 10_000;
+    this.#left = text.length + 10_000;
     this.#visit = visit;
     this.#depth = depth;
     this.#endOfName = new EndsAt(text, /[\s/>]/gu);
     this.#endOfValue = new EndsAt(text, /[\s>]/gu);
+    this.#endOfString = new EndsAt(text, /"/gu);
     this.#endOfAddress = new EndsAt(text, /[\s)]/gu);
     this.#brackets = new Brackets(text);
   }
@@ -161,9 +163,8 @@ export class LinkReader {
   /** A text of JSON around it ends where a quotation mark stands, and is to be JSON afterwards. */
   #give(target: Target): void {
     const { start } = target;
-    const written = this.#text.slice(start, target.end);
-    const inside = written.split('"', 1)[0] ?? "";
-    const end = start + inside.length - (/\\+$/u.exec(inside)?.[0].length ?? 0);
+    let end = Math.min(target.end, this.#endOfString.after(start));
+    while (end > start && end < target.end && this.#text[end - 1] === "\\") end -= 1;
     this.#visit(end > start ? { ...target, end } : target);
   }
 
