@@ -83,7 +83,7 @@ export function linkForms({ hosts, isOn }: LinkRule): Form[] {
 
 /** A text that is nothing but an address, a field of a tool's result, in another spelling than the usual one. */
 export function activeText(text: string): Span[] {
-  if (text.length > longest || !/^[\s\p{Cc}]*[jvd]/iu.test(text)) return [];
+  if (text.length > longestRead || !/^[\s\p{Cc}]*[jvd]/iu.test(text)) return [];
   if (/:\s/u.test(text) || startsPlainly.test(text)) return [];
   const target: Target = { start: 0, end: text.length, address: text, use: "asked" };
   return readAddress(target).isActive ? [{ start: 0, end: text.length, kind: "active-link" }] : [];
@@ -106,10 +106,10 @@ const documents =
 const withHosts = new Set(["http:", "https:", "ftp:", "ws:", "wss:"]);
 
 /** Of an address, so much is read; what is longer has its host in it, or hides it. */
-const longest = 4_096;
+const longestRead = 4_096;
 
 function readAddress({ address, isCut = false }: Target): ReadAddress {
-  const head = isCut || address.length > longest ? headOf(address) : address;
+  const head = isCut || address.length > longestRead ? headOf(address) : address;
   // Nobody writes so much before a host who has nothing to hide.
   if (head === null && isCut) return { isActive: /[&\\]/u.test(address), remote: null };
   const given = head ?? address;
@@ -132,7 +132,7 @@ function readAddress({ address, isCut = false }: Target): ReadAddress {
 
 /** Its beginning, where that says what it is; null where it does not. */
 function headOf(address: string): string | null {
-  const head = address.slice(0, longest);
+  const head = address.slice(0, longestRead);
   const seen = head.replaceAll(/[\t\n\r]/gu, "").replace(/^[\s\p{Cc}]+/u, "");
   return /^(?:[a-z][a-z\d+.-]*:)?[/\\]*[^/\\]+[/\\?#;,]/iu.test(seen) ? head : null;
 }
