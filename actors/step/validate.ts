@@ -34,9 +34,12 @@ export const validate: StepActivity = async (scope) => {
   // What was taken out on the way is told beside the output, and is no part of what its schema speaks of.
   const { output, before } = apart(value);
   const event = check(ports.schemas, output, job);
-  return event.type === "output.valid"
-    ? { ...event, output: withFindings(event.output, [...before, ...(all as unknown as Json[])]) }
-    : event;
+  if (event.type !== "output.valid") return event;
+  const told = withFindings(event.output, [...before, ...(all as unknown as Json[])]);
+  // A schema that has no place for them is kept: what is reported meets it, and the log has the findings.
+  const meets = job?.stepType === "llm" || check(ports.schemas, told, job).type === "output.valid";
+  if (!meets) session.log.info({ findings: before }, "screening took something out of the step");
+  return { ...event, output: meets ? told : event.output };
 };
 
 function apart(value: Json): { output: Json; before: Json[] } {

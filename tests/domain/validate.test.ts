@@ -247,8 +247,8 @@ describe("a model's answer", () => {
 });
 
 describe("a handler's output", () => {
-  it("is held to its schema without what screening says beside it, and keeps that [screening.rules]", async () => {
-    const schema = { type: "object", properties: { result: {} }, additionalProperties: false };
+  it("is held to its schema without what screening says beside it, and keeps that where the schema has a place for it [screening.rules]", async () => {
+    const schema = { type: "object", properties: { result: {} } };
     const known = { rule: "secrets", kind: "cookie", at: "/result", count: 1, action: "redacted" };
     const output = { result: "password=hunter2222", screening_findings: [known] };
     expect(await check("tool", schema, output)).toEqual({
@@ -257,6 +257,10 @@ describe("a handler's output", () => {
         result: "password=[redacted]",
         screening_findings: [known, { ...known, kind: "named-secret" }],
       },
+    });
+    expect(await check("tool", { ...schema, additionalProperties: false }, output)).toEqual({
+      type: "output.valid",
+      output: { result: "password=[redacted]" },
     });
   });
 

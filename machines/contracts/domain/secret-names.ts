@@ -31,6 +31,16 @@ const keyKinds = new Set([
   "storage",
 ]);
 
+/** Written as one word: `PGPASSWORD`, `dbpassword`. */
+const joined = /^[a-z0-9]{1,12}(?:password|passwd|passphrase|apikey)$/u;
+
+/** What one logs into: `DB_PASS` is a password, and `first_pass` none. */
+const loggedInto = new Set(
+  "admin auth basic broker database db ftp http imap keystore ldap login mail mongo mysql pg postgres proxy rabbitmq redis root smtp ssh sudo user".split(
+    " ",
+  ),
+);
+
 /**
  * True for the name of something secret, compared by whole words of camelCase, snake_case or kebab-case:
  * `accessToken`, `x-api-key` and `DB_PASSWORD` are; `input_tokens`, `author` and `idempotency_key` are not.
@@ -55,6 +65,8 @@ function hasSecretWord(key: string): boolean {
   return words.some(
     (word, at) =>
       secretWords.has(word) ||
+      joined.test(word) ||
+      (word === "pass" && at === words.length - 1 && loggedInto.has(words[at - 1] ?? "")) ||
       ((word === "key" || word === "keys") && keyKinds.has(words[at - 1] ?? "")),
   );
 }

@@ -14,9 +14,7 @@ const words = [
   "bearer",
   "cookie",
   "credential",
-  "passphrase",
-  "passwd",
-  "password",
+  "pass",
   "pwd",
   "secret",
   "token",
@@ -28,10 +26,17 @@ const words = [
  * mark is a part of the value; where the marks are escaped themselves, it is the value's end.
  */
 const assignment =
-  /([A-Za-z][\w.-]{0,63})((?:\\{0,3}["'])?[ \t]{0,4}[:=][ \t]{0,4})("(?:[^"\\]|\\[\s\S])*"|\\{1,3}"(?:[^"\\]|\\[^"])*\\{0,3}"|'[^'\r\n]*'|[^\s"'\\,;&#{}[\]()]+)/uy;
+  /([A-Za-z][\w.-]{0,63})((?:\\{0,3}["'])?[ \t]{0,4}[:=][ \t]{0,4})("(?:[^"\\]|\\[\s\S])*"|\\"(?:[^"\\]|\\\\(?:\\\\|\\"|[^"\\])|\\[^"\\])*\\"|\\{1,3}"(?:[^"\\]|\\[^"])*\\{0,3}"|'[^'\r\n]*'|[^\s"'\\,;&#{}[\]()]+)/uy;
 
 /** What is plainly no secret, whatever it is called: counts, `null`, the scheme of a header. */
-const harmless = /^(?:basic|bearer|digest|token|-?\d+(?:\.\d+)?|null|true|false|undefined|none)$/iu;
+const harmless =
+  /^(?:basic|bearer|digest|token|-?\d+(?:\.\d+)?|null|true|false|undefined|none|required|optional|missing|invalid|incorrect|wrong|expired|unknown|enabled|disabled|hidden|empty|string|text|object)$/iu;
+
+/** What a program says of a field, and no passphrase: `must be at least 8 characters`. */
+const ofFields =
+  /\b(?:must|should|cannot|can't|required|invalid|missing|expected|incorrect|wrong|expired|please|characters?|contains?|too (?:short|long|weak|common)|not (?:valid|match|allowed|found)|(?:do|does) not|doesn't|don't)\b/iu;
+export const saysSomething = (value: string): boolean =>
+  /\s/u.test(value.trim()) && ofFields.test(value) && /^[A-Za-z]/u.test(value.trim());
 const wordOfSentence = /^[a-z]+(?:'[a-z]+)?[.!?]?$/u;
 
 const isOfName = (code: number): boolean =>
@@ -54,6 +59,8 @@ function startOfName(text: string, at: number): number | null {
     start -= 1;
     if (at - start > nameLength) return null;
   }
+  // As flags begin: `--password=`.
+  while (start < at && !isLetter(text.charCodeAt(start))) start += 1;
   return isLetter(text.charCodeAt(start)) ? start : null;
 }
 
@@ -100,6 +107,10 @@ function namedForm(kind: string, isSecret: Judge): Form {
       const quote = /^\\{0,3}["']/u.exec(value)?.[0] ?? "";
       if (quote !== "" && value.length <= 2 * quote.length) return harmlessly;
       const inside = value.slice(quote.length, value.length - quote.length);
+      if (harmlessName.test(name) || saysSomething(inside) || harmless.test(inside)) {
+        return harmlessly;
+      }
+      if (/^\\{0,3}["']/u.test(between) && isWordOf(name, inside)) return harmlessly;
       if (!isSecret(inside, name, text, next)) return harmlessly;
       return { span: { start: from + quote.length, end: next - quote.length }, next };
     },
@@ -113,33 +124,35 @@ export const namedInLogs = namedForm("named-secret", () => true);
  * Stands for a value, or says where one is: `process.env.TOKEN`, `${TOKEN}`, `<your key>`, `changeme`, `getToken()`. By
  * the whole of it: a generated password begins with any character, and a person's own with any word.
  */
-const placeholder =
+export const placeholder =
   /^(?:<[a-z_. -]*>?$|\$[{(]|\$env:|\$[a-z_]\w*$|%(?:[a-z_]\w*%|[sd])$|%\(|#?\{[\w. -]*\}$|\{\{|\[[\w. -]*\]$|x{3,}$|\*{3,}$|\.{3}$|(?:your|change|example|placeholder|dummy|todo)(?:me)?(?:[-_ ][a-z_ -]*)?$|my[-_ ]?(?:secret|password|token|key)$|(?:process|os|env|import|self|this|config|settings|options|ctx|req|request|args|secrets?|vault|System)(?:\.[a-z_$]|[[(]))/iu;
 
 /** As code writes names: `getToken`, `api.token`, `TOKEN_NAME`; a generated secret has digits, or letters of no word. */
 const identifier = /^[A-Za-z_$][A-Za-z_]*(?:\.[A-Za-z_$][A-Za-z_]*)*[;,]?$/u;
 
-const looksGenerated = (value: string): boolean =>
+export const looksGenerated = (value: string): boolean =>
   /\d/u.test(value) ? !/^[\d.:-]+$/u.test(value) : !identifier.test(value);
 
 /** Of a value that a key of JSON names: whatever is written there, but for what stands for a value. */
 export const isSecretValue = (value: string): boolean =>
-  value.length >= 4 && !placeholder.test(value) && !harmless.test(value);
+  value.length >= 4 && !saysSomething(value) && !placeholder.test(value) && !harmless.test(value);
 
 /** Names that hold no secret: tokens say how far a list was read, and other words say something about a secret. */
-const harmlessName =
-  /(?:[pP]age|[nN]ext|[pP]revious|[pP]rev|[cC]ontinuation|cursor|sync|delta|resume|pagination|list|start|csrf|xsrf)[-_.]?[tT]oken$|(?:[-_.](?:urls?|uri|endpoint|types?|methods?|provider|scheme|policy|counts?|limit|usage|length|ttl|expir\w*|mode|status)|[a-z](?:Urls?|Uri|Endpoint|Types?|Methods?|Provider|Scheme|Policy|Counts?|Limit|Usage|Length|Ttl|Expir\w*|Mode|Status))$/u;
+export const harmlessName =
+  /(?:[pP]age|[nN]ext|[pP]revious|[pP]rev|[cC]ontinuation|cursor|sync|delta|resume|pagination|list|start|csrf|xsrf)[-_.]?[tT]oken$|(?:[-_.](?:urls?|uri|endpoint|types?|methods?|provider|scheme|policy|counts?|limit|usage|length|ttl|expir\w*|mode|status|fields?|rounds|hint|label|format|files?|path)|[a-z](?:Urls?|Uri|Endpoint|Types?|Methods?|Provider|Scheme|Policy|Counts?|Limit|Usage|Length|Ttl|Expir\w*|Mode|Status|Fields?|Rounds|Hint|Label|Format|Files?|Path))$/u;
 
 /** `{"token": "world"}` of a text's words, `{"auth": "required"}`: plain words are passwords, and nothing else. */
 const plainWords = /^[A-Z]?[a-z]{1,15}(?:[ -][A-Za-z]?[a-z]{0,15}){0,8}[.!?]?$/u;
 const wordyName = /(?:token|auth|authorization|cookie)$/iu;
 const ofScheme = /^(?:bearer|basic|digest|token|apikey)\b/iu;
 
+const isWordOf = (name: string, value: string): boolean =>
+  wordyName.test(name) && plainWords.test(value) && !ofScheme.test(value);
+
 /** Of an entry of JSON, by its name and by its value. */
 export function isSecretEntry(name: string, value: string): boolean {
   if (!isSecretKey(name) || harmlessName.test(name)) return false;
-  if (wordyName.test(name) && plainWords.test(value) && !ofScheme.test(value)) return false;
-  return isSecretValue(value);
+  return !isWordOf(name, value) && isSecretValue(value);
 }
 
 /**

@@ -4,6 +4,7 @@ import { controlsIn } from "./hidden-characters.ts";
 import { activeText, linkForms } from "./links.ts";
 import { isSecretEntry, namedInOutputs, pairedSecret } from "./named-secrets.ts";
 import { personalForms } from "./personal-data.ts";
+import { flaggedUser, spelledSecret } from "./spelled-secrets.ts";
 import { secretForms } from "./secret-forms.ts";
 import { scannerOf } from "./secrets.ts";
 import { type Form, hideSpans, redacted, type Span } from "./spans.ts";
@@ -91,9 +92,14 @@ const ruleOf = (kind: string): OutputRule => ruleOfKind[kind] ?? "secrets";
  */
 export function createOutputScreen({ rules, linkHosts }: OutputScreening): OutputScreen {
   const isOn = (kind: string): boolean => rules[ruleOf(kind)] !== "off";
-  const forms: Form[] = [...secretForms, namedInOutputs, pairedSecret, ...personalForms].filter(
-    ({ kind }) => isOn(kind),
-  );
+  const forms: Form[] = [
+    ...secretForms,
+    namedInOutputs,
+    pairedSecret,
+    spelledSecret,
+    flaggedUser,
+    ...personalForms,
+  ].filter(({ kind }) => isOn(kind));
   forms.push(...linkForms({ hosts: linkHosts, isOn }));
   const scan = scannerOf(forms);
   const hasSecrets = rules.secrets !== "off";

@@ -50,7 +50,9 @@ export function valueSpan(value: string, start: number, next: number): Found {
 /** How far before `://` a scheme may begin. */
 const schemeLength = 31;
 const schemeEnd = /[a-z][a-z0-9+.-]*$/iu;
-const userInfo = /:\/\/[^\s:/?#@"']*:(?!\*\*\*@)([^\s/?#"']*)@/uy;
+/** A password that was not encoded has slashes in it; digits up to the first one are a port. */
+const userInfo =
+  /:\/\/[^\s:/?#@"']*:(?!\*\*\*@)([^\s/?#"']*|(?!\d*[/?#])[^\s"'@<>)\]]{1,200})@(?=[\w.[-])/uy;
 
 const urlPassword: Form = {
   kind: "url-password",

@@ -1,5 +1,6 @@
 import { AnchorScanner } from "./anchors.ts";
 import { namedInLogs, pairedSecret } from "./named-secrets.ts";
+import { flaggedUser, spelledSecret } from "./spelled-secrets.ts";
 import { secretForms } from "./secret-forms.ts";
 import { type Form, type Found, hideSpans, type Span } from "./spans.ts";
 
@@ -37,7 +38,7 @@ export function scannerOf(forms: readonly Form[]): (text: string) => Span[] {
 }
 
 /** In logs, spans and error texts, where a word too many costs nothing. */
-const inLogs = scannerOf([...secretForms, namedInLogs, pairedSecret]);
+const inLogs = scannerOf([...secretForms, namedInLogs, pairedSecret, spelledSecret, flaggedUser]);
 
 /** The text with everything that looks like a secret replaced. */
 export function redactText(text: string): string {

@@ -1,0 +1,64 @@
+import { isSecretKey } from "../secret-names.ts";
+import { harmlessName, looksGenerated, placeholder, saysSomething } from "./named-secrets.ts";
+import { type Form, matchAt, redacted } from "./spans.ts";
+
+/*
+ * Secrets that stand beside their name without a colon or an equals sign between: a tag's text, a flag of a command, a
+ * line below, a call. There a word is mostly a word, so what is taken must look like no word of any language.
+ */
+
+const nameAt = /[A-Za-z][\w.-]{0,63}/uy;
+const value = `((?:\\\\{0,3}["'\`]){0,3})([^\\s"'\`<>\\\\,;&|]{6,400})`;
+
+/** What may stand between a name and its value, by what stands before the name. */
+const anywhere = new RegExp(
+  `\\\\{0,3}["'\`]?(?:\\s{0,4}(?:=>|:=|%3[ad]|,(?=\\s{0,4}["'])|\\((?=["'])|[:=]\\s{0,4}(?=\\\\{0,3}["'\`]))|:[ \\t]{0,4}(?:[|>][+-]?|!!str)?(?:\\r?\\n|\\\\{1,3}n)?[ \\t]{1,40}| (?:is|was|to)(?: now)? )\\s{0,4}${value}`,
+  "iuy",
+);
+const afterFlag = new RegExp(`[ \\t]{1,8}${value}`, "uy");
+const inTag = new RegExp(`(?:[^<>"']{0,80}>|[^<>]{0,80}?\\bvalue\\s{0,4}=)\\s{0,40}${value}`, "uy");
+
+/** A digit or a sign among letters: `hunter22x`, `pa$$word`. */
+const isNoWord = (text: string): boolean =>
+  /[a-z]/iu.test(text) && looksGenerated(text) && /\d/u.test(text);
+
+export const spelledSecret: Form = {
+  kind: "named-secret",
+  anchors: ["key", "pass", "pwd", "secret", "token"],
+  find(text, at) {
+    let start = at;
+    while (start > 0 && at - start < 64 && /[\w.-]/u.test(text[start - 1] ?? " ")) start -= 1;
+    while (start < at && !/[a-z]/iu.test(text[start] ?? "a")) start += 1;
+    const name = matchAt(nameAt, text, start)?.[0] ?? "";
+    const nameEnd = start + name.length;
+    if (nameEnd <= at || !isSecretKey(name) || harmlessName.test(name)) return null;
+    const before = text.slice(Math.max(0, start - 5), start);
+    const pattern = before.endsWith("<")
+      ? inTag
+      : /--$|\bENV[ \t]$/u.test(before)
+        ? afterFlag
+        : anywhere;
+    const match = matchAt(pattern, text, nameEnd) ?? matchAt(anywhere, text, nameEnd);
+    if (match === null) return null;
+    const [whole, , held = ""] = match;
+    const end = nameEnd + whole.length;
+    const secret = held.replace(/[)\]}.!?:]+$/u, "");
+    if (held.includes(redacted) || placeholder.test(secret)) return null;
+    if (!isNoWord(secret) || saysSomething(secret)) return null;
+    const from = end - held.length;
+    return { span: { start: from, end: from + secret.length }, next: end };
+  },
+};
+
+/** `curl -u name:password`. */
+export const flaggedUser: Form = {
+  kind: "named-secret",
+  anchors: ["-u ", "--user "],
+  find(text, at) {
+    const match = matchAt(/--?u(?:ser)?\s{1,4}["']?[\w.@-]{1,64}:([^\s"'\\]{4,200})/uy, text, at);
+    const secret = match?.[1] ?? "";
+    if (match === null || !isNoWord(secret) || placeholder.test(secret)) return null;
+    const next = at + match[0].length;
+    return { span: { start: next - secret.length, end: next }, next };
+  },
+};
