@@ -1,3 +1,4 @@
+import { cutText } from "../text.ts";
 import {
   type Unescaped,
   withoutBackslashes,
@@ -206,7 +207,7 @@ export class LinkReader {
   }
 
   #readValue(attribute: string, start: number, last: number, isQuoted: boolean, kind: number) {
-    const name = attribute.slice(0, 40).toLowerCase().replace(/^.*:/u, "");
+    const name = cutText(attribute, 40).toLowerCase().replace(/^.*:/u, "");
     if (name === "srcdoc") {
       // Without quotation marks one value may begin in another, and both end at the same place.
       if (!isQuoted && last <= this.#endOfDocument) return;
@@ -280,7 +281,7 @@ const loaded = new Set(
 );
 const asked = new Set("href action formaction ping cite".split(" "));
 /** What an animation sets an attribute to, which may be a link's. */
-const set = new Set(["to", "from", "by", "values"]);
+const set = new Set("to from by values".split(" "));
 
 /** Of what is no address itself: those in it. */
 const readers = new Map<string, (value: string) => string[]>([

@@ -1,3 +1,4 @@
+import { cutText } from "../text.ts";
 import { LinkReader, linkAnchors, type Target } from "./link-places.ts";
 import { type Form, type Found, matchAt, type Span } from "./spans.ts";
 
@@ -22,7 +23,7 @@ const plainActive: Form = {
   kind: "active-link",
   anchors: ["javascript", "vbscript", "data:"],
   find(text, at) {
-    const isAlone = at === 0 && /^\w+:\S/u.test(text.slice(0, 14));
+    const isAlone = at === 0 && /^\w+:\S/u.test(cutText(text, 14));
     if (!isAlone && !opens.test(text.slice(Math.max(0, at - 12), at))) return null;
     const match = matchAt(active, text, at);
     if (match === null) return null;
@@ -132,7 +133,7 @@ function readAddress({ address, isCut = false }: Target): ReadAddress {
 
 /** Its beginning, where that says what it is; null where it does not. */
 function headOf(address: string): string | null {
-  const head = address.slice(0, longestRead);
+  const head = cutText(address, longestRead);
   const seen = head.replaceAll(/[\t\n\r]/gu, "").replace(/^[\s\p{Cc}]+/u, "");
   return /^(?:[a-z][a-z\d+.-]*:)?[/\\]*[^/\\]+[/\\?#;,]/iu.test(seen) ? head : null;
 }
