@@ -215,6 +215,10 @@ export const planeRequirements: readonly Requirement[] = [
   { id: "console.closed", promise: "nothing runs in the console but its own files" },
   { id: "console.key", promise: "the console's key is in no address and is kept in its tab alone" },
   { id: "console.keyboard", promise: "the console is worked by the keyboard alone" },
+  {
+    id: "console.evals",
+    promise: "the console shows the operator what evals found, down to the states of a step",
+  },
   { id: "console.hostile", promise: "hostile text does no harm in the console, and hides nothing" },
   {
     id: "console.readable",

@@ -10,10 +10,10 @@ import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import type { RuntimeOptions } from "../options.ts";
 
 /**
- * `served` from the recording; `made`, after the fork; `refused`: neither recorded nor allowed; `not made`: a call that
- * policy, a person or the tool's own schema let nobody make.
+ * `served` from the recording; `made`, after the fork; `refused`: neither recorded nor allowed; `failed`: a model that was
+ * to be asked and gave no answer; `not made`: a call that policy, a person or the tool's own schema let nobody make.
  */
-export type Served = "served" | "made" | "refused" | "not made";
+export type Served = "served" | "made" | "refused" | "failed" | "not made";
 
 /** What a replay tells as it goes. */
 export type ReplayEvent =

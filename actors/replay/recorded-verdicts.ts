@@ -2,7 +2,7 @@ import { type Action, type Verdict, verdict } from "../../machines/contracts/dom
 import type { StepRecording } from "../../machines/contracts/domain/recording.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { Allowlist } from "../options.ts";
-import { digestOf, inputDigests } from "../step/approvals.ts";
+import { actionDigest, digestOf, inputDigests } from "../step/approvals.ts";
 import { localVerdict, usersVerdict } from "../step/verdicts.ts";
 import { type ReadEffects, verdictOf } from "./recorded-calls.ts";
 import type { ReplayPlan } from "./plan.ts";
@@ -18,12 +18,43 @@ export const openLists: Allowlist = { allowed: ["*", "*/*"], approvalRequired: [
 export class RecordedVerdicts {
   readonly #plan: ReplayPlan;
   readonly #read: ReadEffects;
+  /** Digests of what people have said yes to in this walk. */
+  readonly #approved = new Set<string>();
+
   constructor(plan: ReplayPlan, read: ReadEffects) {
     this.#plan = plan;
     this.#read = read;
   }
 
+  /** The walk has come to a yes: from here on, what policy said in the end is what it says. */
+  approved(digest: string): void {
+    this.#approved.add(digest);
+  }
+
+  /**
+   * Whether a person was asked about exactly this, and has not answered yet in this walk. What a call came to does not
+   * say so where the call that a person put in its place was denied, or it was denied itself after the yes.
+   */
+  #isAskedFirst(action: Action): boolean {
+    const { recording } = this.#plan;
+    const { grants, refusals } = recording;
+    if (grants.length + refusals.length === 0) return false;
+    const digest = actionDigest(recording, action);
+    if (this.#approved.has(digest)) return false;
+    return (
+      grants.some((grant) => (grant.edit?.asked ?? grant.digest) === digest) ||
+      refusals.some((refusal) => refusal.digest === digest)
+    );
+  }
+
   judge(action: Action, job: Job): Verdict {
+    const said = this.#judged(action, job);
+    const { policy } = this.#plan;
+    if (policy !== undefined || said.kind === "ask" || !this.#isAskedFirst(action)) return said;
+    return verdict.ask("a person was asked when it was recorded");
+  }
+
+  #judged(action: Action, job: Job): Verdict {
     const { policy, newPolicy, newCalls, recording } = this.#plan;
     if (action.kind === "repeat") return verdict.ask("nobody has allowed this action");
     if (policy !== undefined && action.kind === "tool") return ofPolicy(policy, action, job);

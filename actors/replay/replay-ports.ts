@@ -18,7 +18,7 @@ import type { ReplayPlan } from "./plan.ts";
 /** Answers as the control plane and the people behind it did, and takes the step's report. */
 export function replayControlPlane(
   { recording, onEvent, isChanged }: ReplayPlan,
-  on: { report(report: Report): void; unanswered(ask: Ask): void },
+  on: { report(report: Report): void; unanswered(ask: Ask): void; approved(ask: Ask): void },
 ): ControlPlane {
   const views = new Map<string, ApprovalView>();
   const now = { id: recording.runId, run_id: recording.runId, step_id: recording.stepId };
@@ -40,6 +40,7 @@ export function replayControlPlane(
       views.set(id, view);
       onEvent({ type: "approval", action: ask.action, answer: status ?? "pending" });
       if (status === "pending") on.unanswered(ask);
+      if (status === "approved") on.approved(ask);
       return ok(view);
     },
     async findApproval(id) {

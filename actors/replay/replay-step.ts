@@ -32,7 +32,7 @@ export async function replayStep(given: ReplayPlan, signal: AbortSignal): Promis
   const differences: string[] = [];
   const onEvent = (event: ReplayEvent) => {
     if (event.type === "effect") {
-      if (event.how !== "not made") counts[event.how] += 1;
+      if (event.how !== "not made" && event.how !== "failed") counts[event.how] += 1;
       if (event.differs.length > 0)
         differences.push(`what went into ${event.effect} differs: ${event.differs.join(", ")}`);
     }
@@ -49,6 +49,7 @@ export async function replayStep(given: ReplayPlan, signal: AbortSignal): Promis
   let states: readonly string[] = [];
   const controlPlane = replayControlPlane(plan, {
     report: (report) => (reported = report),
+    approved: ({ digest }) => verdicts.approved(digest),
     unanswered: () => {
       waitsFor = "it waits for a person, who had not answered when it was recorded";
     },
@@ -100,6 +101,11 @@ export async function replayStep(given: ReplayPlan, signal: AbortSignal): Promis
       differences.push(...resultDifferences(recording.result, body, recording.job.stepType));
       differences.push(...stateDifferences(recording.stateHistory, states));
     }
+    // A step that had not ended can be walked no further; of one that had, something is missing.
+    if (recording.result !== null && stoppedBecause !== null)
+      differences.push(
+        `the step had ended when it was recorded, and this walk did not come so far`,
+      );
     const { forkedAt } = server;
     return { result, stoppedBecause, states, forkedAt, differences, ...counts };
   } finally {

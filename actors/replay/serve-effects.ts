@@ -114,7 +114,8 @@ export class EffectServer {
     const outcome = isMade ? await work() : fail(terminal("refused", neverRecorded(effect.name)));
     const isRefused = !isMade || (kind === "tool" && !this.#mayMake(effect.repeat !== "unsafe"));
     const came = outcome.ok ? { value: outcome.value } : { failure: { ...outcome.failure } };
-    this.#tell(effect, isRefused ? "refused" : "made", came as Json, [], number);
+    const how = isRefused ? "refused" : kind === "model" && !outcome.ok ? "failed" : "made";
+    this.#tell(effect, how, came as Json, [], number);
     return outcome;
   }
 

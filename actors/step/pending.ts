@@ -58,8 +58,11 @@ export const load: StepActivity = async (scope) => {
   }
 
   session.isResumed = true;
-  session.stateHistory = [...opening.record.stateHistory];
-  session.enteredAt = session.stateHistory.map(() => null);
+  // A worker that died before it parked the step kept none of its states: it is entered here, at pending.
+  if (opening.record.stateHistory.length > 0) {
+    session.stateHistory = [...opening.record.stateHistory];
+    session.enteredAt = session.stateHistory.map(() => null);
+  }
   const read = readRecord(opening.record);
   if (!read.ok) {
     return { type: "record.corrupt", failure: terminal("corrupt_record", read.problem) };

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import type { StepEventNotice } from "../../actors/options.ts";
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import type { Command, Context } from "../command.ts";
@@ -29,7 +30,7 @@ export const dev: Command = async (context) => {
     throw new CliError(2, `another \`dev\` already runs with ${dataDir} (${where})`);
   }
   if (context.invocation.flags["watch"] === true) return watchFiles(context);
-  const running = await startDev(keepingJournals(config), {
+  const running = await startDev(withReports(keepingJournals(config), context.folder), {
     env,
     log,
     inspector: context.invocation.flags["inspect"] === true,
@@ -54,6 +55,15 @@ export const dev: Command = async (context) => {
 const keepingJournals = (config: Context["config"]): Context["config"] =>
   config.settings.keepJournals === "auto"
     ? { ...config, settings: { ...config.settings, keepJournals: "on" } }
+    : config;
+
+/** What `eval run` writes in this project is shown in its console. */
+const withReports = (config: Context["config"], folder: string): Context["config"] =>
+  config.settings.evalsReportsPath === null
+    ? {
+        ...config,
+        settings: { ...config.settings, evalsReportsPath: join(folder, "evals", "reports") },
+      }
     : config;
 
 function introduce(running: Dev, { config, env, output }: Context, noteFile: string): void {

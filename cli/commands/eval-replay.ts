@@ -5,6 +5,7 @@ import { readDataset } from "../../evals/datasets.ts";
 import { pathProblem } from "../../evals/within.ts";
 import { readRunRecording, type RunRecording } from "../../evals/replay/run-recording.ts";
 import { isJsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
+import { numberedEffects } from "../../machines/contracts/domain/recording.ts";
 import type { Command, Context } from "../command.ts";
 import { artifactsOf } from "../compose/compose-ports.ts";
 import { CliError } from "../output/errors.ts";
@@ -24,6 +25,7 @@ export const replayEvals: Command = async (context) => {
   const [path = ""] = invocation.args;
   const asked = inMode(await askedReplay(context), invocation.flags["mode"], invocation.flags);
   const recordings = await readRecordings(path, context);
+  checkFork(context, recordings);
   const artifacts = artifactsOf(config);
   const all: Replayed[] = await withReplays(context, asked, async ({ replay }) => {
     const replayed: Replayed[] = [];
@@ -50,6 +52,21 @@ export const replayEvals: Command = async (context) => {
   return all.some(({ end }) => exitCodeOf(end, asked.isChanged) !== 0) ? 1 : 0;
 };
 
+/** @throws CliError for a fork that no step comes to */
+function checkFork(
+  { invocation, output }: Context,
+  recordings: readonly { recording: RunRecording }[],
+): void {
+  const at = invocation.flags["fork-at"];
+  const steps = recordings.flatMap(({ recording }) => recording.steps);
+  if (at === undefined || steps.length === 0) return;
+  const told = steps.map((step) => ({ step: step.stepId, count: numberedEffects(step) }));
+  const short = told.filter(({ count }) => count < Number(at));
+  const words = short.map(({ step, count }) => `${step} has ${count} recorded effects`).join(", ");
+  if (short.length === told.length) throw new CliError(2, `--fork-at ${String(at)}: ${words}`);
+  if (short.length > 0) output.remark(`replayed without a fork: ${words}`);
+}
+
 /** FerrumDeck's two modes: `simulation` asks models and serves tools, `full` does all of it anew. */
 function inMode(
   asked: AskedReplay,
@@ -63,7 +80,7 @@ function inMode(
   if (mode === "full" && flags["live"] !== true) {
     throw new CliError(2, "--mode full calls every tool for real: confirm it with --live");
   }
-  return { ...asked, forkAt: 1, isChanged: true, remakesCalls: mode === "full" };
+  return { ...asked, forkAt: asked.forkAt ?? 1, isChanged: true, remakesCalls: mode === "full" };
 }
 
 const row = ({ task, step, end }: Replayed): string[] => [

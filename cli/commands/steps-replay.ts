@@ -1,4 +1,4 @@
-import { effectsOf } from "../../machines/contracts/domain/recording.ts";
+import { numberedEffects } from "../../machines/contracts/domain/recording.ts";
 import type { Command } from "../command.ts";
 import { withBackend } from "../compose/choose-store.ts";
 import { artifactsOf } from "../compose/compose-ports.ts";
@@ -20,7 +20,7 @@ export const replayStepCommand: Command = async (context) => {
   );
   if (loaded === null) throw noRecording(key);
   const { recording, from } = loaded;
-  const count = effectsOf(recording).filter(({ number }) => number !== null).length;
+  const count = numberedEffects(recording);
   if (asked.forkAt !== null && asked.forkAt > count) {
     throw new CliError(2, `--fork-at ${asked.forkAt}: the step has ${count} recorded effects`);
   }

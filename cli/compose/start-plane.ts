@@ -19,6 +19,7 @@ import type { Settings } from "../config/settings.ts";
 import { CliError } from "../output/errors.ts";
 import { makeDataDir } from "./choose-store.ts";
 import type { ChosenTools } from "./choose-tools.ts";
+import { createEvalReports } from "./eval-reports.ts";
 import { pricesOf } from "./compose-models.ts";
 import { chooseWebhooks } from "./webhooks.ts";
 
@@ -31,7 +32,7 @@ export async function startPlane(
   config: Pick<Config, "settings" | "sources"> & Partial<Pick<Config, "file">>,
   given: Omit<
     EmbeddedOptions,
-    "path" | "costMicros" | "notices" | "site" | "airlock" | "schemas"
+    "path" | "costMicros" | "notices" | "site" | "airlock" | "schemas" | "evals"
   > & {
     /** Keeps its state nowhere, in place of a file. */
     isInMemory?: boolean;
@@ -45,6 +46,9 @@ export async function startPlane(
   const starting = startEmbeddedControlPlane({
     ...given,
     notices,
+    ...(settings.evalsReportsPath === null
+      ? {}
+      : { evals: createEvalReports(settings.evalsReportsPath) }),
     site: createConsole({
       machines: { step: stepMachine.definition, "agent-loop": agentLoopMachine.definition },
     }),

@@ -122,6 +122,7 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
     fallback: null,
     isPath: true,
   },
+  evalsReportsPath: { env: ["EVALS_REPORTS_PATH"], fallback: null, isPath: true },
   modelRecording: { env: ["STATEPLANE_MODEL_RECORDING"], fallback: null, isPath: true },
   recordModels: { env: ["STATEPLANE_RECORD_MODELS"], fallback: "no" },
   anthropicApiKey: { env: ["ANTHROPIC_API_KEY"], fallback: null, mask: "secret" },

@@ -161,6 +161,8 @@ export const settingsShape = type({
   modelIdleTimeoutMs: number("modelIdleTimeoutMs"),
   /** What `scripted/…` models answer: a JSON or YAML file. */
   modelScript: optionalText("a file"),
+  /** Of eval reports that the console shows. */
+  evalsReportsPath: optionalText("a folder"),
   /** What `recorded/…` models answer: a file of JSON lines. */
   modelRecording: optionalText("a file"),
   /** Whether what the recording does not have is asked of the model and recorded. */

@@ -8,7 +8,7 @@ import { script, style } from "./page-style.ts";
 import { type DrawWalk, Walks } from "./page-steps.ts";
 import { taskBody } from "./page-trial.ts";
 import { escaped, table } from "./page-text.ts";
-import { type TaskRow, taskRows } from "./rows.ts";
+import { kindOf, type TaskRow, taskRows } from "./rows.ts";
 import { summaryLines } from "./text.ts";
 
 interface PageOptions {
@@ -92,13 +92,6 @@ function tiles(report: EvalReport): string {
   const tile = (kind: string, word: string) =>
     `<li class="${kind}"><b>${kinds.get(kind) ?? 0}</b> ${word}</li>`;
   return `<ul class="tiles">${tile("passed", "always passed")}${tile("unsteady", "unsteady")}${tile("failed", "never passed")}${(kinds.get("lost") ?? 0) > 0 ? tile("lost", "not measured") : ""}</ul>`;
-}
-
-function kindOf({ trials }: ReportedTask): "passed" | "unsteady" | "failed" | "lost" {
-  const counted = trials.filter(counts);
-  const passed = counted.filter((trial) => trial.passed).length;
-  if (counted.length === 0) return "lost";
-  return passed === counted.length ? "passed" : passed === 0 ? "failed" : "unsteady";
 }
 
 function taskPart(

@@ -6,6 +6,8 @@ import type { EvalReport, ReportedTask, Trial } from "../contracts.ts";
 export interface TaskRow {
   id: string;
   category: string;
+  /** `unsteady` passed sometimes; of `lost` no trial counts. */
+  kind: "passed" | "unsteady" | "failed" | "lost";
   /** Such as `2/3`, with those that count for nothing. */
   passed: string;
   score: string;
@@ -26,7 +28,15 @@ export function taskRows({ tasks }: EvalReport): TaskRow[] {
   return [...tasks].sort((one, other) => share(one) - share(other)).map(rowOf);
 }
 
-function rowOf({ id, category, trials }: ReportedTask): TaskRow {
+export function kindOf({ trials }: ReportedTask): TaskRow["kind"] {
+  const counted = trials.filter(counts);
+  const passed = counted.filter((trial) => trial.passed).length;
+  if (counted.length === 0) return "lost";
+  return passed === counted.length ? "passed" : passed === 0 ? "failed" : "unsteady";
+}
+
+function rowOf(task: ReportedTask): TaskRow {
+  const { id, category, trials } = task;
   const counted = trials.filter(counts);
   const passed = counted.filter((trial) => trial.passed).length;
   const lost = trials.length - counted.length;
@@ -37,6 +47,7 @@ function rowOf({ id, category, trials }: ReportedTask): TaskRow {
   return {
     id,
     category,
+    kind: kindOf(task),
     passed: `${passed}/${counted.length}${lost > 0 ? `, ${lost} don't count` : ""}`,
     score: score === null ? "" : measureText("score", score),
     cost: cost === null ? "" : measureText("cost_microusd", cost),

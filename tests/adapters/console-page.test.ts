@@ -1,3 +1,4 @@
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -5,7 +6,9 @@ import { type ControlPlaneApi, createControlPlaneApi } from "../../adapters/cont
 import { defineTool } from "../../adapters/functions/define-tool.ts";
 import { type Dev, defineConfig, startDev } from "../../cli/library.ts";
 import { chromiumPath, needsChromium, startChromium } from "../support/chromium.ts";
+import { report } from "../support/eval-report.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
+import { writeReport } from "../../evals/report-file.ts";
 import { value } from "../support/value.ts";
 
 const never = new AbortController().signal;
@@ -39,9 +42,17 @@ describe.skipIf(chromiumPath === null)(`the console in Chromium${needsChromium}`
     const config = defineConfig({
       store: "sqlite",
       dataDir: join(folder, "data"),
+      evalsReportsPath: join(folder, "reports"),
       tools: [send],
       allowlist: { allowed: [], approvalRequired: ["send"], denied: [] },
     });
+    const made = report(12, (at, epoch) => at > 2 && (at !== 5 || epoch > 0), {
+      id: "eval_hostile/../x",
+      suite: `checkout ${hostile}${turned}`,
+      mock: true,
+    });
+    await writeReport(join(folder, "reports", "checkout.json"), made);
+    await writeFile(join(folder, "reports", "<b>torn.json"), '{"format":');
     const log = { debug() {}, info() {}, warn() {}, error() {} };
     [browser, dev] = await Promise.all([startChromium(), startDev(config, { env: {}, log })]);
     api = createControlPlaneApi({ url: dev.url, apiKey: dev.apiKey, timeoutMs: 10_000 });
@@ -190,6 +201,37 @@ describe.skipIf(chromiumPath === null)(`the console in Chromium${needsChromium}`
     expect(troubles).toEqual([]);
   });
 
+  it("shows what evals found, down to a step's states, by the keyboard alone [console.evals]", async () => {
+    await page.goto(`${dev.url}/#/evals`);
+    const row = page.getByRole("table", { name: "Evals" }).getByRole("row").nth(1);
+    await row.getByText("mock").waitFor();
+    await row
+      .getByText(/^7\d(\.\d)? %/u)
+      .first()
+      .waitFor();
+    await page.getByText("<b>torn.json").waitFor();
+    await tabTo(/^checkout/);
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: /^checkout <script>/ }).waitFor();
+    await page.getByText("12 of 12 tasks").waitFor();
+    await tabTo(/^failed task-000/);
+    await page.keyboard.press("Enter");
+    await page.getByText("3 of 12 tests fail: <b>test_total</b> & others.").nth(1).waitFor();
+    await tabTo(/^On the machine's chart/);
+    await page.keyboard.press("Enter");
+    await page.locator("svg .box.passed", { hasText: "executing" }).first().waitFor();
+    await page.getByText("Output", { exact: true }).first().click();
+    await page.getByText("<script>document.title").first().waitFor();
+    expect(await page.locator("#content").innerText()).not.toMatch(/[\u202A-\u202E]/u);
+    expect(await page.evaluate("[window.hurt ?? null, document.title]")).toEqual([
+      null,
+      expect.stringContaining("Stateplane"),
+    ]);
+    await page.getByLabel("Show").selectOption("unsteady");
+    await page.getByText("1 of 12 tasks").waitFor();
+    expect(troubles).toEqual([]);
+  });
+
   it("says why an answer is refused, and rejects with a note", async () => {
     await page.goto(`${dev.url}/#/approvals`);
     const [open] = value(await api.approvals(10, never));
@@ -232,9 +274,12 @@ describe.skipIf(chromiumPath === null)(`the console in Chromium${needsChromium}`
         "agents",
         "tools",
         "policies",
+        "evals",
+        `evals/${encodeURIComponent("eval_hostile/../x")}`,
       ]) {
         await page.goto(`${dev.url}/#/${place}`);
         await page.locator("h1").waitFor();
+        if (place.startsWith("evals/")) await page.locator("details.panel summary").first().click();
         await expect.poll(() => page.getByText("Loading…").count(), { timeout: 30_000 }).toBe(0);
         expect.soft(await page.evaluate("document.documentElement.scrollWidth"), place).toBe(360);
         expect.soft(await page.evaluate(faint), `${place} in ${colorScheme}`).toEqual([]);

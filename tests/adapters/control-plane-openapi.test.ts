@@ -1,10 +1,14 @@
 import { Ajv2020 } from "ajv/dist/2020.js";
+import { writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
+import { join } from "node:path";
 import * as fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createWorkflowEngine } from "../../actors/workflow/engine.ts";
 import { createApp } from "../../adapters/control-plane/embedded/app.ts";
 import { scopes } from "../../adapters/control-plane/embedded/keys.ts";
+import { createEvalReports } from "../../cli/compose/eval-reports.ts";
+import { writeReport } from "../../evals/report-file.ts";
 import { createWorkflowReader } from "../../adapters/workflows/step-request.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { type JsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
@@ -14,6 +18,8 @@ import {
   operationsOf,
   requestsOf,
 } from "../support/api-requests.ts";
+import { report } from "../support/eval-report.ts";
+import { useTemporaryFolder } from "../support/temporary-folder.ts";
 import { sqliteBackends } from "../support/backends.ts";
 import { listen } from "../support/listen.ts";
 import {
@@ -26,6 +32,7 @@ import {
 /** How many requests are made; more of them than the suite has time for by `API_FUZZ_REQUESTS`. */
 const numRuns = Number(process.env["API_FUZZ_REQUESTS"] ?? 300);
 
+const folder = useTemporaryFolder();
 let plane: TestPlane;
 let backend: StepBackend;
 let receiver: Server;
@@ -51,11 +58,19 @@ beforeAll(async () => {
       response.end();
     });
   });
+  const evals = report(3, (at) => at > 0);
+  await writeReport(join(folder, "one.json"), evals);
+  await writeFile(join(folder, "none.json"), "{}");
+  ids.set("eval_id", [evals.id]).set(
+    "task_id",
+    evals.tasks.map(({ id }) => id),
+  );
   const url = `http://127.0.0.1:${await listen(receiver)}/`;
   const webhook = { name: "w", url, secret: null, keyId: null };
   plane = await startTestPlane({
     notices: { webhooks: [webhook], publicUrl: null, remindBeforeMs: 0 },
     steps: backend,
+    evals: createEvalReports(folder),
     async publish(fields) {
       plane.jobs.push(soundJob(fields));
       await backend.queue.publish(fields);

@@ -5,20 +5,47 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type RunningCli, runCli, startCli } from "../support/run-cli.ts";
 
 const config = `
-const tool = (name, readOnly, run) =>
-  ({ name, description: name, input: { type: "object" }, annotations: { readOnly }, run });
+import { existsSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+const tool = (name, readOnly, run, properties = {}) =>
+  ({ name, description: name, input: { type: "object", properties }, annotations: { readOnly }, run });
+const text = { to: { type: "string" } };
 export default {
-  tools: [tool("look", true, ({ path }) => "content of " + path), tool("send", false, () => "sent")],
-  allowlist: { allowed: ["look", "send"] },
+  tools: [
+    tool("look", true, ({ path }) => "content of " + path),
+    tool("send", false, () => "sent"),
+    tool("post", false, ({ to }) => "posted to " + to, text),
+    tool("hold", true, async () => {
+      while (existsSync("held")) await sleep(20);
+      return "held";
+    }),
+  ],
+  allowlist: { allowed: ["look", "send", "hold"], approvalRequired: ["post"] },
   defaultModel: "scripted/one",
   modelScript: "script.yaml",
   store: "sqlite",
+  leaseMs: 1000,
 };
 `;
 const script = `
 - reply: { toolCalls: [{ name: look, arguments: { path: a } }] }
+  expect: { contains: Tell bob }
 - reply: { toolCalls: [{ name: send, arguments: { to: bob } }] }
+  expect: { contains: Tell bob }
 - reply: { content: "Told bob." }
+  expect: { contains: Tell bob }
+- reply: { toolCalls: [{ name: post, arguments: { to: eve } }, { name: post, arguments: { to: ann } }, { name: look, arguments: { path: b } }] }
+  expect: { contains: Post twice }
+- reply: { content: "Posted twice." }
+  expect: { contains: Post twice }
+- reply: { toolCalls: [{ name: post, arguments: { to: kim } }] }
+  expect: { contains: Post badly }
+- reply: { content: "Not posted." }
+  expect: { contains: Post badly }
+- reply: { toolCalls: [{ name: look, arguments: { path: c } }, { name: hold, arguments: {} }] }
+  expect: { contains: Hold on }
+- reply: { content: "Held." }
+  expect: { contains: Hold on }
 `;
 const other = `
 - reply: { toolCalls: [{ name: look, arguments: { path: a } }, { name: send, arguments: { to: eve } }] }
@@ -36,25 +63,59 @@ const lines = (text: string) =>
     .split("\n")
     .map((line) => JSON.parse(line));
 
+const submit = async (...args: string[]): Promise<string> =>
+  lines((await cli("submit", "assistant", "--json", ...args)).stdout)[0].id;
+/** As soon as all the runs are like that. */
+const until = (status: string, ...ids: string[]) =>
+  vi.waitFor(
+    async () => {
+      const [listed] = lines((await cli("runs", "list", "--json")).stdout);
+      const all: { id: string; status: string }[] = listed.runs;
+      const of = (id: string) => all.find((run) => run.id === id)?.status;
+      expect(ids.map(of)).toEqual(ids.map(() => status));
+    },
+    { timeout: 60_000, interval: 100 },
+  );
+interface Asked {
+  id: string;
+  action_details: { input: { to: string } };
+}
+const asked = async (): Promise<Asked[]> =>
+  lines((await cli("approvals", "list", "--json")).stdout).flat();
+const yes = async (id: string, ...edit: string[]) =>
+  expect(await cli("approvals", "approve", id, "--yes", ...edit)).toMatchObject({ code: 0 });
+const runs: Record<"twice" | "badly" | "tool" | "waits" | "held", string> = {
+  twice: "",
+  badly: "",
+  tool: "",
+  waits: "",
+  held: "",
+};
+
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "stateplane replay-"));
   await writeFile(join(folder, "stateplane.config.mjs"), config);
   await writeFile(join(folder, "script.yaml"), script);
   await writeFile(join(folder, "other.yaml"), other);
   await writeFile(join(folder, "policy.yaml"), "allowed: [look]\ndenied: [send]\n");
+  const post = (to: string) => [{ type: "tool", input: { tool_name: "post", tool_input: { to } } }];
+  await writeFile(join(folder, "tool.json"), JSON.stringify(post("lee")));
+  await writeFile(join(folder, "waits.json"), JSON.stringify(post("max")));
+  await writeFile(join(folder, "held"), "");
   dev = startCli(["dev"], { cwd: folder });
   await dev.says("Ctrl-C stops");
   const task = "Tell bob; my key is sk-ant-api03-0123456789abcdef0123456789abcdef";
-  const submitted = await cli("submit", "assistant", "--task", task, "--json");
-  runId = lines(submitted.stdout)[0].id;
-  await vi.waitFor(
-    async () => {
-      const { run, steps } = lines((await cli("runs", "get", runId, "--json")).stdout)[0];
-      expect(run.status).toBe("completed");
-      stepId = steps[0].id;
-    },
-    { timeout: 20_000, interval: 100 },
-  );
+  [runId, runs.twice, runs.badly, runs.held, runs.tool, runs.waits] = await Promise.all([
+    submit("--task", task),
+    submit("--task", "Post twice"),
+    submit("--task", "Post badly"),
+    submit("--task", "Hold on"),
+    submit("--task", "Post", "--steps", "tool.json"),
+    submit("--task", "Post", "--steps", "waits.json"),
+  ]);
+  await until("completed", runId);
+  await until("waiting_approval", runs.twice, runs.badly, runs.tool, runs.waits);
+  stepId = lines((await cli("runs", "get", runId, "--json")).stdout)[0].steps[0].id;
 });
 afterAll(async () => {
   dev.kill("SIGTERM");
@@ -91,7 +152,10 @@ describe("steps replay", () => {
     expect(denied.stdout).toContain("not made This call is not allowed");
     expect(denied.code).toBe(0);
     const keyless = await cli("steps", "replay", runId, stepId, "--model", "nobody/one");
-    expect(keyless).toMatchObject({ code: 1, stdout: expect.stringContaining("the step failed") });
+    expect(keyless.stdout).toMatch(
+      /model#0\.1 +failed .*the step failed.*effects: 0 served, 0 made/su,
+    );
+    expect(keyless.code).toBe(1);
   });
 
   it("says what can't be done, and what to do [replay.ends]", async () => {
@@ -107,6 +171,60 @@ describe("steps replay", () => {
     });
     const live = await cli("steps", "replay", runId, stepId, "--model", "scripted/x", "--live");
     expect(live).toMatchObject({ code: 2, stderr: expect.stringContaining("--yes") });
+  });
+});
+
+describe("what people and other workers had to do with a step", () => {
+  it("is replayed: calls whose arguments they changed, a step that waits, one taken over [replay.same]", async () => {
+    dev.kill("SIGKILL");
+    await dev.ended;
+    await rm(join(folder, "held"));
+    dev = startCli(["dev"], { cwd: folder });
+    await dev.says("Ctrl-C stops");
+    const edits = { eve: '{"to":"dan"}', kim: '{"to":7}', lee: '{"to":"jo"}' };
+    const questions = (await asked()).filter(({ action_details: of }) => of.input.to !== "max");
+    await Promise.all(
+      questions.map(({ id, action_details: of }) => {
+        const edit = edits[of.input.to as keyof typeof edits];
+        return yes(id, ...(edit === undefined ? [] : ["--edit", edit]));
+      }),
+    );
+    const over = [runs.twice, runs.badly, runs.tool, runs.held];
+    await until("completed", ...over);
+    const tasks = over.map(async (run, at) => {
+      const made = await cli("eval", "from-run", run, "--out", `set/${at}.jsonl`);
+      expect(made, made.stderr).toMatchObject({ code: 0 });
+      return readFile(join(folder, `set/${at}.jsonl`), "utf8");
+    });
+    await writeFile(join(folder, "set/all.jsonl"), (await Promise.all(tasks)).join(""));
+    const again = await cli("eval", "replay", "set/all.jsonl", "--json");
+    const ends = lines(again.stdout);
+    expect(ends.map(({ differences }) => differences)).toEqual([[], [], [], []]);
+    expect(ends.map(({ served }) => served)).toEqual([5, 3, 1, 4]);
+    expect(again.code).toBe(0);
+    const [waiting] = lines((await cli("runs", "get", runs.waits, "--json")).stdout);
+    const waits = await cli("steps", "replay", runs.waits, waiting.steps[0].id);
+    expect(waits.stdout).toContain("the replay stops here: it waits for a person");
+    expect(waits.code).toBe(0);
+  }, 120_000);
+
+  it("is named where it is missing, and a fork that no step comes to is refused [replay.ends]", async () => {
+    const far = await cli("eval", "replay", "set/all.jsonl", "--fork-at", "99");
+    expect(far).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/--fork-at 99: .* has 5 recorded effects/u),
+    });
+    const file = join(folder, "set/recordings", `${runs.twice}.json`);
+    const whole = JSON.parse(await readFile(file, "utf8"));
+    const [step] = whole.steps;
+    step.journal = step.journal.filter(
+      ({ effect }: { effect?: string }) => effect !== "tool#0.1.2",
+    );
+    await writeFile(join(folder, "torn.json"), JSON.stringify(whole));
+    const torn = await cli("eval", "replay", "torn.json");
+    expect(torn.stdout).toMatch(/the recording has nothing of the effect tool#0\.1\.2/u);
+    expect(torn.stdout).toContain("this walk did not come so far");
+    expect(torn.code).toBe(1);
   });
 });
 

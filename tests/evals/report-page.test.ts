@@ -137,10 +137,14 @@ describe.skipIf(chromiumPath === null)(`the page in a browser${needsChromium}`, 
     );
     await shown.keyboard.press("/");
     await shown.keyboard.type("task-04 bugfix");
-    await expect.poll(() => shown.locator("#count").textContent()).toBe("5 of 500 tasks");
+    await expect
+      .poll(() => shown.locator("#count").textContent(), { timeout: 20_000 })
+      .toBe("5 of 500 tasks");
     await shown.keyboard.press("Escape");
     await shown.locator("#show").selectOption("unsteady");
-    await expect.poll(() => shown.locator("#count").textContent()).toBe("72 of 500 tasks");
+    await expect
+      .poll(() => shown.locator("#count").textContent(), { timeout: 20_000 })
+      .toBe("72 of 500 tasks");
     await shown
       .locator("#show")
       .evaluate((element) => (element as unknown as { blur(): void }).blur());

@@ -3,6 +3,7 @@ import { useEffect, useErrorBoundary, useState } from "preact/hooks";
 import { keyOf, keepKey, listenToChanges, onKey, useApi } from "./api.ts";
 import { Approvals } from "./approvals.ts";
 import { DeadLetters } from "./dead-letters.ts";
+import { Eval, Evals } from "./evals.ts";
 import { html } from "./html.ts";
 import { Agents, Policies, Tools } from "./registry.ts";
 import { Run } from "./run.ts";
@@ -20,6 +21,7 @@ const places = [
   ["agents", "Agents"],
   ["tools", "Tools"],
   ["policies", "Policies"],
+  ["evals", "Evals"],
 ] as const;
 
 /** The parts of the address after `#/`. It never holds a key. */
@@ -53,6 +55,8 @@ function Page({ place }: { place: readonly string[] }) {
   if (kind === "agents") return html`<${Agents} />`;
   if (kind === "tools") return html`<${Tools} />`;
   if (kind === "policies") return html`<${Policies} />`;
+  if (kind === "evals" && id !== "") return html`<${Eval} key=${id} id=${id} />`;
+  if (kind === "evals") return html`<${Evals} />`;
   return html`<${Heading} title="Nothing here" />
     <p>There is no such page. <a href="#/runs">See the runs</a>.</p>`;
 }

@@ -11,6 +11,7 @@ import { agentRoutes } from "./routes/agent-routes.ts";
 import { approvalRoutes } from "./routes/approval-routes.ts";
 import { auditRoutes } from "./routes/audit-routes.ts";
 import { backupRoutes } from "./routes/backup-routes.ts";
+import { evalRoutes } from "./routes/eval-routes.ts";
 import { apiVersion, eventRoutes, healthRoutes } from "./routes/event-routes.ts";
 import { databaseTrouble } from "./database-trouble.ts";
 import { deadLetterRoutes } from "./routes/dead-letter-routes.ts";
@@ -94,6 +95,7 @@ export function createApp(
   app.route("/v1/policies", policyRoutes(plane));
   app.route("/v1/backup", backupRoutes(plane));
   app.route("/v1/events", eventRoutes(plane));
+  app.route("/v1/evals", evalRoutes(plane));
   app.route("/v1/dead-letters", deadLetterRoutes(plane));
   app.notFound((c) => {
     const page = site?.(c.req.raw) ?? null;

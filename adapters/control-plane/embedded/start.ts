@@ -15,6 +15,7 @@ import { removeLeftovers } from "./leftovers.ts";
 import { createNoticeSender } from "./notices/sender.ts";
 import type { NoticeSettings } from "./notices/webhooks.ts";
 import { callerOf } from "./routes/access.ts";
+import type { EvalReports } from "./routes/eval-routes.ts";
 import { createOutbox } from "./outbox.ts";
 import { createRunEvents } from "./run-events.ts";
 import { openStore } from "./store.ts";
@@ -48,6 +49,8 @@ export interface EmbeddedOptions {
   schemas?: SchemaChecker;
   /** The workers' store, to show what it has of steps and dead letters. */
   steps?: KeptSteps;
+  /** Reports of evals to show; without it there are none. */
+  evals?: EvalReports;
   /** Answers what is none of the API, such as a page; null for what it does not know. */
   site?: (request: Request) => Response | null;
   log: Log;
@@ -105,7 +108,7 @@ export async function startEmbeddedControlPlane(
   const apply = createApply(parts);
   const costMicros = options.costMicros ?? (() => null);
   const headFile = keepHeadFile(options.path, store.audit, log);
-  const { path, steps = null, apiKey, host, site } = options;
+  const { path, steps = null, evals = null, apiKey, host, site } = options;
   const plane: WholePlane = {
     store,
     rows: (c) => viewOf(store, callerOf(c)),
@@ -119,6 +122,7 @@ export async function startEmbeddedControlPlane(
     workflows,
     airlock,
     steps,
+    evals,
     notices,
   };
   const app = createApp(plane, { apiKey, host, publicUrl: notices.publicUrl, site, log });

@@ -170,6 +170,10 @@ export function effectsOf({ journal }: Pick<StepRecording, "journal">): Recorded
   );
 }
 
+/** How many of its effects touched the outside world: the number of the last one. */
+export const numberedEffects = (recording: Pick<StepRecording, "journal">): number =>
+  effectsOf(recording).filter(({ number }) => number !== null).length;
+
 export function kindOf(effect: string): RecordedEffect["kind"] {
   if (/^model#\d/u.test(effect)) return "model";
   if (/^tool#[\d.]+$/u.test(effect) || effect.startsWith("tool:")) return "tool";

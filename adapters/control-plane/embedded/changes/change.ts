@@ -7,6 +7,7 @@ import { type Approval, type Run, type Step, newId, seedIds } from "../documents
 import type { Airlock } from "./airlock.ts";
 import type { HeadFile } from "../audit-head.ts";
 import type { Outbox } from "../outbox.ts";
+import type { EvalReports } from "../routes/eval-routes.ts";
 import type { RunChange, RunEvents, StepStop } from "../run-events.ts";
 import { trackWaiting } from "./run-state.ts";
 import { type By, mayReachAll } from "../keys.ts";
@@ -205,6 +206,7 @@ export interface Plane {
   workflows: WorkflowHost | null;
   airlock: Airlock | null;
   steps: KeptSteps | null;
+  evals: EvalReports | null;
   notices: NoticeSettings;
 }
 

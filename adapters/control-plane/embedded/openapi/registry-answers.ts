@@ -6,6 +6,7 @@ import { objectShape } from "../routes/request.ts";
 import {
   closed,
   count,
+  countOrNull,
   effect,
   objectOrNull,
   textOrNull,
@@ -36,6 +37,26 @@ const spent = type({
   tool_calls: count,
   cost_micros: count,
 });
+/** Of a report of an eval, which says its times as it was written. */
+const evalSummary = {
+  ...closed,
+  id: "string",
+  file: "string",
+  suite: "string",
+  agent: "string",
+  mock: "boolean",
+  control_plane: "string",
+  started_at: "string",
+  ended_at: "string",
+  complete: "boolean",
+  tasks: count,
+  trials: count,
+  passed: count,
+  uncounted: count,
+  pass_rate: "0 <= number <= 1 | null",
+  interval: type({ ...closed, low: "number", high: "number" }).or("null"),
+  cost_micros: countOrNull,
+} as const;
 /** Of an agent's or a tenant's runs together. */
 const shared = {
   budgets: type({ ...closed, day: limits, month: limits, total: limits }),
@@ -149,6 +170,37 @@ export const registryAnswers = {
       covers: "boolean",
       why: "string",
     }).array(),
+  }),
+  Evals: type({
+    ...closed,
+    evals: type(evalSummary).array(),
+    problems: type({ ...closed, file: "string", problem: "string" }).array(),
+  }),
+  WholeEval: type({
+    ...evalSummary,
+    epochs: "number.integer >= 1",
+    lines: "string[]",
+    rows: type({
+      ...closed,
+      id: "string",
+      category: "string",
+      kind: "'passed' | 'unsteady' | 'failed' | 'lost'",
+      passed: "string",
+      score: "string",
+      cost: "string",
+      time: "string",
+      why: "string",
+    }).array(),
+  }),
+  EvalTask: type({
+    ...closed,
+    id: "string",
+    name: "string",
+    category: "string",
+    difficulty: "string",
+    tags: "string[]",
+    cluster: "string",
+    trials: "object[]",
   }),
   Taken: type({ ...closed, taken: "true" }),
   Health: type({ ...closed, status: "'healthy'", version: "string", extensions: "string[]" }),

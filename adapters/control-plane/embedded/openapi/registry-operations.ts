@@ -181,6 +181,22 @@ export const registryOperations: Operations = {
     answers: { 200: "Policy" },
     refuses: notFound,
   },
+  "GET /v1/evals": {
+    summary: "List the reports of evals, newest first",
+    query: [whole("limit", 50, 1, 200)],
+    answers: { 200: "Evals" },
+    refuses: [404, 422],
+  },
+  "GET /v1/evals/{eval_id}": {
+    summary: "Show what an eval found, a line a task",
+    answers: { 200: "WholeEval" },
+    refuses: notFound,
+  },
+  "GET /v1/evals/{eval_id}/tasks/{task_id}": {
+    summary: "Show a task of an eval with all of its trials",
+    answers: { 200: "EvalTask" },
+    refuses: notFound,
+  },
   "GET /v1/backup": {
     summary: "A whole copy of the database",
     answers: { 200: { media: "application/vnd.sqlite3" } },

@@ -38,7 +38,7 @@ const needs: readonly (readonly [method: string, path: RegExp, scope: Scope])[] 
  * is copied and audited as a whole.
  */
 const ofOperator: readonly (readonly [method: RegExp, path: RegExp])[] = [
-  [/^/, /^\/v1\/(?:backup|audit)(?:\/|$)/],
+  [/^/, /^\/v1\/(?:backup|audit|evals)(?:\/|$)/],
   [/^(?!GET)/, /^\/v1\/tenants(?:\/|$)/],
 ];
 
