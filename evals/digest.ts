@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { createReadStream, type Dirent } from "node:fs";
 import { readdir, readFile, readlink, stat } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { pipeline } from "node:stream/promises";
@@ -14,7 +14,7 @@ export function digestOf(value: Json): string {
 }
 
 /**
- * Hex SHA-256 of a file, or of a folder with the names and contents of all that is in it. Of git's own folder it is what
+ * Hex SHA-256 of a file, or of a folder with the names and contents of all that is in it, and which can be run. Of git's own folder it is what
  * an agent would see: its branches and tags, which of them is checked out, its settings and hooks. How git packs its
  * objects, and when it last looked at a file, is not.
  */
@@ -33,9 +33,15 @@ export async function digestOfPath(path: string): Promise<string> {
       : entry.name === ".git" && entry.isDirectory()
         ? await digestOfGit(inner)
         : await digestOfPath(inner);
-    hash.update(JSON.stringify([entry.name, content]));
+    hash.update(JSON.stringify([entry.name, content, ...(await kindOf(inner, entry))]));
   }
   return hash.digest("hex");
+}
+
+/** What the content does not tell: a file that can be run, and of what is empty whether it is a folder. */
+async function kindOf(path: string, entry: Dirent): Promise<string[]> {
+  if (entry.isDirectory()) return (await readdir(path)).length === 0 ? ["folder"] : [];
+  return entry.isFile() && ((await stat(path)).mode & 0o100) !== 0 ? ["executable"] : [];
 }
 
 async function digestOfGit(folder: string): Promise<string> {

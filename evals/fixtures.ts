@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { copyFile, cp, mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { copyFile, cp, mkdir, readdir, realpath, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { cutText } from "../machines/contracts/domain/text.ts";
@@ -54,12 +54,11 @@ export async function prepareFolder(
   await mkdir(workspace, { recursive: true });
   const isBundle = (await stat(fixture)).isFile();
   if (isBundle) await cloneBundle(fixture, workspace, folder);
-  else {
-    await cp(fixture, folder, { recursive: true, verbatimSymlinks: true });
-    if ((await stat(join(folder, ".git")).catch(() => null)) === null) await commitAll(folder);
-  }
+  else await cp(fixture, folder, { recursive: true, verbatimSymlinks: true });
   const leads = await linkProblem(folder);
   if (leads !== null) throw new Error(`${fixture}: ${leads}`);
+  if ((await stat(join(folder, ".git")).catch(() => null)) === null) await commitAll(folder);
+  await ownRepository(folder, fixture);
   await git(folder, "config", "user.name", "Eval");
   await git(folder, "config", "user.email", "eval@example.com");
   await git(workspace, "clone", "--quiet", "--bare", folder, remote);
@@ -67,6 +66,16 @@ export async function prepareFolder(
   await git(folder, "remote", "add", "origin", remote);
   const look = await watchFolder(folder, hidden);
   return { folder, name, remove, look };
+}
+
+/** What follows changes the settings and remotes of the repository that git finds here. @throws where it is another's */
+async function ownRepository(folder: string, fixture: string): Promise<void> {
+  const asked = ["--absolute-git-dir", "--show-toplevel"];
+  const found = await git(folder, "rev-parse", ...asked).catch(() => "");
+  const real = await realpath(folder);
+  const [own, tree] = found.trim().split("\n");
+  if (own === join(real, ".git") && tree === real) return;
+  throw new Error(`${fixture}: its .git is not a repository of its own, with its files beside it`);
 }
 
 /**

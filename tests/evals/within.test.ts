@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { appendFile, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { appendFile, chmod, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { beforeAll, expect, it } from "vitest";
@@ -65,6 +65,58 @@ it("a fixture stands beside its dataset, with all that its links lead to [evals.
   // A link may have come after it was read, or in a bundle.
   const place = { workspace: join(base, "trials"), unseen: join(base, "seen") };
   await expect(prepareFolder(join(folder, "up"), place, "t")).rejects.toThrow("leads out of it");
+});
+
+it("neither links after links nor another's repository lead out of a fixture, and a pipe is not waited for [evals.within]", async () => {
+  const made = (name: string) => mkdir(join(folder, name, "a", "b"), { recursive: true });
+  const names = ["chain", "pipe", "worktree", "gitlink", "borrowing", "elsewhere", "own"];
+  for (const name of names) if (name !== "worktree") await made(name);
+  // Each by its words within: `top` is the fixture itself, and up of it is outside.
+  await symlink("../..", join(folder, "chain", "a", "b", "top"));
+  await symlink("a/b/top/../../outside/secret", join(folder, "chain", "out"));
+  await run("mkfifo", [join(folder, "pipe", "a", "waits")]);
+  const real = join(base, "real");
+  const git = (...args: string[]) =>
+    run("git", ["-c", "user.name=Me", "-c", "user.email=me@x", "-C", real, ...args]);
+  await mkdir(real);
+  await git("init", "-q");
+  await git("commit", "-q", "--allow-empty", "-m", "one");
+  await git("remote", "add", "origin", "https://example.com/real.git");
+  await git("worktree", "add", "-q", "--force", join(folder, "worktree"), "-b", "other");
+  await symlink(join(real, ".git"), join(folder, "gitlink", ".git"));
+  await run("git", ["clone", "-q", "--shared", real, join(folder, "borrowing", "c")]);
+  await run("git", ["clone", "-q", real, join(folder, "own", "c")]);
+  await run("git", ["init", "-q", join(folder, "elsewhere")]);
+  await run("git", ["-C", join(folder, "elsewhere"), "config", "core.worktree", real]);
+  const before = await readFile(join(real, ".git", "config"), "utf8");
+  const suite = await read({
+    tasks: names.map((fixture, at) => ({ id: `t${at}`, input: {}, fixture })),
+  });
+  if (Array.isArray(suite)) throw new Error(JSON.stringify(suite));
+  expect(suite.bad.map(({ line, problem }) => [line, problem.slice(9)])).toEqual([
+    [1, "the link out leads out of it, to a/b/top/../../outside/secret"],
+    [2, "a/waits is neither a file, nor a folder, nor a link"],
+    [3, expect.stringContaining(`.git leads out of it, to ${real}`)],
+    [4, expect.stringContaining("the link .git leads out of it")],
+    [5, expect.stringContaining(`c/.git leads out of it, to ${real}`)],
+  ]);
+  const place = { workspace: join(base, "trials"), unseen: join(base, "seen") };
+  for (const name of ["worktree", "gitlink", "elsewhere"])
+    await expect(prepareFolder(join(folder, name), place, name)).rejects.toThrow(".git");
+  expect(await readFile(join(real, ".git", "config"), "utf8")).toBe(before);
+  await (await prepareFolder(join(folder, "own", "c"), place, "own")).remove();
+});
+
+it("a file that may be run now, or an empty one in an empty folder's place, makes a fixture another [evals.resumed]", async () => {
+  const at = join(base, "kinds");
+  await mkdir(join(at, "x"), { recursive: true });
+  const digests = [await digestOfPath(at)];
+  await rm(join(at, "x"), { recursive: true });
+  await writeFile(join(at, "x"), "");
+  digests.push(await digestOfPath(at));
+  await chmod(join(at, "x"), 0o755);
+  digests.push(await digestOfPath(at));
+  expect(new Set(digests).size).toBe(3);
 });
 
 it("a suite is called what a file may be called [evals.within]", async () => {
