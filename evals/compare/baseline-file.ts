@@ -107,6 +107,12 @@ export function parseBaseline(text: string): BaselineRead {
     }
   }
   if (first === null) return { ok: false, problems: ["it is empty"] };
+  // A baseline is of an eval that ran whole: trials that are not there were taken out.
+  for (const { id, trials, uncounted } of tasks.values()) {
+    const found = trials.length + uncounted;
+    if (found !== first.epochs)
+      problems.push(`expected ${first.epochs} trials of the task "${id}", not ${found}`);
+  }
   if (problems.length > 0) return { ok: false, problems };
   const { id, suite, agent, epochs, ended_at } = first;
   const eval_ = { id, suite, agent, epochs, ended_at, mock: false, complete: true, gates: {} };

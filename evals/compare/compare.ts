@@ -49,6 +49,8 @@ export interface Comparison {
   /** Locks that differ, by name. */
   locks: readonly { name: string; before: string | null; after: string | null }[];
   measures: readonly MeasureComparison[];
+  /** What is known of some tasks before, and no more now: those tasks are compared without it. */
+  lost: readonly { name: MeasureName; title: string; tasks: readonly string[] }[];
   fallen: { tasks: readonly string[]; chance: number; is_chance: boolean };
   /** Tasks of which most trials passed before and no longer do, and the other way round. */
   mcnemar: { worse: number; better: number; chance: number };
@@ -76,6 +78,7 @@ export function compare(before: Sample, after: Sample): Comparison {
     after: summaryOf(after),
     locks: differentLocks(before, after),
     measures: compareMeasures(pairs, after.gates.deterministic === true),
+    lost: lostOf(pairs),
     fallen: {
       tasks: fell,
       chance: fallen.chance,
@@ -92,6 +95,15 @@ function isChance(fallen: Fallen, { gates }: Sample): boolean {
   if (fallen.isSteady || gates.deterministic === true) return false;
   // Chances such as 1/20 must not miss the level by a rounding.
   return fallen.chance > levels.fallen + 1e-9 && fallen.chanceOfFlips > levels.flips;
+}
+
+function lostOf(pairs: readonly Pair[]): Comparison["lost"] {
+  return Object.values(measures).flatMap(({ name, title, of }) => {
+    const tasks = pairs
+      .filter((pair) => of(pair.before, pair) !== null && of(pair.after, pair) === null)
+      .map(({ after }) => after.id);
+    return tasks.length === 0 ? [] : [{ name, title, tasks }];
+  });
 }
 
 /** @param isSure the agent answers the same each time, so that no change of it is chance */

@@ -90,12 +90,38 @@ function unmeasured(
     const message = `The baseline lacks ${tasksOf(added.length, "of its own dataset", "of its own dataset")}: ${names(added)}. It was changed by hand; make it anew (--update-baseline).`;
     reasons.push({ kind: "not_measured", message, tasks: added });
   }
-  const limited = after.gates.max_cost_increase_percent !== undefined;
-  const isKnown = (sample: Sample) =>
-    sample.tasks.some((task) => task.trials.some((trial) => trial.cost_microusd !== null));
-  if (limited && trials > 0 && isKnown(before) && !isKnown(after)) {
-    const message =
-      "Nobody knows what the trials cost, and the suite limits their cost (max_cost_increase_percent).";
+  const unheld = comparison.tasks.filter(
+    (task) => task.before?.trials === 0 && task.after !== null,
+  );
+  if (unheld.length > 0) {
+    const message = `${tasksOf(unheld.length, "has", "have")} no trial that counts in the baseline, and can be held to nothing: ${names(unheld.map(({ id }) => id))}. Make it anew (--update-baseline).`;
+    reasons.push({ kind: "not_measured", message, tasks: unheld.map(({ id }) => id) });
+  }
+  return [...reasons, ...unknown(comparison, [before, after])];
+}
+
+/** Where nobody knows any more what the baseline knew, nobody can say whether it got worse. */
+function unknown(
+  { lost, measures }: Comparison,
+  [before, after]: readonly [Sample, Sample],
+): Reason[] {
+  const gone = lost.filter(({ name }) => measures.every((measure) => measure.name !== name));
+  const isLimited = after.gates.max_cost_increase_percent !== undefined;
+  const reasons = gone
+    .filter(({ name }) => !isLimited || name !== "cost_microusd")
+    .map(({ title }): Reason => {
+      const message = `Nobody knows the ${title} of any task any more, and so nobody can say whether it got worse; the baseline has it. If that is meant, update the baseline.`;
+      return { kind: "not_measured", message };
+    });
+  if (!isLimited) return reasons;
+  for (const [of, sample] of [
+    ["now", after],
+    ["in the baseline", before],
+  ] as const) {
+    const trials = sample.tasks.flatMap((task) => task.trials);
+    const count = trials.filter((trial) => trial.cost_microusd === null).length;
+    if (count === 0) continue;
+    const message = `Nobody knows what ${count} of ${trials.length} trials cost ${of}, and the suite limits their cost (max_cost_increase_percent); give the prices of its models (\`prices\`), or leave the limit out.`;
     reasons.push({ kind: "cost_limit", message });
   }
   return reasons;

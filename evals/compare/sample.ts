@@ -54,7 +54,7 @@ export function sampleOf(report: EvalReport): Sample {
     suite,
     agent,
     mock: mock || report.control_plane === "mock",
-    complete: complete && report.tasks.every(({ trials }) => trials.length === epochs),
+    complete: complete && report.tasks.every((task) => isWhole(task, epochs)),
     ...(report.stopped_because !== undefined && { stopped_because: report.stopped_because }),
     epochs,
     ended_at,
@@ -63,6 +63,12 @@ export function sampleOf(report: EvalReport): Sample {
     tasks: report.tasks.map(taskOf).sort(byId),
   };
 }
+
+/** Each of its trials is there, and once. */
+const isWhole = ({ id, trials }: ReportedTask, epochs: number): boolean =>
+  trials.length === epochs &&
+  new Set(trials.map(({ epoch }) => epoch)).size === epochs &&
+  trials.every(({ task_id, epoch }) => task_id === id && epoch < epochs);
 
 function taskOf({ id, category, cluster, trials }: ReportedTask): SampledTask {
   const counted = trials.filter(counts);

@@ -48,6 +48,11 @@ export function warnings(comparison: Comparison, allowed: ReadonlySet<string>): 
       reasons.push({ kind: "got_cheaper", message });
     }
   }
+  for (const { name, title, tasks } of comparison.lost) {
+    if (comparison.measures.every((measure) => measure.name !== name)) continue;
+    const message = `Nobody knows the ${title} of ${tasksOf(tasks.length, "any more, which was", "any more, which were")} compared without it: ${names(tasks)}.`;
+    reasons.push({ kind: "not_measured", message, tasks });
+  }
   const added = idsOf(comparison, "new");
   if (added.length > 0) {
     const message = `${tasksOf(added.length, "is", "are")} new, and compared with nothing: ${names(added)}.`;

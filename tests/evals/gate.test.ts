@@ -221,6 +221,37 @@ describe("what was not measured does not pass", () => {
       ),
       "cost_limit",
     ],
+    [
+      "a limit of costs that nobody knew before",
+      sample(tasks(20).map((each) => costing(each, { cost_microusd: null }))),
+      sample(tasks(20), { gates: { max_cost_increase_percent: 10 } }),
+      "cost_limit",
+    ],
+    [
+      "a limit of costs of which one trial is not known",
+      good,
+      sample(
+        [...tasks(19), task("t19", "pp", { trials: [usual, { ...usual, cost_microusd: null }] })],
+        {
+          gates: { max_cost_increase_percent: 10 },
+        },
+      ),
+      "cost_limit",
+    ],
+    ...(["score", "steps", "tool_calls", "cost_microusd", "duration_ms"] as const).map(
+      (measure): [string, Sample, Sample, string] => [
+        `${measure} that nobody knows any more`,
+        good,
+        sample(tasks(20).map((each) => costing(each, { [measure]: null }))),
+        "not_measured",
+      ],
+    ),
+    [
+      "a baseline with the trials of a task taken out",
+      sample([...tasks(19), task("t19", "", { uncounted: 3 })]),
+      sample([...tasks(19), task("t19", "fff")]),
+      "not_measured",
+    ],
     ["other tasks alone", good, sample(tasks(20, "ppp", 50)), "nothing_measured"],
   ])("[evals.gate-unseen] %s", (_name, before, after, kind) => {
     expect(kinds(gate(before, after))).toContain(kind);
@@ -249,6 +280,19 @@ describe("what was not measured does not pass", () => {
     } as const;
     expect(sampleOf(report)).toMatchObject({ mock: false, complete: false });
     expect(sampleOf({ ...report, control_plane: "mock" }).mock).toBe(true);
+    const [only] = report.tasks;
+    const trial = {
+      task_id: "t",
+      status: "broken",
+      passed: false,
+      score: null,
+      scores: [],
+    } as const;
+    const at = (epoch: number) => ({ ...trial, epoch, retries: 0, started_at: "", ended_at: "" });
+    const complete = (...epochs: number[]) =>
+      sampleOf({ ...report, tasks: [{ ...only, trials: epochs.map(at) }] }).complete;
+    expect(complete(0, 1)).toBe(true);
+    for (const epochs of [[0], [0, 0], [0, 2], [0, 1, 1]]) expect(complete(...epochs)).toBe(false);
   });
 
   it("[evals.gate-unseen] new tasks, removed ones and small samples are said", () => {
@@ -298,12 +342,14 @@ describe("a baseline's file", () => {
   it("[evals.baseline] is read as it was written, sorted, a line a task", () => {
     fc.assert(
       fc.property(fc.uniqueArray(anyTask, { selector: ({ id }) => id }), (all) => {
-        const given = sample(all, { locks: { suite: "b", dataset: "a" } });
+        const epochs = Math.max(1, ...all.map(({ trials }) => trials.length));
+        const whole = all.map((each) => ({ ...each, uncounted: epochs - each.trials.length }));
+        const given = sample(whole, { epochs, locks: { suite: "b", dataset: "a" } });
         const text = baselineText(given);
         expect(looksLikeBaseline(text)).toBe(true);
         expect(parseBaseline(text)).toEqual({ ok: true, sample: given });
         expect(text.trimEnd().split("\n")).toHaveLength(3 + all.length);
-        expect(baselineText({ ...given, tasks: all.toReversed() })).toBe(text);
+        expect(baselineText({ ...given, tasks: whole.toReversed() })).toBe(text);
       }),
     );
   });
@@ -326,5 +372,9 @@ describe("a baseline's file", () => {
     );
     expect(problems([head, one.replace('"passed"', '"pased"')])[0]).toMatch(/^line 2: .*pas+ed/);
     expect(problems([one])[0]).toContain("line 1: ");
+    const few = one.replaceAll(/\[[^\]]*\]/gu, "[]");
+    expect(problems([head, few, two])).toEqual([
+      expect.stringMatching(/^expected \d trials? of the task "t00", not 0$/u),
+    ]);
   });
 });
