@@ -50,7 +50,9 @@ export function unshare(): BoxBuilder {
     const user = asRoot ? String(randomInt(2_000_000_000, 2_100_000_000)) : "0";
     const identity = asRoot ? ["--reuid", user, "--regid", user, "--clear-groups"] : [];
     const weaken = ["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--"];
-    const inside = [...(loader ?? []), ...confinedShell(timeoutMs)];
+    // What loads the filter sets the limits as well: a program of its own for that would take a millisecond.
+    const inside =
+      loader === null ? confinedShell(timeoutMs) : [...loader, limitWord(timeoutMs), ...shell];
     return [...outer, user, "setpriv", ...identity, ...weaken, ...inside];
   };
 }
@@ -104,26 +106,35 @@ export type BoxBuilder = (
   run?: { mark?: string; residentBytes?: number },
 ) => string[];
 
+/** A run's resource limits, by the number that the kernel has for each and prlimit's name for it. */
+const resourceLimits = (timeoutMs: number) => [
+  { number: 6, name: "nproc", most: limits.processes },
+  { number: 2, name: "data", most: limits.dataBytes },
+  { number: 1, name: "fsize", most: limits.fileBytes },
+  { number: 7, name: "nofile", most: limits.openFiles },
+  // For each process, and only behind the time limit.
+  { number: 0, name: "cpu", most: Math.ceil(timeoutMs / 1000) + 1 },
+  { number: 4, name: "core", most: 0 },
+];
+
+const limitWord = (timeoutMs: number): string =>
+  resourceLimits(timeoutMs)
+    .map(({ number, most }) => `${number}=${most}`)
+    .join(",");
+
+/** Evaluates the program on its standard input. */
+const shell = ["sh", "-c", 'eval "$(cat)"'];
+
 /**
- * The innermost command of every driver: resource limits (prlimit of util-linux), then a shell that evaluates the
- * program on its standard input. The limits are set inside, where the process count is that of the run's own
- * user namespace or user id. The CPU limit is per process and only backs up the time limit.
+ * The innermost command of a driver that loads no filter by itself: resource limits (prlimit of util-linux), then the
+ * shell. The limits are set inside, where the process count is that of the run's own user namespace or user id.
  */
 export function confinedShell(timeoutMs: number, { isBare = false } = {}): string[] {
-  const cpuSeconds = Math.ceil(timeoutMs / 1000) + 1;
-  return [
-    "prlimit",
+  const set = resourceLimits(timeoutMs)
     // Without a namespace it would count whatever else the user runs.
-    ...(isBare ? [] : [`--nproc=${limits.processes}:${limits.processes}`]),
-    `--data=${limits.dataBytes}:${limits.dataBytes}`,
-    `--fsize=${limits.fileBytes}:${limits.fileBytes}`,
-    `--nofile=${limits.openFiles}:${limits.openFiles}`,
-    `--cpu=${cpuSeconds}:${cpuSeconds}`,
-    "--core=0:0",
-    "--",
-    "sh",
-    "-c",
-    // Elsewhere the filter that stands on it has been read by now.
-    isBare ? `exec ${filterDescriptor}<&-; eval "$(cat)"` : 'eval "$(cat)"',
-  ];
+    .filter(({ name }) => !isBare || name !== "nproc")
+    .map(({ name, most }) => `--${name}=${most}:${most}`);
+  // Elsewhere the filter that stands on it has been read by now.
+  const own = isBare ? ["sh", "-c", `exec ${filterDescriptor}<&-; eval "$(cat)"`] : shell;
+  return ["prlimit", ...set, "--", ...own];
 }

@@ -4,7 +4,7 @@ import { bubblewrap } from "../../adapters/sandbox/bubblewrap.ts";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
 import { baseEnv } from "../../adapters/sandbox/host-view.ts";
 import { filterLoader } from "../../adapters/sandbox/load-filter.ts";
-import { type BoxBuilder, confinedShell, unshare } from "../../adapters/sandbox/unshare.ts";
+import { type BoxBuilder, unshare } from "../../adapters/sandbox/unshare.ts";
 import type { SandboxRequest } from "../../machines/contracts/ports/sandbox.ts";
 import { median, table } from "./figures.ts";
 
@@ -73,12 +73,10 @@ async function timed(act: () => Promise<unknown>): Promise<number> {
 /** The driver's command with the program itself where ours has filter, limits and shell. */
 function bareCommand(build: BoxBuilder, program: string[]): string[] {
   const words = build(30_000);
-  const loader = filterLoader() ?? [];
-  const outer = words.slice(0, -confinedShell(30_000).length);
-  const isLoaded = loader.length > 0 && outer.slice(-loader.length).join() === loader.join();
-  const boxed = isLoaded ? outer.slice(0, -loader.length) : outer;
+  const [loader = "prlimit"] = filterLoader() ?? [];
+  const boxed = words.slice(0, words.lastIndexOf(words.includes(loader) ? loader : "prlimit"));
   const at = boxed.indexOf("--seccomp");
-  const plain = at < 0 ? boxed : [...boxed.slice(0, at), ...boxed.slice(at + 2)];
+  const plain = at < 0 ? boxed : [...boxed.slice(0, at), ...boxed.slice(at + 2), "--"];
   return [...plain, ...program];
 }
 
