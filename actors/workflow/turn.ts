@@ -152,6 +152,7 @@ export class Turn {
     const { node } = this.#node(at);
     const scope = this.#scope(at.step, this.#reader.namesIn(node.definition));
     const made = this.#reader.decideStep(node.definition, scope);
+    this.#values.spend(this.#reader.takeWork());
     if (!made.ok) return { type: "step.failed", ...at, failure: made.failure };
     const { items, input, ...decision } = made.value;
     if (input !== undefined) this.#values.keep("input", at.step, input);
@@ -166,6 +167,7 @@ export class Turn {
     const scope = this.#scope(at.step, this.#reader.namesIn(node.definition));
     const shown = node.type === "llm" ? this.#scope(at.step, shownTo(context, at.step)) : {};
     const request = this.#reader.stepRequest(node.definition, scope, shown);
+    this.#values.spend(this.#reader.takeWork());
     if (!request.ok)
       return void this.#queue.push({ type: "step.failed", ...at, failure: request.failure });
     this.#values.spend(costOfStart + writtenLength(request.value as unknown as Json));

@@ -16,6 +16,7 @@ import { isDeepStrictEqual } from "node:util";
 import { type ASTNode, ParseError, parse } from "@marcbachmann/cel-js";
 import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
 import { endOfPath, endOfText, type Path, readPath } from "./paths.ts";
+import { spendOnComparing } from "./work.ts";
 
 export type ConditionRead =
   | { ok: true; names: Path["names"]; holds(scope: JsonObject): boolean }
@@ -168,7 +169,7 @@ function compare(
   const [left, right] = [build(one, paths), build(other, paths)];
   if (op === "==" || op === "!=") {
     const wanted = op === "==";
-    return (scope) => isDeepStrictEqual(left(scope) ?? null, right(scope) ?? null) === wanted;
+    return (scope) => isSame(left(scope) ?? null, right(scope) ?? null) === wanted;
   }
   if (op === "in") {
     if (other.op !== "list" && other.op !== "id")
@@ -190,8 +191,13 @@ function compare(
   };
 }
 
+function isSame(one: Json, other: Json): boolean {
+  spendOnComparing(one, other);
+  return isDeepStrictEqual(one, other);
+}
+
 function isIn(item: Json, holder: Value): boolean {
-  if (Array.isArray(holder)) return holder.some((one) => isDeepStrictEqual(one, item));
+  if (Array.isArray(holder)) return holder.some((one) => isSame(one, item));
   return isJsonObject(holder) && typeof item === "string" && Object.hasOwn(holder, item);
 }
 

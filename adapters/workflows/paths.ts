@@ -1,6 +1,9 @@
 import { FunctionExpressionType, jsonpath, JSONPathEnvironment, JSONPathError } from "json-p3";
 import { RE2JS } from "re2js";
-import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
+import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
+import { patternSize } from "../../machines/contracts/domain/pattern-size.ts";
+import { countLooks } from "./looks.ts";
+import { spend } from "./work.ts";
 
 /** A path that was read, or where it is none and why. */
 export type PathRead = { ok: true; path: Path } | { ok: false; offset: number; problem: string };
@@ -25,6 +28,16 @@ class Environment extends JSONPathEnvironment {
       returnType: LogicalType,
       call: (text: unknown, pattern: unknown) => isMatch(text, pattern, isWhole),
     });
+    const length = this.functionRegister.get("length");
+    if (length === undefined) throw new Error("the JSONPath library has no length()");
+    this.functionRegister.set("length", {
+      argTypes: length.argTypes,
+      returnType: length.returnType,
+      call(value: unknown) {
+        if (isJsonObject(value as Json)) spend(Object.keys(value as object).length);
+        return length.call(value);
+      },
+    });
     this.functionRegister.set("match", matcher(true));
     this.functionRegister.set("search", matcher(false));
   }
@@ -34,9 +47,13 @@ class Environment extends JSONPathEnvironment {
 const environment = new Environment({ maxRecursionDepth: 1_000 });
 const read = new Map<string, PathRead>();
 
+/** What it costs to begin with a path, beside its looks. */
+const costOfPath = 20;
+
 /**
- * Reads a path. Its cost is bounded by what it looks at: no `..` in a filter, at most one outside, and in a filter only
- * paths from `$` that select one value, so that no part of a result is walked for each part of another.
+ * Reads a path. No `..` in a filter, at most one outside, and in a filter only paths from `$` that select one value: what
+ * would walk a part of a result for each part of another is refused before it runs, and what costs too much all the same
+ * (see `work.ts`) fails its step.
  */
 export function readPath(text: string): PathRead {
   const known = read.get(text);
@@ -63,12 +80,14 @@ function compile(text: string): PathRead {
   const found: Found = { names: [], problem: null };
   inspect(query, 0, false, found);
   if (found.problem !== null) return found.problem;
+  countLooks(query);
   const isOne = query.singularQuery();
   return {
     ok: true,
     path: {
       names: found.names,
       select(scope) {
+        spend(costOfPath + text.length / 8);
         const values = query.query(scope as never).values() as Json[];
         return isOne ? values[0] : values;
       },
@@ -142,7 +161,14 @@ function inspectFilter(expression: unknown, found: Found): void {
 }
 
 const longestPattern = 1_000;
-const patterns = new Map<string, RE2JS | null>();
+/** With its repetitions written out, since so it is compiled. */
+const largestPattern = 5_000;
+interface Pattern {
+  engine: RE2JS;
+  size: number;
+}
+
+const patterns = new Map<string, Pattern | null>();
 
 /** What is no pattern matches nothing, as RFC 9535 says. */
 function isMatch(text: unknown, pattern: unknown, isWhole: boolean): boolean {
@@ -150,16 +176,27 @@ function isMatch(text: unknown, pattern: unknown, isWhole: boolean): boolean {
   if (pattern.length > longestPattern) return false;
   let made = patterns.get(pattern);
   if (made === undefined) {
-    try {
-      made = RE2JS.compile(pattern);
-    } catch {
-      made = null;
-    }
+    made = compilePattern(pattern);
     if (patterns.size >= cached) patterns.clear();
     patterns.set(pattern, made);
   }
   if (made === null) return false;
-  return isWhole ? made.matches(text) : made.matcher(text).find();
+  spend((made.size * text.length) / 64);
+  return isWhole ? made.engine.matches(text) : made.engine.matcher(text).find();
+}
+
+function compilePattern(pattern: string): Pattern | null {
+  spend(pattern.length);
+  const size = patternSize(pattern);
+  if (size > largestPattern) return null;
+  // To compile a class of characters takes as long as many looks.
+  spend(40 * size);
+  try {
+    const engine = RE2JS.compile(pattern);
+    return { engine, size: engine.programSize() };
+  } catch {
+    return null;
+  }
 }
 
 const refuse = (offset: number, problem: string): PathRead & { ok: false } => ({

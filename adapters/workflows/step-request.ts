@@ -25,6 +25,7 @@ import {
   selectPath,
   TooLong,
 } from "./expressions.ts";
+import { beginStep, takeWork, TooMuchWork } from "./work.ts";
 
 /** What a step's expressions name: what its scope must hold. */
 export function namesIn(step: StepDefinition): string[] {
@@ -37,22 +38,22 @@ export function namesIn(step: StepDefinition): string[] {
 
 /** Whether a step runs, and over what. */
 export function decideStep(step: StepDefinition, scope: JsonObject): Outcome<StepDecision> {
+  return selecting(step, () => decision(step, scope));
+}
+
+function decision(step: StepDefinition, scope: JsonObject): Outcome<StepDecision> {
   if (step.condition !== undefined && !holds(step.condition, scope)) return ok({ runs: false });
   if (step.type === "condition")
     return ok({ runs: true, holds: holds(step.config?.if ?? "", scope) });
   if (step.type === "workflow") {
     const { input = {}, input_from: from = {} } = step.config ?? {};
-    return selecting(step, () => {
-      return ok({
-        runs: true,
-        input: { ...input, ...(resolveSelected(from, scope) as JsonObject) },
-      });
-    });
+    const given = { ...input, ...(resolveSelected(from, scope) as JsonObject) };
+    return ok({ runs: true, input: given });
   }
   const list = step.type === "parallel" ? step.config?.for_each : undefined;
   if (list === undefined) return ok({ runs: true });
   const items = selectPath(list, scope);
-  if (Array.isArray(items)) return selecting(step, () => ok({ runs: true, items }));
+  if (Array.isArray(items)) return ok({ runs: true, items });
   const what =
     items === undefined ? "nothing" : items === null ? "null" : `a value of type ${typeof items}`;
   const message = `step "${step.id}": for_each: ${list} selects ${what}; expected a list`;
@@ -67,16 +68,26 @@ function selecting<T extends StepDecision | StepRequest>(
   { id }: StepDefinition,
   made: () => Outcome<T>,
 ): Outcome<T> {
+  beginStep();
   try {
     const said = made();
     if (!said.ok || isWrittenWithin(said.value as unknown as Json, mostWritten)) return said;
   } catch (error) {
     if (error instanceof NothingSelected)
       return fail(terminal("invalid_input", `step "${id}": ${error.message}`));
+    const what = workOf(error);
+    if (what !== null)
+      return fail(terminal("too_large", `step "${id}": ${what}: select less, or from less`));
     if (!(error instanceof TooLong)) throw error;
   }
   const message = `step "${id}": its input would be longer than ${mostWritten} characters: select less`;
   return fail(terminal("too_large", message));
+}
+
+/** Null for another error. A list of a hundred thousand things is more than the library can put into another. */
+function workOf(error: unknown): string | null {
+  if (error instanceof TooMuchWork) return error.message;
+  return error instanceof RangeError ? "a path selects too much at once" : null;
 }
 
 function holds(condition: string, scope: JsonObject): boolean {
@@ -224,4 +235,5 @@ export const createWorkflowReader = (
   stepRequest: (step, scope, shown) => stepRequest(step, scope, shown, onlyArgument),
   seenOutput,
   saysDone,
+  takeWork,
 });

@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { RE2JS } from "re2js";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
-import { patternSize } from "../../adapters/schemas/prepare.ts";
+import { patternSize } from "../../machines/contracts/domain/pattern-size.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import { jsonObjects, jsonValues } from "./json-objects.ts";
 

@@ -1,8 +1,11 @@
 import * as fc from "fast-check";
+import { JSONPathEnvironment } from "json-p3";
 import { describe, expect, it } from "vitest";
 import { readCondition } from "../../adapters/workflows/conditions.ts";
 import { fillTemplate, resolveSelected } from "../../adapters/workflows/expressions.ts";
 import { readPath } from "../../adapters/workflows/paths.ts";
+import { decideStep } from "../../adapters/workflows/step-request.ts";
+import { takeWork } from "../../adapters/workflows/work.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import { cpuMs } from "../support/cpu-time.ts";
 
@@ -179,6 +182,105 @@ describe("what a path selects", () => {
     expect(cpuMs() - begun).toBeLessThan(5_000);
     const deep = { input: JSON.parse(`${'{"a":['.repeat(45)}1${"]}".repeat(45)}`) as Json };
     expect(selects("$.input..a", deep)).toHaveLength(45);
+  });
+});
+
+describe("what a step's expressions may cost", () => {
+  const decide = (condition: string, input: Json) =>
+    decideStep({ id: "a", type: "llm", condition, config: { task: "go" } }, { input });
+  const tens = (times: number) => `[${Array(10).fill("0").join(",")}]`.repeat(times);
+  const nested = Array.from({ length: 14 }).reduce<Json>((inner) => [inner], 1);
+  const numbers = Array.from({ length: 100_000 }, (_, at) => at);
+  const names = Object.fromEntries(numbers.map((at) => [at, 1]));
+  const long = "a".repeat(500_000);
+  const costly: [string, string, Json][] = [
+    ["selectors that select the same again and again", `$.input${tens(12)}`, nested],
+    ["such in a filter", `$.input[?@${tens(12)}]`, [nested]],
+    ["a whole value walked by many paths", Array(60).fill("$.input..[?@.q]").join("||"), numbers],
+    ["more than the library can hold", "$.input..*", [...numbers, ...numbers]],
+    [
+      "lists compared for each item",
+      "$.input.l[?$.input.a == $.input.b]",
+      { l: numbers, a: numbers, b: numbers },
+    ],
+    [
+      "texts compared for each item",
+      "$.input.l[?$.input.a <= $.input.b]",
+      { l: numbers, a: long, b: long },
+    ],
+    ["names counted for each item", "$.input.l[?length($.input.o) == 1]", { l: numbers, o: names }],
+    [
+      "patterns that are each compiled",
+      "$.input[?search('a', @)]",
+      numbers.slice(0, 2_000).map((at) => `${at}${"\\pL{0,80}".repeat(8)}`),
+    ],
+    [
+      "a large pattern over a long text",
+      "$.input.l[?search(@, $.input.p)]",
+      { l: [long], p: "[ab]{0,900}[cd]$" },
+    ],
+    [
+      "values compared again and again",
+      Array(60).fill("$.input.a == $.input.b").join("&&"),
+      { a: numbers, b: numbers },
+    ],
+  ];
+
+  it.each(costly)("is bounded: %s [workflow.paths]", (_, condition, input) => {
+    takeWork();
+    expect(decide(condition, input)).toMatchObject({
+      ok: false,
+      failure: { kind: "too_large", message: expect.stringContaining("select less") },
+    });
+    // Told to whoever serves others meanwhile, in characters.
+    expect(takeWork()).toBeLessThan(64 * 1024 * 1024);
+  });
+
+  it("is enough for a filter over a hundred thousand items [workflow.paths]", () => {
+    expect(decide("$.input[?@ > 99998]", numbers)).toEqual({ ok: true, value: { runs: true } });
+  });
+
+  it("changes nothing of what is selected, whatever the path [workflow.paths]", () => {
+    const plain = new JSONPathEnvironment();
+    const part = fc.constantFrom(
+      "a",
+      "b",
+      "0",
+      "-1",
+      "*",
+      ":2",
+      "?@.a",
+      "?@ == $.x.a",
+      "?@[*] && @ < 2",
+      "?length(@) > 1",
+    );
+    const selectors = fc
+      .array(part, { minLength: 1, maxLength: 3 })
+      .map((parts) => `[${parts.map((one) => (/^[ab]$/.test(one) ? `'${one}'` : one)).join(",")}]`);
+    const key = fc.constantFrom("a", "b");
+    const { value } = fc.letrec<{ value: Json }>((tie) => ({
+      value: fc.oneof(
+        { maxDepth: 4 },
+        fc.constantFrom<Json>(0, 1, 2, "a", "ab", null, true),
+        fc.array(tie("value"), { maxLength: 3 }),
+        fc.dictionary(key, tie("value"), { maxKeys: 2 }),
+      ),
+    }));
+    fc.assert(
+      fc.property(fc.array(selectors, { maxLength: 4 }), value, (segments, x) => {
+        const text = `$.x${segments.join("")}`;
+        const read = readPath(text);
+        if (!read.ok) return;
+        const expected = plain.query(text, { x } as never).values();
+        const found = read.path.select({ x });
+        expect(
+          Array.isArray(found) && !plain.compile(text).singularQuery()
+            ? found
+            : [found].filter((one) => one !== undefined),
+        ).toEqual(expected);
+      }),
+      { numRuns: 300 },
+    );
   });
 });
 

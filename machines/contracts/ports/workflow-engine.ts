@@ -34,6 +34,8 @@ export interface WorkflowReader {
   seenOutput(step: StepDefinition, output: Json): Json;
   /** Whether an output ends the loop around its step. */
   saysDone(output: Json): boolean;
+  /** What its expressions have cost since this was last asked, as reading and writing so many characters would have. */
+  takeWork(): number;
 }
 
 export type ValueKind = "output" | "input" | "items";
