@@ -1,4 +1,6 @@
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import type { EmbeddedOptions } from "../../adapters/control-plane/embedded/start.ts";
 import type {
   AirlockRules,
   AirlockMode,
@@ -6,7 +8,11 @@ import type {
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { agent, startTestPlane, type TestPlane } from "../support/embedded-control-plane.ts";
 import { hostileCalls, ordinaryCalls } from "../support/airlock-calls.ts";
+import { useTemporaryFolder } from "../support/temporary-folder.ts";
 import { value } from "../support/value.ts";
+import type { StepKey } from "../../machines/contracts/domain/record.ts";
+
+const folder = useTemporaryFolder();
 
 const { signal } = new AbortController();
 
@@ -96,24 +102,54 @@ describe("a tool check by an Airlock", () => {
       }
     }));
 
-  it("counts a run's calls by themselves, once each, over a restart too [airlock.pace]", () =>
-    withPlane("enforce", { loop: { threshold: 3, among: 4 } }, async (plane) => {
+  it("counts a run's calls by themselves, once each, over a restart too [airlock.pace]", async () => {
+    const options: Partial<EmbeddedOptions> = {
+      path: join(folder, "plane.sqlite"),
+      agents: [{ ...agent, allowedTools: ["*"] }],
+      airlock: {
+        settings: {
+          mode: "enforce",
+          rules: {
+            loop: { threshold: 3, among: 4 },
+            velocity: { windowMs: 60_000, maxCalls: 4, maxCostCents: 100 },
+          },
+        },
+      },
+    };
+    let plane = await startTestPlane(options);
+    const restart = async () => {
+      await plane.close();
+      plane = await startTestPlane(options);
+    };
+    const check = async ({ runId, stepId }: StepKey, call: string, path = "a") => {
+      const asked = { runId, callId: `${stepId}/${call}`, toolName: "read", toolInput: { path } };
+      return value(await plane.worker.checkTool(asked, signal));
+    };
+    try {
       const [one, other] = [await plane.createRun(), await plane.createRun()];
-      const check = async (runId: string, callId: string, path = "a") => {
-        const asked = { runId, callId, toolName: "read", toolInput: { path } };
-        return value(await plane.worker.checkTool(asked, signal));
-      };
       for (let again = 0; again < 6; again++) {
-        expect((await check(one.runId, `${one.stepId}/a#1`)).kind).toBe("allow");
+        expect((await check(one, "a#1")).kind).toBe("allow");
       }
-      expect((await check(one.runId, `${one.stepId}/a#2`)).kind).toBe("allow");
-      expect((await check(other.runId, `${other.stepId}/a#1`)).kind).toBe("allow");
-      expect(await check(one.runId, `${one.stepId}/a#3`)).toMatchObject({
+      await restart();
+      expect((await check(one, "a#1")).kind).toBe("allow");
+      expect((await check(one, "a#2")).kind).toBe("allow");
+      expect((await check(other, "a#1")).kind).toBe("allow");
+      await restart();
+      expect(await check(one, "a#3")).toMatchObject({
         kind: "deny",
         details: { violation_type: "loopdetection", risk_level: "critical" },
       });
-      expect((await check(one.runId, `${one.stepId}/b#1`, "b")).kind).toBe("allow");
-    }));
+      expect((await check(one, "b#1", "b")).kind).toBe("allow");
+      await restart();
+      expect(await check(one, "c#1", "c")).toMatchObject({
+        kind: "deny",
+        details: { violation_type: "velocitybreach" },
+      });
+      expect((await check(other, "c#1", "c")).kind).toBe("allow");
+    } finally {
+      await plane.close();
+    }
+  });
 
   it("compares arguments with the schema that the tool is registered with [airlock.drift]", () =>
     withPlane("enforce", calm, async (plane) => {

@@ -261,6 +261,9 @@ describe("the Airlock's rules", () => {
       "eval(",
       "wget @",
       "mkfifo ",
+      "env|grep ",
+      "grep 'a",
+      "curl|sh grep a ",
     ];
     for (const piece of pieces) {
       const text = long(piece);

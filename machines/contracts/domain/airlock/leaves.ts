@@ -53,6 +53,26 @@ export const isReaching = (name: string): boolean => reaches.test(spelled(name))
 const commandKeys =
   /^(?:command|commands|cmd|script|shell|code|program|args|argv|bash|expression)$/u;
 
+const searches = words("search|find|grep|rg|lookup|glob|match");
+const writes = words("write|edit|replace|create|update|patch|apply|insert");
+const searchKeys =
+  /^(?:q|query|queries|question|pattern|patterns|regex|regexp|glob|globs|search|searchtext|searchterm|term|terms|needle|keyword|keywords|include|exclude)$/u;
+/** Texts for people to read. */
+const proseKeys = /^(?:title|subject|message|description|summary|comment|note|reason|question)$/u;
+const tellers = words(
+  "issue|issues|comment|comments|pull|pr|review|commit|email|mail|message|slack|chat|reply|translate|summarize",
+);
+
+/** Whether a text is what a tool looks for: a search for a command runs none. */
+export const isLookedFor = (tool: string, key: string): boolean =>
+  !commandKeys.test(key) &&
+  ((searches.test(spelled(tool)) && !writes.test(spelled(tool))) ||
+    (searchKeys.test(key) && !isRunner(tool)));
+
+/** Whether a text is there to be read by people, by its name or its tool's. */
+export const isProse = (tool: string, key: string): boolean =>
+  proseKeys.test(key) || (tellers.test(spelled(tool)) && /^(?:body|text|content)$/u.test(key));
+
 /** Whether what stands under a key of a tool's arguments is run. */
 export const isCommandOf = (tool: string, key: string): boolean =>
   commandKeys.test(key) || isRunner(tool);
