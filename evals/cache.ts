@@ -30,14 +30,17 @@ export function openCache(folder: string, runBy: Json): NonNullable<EvalOptions[
   };
   return {
     async find(task, epoch) {
-      const text = await readFile(await fileOf(task, epoch), "utf8").catch(() => null);
+      const text = await fileOf(task, epoch)
+        .then((file) => readFile(file, "utf8"))
+        .catch(() => null);
       const read = text === null ? null : parseJson(text);
       if (read?.ok !== true || observationShape(read.value) instanceof type.errors) return null;
       return read.value as unknown as Observation;
     },
     async keep(task, epoch, seen) {
+      const file = await fileOf(task, epoch);
       await mkdir(folder, { recursive: true });
-      await writeFileAtomic(await fileOf(task, epoch), JSON.stringify(seen));
+      await writeFileAtomic(file, JSON.stringify(seen));
     },
   };
 }

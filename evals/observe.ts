@@ -11,6 +11,12 @@ import {
 } from "../machines/contracts/domain/json.ts";
 import { keptIn } from "../machines/contracts/domain/kept-output.ts";
 import type { ArtifactStore } from "../machines/contracts/ports/artifact-store.ts";
+import {
+  isRunEnded,
+  isStepEnded,
+  type RunStatus,
+  type StepStatus,
+} from "../machines/contracts/domain/status.ts";
 import { type RunView, type StepView, traceView } from "../machines/contracts/wire/views.ts";
 import type { Observation, ObservedCall, ObservedStep } from "./contracts.ts";
 import { callsOf, failureOf, requestIn } from "./observed-calls.ts";
@@ -19,6 +25,8 @@ export type Gathered = Omit<Observation, "duration_ms">;
 
 const microsPerCent = 10_000;
 const auditPage = 1_000;
+/** A control plane may give fewer at a time than it is asked for, and none so few. */
+const leastPage = 20;
 const auditList = type({ event: "string", "details?": "unknown" }).array();
 
 /** Where what a run left is read. */
@@ -56,7 +64,9 @@ export async function gather(
   }
   const output = await whole(artifacts, runId, run.value.output);
   if (!output.ok) return output;
-  const calls = callsOf(steps, audit.value);
+  const told = callsOf(steps, audit.value);
+  // It counts some, and tells of none.
+  const calls = told?.length === 0 && (run.value.tool_calls ?? 0) > 0 ? null : told;
   const made = requestIn(calls ?? [], output.value);
   return ok({
     run_id: runId,
@@ -96,7 +106,7 @@ async function whole(
 /** More of one run is read by nobody. */
 const mostAudited = 20_000;
 
-/** Null where the control plane has no audit to show, as FerrumDeck's. */
+/** Null where the control plane has no audit to show, as FerrumDeck's; no run leaves an empty one. */
 async function auditOf(
   api: ControlPlaneApi,
   runId: string,
@@ -105,17 +115,20 @@ async function auditOf(
   const path = pathTo`/v1/runs/${runId}/audit`;
   if (!path.ok) return path;
   const entries: JsonObject[] = [];
-  for (let offset = 0; offset < mostAudited; offset += auditPage) {
-    const page = `${path.value}?limit=${auditPage}&offset=${offset}`;
+  while (entries.length < mostAudited) {
+    const page = `${path.value}?limit=${auditPage}&offset=${entries.length}`;
     const answer = await api.call({ method: "GET", path: page }, signal);
     if (!answer.ok && answer.failure.details?.["status"] === 404) return ok(null);
     const read = checked(answer, auditList, "list of audit entries");
     if (!read.ok) return read;
     const found = read.value as JsonObject[];
-    if (offset > 0 && isDeepStrictEqual(found[0], entries[0]))
+    if (entries.length > 0 && found.length > 0 && isDeepStrictEqual(found[0], entries[0])) {
+      // One that knows of no pages gives all of them at once.
+      if (found.length < auditPage && isDeepStrictEqual(found, entries)) return ok(entries);
       return fail(terminal("refused", `${page}: the control plane answers the first page again`));
+    }
     entries.push(...found);
-    if (found.length < auditPage) return ok(entries);
+    if (found.length < leastPage) return ok(entries.length === 0 ? null : entries);
   }
   const problem = `the audit of run ${runId} has more than ${mostAudited} entries`;
   return fail(terminal("too_large", `${problem}, and no more are read`));
@@ -126,6 +139,18 @@ function statesIn({ trace }: StepView, seen: ObservedStep["states"]): ObservedSt
   const told = traceView(trace);
   if (seen.length > 0 || told instanceof type.errors) return seen;
   return told.states.map((state, at) => ({ state, at: told.entered?.[at] ?? "" }));
+}
+
+/** Why what was told of a run can't be all of it; null where it can. */
+export function partOf({ run_status: status, steps = [] }: Gathered): string | null {
+  if (!isRunEnded(status as RunStatus)) return `run ${status}, which was told to have ended`;
+  const ids = steps.map(({ id }) => id);
+  const twice = ids.find((id, at) => ids.indexOf(id) !== at);
+  if (twice !== undefined) return `step ${twice} twice`;
+  const open = steps.find((step) => !isStepEnded(step.status as StepStatus));
+  return status === "completed" && open !== undefined
+    ? `step ${open.id} as ${open.status}, of a run that is completed`
+    : null;
 }
 
 const toJson = (value: unknown): Json => (value ?? null) as Json;

@@ -55,8 +55,9 @@ function callsOfStep(step: StepView, audit: readonly JsonObject[] | null): Obser
     isJsonObject(said) && Array.isArray(said["tool_calls"]) ? [said["tool_calls"]] : [],
   );
   const told = lists.flat();
-  if (told.length > 0)
-    return told.filter((call) => isJsonObject(call)).map((call) => toldCall(call, rejected));
+  // Of a call that can't be read nobody can say which it was.
+  if (step.step_type === "llm" && !told.every(isTold)) return null;
+  if (told.length > 0) return told.filter(isTold).map((call) => toldCall(call, rejected));
   const input = isJsonObject(step.input) ? step.input : {};
   const named = step.tool_name ?? input["tool_name"];
   if (typeof named === "string") return [stepsCall(step, named, input, decisions)];
@@ -72,6 +73,9 @@ function callsOfStep(step: StepView, audit: readonly JsonObject[] | null): Obser
     ...(typeof at === "string" ? { started_at: at } : {}),
   }));
 }
+
+const isTold = (call: Json): call is JsonObject =>
+  isJsonObject(call) && typeof call["tool_name"] === "string";
 
 /** A call as the output of a step that asked a model tells it. */
 function toldCall(call: JsonObject, rejected: ReadonlySet<unknown>): ObservedCall {

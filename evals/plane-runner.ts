@@ -2,13 +2,19 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { checked } from "../adapters/control-plane/answer.ts";
 import { watchRuns } from "../adapters/control-plane/watch-runs.ts";
 import { registerWorkflow } from "../adapters/control-plane/workflows-api.ts";
-import { fail, type Failure, type Outcome, ok } from "../machines/contracts/domain/failure.ts";
+import {
+  fail,
+  type Failure,
+  type Outcome,
+  ok,
+  retryable,
+} from "../machines/contracts/domain/failure.ts";
 import { isJsonObject, type JsonObject } from "../machines/contracts/domain/json.ts";
 import { isRunEnded, type RunStatus } from "../machines/contracts/domain/status.ts";
 import type { WorkflowDefinition } from "../machines/contracts/domain/workflow.ts";
 import { type RunView, runView } from "../machines/contracts/wire/views.ts";
 import type { ApprovalAnswers } from "./contracts.ts";
-import { type Gathered, gather, infrastructureTrouble, type Sources } from "./observe.ts";
+import { type Gathered, gather, infrastructureTrouble, partOf, type Sources } from "./observe.ts";
 import { inputOf, placed, type TrialAnswer, type TrialRequest, type TrialRunner } from "./trial.ts";
 
 /** Where changes are pushed, a look now and then is for those that were missed. */
@@ -78,13 +84,20 @@ export async function planeRunner(options: PlaneOptions): Promise<Outcome<PlaneR
       const counts = { approved: 0, rejected: 0 };
       const ended = await follow(id, counts, request.signal);
       const isCancelled = request.signal.aborted;
-      if (isCancelled) await cancel(id);
+      // A run that nobody follows any more would go on, beside the one that is made in its place.
+      if (isCancelled || !ended.ok) await cancel(id);
       const closing = isCancelled ? AbortSignal.timeout(closingMs) : request.signal;
       // Its time is up while nobody could look: that it took so long is not known of it.
       if (!ended.ok && !(isCancelled && ended.failure.kind === "cancelled"))
         return answerOf(ended.failure);
       const known = ended.ok && !isCancelled ? ended.value : null;
-      const gathered = await patiently(() => gather(options, known ?? id, closing), closing);
+      const look = async () => {
+        const found = await gather(options, known ?? id, closing);
+        const part = found.ok && !isCancelled ? partOf(found.value) : null;
+        if (part === null) return found;
+        return fail(retryable("unavailable", `${place} shows ${part}`));
+      };
+      const gathered = await patiently(look, closing);
       if (!gathered.ok) return answerOf(gathered.failure);
       const approvals = counts.approved + counts.rejected === 0 ? {} : { approvals: counts };
       const duration_ms = Math.round(performance.now() - begun);
@@ -102,17 +115,17 @@ function seen(observation: Gathered & { duration_ms: number }): TrialAnswer {
   return { kind: "broken", ...trouble, observation };
 }
 
-const notStarted = ({ message, retryable, kind }: Failure): TrialAnswer =>
-  retryable || kind === "cancelled"
+const notStarted = ({ message, retryable: mayPass, kind }: Failure): TrialAnswer =>
+  mayPass || kind === "cancelled"
     ? { kind: "broken", problem: message, mayPass: true }
     : { kind: "refused", problem: message };
 
 /** Of a run that could not be followed or read: what it did is not known, and says nothing of its agent. */
-function answerOf({ message, retryable, kind }: Failure): TrialAnswer {
+function answerOf({ message, retryable: isPassing, kind }: Failure): TrialAnswer {
   // With this key no other trial could be seen either.
   if (kind === "unauthorized" || kind === "forbidden") return { kind: "refused", problem: message };
   // A control plane that lost the run may keep the next one.
-  const mayPass = retryable || kind === "cancelled" || kind === "not_found";
+  const mayPass = isPassing || kind === "cancelled" || kind === "not_found";
   return { kind: "broken", problem: message, mayPass };
 }
 

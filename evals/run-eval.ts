@@ -136,7 +136,8 @@ async function makeTrial(
       return { ...base, status: "timed_out", score: 0, ...more, error, ...ended() };
     }
     if (answer.kind === "seen") {
-      await cache?.keep(task, epoch, answer.observation);
+      // What can't be kept is made again another time.
+      await cache?.keep(task, epoch, answer.observation).catch(() => {});
       return scored(answer.observation, { retries: tried });
     }
     if (!answer.mayPass || tried >= retries) {

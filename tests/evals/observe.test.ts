@@ -148,6 +148,55 @@ it("an audit is read page by page, and one without pages is not read for ever [e
   expect(whole.kind === "seen" && whole.observation.audit).toHaveLength(1_001);
 });
 
+it("an audit that comes in other pages than asked for is read to its end, and an empty one was not seen [evals.sources]", async () => {
+  const all = Array.from({ length: 150 }, (_, at) => ({
+    id: `aud_${at}`,
+    event: at === 149 ? "policy.denied" : "step.started",
+  }));
+  wrong = { audit: (asked) => json(all.slice(asked * 100, asked * 100 + 100)) };
+  const capped = await trial();
+  expect(capped.kind === "seen" && capped.observation.audit).toEqual(all);
+  wrong = { audit: () => json(all) };
+  const unpaged = await trial();
+  expect(unpaged.kind === "seen" && unpaged.observation.audit).toEqual(all);
+  wrong = { audit: () => json([]) };
+  expect(await trial()).toMatchObject({ kind: "seen", observation: { run_id: runId } });
+  const empty = await trial();
+  expect(empty.kind === "seen" && "audit" in empty.observation).toBe(false);
+});
+
+it("what can't be all of a run is looked at once more, and not judged [evals.sources]", async () => {
+  const first = (said: () => Said) => (asked: number) => (asked < 1 ? said() : null);
+  for (const steps of [[{ ...step, status: "running" }], [step, step]]) {
+    wrong = { steps: first(() => json(steps)) };
+    const answer = await trial();
+    expect(answer.kind === "seen" && answer.observation.steps).toMatchObject([
+      { id: "stp_1", status: "completed" },
+    ]);
+  }
+});
+
+it("calls that can't be read, or that are counted and not told, were not seen [evals.sources]", async () => {
+  const allowed = { tool_name: "a", decision: "allow", success: true };
+  const outputs = [{ tool_calls: ["x"] }, { tool_calls: [allowed, { success: true }] }, "done"];
+  for (const output of outputs) {
+    Object.assign(step, { output });
+    run["tool_calls"] = 2;
+    const answer = await trial();
+    expect(answer.kind === "seen" && "calls" in answer.observation).toBe(false);
+  }
+  step["output"] = { tool_calls: [allowed] };
+  expect(await trial()).toMatchObject({ observation: { calls: [{ tool: "a", outcome: "ok" }] } });
+});
+
+it("a run that can't be followed any more is cancelled [evals.sources]", async () => {
+  wrong = { run: () => error(400, "BAD") };
+  const before = server.seen.length;
+  expect(await trial()).toMatchObject({ kind: "broken", mayPass: false });
+  const calls = server.seen.slice(before).map(({ call }) => call);
+  expect(calls).toContain(`POST /v1/runs/${runId}/cancel`);
+});
+
 const scorers = [
   "no_policy_violations",
   "tool_allowlist",

@@ -3,13 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
+import { openCache } from "../../evals/cache.ts";
 import { openCheckpoints } from "../../evals/checkpoints.ts";
 import type { EvalTask, Observation, Scorer } from "../../evals/contracts.ts";
 import { functionRunner } from "../../evals/function-runner.ts";
 import { metered } from "../../evals/spending.ts";
 import type { TrialRunner } from "../../evals/trial.ts";
 import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
-import { runEval } from "../../evals/run-eval.ts";
+import { type EvalOptions, runEval } from "../../evals/run-eval.ts";
 import { infrastructureTrouble } from "../../evals/observe.ts";
 import { readSuite, standardSettings } from "../../evals/suite.ts";
 
@@ -39,7 +40,11 @@ async function evalOf(
   score: Scorer["score"],
   answers: (task: EvalTask) => object,
   signal = new AbortController().signal,
-  { maxCost = null, runner }: { maxCost?: number | null; runner?: TrialRunner } = {},
+  {
+    maxCost = null,
+    runner,
+    cache = null,
+  }: Partial<Pick<EvalOptions, "maxCost" | "runner" | "cache">> = {},
 ) {
   const checkpoints = await openCheckpoints(join(base, `${name}.jsonl`));
   const scorer = { name: "mine", reads: [], score };
@@ -58,7 +63,7 @@ async function evalOf(
       },
       runner: runner ?? functionRunner((one) => answers(one) as Observation),
       checkpoints,
-      cache: null,
+      cache,
       workplace: { workspace: join(base, "trials"), unseen: join(base, "seen") },
       checks: null,
       maxCost,
@@ -232,4 +237,23 @@ it("a limit of cost counts tries made in vain and judges, and stops where a pric
     runner: breaks,
   });
   expect(free).toMatchObject({ stopped: null, trials: [{}, {}] });
+});
+
+it("a cache that can't be read or written, or a fixture that is gone, ends no eval [evals.cost]", async () => {
+  const file = join(base, "no-folder");
+  await writeFile(file, "");
+  const made = await evalOf(
+    "uncached",
+    ["a", "b"],
+    () => good,
+    () => ({ output: 1 }),
+    undefined,
+    {
+      cache: openCache(join(file, "cache"), null),
+    },
+  );
+  expect(made.trials).toMatchObject([{ status: "scored" }, { status: "scored" }]);
+  const cache = openCache(join(base, "cache"), null);
+  const gone = { id: "t", input: {}, config: {}, fixture: "gone", from: { file, line: 1 } };
+  expect(await cache.find(gone as unknown as EvalTask, 0)).toBeNull();
 });
