@@ -189,14 +189,18 @@ function addFlag(command: Command, name: string, { type, value, short, help }: F
 /** The flags of a command: its own, then the settings it takes, in the order of its help. */
 export function flagsOf(name: CommandName): Readonly<Record<string, FlagSpec>> {
   const spec: CommandSpec = specs[name];
-  const settings = spec.settings.map((key): [string, FlagSpec] => {
+  const settings = spec.settings.flatMap((key): [string, FlagSpec][] => {
     const source = settingSources[key];
-    const { flag = key, env = [], fallback = null, shownFallback, help = "", mask } = source;
+    const { flag, env = [], fallback = null, shownFallback, help = "", mask } = source;
     const value = source.isPath ? "path" : mask === "url" ? "url" : "value";
     const standard = shownFallback ?? fallback;
     const origin = [env[0], standard === null ? undefined : `default ${standard}`];
     const text = `${help} (${origin.filter((part) => part !== undefined).join(", ")})`;
-    return [flag, { type: "text", value: typeof fallback === "number" ? "n" : value, help: text }];
+    // What has no flag is taken from the environment and the file alone.
+    if (flag === undefined) return [];
+    return [
+      [flag, { type: "text", value: typeof fallback === "number" ? "n" : value, help: text }],
+    ];
   });
   return { ...spec.flags, ...Object.fromEntries(settings) };
 }

@@ -64,6 +64,7 @@ export const groups: Readonly<Record<string, string>> = {
   dlq: "list, show, retry and drop dead letters",
   retrieval: "read files into collections, and search them",
   workflow: "check, draw, run and watch workflows",
+  machine: "list, draw and export the state machines that run here",
   ...evalGroups,
   ...planeGroups,
 };

@@ -125,10 +125,10 @@ export function showApproval(approval: ApprovalView, output: Output): void {
     ...(approval.role ? [["answered by", `the role ${approval.role}`] as [string, string]] : []),
     ...(approval.four_eyes
       ? [
-          ["four eyes", "a yes must come from a key other than the one that asked"] as [
-            string,
-            string,
-          ],
+          [
+            "four eyes",
+            "a yes must come from another key than those that started the run and asked, and edits nothing",
+          ] as [string, string],
         ]
       : []),
   ]);

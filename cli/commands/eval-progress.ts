@@ -75,7 +75,8 @@ export function tellEnd({ output }: Context, report: EvalReport, file: string): 
     ["mean score", mean],
     [
       "assertions",
-      `${judged} of ${scores.length} scores were judged, the others did not apply or could not be seen`,
+      `${judged} of ${scores.length} scores were judged` +
+        (judged < scores.length ? ", the others did not apply or could not be seen" : ""),
     ],
     ["approvals", `answered by the suite: ${report.approvals}`],
     ["cost", costOf(trials)],

@@ -99,7 +99,7 @@ export function makeScorer(
   const parameters = Object.fromEntries(
     Object.entries(entry).filter(([key]) => !own.includes(key)),
   );
-  problems.push(...shapeProblems(parameters, found.shape));
+  problems.push(...shapeProblems(parameters, found.shape, own));
   if (problems.length > 0) return problems;
   const made = (found as ScorerType<JsonObject>).make(parameters, context, registry);
   if (typeof made === "string") return [{ path: [], problem: made }];

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import * as fc from "fast-check";
 import stringWidth from "string-width";
-import { parseCommand } from "../../cli/program.ts";
+import { settingSources } from "../../cli/config/setting-sources.ts";
+import { flagsOf, parseCommand } from "../../cli/program.ts";
 import { groups, specs } from "../../cli/specs.ts";
 
 const problem = (...argv: string[]) => {
@@ -117,6 +118,21 @@ describe("parsing a command line", () => {
       }),
       { numRuns: 300 },
     );
+  });
+
+  it("says in words what each group of commands and each flag is for, and offers none that is ignored", () => {
+    const names = Object.keys(specs) as (keyof typeof specs)[];
+    const firsts = names.filter((name) => name.includes(" ")).map((name) => name.split(" ")[0]);
+    expect(Object.keys(groups).toSorted()).toEqual([...new Set(firsts)].toSorted());
+    const settings = new Set(Object.values(settingSources).map(({ flag }) => flag));
+    for (const name of names) {
+      const own = Object.keys((specs[name] as { flags?: object }).flags ?? {});
+      for (const [flag, { help: words }] of Object.entries(flagsOf(name))) {
+        expect(`${name} --${flag}: ${words}`).toMatch(/: \w/u);
+        expect(own.includes(flag) || settings.has(flag), `${name} --${flag}`).toBe(true);
+      }
+    }
+    expect(problem("top", "--queuePrefix", "other:")).toContain("--queuePrefix");
   });
 
   it.each([60, 80, 140])("has help for every command that fits %i columns", (columns) => {

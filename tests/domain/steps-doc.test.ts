@@ -12,6 +12,7 @@ import {
   stepInputProblem,
   toolInput,
 } from "../../machines/contracts/domain/step-input.ts";
+import { configShapes } from "../../machines/contracts/domain/workflow.ts";
 import { budgetShape } from "../../machines/contracts/domain/budget.ts";
 
 const doc = readFileSync(new URL("../../docs/steps.md", import.meta.url), "utf8");
@@ -44,6 +45,15 @@ it.each(stepTypes)(
   "docs/steps.md names each key that an %s step takes, and no other [steps.doc]",
   (stepType) => {
     expect(documented(stepType)).toEqual(keysOf(shapes[stepType]));
+  },
+);
+
+it.each(["llm", "tool", "retrieval", "sandbox"] as const)(
+  "a workflow's %s step may hold whatever a step of that type takes [steps.doc]",
+  (stepType) => {
+    const schema = stepType === "llm" ? [] : ["output_schema"];
+    const known = keysOf(configShapes[stepType]);
+    expect(known).toEqual(expect.arrayContaining([...keysOf(shapes[stepType]), ...schema]));
   },
 );
 

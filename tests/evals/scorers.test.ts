@@ -226,7 +226,10 @@ describe("entries of a suite", () => {
     expect(problemsOf({ type: "files_chnged" })).toEqual([
       'type: there is no scorer "files_chnged"; did you mean "files_changed"?',
     ]);
-    expect(problemsOf({ type: "lint", wieght: 2 })[0]).toContain('there is no key "wieght" here');
+    expect(problemsOf({ type: "lint", wieght: 2 })[0]).toContain('did you mean "weight"?');
+    expect(problemsOf({ type: "no_policy_violations", requred: false })).toEqual([
+      'requred: there is no key "requred" here; did you mean "required"?',
+    ]);
     expect(problemsOf({ type: "lint", weight: -1 })).toEqual([
       "weight: expected a number, 0 or more",
     ]);

@@ -16,12 +16,19 @@ interface ShapeProblem {
   isHindrance: boolean;
 }
 
-/** Where a value differs from its shape, keys that the shape does not know included. */
-export function shapeProblems(given: Json, shape: Shape): ShapeProblem[] {
+/**
+ * Where a value differs from its shape, keys that the shape does not know included. `others` are keys that may stand beside
+ * those of the shape and were looked at already: what was meant may be one of them.
+ */
+export function shapeProblems(
+  given: Json,
+  shape: Shape,
+  others: readonly string[] = [],
+): ShapeProblem[] {
   if (!isJsonObject(given)) {
     return [{ path: [], on: "value", problem: "expected an object", isHindrance: true }];
   }
-  const known = shape.props.map(({ key }) => String(key));
+  const known = [...shape.props.map(({ key }) => String(key)), ...others];
   const problems = Object.keys(given)
     .filter((key) => !known.includes(key))
     .map((key): ShapeProblem => {

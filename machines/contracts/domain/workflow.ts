@@ -43,6 +43,7 @@ export interface StepConfigs {
     prompt?: string;
     content?: string;
     messages?: Json[];
+    documents?: Json[];
     max_tokens?: number;
     temperature?: number;
     model_params?: JsonObject;
@@ -55,13 +56,15 @@ export interface StepConfigs {
     /** More of the step's input, selected from earlier results. Without it a step is shown what it depends on. */
     input_from?: Record<string, Selected>;
   };
-  tool: ToolConfig & { allowed_tools?: string[]; budget?: JsonObject };
+  tool: ToolConfig & { allowed_tools?: string[]; budget?: JsonObject; output_schema?: JsonObject };
   retrieval: {
     query?: string;
     collection?: string;
     top_k?: number;
-    backend?: "local" | "httpx" | "http";
+    backend?: "local" | "httpx" | "http" | "index";
+    filter?: JsonObject;
     documents?: Json[];
+    output_schema?: JsonObject;
     input_from?: Record<string, Selected>;
   };
   sandbox: {
@@ -180,6 +183,7 @@ const tool = {
   "approval_message?": "string",
 } as const;
 const selected = { "input_from?": object } as const;
+const checked = { "output_schema?": object } as const;
 
 /** What a `config` of each type may hold. What the worker reads it checks once more, by the same rules. */
 export const configShapes = {
@@ -190,6 +194,7 @@ export const configShapes = {
     "prompt?": "string",
     "content?": "string",
     "messages?": "unknown[]",
+    "documents?": "unknown[]",
     "max_tokens?": "number.integer > 0",
     "temperature?": "0 <= number <= 2",
     "model_params?": object,
@@ -206,13 +211,16 @@ export const configShapes = {
     ...tool,
     "allowed_tools?": "string[]",
     "budget?": budget,
+    ...checked,
   }),
   retrieval: type({
     "query?": "string",
     "collection?": "string",
     "top_k?": "1 <= number.integer <= 1000",
-    "backend?": "'local' | 'httpx' | 'http'",
+    "backend?": "'local' | 'httpx' | 'http' | 'index'",
+    "filter?": object,
     "documents?": "unknown[]",
+    ...checked,
     ...selected,
   }),
   sandbox: type({
@@ -228,6 +236,7 @@ export const configShapes = {
     "outputs?": "string[] <= 100",
     "max_output_files?": "1 <= number.integer <= 1000",
     "max_output_mib?": "1 <= number.integer <= 64",
+    ...checked,
     ...selected,
   }),
   approval: type({ "tool_name?": text(255), ...tool, "message?": "string" }),
