@@ -5,6 +5,7 @@ import type { RuntimePorts } from "../actors/ports.ts";
 import type { Failure } from "../machines/contracts/domain/failure.ts";
 import { type Json, type JsonObject, withOwnNames } from "../machines/contracts/domain/json.ts";
 import type { Settings } from "./config/settings.ts";
+import { headerSecrets } from "./config/collector-headers.ts";
 import { type Env, readVariable } from "./config/secret-files.ts";
 import { settingSources } from "./config/setting-sources.ts";
 
@@ -31,10 +32,7 @@ export function learnSecrets(settings: Settings, env: Env): void {
   for (const [name, value] of Object.entries(env)) {
     if (value !== undefined && isSecretOf(name, value)) secrets.add([value]);
   }
-  // `name=value,name=value`, of the OpenTelemetry specification.
-  for (const header of (env["OTEL_EXPORTER_OTLP_HEADERS"] ?? "").split(",")) {
-    secrets.add([header.slice(header.indexOf("=") + 1)]);
-  }
+  secrets.add(headerSecrets(env));
 }
 
 /**

@@ -20,6 +20,9 @@ const exec = promisify(execFile);
 /** The shell keeps neither of the server's streams open, and tells its exit code, or 128 and the signal that ended it. */
 const first = `exec 3<&0; ( exec "$@" ) <&3 3<&- & exec 3<&- <&- >&- 2>/dev/null; wait $!`;
 
+/** A shell has what runs behind it ignore these, and so would the server, and all that it starts. */
+const heeding = ["--default-signal=INT,QUIT", "--"];
+
 const namespace = [
   "--pid",
   "--fork",
@@ -30,21 +33,34 @@ const namespace = [
 ];
 const ofUsers = ["--user", "--map-current-user"];
 
-let working: Promise<string[] | Error> | null = null;
+/** What stands before a command: to be first in a namespace, and of the server itself there. */
+interface Words {
+  unshare: string[];
+  server: string[];
+}
 
-/** The words that stand before a command to be first in a namespace; found by trying, once. */
-function findWords(): Promise<string[] | Error> {
+let working: Promise<Words | Error> | null = null;
+
+/** Found by trying, once. */
+function findWords(): Promise<Words | Error> {
   return (working ??= tryWords());
 }
 
-async function tryWords(): Promise<string[] | Error> {
+async function tryWords(): Promise<Words | Error> {
   const unshare = which.sync("unshare", { nothrow: true });
   if (process.platform !== "linux" || unshare === null)
     return new Error("unshare of util-linux is not on the PATH");
   const words = [unshare, ...(process.getuid?.() === 0 ? [] : ofUsers), ...namespace, "--"];
   try {
     await exec(unshare, [...words.slice(1), "/bin/sh", "-c", "true"], { timeout: 10_000 });
-    return words;
+    // Not of every system: busybox has an `env` without it, under which servers go on ignoring them.
+    const env = which.sync("env", { nothrow: true });
+    const heeds = env === null ? [] : [env, ...heeding];
+    const knows = await exec(heeds[0] ?? "false", [...heeds.slice(1), "true"]).then(
+      () => true,
+      () => false,
+    );
+    return { unshare: words, server: knows ? heeds : [] };
   } catch (error) {
     const { stderr = "", message } = error as Error & { stderr?: string };
     return new Error(stderr.trim().split("\n")[0] || message);
@@ -74,8 +90,10 @@ export async function startOf(server: McpServer): Promise<{
       `its configuration says "processes": "own", and no process namespace can be made here: ${words.message}`,
     );
   }
-  const [unshare = "", ...rest] = words;
-  return { command: unshare, args: [...rest, "/bin/sh", "-c", first, "sh", file, ...args], env };
+  const [unshare = "", ...rest] = words.unshare;
+  // It would take a path with `=` in it for a variable.
+  const started = [...(file.includes("=") ? [] : words.server), file, ...args];
+  return { command: unshare, args: [...rest, "/bin/sh", "-c", first, "sh", ...started], env };
 }
 
 /** How a server ended, for a person; of one in a namespace the exit code of the shell tells of the signal. */

@@ -1,14 +1,14 @@
 import { randomBytes } from "node:crypto";
 import { spawn } from "node:child_process";
-import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, readdir, readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { SandboxRun } from "../../machines/contracts/ports/sandbox.ts";
 import { shellQuote } from "./host-view.ts";
 import { limits } from "./program.ts";
 import { type Probe, rawProbes, rawScript, shellProbes, x32Script } from "./probes.ts";
+import { makeFolder, removeFolder, removeLeftFolders } from "./owner.ts";
 import { runBoxed } from "./run-boxed.ts";
 import { errno } from "./seccomp-rules.ts";
 import { type Driver, startOf } from "./drivers.ts";
@@ -33,6 +33,8 @@ const judge = (name: string, isHeld: boolean, detail: string) =>
 /**
  * Tries to break out of a driver's sandbox, and to use more than its limits, in as many ways as we know. What gives no
  * answer counts as open. Takes a second or two; the worker's own files, port and process serve as the bait.
+ *
+ * @throws Error where there is no room for those
  */
 export async function attest(
   driver: Pick<Driver, "builder" | "inContainer" | "isBare">,
@@ -55,8 +57,10 @@ export async function attest(
     };
   };
   if (driver.isBare === true) return attestBare(run);
+  void removeLeftFolders();
+  const folder = makeFolder("probe");
   const found = await Promise.all([
-    inShell(run, driver.inContainer === true),
+    inShell(run, folder, driver.inContainer === true),
     rawCalls(run),
     outputFlood(run),
     survivors(run),
@@ -105,9 +109,8 @@ type Run = (
   timeoutMs?: number,
 ) => Promise<Omit<SandboxRun, "durationMs" | "leftOutBytes">>;
 
-/** Asks all shell probes in one run, and whether what we planted is as it was. */
-async function inShell(run: Run, inContainer: boolean): Promise<ProbeResult[]> {
-  const folder = await mkdtemp(join(tmpdir(), "probe-"));
+/** Asks all shell probes in one run, and whether what we planted in the folder is as it was; removes the folder. */
+async function inShell(run: Run, folder: string, inContainer: boolean): Promise<ProbeResult[]> {
   const secret = randomBytes(8).toString("hex");
   const file = join(folder, "planted");
   let connections = 0;
@@ -117,7 +120,9 @@ async function inShell(run: Run, inContainer: boolean): Promise<ProbeResult[]> {
   });
   const mark = sleepTime();
   const bait = spawn("sleep", [mark], { stdio: "ignore" });
+  bait.on("error", () => {});
   try {
+    if (bait.pid === undefined) throw new Error("no process could be started");
     await writeFile(file, secret);
     // Readable by all, so that it is the sandbox that keeps it.
     await Promise.all([chmod(folder, 0o755), chmod(file, 0o644)]);
@@ -128,7 +133,7 @@ async function inShell(run: Run, inContainer: boolean): Promise<ProbeResult[]> {
         resolve(typeof address === "object" ? (address?.port ?? 0) : 0);
       });
     });
-    const plants = { file: shellQuote(file), secret, port, pid: bait.pid ?? 0, mark };
+    const plants = { file: shellQuote(file), secret, port, pid: bait.pid, mark };
     const probes = [
       ...shellProbes(plants, inContainer),
       { name: "calls: as x32", script: x32Script() },
@@ -144,7 +149,7 @@ async function inShell(run: Run, inContainer: boolean): Promise<ProbeResult[]> {
   } finally {
     bait.kill("SIGKILL");
     server.close();
-    await rm(folder, { recursive: true, force: true });
+    await removeFolder(folder);
   }
 }
 

@@ -1,5 +1,6 @@
+import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
-import { rmdir } from "node:fs/promises";
+import { readdir, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isLeftOver, nameOf } from "./owner.ts";
@@ -31,7 +32,7 @@ export interface Cgroups {
 const folderName = "stateplane-sandbox";
 let found: Cgroups | { missing: string } | null = null;
 
-/** Tries it once, by making a group with both limits and removing it again. */
+/** Tries it once, by making a group with both limits, running something in it, and removing it again. */
 export function findCgroups(): Cgroups | { missing: string } {
   return (found ??= lookForCgroups());
 }
@@ -46,13 +47,28 @@ function lookForCgroups(): Cgroups | { missing: string } {
     try {
       const folders = bases.map((base) => prepare(base, version));
       for (const folder of folders) sweep(folder);
-      removeGroup(makeGroup(folders, version, { memoryBytes: 2 ** 26, processes: 16 }));
+      tryGroup(makeGroup(folders, version, { memoryBytes: 2 ** 26, processes: 16 }));
       return { version, make: (most) => groupOf(makeGroup(folders, version, most), version) };
     } catch (error) {
       reasons.push(`version ${version}: ${error instanceof Error ? error.message : error}`);
     }
   }
   return { missing: reasons.join("; ") || "no hierarchy that this user may use is mounted" };
+}
+
+/** A group that may be made need not be one that may be entered, and its runs would never begin. */
+function tryGroup(groups: readonly string[]): void {
+  try {
+    const [command = "", ...words] = enterWords(groups);
+    const tried = spawnSync(command, [...words, "/bin/sh", "-c", ":"], {
+      timeout: 10_000,
+      env: {},
+    });
+    if (tried.status === 0) return;
+    throw new Error(tried.stderr?.toString().trim() || `${tried.error ?? tried.signal}`);
+  } finally {
+    removeGroup(groups);
+  }
 }
 
 /** The folder that is to hold ours; null where there is none for this user. */
@@ -104,9 +120,12 @@ function makeGroup(
   { memoryBytes, processes }: { memoryBytes: number; processes: number },
 ): string[] {
   const name = nameOf(`${(made += 1)}`);
-  const groups = folders.map((folder) => join(folder, name));
+  const groups: string[] = [];
   try {
-    for (const group of groups) mkdirSync(group);
+    for (const folder of folders) {
+      mkdirSync(join(folder, name));
+      groups.push(join(folder, name));
+    }
     const [memory = "", pids = memory] = groups;
     write(pids, "pids.max", String(processes));
     if (version === 2) {
@@ -127,13 +146,17 @@ function makeGroup(
 function groupOf(groups: readonly string[], version: 1 | 2): RunGroup {
   const [memory = ""] = groups;
   const events = join(memory, version === 2 ? "memory.events" : "memory.oom_control");
-  const enter = `for at in ${groups.map((_, at) => `"$${at + 1}"`).join(" ")}; do echo 0 > "$at/cgroup.procs" || exit 125; done; shift ${groups.length}; exec "$@"`;
   return {
-    enter: ["/bin/sh", "-c", enter, "sh", ...groups],
+    enter: enterWords(groups),
     ranOut: () => Number(/^oom_kill (\d+)$/mu.exec(readText(events))?.[1] ?? 0) > 0,
     kill: () => groups.forEach(killAll),
     end: () => endGroup(groups),
   };
+}
+
+function enterWords(groups: readonly string[]): string[] {
+  const enter = `for at in ${groups.map((_, at) => `"$${at + 1}"`).join(" ")}; do echo 0 > "$at/cgroup.procs" || exit 125; done; shift ${groups.length}; exec "$@"`;
+  return ["/bin/sh", "-c", enter, "sh", ...groups];
 }
 
 /** A process that was killed is in its group until its parent has seen it end. */
@@ -141,19 +164,38 @@ async function endGroup(groups: readonly string[]): Promise<void> {
   for (const group of groups) {
     for (let tries = 0; tries < 50; tries += 1) {
       killAll(group);
-      const problem = await rmdir(group).catch((error: NodeJS.ErrnoException) => error.code);
+      const problem = await removeTree(group);
       if (problem !== "EBUSY") break;
       await sleep(Math.min(2 ** tries, 100));
     }
   }
 }
 
+/** What has no boundary may have made groups in its own: a container engine does. */
+async function removeTree(group: string): Promise<string | undefined> {
+  for (const nested of await nestedIn(group)) await removeTree(nested);
+  return rmdir(group).then(
+    () => undefined,
+    (error: NodeJS.ErrnoException) => error.code,
+  );
+}
+
+async function nestedIn(group: string): Promise<string[]> {
+  const entries = await readdir(group, { withFileTypes: true }).catch(() => []);
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(group, name));
+}
+
 function killAll(group: string): void {
-  // Since Linux 5.14, of version 2; it reaches what is forked meanwhile.
+  // Since Linux 5.14, of version 2; it reaches what is forked meanwhile, and nested groups.
   if (tryTo(() => write(group, "cgroup.kill", "1"))) return;
   const pids = readText(join(group, "cgroup.procs")).split("\n").map(Number);
   // A process of another namespace is a 0, which would mean ourselves.
   for (const pid of pids) if (pid > 1) tryTo(() => process.kill(pid, "SIGKILL"));
+  tryTo(() => {
+    for (const entry of readdirSync(group, { withFileTypes: true })) {
+      if (entry.isDirectory()) killAll(join(group, entry.name));
+    }
+  });
 }
 
 function removeGroup(groups: readonly string[]): void {

@@ -1,14 +1,16 @@
 import { randomBytes } from "node:crypto";
+import { fail, ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
 import { driverWithoutBoundary } from "../../machines/contracts/ports/sandbox.ts";
 import { bubblewrap } from "./bubblewrap.ts";
 import { container, containerProblem, engineEnv, removeContainer } from "./container.ts";
 import { saying } from "./files-out.ts";
 import { findTool } from "./find-tool.ts";
 import { filterLoader } from "./load-filter.ts";
+import { removeLeftFolders } from "./owner.ts";
 import { type Box, runBoxed } from "./run-boxed.ts";
 import { seccompFilter } from "./seccomp.ts";
 import { type BoxBuilder, unshare } from "./unshare.ts";
-import { bareRun, removeLeftFolders } from "./without-boundary.ts";
+import { bareRun } from "./without-boundary.ts";
 
 export interface Driver {
   /** As the configuration and the reports name it. */
@@ -56,12 +58,16 @@ const bare: Driver = {
   builder: () => (timeoutMs) => bareRun(timeoutMs).command,
   isBare: true,
   problem: async () => {
-    removeLeftFolders();
+    await removeLeftFolders();
     return null;
   },
 };
 
-/** The command of one run, with what it takes to hear and to end it. */
+/**
+ * The command of one run, with what it takes to hear and to end it.
+ *
+ * @throws Error where it needs a folder and none can be made
+ */
 export function startOf(
   { builder, inContainer, isBare }: Pick<Driver, "builder" | "inContainer" | "isBare">,
   timeoutMs: number,
@@ -76,6 +82,18 @@ export function startOf(
   return { mark, command, engine };
 }
 
+/** The same as a value: the folder of temporary files may be full, or gone. */
+export function tryStart(
+  ...words: Parameters<typeof startOf>
+): Outcome<ReturnType<typeof startOf>> {
+  try {
+    return ok(startOf(...words));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return fail(terminal("unavailable", `no folder could be made for the sandbox run: ${reason}`));
+  }
+}
+
 /** Why a driver does not work here at all, found by running something in it; null if it does. */
 export async function driverProblem(driver: Driver): Promise<string | null> {
   const filter = seccompFilter();
@@ -85,7 +103,9 @@ export async function driverProblem(driver: Driver): Promise<string | null> {
   const problem = (await driver.problem?.()) ?? null;
   if (problem !== null) return problem;
   const timeoutMs = 10_000;
-  const { mark, ...start } = startOf(driver, timeoutMs);
+  const started = tryStart(driver, timeoutMs);
+  if (!started.ok) return started.failure.message;
+  const { mark, ...start } = started.value;
   const program = `${saying(mark, "echo started")}; echo works`;
   const probe = { ...start, program, filter, timeoutMs, interpreter: "sh" };
   const run = await runBoxed(probe, new AbortController().signal);

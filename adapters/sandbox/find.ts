@@ -8,7 +8,7 @@ import {
 } from "../../machines/contracts/ports/sandbox.ts";
 import { attest, type ProbeResult } from "./attest.ts";
 import { findCgroups } from "./cgroup.ts";
-import { type Driver, driverProblem, driversWith, startOf } from "./drivers.ts";
+import { type Driver, driverProblem, driversWith, tryStart } from "./drivers.ts";
 import { findTool } from "./find-tool.ts";
 import { interpreterOf, limits, writeProgram } from "./program.ts";
 import { runBoxed } from "./run-boxed.ts";
@@ -80,8 +80,10 @@ export async function probeDrivers({
   const drivers = all.filter(({ isBare }) => (isBare === true) === withoutBoundary);
   for (const driver of drivers) {
     const problem = await driverProblem(driver);
-    const probes = problem === null ? await attest(driver, filterHere()) : [];
-    found.push({ driver: driver.name, problem, probes });
+    const tried = problem === null ? await tryAttest(driver) : problem;
+    const result =
+      typeof tried === "string" ? { problem: tried, probes: [] } : { problem: null, probes: tried };
+    found.push({ driver: driver.name, ...result });
   }
   return found;
 }
@@ -148,7 +150,9 @@ export function createProvenSandbox(
           const { timeoutMs, memoryBytes } = request;
           const residentBytes = Math.min(memoryBytes ?? limits.residentBytes, limits.residentBytes);
           const interpreter = interpreterOf(request.language);
-          const { mark, ...start } = startOf(candidate, timeoutMs, residentBytes);
+          const started = tryStart(candidate, timeoutMs, residentBytes);
+          if (!started.ok) return started;
+          const { mark, ...start } = started.value;
           // The same that was written above, but for the mark.
           const program = mark === "" ? written : writeProgram(narrowed, mark);
           if (!program.ok) return program;
@@ -195,11 +199,16 @@ function whatIsOpen(driver: Driver): Promise<string | null> {
 async function prove(driver: Driver): Promise<string | null> {
   const problem = await driverProblem(driver);
   if (problem !== null) return problem;
-  const probes = await attest(driver, filterHere());
+  const probes = await tryAttest(driver);
+  if (typeof probes === "string") return probes;
   const open = probes.filter(({ state }) => state === "open");
   if (open.length === 0) return null;
   return `does not hold against ${open.map(({ name, detail }) => `${name} (${detail})`).join(", ")}`;
 }
+
+/** What each probe found, or why there was no trying: a full disk, no process left. */
+const tryAttest = (driver: Driver): Promise<ProbeResult[] | string> =>
+  attest(driver, filterHere()).catch((error) => `it could not be tried (${String(error)})`);
 
 const filterHere = () => seccompFilter() ?? Buffer.alloc(0);
 

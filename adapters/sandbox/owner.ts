@@ -1,4 +1,9 @@
-import { readFileSync, readlinkSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
+import { lstat, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
 
 /*
  * What a worker makes outside itself for a run (a container, a cgroup, a folder) has its owner in its name, so that the
@@ -28,5 +33,36 @@ function startOf(pid: number): string {
     return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
   } catch {
     return "";
+  }
+}
+
+/**
+ * A new folder that only this user may enter.
+ *
+ * @throws Error where the folder of temporary files is absent, full or not ours to write to
+ */
+export const makeFolder = (mark: string): string =>
+  realpathSync(mkdtempSync(join(tmpdir(), nameOf(mark))));
+
+/** Whatever is in it, and nothing that a link in it leads to; what can't be removed stays. */
+export async function removeFolder(folder: string): Promise<void> {
+  try {
+    await rm(folder, { recursive: true, force: true, maxRetries: 3 });
+  } catch {
+    // Folders that their owner may not write to, or deeper than a path may be long. Neither program follows a link.
+    await run("chmod", ["-R", "u+rwx", "--", folder]).catch(() => {});
+    await run("rm", ["-rf", "--", folder]).catch(() => {});
+  }
+}
+
+const run = promisify(execFile);
+
+/** Removes the folders of this user's workers that were killed. Anybody may have made an entry with such a name. */
+export async function removeLeftFolders(): Promise<void> {
+  for (const name of await readdir(tmpdir()).catch(() => [])) {
+    if (!isLeftOver(name)) continue;
+    const path = join(tmpdir(), name);
+    const about = await lstat(path).catch(() => null);
+    if (about?.isDirectory() === true && about.uid === process.getuid?.()) await removeFolder(path);
   }
 }

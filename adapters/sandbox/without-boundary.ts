@@ -1,10 +1,9 @@
-import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync } from "node:fs";
-import { rm } from "node:fs/promises";
-import { tmpdir, userInfo } from "node:os";
+import { mkdirSync } from "node:fs";
+import { userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { findTool } from "./find-tool.ts";
 import { baseEnv, nodeToShow } from "./host-view.ts";
-import { isLeftOver, nameOf } from "./owner.ts";
+import { makeFolder, removeFolder } from "./owner.ts";
 import { confinedShell } from "./unshare.ts";
 
 /*
@@ -17,14 +16,18 @@ import { confinedShell } from "./unshare.ts";
 export const warningWithoutBoundary = (): string =>
   `sandbox steps run WITHOUT A BOUNDARY, because SANDBOX_WITHOUT_BOUNDARY is on: their code runs as this worker's user (${userInfo().username}), with its files, its network and its processes, this worker's memory among them`;
 
-/** The command of one run in a folder of its own. */
+/**
+ * The command of one run in a folder of its own.
+ *
+ * @throws Error where none can be made
+ */
 export function bareRun(timeoutMs: number): {
   command: string[];
   env: Record<string, string>;
   /** Removes the folder. */
   tidy: () => Promise<void>;
 } {
-  const folder = realpathSync(mkdtempSync(join(tmpdir(), nameOf("run"))));
+  const folder = makeFolder("run");
   const [home, temporary] = [join(folder, "work"), join(folder, "tmp")];
   for (const path of [home, temporary]) mkdirSync(path);
   const node = nodeToShow();
@@ -44,17 +47,6 @@ export function bareRun(timeoutMs: number): {
       HOME: home,
       TMPDIR: temporary,
     },
-    tidy: () => rm(folder, { recursive: true, force: true, maxRetries: 3 }).catch(() => {}),
+    tidy: () => removeFolder(folder),
   };
-}
-
-/** Removes the folders of workers that were killed. */
-export function removeLeftFolders(): void {
-  try {
-    for (const name of readdirSync(tmpdir())) {
-      if (isLeftOver(name)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
-    }
-  } catch {
-    // Another user's, or no folder that can be read.
-  }
 }

@@ -5,6 +5,7 @@ import { isSecretKey } from "../../machines/contracts/domain/secret-names.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import type { Config } from "../config/load-config.ts";
 import { type Env, readVariable, withSecretFiles } from "../config/secret-files.ts";
+import { headerVariables } from "../config/collector-headers.ts";
 import { settingSources } from "../config/setting-sources.ts";
 import { learnServers } from "../secrets.ts";
 
@@ -101,9 +102,12 @@ function mayExpand({ mcpVariables }: Config["settings"]): (variable: string) => 
   if (mcpVariables !== null) {
     return (variable) => mcpVariables.some((pattern) => matchesGlob(pattern, variable));
   }
-  const own = new Set(
-    Object.values(settingSources).flatMap(({ env = [], mask }) => (mask === undefined ? [] : env)),
-  );
+  const own = new Set([
+    ...Object.values(settingSources).flatMap(({ env = [], mask }) =>
+      mask === undefined ? [] : env,
+    ),
+    ...headerVariables,
+  ]);
   return (variable) => !own.has(variable.replace(/_FILE$/u, ""));
 }
 

@@ -3,6 +3,8 @@ import type { RuntimeOptions } from "../../actors/options.ts";
 import { type Runtime, startRuntime } from "../../actors/runtime.ts";
 import type { HealthCheck } from "../../adapters/telemetry/health-server.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
+import { collectorHeaders } from "../config/collector-headers.ts";
+import type { Env } from "../config/secret-files.ts";
 import type { Settings } from "../config/settings.ts";
 import { secrets } from "../secrets.ts";
 import { canLook } from "./look-at-tools.ts";
@@ -22,13 +24,15 @@ export async function startMonitoring(
   settings: Settings,
   log: Log,
   closing: Closing,
+  env: Env,
 ): Promise<Monitoring> {
   const { otlpEndpoint: endpoint, serviceName, httpPort, httpHost: host } = settings;
   // OpenTelemetry's SDK is loaded by those who export.
   if (endpoint !== null) {
     const { startTracing } = await import("../../adapters/telemetry/tracing.ts");
     const { tracesSampler: sampler, tracesSamplerArg: ratio } = settings;
-    const made = { endpoint, serviceName, log, hide: secrets.redact, sampler, ratio };
+    const headers = collectorHeaders("TRACES", env);
+    const made = { endpoint, serviceName, headers, log, hide: secrets.redact, sampler, ratio };
     const tracing = startTracing(made);
     closing.add("tracing", () => tracing.shutdown());
   }
@@ -39,7 +43,8 @@ export async function startMonitoring(
   }
   const { startMetrics } = await import("../../adapters/telemetry/metrics.ts");
   const everyMs = settings.metricsEveryMs;
-  const metrics = startMetrics({ endpoint: sent, everyMs, serviceName, log });
+  const headers = collectorHeaders("METRICS", env);
+  const metrics = startMetrics({ endpoint: sent, everyMs, serviceName, headers, log });
   closing.add("metrics", () => metrics.shutdown());
   if (httpPort !== null) {
     const { startHealthServer } = await import("../../adapters/telemetry/health-server.ts");

@@ -75,7 +75,7 @@ export async function startWorker(
   learnSecrets(settings, hooks.env);
   const closing = new Closing(hooks.log);
   try {
-    const monitoring = await startMonitoring(settings, hooks.log, closing);
+    const monitoring = await startMonitoring(settings, hooks.log, closing, hooks.env);
     const tools = await chooseTools(config, hooks.env);
     const store = await chooseStore(config, consumerName(settings.workerName), hooks.isInMemory);
     closing.add("store", () => store.close(), storePatienceMs);

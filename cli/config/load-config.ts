@@ -70,7 +70,8 @@ function collect(request: ConfigRequest, file: ConfigFile | null): Config {
     Object.fromEntries([...given].map(([key, { value }]) => [key, value])),
   );
   if (read instanceof type.errors) throw problem(read, given);
-  refuseUnsaid(read, given.get("sandboxDrivers")?.source ?? "default");
+  const sourceOf = (key: SettingKey) => given.get(key)?.source ?? "default";
+  refuseUnsaid(read, sourceOf("sandboxDrivers"), sourceOf("sandboxWithoutBoundary"));
   const settings = placed(read, given, request.folder, file);
   const sources = Object.fromEntries(
     keys.map((key) => [key, given.get(key)?.source ?? "not set"]),

@@ -31,11 +31,19 @@ type Sandboxing = Pick<
 >;
 
 /**
- * Code that runs as the worker's user takes two words of its owner: one alone may be a slip, or somebody else's file.
+ * Code that runs as the worker's user takes two words of its owner: one alone may be a slip. A file may be somebody else's,
+ * an agent's that writes to the working directory among them, so the second word counts from the environment alone.
  *
  * @throws InvalidSetting naming both
  */
-export function refuseUnsaid(settings: Sandboxing, source: string): void {
+export function refuseUnsaid(settings: Sandboxing, source: string, sourceOfSecond: string): void {
+  if (settings.sandboxWithoutBoundary === "on" && !sourceOfSecond.startsWith("environment")) {
+    throw new InvalidSetting(
+      "sandboxWithoutBoundary",
+      sourceOfSecond,
+      "it in the environment alone, as SANDBOX_WITHOUT_BOUNDARY=on: whoever may write a file must not let code out of the sandbox",
+    );
+  }
   if (!isWithoutBoundary(settings.sandboxDrivers) || settings.sandboxWithoutBoundary === "on")
     return;
   throw new InvalidSetting(

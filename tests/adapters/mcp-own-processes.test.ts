@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -39,6 +39,7 @@ const python: McpServer = { name: "shell", command: "python3", args: ["-c", shel
 
 test("a server sees, signals and looks into no process but its own, and one that shares does [mcp.own-processes]", async () => {
   const script = `
+    grep SigIgn /proc/self/status
     [ -e /proc/${process.pid} ] && tr '\\0' ' ' < /proc/${process.pid}/cmdline | grep -c vitest
     kill -0 ${process.pid} 2>/dev/null && echo signals
     ls /proc | grep -c '^[0-9]'`;
@@ -46,14 +47,19 @@ test("a server sees, signals and looks into no process but its own, and one that
     const { content } = value(await callTool(hostOf([server]), "run", { script }, never));
     return String(content).trim().split("\n");
   };
-  const [alone, sharing] = await Promise.all([said(own(python)), said(python)]);
+  const [[ignored, ...alone], [ignoredShared, ...sharing]] = await Promise.all([
+    said(own(python)),
+    said(python),
+  ]);
+  // A server that ends what it started by SIGINT must be heeded.
+  expect(ignored).toBe(ignoredShared);
   expect(sharing).toContain("signals");
   // Its shells, itself, and what the script started.
   expect(alone.length).toBe(1);
   expect(Number(alone[0])).toBeLessThan(9);
 });
 
-test("servers of npm and npx work so [mcp.own-processes]", async () => {
+test("servers of npm and npx, and ours, work so [mcp.own-processes]", async () => {
   const everything = npmServer("@modelcontextprotocol/server-everything");
   const byNpx: McpServer = {
     name: "npx",
@@ -66,6 +72,13 @@ test("servers of npm and npx work so [mcp.own-processes]", async () => {
     const echoed = value(await callTool(host, "echo", { message: "hello" }, never));
     expect(echoed.content).toBe("Echo: hello");
   }
+  const repo = "a-repository";
+  spawnSync("git", ["init", "-q", join(folder, repo)]);
+  const bin = fileURLToPath(new URL("../../cli/bin.ts", import.meta.url));
+  const args = [bin, "mcp", "git", "--root", folder];
+  const ours = hostOf([own({ name: "git", command: process.execPath, args })], 60_000);
+  const { content } = value(await callTool(ours, "git_status", { repo }, never));
+  expect(content).toMatchObject({ clean: true });
 });
 
 test("all that it started ends with it, in whatever session, and says by which signal it ended [mcp.own-processes]", async () => {

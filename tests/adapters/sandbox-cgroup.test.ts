@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { findCgroups } from "../../adapters/sandbox/cgroup.ts";
 import { runSandboxed as run } from "../support/run-sandboxed.ts";
@@ -45,8 +45,16 @@ describe.runIf(canMake)("[sandbox.cgroup]", () => {
     const [command = "", ...words] = group.enter;
     const child = spawn(command, [...words, "sh", "-c", "setsid sleep 1000 & echo began; wait"]);
     await once(child.stdout, "data");
+    // As a container engine makes them within.
+    const nested = foldersOf(group.enter).map((path) => join(path, "one", "two"));
+    for (const path of nested) mkdirSync(path, { recursive: true });
+    const within = spawn(command, [...words.slice(0, 3), ...nested, "sleep", "1000"]);
+    await expect
+      .poll(() => readFileSync(join(nested[0] ?? "", "cgroup.procs"), "utf8"))
+      .not.toBe("");
     await group.end();
     expect(foldersOf(group.enter).filter((path) => existsSync(path))).toEqual([]);
+    expect(within.signalCode ?? (await once(within, "close"))[1]).toBe("SIGKILL");
     expect(child.signalCode ?? (await once(child, "close"))[1]).toBe("SIGKILL");
 
     const crash = `

@@ -1,9 +1,10 @@
-import { mkdirSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+import { chownSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { attest } from "../../adapters/sandbox/attest.ts";
 import { driversWith } from "../../adapters/sandbox/drivers.ts";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
+import { nameOf, removeLeftFolders } from "../../adapters/sandbox/owner.ts";
 import { seccompFilter } from "../../adapters/sandbox/seccomp.ts";
 import { loadConfig } from "../../cli/config/load-config.ts";
 import { sandboxOptions } from "../../cli/config/sandbox-settings.ts";
@@ -33,6 +34,17 @@ describe("[sandbox.without-boundary] none is used where its owner says so twice"
     const refused = await runCli(["config"], { cwd: folder, env: { SANDBOX_DRIVERS: "none" } });
     expect(refused.code).toBe(2);
     expect(refused.stderr).toContain("SANDBOX_WITHOUT_BOUNDARY=on beside SANDBOX_DRIVERS=none");
+  });
+
+  test("a file does not say it, be it with the name or alone", async () => {
+    for (const more of [{ sandboxDrivers: ["none"] }, {}]) {
+      const values = { sandboxWithoutBoundary: "on", ...more };
+      const given = { path: join(folder, "stateplane.config.json"), values };
+      for (const env of [{}, { SANDBOX_DRIVERS: "none" }]) {
+        const loaded = loadConfig({ flags: {}, env, folder, file: null, given });
+        await expect(loaded).rejects.toThrow("in the environment alone");
+      }
+    }
   });
 
   test("the flag alone changes nothing, and the name alone finds nothing", async () => {
@@ -126,6 +138,58 @@ open("out", "w").write("kept")`;
     expect(behind.stdout).toBe("started\n");
     await expect.poll(() => processesNaming(mark, "sleep")).toEqual([]);
     await expect.poll(() => readdirSync(join(folder, "tmp"))).toEqual([]);
+  });
+
+  test("folders are removed however deep and whoever may write to them, but nobody else's, and no link is followed", async () => {
+    const temporary = join(folder, "tmp");
+    const code = `import os
+os.symlink(os.environ["KEPT"], "link"); os.makedirs("closed/in"); os.chmod("closed", 0o555); os.mkdir("locked", 0)
+for _ in range(500): os.mkdir("x" * 20); os.chdir("x" * 20)`;
+    const kept = join(folder, "kept");
+    mkdirSync(join(kept, "in"), { recursive: true });
+    const ran = await run(code, { language: "python", env: { KEPT: kept } });
+    expect(ran).toMatchObject({ exitCode: 0, stderr: "" });
+    expect(readdirSync(temporary)).toEqual([]);
+
+    const gone = (mark: string) => join(temporary, nameOf(mark).replace(/-\d+-(\w+)$/u, "-1-$1"));
+    mkdirSync(join(gone("run"), "sub"), { recursive: true });
+    symlinkSync(kept, gone("link"));
+    writeFileSync(gone("file"), "");
+    const others = [gone("link"), gone("file")];
+    if (process.getuid?.() === 0) {
+      mkdirSync(gone("other"));
+      chownSync(gone("other"), 65_534, 65_534);
+      others.push(gone("other"));
+    }
+    await removeLeftFolders();
+    const names = others.map((path) => basename(path)).toSorted();
+    expect(readdirSync(temporary).toSorted()).toEqual(names);
+    expect(readdirSync(kept)).toEqual(["in"]);
+    for (const path of others) rmSync(path, { recursive: true });
+  });
+
+  test("where there is no room for a folder, the run fails, and the next one is tried anew", async () => {
+    vi.resetModules();
+    const anew = await import("../../adapters/sandbox/find.ts");
+    const found = await anew.findSandbox({ order: ["none"], withoutBoundary: true });
+    if ("missing" in found) throw new Error(found.missing);
+    const request = {
+      language: "bash",
+      code: "echo",
+      files: {},
+      env: {},
+      timeoutMs: 20_000,
+    } as const;
+    vi.stubEnv("TMPDIR", join(folder, "absent"));
+    for (const order of [["none"], ["bubblewrap", "unshare"]]) {
+      const candidates = driversWith(null, true).filter(({ name }) => order.includes(name));
+      const failed = await anew.createProvenSandbox(candidates).run(request, never);
+      expect(failed).toMatchObject({ ok: false, failure: { kind: "unavailable" } });
+    }
+    const outcome = await anew.findSandbox({ order: ["none"], withoutBoundary: true });
+    expect(outcome).toMatchObject({ missing: expect.stringContaining("ENOENT") });
+    vi.stubEnv("TMPDIR", join(folder, "tmp"));
+    expect(await found.sandbox.run(request, never)).toMatchObject({ value: { stdout: "\n" } });
   });
 
   test("its table says of each probe whether it holds, and nothing else is tried on the host", async () => {

@@ -16,6 +16,8 @@ const held = {
   variable: "Canary9ExpandedVariable",
   header: "Canary7HeaderToken",
   collector: "canary-collector-1",
+  traces: "canary-traces-1",
+  metrics: "canary metrics/1",
   environment: "canary-aws-secret-1",
   // As plain as can be; their names say what they are.
   word: "correcthorsebatterystaple",
@@ -44,6 +46,8 @@ beforeAll(async () => {
     MINE: held.variable,
     HOME: "/home/somebody",
     OTEL_EXPORTER_OTLP_HEADERS: `x-key=${held.collector},x=y`,
+    OTEL_EXPORTER_OTLP_TRACES_HEADERS: `authorization=Bearer%20${held.traces}`,
+    OTEL_EXPORTER_OTLP_METRICS_HEADERS: `a=b, x-key = ${encodeURIComponent(held.metrics)}`,
     AWS_SECRET_ACCESS_KEY: held.environment,
     DB_PASSWORD: held.word,
     CARD_PASSWORD: held.number,

@@ -1,4 +1,6 @@
+import { writeFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { join } from "node:path";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type FerrumDeckGateway, startFerrumDeckGateway } from "../support/ferrumdeck-gateway.ts";
@@ -16,7 +18,8 @@ let client: Redis;
 let gateway: FerrumDeckGateway;
 let isAway = false;
 const running: RunningCli[] = [];
-/** What came to the collector, by path. */
+/** What came to the collector: by whom, and what by path. */
+const keys = new Set<string>();
 const exported: { path: string; names: string[] }[] = [];
 const collector = createServer((request, response) => {
   const chunks: Buffer[] = [];
@@ -25,6 +28,7 @@ const collector = createServer((request, response) => {
     const names = Buffer.concat(chunks)
       .toString()
       .matchAll(/"name":"([^"]+)"/g);
+    keys.add(`${request.headers["x-key"]}`);
     exported.push({ path: request.url ?? "", names: [...names].map(([, name = ""]) => name) });
     response.end("{}");
   });
@@ -101,9 +105,12 @@ describe("a worker that is watched", () => {
     "answers for its health and counts its steps, for who asks and for the collector [metrics.worker]",
     { timeout },
     async () => {
+      const headersFile = join(folder, "headers");
+      writeFileSync(headersFile, "x-key=from%20a%20file\n");
       const worker = startWorker({
         WORKER_HTTP_PORT: "0",
         OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
+        OTEL_EXPORTER_OTLP_HEADERS_FILE: headersFile,
         OTEL_METRIC_EXPORT_INTERVAL: "200",
       });
       const said = await worker.says(/"url":"http:[^"]+","msg":"health and metrics/);
@@ -153,6 +160,7 @@ describe("a worker that is watched", () => {
         const sent = exported.filter(({ path }) => path === "/v1/metrics");
         expect(sent.flatMap((one) => one.names)).toContain("stateplane.steps");
       }, patience);
+      expect(keys).toContain("from a file");
 
       const env = {
         REDIS_URL: redis.url,

@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { assert, asyncProperty, constantFrom, stringMatching } from "fast-check";
 import { describe, expect, test } from "vitest";
+import { collectorHeaders } from "../../cli/config/collector-headers.ts";
 import { loadConfig } from "../../cli/config/load-config.ts";
 import { settingSources } from "../../cli/config/setting-sources.ts";
 import { chooseTools } from "../../cli/compose/choose-tools.ts";
@@ -105,6 +106,14 @@ test("[secrets.files] variables that a configuration names are read in the same 
   const providers = { groq: { kind: "openai", apiKeyEnv: "GROQ_KEY" } } as const;
   const [groq] = providersOf({ ...settings, providers }, { GROQ_KEY_FILE: key });
   expect(groq).toMatchObject({ name: "groq", apiKey: "groq-key" });
+
+  const headers = put("headers", "authorization=Bearer%20abc,x=y\n");
+  const env = {
+    OTEL_EXPORTER_OTLP_HEADERS_FILE: headers,
+    OTEL_EXPORTER_OTLP_TRACES_HEADERS: "x=z",
+  };
+  expect(collectorHeaders("TRACES", env)).toEqual({ authorization: "Bearer abc", x: "z" });
+  expect(collectorHeaders("METRICS", env)).toEqual({ authorization: "Bearer abc", x: "y" });
 
   const mcpConfigPath = put(
     "mcp.json",
