@@ -14,8 +14,13 @@ import type { EvalOptions } from "./run-eval.ts";
  * it. What only judges them is not part of it: scorers may change, and old observations are judged anew.
  *
  * @param runBy agent, workflow, configuration, models, control plane, version: whatever else makes a trial what it is
+ * @param isAllKnown false once code was loaded that `runBy` could not know of: what is seen from then on is not kept
  */
-export function openCache(folder: string, runBy: Json): NonNullable<EvalOptions["cache"]> {
+export function openCache(
+  folder: string,
+  runBy: Json,
+  isAllKnown: () => boolean = () => true,
+): NonNullable<EvalOptions["cache"]> {
   const fileOf = async (task: EvalTask, epoch: number) => {
     const fixture = fixtureOf(task);
     const { id, input, config } = task;
@@ -38,6 +43,7 @@ export function openCache(folder: string, runBy: Json): NonNullable<EvalOptions[
       return read.value as unknown as Observation;
     },
     async keep(task, epoch, seen) {
+      if (!isAllKnown()) return;
       const file = await fileOf(task, epoch);
       await mkdir(folder, { recursive: true });
       await writeFileAtomic(file, JSON.stringify(seen));

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { ulid } from "ulid";
 import { openCheckpoints } from "../../evals/checkpoints.ts";
 import { openCache } from "../../evals/cache.ts";
@@ -24,11 +24,12 @@ import type { Config } from "../config/load-config.ts";
 import { settingSources } from "../config/setting-sources.ts";
 import type { SettingKey } from "../config/settings.ts";
 import { version } from "../main.ts";
+import { loadUsersModule, watchUsersModules } from "../config/users-modules.ts";
 import { CliError, failureError } from "../output/errors.ts";
 import { holdFolder } from "./eval-lock.ts";
 import { progressOf, tellEnd } from "./eval-progress.ts";
 import { readChanges, readLimits } from "./eval-options.ts";
-import { judgesModels, openSuite } from "./eval-suites.ts";
+import { digestOfCode, judgesModels, openSuite } from "./eval-suites.ts";
 import { openLog } from "./long-running.ts";
 import { openApi } from "./with-control-plane.ts";
 
@@ -74,6 +75,7 @@ export const runEvals: Command = async (context) => {
   const workspace = suite.settings.workspace ?? held.workspace;
   let end: EvalEnd;
   let isStandIn = false;
+  using later = watchUsersModules();
   try {
     await using checks = openChecks(workspace, Math.max(suite.settings.timeout_ms, 60_000));
     await using opened = await openRunner(context, suite, place, {
@@ -88,7 +90,9 @@ export const runEvals: Command = async (context) => {
       runner: opened.runner,
       checkpoints,
       cache:
-        flags["cache"] === true && !isMock ? openCache(evalFolder(dataDir, "cache"), runBy) : null,
+        flags["cache"] === true && !isMock
+          ? openCache(evalFolder(dataDir, "cache"), runBy, () => !later.isLoaded())
+          : null,
       workplace: { workspace, unseen: held.unseen },
       checks: isMock ? null : checks,
       maxCost: limits.maxCost,
@@ -135,6 +139,11 @@ async function runByOf(
     return found === null ? null : digestOf(await readFile(found, "utf8"));
   };
   const { agent = null, config, workflow } = definition;
+  const codeOf = async (path: string) => {
+    const found = (await placeOf(folder, path)) ?? path;
+    const read = /\.m?[jt]s$/u.test(found) ? await loadUsersModule(found).catch(() => null) : null;
+    return read === null ? textOf(path) : digestOfCode(read.files, folder);
+  };
   const isCode =
     typeof config === "function" || definition.run !== undefined || definition.model !== undefined;
   return {
@@ -142,7 +151,7 @@ async function runByOf(
     place,
     configured: await configured(ownConfig),
     agent,
-    config: typeof config === "string" ? await textOf(config) : null,
+    config: typeof config === "string" ? await codeOf(config) : null,
     workflow: (await textOf(workflow)) ?? null,
     // What its functions do is seen in its files alone.
     code: isCode ? code : null,
@@ -163,7 +172,7 @@ const beside = new Set<string>([
 ]);
 
 /** The digest of the user's own configuration: which keys there are, and not what they are; the texts of its functions. */
-async function configured({ settings }: Config): Promise<string> {
+async function configured({ settings, file: from, code }: Config): Promise<string> {
   const known = Object.entries(settings).map(([key, value]: [string, unknown]) => {
     const { mask } = settingSources[key as SettingKey] ?? {};
     return [key, beside.has(key) ? null : mask === "secret" ? value !== null : value];
@@ -173,7 +182,7 @@ async function configured({ settings }: Config): Promise<string> {
   );
   const { mcpConfigPath: file } = settings;
   const mcp = file === null ? "" : await readFile(file, "utf8").catch(() => "");
-  return digestOf([text, mcp]);
+  return digestOf([text, mcp, await digestOfCode(code, dirname(from ?? "."))]);
 }
 
 interface Opened extends AsyncDisposable {

@@ -1,8 +1,7 @@
 import { composeModels, pricesOf } from "../compose/compose-models.ts";
 import { readdir, readFile, stat } from "node:fs/promises";
-import { registerHooks } from "node:module";
 import { basename, dirname, extname, join, relative, resolve } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
 import { isNode, LineCounter, parseDocument } from "yaml";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import { digestOf, digestOfPath } from "../../evals/digest.ts";
@@ -11,6 +10,7 @@ import { suggest } from "../../machines/contracts/domain/shape-problems.ts";
 import { messageOf } from "../../machines/contracts/domain/users-code.ts";
 import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
 import type { Command, Context } from "../command.ts";
+import { loadUsersModule } from "../config/users-modules.ts";
 import { CliError } from "../output/errors.ts";
 
 const modules = [".ts", ".mts", ".js", ".mjs"];
@@ -52,27 +52,10 @@ async function findSuite(named: string, folder: string): Promise<string> {
   throw new CliError(2, `there is no suite ${JSON.stringify(named)}${hint}`);
 }
 
-/**
- * Loads code, and says by a digest what was loaded: a suite's agent may be in another file, and what an eval did with the
- * one before is not what it would do with this one. What was loaded before it is the program's own.
- */
-async function loadModule(file: string): Promise<{ loaded: { default?: unknown }; code: string }> {
-  const files: string[] = [];
-  const hook = registerHooks({
-    load(url, context, next) {
-      if (url.startsWith("file:")) files.push(fileURLToPath(url));
-      return next(url, context);
-    },
-  });
-  try {
-    const loaded = (await import(pathToFileURL(file).href)) as { default?: unknown };
-    const digests = files
-      .sort()
-      .map(async (path) => [relative(dirname(file), path), await digestOfPath(path)]);
-    return { loaded, code: digestOf(await Promise.all(digests)) };
-  } finally {
-    hook.deregister();
-  }
+/** By a digest of the files that code is made of: a suite's agent may be in another file. */
+export async function digestOfCode(files: readonly string[], folder: string): Promise<string> {
+  const digests = files.map(async (path) => [relative(folder, path), await digestOfPath(path)]);
+  return digestOf(await Promise.all(digests));
 }
 
 /** What an error says of a place in the suite's file: `:line:column`. */
@@ -85,7 +68,8 @@ async function loadSuite(file: string): Promise<SuiteSource & { locate: Locate }
   const folder = dirname(file);
   if (modules.includes(extname(file))) {
     try {
-      const { loaded, code } = await loadModule(file);
+      const { loaded, files } = await loadUsersModule(file);
+      const code = await digestOfCode(files, folder);
       return { given: loaded.default, folder, text, code, locate: () => "" };
     } catch (error) {
       throw new CliError(2, `${file}: can't be loaded: ${messageOf(error)}`);

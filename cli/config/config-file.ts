@@ -1,8 +1,8 @@
 import { access, readdir, readFile } from "node:fs/promises";
 import { extname, join, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
+import { loadUsersModule } from "./users-modules.ts";
 import { messageOf, placeOf } from "../../machines/contracts/domain/users-code.ts";
 
 const modules = new Set([".ts", ".mts", ".js", ".mjs"]);
@@ -17,6 +17,8 @@ export interface ConfigFile {
   /** Absolute. */
   path: string;
   values: Record<string, unknown>;
+  /** Of one that is code, the files that it is made of, those that it imports included. */
+  code?: readonly string[];
 }
 
 /**
@@ -31,11 +33,11 @@ export async function readConfigFile(
 ): Promise<ConfigFile | null> {
   const path = named === null ? await find(folder) : resolve(folder, named);
   if (path === null) return null;
-  const { values } = await load(path);
+  const { values, code = [] } = await load(path);
   if (!isObject(path, values)) {
     throw new InvalidSetting("configuration", path, "an object of settings");
   }
-  return { path, values };
+  return { path, values, code };
 }
 
 function isObject(path: string, values: unknown): values is Record<string, unknown> {
@@ -78,7 +80,7 @@ const exists = (path: string) =>
   );
 
 /** In an object of ours: a promise looks at what it is made with, and that may throw. */
-async function load(path: string): Promise<{ values: unknown }> {
+async function load(path: string): Promise<{ values: unknown; code?: readonly string[] }> {
   const kind = extname(path);
   if (modules.has(kind)) return loadModule(path);
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
@@ -94,7 +96,7 @@ async function load(path: string): Promise<{ values: unknown }> {
   }
 }
 
-async function loadModule(path: string): Promise<{ values: unknown }> {
+async function loadModule(path: string): Promise<{ values: unknown; code: readonly string[] }> {
   if (!(await exists(path))) {
     throw new InvalidSetting("configuration", path, "a readable file (ENOENT)");
   }
@@ -103,11 +105,8 @@ async function loadModule(path: string): Promise<{ values: unknown }> {
   const onIdle = () => waitsForNothing.reject(new Error("it awaits something that never comes"));
   process.once("beforeExit", onIdle);
   try {
-    const loaded: { default?: unknown } = await Promise.race([
-      import(pathToFileURL(path).href),
-      waitsForNothing.promise,
-    ]);
-    return { values: loaded.default };
+    const { loaded, files } = await Promise.race([loadUsersModule(path), waitsForNothing.promise]);
+    return { values: loaded.default, code: files };
   } catch (error) {
     const expected = `a module whose default export is an object of settings (${reasonOf(error)})`;
     throw new InvalidSetting("configuration", path, expected);

@@ -15,6 +15,8 @@ export interface Config {
   sources: Readonly<Record<SettingKey, string>>;
   /** The configuration file that was read, absolute. */
   file: string | null;
+  /** The files that it is made of, where it is code. */
+  code: readonly string[];
 }
 
 export interface ConfigRequest {
@@ -76,7 +78,12 @@ function collect(request: ConfigRequest, file: ConfigFile | null): Config {
   const sources = Object.fromEntries(
     keys.map((key) => [key, given.get(key)?.source ?? "not set"]),
   ) as Record<SettingKey, string>;
-  return { settings, sources, file: request.given === undefined ? (file?.path ?? null) : null };
+  return {
+    settings,
+    sources,
+    file: request.given === undefined ? (file?.path ?? null) : null,
+    code: file?.code ?? [],
+  };
 }
 
 /** Where nobody names the default model, it is one of the provider whose key is there. */

@@ -239,7 +239,8 @@ it("a limit of cost counts tries made in vain and judges, and stops where a pric
   expect(free).toMatchObject({ stopped: null, trials: [{}, {}] });
 });
 
-it("a cache that can't be read or written, or a fixture that is gone, ends no eval [evals.cost]", async () => {
+it("a cache that can't be read or written, or a fixture that is gone, ends no eval; what code nobody knew of made is not kept [evals.cost]", async () => {
+  const seen: Observation = { run_status: "completed", output: 1, usage, duration_ms: 1 };
   const file = join(base, "no-folder");
   await writeFile(file, "");
   const made = await evalOf(
@@ -253,7 +254,13 @@ it("a cache that can't be read or written, or a fixture that is gone, ends no ev
     },
   );
   expect(made.trials).toMatchObject([{ status: "scored" }, { status: "scored" }]);
-  const cache = openCache(join(base, "cache"), null);
+  let isKnown = true;
+  const cache = openCache(join(base, "cache"), null, () => isKnown);
+  await cache.keep(task("kept"), 0, seen);
+  isKnown = false;
+  await cache.keep(task("late"), 0, seen);
+  expect(await cache.find(task("kept"), 0)).toEqual(seen);
+  expect(await cache.find(task("late"), 0)).toBeNull();
   const gone = { id: "t", input: {}, config: {}, fixture: "gone", from: { file, line: 1 } };
   expect(await cache.find(gone as unknown as EvalTask, 0)).toBeNull();
 });

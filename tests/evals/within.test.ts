@@ -165,10 +165,20 @@ it("code that a suite imports is a part of what an eval is known by [evals.resum
 export default { name: "s", tasks: [{ id: "t", input: {} }], scorers: [{ type: "lint" }], run: () => ({ output: say }) };\n`,
   );
   const module = new URL("../../cli/commands/eval-suites.ts", import.meta.url).href;
-  // In a process of its own: what was loaded once is not loaded again.
+  await writeFile(join(at, "config.mjs"), 'import "./agent.mjs";\nexport default {};\n');
+  await writeFile(join(at, "late.mjs"), "");
+  const users = new URL("../../cli/config/users-modules.ts", import.meta.url).href;
+  // In a process of its own: what was loaded once is not loaded again, as what the configuration imports too.
   const script = `import { openSuite } from ${JSON.stringify(module)};
+import { loadUsersModule, watchUsersModules } from ${JSON.stringify(users)};
+const config = await loadUsersModule(${JSON.stringify(join(at, "config.mjs"))});
+if (!config.files.some((file) => file.endsWith("agent.mjs"))) throw new Error("not seen");
 const given = { folder: ${JSON.stringify(at)}, output: { remark() {} }, invocation: { flags: {} } };
-console.log((await openSuite("s.mjs", given, { filter: {}, settings: {} }, null)).code);`;
+console.log((await openSuite("s.mjs", given, { filter: {}, settings: {} }, null)).code);
+using later = watchUsersModules();
+if (later.isLoaded()) throw new Error("nothing is late yet");
+await import(${JSON.stringify(join(at, "late.mjs"))});
+if (!later.isLoaded()) throw new Error("late code was not seen");`;
   const code = async (agent: string) => {
     await writeFile(join(at, "agent.mjs"), `export const say = ${JSON.stringify(agent)};\n`);
     return (await run(process.execPath, ["--input-type=module", "-e", script])).stdout.trim();
