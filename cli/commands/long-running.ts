@@ -19,10 +19,12 @@ export function openLog(
 ): Log {
   const { settings, sources } = config;
   const { logFormat } = settings;
+  // No worker is there whose name a line could bear; a name that somebody chose stays.
+  const isPlane = invocation.command === "control-plane" && sources.workerName === "default";
   const isPerson = process.stderr.isTTY === true && !invocation.isJson;
   return createLog({
     level: sources.logLevel === "default" ? standard : settings.logLevel,
-    name: settings.workerName,
+    name: isPlane ? "control-plane" : settings.workerName,
     hide: secrets.hide,
     pretty: logFormat === "pretty" || (logFormat === "auto" && isPerson),
   });

@@ -127,7 +127,10 @@ function parseProblem(kind: string, error: unknown): string {
 
 function reasonOf(error: unknown): string {
   try {
-    return firstLine(error instanceof Error ? `${error.name}: ${error.message}` : String(error));
+    if (!(error instanceof Error)) return firstLine(String(error));
+    const reason = firstLine(`${error.name}: ${error.message}`);
+    const isMissing = "code" in error && error.code === "ERR_MODULE_NOT_FOUND";
+    return isMissing ? `${reason}; install the packages that it imports in its folder` : reason;
   } catch {
     return messageOf(error);
   }

@@ -157,7 +157,7 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
     flag: "port",
     help: "the control plane's port",
     fallback: null,
-    shownFallback: "any free port",
+    shownFallback: "8080 of control-plane, any free port of dev",
   },
   projectId: {
     env: ["STATEPLANE_PROJECT_ID"],

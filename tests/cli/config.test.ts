@@ -247,6 +247,10 @@ describe("settings that can't be used", () => {
     expect(await problem({ file: "none.yaml" })).toContain("expected a readable file (ENOENT)");
     write("stateplane.config.json", "[1]");
     expect(await problem({})).toContain("expected an object of settings");
+    write("own.config.mjs", 'import "no-such-package-of-ours";\nexport default {};');
+    const imported = await problem({ file: "own.config.mjs" });
+    expect(imported).toContain("Cannot find package 'no-such-package-of-ours'");
+    expect(imported).toContain("install the packages that it imports in its folder");
     write("stateplane.config.yaml", "{}");
     expect(await problem({})).toContain("expected one configuration file");
   });
