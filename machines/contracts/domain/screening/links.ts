@@ -1,6 +1,6 @@
 import { cutText } from "../text.ts";
 import { LinkReader, linkAnchors, type Target } from "./link-places.ts";
-import { type Form, type Found, matchAt, type Span } from "./spans.ts";
+import { type Form, type Found, matchAt, noSpans, type Span } from "./spans.ts";
 
 /*
  * Links that act when a text is shown, and links that carry something away. Whoever shows a step's output (a page, a chat)
@@ -83,11 +83,14 @@ export function linkForms({ hosts, isOn }: LinkRule): Form[] {
 }
 
 /** A text that is nothing but an address, a field of a tool's result, in another spelling than the usual one. */
-export function activeText(text: string): Span[] {
-  if (text.length > longestRead || !/^[\s\p{Cc}]*[jvd]/iu.test(text)) return [];
-  if (/:\s/u.test(text) || startsPlainly.test(text)) return [];
+export function activeText(text: string): readonly Span[] {
+  if (text.length > longestRead || !text.includes(":")) return noSpans;
+  if (!/^[\s\p{Cc}]*[jvd]/iu.test(text)) return noSpans;
+  if (/:\s/u.test(text) || startsPlainly.test(text)) return noSpans;
   const target: Target = { start: 0, end: text.length, address: text, use: "asked" };
-  return readAddress(target).isActive ? [{ start: 0, end: text.length, kind: "active-link" }] : [];
+  return readAddress(target).isActive
+    ? [{ start: 0, end: text.length, kind: "active-link" }]
+    : noSpans;
 }
 
 const startsPlainly = /^(?:javascript|vbscript|data\s*:)/iu;

@@ -7,7 +7,7 @@ import { personalForms } from "./personal-data.ts";
 import { flaggedUser, spelledSecret } from "./spelled-secrets.ts";
 import { secretForms } from "./secret-forms.ts";
 import { scannerOf } from "./secrets.ts";
-import { type Form, hideSpans, redacted, type Span } from "./spans.ts";
+import { type Form, hideSpans, noSpans, redacted, type Span } from "./spans.ts";
 
 /** What is looked for in everything that a step gives on. */
 export const outputRules = [
@@ -105,39 +105,50 @@ export function createOutputScreen({ rules, linkHosts }: OutputScreening): Outpu
   const hasSecrets = rules.secrets !== "off";
   const hasActive = isOn("active-link");
   const hasControls = rules.controlCharacters !== "off";
+  const spansIn: SpansIn = (text, findKnown) => {
+    const formed = scan(text);
+    const known = findKnown === null ? noSpans : findKnown(text);
+    const controls = hasControls ? controlsIn(text) : noSpans;
+    const active = hasActive ? activeText(text) : noSpans;
+    if (known.length + controls.length + active.length === 0) return formed;
+    // Not by `push(...)`: a file that is no text has more controls than a call may have arguments.
+    return [...formed, ...known, ...controls, ...active];
+  };
   return (value, findKnown = null, at = "") => {
-    const screening = new Screening(rules, (text) => {
-      // Not by `push(...)`: a file that is no text has more controls than a call may have arguments.
-      const known = findKnown !== null && hasSecrets ? findKnown(text) : [];
-      const controls = hasControls ? controlsIn(text) : [];
-      return [...scan(text), ...known, ...controls, ...(hasActive ? activeText(text) : [])];
-    });
-    return screening.run(value, at, hasSecrets);
+    return new Screening(rules, spansIn, hasSecrets ? findKnown : null).run(value, at, hasSecrets);
   };
 }
 
 /** Levels of lists and objects, as many as a journal keeps; code that calls itself for each must end. */
 const deepest = 900;
 
+type SpansIn = (text: string, findKnown: FindKnown | null) => readonly Span[];
+
+/**
+ * One value, walked once. Nearly all values have nothing in them, and most are small, so nothing is made for a text, a list
+ * or an object before something is found there: no copy, no list of entries, no place.
+ */
 class Screening {
   readonly #rules: OutputScreening["rules"];
-  readonly #spansIn: (text: string) => Span[];
-  readonly #findings = new Map<string, Finding>();
+  readonly #spansIn: SpansIn;
+  readonly #findKnown: FindKnown | null;
+  #findings: Map<string, Finding> | null = null;
   #more = 0;
   #isRefused = false;
   #path: (string | number)[] = [];
   #hasSecrets = true;
 
-  constructor(rules: OutputScreening["rules"], spansIn: (text: string) => Span[]) {
+  constructor(rules: OutputScreening["rules"], spansIn: SpansIn, findKnown: FindKnown | null) {
     this.#rules = rules;
     this.#spansIn = spansIn;
+    this.#findKnown = findKnown;
   }
 
   run(value: Json, at: string, hasSecrets: boolean): Screened {
     this.#hasSecrets = hasSecrets;
     this.#path = at === "" ? [] : at.split("/").slice(1);
     const screened = this.#screen(value);
-    const findings = [...this.#findings.values()];
+    const findings = this.#findings === null ? [] : [...this.#findings.values()];
     if (this.#more > 0) {
       findings.push({
         rule: "secrets",
@@ -159,7 +170,8 @@ class Screening {
 
   #list(list: Json[]): Json[] {
     let copy: Json[] | null = null;
-    for (const [index, item] of list.entries()) {
+    for (let index = 0; index < list.length; index += 1) {
+      const item = list[index] as Json;
       this.#path.push(index);
       const screened = this.#screen(item);
       this.#path.pop();
@@ -171,19 +183,21 @@ class Screening {
   }
 
   #object(object: JsonObject): JsonObject {
-    const entries = Object.entries(object);
-    let isChanged = false;
-    const screened = entries.map(([key, item]): [string, Json] => {
+    const keys = Object.keys(object);
+    let changed: [string, Json][] | null = null;
+    for (let index = 0; index < keys.length; index += 1) {
+      const key = keys[index] as string;
+      const item = object[key] as Json;
       this.#path.push(key);
       const value = this.#isNamedSecret(object, key, item)
         ? this.#whole(item as string)
         : this.#screen(item);
       this.#path.pop();
       const name = key.length < 6 ? key : this.#text(key);
-      isChanged ||= value !== item || name !== key;
-      return [name, value];
-    });
-    return isChanged ? withOwnNames(screened) : object;
+      if (value !== item || name !== key) changed ??= Object.entries(object).slice(0, index);
+      changed?.push([name, value]);
+    }
+    return changed === null ? object : withOwnNames(changed);
   }
 
   /** What is deeper is looked at by nobody, and so not given on. */
@@ -213,7 +227,7 @@ class Screening {
   }
 
   #text(text: string): string {
-    const spans = this.#spansIn(text);
+    const spans = this.#spansIn(text, this.#findKnown);
     return spans.length === 0 ? text : this.#found(text, spans);
   }
 
@@ -234,6 +248,7 @@ class Screening {
 
   #tell(finding: Finding): void {
     const key = `${finding.kind} ${finding.at}`;
+    this.#findings ??= new Map();
     const known = this.#findings.get(key);
     if (known !== undefined) known.count += 1;
     else if (this.#findings.size < mostFindings) this.#findings.set(key, finding);

@@ -2,16 +2,20 @@ import { AnchorScanner } from "./anchors.ts";
 import { namedInLogs, pairedSecret } from "./named-secrets.ts";
 import { flaggedUser, spelledSecret } from "./spelled-secrets.ts";
 import { secretForms } from "./secret-forms.ts";
-import { type Form, type Found, hideSpans, type Span } from "./spans.ts";
+import { type Form, type Found, hideSpans, noSpans, type Span } from "./spans.ts";
+
+/** No form is found in less: the shortest one is a link to nobody knows where, `](//`. */
+const shortest = 4;
 
 /** A scanner of all these forms; each text is read once. */
-export function scannerOf(forms: readonly Form[]): (text: string) => Span[] {
+export function scannerOf(forms: readonly Form[]): (text: string) => readonly Span[] {
   const numbered = forms.flatMap(({ anchors }, index) =>
     anchors.map((anchor): [string, number] => [anchor, index]),
   );
   const scanner = new AnchorScanner(numbered);
   return (text) => {
-    const spans: Span[] = [];
+    if (text.length < shortest) return noSpans;
+    let spans: Span[] | null = null;
     /** Of each form, where it may match again: what one try has read is not read by the next. */
     let nexts: Map<number, number> | null = null;
     let finders: Map<number, Form["find"]> | null = null;
@@ -30,10 +34,11 @@ export function scannerOf(forms: readonly Form[]): (text: string) => Span[] {
       nexts ??= new Map();
       nexts.set(index, found.next);
       if (found.span === null) return;
+      spans ??= [];
       if ("start" in found.span) spans.push({ ...found.span, kind: form.kind });
       else for (const span of found.span) spans.push(span);
     });
-    return spans;
+    return spans ?? noSpans;
   };
 }
 

@@ -6,6 +6,9 @@ export interface Span {
   kind: string;
 }
 
+/** Most texts have none: they share this list. */
+export const noSpans: readonly Span[] = [];
+
 export const redacted = "[redacted]";
 
 /** The text with each span replaced; those that overlap are one. */
