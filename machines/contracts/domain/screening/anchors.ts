@@ -57,30 +57,58 @@ export class AnchorScanner<T> {
 
   /** Tells of each place where an anchor stands, in order. */
   scan(text: string, visit: (item: T, at: number) => void): void {
-    const pairs = this.#pairs;
-    const mask = pairs.length - 1;
-    const shift = this.#shift;
-    const thirds = this.#thirds;
-    const singles = this.#hasSingles ? this.#singles : null;
     const { length } = text;
-    let before = 0;
-    let first = length === 0 ? 0 : text.charCodeAt(0);
-    for (let at = 0; at < length; at += 1) {
-      const second = at + 1 < length ? text.charCodeAt(at + 1) : 0;
+    if (this.#hasSingles) this.#scanSingles(text, visit);
+    else {
+      for (let at = this.#next(text, 0); at < length; at = this.#next(text, at + 1)) {
+        this.#tell(this.#listAt(text, at), text, at, visit);
+      }
+    }
+  }
+
+  #listAt(text: string, at: number): number {
+    const pair = (text.charCodeAt(at) << this.#shift) ^ text.charCodeAt(at + 1);
+    return this.#pairs[pair & (this.#pairs.length - 1)] as number;
+  }
+
+  /** Where the first three characters of an anchor may stand next. It calls nothing: this is where the time is spent. */
+  #next(text: string, from: number): number {
+    const pairs = this.#pairs;
+    const thirds = this.#thirds;
+    const shift = this.#shift;
+    const mask = pairs.length - 1;
+    const last = text.length - 1;
+    if (from >= last) return text.length;
+    let first = text.charCodeAt(from);
+    for (let at = from; at < last; at += 1) {
+      const second = text.charCodeAt(at + 1);
       const list = pairs[((first << shift) ^ second) & mask] as number;
       if (list !== 0) {
-        const third = at + 2 < length ? text.charCodeAt(at + 2) : 0;
-        if (((thirds[list] as number) & (1 << (third & 31))) !== 0) {
-          this.#tell(list, text, at, visit);
-        }
+        const third = at + 2 <= last ? text.charCodeAt(at + 2) : 0;
+        if (((thirds[list] as number) & (1 << (third & 31))) !== 0) return at;
       }
-      // Of digits in a row only the first one counts: a number begins there or nowhere.
-      if (singles !== null && first < 128 && !(isDigit(first) && isDigit(before))) {
-        const single = singles[first] as number;
-        if (single !== 0) this.#tell(single, text, at, visit);
-      }
-      before = first;
       first = second;
+    }
+    return text.length;
+  }
+
+  /** The same, where each digit or sign may be an anchor too. */
+  #scanSingles(text: string, visit: (item: T, at: number) => void): void {
+    const singles = this.#singles;
+    const { length } = text;
+    let next = this.#next(text, 0);
+    let before = 0;
+    for (let at = 0; at < length; at += 1) {
+      if (at === next) {
+        this.#tell(this.#listAt(text, at), text, at, visit);
+        next = this.#next(text, at + 1);
+      }
+      const code = text.charCodeAt(at);
+      // Of digits in a row only the first one counts: a number begins there or nowhere.
+      if (code < 128 && (singles[code] as number) !== 0 && !(isDigit(code) && isDigit(before))) {
+        this.#tell(singles[code] as number, text, at, visit);
+      }
+      before = code;
     }
   }
 

@@ -360,7 +360,7 @@ class EndsAt {
  */
 class Brackets {
   readonly #text: string;
-  readonly #pattern = /!?\[|\](?=[([])|\n[ \t\r]*\n/gu;
+  readonly #pattern = /\[|\](?=[([])|\n[ \t\r]*\n/gu;
   /** Of the brackets that are open: whether each is an image's. */
   #open: boolean[] = [];
   #images = 0;
@@ -385,8 +385,9 @@ class Brackets {
       } else if (found.startsWith("\n")) {
         [this.#open, this.#images] = [[], 0];
       } else {
-        this.#open.push(found === "![");
-        if (found === "![") this.#images += 1;
+        const isImage = this.#text[match.index - 1] === "!";
+        this.#open.push(isImage);
+        if (isImage) this.#images += 1;
       }
       match = this.#pattern.exec(this.#text);
     }
