@@ -58,10 +58,17 @@ export class AnchorScanner<T> {
   /** Tells of each place where an anchor stands, in order. */
   scan(text: string, visit: (item: T, at: number) => void): void {
     const { length } = text;
-    if (this.#hasSingles) this.#scanSingles(text, visit);
-    else {
-      for (let at = this.#next(text, 0); at < length; at = this.#next(text, at + 1)) {
+    let pair = this.#next(text, 0);
+    let single = this.#hasSingles ? this.#nextSingle(text, 0) : length;
+    while (pair < length || single < length) {
+      const at = Math.min(pair, single);
+      if (pair === at) {
         this.#tell(this.#listAt(text, at), text, at, visit);
+        pair = this.#next(text, at + 1);
+      }
+      if (single === at) {
+        this.#tell(this.#singles[text.charCodeAt(at)] as number, text, at, visit);
+        single = this.#nextSingle(text, at + 1);
       }
     }
   }
@@ -92,24 +99,19 @@ export class AnchorScanner<T> {
     return text.length;
   }
 
-  /** The same, where each digit or sign may be an anchor too. */
-  #scanSingles(text: string, visit: (item: T, at: number) => void): void {
+  /** The same for anchors of a single character. */
+  #nextSingle(text: string, from: number): number {
     const singles = this.#singles;
     const { length } = text;
-    let next = this.#next(text, 0);
-    let before = 0;
-    for (let at = 0; at < length; at += 1) {
-      if (at === next) {
-        this.#tell(this.#listAt(text, at), text, at, visit);
-        next = this.#next(text, at + 1);
-      }
+    let before = from === 0 ? 0 : text.charCodeAt(from - 1);
+    for (let at = from; at < length; at += 1) {
       const code = text.charCodeAt(at);
       // Of digits in a row only the first one counts: a number begins there or nowhere.
-      if (code < 128 && (singles[code] as number) !== 0 && !(isDigit(code) && isDigit(before))) {
-        this.#tell(singles[code] as number, text, at, visit);
-      }
+      const isOne = code < 128 && (singles[code] as number) !== 0;
+      if (isOne && !(isDigit(code) && isDigit(before))) return at;
       before = code;
     }
+    return length;
   }
 
   #tell(list: number, text: string, at: number, visit: (item: T, at: number) => void): void {

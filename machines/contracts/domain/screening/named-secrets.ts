@@ -39,7 +39,7 @@ export const saysSomething = (value: string): boolean =>
   /\s/u.test(value.trim()) && ofFields.test(value) && /^[A-Za-z]/u.test(value.trim());
 const wordOfSentence = /^[a-z]+(?:'[a-z]+)?[.!?]?$/u;
 
-const isOfName = (code: number): boolean =>
+export const isOfName = (code: number): boolean =>
   (code >= 97 && code <= 122) ||
   (code >= 65 && code <= 90) ||
   (code >= 48 && code <= 57) ||
@@ -47,7 +47,7 @@ const isOfName = (code: number): boolean =>
   code === 46 ||
   code === 45;
 
-const isLetter = (code: number): boolean =>
+export const isLetter = (code: number): boolean =>
   (code >= 97 && code <= 122) || (code >= 65 && code <= 90);
 
 const nameLength = 64;

@@ -1,3 +1,4 @@
+import { isLetter } from "./named-secrets.ts";
 import { type Form, type Found, matchAt } from "./spans.ts";
 
 /*
@@ -7,7 +8,10 @@ import { type Form, type Found, matchAt } from "./spans.ts";
  */
 
 const isDigit = (code: number): boolean => code >= 48 && code <= 57;
-const isWordAt = (text: string, at: number): boolean => /\w/u.test(text[at] ?? " ");
+const isWordAt = (text: string, at: number): boolean => {
+  const code = text.charCodeAt(at);
+  return isLetter(code) || isDigit(code) || code === 95;
+};
 
 /** Before the at sign: RFC 5321 allows 64 characters, and these without quotation marks. */
 const ofLocal = new Set(
@@ -107,7 +111,7 @@ const iban: Form = {
   kind: "iban",
   anchors: [...ibanLengths.keys()].map((country) => country.toLowerCase()),
   find(text, at) {
-    if (isWordAt(text, at - 1) || !isDigit(text.charCodeAt(at + 2))) return null;
+    if (!isDigit(text.charCodeAt(at + 2)) || isWordAt(text, at - 1)) return null;
     const match = matchAt(ibanText, text, at);
     if (match === null) return null;
     // Words in capitals may follow after a blank: the country says where the number ends.

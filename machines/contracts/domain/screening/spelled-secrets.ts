@@ -1,5 +1,12 @@
 import { isSecretKey } from "../secret-names.ts";
-import { harmlessName, looksGenerated, placeholder, saysSomething } from "./named-secrets.ts";
+import {
+  harmlessName,
+  isLetter,
+  isOfName,
+  looksGenerated,
+  placeholder,
+  saysSomething,
+} from "./named-secrets.ts";
 import { type Form, matchAt, redacted } from "./spans.ts";
 
 /*
@@ -22,21 +29,13 @@ const inTag = new RegExp(`(?:[^<>"']{0,80}>|[^<>]{0,80}?\\bvalue\\s{0,4}=)\\s{0,
 const isNoWord = (text: string): boolean =>
   /[a-z]/iu.test(text) && looksGenerated(text) && /\d/u.test(text);
 
-const isOfName = (code: number): boolean =>
-  (code >= 97 && code <= 122) ||
-  (code >= 65 && code <= 90) ||
-  (code >= 48 && code <= 57) ||
-  code === 95 ||
-  code === 45 ||
-  code === 46;
-
 /** Whether a value may follow on the word that stands there, by one look at what stands after it: mostly none does. */
 function isFollowed(text: string, at: number): boolean {
   let end = at;
   while (end - at < 64 && isOfName(text.charCodeAt(end))) end += 1;
   const code = text.charCodeAt(end);
   // After a blank another one, a flag's value, a sign, or `is`, `was`, `to`.
-  if (code !== 32) return "\t\"'`\\=:%>,(".includes(text.charAt(end));
+  if (code !== 32) return end < text.length && "\t\"'`\\=:%>,(".includes(text.charAt(end));
   return (
     hasFlag.test(text.slice(Math.max(0, at - 24), at)) || afterBlank.test(text.slice(end, end + 5))
   );
@@ -50,8 +49,8 @@ export const spelledSecret: Form = {
   find(text, at) {
     if (!isFollowed(text, at)) return null;
     let start = at;
-    while (start > 0 && at - start < 64 && /[\w.-]/u.test(text[start - 1] ?? " ")) start -= 1;
-    while (start < at && !/[a-z]/iu.test(text[start] ?? "a")) start += 1;
+    while (at - start < 64 && isOfName(text.charCodeAt(start - 1))) start -= 1;
+    while (start < at && !isLetter(text.charCodeAt(start))) start += 1;
     const name = matchAt(nameAt, text, start)?.[0] ?? "";
     const nameEnd = start + name.length;
     if (nameEnd <= at || !isSecretKey(name) || harmlessName.test(name)) return null;
