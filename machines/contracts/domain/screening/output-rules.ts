@@ -2,12 +2,10 @@ import { type Json, type JsonObject, withOwnNames } from "../json.ts";
 import { cutText } from "../text.ts";
 import { controlsIn } from "./hidden-characters.ts";
 import { activeText, linkForms } from "./links.ts";
-import { isSecretEntry, namedInOutputs, pairedSecret } from "./named-secrets.ts";
+import { isSecretEntry } from "./named-secrets.ts";
 import { personalForms } from "./personal-data.ts";
-import { flaggedUser, spelledSecret } from "./spelled-secrets.ts";
-import { secretForms } from "./secret-forms.ts";
-import { scannerOf } from "./secrets.ts";
-import { type Form, hideSpans, noSpans, redacted, type Span } from "./spans.ts";
+import { scannerOf, secretsInOutputs } from "./secrets.ts";
+import { hideSpans, noSpans, redacted, type Span } from "./spans.ts";
 
 /** What is looked for in everything that a step gives on. */
 export const outputRules = [
@@ -92,16 +90,8 @@ const ruleOf = (kind: string): OutputRule => ruleOfKind[kind] ?? "secrets";
  */
 export function createOutputScreen({ rules, linkHosts }: OutputScreening): OutputScreen {
   const isOn = (kind: string): boolean => rules[ruleOf(kind)] !== "off";
-  const forms: Form[] = [
-    ...secretForms,
-    namedInOutputs,
-    pairedSecret,
-    spelledSecret,
-    flaggedUser,
-    ...personalForms,
-  ].filter(({ kind }) => isOn(kind));
-  forms.push(...linkForms({ hosts: linkHosts, isOn }));
-  const scan = scannerOf(forms);
+  const forms = [...secretsInOutputs, ...personalForms].filter(({ kind }) => isOn(kind));
+  const scan = scannerOf([...forms, ...linkForms({ hosts: linkHosts, isOn })]);
   const hasSecrets = rules.secrets !== "off";
   const hasActive = isOn("active-link");
   const hasControls = rules.controlCharacters !== "off";
@@ -115,7 +105,7 @@ export function createOutputScreen({ rules, linkHosts }: OutputScreening): Outpu
     return [...formed, ...known, ...controls, ...active];
   };
   return (value, findKnown = null, at = "") => {
-    return new Screening(rules, spansIn, hasSecrets ? findKnown : null).run(value, at, hasSecrets);
+    return new Screening(rules, spansIn, hasSecrets ? findKnown : null).run(value, at);
   };
 }
 
@@ -136,7 +126,6 @@ class Screening {
   #more = 0;
   #isRefused = false;
   #path: (string | number)[] = [];
-  #hasSecrets = true;
 
   constructor(rules: OutputScreening["rules"], spansIn: SpansIn, findKnown: FindKnown | null) {
     this.#rules = rules;
@@ -144,8 +133,7 @@ class Screening {
     this.#findKnown = findKnown;
   }
 
-  run(value: Json, at: string, hasSecrets: boolean): Screened {
-    this.#hasSecrets = hasSecrets;
+  run(value: Json, at: string): Screened {
     this.#path = at === "" ? [] : at.split("/").slice(1);
     const screened = this.#screen(value);
     const findings = this.#findings === null ? [] : [...this.#findings.values()];
@@ -217,7 +205,8 @@ class Screening {
 
   /** `{"password": "…"}`, and `{"name": "PASSWORD", "value": "…"}`. */
   #isNamedSecret(object: JsonObject, key: string, item: Json): boolean {
-    if (!this.#hasSecrets || typeof item !== "string" || item.includes(redacted)) return false;
+    if (this.#rules.secrets === "off" || typeof item !== "string" || item.includes(redacted))
+      return false;
     const named = key === "value" ? (object["name"] ?? object["key"]) : key;
     return typeof named === "string" && isSecretEntry(named, item);
   }

@@ -1,5 +1,5 @@
 import { AnchorScanner } from "./anchors.ts";
-import { namedInLogs, pairedSecret } from "./named-secrets.ts";
+import { namedInLogs, namedInOutputs, pairedSecret } from "./named-secrets.ts";
 import { flaggedUser, spelledSecret } from "./spelled-secrets.ts";
 import { secretForms } from "./secret-forms.ts";
 import { type Form, type Found, hideSpans, noSpans, type Span } from "./spans.ts";
@@ -42,8 +42,13 @@ export function scannerOf(forms: readonly Form[]): (text: string) => readonly Sp
   };
 }
 
+const besideNames = [pairedSecret, spelledSecret, flaggedUser];
+
+/** In what a step gives on, which must come through as it is. */
+export const secretsInOutputs: readonly Form[] = [...secretForms, namedInOutputs, ...besideNames];
+
 /** In logs, spans and error texts, where a word too many costs nothing. */
-const inLogs = scannerOf([...secretForms, namedInLogs, pairedSecret, spelledSecret, flaggedUser]);
+const inLogs = scannerOf([...secretForms, namedInLogs, ...besideNames]);
 
 /** The text with everything that looks like a secret replaced. */
 export function redactText(text: string): string {
