@@ -19,22 +19,30 @@ const stepsPerPart = 10;
 const maxParts = 500_000;
 /** Compiled schemas that are kept; the one that was not used for longest goes first. */
 const maxKept = 256;
+/** The patterns of all of them: a compiled one takes some eighty bytes for each of its characters. */
+const maxKeptPatterns = 500_000;
 
 /** Schemas by Ajv, bounded: see `prepare.ts` for what a schema may be, `bounded-ajv.ts` for what it may do. */
 export function createSchemaChecker(): SchemaChecker {
-  const kept = new Map<string, CompiledSchema | string>();
+  const kept = new Map<string, Kept>();
+  let patterns = 0;
   return {
     compile(schema) {
       const text = written(schema);
       if (text === null) return "is not JSON";
       if (text.length > maxSchemaLength) return `is longer than ${maxSchemaLength} characters`;
       const digest = createHash("sha256").update(text).digest("base64");
-      const compiled = kept.get(digest) ?? compileIn(schema);
+      const known = kept.get(digest);
+      const made = known ?? compileIn(schema);
+      if (known === undefined) patterns += made.patterns;
       kept.delete(digest);
-      kept.set(digest, compiled);
-      const [oldest] = kept.keys();
-      if (kept.size > maxKept && oldest !== undefined) kept.delete(oldest);
-      return compiled;
+      kept.set(digest, made);
+      for (const [oldest, one] of kept) {
+        if (kept.size <= maxKept && (patterns <= maxKeptPatterns || kept.size === 1)) break;
+        kept.delete(oldest);
+        patterns -= one.patterns;
+      }
+      return made.compiled;
     },
   };
 }
@@ -48,18 +56,28 @@ function written(schema: JsonObject): string | null {
   }
 }
 
-/** By the dialect it names; else by 2020-12, which MCP takes for granted, or by draft 7 where only that can read it. */
-function compileIn(schema: JsonObject): CompiledSchema | string {
+interface Kept {
+  compiled: CompiledSchema | string;
+  /** How large its patterns are. */
+  patterns: number;
+}
+
+function compileIn(schema: JsonObject): Kept {
   try {
     const prepared = prepareSchema(schema);
-    if (typeof prepared === "string") return prepared;
-    const compiled = compileAs(prepared.dialect ?? "2020-12", prepared);
-    if (typeof compiled !== "string" || prepared.dialect !== null) return compiled;
-    const earlier = compileAs("draft-07", prepared);
-    return typeof earlier === "string" ? compiled : earlier;
+    if (typeof prepared === "string") return { compiled: prepared, patterns: 0 };
+    return { compiled: compilePrepared(prepared), patterns: prepared.sizeOfPatterns };
   } catch (error) {
-    return cutText(messageOf(error), 300);
+    return { compiled: cutText(messageOf(error), 300), patterns: 0 };
   }
+}
+
+/** By the dialect it names; else by 2020-12, which MCP takes for granted, or by draft 7 where only that can read it. */
+function compilePrepared(prepared: PreparedSchema): CompiledSchema | string {
+  const compiled = compileAs(prepared.dialect ?? "2020-12", prepared);
+  if (typeof compiled !== "string" || prepared.dialect !== null) return compiled;
+  const earlier = compileAs("draft-07", prepared);
+  return typeof earlier === "string" ? compiled : earlier;
 }
 
 function compileAs(dialect: Dialect, prepared: PreparedSchema): CompiledSchema | string {

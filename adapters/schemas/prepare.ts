@@ -20,6 +20,8 @@ export interface PreparedSchema {
   schema: JsonObject;
   /** The subschemas that carry their cost; nothing else may be used as a schema. */
   subschemas: WeakSet<object>;
+  /** How large its patterns are together, as {@link patternSize} counts. */
+  sizeOfPatterns: number;
 }
 
 /** Keywords whose values are data or plain settings, whatever they look like. */
@@ -93,7 +95,7 @@ export function prepareSchema(given: JsonObject): PreparedSchema | string {
   }
 
   const schema = subschema(root, 0) as JsonObject;
-  return problem ?? { dialect: dialectOf(named), schema, subschemas };
+  return problem ?? { dialect: dialectOf(named), schema, subschemas, sizeOfPatterns };
 }
 
 function dialectOf(named: Json | undefined): Dialect | null {

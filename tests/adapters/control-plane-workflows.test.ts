@@ -164,4 +164,42 @@ describe("workflows over HTTP", () => {
     const { runId } = await plane.createRun();
     expect(await plane.fetch("GET", `/v1/workflow-runs/${runId}`)).toMatchObject({ status: 404 });
   });
+
+  it("a run's steps that are longer together than a page are told whole, in order, and a part at a time [plane.lists]", async () => {
+    await start();
+    const ask = {
+      id: "ask",
+      type: "tool",
+      config: { tool_name: "read", tool_input_from: { at: "$.index", text: "$.input.long" } },
+    };
+    const each = {
+      id: "each",
+      type: "parallel",
+      config: { for_each: "$.input.items", max_concurrency: 100, steps: [ask] },
+    };
+    const input = { long: "x".repeat(1_000_000), items: Array.from({ length: 12 }, (_, at) => at) };
+    const { body: run } = await startRun({
+      workflow_id: String((await register({ definition: { steps: [each] } })).body["id"]),
+      input,
+    });
+    await expect.poll(() => plane.jobs.length, { timeout: 30_000 }).toBe(12);
+    const headers = { authorization: "Bearer test-key" };
+    const get = async (path: string) => {
+      const response = await fetch(`${plane.url}${path}`, { headers });
+      // Nobody knew how long it would be when it began.
+      expect(response.headers.get("content-length")).toBeNull();
+      return response.json() as Promise<unknown>;
+    };
+    const id = String(run["id"]);
+    const told = (await get(`/v1/runs/${id}/steps`)) as { step_number: number }[];
+    expect(told.map((step) => step.step_number - 1)).toEqual(input.items);
+    const { executions } = (await get(`/v1/workflow-runs/${id}/executions`)) as {
+      executions: { step_id: string; input: JsonObject | null }[];
+    };
+    const asked = executions.filter((one) => one.input !== null);
+    expect(asked).toHaveLength(12);
+    expect(new Set(asked.map((one) => one.step_id)).size).toBe(12);
+    const cancelled = await plane.fetch("POST", `/v1/workflow-runs/${id}/cancel`, {});
+    expect(cancelled).toMatchObject({ status: 200, body: { status: "cancelled" } });
+  });
 });

@@ -117,7 +117,7 @@ it("a control plane that dies before or after any change, however little there i
       );
       expect({ phase: run?.status, steps: own }).toEqual(plain.state());
       // Each attempt that was started is one step, with one job; and nothing is left of the run but how it ended.
-      const steps = plane.store.steps.ofRun(runId);
+      const steps = plane.store.steps.after(runId, -1);
       const attempts = steps.map(({ workflow }) => `${workflow?.step} ${workflow?.attempt}`);
       expect(new Set(attempts).size).toBe(attempts.length);
       const started = plane.turns.flatMap(({ starts }) =>

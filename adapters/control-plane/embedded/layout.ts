@@ -41,6 +41,8 @@ const indexes = `
 CREATE UNIQUE INDEX IF NOT EXISTS runs_by_request ON runs (doc ->> 'requestKey')
   WHERE doc ->> 'requestKey' IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_of_tenant ON runs (tenant);
+CREATE INDEX IF NOT EXISTS steps_by_status
+  ON steps (run, doc ->> 'status', number, doc ->> 'enqueuedAt');
 CREATE INDEX IF NOT EXISTS steps_out ON steps (coalesce(doc ->> 'heardAt', doc ->> 'enqueuedAt'))
   WHERE doc ->> 'status' IN ('pending', 'running', 'waiting_approval') AND doc ->> 'enqueuedAt' IS NOT NULL;
 `;

@@ -66,8 +66,9 @@ export function schemaProblem(
 ): string | null {
   if (schemas === null) return null;
   const said = registry
-    .filter((tool) => isTool(tool, call) && Object.keys(tool.inputSchema).length > 0)
+    .filter((tool) => isTool(tool, call))
     .map(({ inputSchema }) => {
+      if (Object.keys(inputSchema).length === 0) return null;
       const compiled = schemas.compile(inputSchema);
       const checked = typeof compiled === "string" ? null : compiled.check(call.input);
       return checked?.kind === "invalid" ? checked.problem : null;

@@ -143,7 +143,22 @@ export function openRows(
   const ofWorkflow = runs.page("doc ->> 'workflowId' = ?", "ORDER BY rowid DESC");
 
   const steps = collection<Step>("steps");
-  const stepsOfRun = steps.query("run = ?", "ORDER BY number");
+  const stepsAfter = steps.page("run = ? AND number > ?", "ORDER BY number");
+  const ofStatuses = (statuses: string) => `run = ? AND doc ->> 'status' IN (${statuses})`;
+  const openSteps = steps.query(
+    ofStatuses("'pending', 'running', 'waiting_approval'"),
+    "ORDER BY number",
+  );
+  const waitingSteps = steps.query(ofStatuses("'waiting_approval'"), "ORDER BY number");
+  const failedSteps = steps.query(ofStatuses("'failed'"), "ORDER BY number");
+  const lastCompleted = steps.query(
+    "run = ? AND doc ->> 'status' = 'completed'",
+    "ORDER BY number DESC LIMIT 1",
+  );
+  const heldBackSteps = steps.query(
+    `${ofStatuses("'pending'")} AND doc ->> 'enqueuedAt' IS NULL`,
+    "ORDER BY number",
+  );
   const pageOfSteps = steps.page("run = ?", "ORDER BY number");
   const silentSteps = steps.query(
     `doc ->> 'status' IN ('pending', 'running', 'waiting_approval') AND doc ->> 'enqueuedAt' IS NOT NULL
@@ -213,9 +228,17 @@ export function openRows(
       steps: {
         find: (id: string) => steps.find(owner, id),
         put: (step: Step) => steps.put(owner, step),
-        /** All of them, where no page is asked for. */
-        ofRun: (runId: string, page?: Page) =>
-          page === undefined ? stepsOfRun(owner, runId) : pageOfSteps(owner, [runId], page),
+        ofRun: (runId: string, page: Page) => pageOfSteps(owner, [runId], page),
+        /** Those after a number, as many as a page holds: all of them may be more than there is room for. */
+        after: (runId: string, number: number) =>
+          stepsAfter(owner, [runId, number], { limit: 1_000, offset: 0 }),
+        /** Those that have not ended. */
+        open: (runId: string) => openSteps(owner, runId),
+        waiting: (runId: string) => waitingSteps(owner, runId),
+        failed: (runId: string) => failedSteps(owner, runId),
+        lastCompleted: (runId: string) => lastCompleted(owner, runId)[0],
+        /** Not put on the stream yet. */
+        heldBack: (runId: string) => heldBackSteps(owner, runId),
         /** Enqueued, not ended, and not heard of since then; a hundred at most, the longest silent first. */
         silentSince: (time: number) => silentSteps(owner, time),
       },

@@ -193,6 +193,6 @@ function stopWaiting(change: Change, runId: string, stepId: string): void {
   const run = store.runs.find(runId);
   if (run !== undefined && step.workflow !== undefined)
     return void change.workflows?.asked(change, run, step, true);
-  const others = store.steps.ofRun(runId).some((other) => other.status === "waiting_approval");
+  const others = store.steps.waiting(runId).length > 0;
   if (run?.status === "waiting_approval" && !others) change.saveRun({ ...run, status: "running" });
 }

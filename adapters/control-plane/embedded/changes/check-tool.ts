@@ -62,7 +62,7 @@ export function checkTool(
   const decided = { ...said, decisionId: newId("pdc", now) };
   if (inspected !== null) change.saveRun(run);
   if (!isRunEnded(run.status)) {
-    const current = step ?? store.steps.ofRun(run.id).find(({ status }) => !isStepEnded(status));
+    const current = step ?? store.steps.open(run.id)[0];
     const started = markStarted(change, run, current);
     if (decided.kind === "allow") {
       change.saveRun(counting(started, tool.callId));
@@ -217,7 +217,7 @@ function counting(run: Run, callId: string | null): Run {
 }
 
 function hasApproval(store: Rows, run: Run, asking: Step | undefined): boolean {
-  const steps = asking === undefined ? store.steps.ofRun(run.id) : [asking];
+  const steps = asking === undefined ? store.steps.open(run.id) : [asking];
   const open = steps.filter((step) => !isStepEnded(step.status));
   return open.some((step) =>
     store.approvals

@@ -32,8 +32,13 @@ export function progressRun(change: Change, run: Run, ended: Step): Run {
     const after = workflows.ended(change, run, ended);
     return isRunEnded(after.status) ? after : (endOverBudget(change, after) ?? after);
   }
-  const steps = store.steps.ofRun(run.id);
-  const move = nextMove(steps);
+  const { steps } = store;
+  // Not all of them: what those brought that have ended may be long.
+  const open = steps.open(run.id);
+  const looked = [...steps.failed(run.id), ...open];
+  const last = open.length === 0 ? steps.lastCompleted(run.id) : undefined;
+  if (last !== undefined) looked.push(last);
+  const move = nextMove(looked.toSorted((one, other) => one.number - other.number));
   switch (move.kind) {
     case "wait":
       return change.saveRun({ ...run, status: "running" });
@@ -141,11 +146,9 @@ export function endRun(change: Change, run: Run, ending: RunEnding): Run {
   const note = `run ${ending.status}`;
   for (const approval of store.approvals.pendingOfRun(run.id))
     closeApproval(change, approval, note);
-  for (const step of store.steps.ofRun(run.id)) {
-    if (isStepEnded(step.status)) continue;
-    if (step.enqueuedAt === null) store.steps.put({ ...step, status: "skipped", completedAt: now });
-    else if (step.status === "waiting_approval") change.enqueue(run, step);
-  }
+  for (const step of store.steps.heldBack(run.id))
+    store.steps.put({ ...step, status: "skipped", completedAt: now });
+  for (const step of store.steps.waiting(run.id)) change.enqueue(run, step);
   const { status, reason, output = null, error = null } = ending;
   change.audit(run.id, `run.${status}`, { reason });
   return change.saveRun({

@@ -3,6 +3,7 @@ import { type Context, Hono } from "hono";
 import { callerOf } from "./access.ts";
 import { ApiError, asJson, readBody, readKey, readPage, rfc3339 } from "./request.ts";
 import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
+import { isShort, listInParts, pagesOfSteps } from "./long-list.ts";
 import { findRecord } from "./dead-letter-routes.ts";
 import { checkTool } from "../changes/check-tool.ts";
 import { reserve, settleReservation } from "../changes/reservations.ts";
@@ -67,10 +68,16 @@ export function stepRoutes(plane: Plane): Hono {
   const app = new Hono();
   app.get("/:id/steps", (c) => {
     const run = findRun(rows(c), c.req.param("id"));
-    // All of them, as FerrumDeck answers, where nobody asks for a page.
+    const store = rows(c);
     const isPaged = c.req.query("limit") !== undefined || c.req.query("offset") !== undefined;
-    const page = isPaged ? readPage(c, 100, 1000) : undefined;
-    return c.json(rows(c).steps.ofRun(run.id, page).map(stepResponse));
+    if (isPaged) return c.json(store.steps.ofRun(run.id, readPage(c, 100, 1000)).map(stepResponse));
+    // All of them, as FerrumDeck answers, where nobody asks for a page.
+    const first = store.steps.after(run.id, -1);
+    if (isShort(store, run.id, first)) return c.json(first.map(stepResponse));
+    const parts = async function* () {
+      for await (const page of pagesOfSteps(store, run.id)) yield page.map(stepResponse);
+    };
+    return listInParts(c, parts());
   });
   app.get("/:id/steps/:stepId", (c) =>
     c.json(stepResponse(findStep(rows(c), c.req.param("id"), c.req.param("stepId")).step)),

@@ -154,11 +154,12 @@ export class WorkflowHost {
   fireDue(change: Change): void {
     const { store, now } = change;
     const full = this.#spent + this.#mostInChange;
-    for (const { id, run: runId, doc } of this.#store.progress.dueTimers(now)) {
+    for (const { id, run: runId } of this.#store.progress.dueTimers(now)) {
       if (this.#spent >= full) return;
+      const doc = this.#store.progress.timer(id);
       this.#store.progress.dropTimer(id);
       const run = store.runs.find(runId);
-      if (run === undefined || isRunEnded(run.status)) continue;
+      if (doc === undefined || run === undefined || isRunEnded(run.status)) continue;
       if (doc.kind === "run") this.#take(change, run, { type: "timer.fired", timer: doc.timer });
       else if (doc.kind === "rest") this.#goOn(change, run, doc.rest);
       else this.#giveUp(change, run, doc.stepId);

@@ -13,6 +13,7 @@ import { findRun } from "../changes/submit-result.ts";
 import { newId, type Run, seedIds, type Step } from "../documents.ts";
 import { callerOf } from "../routes/access.ts";
 import { ApiError, asJson, objectShape, readBody, readPage, rfc3339 } from "../routes/request.ts";
+import { listInParts, pagesOfSteps } from "../routes/long-list.ts";
 import { readConfig } from "../routes/run-routes.ts";
 import { refuseSpentUp } from "../spending.ts";
 import type { Rows } from "../rows.ts";
@@ -122,17 +123,21 @@ export function workflowRunRoutes({ apply, rows, workflows, now }: Plane): Hono 
   });
   app.get("/:id/executions", (c) => {
     const run = find(c);
-    const jobs = new Map<string, Step>();
-    for (const step of rows(c).steps.ofRun(run.id)) {
-      const { workflow } = step;
-      if (workflow !== undefined) jobs.set(`${workflow.step} ${workflow.attempt}`, step);
-    }
+    const store = rows(c);
     const steps = workflows?.steps(run) ?? [];
-    return c.json({
-      executions: steps.map((state) =>
-        executionResponse(run, state, jobs.get(`${state.step} ${state.attempt}`)),
-      ),
-    });
+    const parts = async function* () {
+      const jobs = new Map<string, string>();
+      for await (const page of pagesOfSteps(store, run.id)) {
+        for (const { id, workflow } of page)
+          if (workflow !== undefined) jobs.set(`${workflow.step} ${workflow.attempt}`, id);
+      }
+      for (const state of steps) {
+        const job = jobs.get(`${state.step} ${state.attempt}`);
+        const step = job === undefined ? undefined : store.steps.find(job);
+        yield [executionResponse(run, state, step)];
+      }
+    };
+    return listInParts(c, parts(), ['{"executions":', "}"]);
   });
   return app;
 }

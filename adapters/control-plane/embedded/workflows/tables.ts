@@ -81,8 +81,9 @@ export function openWorkflowTables(db: DatabaseSync) {
   const dropValues = sql("DELETE FROM workflow_values WHERE run = ?");
   const addTimer = sql("INSERT INTO workflow_timers (run, due, doc) VALUES (?, ?, ?)");
   const dueTimers = sql(
-    "SELECT id, run, doc FROM workflow_timers WHERE due <= ? ORDER BY due, id LIMIT 1000",
+    "SELECT id, run FROM workflow_timers WHERE due <= ? ORDER BY due, id LIMIT 1000",
   );
+  const timerOf = sql("SELECT doc FROM workflow_timers WHERE id = ?");
   const firstDue = sql("SELECT min(due) AS due FROM workflow_timers");
   const restart = sql(
     `UPDATE workflow_timers SET due = max(due, ? + (doc ->> 'afterMs')) WHERE doc ->> '$.timer.kind' = 'timeout'`,
@@ -120,8 +121,12 @@ export function openWorkflowTables(db: DatabaseSync) {
       dueTimers.all(now).map((row) => ({
         id: Number(row["id"]),
         run: String(row["run"]),
-        doc: JSON.parse(String(row["doc"])) as TimerDoc,
       })),
+    /** Read one at a time: a rest may be long, and there is seldom room for all that are due. */
+    timer(id: number): TimerDoc | undefined {
+      const row = timerOf.get(id);
+      return row === undefined ? undefined : (JSON.parse(String(row["doc"])) as TimerDoc);
+    },
     /** When the next timer is due; null for none. */
     firstDue(): number | null {
       const due = firstDue.get()?.["due"];
