@@ -1,5 +1,11 @@
 import { type Failure, terminal } from "../../machines/contracts/domain/failure.ts";
-import { isJsonObject, type JsonObject } from "../../machines/contracts/domain/json.ts";
+import {
+  isJsonObject,
+  type Json,
+  type JsonObject,
+  withOwnNames,
+} from "../../machines/contracts/domain/json.ts";
+import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import { removeHidden } from "../../machines/contracts/domain/screening/hidden-characters.ts";
 import { findInjection, flaggedFrom } from "../../machines/contracts/domain/screening/injection.ts";
@@ -51,6 +57,30 @@ export function screenIncoming(given: string, options: Incoming, at: string): Sc
   };
 }
 
+/** Screens every text of a document from outside: title, headings, source and other names are a stranger's, too. */
+export function screenDocument(
+  given: JsonObject,
+  options: Incoming,
+  at: string,
+): { document: JsonObject; findings: Finding[] } {
+  const findings: Finding[] = [];
+  const screen = (value: Json, place: string): Json => {
+    if (typeof value === "string") {
+      const screened = screenIncoming(value, options, place);
+      findings.push(...screened.findings);
+      return screened.text;
+    }
+    if (Array.isArray(value)) return value.map((item, index) => screen(item, `${place}/${index}`));
+    if (!isJsonObject(value)) return value;
+    const entries = Object.entries(value).map(([name, item]): [string, Json] => {
+      const below = cutText(`${place}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`, 400);
+      return [String(screen(name, place)), screen(item, below)];
+    });
+    return withOwnNames(entries);
+  };
+  return { document: screen(given, at) as JsonObject, findings };
+}
+
 /** What a marker says of a text that was flagged; null where it was not. */
 export function warningOf(findings: readonly Finding[] = []): string | null {
   const flagged = findings.find(({ rule }) => rule === "injection");
@@ -99,6 +129,17 @@ export interface Prompt {
   refused: Failure | null;
 }
 
+/** A document as a model reads it: where it comes from and what it is about, and then its text. */
+function wholeOf({ content, headings, ...about }: JsonObject): string {
+  const texts = (value: Json | undefined) =>
+    (Array.isArray(value) ? value : [value]).filter((one) => typeof one === "string" && one !== "");
+  const head = [
+    ...["source", "title", "id"].map((key): [string, string] => [key, texts(about[key]).join("")]),
+    ["headings", texts(headings).join(" > ")],
+  ].flatMap(([key, text]) => (text === "" ? [] : [`${key}: ${text}`]));
+  return [...head.slice(0, 4), "", String(content)].join("\n");
+}
+
 /** What an llm step's model is given, screened. */
 export function readPrompt({ input, runId, stepId }: Job, options: Incoming): Prompt {
   const findings: Finding[] = [];
@@ -113,11 +154,10 @@ export function readPrompt({ input, runId, stepId }: Job, options: Incoming): Pr
   const documents = (Array.isArray(input["documents"]) ? input["documents"] : []).flatMap(
     (document, index) => {
       if (!isJsonObject(document) || typeof document["content"] !== "string") return [];
-      const at = `/input/documents/${index}/content`;
-      const screened = screenIncoming(document["content"], options, at);
+      const screened = screenIncoming(wholeOf(document), options, `/input/documents/${index}`);
       findings.push(...screened.findings);
-      const source = document["source"] ?? document["title"] ?? document["id"];
-      const named = typeof source === "string" ? source : `document ${index + 1}`;
+      // Its own names stand inside the markers: on them there is nothing that a stranger wrote.
+      const named = `document ${index + 1}`;
       return [marked(screened.text, named, screened.findings, `${runId}/${stepId}/${index}`)];
     },
   );

@@ -11,7 +11,7 @@ import type { RetrievalFilter, Retriever } from "../../machines/contracts/ports/
 import type { RuntimePorts } from "../ports.ts";
 import type { Finding } from "../../machines/contracts/domain/screening/output-rules.ts";
 import type { StepHandler, StepScope } from "./handler.ts";
-import { screenIncoming } from "./incoming.ts";
+import { screenDocument } from "./incoming.ts";
 
 type Input = typeof retrievalInput.infer;
 type Retrievers = RuntimePorts["retrievers"];
@@ -65,13 +65,10 @@ function screenDocuments(
   screening: StepScope["screening"],
 ): { documents: JsonObject[]; findings: JsonObject[] } {
   const all: Finding[] = [];
-  const documents = given.map((document, index) => {
-    const { content } = document;
-    if (typeof content !== "string") return document;
-    const at = `/documents/${index}/content`;
-    const { text, findings } = screenIncoming(content, screening, at);
+  const documents = given.map((one, index) => {
+    const { document, findings } = screenDocument(one, screening, `/documents/${index}`);
     all.push(...findings);
-    return text === content ? document : { ...document, content: text };
+    return document;
   });
   return { documents, findings: all as unknown as JsonObject[] };
 }
