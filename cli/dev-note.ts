@@ -6,6 +6,7 @@ import { isAbsolute, join, resolve } from "node:path";
 import { type } from "arktype";
 import { isAlive, noteProcess, processNote } from "../adapters/redis/living-process.ts";
 import { makePrivateFolder, replacePrivateFile } from "../adapters/redis/private-files.ts";
+import { makeDataDir } from "./data-folder.ts";
 
 const shape = processNote.and({
   url: "string",
@@ -51,7 +52,7 @@ export async function writeDevNote(
 ): Promise<string> {
   const note: DevNote = { ...noteProcess(process.pid), ...about };
   const written = (shown: object) => `${JSON.stringify(shown, null, 2)}\n`;
-  await makePrivateFolder(dataDir);
+  await makeDataDir(dataDir);
   const file = keptFile(dataDir);
   try {
     await makePrivateFolder(ownFolder());

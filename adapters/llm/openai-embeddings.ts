@@ -51,7 +51,7 @@ export function createOpenaiEmbedder({ provider, model, dimensions }: EmbeddingO
           },
           { signal },
         );
-        return readVectors(answer, texts.length, (what) => said(what, "bad_answer"));
+        return readVectors(answer, texts.length, dimensions, (what) => said(what, "bad_answer"));
       } catch (error) {
         if (signal.aborted) return fail(terminal("cancelled", "the embedding was cancelled"));
         if (error instanceof TooLong || causeOf(error) instanceof TooLong) {
@@ -74,6 +74,7 @@ export function createOpenaiEmbedder({ provider, model, dimensions }: EmbeddingO
 function readVectors(
   answer: unknown,
   count: number,
+  dimensions: number | undefined,
   wrong: (what: string) => { ok: false; failure: ReturnType<typeof toFailure> },
 ): Outcome<Float32Array[]> {
   const read = answerShape(answer);
@@ -86,13 +87,30 @@ function readVectors(
   const isWhole = vectors.every(
     (vector) => vector?.length === first?.length && vector?.every(Number.isFinite) === true,
   );
-  if (isWhole && read.data.length === count) return ok(vectors);
-  return wrong(`expected ${count} vectors of one length, all of finite numbers`);
+  if (!isWhole || read.data.length !== count) {
+    return wrong(`expected ${count} vectors of one length, all of finite numbers`);
+  }
+  if (dimensions !== undefined && first !== undefined && first.length !== dimensions) {
+    return wrong(
+      `expected vectors of ${dimensions} dimensions and got ${first.length}: set the collection's dimensions to ${first.length}, or leave them out`,
+    );
+  }
+  // Like to nothing, it would never be found.
+  if (vectors.some((vector) => vector.every((one) => one === 0))) {
+    return wrong("a vector is all zeros: expected one that says something of its text");
+  }
+  return ok(vectors);
 }
 
+/** At length 1, whatever its numbers are: their squares may be too large or too small for a number. */
 function unit(embedding: readonly number[]): Float32Array {
-  const length = Math.hypot(...embedding);
-  return Float32Array.from(embedding, (one) => (length === 0 ? 0 : one / length));
+  let most = 0;
+  for (const one of embedding) most = Math.max(most, Math.abs(one));
+  if (most === 0 || !Number.isFinite(most)) return Float32Array.from(embedding);
+  let squares = 0;
+  for (const one of embedding) squares += (one / most) ** 2;
+  const length = Math.sqrt(squares);
+  return Float32Array.from(embedding, (one) => one / most / length);
 }
 
 class TooLong extends Error {

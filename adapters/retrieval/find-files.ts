@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { readdir, stat } from "node:fs/promises";
 import { basename, join, relative, sep } from "node:path";
 import { fail, ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
@@ -62,16 +63,26 @@ export async function findFiles(
 
 export const withEnd = (folder: string): string => (folder.endsWith(sep) ? folder : folder + sep);
 
+const notUtf8 = "its name is not text in UTF-8: rename it to have it read";
+
 async function walk(
   folder: string,
   nameOf: (path: string) => string,
   found: FoundFiles,
 ): Promise<string[]> {
-  const entries = await readdir(folder, { withFileTypes: true });
+  const entries = await readdir(folder, { withFileTypes: true, encoding: "buffer" });
+  const named = entries.map((entry) => ({ entry, bytes: entry.name, name: entry.name.toString() }));
   const paths: string[] = [];
-  for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
-    if (entry.name.startsWith(".") || entry.name === "node_modules") continue;
-    const path = join(folder, entry.name);
+  for (const { entry, bytes, name } of named.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+    if (name.startsWith(".") || name === "node_modules") continue;
+    const path = join(folder, name);
+    // Decoded such a name is another one, by which nothing is there.
+    if (!isUtf8(bytes)) {
+      if (entry.isDirectory() || kindOf(name) !== null) {
+        found.unread.push({ path, source: nameOf(path), problem: notUtf8 });
+      } else found.passedOver += 1;
+      continue;
+    }
     if (entry.isFile()) paths.push(path);
     else if (entry.isDirectory()) {
       try {

@@ -83,6 +83,8 @@ function searchIn(sql: DatabaseSync, search: Search): Outcome<Retrieval> {
   const { collection, model, vector, topK } = search;
   const about = readAbout(sql);
   if (about.changedAt === null) return notIngested(collection);
+  const isEmpty = sql.prepare("SELECT 1 FROM files LIMIT 1").get() === undefined;
+  if (isEmpty) return ok({ documents: [], totalFound: 0 });
   // Of files without text there are no vectors, and so no dimensions.
   const { dimensions } = about;
   const isOther = vector !== null && dimensions !== null && dimensions !== vector.length;

@@ -29,9 +29,9 @@ export function writeFile(
 ): Failure | null {
   return atOnce(sql, () => {
     const about = readAbout(sql);
-    const isSame = about.changedAt === null || about.model === model;
+    const isSame = isEmpty(sql) || about.model === model;
     const known = sql.prepare("SELECT id, chunks FROM files WHERE source = ?").get(entry.source);
-    const before = isSame ? about.dimensions : null;
+    const before = isSame && !isEmpty(sql) ? about.dimensions : null;
     const dimensions = vectors?.[0]?.length ?? before;
     if (before !== null && dimensions !== before) {
       const message = `the model ${model} gave vectors of ${dimensions} dimensions, and those of the collection have ${before}: delete the collection's file and ingest it again`;
@@ -57,6 +57,8 @@ export function removeFile(sql: DatabaseSync, id: number): void {
   atOnce(sql, () => {
     removeRows(sql, id);
     sql.prepare("UPDATE about SET revision = revision + 1, changed_at = ?").run(Date.now());
+    // Without files there are no vectors, of no model: the next may be made by another.
+    if (isEmpty(sql)) sql.exec("UPDATE about SET model = NULL, dimensions = NULL");
   });
 }
 
@@ -105,6 +107,10 @@ function insertRows(
     vector.run(n, new Uint8Array(own.buffer, own.byteOffset, own.byteLength));
   }
 }
+
+/** Whether it holds no file. */
+const isEmpty = (sql: DatabaseSync): boolean =>
+  sql.prepare("SELECT 1 FROM files LIMIT 1").get() === undefined;
 
 function countChunks(sql: DatabaseSync): number {
   return Number(sql.prepare("SELECT count(*) AS n FROM chunks").get()?.["n"]);

@@ -1,4 +1,4 @@
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import { isJsonObject, type JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Command, Context } from "../command.ts";
@@ -28,7 +28,7 @@ export const ingestFiles: Command = (context) =>
     }
     const [{ ingest }, { makeDataDir }] = await Promise.all([
       import("../../adapters/retrieval/ingest.ts"),
-      import("../compose/choose-store.ts"),
+      import("../data-folder.ts"),
     ]);
     // What is kept are copies of documents: for this user alone, and out of everybody's repository.
     await makeDataDir(config.settings.dataDir);
@@ -141,16 +141,20 @@ const stateOf = (read: { ok: true; value: Described } | { ok: false; failure: Fa
   read.ok ? { state: read.value, problem: null } : { state: null, problem: read.failure.message };
 
 async function withCollections(
-  { config, env }: Context,
+  { config, env, folder, invocation }: Context,
   work: (all: readonly OwnCollection[]) => Promise<number>,
 ): Promise<number> {
   learnSecrets(config.settings, env);
   if (config.settings.collections === undefined) {
-    const example = '"collections": {"docs": {"sources": ["docs"]}}';
-    throw new CliError(
-      2,
-      `no collections are configured: expected ${example} in the configuration`,
-    );
+    const [name = "docs", path = "docs"] =
+      invocation.command === "retrieval ingest" ? invocation.args : [];
+    const collections = JSON.stringify({ collections: { [name]: { sources: [path] } } });
+    const { file } = config;
+    const what =
+      file === null
+        ? `write ${collections} into ${join(folder, "stateplane.config.json")}`
+        : `add ${collections.slice(1, -1)} to ${file}`;
+    throw new CliError(2, plain(`no collections are configured: ${what}`));
   }
   const collections = await openCollections(config, env);
   try {

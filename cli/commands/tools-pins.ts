@@ -7,7 +7,7 @@ import {
 } from "../../adapters/mcp/pins.ts";
 import type { Command } from "../command.ts";
 import type { ShownServer } from "../compose/look-at-tools.ts";
-import { makeDataDir } from "../compose/choose-store.ts";
+import { makeDataDir } from "../data-folder.ts";
 import { confirm } from "../output/confirm.ts";
 import { CliError } from "../output/errors.ts";
 import type { Output } from "../output/output.ts";

@@ -1,17 +1,15 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { rm, rmdir, writeFile } from "node:fs/promises";
 import { findRedisServer } from "../../adapters/redis/redis-process.ts";
 import { createRedisBackend } from "../../adapters/redis/backend.ts";
-import { makePrivateFolder } from "../../adapters/redis/private-files.ts";
 import { startPrivateRedis } from "../../adapters/redis/private-server.ts";
 import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import { systemClock } from "../../actors/runtime.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import type { Config } from "../config/load-config.ts";
+import { makeDataDir } from "../data-folder.ts";
 import { readDevNote } from "../dev-note.ts";
-import { StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
 import { CliError } from "../output/errors.ts";
 import { consumerName } from "../supervise-processes.ts";
 
@@ -82,25 +80,6 @@ async function openPrivate(
   } catch (error) {
     await server.stop();
     throw error;
-  }
-}
-
-/**
- * The folder of our own state: for this user alone, since it holds prompts, results and a key, and out of
- * everybody's repository.
- *
- * @throws StoreUnreachable when it can't be written to, a full disk, say: it is not left half made
- */
-export async function makeDataDir(dataDir: string): Promise<void> {
-  const isNew = await makePrivateFolder(dataDir);
-  if (!isNew) return;
-  const ignored = join(dataDir, ".gitignore");
-  try {
-    await writeFile(ignored, "*\n");
-  } catch (error) {
-    await rm(ignored, { force: true });
-    await rmdir(dataDir).catch(() => undefined);
-    throw new StoreUnreachable(dataDir, (error as Error).message);
   }
 }
 

@@ -4,7 +4,7 @@ import type { RuntimeOptions, StepEventNotice } from "../../actors/options.ts";
 import { Feed, type StepNote } from "../../adapters/console/inspector/feed.ts";
 import { type Inspector, startInspector } from "../../adapters/console/inspector/serve.ts";
 import type { EmbeddedOptions } from "../../adapters/control-plane/embedded/start.ts";
-import { makePrivateFolder, replacePrivateFile } from "../../adapters/redis/private-files.ts";
+import { replacePrivateFile } from "../../adapters/redis/private-files.ts";
 import { agentLoopMachine } from "../../machines/agent-loop/machine.ts";
 import type { InspectionSource } from "../../machines/contracts/ports/inspection.ts";
 import type { StepStore } from "../../machines/contracts/ports/step-backend.ts";
@@ -13,6 +13,7 @@ import { stepMachine } from "../../machines/step/machine.ts";
 import { supervisorMachine } from "../../machines/supervisor/machine.ts";
 import { workflowMachine } from "../../machines/workflow/machine.ts";
 import type { Settings } from "../config/settings.ts";
+import { makeDataDir } from "../data-folder.ts";
 import { secrets } from "../secrets.ts";
 import type { Closing } from "./start-worker.ts";
 
@@ -110,7 +111,7 @@ function noteOf(notice: Extract<StepEventNotice, { kind: "ended" }>): StepNote {
 /** Where the page is, with its token, for this user alone; returns the file. */
 export async function writeInspectorNote(dataDir: string, address: string): Promise<string> {
   const file = join(dataDir, `inspector-${process.pid}.txt`);
-  await makePrivateFolder(dataDir);
+  await makeDataDir(dataDir);
   await replacePrivateFile(file, `${address}\n`);
   return file;
 }

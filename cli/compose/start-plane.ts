@@ -17,7 +17,7 @@ import type { Config } from "../config/load-config.ts";
 import { airlockOf } from "../config/named-settings.ts";
 import type { Settings } from "../config/settings.ts";
 import { CliError } from "../output/errors.ts";
-import { makeDataDir } from "./choose-store.ts";
+import { makeDataDir } from "../data-folder.ts";
 import type { ChosenTools } from "./choose-tools.ts";
 import { createEvalReports } from "./eval-reports.ts";
 import { pricesOf } from "./compose-models.ts";

@@ -15,7 +15,7 @@ afterAll(() => rm(root, { recursive: true }));
 describe.runIf(process.platform === "linux")("a folder that can't be made", () => {
   // In processes of their own: whoever asks Node to make these folders recursively never hears from it again.
   test.each([
-    ["the data folder", "cli/compose/choose-store.ts", 'makeDataDir("/proc/nope/data")'],
+    ["the data folder", "cli/data-folder.ts", 'makeDataDir("/proc/nope/data")'],
     ["the note of dev", "cli/dev-note.ts", 'writeDevNote("/proc/nope/data", {})'],
     [
       "the private Redis",

@@ -60,6 +60,24 @@ test.each([
     "model_failed",
     false,
   ],
+  [
+    200,
+    '{"data":[{"index":0,"embedding":[1,2]},{"index":1,"embedding":[0,0]}]}',
+    "model_failed",
+    false,
+  ],
+  [
+    200,
+    '{"data":[{"index":0,"embedding":[1,2,3]},{"index":1,"embedding":[1,2,3]}]}',
+    "model_failed",
+    false,
+  ],
+  [
+    200,
+    '{"data":[{"index":0,"embedding":[1,2]},{"index":1,"embedding":[1e999,0]}]}',
+    "model_failed",
+    false,
+  ],
   [200, '{"data":"none"}', "model_failed", false],
 ])(
   "takes %d %s for %s, asks once, and tells no key [retrieval.embeddings]",
@@ -76,6 +94,26 @@ test.each([
     expect(asked).toBe(1);
   },
 );
+
+test("takes numbers whose squares are no numbers, and a vector of any length [retrieval.embeddings]", async () => {
+  const embedder = await embedderOf((_, response) =>
+    response.end(
+      '{"data":[{"index":0,"embedding":[1.7e308,1.7e308]},{"index":1,"embedding":[0,1e-300]}]}',
+    ),
+  );
+  const made = await embedder.embed(["a", "b"], never);
+  const half = Math.fround(Math.SQRT1_2);
+  expect(made.ok && made.value.map((one) => [...one])).toEqual([
+    [half, half],
+    [0, 1],
+  ]);
+  const long = await embedderOf((_, response) =>
+    response.end(JSON.stringify({ data: [{ index: 0, embedding: Array(300_000).fill(1) }] })),
+  );
+  const failed = await long.embed(["a"], never);
+  expect(failed).toMatchObject({ ok: false, failure: { kind: "model_failed" } });
+  expect(JSON.stringify(failed)).toContain("expected vectors of 2 dimensions and got 300000");
+});
 
 test("a silent or absent provider may pass, and a cancelled call is ours [retrieval.embeddings]", async () => {
   const silent = await embedderOf(() => {}, 200);

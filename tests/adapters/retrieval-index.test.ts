@@ -56,6 +56,37 @@ function project(files: Record<string, string | Uint8Array>, embedder: Embedder 
 }
 
 describe("a collection of this machine", () => {
+  test("that was emptied may be filled by another model, and a name that is not UTF-8 is told [retrieval.incremental]", async () => {
+    const of = (model: string, dimensions: number): Embedder => ({
+      model,
+      chunkCharacters: 500,
+      embed: async (texts) =>
+        ok(
+          texts.map(() => Float32Array.from({ length: dimensions }, (_, at) => (at === 0 ? 1 : 0))),
+        ),
+      close: async () => {},
+    });
+    const old = of("a/old", 3);
+    const docs = project({ "a.md": "# One\n\nA lease.\n" }, of("a/new", 2));
+    await docs.ingest({ embedder: old });
+    expect(await docs.find("lease")).toMatchObject({ ok: false });
+    docs.remove("a.md");
+    expect(await docs.ingest({ embedder: old })).toMatchObject({ value: { removed: 1 } });
+    expect(await docs.sources("lease")).toEqual([]);
+    expect(await docs.ingest()).toMatchObject({ ok: true });
+    docs.write("b.md", "# Two\n\nA lease.\n");
+    writeFileSync(Buffer.from(`${docs.base}/na\u00efve.md`, "latin1"), "# Three\n");
+    expect(await docs.ingest()).toMatchObject({
+      value: {
+        added: 1,
+        failed: [
+          { source: "na\ufffdve.md", problem: expect.stringContaining("not text in UTF-8") },
+        ],
+      },
+    });
+    expect(await docs.sources("lease")).toEqual(["b.md"]);
+  });
+
   test("finds by words and by meaning, offline, and says where [retrieval.index]", async () => {
     const docs = project(
       {

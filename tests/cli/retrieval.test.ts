@@ -70,6 +70,18 @@ test("files are ingested and found by the command line, with its exit codes [ret
   }
 });
 
+test("the hint of an ingest without a configuration holds to the letter [retrieval.commands]", async () => {
+  const empty = join(folder, "empty");
+  mkdirSync(join(empty, "texts"), { recursive: true });
+  writeFileSync(join(empty, "texts/a.md"), "# A lease\n\nIt is renewed.\n");
+  const run = (...args: string[]) => runCli(["retrieval", ...args], { cwd: empty });
+  const refused = await run("ingest", "papers", "texts");
+  expect(refused.code).toBe(2);
+  const [, json = "", file = ""] = /write (\{.*\}) into (\S.*)$/mu.exec(refused.stderr) ?? [];
+  writeFileSync(file.trim(), json);
+  expect((await run("ingest", "papers")).stdout).toContain("papers: 1 added");
+});
+
 test("a step finds in a collection that is configured, and can name no other and no other backend [retrieval.configured]", async () => {
   const read = await loadConfig({ flags: {}, env: {}, folder, file: null });
   const own = await openCollections(read, {});
