@@ -71,7 +71,7 @@ export function screenDocument(
       return screened.text;
     }
     if (Array.isArray(value)) return value.map((item, index) => screen(item, `${place}/${index}`));
-    if (!isJsonObject(value)) return value;
+    if (!isJsonObject(value)) return value ?? null;
     const entries = Object.entries(value).map(([name, item]): [string, Json] => {
       const below = cutText(`${place}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`, 400);
       return [String(screen(name, place)), screen(item, below)];
@@ -154,7 +154,17 @@ export function readPrompt({ input, runId, stepId }: Job, options: Incoming): Pr
   const documents = (Array.isArray(input["documents"]) ? input["documents"] : []).flatMap(
     (document, index) => {
       if (!isJsonObject(document) || typeof document["content"] !== "string") return [];
-      const screened = screenIncoming(wholeOf(document), options, `/input/documents/${index}`);
+      const at = `/input/documents/${index}`;
+      const { source, title, id, headings, content } = document;
+      const shown = { source, title, id, headings, content } as JsonObject;
+      // Each text by itself, so that none can put another between quotes, and then what they say together.
+      const each = screenDocument(shown, options, at);
+      const whole = wholeOf(each.document);
+      const isFlagged = warningOf(each.findings) !== null;
+      const screened = isFlagged
+        ? { text: whole, findings: each.findings }
+        : screenIncoming(whole, options, at);
+      if (!isFlagged) screened.findings.unshift(...each.findings);
       findings.push(...screened.findings);
       // Its own names stand inside the markers: on them there is nothing that a stranger wrote.
       const named = `document ${index + 1}`;
