@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
-import { readdir, rmdir } from "node:fs/promises";
+import { readdir, rmdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isLeftOver, nameOf } from "./owner.ts";
@@ -15,8 +15,9 @@ import { isLeftOver, nameOf } from "./owner.ts";
  */
 
 export interface RunGroup {
-  /** Stands before the run's command: the group has its first process, and so all of them. */
-  readonly enter: readonly string[];
+  readonly folders: readonly string[];
+  /** Moves a process into the group with all that it has started; what they start from then on is in it by itself. */
+  take(pid: number): Promise<void>;
   /** Whether the kernel ended a process of it because its memory was used up. */
   ranOut(): boolean;
   kill(): void;
@@ -147,13 +148,52 @@ function groupOf(groups: readonly string[], version: 1 | 2): RunGroup {
   const [memory = ""] = groups;
   const events = join(memory, version === 2 ? "memory.events" : "memory.oom_control");
   return {
-    enter: enterWords(groups),
+    folders: groups,
+    take: (pid) => takeAll(groups, pid),
     ranOut: () => Number(/^oom_kill (\d+)$/mu.exec(readText(events))?.[1] ?? 0) > 0,
     kill: () => groups.forEach(killAll),
     end: () => endGroup(groups),
   };
 }
 
+/*
+ * To move a process the kernel may wait for every core, 10 to 20 ms where nobody did so lately. So a run is moved while its
+ * box is being built, by our own programs alone, and what is to run in it is handed in afterwards. A process that one starts
+ * before it is moved is found by the next look; when a look finds all of them inside, whatever comes later is inside, too.
+ */
+async function takeAll(groups: readonly string[], pid: number): Promise<void> {
+  for (let look = 0; look < mostLooks; look += 1) {
+    const all = processesBelow(pid);
+    let outside = 0;
+    for (const group of groups) {
+      const procs = join(group, "cgroup.procs");
+      const inside = new Set(readText(procs).split("\n").map(Number));
+      for (const one of all.filter((each) => !inside.has(each))) {
+        outside += 1;
+        const problem = await writeFile(procs, String(one), { flag: "r+" }).then(
+          () => null,
+          (error: NodeJS.ErrnoException) => error,
+        );
+        if (problem === null) continue;
+        if (problem.code !== "ESRCH") throw problem;
+        // It has ended, and with the first one everything.
+        if (one === pid) return;
+      }
+    }
+    if (outside === 0) return;
+  }
+  throw new Error(`processes outside of ${groups.join(" and ")} are started all the time`);
+}
+
+const mostLooks = 100;
+
+/** The few that build a box; read at once, since the run waits. */
+function processesBelow(pid: number): number[] {
+  const children = readText(`/proc/${pid}/task/${pid}/children`).split(" ").filter(Boolean);
+  return [pid, ...children.flatMap((child) => processesBelow(Number(child)))];
+}
+
+/** For a command of ours that has to be in the group from its first moment. */
 function enterWords(groups: readonly string[]): string[] {
   const enter = `for at in ${groups.map((_, at) => `"$${at + 1}"`).join(" ")}; do echo 0 > "$at/cgroup.procs" || exit 125; done; shift ${groups.length}; exec "$@"`;
   return ["/bin/sh", "-c", enter, "sh", ...groups];

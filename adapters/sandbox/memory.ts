@@ -61,7 +61,7 @@ async function heldBytes(root: number, isBare: boolean): Promise<number> {
 }
 
 /** The process and all below it, each before its children. */
-async function processesBelow(pid: number): Promise<number[]> {
+export async function processesBelow(pid: number): Promise<number[]> {
   const below = await Promise.all((await readChildren(pid)).map(processesBelow));
   return [pid, ...below.flat()];
 }

@@ -50,7 +50,7 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
   const began = performance.now();
   const { residentBytes = limits.residentBytes, isBare = false } = box;
   const group = box.engine === undefined ? groupFor(residentBytes) : null;
-  const [command = "", ...args] = [...(group?.enter ?? []), ...box.command];
+  const [command = "", ...args] = box.command;
   const child = startBox(command, args, box.env ?? box.engine?.env ?? baseEnv);
   const [stdin, out, err, words, filter] = child.stdio as unknown as [
     Writable,
@@ -66,7 +66,8 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
   const stderr = captureOutput(split?.stderr ?? err);
   const said = captureWords(split?.words ?? words, box.outputs);
   stdin.on("error", () => {});
-  stdin.end(box.program);
+  // Until it has its program the box runs nothing of anybody's.
+  void enterGroup(group, child.pid).then(() => stdin.end(box.program));
   filter.on("error", () => {});
   filter.end(box.filter);
 
@@ -155,6 +156,11 @@ function groupFor(memoryBytes: number): RunGroup | null {
     // As where there are none: what it holds is counted.
     return null;
   }
+}
+
+async function enterGroup(group: RunGroup | null, pid: number | undefined): Promise<void> {
+  // Where it can't be entered after all, what the run holds is counted.
+  if (group !== null && pid !== undefined) await group.take(pid).catch(() => {});
 }
 
 /** Without a namespace nothing else ends what the first process left behind, which would hold its streams open. */

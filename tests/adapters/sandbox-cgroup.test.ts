@@ -1,9 +1,10 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { findCgroups } from "../../adapters/sandbox/cgroup.ts";
+import { processesBelow } from "../../adapters/sandbox/memory.ts";
 import { runSandboxed as run } from "../support/run-sandboxed.ts";
 
 /* Where this user may make no cgroup, what a run holds is counted: tests/adapters/sandbox-limits.test.ts. */
@@ -12,8 +13,6 @@ const canMake = !("missing" in cgroups);
 
 const file = new URL("../../adapters/sandbox/cgroup.ts", import.meta.url).href;
 const most = { memoryBytes: 2 ** 26, processes: 16 };
-/** The folders of one group, from the words of the shell that enters it. */
-const foldersOf = (enter: readonly string[]) => enter.slice(4);
 
 describe.runIf(canMake)("[sandbox.cgroup]", () => {
   test.each(["bubblewrap", "unshare"])(
@@ -42,30 +41,31 @@ describe.runIf(canMake)("[sandbox.cgroup]", () => {
   test("groups end with all that is in them, with their runs and after a crash of their worker", async () => {
     if ("missing" in cgroups) throw new Error("looked for above");
     const group = cgroups.make(most);
-    const [command = "", ...words] = group.enter;
-    const child = spawn(command, [...words, "sh", "-c", "setsid sleep 1000 & echo began; wait"]);
+    const child = spawn("sh", ["-c", "read line; setsid sleep 1000 & echo began; wait"]);
+    await group.take(child.pid ?? 0);
+    child.stdin.end("\n");
     await once(child.stdout, "data");
     // As a container engine makes them within.
-    const nested = foldersOf(group.enter).map((path) => join(path, "one", "two"));
+    const nested = group.folders.map((path) => join(path, "one", "two"));
     for (const path of nested) mkdirSync(path, { recursive: true });
-    const within = spawn(command, [...words.slice(0, 3), ...nested, "sleep", "1000"]);
+    const within = spawn("sleep", ["1000"]);
+    for (const path of nested) writeFileSync(join(path, "cgroup.procs"), `${within.pid}`);
     await expect
       .poll(() => readFileSync(join(nested[0] ?? "", "cgroup.procs"), "utf8"))
       .not.toBe("");
     await group.end();
-    expect(foldersOf(group.enter).filter((path) => existsSync(path))).toEqual([]);
+    expect(group.folders.filter((path) => existsSync(path))).toEqual([]);
     expect(within.signalCode ?? (await once(within, "close"))[1]).toBe("SIGKILL");
     expect(child.signalCode ?? (await once(child, "close"))[1]).toBe("SIGKILL");
 
     const crash = `
       import { spawn } from "node:child_process";
       const { findCgroups } = await import("${file}");
-      const { enter } = findCgroups().make(${JSON.stringify(most)});
-      const child = spawn(enter[0], [...enter.slice(1), "sh", "-c", "echo began; exec sleep 1000"], { detached: true });
-      child.stdout.once("data", () => {
-        console.log(JSON.stringify([child.pid, ...enter.slice(4)]));
-        process.kill(process.pid, "SIGKILL");
-      });`;
+      const group = findCgroups().make(${JSON.stringify(most)});
+      const child = spawn("sleep", ["1000"], { detached: true });
+      await group.take(child.pid);
+      console.log(JSON.stringify([child.pid, ...group.folders]));
+      process.kill(process.pid, "SIGKILL");`;
     const started = spawnSync(process.execPath, ["--input-type=module", "-e", crash]);
     expect(started.signal, started.stderr.toString()).toBe("SIGKILL");
     const [pid, ...left] = JSON.parse(started.stdout.toString()) as [number, ...string[]];
@@ -78,10 +78,30 @@ describe.runIf(canMake)("[sandbox.cgroup]", () => {
     );
   });
 
+  test("a process is taken with all that it starts meanwhile", async () => {
+    if ("missing" in cgroups) throw new Error("looked for above");
+    const group = cgroups.make({ ...most, processes: 200 });
+    // Each turn starts processes that end at once and one that stays.
+    const fork =
+      "for n in 1 2 3 4 5 6 7 8 9 10 11 12; do (true; sleep 1000) & true; done; echo began; wait";
+    const child = spawn("sh", ["-c", fork]);
+    await group.take(child.pid ?? 0);
+    await once(child.stdout, "data");
+    await group.take(child.pid ?? 0);
+    const all = await processesBelow(child.pid ?? 0);
+    expect(all.length).toBeGreaterThan(12);
+    for (const folder of group.folders) {
+      const inside = readFileSync(join(folder, "cgroup.procs"), "utf8").split("\n").map(Number);
+      expect(all.filter((pid) => !inside.includes(pid))).toEqual([]);
+    }
+    await group.end();
+    expect(child.signalCode ?? (await once(child, "close"))[1]).toBe("SIGKILL");
+  });
+
   test("nothing of this process's is left", async () => {
     if ("missing" in cgroups) throw new Error("looked for above");
     const group = cgroups.make(most);
-    const [folder = ""] = foldersOf(group.enter);
+    const [folder = ""] = group.folders;
     await group.end();
     const ours = () =>
       readdirSync(dirname(folder)).filter((name) => name.includes(`-${process.pid}-`));

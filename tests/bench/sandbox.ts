@@ -76,7 +76,7 @@ function bareCommand(build: BoxBuilder, program: string[]): string[] {
   const [loader = "prlimit"] = filterLoader() ?? [];
   const boxed = words.slice(0, words.lastIndexOf(words.includes(loader) ? loader : "prlimit"));
   const at = boxed.indexOf("--seccomp");
-  const plain = at < 0 ? boxed : [...boxed.slice(0, at), ...boxed.slice(at + 2), "--"];
+  const plain = at < 0 ? boxed : [...boxed.slice(0, at), ...boxed.slice(at + 2)];
   return [...plain, ...program];
 }
 
