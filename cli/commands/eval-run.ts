@@ -107,7 +107,11 @@ export const runEvals: Command = async (context) => {
   if (end.refused !== null) throw new CliError(2, `no trial can be made: ${end.refused}`);
   const isMadeUp = isMock || (isStandIn && end.trials.some(isScripted));
   if (isMadeUp && !isMock)
-    output.remark("MOCK: no model's key is set, so every answer of a model was made up");
+    output.remark(
+      place === "embedded"
+        ? "MOCK: no model's key is set, so every answer of a model was made up"
+        : "MOCK: answers of a model were made up, by a worker of that control plane that plays a script or has no model's key. Where that is meant, the suite's gates say deterministic: true",
+    );
   const report = await reportOf(suite, end, { place, isMock: isMadeUp, started_at });
   const file = resolve(
     folder,
@@ -225,7 +229,11 @@ async function openRunner(
     await plane?.dev.close();
     await api.close();
   };
-  const isStandIn = plane?.dev.isScripted === true && definition.model === undefined;
+  // What a worker elsewhere has for models nobody here can say: a script is one that the suite knows of, or no model.
+  const isStandIn =
+    plane === null
+      ? definition.gates?.deterministic !== true
+      : plane.dev.isScripted && definition.model === undefined;
   try {
     const agents = plane?.dev.agents.map(({ slug }) => slug) ?? [];
     const runner = await planeRunner({

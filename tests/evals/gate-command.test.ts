@@ -2,6 +2,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { beforeAll, expect, it } from "vitest";
+import { startDev } from "../../cli/library.ts";
 import type { EvalReport } from "../../evals/contracts.ts";
 import { report } from "../support/eval-report.ts";
 import { listen } from "../support/listen.ts";
@@ -106,6 +107,26 @@ it("[evals.gate-real] of real runs an unchanged agent passes, and one that broke
     expect(await readFile(baseline, "utf8")).toBe(kept);
   } finally {
     model.server.close();
+  }
+}, 120_000);
+
+it("[evals.gate-real] answers that a worker elsewhere made up are a mock, unless the suite says that they are meant", async () => {
+  await using dev = await startDev({ dataDir: join(folder, "elsewhere") });
+  const there = { CONTROL_PLANE_URL: dev.url, FD_API_KEY: dev.apiKey };
+  for (const deterministic of [false, true]) {
+    const suite = {
+      name: "made-up",
+      tasks: [{ id: "t1", input: { task: "say t1" }, expected: { output: "scripted answer" } }],
+      scorers: [{ type: "expected_output_match" }],
+      gates: { deterministic },
+    };
+    await write("evals/suites/made-up.json", JSON.stringify(suite));
+    const ran = await runCli(["eval", "run", "made-up", "--json", "--fresh"], {
+      cwd: folder,
+      env: there,
+    });
+    expect(JSON.parse(ran.stdout), ran.stderr).toMatchObject({ mock: !deterministic });
+    expect(ran.stderr.includes("MOCK:")).toBe(!deterministic);
   }
 }, 120_000);
 
