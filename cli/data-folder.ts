@@ -4,8 +4,8 @@ import { makePrivateFolder } from "../adapters/redis/private-files.ts";
 import { StoreUnreachable } from "../machines/contracts/domain/errors.ts";
 
 /**
- * Makes the folder of our own state, for whoever is the first to need it: for this user alone, since it holds prompts, results and a key, and out of
- * everybody's repository.
+ * Makes the folder of our own state, for whoever is the first to need it: for this user alone, since it holds prompts,
+ * results and a key, and out of everybody's repository.
  *
  * @throws StoreUnreachable when it can't be written to, a full disk, say: it is not left half made
  */

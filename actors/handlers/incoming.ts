@@ -137,7 +137,7 @@ function wholeOf({ content, headings, ...about }: JsonObject): string {
     ...["source", "title", "id"].map((key): [string, string] => [key, texts(about[key]).join("")]),
     ["headings", texts(headings).join(" > ")],
   ].flatMap(([key, text]) => (text === "" ? [] : [`${key}: ${text}`]));
-  return [...head.slice(0, 4), "", String(content)].join("\n");
+  return [...head, "", String(content)].join("\n");
 }
 
 /** What an llm step's model is given, screened. */

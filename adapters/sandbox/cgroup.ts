@@ -33,7 +33,7 @@ export interface Cgroups {
 const folderName = "stateplane-sandbox";
 let found: Cgroups | { missing: string } | null = null;
 
-/** Tries it once, by making a group with both limits, running something in it, and removing it again. */
+/** Tries it once, by making a group with both limits, entering it, and removing it again. */
 export function findCgroups(): Cgroups | { missing: string } {
   return (found ??= lookForCgroups());
 }
@@ -60,8 +60,8 @@ function lookForCgroups(): Cgroups | { missing: string } {
 /** A group that may be made need not be one that may be entered, and its runs would never begin. */
 function tryGroup(groups: readonly string[]): void {
   try {
-    const [command = "", ...words] = enterWords(groups);
-    const tried = spawnSync(command, [...words, "/bin/sh", "-c", ":"], {
+    const enter = 'for group; do echo 0 > "$group/cgroup.procs" || exit 1; done';
+    const tried = spawnSync("/bin/sh", ["-c", enter, "sh", ...groups], {
       timeout: 10_000,
       env: {},
     });
@@ -191,12 +191,6 @@ const mostLooks = 100;
 function processesBelow(pid: number): number[] {
   const children = readText(`/proc/${pid}/task/${pid}/children`).split(" ").filter(Boolean);
   return [pid, ...children.flatMap((child) => processesBelow(Number(child)))];
-}
-
-/** For a command of ours that has to be in the group from its first moment. */
-function enterWords(groups: readonly string[]): string[] {
-  const enter = `for at in ${groups.map((_, at) => `"$${at + 1}"`).join(" ")}; do echo 0 > "$at/cgroup.procs" || exit 125; done; shift ${groups.length}; exec "$@"`;
-  return ["/bin/sh", "-c", enter, "sh", ...groups];
 }
 
 /** A process that was killed is in its group until its parent has seen it end. */

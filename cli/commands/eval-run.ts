@@ -110,7 +110,7 @@ export const runEvals: Command = async (context) => {
     output.remark(
       place === "embedded"
         ? "MOCK: no model's key is set, so every answer of a model was made up"
-        : "MOCK: answers of a model were made up, by a worker of that control plane that plays a script or has no model's key. Where that is meant, the suite's gates say deterministic: true",
+        : "MOCK: a worker there made up answers of a model: it plays a script, or has no model's key. If that is meant, set deterministic: true under the suite's gates",
     );
   const report = await reportOf(suite, end, { place, isMock: isMadeUp, started_at });
   const file = resolve(

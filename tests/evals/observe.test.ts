@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { createArtifactFolder } from "../../adapters/artifacts/folder.ts";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
-import type { EvalTask, Observation } from "../../evals/contracts.ts";
+import type { Observation } from "../../evals/contracts.ts";
 import { planeRunner } from "../../evals/plane-runner.ts";
 import { registry } from "../../evals/scorers/all.ts";
 import { judge, verdictOf } from "../../evals/scorers/judging.ts";
@@ -10,6 +10,7 @@ import { makeScorer, type SuiteScorer } from "../../evals/scorers/registry.ts";
 import type { ApprovalAnswers } from "../../evals/contracts.ts";
 import { keptOutput } from "../../machines/contracts/domain/kept-output.ts";
 import { json, type Said, startAnswering } from "../support/answering-server.ts";
+import { evalTask } from "../support/eval-task.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
 
 /* A run as a control plane tells of it, one of its sources at a time out of order. */
@@ -49,18 +50,7 @@ beforeEach(() => {
   });
 });
 
-const task: EvalTask = {
-  id: "t",
-  name: "t",
-  description: "",
-  input: {},
-  expected: {},
-  difficulty: "easy",
-  category: "general",
-  tags: [],
-  config: {},
-  from: { file: "/t", line: 1 },
-};
+const task = evalTask("t");
 
 async function trial(
   approvals: ApprovalAnswers = "none",

@@ -13,6 +13,7 @@ import type { ModelProvider } from "../../machines/contracts/ports/model-provide
 import { type EvalOptions, runEval } from "../../evals/run-eval.ts";
 import { infrastructureTrouble } from "../../evals/observe.ts";
 import { readSuite, standardSettings } from "../../evals/suite.ts";
+import { evalTask } from "../support/eval-task.ts";
 
 let base: string;
 beforeAll(async () => {
@@ -20,18 +21,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(base, { recursive: true, force: true }));
 
-const task = (id: string): EvalTask => ({
-  id,
-  name: id,
-  description: "",
-  input: {},
-  expected: {},
-  difficulty: "easy",
-  category: "general",
-  tags: [],
-  config: {},
-  from: { file: join(base, "t"), line: 1 },
-});
+const task = (id: string) => evalTask(id, join(base, "t"));
 
 /** An eval of these tasks by one scorer, in a folder of this name. */
 async function evalOf(
