@@ -43,6 +43,10 @@ export async function startRedisProcess(
   child.stdin?.on("error", () => {});
   child.stdin?.end(settings(directory, address));
   child.unref();
+  // A process that falls, or is ended in the middle of its end, leaves no server that nobody will stop.
+  const endWithUs = () => child.kill("SIGTERM");
+  process.once("exit", endWithUs);
+  child.once("exit", () => process.off("exit", endWithUs));
 
   const problem = await Promise.race([ended, answer(address)]);
   if (problem !== null) {

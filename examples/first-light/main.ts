@@ -82,12 +82,12 @@ async function main(): Promise<number> {
     enough.abort();
     // All there was to show has been shown: it ends as it would have.
     if (isShown) return;
-    interrupted = starting
+    interrupted ??= starting
       .then((begun) => begun.close())
       .finally(discard)
       .finally(() => process.exit(130));
   };
-  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
+  process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
   starting.catch(discard);
   const answering: Answering =
     values.yes === true ? "approve" : process.stdin.isTTY ? "ask" : "reject";

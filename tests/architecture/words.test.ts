@@ -51,3 +51,12 @@ it("no comment points to a document that is not in the repository", () => {
   const known = new Set(files.map(({ path }) => path));
   expect(names.filter(({ name }) => !known.has(name))).toEqual([]);
 });
+
+/*
+ * A library that cleans up on a signal (signal-exit, under each file that is written atomically) ends the process where
+ * nobody else listens. One who listens `once` is off the list by the time it looks.
+ */
+it("who listens to a signal goes on listening", () => {
+  const shipped = found(/(?:process|\))\.once\("SIG/).filter((at) => !at.startsWith("tests/"));
+  expect(shipped).toEqual([]);
+});

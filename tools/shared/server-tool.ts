@@ -131,8 +131,7 @@ export function serve<Context extends object>(
     process.stdin.destroy();
   };
   process.stdin.once("end", stop);
-  process.once("SIGTERM", stop);
-  process.once("SIGINT", stop);
+  process.on("SIGTERM", stop).on("SIGINT", stop);
 }
 
 /** What `read` makes of the command line; a server that can't use it says why in one line, and exits with 2. */
