@@ -34,6 +34,7 @@ export default defineConfig({
           name: "behaviour",
           include: ["tests/**/*.test.ts"],
           exclude: ["tests/architecture/**"],
+          setupFiles: ["tests/support/property-seed.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
           // What comes in a moment here may take seconds on a machine that has other work.

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import * as fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { createWorkflowEngine } from "../../actors/workflow/engine.ts";
 import { createWorkflowReader } from "../../adapters/workflows/step-request.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
@@ -18,6 +18,11 @@ beforeAll(async () => {
   plane = await startTestPlane();
 });
 afterAll(() => plane.close());
+/** A limit that a test has left, spent or of nothing, would keep the next one's runs from beginning. */
+afterEach(async () => {
+  await agentBudgets(none);
+  await tenantBudgets(none);
+});
 
 /** The runs themselves have no limit: what stops them is shared. */
 const unlimited = {
@@ -70,6 +75,8 @@ describe("a budget of an agent or a tenant", () => {
         async (calls, tokens, cents, period) => {
           // Another day for each, so that days start empty; what was spent before counts in the others.
           plane.clock.now += 24 * 60 * 60 * 1000;
+          await agentBudgets(none);
+          await tenantBudgets(none);
           const before = (await spending("/v1/registry/agents/helper"))[period] ?? {};
           const was = (before["input_tokens"] ?? 0) + (before["output_tokens"] ?? 0);
           const cost = before["cost_micros"] ?? 0;
@@ -112,8 +119,6 @@ describe("a budget of an agent or a tenant", () => {
       ),
       { numRuns: 3 },
     );
-    await agentBudgets(none);
-    await tenantBudgets(none);
   });
 
   it("stops the call that would pass it, and says whose it is and what is left; no run begins once it is spent [budget.shared]", async () => {
