@@ -62,16 +62,28 @@ export function addressProblem(
   return `${host} leads to the internal address ${address}, which a public name may not (STATEPLANE_RETRIEVAL_INTERNAL=yes allows it)`;
 }
 
-/** The IPv4 address inside one of IPv6: mapped (`::ffff:0:0/96`) or translated (`64:ff9b::/96`). */
+/**
+ * The IPv4 address that a connection to one of IPv6 reaches: mapped (`::ffff:0:0/96`), translated (`64:ff9b::/96`, and a
+ * network's own `64:ff9b:1::/48`), or the relay's in one of 6to4 (`2002::/16`).
+ */
 function embeddedV4(address: string): string | null {
   if (isIP(address) !== 6) return null;
-  // The URL parser writes every IPv6 address in one way.
-  const written = URL.parse(`http://[${address.split("%")[0]}]`)?.hostname ?? "";
-  const [, high, low] =
-    /^\[(?:::ffff|64:ff9b:):([\da-f]{1,4}):([\da-f]{1,4})\]$/u.exec(written) ?? [];
-  if (high === undefined || low === undefined) return null;
-  const bits = Number.parseInt(high, 16) * 65_536 + Number.parseInt(low, 16);
-  return [24, 16, 8, 0].map((shift) => (bits >>> shift) & 255).join(".");
+  const words = wordsOf(address);
+  const head = words.slice(0, 6).join(":");
+  const isLast = head === "0:0:0:0:0:65535" || (words[0] === 0x64 && words[1] === 0xff9b);
+  const pair = isLast ? words.slice(6) : words[0] === 0x2002 ? words.slice(1, 3) : null;
+  return pair === null ? null : pair.flatMap((word) => [word >>> 8, word & 255]).join(".");
+}
+
+/** The eight words of an IPv6 address, however it is written. */
+function wordsOf(address: string): number[] {
+  // The URL parser writes every one in hexadecimal, the longest row of zeros as `::`.
+  const written = URL.parse(`http://[${address.split("%")[0]}]`)?.hostname.slice(1, -1) ?? "";
+  const [before = [], after = []] = written
+    .split("::")
+    .map((part) => part.split(":").filter((word) => word !== ""));
+  const zeros = Array.from({ length: 8 - before.length - after.length }, () => "0");
+  return [...before, ...zeros, ...after].map((word) => Number.parseInt(word, 16));
 }
 
 function isInternalName(host: string): boolean {
