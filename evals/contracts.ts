@@ -150,6 +150,8 @@ export interface Trial {
   /** The weighted mean of the scores that were not skipped; null where there is none. */
   score: number | null;
   scores: readonly Score[];
+  /** A judge was played by a script, and no model was asked. */
+  is_judge_scripted?: boolean;
   observation?: Observation;
   /** How often the infrastructure failed before this answer. */
   retries: number;

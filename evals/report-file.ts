@@ -80,6 +80,7 @@ export const trialShape = type({
   passed: "boolean",
   score: "0 <= number <= 1 | null",
   scores: score.array(),
+  "is_judge_scripted?": "boolean",
   "observation?": observationShape,
   retries: "number.integer >= 0",
   "cost_microusd?": counted,

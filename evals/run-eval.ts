@@ -119,7 +119,8 @@ async function makeTrial(
     const scores = judged.value;
     const verdict = verdictOf(scores, threshold);
     const status = "scored" as const;
-    return { ...base, status, ...verdict, scores, observation, ...more, ...ended() };
+    const scripted = judged.isScripted ? { is_judge_scripted: true } : {};
+    return { ...base, status, ...verdict, scores, ...scripted, observation, ...more, ...ended() };
   };
   const known = (await cache?.find(task, epoch)) ?? null;
   if (known !== null) return scored(known, { retries: 0, cached: true });

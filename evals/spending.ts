@@ -10,7 +10,13 @@ import type { ModelProvider } from "../machines/contracts/ports/model-provider.t
 /** Integer micro-dollars; null where a price is not known. */
 export type Cost = number | null;
 
-const counted = new AsyncLocalStorage<{ cost: Cost }>();
+interface Sum {
+  cost: Cost;
+  /** A script answered, and no model. */
+  isScripted: boolean;
+}
+
+const counted = new AsyncLocalStorage<Sum>();
 
 export const addCosts = (one: Cost, other: Cost): Cost =>
   one === null || other === null ? null : one + other;
@@ -27,6 +33,7 @@ export function metered(models: ModelProvider): ModelProvider {
       if (reply.ok) {
         const { usage, attempts = [], scripted } = reply.value;
         sum.cost = addCosts(sum.cost, usage.costMicros ?? (scripted === true ? 0 : null));
+        sum.isScripted ||= scripted === true;
         for (const attempt of attempts)
           sum.cost = addCosts(sum.cost, costOf(attempt.usage ?? null));
       } else sum.cost = addCosts(sum.cost, costOf(usageOfFailure(reply.failure)));
@@ -39,7 +46,7 @@ export function metered(models: ModelProvider): ModelProvider {
 const costOf = (usage: Usage | null): Cost => (usage === null ? 0 : (usage.costMicros ?? null));
 
 /** Does some work, and counts what models were asked for it. */
-export async function measured<T>(work: () => Promise<T>): Promise<{ value: T; cost: Cost }> {
-  const sum: { cost: Cost } = { cost: 0 };
-  return { value: await counted.run(sum, work), cost: sum.cost };
+export async function measured<T>(work: () => Promise<T>): Promise<Sum & { value: T }> {
+  const sum: Sum = { cost: 0, isScripted: false };
+  return { value: await counted.run(sum, work), ...sum };
 }

@@ -66,6 +66,11 @@ export const evalRequirements: readonly Requirement[] = [
     promise: "a gate on real runs passes an unchanged agent, and names the tasks that broke",
   },
   {
+    id: "evals.made-up",
+    promise:
+      "a report whose answers or judgements no model gave is a mock, unless the suite says that a script is meant",
+  },
+  {
     id: "evals.gate-fallen",
     promise:
       "a task that always passed and never does now fails the gate, unless chance explains it",

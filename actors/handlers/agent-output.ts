@@ -52,6 +52,7 @@ export function toOutput(
     usage: usage === null ? null : { ...usage },
     cost_micros: usage?.costMicros ?? null,
     ...(turns.some(({ reply }) => reply.scripted === true) ? { scripted: true } : {}),
+    ...(turns.some(({ reply }) => reply.standIn === true) ? { stand_in: true } : {}),
     ...(cause === null ? {} : { cause: toCause(cause) }),
     ...airlockMarker(blockedIn(turns)),
     ...(folded === 0 ? {} : { folded_turns: folded }),

@@ -52,7 +52,7 @@ export function createStandIn(): ModelProvider {
       const content =
         "This is a scripted answer: no model was asked, because no key is set. " +
         `Set ANTHROPIC_API_KEY or OPENAI_API_KEY for a real one. The task was: ${cutText(asked, 200)}`;
-      const reply = toReply({ reply: { content } }, 0, request);
+      const reply = { ...toReply({ reply: { content } }, 0, request), standIn: true as const };
       for (const part of partsOf(reply)) await onPart?.(part);
       return ok(reply);
     },

@@ -3,10 +3,11 @@ import { dirname, join, resolve } from "node:path";
 import { ulid } from "ulid";
 import { openCheckpoints } from "../../evals/checkpoints.ts";
 import { openCache } from "../../evals/cache.ts";
-import type { EvalReport, Trial } from "../../evals/contracts.ts";
+import type { EvalReport } from "../../evals/contracts.ts";
 import { digestOf, digestOfPath } from "../../evals/digest.ts";
 import { fixtureOf } from "../../evals/fixtures.ts";
 import { functionRunner } from "../../evals/function-runner.ts";
+import { type MadeUpBy, madeUpBy } from "../../evals/made-up.ts";
 import { mockRunner } from "../../evals/mock-runner.ts";
 import { planeRunner } from "../../evals/plane-runner.ts";
 import { reportFormat, writeReport } from "../../evals/report-file.ts";
@@ -16,7 +17,7 @@ import type { Suite } from "../../evals/suite.ts";
 import { placeOf } from "../../evals/suite-tasks.ts";
 import type { TrialRunner } from "../../evals/trial.ts";
 import { readWorkflow } from "../../adapters/workflows/read.ts";
-import { isJsonObject, type Json } from "../../machines/contracts/domain/json.ts";
+import type { Json } from "../../machines/contracts/domain/json.ts";
 import type { Command, Context } from "../command.ts";
 import { artifactsOf } from "../compose/compose-ports.ts";
 import { evalFolder, openChecks, startEvalPlane } from "../compose/eval-plane.ts";
@@ -74,7 +75,6 @@ export const runEvals: Command = async (context) => {
         );
   const workspace = suite.settings.workspace ?? held.workspace;
   let end: EvalEnd;
-  let isStandIn = false;
   using later = watchUsersModules();
   try {
     await using checks = openChecks(workspace, Math.max(suite.settings.timeout_ms, 60_000));
@@ -83,7 +83,6 @@ export const runEvals: Command = async (context) => {
       work,
       signal: stop.signal,
     });
-    isStandIn = opened.isStandIn === true;
     const tell = progressOf(context, suite);
     end = await runEval({
       suite,
@@ -105,14 +104,16 @@ export const runEvals: Command = async (context) => {
     await checkpoints.close();
   }
   if (end.refused !== null) throw new CliError(2, `no trial can be made: ${end.refused}`);
-  const isMadeUp = isMock || (isStandIn && end.trials.some(isScripted));
-  if (isMadeUp && !isMock)
-    output.remark(
-      place === "embedded"
-        ? "MOCK: no model's key is set, so every answer of a model was made up"
-        : "MOCK: a worker there made up answers of a model: it plays a script, or has no model's key. If that is meant, set deterministic: true under the suite's gates",
-    );
-  const report = await reportOf(suite, end, { place, isMock: isMadeUp, started_at });
+  const { model, gates = {} } = suite.definition;
+  const made = isMock
+    ? null
+    : madeUpBy(end.trials, gates, place === "embedded" && model !== undefined);
+  if (made !== null) output.remark(`MOCK: ${madeUpWords[made](place)}`);
+  const report = await reportOf(suite, end, {
+    place,
+    isMock: isMock || made !== null,
+    started_at,
+  });
   const file = resolve(
     folder,
     typeof flags["output"] === "string"
@@ -128,9 +129,16 @@ export const runEvals: Command = async (context) => {
   return report.complete && trials.every(({ passed }) => passed) ? 0 : 1;
 };
 
-const isScripted = ({ observation }: Trial): boolean =>
-  observation?.steps?.some(({ output }) => isJsonObject(output) && output["scripted"] === true) ===
-  true;
+const ifMeant = "If that is meant, set deterministic: true under the suite's gates";
+const madeUpWords: Record<MadeUpBy, (place: string) => string> = {
+  "stand-in": (place) =>
+    place === "embedded"
+      ? "no model's key is set, so every answer of a model was made up"
+      : "a worker there has no model's key, so answers of a model were made up",
+  script: (place) =>
+    `a script or a recording${place === "embedded" ? "" : " there"} answered in place of a model. ${ifMeant}`,
+  judge: () => `a script or a recording answered in place of a judge. ${ifMeant}`,
+};
 
 /** All that makes a trial what it is, beside its task. */
 async function runByOf(
@@ -191,8 +199,6 @@ async function configured({ settings, file: from, code }: Config): Promise<strin
 
 interface Opened extends AsyncDisposable {
   runner: TrialRunner;
-  /** Where a model is asked, its answer is made up: none has a key. */
-  isStandIn?: boolean;
 }
 
 async function openRunner(
@@ -229,11 +235,6 @@ async function openRunner(
     await plane?.dev.close();
     await api.close();
   };
-  // What a worker elsewhere has for models nobody here can say: a script is one that the suite knows of, or no model.
-  const isStandIn =
-    plane === null
-      ? definition.gates?.deterministic !== true
-      : plane.dev.isScripted && definition.model === undefined;
   try {
     const agents = plane?.dev.agents.map(({ slug }) => slug) ?? [];
     const runner = await planeRunner({
@@ -248,7 +249,7 @@ async function openRunner(
       signal: over.signal,
     });
     if (!runner.ok) throw failureError(runner.failure);
-    return { runner: runner.value, isStandIn, [Symbol.asyncDispose]: close };
+    return { runner: runner.value, [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
     throw error;

@@ -1,9 +1,11 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
-import { beforeAll, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { startDev } from "../../cli/library.ts";
-import type { EvalReport } from "../../evals/contracts.ts";
+import type { EvalReport, ObservedStep } from "../../evals/contracts.ts";
+import { madeUpBy } from "../../evals/made-up.ts";
+import type { Json } from "../../machines/contracts/domain/json.ts";
 import { report } from "../support/eval-report.ts";
 import { listen } from "../support/listen.ts";
 import { runCli } from "../support/run-cli.ts";
@@ -110,25 +112,77 @@ it("[evals.gate-real] of real runs an unchanged agent passes, and one that broke
   }
 }, 120_000);
 
-it("[evals.gate-real] answers that a worker elsewhere made up are a mock, unless the suite says that they are meant", async () => {
-  await using dev = await startDev({ dataDir: join(folder, "elsewhere") });
-  const there = { CONTROL_PLANE_URL: dev.url, FD_API_KEY: dev.apiKey };
-  for (const deterministic of [false, true]) {
+describe("[evals.made-up] answers that no model gave are a mock", () => {
+  const script = [{ repeat: true, reply: { content: "scripted answer" } }];
+  const rated = [{ name: "correct", reasoning: "so it is", points: 5 }];
+  const rating = { criteria: [...rated, { ...rated[0], name: "complete" }] };
+  const judged = [{ repeat: true, reply: { content: JSON.stringify(rating) } }];
+
+  /** Runs one task there, with the suite's gates as they are given. */
+  async function mockOf(deterministic: boolean, env: Record<string, string>) {
     const suite = {
       name: "made-up",
       tasks: [{ id: "t1", input: { task: "say t1" }, expected: { output: "scripted answer" } }],
       scorers: [{ type: "expected_output_match" }],
       gates: { deterministic },
     };
-    await write("evals/suites/made-up.json", JSON.stringify(suite));
-    const ran = await runCli(["eval", "run", "made-up", "--json", "--fresh"], {
-      cwd: folder,
-      env: there,
-    });
-    expect(JSON.parse(ran.stdout), ran.stderr).toMatchObject({ mock: !deterministic });
-    expect(ran.stderr.includes("MOCK:")).toBe(!deterministic);
+    await mkdir(join(folder, "elsewhere/evals/suites"), { recursive: true });
+    await write("elsewhere/evals/suites/made-up.json", JSON.stringify(suite));
+    return toldIn(await runCli(["eval", "run", "made-up", "--json", "--fresh"], here(env)));
   }
-}, 120_000);
+
+  const here = (env: Record<string, string>) => ({ cwd: join(folder, "elsewhere"), env });
+  function toldIn({ stdout, stderr }: { stdout: string; stderr: string }): boolean {
+    const { mock } = JSON.parse(stdout) as EvalReport;
+    expect(stderr.includes("MOCK:"), stderr).toBe(mock);
+    return mock;
+  }
+
+  it("where a worker elsewhere has no model's key, whatever the suite says", async () => {
+    await using dev = await startDev({ dataDir: join(folder, "no-key") });
+    const there = { CONTROL_PLANE_URL: dev.url, FD_API_KEY: dev.apiKey };
+    expect([await mockOf(false, there), await mockOf(true, there)]).toEqual([true, true]);
+  }, 120_000);
+
+  it("where a script of the machine's answers, there or here, unless the suite says that it is meant", async () => {
+    await write("script.json", JSON.stringify(script));
+    const modelScript = join(folder, "script.json");
+    const scripted = { defaultModel: "scripted/x", modelScript };
+    await using dev = await startDev({ ...scripted, dataDir: join(folder, "scripted") });
+    const there = { CONTROL_PLANE_URL: dev.url, FD_API_KEY: dev.apiKey };
+    expect([await mockOf(false, there), await mockOf(true, there)]).toEqual([true, false]);
+    const own = { DEFAULT_MODEL: "scripted/x", STATEPLANE_MODEL_SCRIPT: modelScript };
+    expect([await mockOf(false, own), await mockOf(true, own)]).toEqual([true, false]);
+  }, 120_000);
+
+  it("where a script judges, also in an eval that goes on", async () => {
+    await mkdir(join(folder, "elsewhere/evals/suites"), { recursive: true });
+    await write("judge.json", JSON.stringify(judged));
+    const suite = {
+      name: "judged",
+      tasks: [{ id: "t1", input: { task: "say t1" } }],
+      scorers: [{ type: "llm_judge", model: "scripted/judge" }],
+    };
+    const code = `export default { ...${JSON.stringify(suite)}, run: () => ({ output: "t1" }) };`;
+    await write("elsewhere/evals/suites/judged.mjs", code);
+    const env = { STATEPLANE_MODEL_SCRIPT: join(folder, "judge.json") };
+    expect(toldIn(await runCli(["eval", "run", "judged", "--json"], here(env)))).toBe(true);
+  }, 120_000);
+
+  it("and what a tool gives back makes no mock of a real run", () => {
+    const step = (type: string, output: Json) =>
+      ({ id: "s", type, status: "completed", states: [], output }) satisfies ObservedStep;
+    const trial = (...steps: ObservedStep[]) => {
+      const [seen] = good.tasks[0]?.trials ?? [];
+      if (seen?.observation === undefined) throw new Error("the report has no trial");
+      return [{ ...seen, observation: { ...seen.observation, steps } }];
+    };
+    const tool = step("tool", { scripted: true, stand_in: true });
+    expect(madeUpBy(trial(tool), {}, false)).toBeNull();
+    expect(madeUpBy(trial(tool, step("llm", { scripted: true })), {}, false)).toBe("script");
+    expect(madeUpBy(trial(step("llm", { scripted: true })), {}, true)).toBeNull();
+  });
+});
 
 it("[evals.gate-command] what was not made alike, or can't be read, is refused by name", async () => {
   const locks = await evals("compare", "good.json", "other.json");

@@ -110,6 +110,8 @@ export interface ModelReply {
   droppedParams?: string[];
   /** True when a declared script or a recording answered and no model was asked. */
   scripted?: true;
+  /** True when nobody even declared one: it stands in for every model where none has a key. */
+  standIn?: true;
 }
 
 /** A provider that was asked in vain before another one answered. */
