@@ -152,6 +152,10 @@ export const requirements: readonly Requirement[] = [
     id: "schema.bounded",
     promise: "no foreign schema makes a check throw, wait, or work beyond its bound",
   },
+  {
+    id: "schema.apart",
+    promise: "a schema that takes long holds up no control plane, and no tenant but its own",
+  },
   { id: "output.parsed", promise: "JSON in a model's answer is found wherever it stands" },
   { id: "output.repair", promise: "a model that is asked to mend its answer is shown it" },
   { id: "input.ferrumdeck", promise: "inputs that FerrumDeck's worker takes are taken" },

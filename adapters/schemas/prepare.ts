@@ -8,7 +8,7 @@ export type Dialect = "draft-07" | "2019-09" | "2020-12";
 const maxNodes = 3_000;
 const maxDepth = 64;
 const maxPatternLength = 2_000;
-/** All patterns of one schema, their repetitions written out, as {@link patternSize} counts: a fifth of a second. */
+/** All patterns of one schema, their repetitions written out, as {@link patternSize} counts: half a second of a processor. */
 const maxPatternSize = 200_000;
 
 /** The keyword that we lay into every subschema: what one look at it costs, in steps. */

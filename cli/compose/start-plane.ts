@@ -7,7 +7,7 @@ import {
   PortTaken,
   startEmbeddedControlPlane,
 } from "../../adapters/control-plane/embedded/start.ts";
-import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
+import { createSchemasApart } from "../../adapters/schemas/check-apart.ts";
 import { costOf } from "../../adapters/llm/prices.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import { agentLoopMachine } from "../../machines/agent-loop/machine.ts";
@@ -53,7 +53,7 @@ export async function startPlane(
       machines: { step: stepMachine.definition, "agent-loop": agentLoopMachine.definition },
     }),
     airlock: { settings: airlockOf(settings) },
-    schemas: createSchemaChecker(),
+    schemas: createSchemasApart(),
     path: given.isInMemory === true ? ":memory:" : join(settings.dataDir, "control-plane.sqlite"),
     costMicros: (model, inputTokens, outputTokens) => {
       const found = prices.findByName(model);

@@ -6,7 +6,7 @@ import {
   type EmbeddedOptions,
   startEmbeddedControlPlane,
 } from "../../adapters/control-plane/embedded/start.ts";
-import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
+import { createSchemasApart } from "../../adapters/schemas/check-apart.ts";
 import { type Job, parseJob } from "../../machines/contracts/domain/job.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Outcome } from "../../machines/contracts/domain/failure.ts";
@@ -73,7 +73,7 @@ export async function startTestPlane(options: Partial<EmbeddedOptions> = {}): Pr
     now: () => clock.now,
     costMicros: (model, tokens) => (model === "gpt-4o" ? tokens : null),
     log: silent,
-    schemas: createSchemaChecker(),
+    schemas: createSchemasApart(),
     ...options,
   });
   const api = createControlPlaneApi({ url: plane.url, apiKey, timeoutMs: 5_000 });

@@ -1,7 +1,7 @@
 import { type Verdict, verdict } from "../../../machines/contracts/domain/action.ts";
 import { toolLabel, type ToolPair } from "../../../machines/contracts/domain/tool-lists.ts";
-import type { JsonObject } from "../../../machines/contracts/domain/json.ts";
-import type { SchemaChecker } from "../../../machines/contracts/ports/schema-checker.ts";
+import { isJsonObject, type Json } from "../../../machines/contracts/domain/json.ts";
+import type { SchemasApart } from "../../../machines/contracts/ports/schema-checker.ts";
 import type { Tool } from "./documents.ts";
 
 /*
@@ -59,19 +59,19 @@ export function isTool({ slug, mcpServer }: Tool, { server, name }: ToolPair): b
  * What is wrong with a call's arguments by the schema that its tool is registered with, and where; null for nothing. Of a
  * name that could be several tools, only what breaks the schemas of them all.
  */
-export function schemaProblem(
-  schemas: SchemaChecker | null,
+export async function schemaProblem(
+  schemas: SchemasApart | null,
   registry: readonly Tool[],
-  call: ToolPair & { input: JsonObject },
-): string | null {
+  { input, ...tool }: ToolPair & { input: Json },
+): Promise<string | null> {
   if (schemas === null) return null;
-  const said = registry
-    .filter((tool) => isTool(tool, call))
-    .map(({ inputSchema }) => {
-      if (Object.keys(inputSchema).length === 0) return null;
-      const compiled = schemas.compile(inputSchema);
-      const checked = typeof compiled === "string" ? null : compiled.check(call.input);
-      return checked?.kind === "invalid" ? checked.problem : null;
-    });
-  return said.every((problem) => problem !== null) ? (said[0] ?? null) : null;
+  const value = isJsonObject(input) ? input : { "": input };
+  let problem: string | null = null;
+  for (const { inputSchema, tenantId } of registry.filter((one) => isTool(one, tool))) {
+    if (Object.keys(inputSchema).length === 0) return null;
+    const said = await schemas.check(tenantId, inputSchema, value);
+    if (said.kind !== "invalid") return null;
+    problem ??= said.problem;
+  }
+  return problem;
 }

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { getRequestListener } from "@hono/node-server";
-import type { SchemaChecker } from "../../../machines/contracts/ports/schema-checker.ts";
+import type { SchemasApart } from "../../../machines/contracts/ports/schema-checker.ts";
 import type { Log } from "../../../machines/contracts/ports/clock.ts";
 import type { WorkflowEngine } from "../../../machines/contracts/ports/workflow-engine.ts";
 import { createApp, keepTime } from "./app.ts";
@@ -46,7 +46,7 @@ export interface EmbeddedOptions {
   /** Inspects the tool calls that are checked; without it, or where its mode is `off`, nothing does. */
   airlock?: Airlock;
   /** Holds arguments to the schemas that tools are registered with; without it nothing does. */
-  schemas?: SchemaChecker;
+  schemas?: SchemasApart;
   /** The workers' store, to show what it has of steps and dead letters. */
   steps?: KeptSteps;
   /** Reports of evals to show; without it there are none. */
@@ -104,7 +104,7 @@ export async function startEmbeddedControlPlane(
   const isInspecting = options.airlock !== undefined && options.airlock.settings.mode !== "off";
   const airlock = isInspecting ? (options.airlock ?? null) : null;
   const { schemas = null } = options;
-  const parts = { store, outbox, events, now, workflows, airlock, schemas, notices: told };
+  const parts = { store, outbox, events, now, workflows, airlock, notices: told };
   const apply = createApply(parts);
   const costMicros = options.costMicros ?? (() => null);
   const headFile = keepHeadFile(options.path, store.audit, log);
@@ -121,6 +121,7 @@ export async function startEmbeddedControlPlane(
     path,
     workflows,
     airlock,
+    schemas,
     steps,
     evals,
     notices,
@@ -165,6 +166,7 @@ export async function startEmbeddedControlPlane(
         await sender?.close();
         await outbox.close();
         await headFile.close();
+        await schemas?.close();
         store.close();
       });
       return closed;

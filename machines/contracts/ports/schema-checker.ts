@@ -22,3 +22,13 @@ export interface SchemaChecker {
   /** @returns what is wrong, a text, with a schema that can't be used */
   compile(schema: JsonObject): CompiledSchema | string;
 }
+
+/**
+ * The same for whoever serves many: a schema that takes long is checked apart, and holds up neither them nor, for longer
+ * than one check, another owner's.
+ */
+export interface SchemasApart {
+  /** `unusable` for a schema that can't be used. */
+  check(owner: string, schema: JsonObject, value: JsonObject): Promise<SchemaVerdict>;
+  close(): Promise<void>;
+}

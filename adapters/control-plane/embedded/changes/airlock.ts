@@ -7,9 +7,8 @@ import { type PastCall, withCall } from "../../../../machines/contracts/domain/a
 import type { AirlockSettings } from "../../../../machines/contracts/domain/airlock/settings.ts";
 import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
 import { toolLabel, type ToolPair } from "../../../../machines/contracts/domain/tool-lists.ts";
-import type { SchemaChecker } from "../../../../machines/contracts/ports/schema-checker.ts";
-import type { Run, Tool } from "../documents.ts";
-import { schemaProblem } from "../response-level.ts";
+import type { Run } from "../documents.ts";
+import type { Call } from "./check-tool.ts";
 
 /** What the plane inspects tool calls with. */
 export interface Airlock {
@@ -22,21 +21,18 @@ export interface Inspected {
   recentCalls: PastCall[];
 }
 
-/** What the Airlock finds in a call of a run, which the registry may know. */
+/** What the Airlock finds in a call of a run. */
 export function inspect(
   { settings }: Airlock,
-  schemas: SchemaChecker | null,
   run: Run,
-  registry: readonly Tool[],
-  call: ToolPair & { input: JsonObject; callId: string | null; costCents: number },
+  call: ToolPair & Pick<Call, "callId" | "costCents" | "drift"> & { input: JsonObject },
   now: number,
 ): Inspected {
-  const { server, name, input, callId, costCents } = call;
+  const { server, name, input, callId, costCents, drift } = call;
   const text = JSON.stringify([toolLabel(call), input]);
   const digest = createHash("sha256").update(text).digest("base64url").slice(0, 22);
   const past = { at: now, digest, id: callId, cents: costCents };
   const recentCalls = withCall(run.recentCalls ?? [], past, settings.rules);
-  const drift = schemaProblem(schemas, registry, call);
   const tool = { server, name, input };
   return { recentCalls, findings: inspectCall(settings, { tool, calls: recentCalls, now, drift }) };
 }

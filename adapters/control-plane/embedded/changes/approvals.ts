@@ -1,11 +1,10 @@
 import { createHash } from "node:crypto";
-import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
 import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
 import { ApiError } from "../routes/request.ts";
 import { type Approval, newId } from "../documents.ts";
 import type { Caller } from "../keys.ts";
 import type { Change } from "./change.ts";
-import { editCall, type Edited } from "./edit-approval.ts";
+import { type Edit, editCall, type Edited } from "./edit-approval.ts";
 import { refuseAnswer, refuseCallTooMany, termsOf } from "./approval-terms.ts";
 import { findStep } from "./submit-result.ts";
 import { closeApproval } from "./run-state.ts";
@@ -77,14 +76,14 @@ export function requestApproval(
 }
 
 /** Whoever edits has made the call a request of their own: where four eyes are asked for, another key says yes to that. */
-function editOf(
+function edit(
   change: Change,
   approval: Approval,
-  input: JsonObject,
+  given: Edit,
   answer: { approved: boolean; caller: Caller },
 ): Edited {
   if (!answer.approved) throw new ApiError(422, "input: expected only with a yes");
-  const { edited, terms } = editCall(change, approval, input);
+  const { edited, terms } = editCall(change, approval, given);
   for (const each of [approval.terms, terms]) {
     refuseAnswer(change, { ...approval, terms: each ?? null }, answer);
     if (!each?.fourEyes) continue;
@@ -104,7 +103,7 @@ function editOf(
 export function resolveApproval(
   change: Change,
   id: string,
-  answer: { approved: boolean; note: string | null; input?: JsonObject | null; caller: Caller },
+  answer: { approved: boolean; note: string | null; edit?: Edit | null; caller: Caller },
 ): Approval {
   const { now, store } = change;
   const approval = store.approvals.find(id);
@@ -118,7 +117,7 @@ export function resolveApproval(
   }
   refuseAnswer(change, approval, answer);
   if (answer.approved && approval.actionType === "tool") refuseCallTooMany(change, approval);
-  const edited = answer.input == null ? null : editOf(change, approval, answer.input, answer);
+  const edited = answer.edit == null ? null : edit(change, approval, answer.edit, answer);
   const status = answer.approved ? "approved" : "rejected";
   const { note } = answer;
   const resolved: Approval = {

@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import { toEnvelope } from "../../../../machines/contracts/domain/job.ts";
 import type { JsonObject } from "../../../../machines/contracts/domain/json.ts";
-import type { SchemaChecker } from "../../../../machines/contracts/ports/schema-checker.ts";
+import type { SchemasApart } from "../../../../machines/contracts/ports/schema-checker.ts";
 import type { StepQueue, StepStore } from "../../../../machines/contracts/ports/step-backend.ts";
 import { type Approval, type Run, type Step, newId, seedIds } from "../documents.ts";
 import type { Airlock } from "./airlock.ts";
@@ -40,8 +40,6 @@ export interface Change {
   readonly workflows: WorkflowHost | null;
   /** What inspects tool calls; null where nothing does. */
   readonly airlock: Airlock | null;
-  /** Holds arguments to the schemas that tools are registered with; null where nothing does. */
-  readonly schemas: SchemaChecker | null;
   audit(runId: string | null, event: string, details: JsonObject): void;
 }
 
@@ -61,7 +59,6 @@ export interface ApplyParts {
   events: Pick<RunEvents, "tell" | "tellStop">;
   workflows?: WorkflowHost | null;
   airlock?: Airlock | null;
-  schemas?: SchemaChecker | null;
   /** Where people are told of questions, and who is to be told that there is one; absent for nowhere. */
   notices?: { settings: NoticeSettings; kick(): void };
   now: () => number;
@@ -70,7 +67,7 @@ export interface ApplyParts {
 /** Changes asked for in the same turn of the event loop share one commit, and so one wait for the disk. */
 export function createApply(parts: ApplyParts): Apply {
   const { store, outbox, events, now, notices } = parts;
-  const { workflows = null, airlock = null, schemas = null } = parts;
+  const { workflows = null, airlock = null } = parts;
   let waiting: { run: () => void; committed: () => void; lost: (error: unknown) => void }[] = [];
 
   const commit = () => {
@@ -92,7 +89,6 @@ export function createApply(parts: ApplyParts): Apply {
         const opened = openChange(store, now(), by, {
           workflows,
           airlock,
-          schemas,
           settings: notices?.settings ?? null,
         });
         try {
@@ -120,9 +116,8 @@ function openChange(
   {
     workflows,
     airlock,
-    schemas,
     settings,
-  }: Pick<Change, "workflows" | "airlock" | "schemas"> & { settings: NoticeSettings | null },
+  }: Pick<Change, "workflows" | "airlock"> & { settings: NoticeSettings | null },
 ) {
   const store = viewOf(whole, caller);
   const { id: by } = caller;
@@ -137,7 +132,6 @@ function openChange(
     notices: whole.notices,
     workflows,
     airlock,
-    schemas,
     tellStop({ id: runId, tenantId }, stepId) {
       stops.push({ runId, stepId, tenantId });
     },
@@ -205,6 +199,8 @@ export interface Plane {
   path: string;
   workflows: WorkflowHost | null;
   airlock: Airlock | null;
+  /** Holds arguments to the schemas that tools are registered with; null where nothing does. */
+  schemas: SchemasApart | null;
   steps: KeptSteps | null;
   evals: EvalReports | null;
   notices: NoticeSettings;

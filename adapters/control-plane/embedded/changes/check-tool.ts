@@ -88,21 +88,19 @@ export function checkTool(
   return decided;
 }
 
-type Call = ToolPair & {
+export type Call = ToolPair & {
   input: Json;
   callId: string | null;
   costCents: number;
+  /** What is wrong with the arguments by the schema that the tool is registered with; null for nothing. */
+  drift: string | null;
   provenance: JsonObject | null;
 };
 
-function inspectedBy(
-  { airlock, schemas, store, now }: Change,
-  run: Run,
-  tool: Call,
-): Inspected | null {
+function inspectedBy({ airlock, now }: Change, run: Run, tool: Call): Inspected | null {
   if (airlock === null) return null;
   const input = isJsonObject(tool.input) ? tool.input : { "": tool.input };
-  return inspect(airlock, schemas, run, store.tools.of(run), { ...tool, input }, now);
+  return inspect(airlock, run, { ...tool, input }, now);
 }
 
 /** What was decided, with what the Airlock found: what it blocks is denied, whatever policies say. */

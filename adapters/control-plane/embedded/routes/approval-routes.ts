@@ -9,6 +9,7 @@ import { callerOf } from "./access.ts";
 import { ApiError, asJson, objectShape, readBody, readPage, rfc3339 } from "./request.ts";
 import { requestApproval, resolveApproval } from "../changes/approvals.ts";
 import type { Plane } from "../changes/change.ts";
+import { editOf } from "../changes/edit-approval.ts";
 import type { Approval } from "../documents.ts";
 
 const thirtyDaysMs = 2_592_000_000;
@@ -30,7 +31,7 @@ export const answer = type({
 });
 
 /** `/v1/approvals`: what people are asked, and their answers. */
-export function approvalRoutes({ apply, rows }: Plane): Hono {
+export function approvalRoutes({ apply, rows, schemas }: Plane): Hono {
   const app = new Hono();
   app.get("/", (c) => {
     const status = readStatus(c.req.query("status"));
@@ -70,11 +71,10 @@ export function approvalRoutes({ apply, rows }: Plane): Hono {
     const input = asJson(edited);
     if (input !== null && !isJsonObject(input))
       throw new ApiError(422, "input: expected an object");
-    const given = { approved, note: note ?? null, input, caller: callerOf(c) };
-    const approval = await apply(
-      (change) => resolveApproval(change, c.req.param("id"), given),
-      callerOf(c),
-    );
+    const id = c.req.param("id");
+    const edit = input === null ? null : await editOf({ schemas, rows: rows(c) }, id, input);
+    const given = { approved, note: note ?? null, edit, caller: callerOf(c) };
+    const approval = await apply((change) => resolveApproval(change, id, given), callerOf(c));
     return c.json(approvalResponse(approval));
   });
   return app;

@@ -10,6 +10,7 @@ import { reserve, settleReservation } from "../changes/reservations.ts";
 import { findRun, findStep, submitResult } from "../changes/submit-result.ts";
 import type { Plane } from "../changes/change.ts";
 import type { Step } from "../documents.ts";
+import { schemaProblem } from "../response-level.ts";
 
 export const result = type({
   status: "'completed' | 'failed' | 'waiting_approval'",
@@ -64,7 +65,7 @@ export const settlement = reservation.merge({ "untried?": "boolean" });
 
 /** `/v1/runs/{id}`: its steps, their results, the check of a tool call, and reservations of its budget. */
 export function stepRoutes(plane: Plane): Hono {
-  const { apply, rows, costMicros } = plane;
+  const { airlock, apply, rows, costMicros, schemas } = plane;
   const app = new Hono();
   app.get("/:id/steps", (c) => {
     const run = findRun(rows(c), c.req.param("id"));
@@ -126,18 +127,21 @@ export function stepRoutes(plane: Plane): Hono {
   });
   app.post("/:id/check-tool", async (c) => {
     const body = await readBody(c, toolCheck);
+    const id = c.req.param("id");
+    const call = { server: body.server ?? null, name: body.tool_name };
+    const input = asJson(body.tool_input);
+    const run = airlock === null ? undefined : rows(c).runs.find(id);
+    const registry = run === undefined ? [] : rows(c).tools.of(run);
     const tool = {
-      server: body.server ?? null,
-      name: body.tool_name,
+      ...call,
       callId: body.call_id ?? null,
-      input: asJson(body.tool_input),
+      input,
+      // Before the change, which waits for nothing.
+      drift: await schemaProblem(schemas, registry, { ...call, input }),
       provenance: body.provenance ?? null,
       costCents: body.estimated_cost_cents ?? 0,
     };
-    const verdict = await apply(
-      (change) => checkTool(change, c.req.param("id"), tool),
-      callerOf(c),
-    );
+    const verdict = await apply((change) => checkTool(change, id, tool), callerOf(c));
     return c.json({
       allowed: verdict.kind === "allow",
       requires_approval: verdict.kind === "ask",
