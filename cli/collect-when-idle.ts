@@ -5,22 +5,32 @@ import { runInNewContext } from "node:vm";
  * While modules load, V8's young generation grows to its limit, and what loading left behind stays where it is: only a
  * collection that is told to save memory makes it smaller, and a worker without steps allocates too little to come to
  * any. So one is made, once, when the worker has had nothing to do for a moment: a quarter of what it held is given back
- * to the system. It takes some tenths of a second at most, in which a job that comes just then waits; a worker that
- * always has steps is left alone, since it uses what it has.
+ * to the system. It takes some tenths of a second at most, and a job that comes just then waits for its end. So a worker
+ * that has steps now and then is left alone, however short they are: it uses what it has.
  */
 
 const lookMs = 500;
-/** Looks in a row that must find no step. */
+/** Looks in a row that must find no step, and none begun since the look before. */
 const quietLooks = 3;
 
+export interface Workload {
+  /** Steps alive now. */
+  running: number;
+  /** Jobs taken since the start. */
+  taken: number;
+}
+
 /**
- * @param running how many steps are alive
+ * @param workload what the worker has to do, at each look
  * @returns ends the looking
  */
-export function collectWhenIdle(running: () => number, collect = collectAll): () => void {
+export function collectWhenIdle(workload: () => Workload, collect = collectAll): () => void {
   let quiet = 0;
+  let takenBefore = 0;
   const timer = setInterval(() => {
-    quiet = running() > 0 ? 0 : quiet + 1;
+    const { running, taken } = workload();
+    quiet = running > 0 || taken > takenBefore ? 0 : quiet + 1;
+    takenBefore = taken;
     if (quiet < quietLooks) return;
     clearInterval(timer);
     collect();

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import type { Delivery, StepQueue } from "../../machines/contracts/ports/step-backend.ts";
 import { isGroupGone } from "./step-queue.ts";
@@ -55,18 +55,24 @@ export function createStreamReader(
   return async (count, blockMs, signal) => {
     if (!(await isReady(reader, blockMs, signal))) return [];
     const connection = (connectionId ??= reader.client("ID").catch(() => (connectionId = null)));
+    // What the read before this one brought is sent on first: a job that waits for its step to be opened gains nothing
+    // from the next one's being asked for.
+    await nextTurn();
+    if (signal.aborted) return [];
     const reply = request(count, blockMs);
-    const broken = new AbortController();
-    const giveUp = () => broken.abort();
+    const { promise: givenUp, resolve } = Promise.withResolvers<null>();
+    const giveUp = () => resolve(null);
     const watchdog = setTimeout(giveUp, blockMs + watchdogMs);
     // A reply that was under way when the connection closed never comes, nor does an error.
     reader.once("close", giveUp);
+    signal.addEventListener("abort", giveUp, { once: true });
     try {
-      const read = await Promise.race([reply, aborted(AbortSignal.any([signal, broken.signal]))]);
+      const read = await Promise.race([reply, givenUp]);
       if (read !== null) return read;
     } finally {
       clearTimeout(watchdog);
       reader.off("close", giveUp);
+      signal.removeEventListener("abort", giveUp);
     }
 
     let released = false;
@@ -93,13 +99,6 @@ async function isReady(reader: Redis, waitMs: number, signal: AbortSignal): Prom
   } catch {
     return false;
   }
-}
-
-function aborted(signal: AbortSignal): Promise<null> {
-  const { promise, resolve } = Promise.withResolvers<null>();
-  if (signal.aborted) resolve(null);
-  signal.addEventListener("abort", () => resolve(null), { once: true });
-  return promise;
 }
 
 /** `[[stream, [[id, [name, value, ...]], ...]]]`, or null when the wait was over. */

@@ -53,7 +53,7 @@ export const work: Command = async (context) => {
       log.warn({ server: server.name, fix }, "no tool of this MCP server is allowed");
   }
   const { drainMs, leaseMs } = config.settings;
-  const stopLooking = collectWhenIdle(() => worker.runtime.steps().length);
+  const stopLooking = collectWhenIdle(() => worker.runtime.snapshot().context);
   await workUntilStopped(worker, { stopping, leaseMs }, () =>
     log.info({ drainMs }, "stopping: no more jobs are taken, steps may finish"),
   );

@@ -58,6 +58,8 @@ export function freeSlots(state: {
 
 export interface SupervisorContext extends SupervisorInput {
   running: number;
+  /** Jobs taken since the start. */
+  taken: number;
   crashed: number;
   /** The neighbours that can't be used, and `drain` while the worker drains. */
   holding: string[];
@@ -103,7 +105,11 @@ export const supervisorMachine = setup({
     admit: enqueueActions(({ enqueue, event }) => {
       if (event.type !== "jobs.received") return;
       const { deliveries } = event;
-      enqueue.assign({ running: ({ context }) => context.running + deliveries.length });
+      const { length } = deliveries;
+      enqueue.assign(({ context }) => ({
+        running: context.running + length,
+        taken: context.taken + length,
+      }));
       enqueue.sendTo("spawner", { type: "steps.spawn", deliveries });
     }),
     release: assign({
@@ -161,6 +167,7 @@ export const supervisorMachine = setup({
   context: ({ input }) => ({
     ...input,
     running: 0,
+    taken: 0,
     crashed: 0,
     holding: [],
     graceMs: 0,

@@ -5,14 +5,15 @@
  * - `loop`: XREADGROUP in batches, one POST each, XACK and XDEL in one pipeline. No record, no retry, no lease.
  * - `bullmq`: a BullMQ worker at the same concurrency, which removes what is completed.
  *
- * usage: peer.ts loop|bullmq REDIS_URL SINK_URL CONCURRENCY
+ * usage: peer.ts loop|bullmq REDIS_URL SINK_URL CONCURRENCY [STREAM]
  */
 import { Redis } from "ioredis";
 import { Pool } from "undici";
 import { createLocalRetriever } from "../../adapters/retrieval/local.ts";
-import { group, type JobData, stream } from "./jobs.ts";
+import { group, type JobData, stream as usualStream } from "./jobs.ts";
 
-const [kind = "", redisUrl = "", sinkUrl = "", concurrency = "64"] = process.argv.slice(2);
+const [kind = "", redisUrl = "", sinkUrl = "", concurrency = "64", stream = usualStream] =
+  process.argv.slice(2);
 const pool = new Pool(sinkUrl, { connections: 128 });
 const retriever = createLocalRetriever();
 const { signal } = new AbortController();

@@ -67,6 +67,33 @@ describe("the wire contract", () => {
   });
 });
 
+describe("the next read", () => {
+  it("is asked for after the opening of what was just read, which a job waits for", async () => {
+    const asked: string[] = [];
+    const monitor = await redis.duplicate().monitor();
+    monitor.on("monitor", (_: string, [command = ""]: string[], from: string) => {
+      if (from !== "lua") asked.push(command.toLowerCase());
+    });
+    await backend.queue.publish(fields);
+    const { entryId } = await readOne(backend);
+    const leaving = new AbortController();
+    // As a worker does: it reads on at once, and the step's actor opens its record a few turns of microtasks later.
+    const next = backend.queue.read(1, 5_000, leaving.signal);
+    for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+    await backend.store.open(entryId, key, hour, fields);
+    await vi.waitFor(() =>
+      expect(asked.filter((command) => /^(?:xreadgroup|evalsha|eval)$/u.test(command))).toEqual([
+        "xreadgroup",
+        expect.stringMatching(/^eval/u),
+        "xreadgroup",
+      ]),
+    );
+    leaving.abort();
+    await next;
+    monitor.disconnect();
+  });
+});
+
 describe("a server that lost everything", () => {
   it("is healed by a reader that waits", async () => {
     const reading = backend.queue.read(1, 5_000, never);
