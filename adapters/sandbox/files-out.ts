@@ -22,6 +22,8 @@ import { shellQuote } from "./host-view.ts";
 const namedLeftOut = 20;
 /** Paths and words beside the contents, bytes. */
 const spareBytes = 1_048_576;
+/** More than a box has a reason to write, be it of 32,768 files with long names. */
+const mostRecords = 100_000;
 
 /** The end of a program, in POSIX shell: keeps the exit code of what ran before. */
 export function collectScript({ paths, maxFiles, maxBytes }: SandboxOutputs, mark: string): string {
@@ -145,12 +147,15 @@ export function readFiles(
 ): Required<Pick<SandboxRun, "files" | "leftOut">> {
   const files = new Map<string, Uint8Array>();
   const leftOut: { path: string; reason: string }[] = [];
-  const seen: string[] = [];
+  // By their bytes: of names that are no UTF-8 several are the same text.
+  const seen = new Set<string>();
+  const found = new Set<string>();
   let [total, rest, isWhole] = [0, 0, false];
-  for (let at = 0; at < bytes.length && !isWhole;) {
+  for (let at = 0, records = 0; at < bytes.length && !isWhole && records < mostRecords;) {
+    records += 1;
     const end = bytes.indexOf(0, at);
-    const words = end < 0 ? null : bytes.subarray(at, end).toString();
-    const [, kind, about = "", path = ""] = /^(\w+) (\S+) ([^]+)$/u.exec(words ?? "") ?? [];
+    const words = end < 0 ? "" : bytes.subarray(at, end).toString("latin1");
+    const [, kind, about = "", name = ""] = /^(\w+) (\S+) ([^]+)$/u.exec(words) ?? [];
     if (kind === undefined) break;
     at = end + 1;
     if (kind === "end") isWhole = true;
@@ -160,8 +165,11 @@ export function readFiles(
     const content = bytes.subarray(at, at + size);
     at += size;
     if (kind !== "file" && kind !== "left") continue;
-    if (!isWanted(path, wanted.paths) || seen.includes(path)) continue;
-    seen.push(path);
+    const path = Buffer.from(name, "latin1").toString();
+    const asked = seen.has(name) ? [] : wanted.paths.filter((one) => isWanted(path, one));
+    if (asked.length === 0) continue;
+    seen.add(name);
+    for (const one of asked) found.add(one);
     const why = kind === "left" ? about : reasonAgainst({ files: files.size, total, size }, wanted);
     if (why === null) {
       total += size;
@@ -173,10 +181,10 @@ export function readFiles(
   }
   if (rest > 0) leftOut.push({ path: "", reason: `${rest} more are not named` });
   for (const path of wanted.paths) {
-    if (rest > 0 || seen.some((found) => isWanted(found, [path]))) continue;
+    if (rest > 0 || found.has(path)) continue;
     leftOut.push({ path, reason: isWhole ? "no such file was there" : unread });
   }
-  if (!isWhole && seen.length > 0) leftOut.push({ path: "", reason: unread });
+  if (!isWhole && seen.size > 0) leftOut.push({ path: "", reason: unread });
   const kept = [...files].map(([path, content]): SandboxFile => ({ path, content }));
   return { files: kept.toSorted((a, b) => (a.path < b.path ? -1 : 1)), leftOut };
 }
@@ -191,9 +199,9 @@ function reasonAgainst(
   return total + size > maxBytes ? "large" : null;
 }
 
-function isWanted(path: string, paths: readonly string[]): boolean {
-  const isPlain = !path.split("/").some((part) => part === "" || part === "." || part === "..");
-  return isPlain && paths.some((one) => path === one || path.startsWith(`${one}/`));
+function isWanted(path: string, wanted: string): boolean {
+  if (path !== wanted && !path.startsWith(`${wanted}/`)) return false;
+  return !path.split("/").some((part) => part === "" || part === "." || part === "..");
 }
 
 /** Without what a terminal obeys, what turns the direction of writing, and what was no UTF-8. */

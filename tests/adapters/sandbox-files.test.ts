@@ -9,6 +9,7 @@ import { loadConfig } from "../../cli/config/load-config.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import { sandboxInput } from "../../machines/contracts/domain/step-input.ts";
 import type { SandboxRun } from "../../machines/contracts/ports/sandbox.ts";
+import { cpuMs } from "../support/cpu-time.ts";
 import { runSandboxed as run, startSandbox } from "../support/run-sandboxed.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
 
@@ -29,6 +30,7 @@ open("report[1].csv", "w").write("a,b\\n"); open("report1.csv", "w").write("not 
 open("out/deep/bytes", "wb").write(bytes(range(256)))
 open(b"out/odd\\n\\x1b[31m\\xff name", "w").write("odd")
 open("out/twin\\x01", "w").write("one"); open("out/twin\\x02", "w").write("two")
+open(b"out/bad\\xfe", "w").write("one"); open(b"out/bad\\xff", "w").write("two")
 open("out/locked", "w").write("x"); os.chmod("out/locked", 0)
 open("elsewhere/secret", "w").write("behind a link")
 os.symlink("/usr/bin/env", "out/program"); os.symlink("../elsewhere", "out/folder")
@@ -48,8 +50,10 @@ describe.each(["bubblewrap", "unshare"])("a sandbox built by %s", (driver) => {
     expect(result).toMatchObject({ exitCode: 3, stdout: "done\n", timedOut: false });
     const kept = contents(result);
     delete kept["out/swapped"];
-    const { "out/twin_": one, "out/twin_~2": two, ...others } = kept;
+    const { "out/twin_": one, "out/twin_~2": two, ...named } = kept;
     expect([one, two].toSorted()).toEqual(["one", "two"]);
+    const { "out/bad_": first, "out/bad_~2": second, ...others } = named;
+    expect([first, second].toSorted()).toEqual(["one", "two"]);
     expect(Object.keys(others)).toEqual(["out/deep/bytes", "out/odd__[31m_ name", "report[1].csv"]);
     expect(others["report[1].csv"]).toBe("a,b\n");
     const bytes = result.files?.find(({ path }) => path === "out/deep/bytes")?.content ?? [];
@@ -128,6 +132,24 @@ test("[sandbox.files] believes nothing that a box writes: limits and paths hold 
       expect(leftOut.every(({ reason }) => typeof reason === "string")).toBe(true);
     }),
   );
+});
+
+test("[sandbox.files] a flood of records is read in time in proportion to it, and not to its end", () => {
+  const wanted = { paths: ["out", "absent"], maxFiles: 3, maxBytes: 16 << 20 };
+  const records = (count: number) =>
+    Buffer.from(Array.from({ length: count }, (_, n) => `left link out/${n}\0`).join(""));
+  const timeOf = (count: number) => {
+    const bytes = records(count);
+    const before = cpuMs();
+    readFiles(bytes, wanted);
+    return cpuMs() - before;
+  };
+  timeOf(5_000);
+  const [few, many] = [timeOf(10_000), timeOf(80_000)];
+  expect(many).toBeLessThan(24 * Math.max(few, 5));
+  const { files, leftOut } = readFiles(records(200_000), wanted);
+  expect(files).toEqual([]);
+  expect(leftOut).toContainEqual({ path: "", reason: "the run ended before all files were read" });
 });
 
 test("[sandbox.files] a step's files are artifacts of it, listed with id, path, bytes and digest, without secrets", async () => {
