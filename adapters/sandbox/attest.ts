@@ -8,7 +8,7 @@ import type { SandboxRun } from "../../machines/contracts/ports/sandbox.ts";
 import { shellQuote } from "./host-view.ts";
 import { limits } from "./program.ts";
 import { type Probe, rawProbes, rawScript, shellProbes, x32Script } from "./probes.ts";
-import { makeFolder, removeFolder, removeLeftFolders } from "./owner.ts";
+import { makeFolder, noRoom, removeFolder, removeLeftFolders } from "./owner.ts";
 import { runBoxed } from "./run-boxed.ts";
 import { errno } from "./seccomp-rules.ts";
 import { type Driver, startOf } from "./drivers.ts";
@@ -34,19 +34,25 @@ const judge = (name: string, isHeld: boolean, detail: string) =>
  * Tries to break out of a driver's sandbox, and to use more than its limits, in as many ways as we know. What gives no
  * answer counts as open. Takes a second or two; the worker's own files, port and process serve as the bait.
  *
- * @throws Error where there is no room for those
+ * @throws Error where there is no room for those, or no time: of the driver nothing is known then
  */
 export async function attest(
   driver: Pick<Driver, "builder" | "inContainer" | "isBare">,
   filter: Buffer,
 ): Promise<ProbeResult[]> {
-  const run: Run = async (script, timeoutMs = 30_000) => {
+  const run: Run = async (script, timeoutMs = probeMs) => {
     const { mark, ...start } = startOf(driver, timeoutMs);
     const program = `cd "$HOME"; ${saying(mark, "echo started")}; exec 3>&- </dev/null; ${script}`;
     const box = { ...start, program, filter, timeoutMs, interpreter: "sh" };
     const ran = await runBoxed(box, new AbortController().signal);
+    if (ran.ok && ran.value.timedOut && timeoutMs === probeMs) {
+      throw new Error(
+        `the probes were not done in ${probeMs / 1_000} seconds: this machine has too much to do`,
+      );
+    }
     if (ran.ok) return ran.value;
-    const { message } = ran.failure;
+    const { message, retryable } = ran.failure;
+    if (retryable) throw new Error(message);
     return {
       exitCode: null,
       timedOut: false,
@@ -68,6 +74,9 @@ export async function attest(
   ]);
   return found.flat();
 }
+
+/** For probes that do not wait themselves: 30 times as long as they take on a machine that has something else to do. */
+const probeMs = 120_000;
 
 /** What the driver `none` has to hold all the same. Nothing else is tried: it would be done to the host itself. */
 const heldBare: ReadonlySet<string> = new Set([
@@ -123,7 +132,9 @@ async function inShell(run: Run, folder: string, inContainer: boolean): Promise<
   bait.on("error", () => {});
   try {
     if (bait.pid === undefined) throw new Error("no process could be started");
-    await writeFile(file, secret);
+    await writeFile(file, secret).catch((error: unknown) => {
+      throw noRoom(error);
+    });
     // Readable by all, so that it is the sandbox that keeps it.
     await Promise.all([chmod(folder, 0o755), chmod(file, 0o644)]);
     const port = await new Promise<number>((resolve, reject) => {
@@ -210,7 +221,7 @@ async function survivors(run: Run): Promise<ProbeResult[]> {
   const mark = sleepTime();
   const late = await run(`( setsid sleep ${mark} & ) </dev/null >/dev/null 2>&1; sleep 60`, 1_000);
   let left = await processesWith(mark);
-  for (let tries = 0; tries < 40 && left.length > 0; tries += 1) {
+  for (let tries = 0; tries < 200 && left.length > 0; tries += 1) {
     await sleep(50);
     left = await processesWith(mark);
   }
@@ -247,7 +258,7 @@ async function processesWith(mark: string): Promise<number[]> {
 /** Enough sockets in enough processes that the kernel could be made to hold more than the limit for them. */
 async function unmappedMemory(run: Run): Promise<ProbeResult[]> {
   const name = "floods: of kernel buffers";
-  const perl = `use Socket; for (1 .. 30) { last if !fork } my @held; while (@held < 240) { socketpair(my $a, my $b, AF_UNIX, SOCK_STREAM, 0) or last; push @held, $a, $b } sleep 20`;
+  const perl = `use Socket; for (1 .. 30) { last if !fork } my @held; while (@held < 240) { socketpair(my $a, my $b, AF_UNIX, SOCK_STREAM, 0) or last; push @held, $a, $b } sleep 100`;
   const python = `
 import os, socket, time
 for _ in range(30):
@@ -256,10 +267,11 @@ held = []
 try:
     while len(held) < 120: held.append(socket.socketpair())
 except OSError: pass
-time.sleep(20)`;
+time.sleep(100)`;
   const { stdout, stderr, timedOut, killed } = await run(
     `if [ -x /usr/bin/perl ]; then /usr/bin/perl -e '${perl}'; elif [ -x /usr/bin/python3 ]; then /usr/bin/python3 -I -S -c '${python}'; else echo none; fi`,
-    15_000,
+    // The kernel answers at once; who looks at each socket may take seconds on a machine with much to do.
+    60_000,
   );
   if (stdout.startsWith("none")) {
     return [{ name, state: "unprobed", detail: "needs perl or python3" }];

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { lstatSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { readdir, rmdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -16,7 +17,11 @@ import { isLeftOver, nameOf } from "./owner.ts";
 
 export interface RunGroup {
   readonly folders: readonly string[];
-  /** Moves a process into the group with all that it has started; what they start from then on is in it by itself. */
+  /**
+   * Moves a process into the group with all that it has started; what they start from then on is in it by itself.
+   *
+   * @throws Error where one of them can't be moved
+   */
   take(pid: number): Promise<void>;
   /** Whether the kernel ended a process of it because its memory was used up. */
   ranOut(): boolean;
@@ -27,7 +32,13 @@ export interface RunGroup {
 
 export interface Cgroups {
   version: 1 | 2;
-  make(most: { memoryBytes: number; processes: number }): RunGroup;
+  /** @throws Error where none can be made any more */
+  make(most: Most): RunGroup;
+}
+
+interface Most {
+  memoryBytes: number;
+  processes: number;
 }
 
 const folderName = "stateplane-sandbox";
@@ -49,12 +60,24 @@ function lookForCgroups(): Cgroups | { missing: string } {
       const folders = bases.map((base) => prepare(base, version));
       for (const folder of folders) sweep(folder);
       tryGroup(makeGroup(folders, version, { memoryBytes: 2 ** 26, processes: 16 }));
-      return { version, make: (most) => groupOf(makeGroup(folders, version, most), version) };
+      const make = (most: Most) => groupOf(makeGroup(folders, version, most), version);
+      const prepareAgain = () => bases.forEach((base) => prepare(base, version));
+      return { version, make: (most) => twice(() => make(most), prepareAgain) };
     } catch (error) {
       reasons.push(`version ${version}: ${error instanceof Error ? error.message : error}`);
     }
   }
   return { missing: reasons.join("; ") || "no hierarchy that this user may use is mounted" };
+}
+
+/** Whoever tidies up a hierarchy while we run takes our folder, or what is enabled in it, with the rest. */
+function twice<T>(act: () => T, mend: () => void): T {
+  try {
+    return act();
+  } catch {
+    mend();
+    return act();
+  }
 }
 
 /** A group that may be made need not be one that may be entered, and its runs would never begin. */
@@ -109,18 +132,19 @@ function prepare(base: string, version: 1 | 2): string {
 /** Removes the groups of workers that are gone. */
 function sweep(folder: string): void {
   for (const name of readdirSync(folder)) {
-    if (isLeftOver(name)) void endGroup([join(folder, name)]);
+    const group = join(folder, name);
+    const { mtimeMs } = lstatSync(group, { throwIfNoEntry: false }) ?? {};
+    if (mtimeMs !== undefined && isLeftOver(name, mtimeMs)) void endGroup([group]);
   }
 }
-
-let made = 0;
 
 function makeGroup(
   folders: readonly string[],
   version: 1 | 2,
-  { memoryBytes, processes }: { memoryBytes: number; processes: number },
+  { memoryBytes, processes }: Most,
 ): string[] {
-  const name = nameOf(`${(made += 1)}`);
+  // Drawn, not counted: each thread of a worker would count for itself.
+  const name = nameOf(randomBytes(6).toString("hex"));
   const groups: string[] = [];
   try {
     for (const folder of folders) {
@@ -159,33 +183,39 @@ function groupOf(groups: readonly string[], version: 1 | 2): RunGroup {
 /*
  * To move a process the kernel may wait for every core, 10 to 20 ms where nobody did so lately. So a run is moved while its
  * box is being built, by our own programs alone, and what is to run in it is handed in afterwards. A process that one starts
- * before it is moved is found by the next look; when a look finds all of them inside, whatever comes later is inside, too.
+ * before it is moved is found by the next look, and what that one starts by the one after it, be it gone by then. When two
+ * looks in a row found nobody to move, whatever comes later is inside, too. One that ends meanwhile is in no list of a group,
+ * though it was inside from its beginning: a script starts many such.
  */
 async function takeAll(groups: readonly string[], pid: number): Promise<void> {
-  for (let look = 0; look < mostLooks; look += 1) {
+  for (let look = 0, quiet = 0; look < mostLooks; look += 1) {
     const all = processesBelow(pid);
-    let outside = 0;
+    let moved = 0;
     for (const group of groups) {
       const procs = join(group, "cgroup.procs");
       const inside = new Set(readText(procs).split("\n").map(Number));
-      for (const one of all.filter((each) => !inside.has(each))) {
-        outside += 1;
+      // One that nobody has waited for yet can be moved for ever.
+      for (const one of all.filter((each) => !inside.has(each) && !hasEnded(each))) {
         const problem = await writeFile(procs, String(one), { flag: "r+" }).then(
           () => null,
           (error: NodeJS.ErrnoException) => error,
         );
-        if (problem === null) continue;
-        if (problem.code !== "ESRCH") throw problem;
+        if (problem === null) moved += 1;
+        else if (problem.code !== "ESRCH") throw problem;
         // It has ended, and with the first one everything.
-        if (one === pid) return;
+        else if (one === pid) return;
       }
     }
-    if (outside === 0) return;
+    quiet = moved === 0 ? quiet + 1 : 0;
+    if (quiet === 2) return;
   }
   throw new Error(`processes outside of ${groups.join(" and ")} are started all the time`);
 }
 
 const mostLooks = 100;
+
+/** proc(5): the state stands behind the name in parentheses. */
+const hasEnded = (pid: number) => /^[^]*\) [ZX]/u.test(readText(`/proc/${pid}/stat`));
 
 /** The few that build a box; read at once, since the run waits. */
 function processesBelow(pid: number): number[] {

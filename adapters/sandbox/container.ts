@@ -33,9 +33,14 @@ const ask = async (words: string[]) =>
 let runtimes = "";
 
 /** Why no container can run here, or null. Learns whether the engine lists gVisor, and removes what crashed workers left. */
-export async function containerProblem(image: string | null): Promise<string | null> {
-  if (image === null) return "no image is configured: SANDBOX_IMAGE names one that the engine has";
-  if (engine() === null) return "neither docker nor podman on the PATH";
+export async function containerProblem(
+  image: string | null,
+): Promise<{ reason: string; passes: boolean } | null> {
+  if (image === null) {
+    const reason = "no image is configured: SANDBOX_IMAGE names one that the engine has";
+    return { reason, passes: false };
+  }
+  if (engine() === null) return { reason: "neither docker nor podman on the PATH", passes: false };
   try {
     runtimes = await ask(["info", "--format", "{{json .}}"]);
     const names = await ask([
@@ -44,15 +49,24 @@ export async function containerProblem(image: string | null): Promise<string | n
       "--filter",
       `label=${label}`,
       "--format",
-      "{{.Names}}",
+      "{{.Names}}\t{{.CreatedAt}}",
     ]);
-    const left = names.split("\n").filter(isLeftOver);
+    const left = names.split("\n").flatMap((line) => {
+      const [name = "", made = ""] = line.split("\t");
+      return isLeftOver(name, readTime(made)) ? [name] : [];
+    });
     if (left.length > 0) await ask(["rm", "--force", ...left]);
     return null;
   } catch (error) {
     const said = error instanceof Error ? error.message.trim().split("\n").at(-1) : String(error);
-    return `the engine does not answer: ${said}`;
+    return { reason: `the engine does not answer: ${said}`, passes: true };
   }
+}
+
+/** `2026-11-26 10:33:55.123 +0100 CET`, milliseconds; NaN where it is none. */
+function readTime(text: string): number {
+  const [, time, zone] = /^(\S+ [\d:]+)\S* ([+-]\d{4})/u.exec(text) ?? [];
+  return Date.parse(`${time} ${zone}`);
 }
 
 /** Ends a run's container, whatever became of the command that started it. */

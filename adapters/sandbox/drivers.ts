@@ -1,5 +1,11 @@
 import { randomBytes } from "node:crypto";
-import { fail, ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
+import {
+  fail,
+  type Failure,
+  ok,
+  type Outcome,
+  retryable,
+} from "../../machines/contracts/domain/failure.ts";
 import { driverWithoutBoundary } from "../../machines/contracts/ports/sandbox.ts";
 import { bubblewrap } from "./bubblewrap.ts";
 import { container, containerProblem, engineEnv, removeContainer } from "./container.ts";
@@ -21,9 +27,20 @@ export interface Driver {
   inContainer?: boolean;
   /** Nothing keeps what it runs from this user's files, processes and network. */
   isBare?: boolean;
-  /** What else is missing, as a person is told. */
-  problem?: () => Promise<string | null>;
+  /** What else is missing. */
+  problem?: () => Promise<Problem | null>;
 }
+
+/** Why a driver is not used. */
+export interface Problem {
+  /** As a person is told. */
+  reason: string;
+  /** It may be over by the next job: a full disk, a machine with too much to do, an engine that is being started. */
+  passes: boolean;
+}
+
+/** What no waiting mends. */
+export const lasting = (reason: string): Problem => ({ reason, passes: false });
 
 /**
  * @param image the only one that containers are made of; null for none
@@ -38,7 +55,7 @@ export function driversWith(image: string | null, withoutBoundary: boolean): Dri
       builder: unshare,
       problem: async () =>
         filterLoader() === null
-          ? "neither perl nor python3 below /usr, one of which loads its seccomp filter"
+          ? lasting("neither perl nor python3 below /usr, one of which loads its seccomp filter")
           : null,
     },
     {
@@ -82,33 +99,37 @@ export function startOf(
   return { mark, command, engine };
 }
 
-/** The same as a value: the folder of temporary files may be full, or gone. */
+/** The same as a value: there may be no room for its folder. */
 export function tryStart(
   ...words: Parameters<typeof startOf>
 ): Outcome<ReturnType<typeof startOf>> {
   try {
     return ok(startOf(...words));
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    return fail(terminal("unavailable", `no folder could be made for the sandbox run: ${reason}`));
+    return fail(retryable("unavailable", error instanceof Error ? error.message : String(error)));
   }
 }
 
 /** Why a driver does not work here at all, found by running something in it; null if it does. */
-export async function driverProblem(driver: Driver): Promise<string | null> {
+export async function driverProblem(driver: Driver): Promise<Problem | null> {
   const filter = seccompFilter();
-  if (filter === null) return `there is no seccomp filter for ${process.arch}`;
+  if (filter === null) return lasting(`there is no seccomp filter for ${process.arch}`);
   const absent = driver.needs.filter((tool) => findTool(tool) === null);
-  if (absent.length > 0) return `${absent.join(", ")} not on the PATH`;
+  if (absent.length > 0) return lasting(`${absent.join(", ")} not on the PATH`);
   const problem = (await driver.problem?.()) ?? null;
   if (problem !== null) return problem;
-  const timeoutMs = 10_000;
+  const timeoutMs = 30_000;
   const started = tryStart(driver, timeoutMs);
-  if (!started.ok) return started.failure.message;
+  if (!started.ok) return told(started.failure);
   const { mark, ...start } = started.value;
   const program = `${saying(mark, "echo started")}; echo works`;
   const probe = { ...start, program, filter, timeoutMs, interpreter: "sh" };
   const run = await runBoxed(probe, new AbortController().signal);
-  if (!run.ok) return run.failure.message;
-  return run.value.stdout === "works\n" ? null : "a first try gave no answer";
+  if (!run.ok) return told(run.failure);
+  if (run.value.stdout === "works\n") return null;
+  return run.value.timedOut
+    ? { reason: `a first try took more than ${timeoutMs / 1_000} seconds`, passes: true }
+    : lasting("a first try gave no answer");
 }
+
+const told = ({ message, retryable: passes }: Failure): Problem => ({ reason: message, passes });

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { fail, terminal } from "../../machines/contracts/domain/failure.ts";
+import { fail, retryable, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import {
   type Sandbox,
@@ -8,7 +8,14 @@ import {
 } from "../../machines/contracts/ports/sandbox.ts";
 import { attest, type ProbeResult } from "./attest.ts";
 import { findCgroups } from "./cgroup.ts";
-import { type Driver, driverProblem, driversWith, tryStart } from "./drivers.ts";
+import {
+  type Driver,
+  driverProblem,
+  driversWith,
+  lasting,
+  type Problem,
+  tryStart,
+} from "./drivers.ts";
 import { findTool } from "./find-tool.ts";
 import { interpreterOf, limits, writeProgram } from "./program.ts";
 import { runBoxed } from "./run-boxed.ts";
@@ -35,7 +42,8 @@ const defaultOutputs: OutputLimits = { maxFiles: 20, maxBytes: 16 * 1_048_576 };
 /**
  * The best sandbox that works on this machine, each driver tried by really running something in it once. Before its
  * first job it has to prove that it holds, by {@link attest}; one that does not is not used, and the next one is tried.
- * `missing` is one sentence for a person, with the command that mends it. Nothing ever runs without a sandbox.
+ * `missing` is one sentence for a person, with the command that mends it. Nothing ever runs without a sandbox. `trouble` is
+ * such a sentence where none works at the moment, for a reason that may pass: each job tries anew.
  */
 export async function findSandbox({
   log,
@@ -44,11 +52,11 @@ export async function findSandbox({
   outputs,
   image = null,
   withoutBoundary = false,
-}: Wanted = {}): Promise<{ sandbox: Sandbox } | { missing: string }> {
+}: Wanted = {}): Promise<{ sandbox: Sandbox; trouble?: string } | { missing: string }> {
   if (process.platform !== "linux") {
     return { missing: "no sandbox: it needs Linux, for instance `docker run` with a Linux image" };
   }
-  const reasons: string[] = [];
+  const reasons: Reasons = new Map();
   const wanted = (order ?? sandboxDrivers).flatMap((name) =>
     driversWith(image, withoutBoundary).filter((driver) => driver.name === name),
   );
@@ -61,10 +69,17 @@ export async function findSandbox({
       const rest = only === undefined ? wanted.slice(at) : [driver];
       return { sandbox: createProvenSandbox(rest, log, outputs) };
     }
-    log?.debug({ driver: driver.name, problem }, "sandbox driver does not work here");
-    reasons.push(`${driver.name}: ${problem}`);
+    log?.debug(
+      { driver: driver.name, problem: problem.reason },
+      "sandbox driver does not work here",
+    );
+    reasons.set(driver, problem);
   }
-  return { missing: missing(reasons) };
+  const left = [...reasons].filter(([, { passes }]) => passes).map(([driver]) => driver);
+  const trouble = missing(reasons);
+  if (left.length === 0) return { missing: trouble };
+  log?.warn({ trouble }, "no sandbox driver works at the moment; each sandbox job tries anew");
+  return { sandbox: createProvenSandbox(left, log, outputs), trouble };
 }
 
 /** What each driver does with every probe; a driver that does not work here at all has a `problem` instead. */
@@ -79,10 +94,9 @@ export async function probeDrivers({
   // What is used in place of all others is all there is to know.
   const drivers = all.filter(({ isBare }) => (isBare === true) === withoutBoundary);
   for (const driver of drivers) {
-    const problem = await driverProblem(driver);
-    const tried = problem === null ? await tryAttest(driver) : problem;
+    const tried = (await driverProblem(driver)) ?? (await tryAttest(driver));
     const result =
-      typeof tried === "string" ? { problem: tried, probes: [] } : { problem: null, probes: tried };
+      "reason" in tried ? { problem: tried.reason, probes: [] } : { problem: null, probes: tried };
     found.push({ driver: driver.name, ...result });
   }
   return found;
@@ -96,9 +110,21 @@ export function limitedBy(): string {
     : `a cgroup (version ${cgroups.version}) limits the memory and the processes of each run`;
 }
 
-function missing(reasons: string[]): string {
-  return `no sandbox works here (${reasons.join("; ")}); try \`${installCommand()}\``;
+type Reasons = Map<Driver, Problem>;
+
+function missing(reasons: Reasons): string {
+  const all = [...reasons].map(([{ name }, { reason }]) => `${name}: ${reason}`).join("; ");
+  return `no sandbox works here (${all}); ${advice(reasons)}`;
 }
+
+function advice(reasons: Reasons): string {
+  if (mayPass(reasons)) return "what may pass by itself is tried again with each job";
+  return findTool("bwrap") === null
+    ? `try \`${installCommand()}\``
+    : "`stateplane doctor --probe` shows what each driver does here";
+}
+
+const mayPass = (reasons: Reasons) => [...reasons.values()].some(({ passes }) => passes);
 
 function installCommand(): string {
   const installers = {
@@ -139,10 +165,10 @@ export function createProvenSandbox(
             };
       const written = writeProgram(narrowed);
       if (!written.ok) return written;
-      const reasons: string[] = [];
+      const reasons: Reasons = new Map();
       for (const candidate of candidates) {
-        const open = await whatIsOpen(candidate);
-        if (open === null) {
+        const problem = await whatIsOpen(candidate);
+        if (problem === null) {
           driver = candidate.name;
           if (!isAnnounced && candidate.isBare !== true)
             log?.info({ driver }, "the sandbox held against every probe");
@@ -168,19 +194,27 @@ export function createProvenSandbox(
           };
           return runBoxed(box, signal);
         }
-        log?.warn({ driver: candidate.name, open }, "sandbox driver does not hold and is not used");
-        reasons.push(`${candidate.name}: ${open}`);
+        const { reason: open, passes } = problem;
+        if (passes)
+          log?.warn({ driver: candidate.name, reason: open }, "sandbox driver could not be tried");
+        else
+          log?.warn(
+            { driver: candidate.name, open },
+            "sandbox driver does not hold and is not used",
+          );
+        reasons.set(candidate, problem);
       }
-      return fail(terminal("unavailable", missing(reasons)));
+      const isPassing = mayPass(reasons);
+      return fail((isPassing ? retryable : terminal)("unavailable", missing(reasons)));
     },
   };
 }
 
 /** Of each driver and configuration what was found, kept in this process alone: a file that says so could be forged. */
-const proved = new Map<string, Promise<string | null>>();
+const proved = new Map<string, Promise<Problem | null>>();
 
 /** What a driver lets through, for a person; null if it holds. */
-function whatIsOpen(driver: Driver): Promise<string | null> {
+function whatIsOpen(driver: Driver): Promise<Problem | null> {
   const key = JSON.stringify([
     driver.name,
     driver.inContainer ? driver.builder()(0) : null,
@@ -196,19 +230,23 @@ function whatIsOpen(driver: Driver): Promise<string | null> {
   return known;
 }
 
-async function prove(driver: Driver): Promise<string | null> {
+async function prove(driver: Driver): Promise<Problem | null> {
   const problem = await driverProblem(driver);
   if (problem !== null) return problem;
   const probes = await tryAttest(driver);
-  if (typeof probes === "string") return probes;
+  if ("reason" in probes) return probes;
   const open = probes.filter(({ state }) => state === "open");
   if (open.length === 0) return null;
-  return `does not hold against ${open.map(({ name, detail }) => `${name} (${detail})`).join(", ")}`;
+  const all = open.map(({ name, detail }) => `${name} (${detail})`).join(", ");
+  return lasting(`does not hold against ${all}`);
 }
 
-/** What each probe found, or why there was no trying: a full disk, no process left. */
-const tryAttest = (driver: Driver): Promise<ProbeResult[] | string> =>
-  attest(driver, filterHere()).catch((error) => `it could not be tried (${String(error)})`);
+/** What each probe found, or why there was no trying: a full disk, no process left, no time. */
+const tryAttest = (driver: Driver): Promise<ProbeResult[] | Problem> =>
+  attest(driver, filterHere()).catch((error) => ({
+    reason: `it could not be tried: ${error instanceof Error ? error.message : String(error)}`,
+    passes: true,
+  }));
 
 const filterHere = () => seccompFilter() ?? Buffer.alloc(0);
 

@@ -14,10 +14,17 @@ import { promisify } from "node:util";
 export const nameOf = (mark: string): string =>
   `stateplane-${bootId()}-${process.pid}-${startOf(process.pid)}-${mark}`;
 
-/** Whether a name is of a process that is gone; of another machine's nothing is known. */
-export function isLeftOver(name: string): boolean {
+/**
+ * Whether a name is of a process that is gone. Of one in another process namespace, of another boot or machine, nothing is
+ * known: what it made is taken for left after a day, since no run takes more than an hour.
+ *
+ * @param madeMs when what has the name was made, or last changed
+ */
+export function isLeftOver(name: string, madeMs: number): boolean {
   const [, boot, pid, started] = /^stateplane-(\w+)-(\d+)-(\d+)-\w+$/u.exec(name) ?? [];
-  return boot === bootId() && startOf(Number(pid)) !== started;
+  if (boot === undefined) return false;
+  if (boot === bootId()) return startOf(Number(pid)) !== started;
+  return Date.now() - madeMs > 24 * 3_600_000;
 }
 
 /** Of this boot and this process namespace, in which the number of a process says which it is. */
@@ -41,8 +48,22 @@ function startOf(pid: number): string {
  *
  * @throws Error where the folder of temporary files is absent, full or not ours to write to
  */
-export const makeFolder = (mark: string): string =>
-  realpathSync(mkdtempSync(join(tmpdir(), nameOf(mark))));
+export function makeFolder(mark: string): string {
+  try {
+    return realpathSync(mkdtempSync(join(tmpdir(), nameOf(mark))));
+  } catch (error) {
+    throw noRoom(error);
+  }
+}
+
+/** What a person is told of a folder of temporary files that can't be written to. */
+export function noRoom(error: unknown): Error {
+  const why = error instanceof Error ? error.message : String(error);
+  return new Error(
+    `nothing can be written to the folder of temporary files, ${tmpdir()} (${why}): make room there, or let TMPDIR name another`,
+    { cause: error },
+  );
+}
 
 /** Whatever is in it, and nothing that a link in it leads to; what can't be removed stays. */
 export async function removeFolder(folder: string): Promise<void> {
@@ -60,9 +81,9 @@ const run = promisify(execFile);
 /** Removes the folders of this user's workers that were killed. Anybody may have made an entry with such a name. */
 export async function removeLeftFolders(): Promise<void> {
   for (const name of await readdir(tmpdir()).catch(() => [])) {
-    if (!isLeftOver(name)) continue;
     const path = join(tmpdir(), name);
     const about = await lstat(path).catch(() => null);
-    if (about?.isDirectory() === true && about.uid === process.getuid?.()) await removeFolder(path);
+    if (about === null || !isLeftOver(name, about.mtimeMs)) continue;
+    if (about.isDirectory() && about.uid === process.getuid?.()) await removeFolder(path);
   }
 }

@@ -2,7 +2,14 @@ import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 import { finished } from "node:stream/promises";
-import { fail, ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
+import {
+  fail,
+  type Failure,
+  ok,
+  type Outcome,
+  retryable,
+  terminal,
+} from "../../machines/contracts/domain/failure.ts";
 import type { SandboxOutputs, SandboxRun } from "../../machines/contracts/ports/sandbox.ts";
 import { captureWords, splitMarked } from "./files-out.ts";
 import { replaceInherited } from "./descriptors.ts";
@@ -39,7 +46,8 @@ export interface Box {
 /**
  * Runs a program in a box. The box is a process group of its own whose first process takes its whole pid
  * namespace down with it, and a cgroup where one can be had; time limit, memory limit and abort all end in the same SIGKILL.
- * A program that fails is a value; only a box that could not be built, or an abort, is a failure.
+ * A program that fails is a value; only a box that could not be built, or an abort, is a failure. Where this user can make
+ * cgroups nothing runs without one: what doctor says of the limits holds for each run.
  */
 export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<SandboxRun>> {
   const cancelled = fail(terminal("cancelled", "the sandbox run was cancelled"));
@@ -49,9 +57,14 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
   }
   const began = performance.now();
   const { residentBytes = limits.residentBytes, isBare = false } = box;
-  const group = box.engine === undefined ? groupFor(residentBytes) : null;
   const [command = "", ...args] = box.command;
-  const child = startBox(command, args, box.env ?? box.engine?.env ?? baseEnv);
+  const env = box.env ?? box.engine?.env ?? baseEnv;
+  const started = await startInGroup(box, residentBytes, () => startBox(command, args, env));
+  if (!started.ok) {
+    await box.tidy?.();
+    return started;
+  }
+  const { child, group } = started.value;
   const [stdin, out, err, words, filter] = child.stdio as unknown as [
     Writable,
     Readable,
@@ -66,8 +79,6 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
   const stderr = captureOutput(split?.stderr ?? err);
   const said = captureWords(split?.words ?? words, box.outputs);
   stdin.on("error", () => {});
-  // Until it has its program the box runs nothing of anybody's.
-  void enterGroup(group, child.pid).then(() => stdin.end(box.program));
   filter.on("error", () => {});
   filter.end(box.filter);
 
@@ -82,6 +93,13 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
     over[reason] = true;
     kill();
   };
+  const outside = { why: null as Failure | null };
+  // Until it has its program the box runs nothing of anybody's.
+  void enterGroup(group, child.pid).then((problem) => {
+    outside.why = problem;
+    if (problem === null) stdin.end(box.program);
+    else kill();
+  });
   const timer = setTimeout(() => end("time"), box.timeoutMs);
   const unwatch =
     // In a container the engine limits it.
@@ -106,7 +124,8 @@ export async function runBoxed(box: Box, signal: AbortSignal): Promise<Outcome<S
   await box.tidy?.();
 
   if (signal.aborted) return cancelled;
-  if (exit instanceof Error) return fail(terminal("sandbox_failed", `${command}: ${exit.message}`));
+  if (outside.why !== null) return fail(outside.why);
+  if (exit instanceof Error) return fail(notStarted(command, exit));
   if (said.first() === "missing") return fail(interpreterMissing(box));
   if (!over.time && !over.memory && said.first() !== "started") {
     const reason = stderr.text().trim().split("\n")[0] || `exit code ${exit}`;
@@ -147,21 +166,55 @@ function startBox(command: string, args: readonly string[], env: Readonly<Record
 /** One more for each process that the drivers start above the program's own. */
 const driversOwn = 8;
 
-function groupFor(memoryBytes: number): RunGroup | null {
+/** The group is null in a container, and where this user can make none: what the run holds is counted. */
+async function startInGroup<T>(
+  { engine, command }: Box,
+  memoryBytes: number,
+  start: () => T,
+): Promise<Outcome<{ child: T; group: RunGroup | null }>> {
   const cgroups = findCgroups();
-  if ("missing" in cgroups) return null;
+  let group: RunGroup | null = null;
+  if (engine === undefined && !("missing" in cgroups)) {
+    try {
+      group = cgroups.make({ memoryBytes, processes: limits.processes + driversOwn });
+    } catch (error) {
+      return fail(withoutGroup(error));
+    }
+  }
   try {
-    return cgroups.make({ memoryBytes, processes: limits.processes + driversOwn });
-  } catch {
-    // As where there are none: what it holds is counted.
-    return null;
+    return ok({ child: start(), group });
+  } catch (error) {
+    await group?.end();
+    return fail(notStarted(command[0] ?? "", error));
   }
 }
 
-async function enterGroup(group: RunGroup | null, pid: number | undefined): Promise<void> {
-  // Where it can't be entered after all, what the run holds is counted.
-  if (group !== null && pid !== undefined) await group.take(pid).catch(() => {});
+async function enterGroup(
+  group: RunGroup | null,
+  pid: number | undefined,
+): Promise<Failure | null> {
+  if (group === null || pid === undefined) return null;
+  return group.take(pid).then(() => null, withoutGroup);
 }
+
+const withoutGroup = (error: unknown) =>
+  retryable(
+    "unavailable",
+    `the sandbox run was not begun, because it got no cgroup (${messageOf(error)}) to limit its memory; where a worker finds at its start that it can make none, it counts instead`,
+  );
+
+/** Out of processes, memory or descriptors: a machine may have them again in a moment. */
+const passing: ReadonlySet<string> = new Set(["EAGAIN", "ENOMEM", "EMFILE", "ENFILE"]);
+
+function notStarted(command: string, error: unknown): Failure {
+  const message = `${command}: ${messageOf(error)}`;
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  return passing.has(code)
+    ? retryable("unavailable", message)
+    : terminal("sandbox_failed", message);
+}
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
 
 /** Without a namespace nothing else ends what the first process left behind, which would hold its streams open. */
 function endWithFirst(child: ReturnType<typeof startBox>, kill: () => void): void {

@@ -219,6 +219,7 @@ async function versionOf(file: string): Promise<string> {
 async function sandbox({ config }: Context): Promise<Finding> {
   const found = await findSandbox(sandboxOptions(config.settings));
   if ("sandbox" in found) {
+    if (found.trouble !== undefined) return warning("sandbox", found.trouble);
     const { driver } = found.sandbox;
     return driver === driverWithoutBoundary
       ? warning("sandbox", warningWithoutBoundary())

@@ -111,5 +111,5 @@ test("[sandbox.attested] what has a hole runs nothing: the next driver does, or 
   const refused = await createProvenSandbox([holey]).run(request, never);
   expect(refused).toMatchObject({ ok: false, failure: { kind: "unavailable" } });
   const message = refused.ok ? "" : refused.failure.message;
-  expect(message).toMatch(/holey: does not hold against .*network.*install.* bubblewrap`$/u);
+  expect(message).toMatch(/holey: does not hold against .*network.*; `stateplane doctor --probe`/u);
 });

@@ -2,10 +2,11 @@ import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { Worker } from "node:worker_threads";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { findCgroups } from "../../adapters/sandbox/cgroup.ts";
 import { processesBelow } from "../../adapters/sandbox/memory.ts";
-import { runSandboxed as run } from "../support/run-sandboxed.ts";
+import { runSandboxed as run, startSandbox } from "../support/run-sandboxed.ts";
 
 /* Where this user may make no cgroup, what a run holds is counted: tests/adapters/sandbox-limits.test.ts. */
 const cgroups = findCgroups();
@@ -96,6 +97,97 @@ describe.runIf(canMake)("[sandbox.cgroup]", () => {
     }
     await group.end();
     expect(child.signalCode ?? (await once(child, "close"))[1]).toBe("SIGKILL");
+  });
+
+  test("what starts short processes without an end is taken, and all of it", async () => {
+    if ("missing" in cgroups) throw new Error("looked for above");
+    const group = cgroups.make(most);
+    const child = spawn("sh", ["-c", "while :; do /bin/true; done"]);
+    for (let times = 0; times < 20; times += 1) await group.take(child.pid ?? 0);
+    const [folder = ""] = group.folders;
+    expect(readFileSync(join(folder, "cgroup.procs"), "utf8").split("\n")).toContain(
+      `${child.pid}`,
+    );
+    await group.end();
+  });
+
+  test("a child that has ended and nobody waits for is no process outside", async () => {
+    if ("missing" in cgroups) throw new Error("looked for above");
+    const group = cgroups.make(most);
+    // What a shell becomes waits for none of the shell's children.
+    const child = spawn("sh", ["-c", "true & exec sleep 1000"]);
+    const ended = () =>
+      readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8").trim();
+    await expect
+      .poll(() => ended() !== "" && readFileSync(`/proc/${ended()}/stat`, "utf8"))
+      .toContain(") Z ");
+    await expect.poll(() => readFileSync(`/proc/${child.pid}/comm`, "utf8")).toBe("sleep\n");
+    await group.take(child.pid ?? 0);
+    expect(readFileSync(join(group.folders[0] ?? "", "cgroup.procs"), "utf8")).toBe(
+      `${child.pid}\n`,
+    );
+    await group.end();
+  });
+
+  test("a run that can't get its cgroup after all is not begun, and may be tried again", async () => {
+    if ("missing" in cgroups) throw new Error("looked for above");
+    await run("bubblewrap", "bash", "true");
+    const sandbox = await startSandbox("bubblewrap");
+    const request = { language: "bash", code: "echo began", files: {}, env: {} } as const;
+    const real = cgroups.make;
+    const kept: string[] = [];
+    const make = vi.spyOn(cgroups, "make");
+    onTestFinished(() => make.mockRestore());
+    const never = new AbortController().signal;
+    const tried = () => sandbox.run({ ...request, timeoutMs: 20_000 }, never);
+    for (const [why, change] of [
+      [
+        "no room for it",
+        () => {
+          throw new Error("no room for it");
+        },
+      ],
+      [
+        "no way in",
+        (asked: typeof most) => {
+          const group = real(asked);
+          kept.push(...group.folders);
+          return { ...group, take: () => Promise.reject(new Error("no way in")) };
+        },
+      ],
+    ] as const) {
+      make.mockImplementation(change);
+      expect(await tried()).toMatchObject({
+        ok: false,
+        failure: {
+          kind: "unavailable",
+          retryable: true,
+          message: expect.stringContaining(`it got no cgroup (${why})`),
+        },
+      });
+    }
+    make.mockImplementation(real);
+    expect(await tried()).toMatchObject({ ok: true, value: { stdout: "began\n" } });
+    expect(kept.length).toBeGreaterThan(0);
+    await expect.poll(() => kept.filter((path) => existsSync(path))).toEqual([]);
+  });
+
+  test("the threads of one process make groups of different names", async () => {
+    if ("missing" in cgroups) throw new Error("looked for above");
+    const script = `
+      const { parentPort } = require("node:worker_threads");
+      void import(${JSON.stringify(file)}).then(async ({ findCgroups }) => {
+        const group = findCgroups().make(${JSON.stringify(most)});
+        parentPort.postMessage(group.folders[0]);
+        await group.end();
+      });`;
+    const threads = [1, 2, 3].map(() => new Worker(script, { eval: true }));
+    const [made] = await Promise.all([
+      Promise.all(threads.map(async (thread) => String((await once(thread, "message"))[0]))),
+      Promise.all(threads.map((thread) => once(thread, "exit"))),
+    ]);
+    expect(new Set(made).size).toBe(3);
+    expect(made.filter((path) => existsSync(path))).toEqual([]);
   });
 
   test("nothing of this process's is left", async () => {

@@ -1,4 +1,12 @@
-import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { delimiter, join } from "node:path";
 import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
@@ -98,7 +106,13 @@ test("[sandbox.container] ends a container by its name at the time limit, and th
   const living = `stateplane-${boot}-${pid}-${started}-aa`;
   const foreign = `stateplane-other-${pid}-1-bb`;
   const orphans = [`stateplane-${boot}-${pid}-1-cc`, `stateplane-${boot}-999999999-5-dd`];
-  for (const left of [living, foreign, ...orphans]) writeFileSync(join(running, left), "999999999");
+  // Of another machine or process namespace nobody knows, but no run takes a day.
+  const forgotten = "stateplane-other-1-1-ee";
+  for (const left of [living, foreign, forgotten, ...orphans]) {
+    writeFileSync(join(running, left), "999999999");
+  }
+  const yesterday = Date.now() / 1_000 - 25 * 3_600;
+  utimesSync(join(running, forgotten), yesterday, yesterday);
   await sandboxWith();
   expect(readdirSync(running).toSorted()).toEqual([foreign, living].toSorted());
   for (const left of [living, foreign]) rmSync(join(running, left));

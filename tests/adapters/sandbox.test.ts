@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
 import { listen } from "../support/listen.ts";
 import { runSandboxed as run, startSandbox as start } from "../support/run-sandboxed.ts";
@@ -290,9 +290,19 @@ await sandbox.run({ language: "bash", code: ${JSON.stringify(`exec -a wid${mark.
   });
 });
 
-test("without any driver there is one sentence that says what to install, and no sandbox", async () => {
-  const found = await findSandbox({ only: "no-such-driver" });
-  expect(found).toEqual({
-    missing: expect.stringMatching(/^no sandbox works here .*install.* bubblewrap`$/u),
+test("without any driver there is one sentence that says what to do, and no sandbox", async () => {
+  // Bubblewrap is here, and to install it would mend nothing.
+  const advice = "`stateplane doctor --probe` shows what each driver does here";
+  expect(await findSandbox({ only: "no-such-driver" })).toEqual({
+    missing: `no sandbox works here (); ${advice}`,
+  });
+  vi.resetModules();
+  vi.doMock("../../adapters/sandbox/find-tool.ts", () => ({ findTool: () => null }));
+  onTestFinished(() => vi.doUnmock("../../adapters/sandbox/find-tool.ts"));
+  const anew = await import("../../adapters/sandbox/find.ts");
+  expect(await anew.findSandbox()).toEqual({
+    missing: expect.stringMatching(
+      /^no sandbox works here \(bubblewrap: bwrap, prlimit not on the PATH; .*install.* bubblewrap`$/u,
+    ),
   });
 });

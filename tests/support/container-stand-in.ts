@@ -1,5 +1,12 @@
 import { spawn } from "node:child_process";
-import { appendFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  readdirSync,
+  statSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 
 /**
@@ -74,5 +81,10 @@ async function run(): Promise<void> {
 
 if (command === "run") await run();
 if (command === "rm") words.slice(1).forEach(end);
-if (command === "ps") process.stdout.write(`${readdirSync(running).join("\n")}\n`);
+if (command === "ps") {
+  for (const name of readdirSync(running)) {
+    const made = statSync(join(running, name)).mtime.toISOString();
+    process.stdout.write(`${name}\t${made.slice(0, 19).replace("T", " ")} +0000 UTC\n`);
+  }
+}
 if (command === "info") process.stdout.write(readFileSync(join(folder, "info")));
