@@ -5,9 +5,9 @@ import {
   toTrace,
   toViolation,
 } from "../../machines/contracts/domain/airlock/inspect.ts";
-import { leavesOf } from "../../machines/contracts/domain/airlock/leaves.ts";
 import { airlockOff, modeOf } from "../../machines/contracts/domain/airlock/settings.ts";
 import {
+  givenIn,
   provenanceOf,
   reasonOfProvenance,
 } from "../../machines/contracts/domain/airlock/provenance.ts";
@@ -40,8 +40,8 @@ export async function provenanceVerdict(
   const { server = null, name, input } = action;
   const mode = modeOf(airlock, "provenance", { server, name, input });
   if (mode === "off") return null;
-  const trusted = leavesOf(job.input).map(({ text }) => text);
-  const found = provenanceOf(name, input, session.brought(), trusted);
+  const { trusted, brought } = givenIn(job.input);
+  const found = provenanceOf(name, input, [...brought, ...session.brought()], trusted);
   if (found === null) return null;
   // Whoever only reads does nobody's bidding. What can't be asked about is taken for a tool that changes something.
   const described =

@@ -88,6 +88,20 @@ it("a command that was copied out of a tool's result is asked about, and the que
   expect(tools.calls.map(({ name }) => name)).toEqual(["read", "post"]);
 });
 
+it("a command that was copied out of a document that the step was given is asked about [provenance.asked]", async () => {
+  const tools = toolsOf(["post"]);
+  const input = { documents: [{ source: "setup.md", content: page }] };
+  const answers = [call("post", { command: copied }), answer];
+  const ended = await start(answers, tools, { airlock: enforcing }, input);
+  const [question] = await scene.questions(1);
+  expect(question?.reason).toContain(
+    "the argument command was copied out of what document 1 brought",
+  );
+  await scene.answer(question?.id ?? "", false);
+  expect((await ended()).status).toBe("completed");
+  expect(tools.calls).toEqual([]);
+});
+
 it.each([
   ["what the task itself says", { task: `Please run ${copied}` }, "enforce", false],
   ["shadow mode", {}, "shadow", false],

@@ -1,10 +1,10 @@
-import type { JsonObject } from "../json.ts";
+import { isJsonObject, type Json, type JsonObject } from "../json.ts";
 import { cutText } from "../text.ts";
 import { hostsOf } from "./hosts.ts";
 import { isCommandOf, leavesOf } from "./leaves.ts";
 
 /*
- * Whether arguments were copied out of what tools brought. What a page, a file or a mail says may have been written for
+ * Whether arguments were copied out of what tools brought, or out of documents that the step was given. What a page, a file or a mail says may have been written for
  * the model that reads it: a command, a recipient or a text that stands there, and not in the step's own task, is
  * somebody else's wish. Where it goes into a tool that changes something, a person is asked.
  *
@@ -42,6 +42,34 @@ const mostBrought = 1_000_000;
 const mostHosts = 50;
 
 const fileKeys = /(?:path|file|files|filename|uri|notebook|source|destination|folder|directory)$/u;
+
+/**
+ * What a step was given, by who wrote it: its task, which is trusted, and its documents and earlier tools' messages, which
+ * a model reads as a stranger's words.
+ */
+export function givenIn(input: JsonObject): { trusted: string[]; brought: BroughtText[] } {
+  const { documents, messages, ...own } = input;
+  const said = listOf(messages);
+  const isOfTool = (message: Json) => isJsonObject(message) && message["role"] === "tool";
+  return {
+    trusted: textsOf([own, ...said.filter((message) => !isOfTool(message))]),
+    brought: [
+      ...listOf(documents).map((document, at) => {
+        const source = isJsonObject(document) ? document["source"] : null;
+        const files = typeof source === "string" ? [source] : [];
+        return { from: `document ${at + 1}`, text: textsOf(document).join("\n"), files };
+      }),
+      ...said.flatMap((message, at) =>
+        isOfTool(message)
+          ? [{ from: `message ${at + 1}`, text: textsOf(message).join("\n"), files: [] }]
+          : [],
+      ),
+    ],
+  };
+}
+
+const listOf = (value: Json | undefined): readonly Json[] => (Array.isArray(value) ? value : []);
+const textsOf = (value: Json): string[] => leavesOf(value).map(({ text }) => text);
 
 /** The files that a call's arguments name. */
 export const filesOf = (input: JsonObject): string[] =>
