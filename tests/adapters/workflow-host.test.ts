@@ -222,6 +222,45 @@ it("a run that fails or is cancelled ends at once, with its questions, and takes
   ]);
 });
 
+it("a run that is cancelled with very many questions ends at once, and they page by page, whenever its process dies [workflow.ends]", async () => {
+  const plane = newPlane();
+  const loops = ["a", "b"].map((id) => ({
+    id,
+    name: id,
+    type: "parallel" as const,
+    config: { for_each: "$.input.items", max_concurrency: 1_000, steps: [tool(`${id}1`)] },
+  }));
+  const items = Array.from({ length: 250 }, (_, at) => at);
+  const runId = await plane.begin({ id: "w", name: "W", steps: loops }, { items });
+  const asked: Step[] = [];
+  for (let steps = plane.published(); steps.length > 0; steps = plane.published()) {
+    for (const step of steps) await plane.ask(step);
+    asked.push(...steps);
+  }
+  const ids = asked.map(({ id }) => id).sort();
+  expect(ids).toHaveLength(500);
+  const status = (approval: string) => plane.store.approvals.find(approval)?.status;
+  const open = () => plane.store.approvals.pendingOfRun(runId).length;
+  await plane.cancel(runId);
+  expect(plane.store.runs.find(runId)?.status).toBe("cancelled");
+  expect(open()).toBe(300);
+  const [late] = plane.store.approvals.pendingOfRun(runId, 1);
+  await expect(plane.answer(late?.id ?? "", true)).rejects.toMatchObject({ status: 400 });
+  expect(status(late?.id ?? "")).toBe("pending");
+  const again: Step[] = [];
+  for (let turns = 0; plane.store.progress.firstDue() !== null; turns += 1) {
+    expect(turns).toBeLessThan(20);
+    await plane.tick((["none", "before", "after"] as const)[turns % 3]);
+    const woken = plane.published();
+    expect(woken.length).toBeLessThanOrEqual(200);
+    again.push(...woken);
+  }
+  expect(open()).toBe(0);
+  expect(again.map(({ id }) => id).sort()).toEqual(ids);
+  const shown = new Set(plane.steps(runId).map((step) => step.status));
+  expect(shown).toEqual(new Set(["cancelled"]));
+});
+
 it("what a change of a run reads and writes is counted, each value read once, and ends far beyond what is usual [workflow.turns]", () => {
   const value = "x".repeat(1_000_000);
   const reads: number[] = [];

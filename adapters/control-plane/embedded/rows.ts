@@ -149,7 +149,10 @@ export function openRows(
     ofStatuses("'pending', 'running', 'waiting_approval'"),
     "ORDER BY number",
   );
-  const waitingSteps = steps.query(ofStatuses("'waiting_approval'"), "ORDER BY number");
+  const waitingSteps = steps.query(
+    `${ofStatuses("'waiting_approval'")} AND number > ?`,
+    "ORDER BY number LIMIT ?",
+  );
   const failedSteps = steps.query(ofStatuses("'failed'"), "ORDER BY number");
   const lastCompleted = steps.query(
     "run = ? AND doc ->> 'status' = 'completed'",
@@ -157,7 +160,7 @@ export function openRows(
   );
   const heldBackSteps = steps.query(
     `${ofStatuses("'pending'")} AND doc ->> 'enqueuedAt' IS NULL`,
-    "ORDER BY number",
+    "ORDER BY number LIMIT ?",
   );
   const pageOfSteps = steps.page("run = ?", "ORDER BY number");
   const silentSteps = steps.query(
@@ -172,7 +175,7 @@ export function openRows(
   const newestApprovals = approvals.page(ofStatus, "ORDER BY rowid DESC");
   const countPending = scoped("SELECT count(*) AS n FROM approvals", "status = 'pending'");
   const dueApprovals = approvals.query("status = 'pending' AND expires <= ?");
-  const pendingOfRun = approvals.query("run = ? AND status = 'pending'");
+  const pendingOfRun = approvals.query("run = ? AND status = 'pending'", "LIMIT ?");
   const ofStep = approvals.query("step = ?");
   const byAction = approvals.query("step = ? AND digest = ?");
 
@@ -234,11 +237,13 @@ export function openRows(
           stepsAfter(owner, [runId, number], { limit: 1_000, offset: 0 }),
         /** Those that have not ended. */
         open: (runId: string) => openSteps(owner, runId),
-        waiting: (runId: string) => waitingSteps(owner, runId),
+        /** Those after a number that wait for people, the first of them. */
+        waiting: (runId: string, after: number, most: number) =>
+          waitingSteps(owner, runId, after, most),
         failed: (runId: string) => failedSteps(owner, runId),
         lastCompleted: (runId: string) => lastCompleted(owner, runId)[0],
-        /** Not put on the stream yet. */
-        heldBack: (runId: string) => heldBackSteps(owner, runId),
+        /** Not put on the stream yet, the first of them. */
+        heldBack: (runId: string, most: number) => heldBackSteps(owner, runId, most),
         /** Enqueued, not ended, and not heard of since then; a hundred at most, the longest silent first. */
         silentSince: (time: number) => silentSteps(owner, time),
       },
@@ -252,7 +257,8 @@ export function openRows(
         },
         countPending: () => countOf(countPending(owner)),
         due: (now: number) => dueApprovals(owner, now),
-        pendingOfRun: (runId: string) => pendingOfRun(owner, runId),
+        /** At most so many; -1 for all. */
+        pendingOfRun: (runId: string, most = -1) => pendingOfRun(owner, runId, most),
         ofStep: (stepId: string) => ofStep(owner, stepId),
         findByAction: (stepId: string, digest: string) => byAction(owner, stepId, digest)[0],
       },

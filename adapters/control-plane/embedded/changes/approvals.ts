@@ -115,6 +115,9 @@ export function resolveApproval(
   if (approval.status !== "pending") {
     throw new ApiError(400, `approval ${id} is already resolved: ${approval.status}`);
   }
+  // Of a run that had very many questions, this one is still to be closed.
+  if (isRunEnded(store.runs.find(approval.runId)?.status ?? "running"))
+    throw new ApiError(400, `approval ${id} has expired: its run has ended`);
   refuseAnswer(change, approval, answer);
   if (answer.approved && approval.actionType === "tool") refuseCallTooMany(change, approval);
   const edited = answer.edit == null ? null : edit(change, approval, answer.edit, answer);
@@ -154,7 +157,8 @@ export function resolveApproval(
 export function expireDue(change: Change): void {
   const { store } = change;
   for (const approval of store.approvals.due(change.now)) {
-    if (handOver(change, approval)) continue;
+    const isOver = isRunEnded(store.runs.find(approval.runId)?.status ?? "running");
+    if (!isOver && handOver(change, approval)) continue;
     closeApproval(change, approval, "expired");
     const { run, step } = findStep(store, approval.runId, approval.stepId);
     if (step.status === "waiting_approval") change.enqueue(run, step);
@@ -192,6 +196,6 @@ function stopWaiting(change: Change, runId: string, stepId: string): void {
   const run = store.runs.find(runId);
   if (run !== undefined && step.workflow !== undefined)
     return void change.workflows?.asked(change, run, step, true);
-  const others = store.steps.waiting(runId).length > 0;
+  const others = store.steps.waiting(runId, -1, 1).length > 0;
   if (run?.status === "waiting_approval" && !others) change.saveRun({ ...run, status: "running" });
 }

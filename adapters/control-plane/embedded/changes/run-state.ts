@@ -134,31 +134,42 @@ export interface RunEnding {
   error?: Json;
 }
 
+/** Steps and questions of an ended run that one change ends: some twenty milliseconds. */
+const mostEnded = 200;
+
 /**
  * Ends a run for good. Its open questions expire; steps never enqueued are skipped. A step out with a worker
  * stays as it is until that worker reports and is told of the end; one that waits as data is enqueued again, so
- * that a worker hears of it and lets go. What their model calls have used so far counts.
+ * that a worker hears of it and lets go. What their model calls have used so far counts. Of a run that has very many of
+ * them the run ends at once, and what there is no room for in this change in others after it.
  */
 export function endRun(change: Change, run: Run, ending: RunEnding): Run {
-  const { now, store } = change;
-  if (run.workflowId !== undefined) change.workflows?.close(change, run);
+  const { now, workflows } = change;
   const counted = countHeld(change, run, ({ isSettled }) => isSettled);
-  const note = `run ${ending.status}`;
-  for (const approval of store.approvals.pendingOfRun(run.id))
-    closeApproval(change, approval, note);
-  for (const step of store.steps.heldBack(run.id))
-    store.steps.put({ ...step, status: "skipped", completedAt: now });
-  for (const step of store.steps.waiting(run.id)) change.enqueue(run, step);
   const { status, reason, output = null, error = null } = ending;
+  const ended = { ...counted, status, statusReason: reason, output, error, completedAt: now };
+  if (workflows !== null) workflows.end(change, ended);
+  else for (let after: number | null = -1; after !== null;) after = endSteps(change, ended, after);
   change.audit(run.id, `run.${status}`, { reason });
-  return change.saveRun({
-    ...counted,
-    status,
-    statusReason: reason,
-    output,
-    error,
-    completedAt: now,
-  });
+  return change.saveRun(ended);
+}
+
+/**
+ * Ends what an ended run left open, as much as there is room for in one change.
+ *
+ * @param after the number of the last waiting step that was enqueued again; -1 for none
+ * @returns likewise, for the next change; null when nothing is left
+ */
+export function endSteps(change: Change, run: Run, after: number): number | null {
+  const { now, store } = change;
+  const asked = store.approvals.pendingOfRun(run.id, mostEnded);
+  for (const approval of asked) closeApproval(change, approval, `run ${run.status}`);
+  const held = store.steps.heldBack(run.id, mostEnded - asked.length);
+  for (const step of held) store.steps.put({ ...step, status: "skipped", completedAt: now });
+  const room = mostEnded - asked.length - held.length;
+  const waiting = store.steps.waiting(run.id, after, room);
+  for (const step of waiting) change.enqueue(run, step);
+  return waiting.length < room ? null : (waiting.at(-1)?.number ?? after);
 }
 
 /** So long a step may be silent: longer than nearly all that work, and soon enough for one that nobody has. */

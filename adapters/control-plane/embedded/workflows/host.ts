@@ -13,7 +13,6 @@ import { cutText } from "../../../../machines/contracts/domain/text.ts";
 import type {
   WorkflowEngine,
   WorkflowHappening,
-  WorkflowProgram,
   WorkflowRest,
   WorkflowState,
   WorkflowStepState,
@@ -22,11 +21,12 @@ import type {
 } from "../../../../machines/contracts/ports/workflow-engine.ts";
 import { newStep, workflowInput } from "../changes/create-run.ts";
 import type { Change } from "../changes/change.ts";
-import { closeApproval, endRun } from "../changes/run-state.ts";
+import { closeApproval, endRun, endSteps } from "../changes/run-state.ts";
 import { databaseTrouble } from "../database-trouble.ts";
 import type { Run, Step } from "../documents.ts";
 import { ApiError } from "../routes/request.ts";
 import type { Store } from "../store.ts";
+import { KeptRuns } from "./kept-runs.ts";
 import type { Workflow } from "./tables.ts";
 import { openValues, usualChange } from "./values.ts";
 
@@ -41,14 +41,14 @@ import { openValues, usualChange } from "./values.ts";
  *   token            what stands in memory is good while the file has the same; after a change that was undone it is not
  *   rest             what a change had no room for any more is a timer that is due at once: kept with the change, and done
  *                    in one of its own. The others that are served meanwhile wait for one change, and not for all.
+ *   end              what a run that has ended left open, where that is more than a change has room for, is a timer likewise
  *   stopping         a run that fails or is cancelled ends at once: what its workers still do is refused, as for any run.
  *                    Where the run goes on, a step that is to stop (its time is over, say) is waited for, so that its
  *                    next attempt never runs beside it; from one that does not answer we wait `stopMs`.
  */
 
-/** Runs that stand in memory at most; the others are read again when something happens to them. */
-const maxKept = 200;
-const maxPrograms = 50;
+/** Steps of a run that ended by other means that one change ends: some twenty milliseconds. */
+const mostClosed = 400;
 /** How long a worker that was told to stop may be silent. */
 const stopMs = 60_000;
 /** How long it takes at most, as workers are usually set, until the job of a dead one is taken over. */
@@ -58,16 +58,13 @@ const takeOverMs = 45_000;
 export type OnWorkflowMove = (runId: string, events: readonly Json[], state: WorkflowState) => void;
 
 export class WorkflowHost {
-  readonly #engine: WorkflowEngine;
   readonly #store: Store;
-  readonly #kept = new Map<string, { token: number; state: WorkflowState }>();
-  readonly #programs = new Map<string, WorkflowProgram>();
+  readonly #kept: KeptRuns;
   readonly #onTimer: (due: number) => void;
   readonly #onMove: OnWorkflowMove | undefined;
   readonly #mostInChange: number;
   /** Characters that all runs have read and written. */
   #spent = 0;
-  #token = Date.now() * 1_024;
 
   /**
    * @param onTimer hears when a timer was set, which may be undone with its change
@@ -83,20 +80,20 @@ export class WorkflowHost {
   ) {
     this.#mostInChange = mostInChange;
     this.#onMove = onMove;
-    this.#engine = engine;
     this.#store = store;
+    this.#kept = new KeptRuns(engine, store);
     this.#onTimer = onTimer;
   }
 
   /** `invalid_input`, with all that is wrong, for a definition that can't be run. */
   check(definition: Json): Outcome<unknown> {
-    return this.#engine.open(definition);
+    return this.#kept.check(definition);
   }
 
   begin(change: Change, run: Run, workflow: Workflow): Run {
     const values = this.#values(run);
     values.keep("input", -1, run.input);
-    const program = this.#program(workflow.id);
+    const program = this.#kept.program(workflow.id);
     if (program === null)
       throw new ApiError(422, `workflow ${workflow.id} can't be run any more: register it anew`);
     const turn = program.begin(values);
@@ -125,20 +122,33 @@ export class WorkflowHost {
     return this.#take(change, run, { type: what, step: at, attempt });
   }
 
-  /** The run ends by other means: nothing more comes of it. */
-  close(change: Change, run: Run): void {
-    this.#guarded(
+  /** The run, of a workflow or not, has ended: so does what it left open, as far as there is room in this change. */
+  end(change: Change, run: Run, from: number | null = -1): void {
+    const isClosed = run.workflowId === undefined || this.#close(change, run);
+    const after = from === null ? null : endSteps(change, run, from);
+    if (isClosed && after === null) return;
+    this.#spent += this.#mostInChange;
+    this.#setTimer(run.id, change.now, { kind: "end", after });
+  }
+
+  /** By whatever it ended, nothing more comes of it; says whether each of its steps shows it. */
+  #close(change: Change, run: Run): boolean {
+    return this.#guarded(
       run,
       () => {
-        const state = this.#load(run);
-        if (state === null) return this.#forget(run);
-        if (isOver(state)) return;
-        const values = this.#values(run);
-        const turn = state.take({ type: "cancel.requested" }, values);
-        this.#carryOut(change, run, turn, values);
+        const state = this.#kept.load(run);
+        if (state !== null && !isOver(state)) {
+          const values = this.#values(run);
+          const turn = state.take({ type: "cancel.requested" }, values);
+          if (!isOver(this.#carryOut(change, run, turn, values, mostClosed))) return false;
+        }
         this.#forget(run);
+        return true;
       },
-      () => this.#forget(run),
+      () => {
+        this.#forget(run);
+        return true;
+      },
     );
   }
 
@@ -159,7 +169,9 @@ export class WorkflowHost {
       const doc = this.#store.progress.timer(id);
       this.#store.progress.dropTimer(id);
       const run = store.runs.find(runId);
-      if (doc === undefined || run === undefined || isRunEnded(run.status)) continue;
+      if (doc === undefined || run === undefined) continue;
+      if (doc.kind === "end") this.end(change, run, doc.after);
+      if (doc.kind === "end" || isRunEnded(run.status)) continue;
       if (doc.kind === "run") this.#take(change, run, { type: "timer.fired", timer: doc.timer });
       else if (doc.kind === "rest") this.#goOn(change, run, doc.rest);
       else this.#giveUp(change, run, doc.stepId);
@@ -168,7 +180,7 @@ export class WorkflowHost {
 
   /** The steps of a run as people see them. */
   steps(run: Run): WorkflowStepState[] {
-    return this.#load(run)?.steps() ?? [];
+    return this.#kept.load(run)?.steps() ?? [];
   }
 
   #take(change: Change, run: Run, happening: WorkflowHappening): Run {
@@ -189,7 +201,7 @@ export class WorkflowHost {
     return this.#guarded(
       run,
       () => {
-        const state = this.#load(run);
+        const state = this.#kept.load(run);
         if (state === null)
           return failed(
             terminal("corrupt_record", "what was kept of the workflow's run can't be read"),
@@ -212,19 +224,30 @@ export class WorkflowHost {
       return this.#store.nested(work);
     } catch (error) {
       if (databaseTrouble(error, "") !== null) throw error;
-      this.#kept.delete(id);
+      this.#kept.forget(id);
       return instead(error);
     }
   }
 
-  /** What a turn asks for, and what follows from that; returns the run as it stands after all of it. */
-  #carryOut(change: Change, run: Run, first: WorkflowTurn, values: WorkflowValues): WorkflowState {
+  /**
+   * What a turn asks for, and what follows from that; returns the run as it stands after all of it.
+   *
+   * @param most steps of a run that is to stop that are ended
+   */
+  #carryOut(
+    change: Change,
+    run: Run,
+    first: WorkflowTurn,
+    values: WorkflowValues,
+    most = Number.POSITIVE_INFINITY,
+  ): WorkflowState {
     const tables = this.#store.progress;
     const row = tables.state(run.id) ?? { token: 0, events: 0, steps: 0 };
     const events: Json[] = [];
     const queue: WorkflowHappening[] = [];
     let { steps } = row;
     let turn = first;
+    let room = most;
     for (;;) {
       events.push(...turn.events);
       this.#onMove?.(run.id, turn.events, turn.run);
@@ -241,18 +264,18 @@ export class WorkflowHost {
       for (const { timer, afterMs } of turn.timers)
         this.#setTimer(run.id, change.now + afterMs, { kind: "run", timer, afterMs });
       if (turn.rest !== null) this.#setTimer(run.id, change.now, { kind: "rest", rest: turn.rest });
-      if (isStopping && queue.length === 0)
-        queue.push(
-          ...turn.run.stopping().map((one) => ({ type: "step.cancelled" as const, ...one })),
-        );
+      if (isStopping && queue.length === 0) {
+        const stopping = turn.run.stopping().slice(0, room);
+        room -= stopping.length;
+        queue.push(...stopping.map((one) => ({ type: "step.cancelled" as const, ...one })));
+      }
       const next = queue.shift();
       if (next === undefined) break;
       turn = turn.run.take(next, values);
     }
-    this.#token += 1;
     const state = turn.run;
     const known = row.events + events.length;
-    const kept = { token: this.#token, events: known, steps };
+    const kept = { token: this.#kept.keep(run.id, state), events: known, steps };
     if (row.token === 0 || known > 32 + state.size / 8 || isOver(state)) {
       tables.dropEvents(run.id);
       tables.putSaved(run.id, state.save());
@@ -261,7 +284,6 @@ export class WorkflowHost {
       events.forEach((event, nth) => tables.addEvent(run.id, row.events + nth, event));
       tables.putState(run.id, kept);
     }
-    this.#keep(run.id, state);
     return state;
   }
 
@@ -334,38 +356,9 @@ export class WorkflowHost {
     this.#onTimer(due);
   }
 
-  /** As the file has it; null where nothing is there, or it can't be read. */
-  #load(run: Run): WorkflowState | null {
-    const row = this.#store.progress.state(run.id);
-    if (row === undefined || run.workflowId === undefined) return null;
-    const kept = this.#kept.get(run.id);
-    if (kept?.token === row.token) return kept.state;
-    const saved = this.#store.progress.saved(run.id);
-    const events = this.#store.progress.events(run.id);
-    const restored = this.#program(run.workflowId)?.restore(saved, events);
-    if (!restored?.ok) return null;
-    keepNewest(this.#kept, run.id, { token: row.token, state: restored.value }, maxKept);
-    return restored.value;
-  }
-
-  #keep(runId: string, state: WorkflowState): void {
-    keepNewest(this.#kept, runId, { token: this.#token, state }, maxKept);
-  }
-
   #forget(run: Run): void {
     this.#store.progress.dropAllBut(run.id);
-    this.#kept.delete(run.id);
-  }
-
-  /** Null for one that is gone, or that this version of us can't run. */
-  #program(workflowId: string): WorkflowProgram | null {
-    const known = this.#programs.get(workflowId);
-    if (known !== undefined) return known;
-    const workflow = this.#store.workflows.find(workflowId);
-    const opened = workflow && this.#engine.open(workflow.definition);
-    if (!opened?.ok) return null;
-    keepNewest(this.#programs, workflowId, opened.value, maxPrograms);
-    return opened.value;
+    this.#kept.forget(run.id);
   }
 
   #values({ id }: Run): WorkflowValues {
@@ -379,13 +372,6 @@ export class WorkflowHost {
 const at = ({ step, attempt }: { step: number; attempt: number }) => ({ step, attempt });
 
 const isOver = ({ phase }: WorkflowState): boolean => phase !== "running" && phase !== "stopping";
-
-function keepNewest<T>(kept: Map<string, T>, key: string, value: T, most: number): void {
-  kept.delete(key);
-  kept.set(key, value);
-  const [oldest] = kept.keys();
-  if (kept.size > most && oldest !== undefined) kept.delete(oldest);
-}
 
 const wireOf = ({ kind, message, details }: Failure) =>
   ({ kind, message, ...(details === undefined ? {} : { details }) }) as Json;

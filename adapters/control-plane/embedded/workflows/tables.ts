@@ -34,7 +34,9 @@ export type TimerDoc =
   | { kind: "run"; timer: Json; afterMs: number }
   /** What a turn had no room for: due at once. */
   | { kind: "rest"; rest: WorkflowRest }
-  | { kind: "stop"; stepId: string };
+  | { kind: "stop"; stepId: string }
+  /** What of an ended run is still to be ended, due at once: see `endSteps`; null for its steps on the page alone. */
+  | { kind: "end"; after: number | null };
 
 /** `job`: the id of the newest attempt at a step, as it stands on the stream. */
 export type KeptKind = ValueKind | "job";
