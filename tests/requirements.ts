@@ -56,6 +56,7 @@ export const requirements: readonly Requirement[] = [
     promise: "the journal is an event log, and what is known is a fold over it",
   },
   { id: "journal.once", promise: "an entry is journalled once, however often its reply is lost" },
+  { id: "letter.ids", promise: "a dead letter's id says nothing of other tenants' dead letters" },
   {
     id: "letter.keeps",
     promise: "a dead letter keeps journal and result, and a retry resends or asks",

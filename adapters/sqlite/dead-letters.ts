@@ -1,3 +1,4 @@
+import { ulid } from "ulid";
 import { parseJob } from "../../machines/contracts/domain/job.ts";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
 import type { DeadLetter, NewDeadLetter } from "../../machines/contracts/ports/step-backend.ts";
@@ -18,15 +19,15 @@ export interface KeptOfStep {
   journal: string[];
 }
 
-/** The dead letters, newest first; a letter's id is its row's number. Of more than `most` the oldest are dropped. */
+/** The dead letters, newest first; a letter's id says nothing of the others. Of more than `most` the oldest are dropped. */
 export function prepareLetters({ sql }: Database, most: number) {
   const insert = sql.prepare(`
-    INSERT INTO letters (entry, fields, reason, state_history, snapshot, deliveries, at, fence, result, journal)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+    INSERT INTO letters (entry, fields, reason, state_history, snapshot, deliveries, at, fence, result, journal, id)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
   const list = sql.prepare("SELECT * FROM letters ORDER BY n DESC LIMIT ?");
-  const find = sql.prepare("SELECT * FROM letters WHERE n = ?");
+  const find = sql.prepare("SELECT * FROM letters WHERE id = ?");
   const findByEntry = sql.prepare("SELECT n FROM letters WHERE entry = ? ORDER BY n DESC");
-  const remove = sql.prepare("DELETE FROM letters WHERE n = ?");
+  const remove = sql.prepare("DELETE FROM letters WHERE id = ?");
   const count = sql.prepare("SELECT count(*) AS letters FROM letters");
   const trim = sql.prepare(
     "DELETE FROM letters WHERE n <= (SELECT n FROM letters ORDER BY n DESC LIMIT 1 OFFSET ?)",
@@ -42,7 +43,7 @@ export function prepareLetters({ sql }: Database, most: number) {
       const job = [entryId, JSON.stringify(fields), reason];
       const texts = [JSON.stringify(stateHistory), JSON.stringify(snapshot ?? null)];
       const step = [kept.fence, kept.result, JSON.stringify(kept.journal)];
-      insert.run(...job, ...texts, deliveries, at, ...step);
+      insert.run(...job, ...texts, deliveries, at, ...step, `dl_${ulid()}`);
       const gone = Number(trim.run(most).changes);
       if (gone > 0) addDropped.run({ dropped: gone });
     },
@@ -80,7 +81,7 @@ function toLetter(row: Record<string, unknown>): DeadLetter {
   const stateHistory = looseJson(text("state_history"));
   const journal = linesOf(row["journal"]).map(readJournalLine);
   return {
-    id: text("n"),
+    id: text("id"),
     fields: fieldsFrom(text("fields")),
     ...causesOf(text("reason"), journal),
     stateHistory: Array.isArray(stateHistory)

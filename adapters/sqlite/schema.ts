@@ -2,7 +2,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
 
 /** The layout below; the file keeps it as `user_version`. */
-const version = 3;
+const version = 4;
 
 /**
  * `entries` is the stream and its group in one: an entry without an owner is new, one with is pending. `n` never comes
@@ -11,6 +11,8 @@ const version = 3;
  * A step's `job` is the fields of the entry that it first came with, or the envelope it was parked with. `look_at` is
  * its place in the timers: when it wakes, and while it is open when its lease could be over. `wake_at` is only what
  * was asked for.
+ *
+ * A letter's `id` is what it is called by: its number would tell each tenant how many there are in all.
  *
  * A journal line's `identity` is the entry's own, so that one that is written again is known.
  */
@@ -63,8 +65,10 @@ CREATE TABLE IF NOT EXISTS letters (
   entry TEXT,
   fence INTEGER NOT NULL DEFAULT 0,
   result TEXT,
-  journal TEXT NOT NULL DEFAULT '[]'
+  journal TEXT NOT NULL DEFAULT '[]',
+  id TEXT
 ) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS letters_by_id ON letters (id);
 
 CREATE TABLE IF NOT EXISTS tool_pins (server TEXT PRIMARY KEY, pin TEXT NOT NULL) STRICT;
 
@@ -87,6 +91,9 @@ export function prepareSchema(sql: DatabaseSync, path: string): void {
   }
   // The second layout is the third without its own table.
   if (found < 2 && columns(sql, "steps").has("phase")) fromFirstLayout(sql);
+  // Those that are there keep their numbers, by which people may know them.
+  if (columns(sql, "letters").has("n"))
+    sql.exec("ALTER TABLE letters ADD COLUMN id TEXT; UPDATE letters SET id = CAST(n AS TEXT)");
   sql.exec(layout);
 }
 

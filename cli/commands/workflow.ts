@@ -6,9 +6,11 @@ import type { PlacedProblem } from "../../adapters/workflows/read.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
 import { countSteps } from "../../machines/contracts/domain/workflow-graph.ts";
 import type { WorkflowDefinition } from "../../machines/contracts/domain/workflow.ts";
-import { workflowMermaid, workflowText } from "../../machines/workflow/graph.ts";
+import { workflowMermaid, workflowRows } from "../../machines/workflow/graph.ts";
 import type { Command, Context } from "../command.ts";
+import { terminalColumns } from "../main.ts";
 import { CliError, printError } from "../output/errors.ts";
+import { graphText } from "../output/graph-text.ts";
 
 /** `workflow validate FILE`: what is wrong in a definition, each with its line and column. */
 export const validateWorkflow: Command = async (context) => {
@@ -32,7 +34,12 @@ export const drawWorkflow: Command = async (context) => {
   }
   const definition = await readDefinition(context);
   if (definition === null) return 2;
-  const drawn = format === "mermaid" ? workflowMermaid(definition) : workflowText(definition);
+  // What a program reads is not folded for a terminal.
+  const columns = output.isJson ? null : terminalColumns();
+  const drawn =
+    format === "mermaid"
+      ? workflowMermaid(definition)
+      : graphText(workflowRows(definition), columns);
   if (output.isJson) output.json({ id: definition.id, format, graph: drawn });
   else output.text(`${drawn}\n`);
   return 0;

@@ -119,6 +119,9 @@ export const noCommands = (): Commands => ({
   ended: [],
 });
 
+export const isEmpty = ({ decide, start, cancel, timers, ended }: Commands): boolean =>
+  decide.length + start.length + cancel.length + timers.length + ended.length === 0;
+
 export const emptyContext = (plan: Plan): WorkflowContext => ({
   plan,
   phase: "running",

@@ -62,9 +62,12 @@ function needsOf({ steps, isOrdered }: Part): (readonly [StepDefinition, readonl
   });
 }
 
-/** A workflow as lines of text: each step with its type, what it waits for, and when it runs; nested ones indented. */
-export function workflowText(definition: WorkflowDefinition): string {
-  const rows: string[][] = [];
+/** A row of a workflow's text. Titles have a name alone. */
+export type GraphRow = readonly [name: string, type: string, said: string];
+
+/** A workflow as rows: each step with its type, what it waits for, and when it runs; the names of nested ones indented. */
+export function workflowRows(definition: WorkflowDefinition): GraphRow[] {
+  const rows: GraphRow[] = [];
   const add = (owner: WorkflowDefinition, part: Part, depth: number): void => {
     for (const [step, needs] of needsOf(part)) {
       const after = part.isOrdered || needs.length === 0 ? [] : [`after ${needs.join(", ")}`];
@@ -82,14 +85,7 @@ export function workflowText(definition: WorkflowDefinition): string {
     rows.push([`${one.id} ${one.version ?? "1.0.0"}`, "", ""]);
     add(one, { title: "", steps: one.steps, isOrdered: false }, 1);
   }
-  const [first, second] = [0, 1].map((column) =>
-    Math.max(...rows.filter((row) => row[1] !== "").map((row) => row[column]?.length ?? 0)),
-  );
-  return rows
-    .map(([name = "", type = "", said = ""]) =>
-      `${name.padEnd(first ?? 0)}  ${type.padEnd(second ?? 0)}  ${said}`.trimEnd(),
-    )
-    .join("\n");
+  return rows;
 }
 
 /** A workflow as a Mermaid flowchart (mermaid.js.org), steps in steps as subgraphs. */

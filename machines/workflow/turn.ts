@@ -22,6 +22,7 @@ import {
   type Commands,
   type EndedStep,
   type Frame,
+  isEmpty,
   noCommands,
   type SkipReason,
   stepPath,
@@ -84,13 +85,14 @@ export class Turn {
     };
   }
 
-  /** Begins a body; says whether the run has room for it. */
+  /** Begins a body, its steps pending from a place on; says whether the run has room for it. */
   openFrame(
     body: number,
     owner: number,
     index: number,
     previous: number,
     attempt: number,
+    at = this.#pending.length,
   ): boolean {
     const nodes = this.#before.plan.bodies[body]?.nodes ?? [];
     const base = this.#steps.size;
@@ -104,7 +106,7 @@ export class Turn {
       const step = this.#steps.push({ status: "waiting", frame, attempt: 0, waitsFor, serial: 0 });
       if (waitsFor === 0) ready.push({ ready: step });
     }
-    this.#pending.push(...ready.toReversed());
+    this.#pending.splice(at, 0, ...ready.toReversed());
     return true;
   }
 
@@ -178,15 +180,16 @@ export class Turn {
     const isIdle = body === undefined || this.#before.plan.bodies[body]?.nodes.length === 0;
     const most = node.isForEach ? Math.min(state.items ?? 0, node.maxConcurrency) : 1;
     if (isIdle || most === 0) return this.#end(step, "completed");
-    for (let index = 0; index < most; index += 1) this.#openNext(step, body, index);
+    const first = this.#pending.length;
+    for (let index = 0; index < most; index += 1) this.#openNext(step, body, index, first);
   }
 
-  #openNext(owner: number, body: number, index: number): void {
+  #openNext(owner: number, body: number, index: number, at = this.#pending.length): void {
     const { state } = this.get(owner);
     if (state.status !== "open") return;
     const { attempt, last = -1, live = 0 } = state;
     const frame = this.#frames.size;
-    if (this.openFrame(body, owner, index, last, attempt)) {
+    if (this.openFrame(body, owner, index, last, attempt, at)) {
       this.#steps.set(owner, { ...state, last: frame, live: live + 1 });
       return;
     }
@@ -395,6 +398,3 @@ export class Turn {
     return (this.#before.plan.bodies[body]?.nodes ?? []).map((_, place) => base + place);
   }
 }
-
-const isEmpty = ({ decide, start, cancel, timers, ended }: Commands): boolean =>
-  decide.length + start.length + cancel.length + timers.length + ended.length === 0;

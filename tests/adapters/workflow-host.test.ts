@@ -222,6 +222,19 @@ it("a run that fails or is cancelled ends at once, with its questions, and takes
   ]);
 });
 
+it("the items of a list, and the steps of each, are put on the stream in their order [workflow.host]", async () => {
+  const plane = newPlane();
+  const inner = [tool("a"), tool("b", { depends_on: [] })];
+  const config = { for_each: "$.input.items", max_concurrency: 3, steps: inner };
+  const steps = [{ id: "all", name: "all", type: "parallel" as const, config }];
+  await plane.begin({ id: "w", name: "W", steps }, { items: [1, 2, 3, 4, 5] });
+  const first = plane.published();
+  const paths = (...items: number[]) => items.flatMap((at) => [`all[${at}]/a`, `all[${at}]/b`]);
+  expect(first.map(({ name }) => name)).toEqual(paths(0, 1, 2));
+  for (const step of first) await plane.report(step, { output: {} });
+  expect(plane.published().map(({ name }) => name)).toEqual(paths(3, 4, 5).slice(0, 4));
+});
+
 it("a run that is cancelled with very many questions ends at once, and they page by page, whenever its process dies [workflow.ends]", async () => {
   const plane = newPlane();
   const loops = ["a", "b"].map((id) => ({

@@ -1,6 +1,9 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { readWorkflow } from "../../adapters/workflows/read.ts";
+import { graphText } from "../../cli/output/graph-text.ts";
+import { workflowRows } from "../../machines/workflow/graph.ts";
 import { runCli } from "../support/run-cli.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
 
@@ -47,7 +50,8 @@ describe("workflow validate", () => {
 
 describe("workflow graph", () => {
   it("draws the steps and what they wait for, as text and for Mermaid [workflow.command]", async () => {
-    const text = await cli("workflow", "graph", sample);
+    const wide = { cwd: folder, env: { COLUMNS: "120" } };
+    const text = await runCli(["workflow", "graph", sample], wide);
     expect(text.code).toBe(0);
     expect(text.stdout).toContain(
       "  run_tests            tool      after implement_changes; run_tests\n",
@@ -66,6 +70,19 @@ describe("workflow graph", () => {
       code: 2,
       stderr: 'stateplane: --format: expected mermaid or text, not "svg"\n',
     });
+  });
+
+  it("folds what it draws for the terminal, each word whole, whatever its width [workflow.command]", async () => {
+    const read = readWorkflow(readFileSync(sample, "utf8"));
+    if (!read.ok) throw new Error("the sample is not valid");
+    const rows = workflowRows(read.definition);
+    const words = (text: string) => text.split(/\s+/u).join(" ").trim();
+    const whole = graphText(rows, null);
+    for (const columns of [40, 60, 80, 120]) {
+      const text = graphText(rows, columns);
+      expect(words(text)).toBe(words(whole));
+      for (const line of text.split("\n")) expect(line.length).toBeLessThanOrEqual(columns);
+    }
   });
 
   it("says what it takes within 60 columns [workflow.command]", async () => {

@@ -173,6 +173,24 @@ describe("time", () => {
   });
 });
 
+it("names no dead letter by how many there are [letter.ids]", async () => {
+  const backend = await createSqliteBackend({
+    path: ":memory:",
+    consumer: "a",
+    clock: systemClock,
+  });
+  for (let count = 0; count < 3; count += 1) {
+    await backend.queue.publish(fields);
+    const { entryId } = await readOne(backend);
+    const letter = { fields, reason: "r", stateHistory: [], snapshot: null, deliveries: 1, at: 1 };
+    await backend.queue.deadLetter(entryId, letter);
+  }
+  const ids = (await backend.queue.deadLetters(10)).map(({ id }) => id);
+  expect(new Set(ids).size).toBe(3);
+  for (const id of ids) expect(id).toMatch(/^dl_[0-9A-HJKMNP-TV-Z]{26}$/u);
+  await backend.close();
+});
+
 describe("a file", () => {
   it("keeps everything over a close, and another process's jobs are seen soon", async () => {
     const path = join(directory, "steps.db");

@@ -57,7 +57,10 @@ describe("a file", () => {
         stateHistory: ["pending"],
         journal: [begun],
       });
-      expect(await backend.queue.deadLetters(1)).toMatchObject([{ reason: "r", journal: [] }]);
+      expect(await backend.queue.deadLetters(1)).toMatchObject([
+        { id: "1", reason: "r", journal: [] },
+      ]);
+      expect((await backend.queue.findDeadLetter("1"))?.reason).toBe("r");
       expect(await backend.store.wakeDue(10)).toBe(1);
       const { entryId, fields: read } = await readOne(backend);
       expect(read).toEqual(fields);
