@@ -1,9 +1,10 @@
-import { writeSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { mkdir, open, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type } from "arktype";
 import { isJsonObject, parseJson } from "../machines/contracts/domain/json.ts";
 import type { Trial } from "./contracts.ts";
+import { digestOfPath } from "./digest.ts";
 import { trialShape } from "./report-file.ts";
 
 /*
@@ -11,9 +12,12 @@ import { trialShape } from "./report-file.ts";
  *
  *   started   a run was begun for a trial; without the trial's own line it was left in the middle
  *   trial     the trial is over
+ *   code      a trial loaded a file of code that nobody knew of before, as by `import()`; with its digest
+ *   changed   such a file is not as it was: the trials before this line are of other code, and made again
  *
  * A line is with the system before the next trial of its place begins, so that a kill loses none. It waits for no disk:
- * after a power cut, the trials of the last moments may be made again, as is the one whose line was torn.
+ * after a power cut, the trials of the last moments may be made again, as is the one whose line was torn. On a disk that
+ * is full a line may be torn too: nothing that comes after it becomes a part of it.
  */
 
 export interface Checkpoints {
@@ -21,6 +25,10 @@ export interface Checkpoints {
   readonly finished: ReadonlyMap<string, Trial>;
   /** Runs that were begun and whose trials were not finished. */
   readonly left: readonly string[];
+  /** Files of code that a trial before had loaded, and that have changed since: its trials are made again. */
+  readonly changed: readonly string[];
+  /** A trial has loaded code, whose digest this is. */
+  loaded(file: string, digest: string): Promise<void>;
   started(key: string, runId: string): Promise<void>;
   finish(trial: Trial): Promise<void>;
   close(): Promise<void>;
@@ -38,30 +46,64 @@ export async function openCheckpoints(file: string): Promise<Checkpoints> {
   });
   const finished = new Map<string, Trial>();
   const open_ = new Map<string, string>();
+  const code = new Map<string, string>();
   for (const line of text.split("\n")) {
     const read = parseJson(line);
     if (!read.ok || !isJsonObject(read.value)) continue;
-    const { kind, key, run_id: runId, trial } = read.value;
+    const { kind, key, run_id: runId, trial, file: loaded, digest } = read.value;
     if (kind === "started" && typeof key === "string" && typeof runId === "string")
       open_.set(key, runId);
+    if (kind === "code") code.set(String(loaded), String(digest));
+    if (kind === "changed") {
+      finished.clear();
+      code.clear();
+    }
     if (kind !== "trial" || trialShape(trial) instanceof type.errors) continue;
     const known = trial as unknown as Trial;
     finished.set(trialKey(known), known);
     open_.delete(trialKey(known));
   }
+  const changed: string[] = [];
+  for (const [loaded, digest] of code)
+    if ((await digestOfPath(loaded).catch(() => null)) !== digest) changed.push(loaded);
   const handle = await open(file, "a");
-  // What comes next must not become a part of a torn line.
-  if (text !== "" && !text.endsWith("\n")) await handle.write("\n");
+  let isTorn = text !== "" && !text.endsWith("\n");
   const add = async (line: object) => {
-    writeSync(handle.fd, `${JSON.stringify(line)}\n`);
+    const before = isTorn ? "\n" : "";
+    isTorn = true;
+    try {
+      // All of it, however little the system takes at a time.
+      writeFileSync(handle.fd, `${before}${JSON.stringify(line)}\n`);
+    } catch (error) {
+      throw new UnwrittenCheckpoint(file, error as NodeJS.ErrnoException);
+    }
+    isTorn = false;
   };
+  if (changed.length > 0) {
+    finished.clear();
+    await add({ kind: "changed", files: changed });
+  }
   return {
     finished,
     left: [...open_.values()],
+    changed,
+    loaded: (path, digest) => add({ kind: "code", file: path, digest }),
     started: (key, runId) => add({ kind: "started", key, run_id: runId }),
     finish: (trial) => add({ kind: "trial", trial }),
     async close() {
       await handle.datasync().finally(() => handle.close());
     },
   };
+}
+
+export class UnwrittenCheckpoint extends Error {
+  override readonly name = "UnwrittenCheckpoint";
+
+  constructor(file: string, cause: NodeJS.ErrnoException) {
+    const why = cause.code === "ENOSPC" ? "the disk is full" : cause.message;
+    const kept = "what was finished before is kept, and the same command goes on there";
+    super(`${file}, where an eval keeps what it has done, can't be written: ${why}; ${kept}`, {
+      cause,
+    });
+  }
 }

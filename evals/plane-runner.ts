@@ -84,12 +84,14 @@ export async function planeRunner(options: PlaneOptions): Promise<Outcome<PlaneR
       const counts = { approved: 0, rejected: 0 };
       const ended = await follow(id, counts, request.signal);
       const isCancelled = request.signal.aborted;
+      const held = isCancelled ? await heldBy(api, id) : null;
       // A run that nobody follows any more would go on, beside the one that is made in its place.
       if (isCancelled || !ended.ok) await cancel(id);
       const closing = isCancelled ? AbortSignal.timeout(closingMs) : request.signal;
       // Its time is up while nobody could look: that it took so long is not known of it.
       if (!ended.ok && !(isCancelled && ended.failure.kind === "cancelled"))
         return answerOf(ended.failure);
+      if (held !== null) return { kind: "broken", problem: held, mayPass: true };
       const known = ended.ok && !isCancelled ? ended.value : null;
       const look = async () => {
         const found = await gather(options, known ?? id, closing);
@@ -106,6 +108,15 @@ export async function planeRunner(options: PlaneOptions): Promise<Outcome<PlaneR
       return isCancelled ? { kind: "seen", observation } : seen(observation);
     },
   });
+}
+
+/** Why a run whose time is up says nothing of its agent: a model's provider is away, and its steps wait; null where none do. */
+async function heldBy(api: PlaneOptions["api"], runId: string): Promise<string | null> {
+  const run = await api.run(runId, AbortSignal.timeout(closingMs));
+  const steps = run.ok ? (run.value.held_steps ?? 0) : 0;
+  if (steps === 0) return null;
+  const which = steps === 1 ? "a step" : `${steps} steps`;
+  return `its time was up while ${which} waited for a model that can't be asked now`;
 }
 
 /** A run that ended by trouble of its surroundings says nothing of the agent. */

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { ulid } from "ulid";
-import { openCheckpoints } from "../../evals/checkpoints.ts";
+import { openCheckpoints, UnwrittenCheckpoint } from "../../evals/checkpoints.ts";
 import { openCache } from "../../evals/cache.ts";
 import type { EvalReport } from "../../evals/contracts.ts";
 import { digestOf, digestOfPath } from "../../evals/digest.ts";
@@ -63,6 +63,10 @@ export const runEvals: Command = async (context) => {
   await using held = await holdFolder(work, flags["fresh"] === true);
   const started_at = new Date().toISOString();
   const checkpoints = await openCheckpoints(join(work, "checkpoints.jsonl"));
+  if (checkpoints.changed.length > 0)
+    output.remark(
+      `${checkpoints.changed.map((path) => relative(folder, path)).join(", ")} changed since: every trial is made again`,
+    );
   const stop = new AbortController();
   const onStop = () => stop.abort("it was interrupted");
   stopping.signal.addEventListener("abort", onStop, { once: true });
@@ -87,7 +91,13 @@ export const runEvals: Command = async (context) => {
     end = await runEval({
       suite,
       runner: opened.runner,
-      checkpoints,
+      checkpoints: {
+        ...checkpoints,
+        async finish(trial) {
+          for (const [path, digest] of later.taken()) await checkpoints.loaded(path, digest);
+          await checkpoints.finish(trial);
+        },
+      },
       cache:
         flags["cache"] === true && !isMock
           ? openCache(evalFolder(dataDir, "cache"), runBy, () => !later.isLoaded())
@@ -98,6 +108,8 @@ export const runEvals: Command = async (context) => {
       onTrial: tell,
       signal: stop.signal,
     });
+  } catch (error) {
+    throw error instanceof UnwrittenCheckpoint ? new CliError(2, error.message) : error;
   } finally {
     clearTimeout(timer);
     stopping.signal.removeEventListener("abort", onStop);

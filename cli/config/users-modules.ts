@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { registerHooks } from "node:module";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -28,15 +30,39 @@ export async function loadUsersModule(
 
 const program = fileURLToPath(new URL("../../", import.meta.url));
 
-/** Whether users' code was loaded since, as by an `import()` of a trial: nobody could know of it before. */
-export function watchUsersModules(): { isLoaded: () => boolean } & Disposable {
+export interface LaterModules extends Disposable {
+  isLoaded(): boolean;
+  /** Those that were loaded since the last look, each with the hex SHA-256 of what was loaded. */
+  taken(): [file: string, digest: string][];
+}
+
+/** Users' code that is loaded from now on, as by an `import()` of a trial: nobody could know of it before. */
+export function watchUsersModules(): LaterModules {
   let isLoaded = false;
+  const fresh: [string, string][] = [];
   const hook = registerHooks({
     load(url, context, next) {
       const path = url.startsWith("file:") ? fileURLToPath(url) : program;
-      if (!path.startsWith(program) && !path.includes("/node_modules/")) isLoaded = true;
+      const isUsers = !path.startsWith(program) && !path.includes("/node_modules/");
+      if (isUsers) {
+        isLoaded = true;
+        fresh.push([path, digestIn(path)]);
+      }
       return next(url, context);
     },
   });
-  return { isLoaded: () => isLoaded, [Symbol.dispose]: () => hook.deregister() };
+  return {
+    isLoaded: () => isLoaded,
+    taken: () => fresh.splice(0),
+    [Symbol.dispose]: () => hook.deregister(),
+  };
+}
+
+/** Now, and not when it is asked for: the file may change meanwhile. What can't be read is told by whoever loads it. */
+function digestIn(path: string): string {
+  try {
+    return createHash("sha256").update(readFileSync(path)).digest("hex");
+  } catch {
+    return "";
+  }
 }

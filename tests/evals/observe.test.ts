@@ -126,6 +126,16 @@ it("a trial whose time is up while its control plane is away is broken, and else
   expect(away).toMatchObject({ kind: "broken", mayPass: true });
 });
 
+it("a trial whose time is up while its model is away is broken, its run is cancelled, and it may pass another time [evals.sources]", async () => {
+  Object.assign(run, { status: "running", held_steps: 1 });
+  const before = server.seen.length;
+  const away = await trial("none", "read", AbortSignal.timeout(200));
+  expect(away).toMatchObject({ kind: "broken", mayPass: true });
+  expect("problem" in away && away.problem).toContain("waited for a model that can't be asked now");
+  const calls = server.seen.slice(before).map(({ call }) => call);
+  expect(calls).toContain(`POST /v1/runs/${runId}/cancel`);
+});
+
 it("an audit is read page by page, and one without pages is not read for ever [evals.sources]", async () => {
   audit = Array.from({ length: 1_000 }, (_, at) => ({ id: `aud_${at}`, event: "step.started" }));
   const answer = await trial();

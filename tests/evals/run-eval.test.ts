@@ -1,11 +1,15 @@
+import { execFile, spawnSync } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
 import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import { openCache } from "../../evals/cache.ts";
-import { openCheckpoints } from "../../evals/checkpoints.ts";
-import type { EvalTask, Observation, Scorer } from "../../evals/contracts.ts";
+import { openCheckpoints, trialKey } from "../../evals/checkpoints.ts";
+import { digestOfPath } from "../../evals/digest.ts";
+import type { EvalTask, Observation, Scorer, Trial } from "../../evals/contracts.ts";
 import { functionRunner } from "../../evals/function-runner.ts";
 import { metered } from "../../evals/spending.ts";
 import type { TrialRunner } from "../../evals/trial.ts";
@@ -253,4 +257,48 @@ it("a cache that can't be read or written, or a fixture that is gone, ends no ev
   expect(await cache.find(task("late"), 0)).toBeNull();
   const gone = { id: "t", input: {}, config: {}, fixture: "gone", from: { file, line: 1 } };
   expect(await cache.find(gone as unknown as EvalTask, 0)).toBeNull();
+});
+
+/** Not in every container. */
+const canMount =
+  spawnSync("unshare", ["-rm", "sh", "-c", "mount -t tmpfs tmpfs /mnt"]).status === 0;
+
+it.skipIf(!canMount)(
+  "on a full disk an eval says so, and what it finished before and after is kept [evals.resumed]",
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), "full disk "));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const script = fileURLToPath(new URL("../support/full-checkpoints.ts", import.meta.url));
+    const inside = `mount -t tmpfs -o size=256k tmpfs "$1" && exec "$2" "$3" "$1"`;
+    const args = ["-rm", "sh", "-c", inside, "sh", folder, process.execPath, script];
+    const { stdout } = await promisify(execFile)("unshare", args);
+    const said = JSON.parse(stdout) as { refused: string; finished: string[]; all: string[] };
+    expect(said.refused).toMatch(/checkpoints\.jsonl, .* can't be written: the disk is full/u);
+    expect(said.finished).toEqual([said.all[0], said.all[2]]);
+  },
+);
+
+it("trials that loaded code which has changed since are made again, and counted from then on [evals.resumed]", async () => {
+  const file = join(base, "code.jsonl");
+  const code = join(base, "agent.mjs");
+  await writeFile(code, "export default 1;");
+  const trial = { task_id: "a", epoch: 0, status: "scored", passed: true, score: 1, scores: [] };
+  const times = { retries: 0, started_at: "t", ended_at: "t" };
+  const opened = async () => {
+    const checkpoints = await openCheckpoints(file);
+    onTestFinished(() => checkpoints.close());
+    return checkpoints;
+  };
+  const first = await opened();
+  await first.loaded(code, await digestOfPath(code));
+  await first.finish({ ...trial, ...times } as Trial);
+  expect(await opened()).toMatchObject({ finished: { size: 1 }, changed: [] });
+  await writeFile(code, "export default 2;");
+  const second = await opened();
+  expect(second).toMatchObject({ finished: { size: 0 }, changed: [code] });
+  await second.loaded(code, await digestOfPath(code));
+  await second.finish({ ...trial, ...times, task_id: "b" } as Trial);
+  const third = await opened();
+  expect([...third.finished.keys()]).toEqual([trialKey({ task_id: "b", epoch: 0 })]);
+  expect(third.changed).toEqual([]);
 });

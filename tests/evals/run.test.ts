@@ -137,6 +137,31 @@ export default {
   });
 });
 
+it("an eval that goes on makes again what was made with code that a trial imports and that has changed [evals.resumed]", async () => {
+  const folder = await project(
+    "imports",
+    `export default {
+  name: "imports",
+  tasks: ["a", "b"].map((id) => ({ id, input: {} })),
+  scorers: [{ name: "any", reads: [], score: () => ({ score: 1, passed: true, message: "ok" }) }],
+  run: async (task) => {
+    const { default: said } = await import(process.cwd() + "/agent.mjs");
+    if (task.id === "b" && said === 1) process.kill(process.pid, "SIGKILL");
+    return { output: said };
+  },
+};
+`,
+  );
+  await writeFile(join(folder, "agent.mjs"), "export default 1;\n");
+  expect((await evalRun(folder, "imports")).code).not.toBe(0);
+  await writeFile(join(folder, "agent.mjs"), "export default 2;\n");
+  const { code, stderr } = await evalRun(folder, "imports");
+  expect(code, stderr).toBe(0);
+  expect(stderr).toContain("agent.mjs changed since: every trial is made again");
+  const trials = trialsOf(await reportIn(folder, "imports"));
+  expect(trials.map(({ observation }) => observation?.output)).toEqual([2, 2]);
+});
+
 describe("suites that come with the program", () => {
   it("governance stops attacks that succeed without it, and the sandbox keeps secrets [evals.own]", async () => {
     const folder = join(base, "own");

@@ -33,6 +33,7 @@ export const runView = type({
   "trace_id?": text,
   "error?": "unknown",
   "cost_micros?": count,
+  "held_steps?": count,
   "budget?": budgetShape.onDeepUndeclaredKey("delete").or("null"),
 });
 export type RunView = typeof runView.infer;

@@ -41,6 +41,7 @@ const ofAgent = {
   agent_version_id: "string",
   tenant_id: "string",
   trace_id: textOrNull,
+  held_steps: count,
 } as const;
 const Run = type(ofAgent);
 const WorkflowRun = type({

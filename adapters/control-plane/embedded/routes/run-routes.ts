@@ -153,5 +153,7 @@ export function runResponse(run: Run) {
     status_reason: run.statusReason,
     error: run.error,
     trace_id: run.traceId,
+    // Those that wait until a model's provider can be asked again.
+    held_steps: run.heldSteps?.length ?? 0,
   };
 }
