@@ -1,5 +1,10 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import {
+  flaggedPassword,
+  flaggedUser,
+  passBesideLogin,
+} from "../../machines/contracts/domain/screening/command-secrets.ts";
 import { controlsIn } from "../../machines/contracts/domain/screening/hidden-characters.ts";
 import { linkForms } from "../../machines/contracts/domain/screening/links.ts";
 import {
@@ -10,18 +15,16 @@ import { personalForms } from "../../machines/contracts/domain/screening/persona
 import { secretForms } from "../../machines/contracts/domain/screening/secret-forms.ts";
 import { scannerOf, secretsInOutputs } from "../../machines/contracts/domain/screening/secrets.ts";
 import type { Form, Span } from "../../machines/contracts/domain/screening/spans.ts";
-import {
-  flaggedUser,
-  spelledSecret,
-} from "../../machines/contracts/domain/screening/spelled-secrets.ts";
+import { spelledSecret } from "../../machines/contracts/domain/screening/spelled-secrets.ts";
 import { unknownForms } from "../support/planted-secrets.ts";
 
 const links = (hosts: string[]) => linkForms({ hosts, isOn: () => true });
+const besideNames = [pairedSecret, spelledSecret, flaggedUser, flaggedPassword, passBesideLogin];
 /** As steps' outputs are screened by default, with every rule on, and as logs are. */
 const sets: Form[][] = [
   [...secretsInOutputs, ...links([])],
   [...secretsInOutputs, ...personalForms, ...links(["docs.example.com"])],
-  [...secretForms, namedInLogs, pairedSecret, spelledSecret, flaggedUser],
+  [...secretForms, namedInLogs, ...besideNames],
 ];
 
 /** Each form tried at every place where one of its anchors stands, found by comparing it there. */
@@ -64,6 +67,9 @@ const examples = [
   "url(https://evil.test/?q=1)",
   "\\u003ca href=//evil.test",
   "curl -u me:pa55word",
+  "mysql -u me -pA1b2c3d4 shop",
+  "unzip -P A1b2c3d4 a.zip",
+  "user: me, pass: hunter22x",
   "4111 1111 1111 1111",
   "jane@example.org",
   "+43 660 123 45 67",

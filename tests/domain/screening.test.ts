@@ -255,6 +255,7 @@ describe("a text of a megabyte", () => {
     ..."0123456789@<>()[]{}\"'\\:=&?#!.,;- \n\taA+/%|",
     "4111 1111 1111 1111 ",
     "a@b.cc ",
+    ..."mysql -pA1b2c3d4 | -p A1b2c3d4|docker x login |user: me pass: a1b2c3d4 ".split("|"),
     "DE89370400440532013000 ",
     "+1 212 555 0187 ",
     "](",

@@ -1,4 +1,4 @@
-import { isSecretKey } from "./secret-names.ts";
+import { isPassBesideLogin, isSecretKey } from "./secret-names.ts";
 import { redactText } from "./screening/secrets.ts";
 import { redacted } from "./screening/spans.ts";
 import { cutText } from "./text.ts";
@@ -56,7 +56,7 @@ function copyObject(
     return copy([...value], depth + 1, inside, safe);
   const entries = Object.entries(value).map(([key, item]): [string, unknown] => [
     safe(key),
-    hides(key, item) ? redacted : copy(item, depth + 1, inside, safe),
+    hides(key, item, value) ? redacted : copy(item, depth + 1, inside, safe),
   ]);
   return Object.fromEntries(entries);
 }
@@ -67,9 +67,9 @@ export function cut(text: string): string {
   return over > 0 ? `${cutText(text, longest)}… (${over} more)` : text;
 }
 
-function hides(key: string, item: unknown): boolean {
+function hides(key: string, item: unknown, object: object): boolean {
   const says = typeof item === "string" || (typeof item === "object" && item !== null);
-  return says && isSecretKey(key);
+  return says && (isSecretKey(key) || isPassBesideLogin(key, object));
 }
 
 function plainError(error: Error): object {

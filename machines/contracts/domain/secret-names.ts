@@ -54,6 +54,11 @@ export function isSecretKey(key: string): boolean {
   return isSecret;
 }
 
+/** `{"user": "me", "pass": "…"}`; by itself `pass` says of a test how it ended. */
+export const isPassBesideLogin = (key: string, object: object): boolean =>
+  /^pass$/iu.test(key) && Object.keys(object).some((name) => loginKey.test(name));
+const loginKey = /^(?:user|user_?name|login|e-?mail|account)$/iu;
+
 const judgedKeys = new Map<string, boolean>();
 
 function hasSecretWord(key: string): boolean {

@@ -1,4 +1,5 @@
 import { type Json, type JsonObject, withOwnNames } from "../json.ts";
+import { isPassBesideLogin } from "../secret-names.ts";
 import { cutText } from "../text.ts";
 import { controlsIn } from "./hidden-characters.ts";
 import { activeText, linkForms } from "./links.ts";
@@ -208,7 +209,8 @@ class Screening {
     if (this.#rules.secrets === "off" || typeof item !== "string" || item.includes(redacted))
       return false;
     const named = key === "value" ? (object["name"] ?? object["key"]) : key;
-    return typeof named === "string" && isSecretEntry(named, item);
+    if (typeof named !== "string") return false;
+    return isSecretEntry(isPassBesideLogin(key, object) ? "password" : named, item);
   }
 
   #whole(text: string): string {

@@ -1,6 +1,7 @@
 import { AnchorScanner } from "./anchors.ts";
+import { flaggedPassword, flaggedUser, passBesideLogin } from "./command-secrets.ts";
 import { namedInLogs, namedInOutputs, pairedSecret } from "./named-secrets.ts";
-import { flaggedUser, spelledSecret } from "./spelled-secrets.ts";
+import { spelledSecret } from "./spelled-secrets.ts";
 import { secretForms } from "./secret-forms.ts";
 import { type Form, type Found, hideSpans, noSpans, type Span } from "./spans.ts";
 
@@ -42,7 +43,7 @@ export function scannerOf(forms: readonly Form[]): (text: string) => readonly Sp
   };
 }
 
-const besideNames = [pairedSecret, spelledSecret, flaggedUser];
+const besideNames = [pairedSecret, spelledSecret, flaggedUser, flaggedPassword, passBesideLogin];
 
 /** In what a step gives on, which must come through as it is. */
 export const secretsInOutputs: readonly Form[] = [...secretForms, namedInOutputs, ...besideNames];

@@ -71,16 +71,3 @@ export const spelledSecret: Form = {
     return { span: { start: from, end: from + secret.length }, next: end };
   },
 };
-
-/** `curl -u name:password`. */
-export const flaggedUser: Form = {
-  kind: "named-secret",
-  anchors: ["-u ", "--user "],
-  find(text, at) {
-    const match = matchAt(/--?u(?:ser)?\s{1,4}["']?[\w.@-]{1,64}:([^\s"'\\]{4,200})/uy, text, at);
-    const secret = match?.[1] ?? "";
-    if (match === null || !isNoWord(secret) || placeholder.test(secret)) return null;
-    const next = at + match[0].length;
-    return { span: { start: next - secret.length, end: next }, next };
-  },
-};
