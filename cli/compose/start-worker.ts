@@ -9,6 +9,7 @@ import {
 import type { RuntimePorts } from "../../actors/ports.ts";
 import type { Runtime } from "../../actors/runtime.ts";
 import { ok } from "../../machines/contracts/domain/failure.ts";
+import { compileRules } from "../../machines/contracts/domain/screening/injection.ts";
 import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Config } from "../config/load-config.ts";
@@ -114,6 +115,7 @@ export async function startWorker(
     const inspector = (await inspecting?.serve(store.backend.store, closing)) ?? null;
     const drain = () => runtime.drain(settings.drainMs);
     closing.add("steps", drain, settings.drainMs + unwindMs);
+    if (options.screening?.injection !== "off") compileWhenIdle(closing);
     const close = () => closing.close();
     const hurry = () => void runtime.drain(0);
     return {
@@ -131,6 +133,16 @@ export async function startWorker(
     await closing.close();
     throw error;
   }
+}
+
+/** Once the start is over, and a little at a time: a job that comes meanwhile waits for one rule at most. */
+export function compileWhenIdle(closing: Pick<Closing, "add">): void {
+  const rules = compileRules();
+  const go = () => {
+    if (rules.next().done !== true) timer = setTimeout(go, 20).unref();
+  };
+  let timer = setTimeout(go, 1_000).unref();
+  closing.add("rules to be compiled", async () => clearTimeout(timer));
 }
 
 /** What models say goes to those who watch their runs at the control plane, and to the program's own listener. */

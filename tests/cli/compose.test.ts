@@ -1,24 +1,39 @@
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { chooseStore } from "../../cli/compose/choose-store.ts";
 import { chooseTools } from "../../cli/compose/choose-tools.ts";
-import { Closing, runtimeOptions, policyWarnings } from "../../cli/compose/start-worker.ts";
+import {
+  Closing,
+  compileWhenIdle,
+  runtimeOptions,
+  policyWarnings,
+} from "../../cli/compose/start-worker.ts";
 import { type ConfigRequest, loadConfig } from "../../cli/config/load-config.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
+import { injectionRules } from "../../machines/contracts/domain/screening/injection-rules.ts";
 
 let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "stateplane-compose-"));
 });
 afterEach(() => {
+  warned.length = 0;
   vi.unstubAllEnvs();
   rmSync(folder, { recursive: true, force: true });
 });
 
 const load = (given: Partial<ConfigRequest> = {}) =>
   loadConfig({ flags: {}, env: {}, folder, file: null, ...given });
+const warned: string[] = [];
+const log = {
+  debug() {},
+  info() {},
+  warn: (fields: object, message: string) =>
+    void warned.push(`${message}: ${JSON.stringify(fields)}`),
+  error() {},
+};
 const nothing = { allowed: [], approvalRequired: [], denied: [] };
 
 describe("a worker's options", () => {
@@ -132,16 +147,28 @@ describe("a worker's store", () => {
   });
 });
 
-describe("closing", () => {
-  const warned: string[] = [];
-  const log = {
-    debug() {},
-    info() {},
-    warn: (fields: object, message: string) =>
-      void warned.push(`${message}: ${JSON.stringify(fields)}`),
-    error() {},
-  };
+it("the rules that look for orders to a model are compiled after a worker's start, one at a time, until it closes", async () => {
+  vi.useFakeTimers();
+  const tried = injectionRules.map(({ pattern }) => vi.spyOn(pattern, "exec"));
+  onTestFinished(() => {
+    vi.useRealTimers();
+    for (const spy of tried) spy.mockRestore();
+  });
+  const times = () => tried.filter((spy) => spy.mock.calls.length > 0).length;
+  const stopped = new Closing(log);
+  compileWhenIdle(stopped);
+  vi.advanceTimersByTime(1_000);
+  expect(times()).toBe(1);
+  await stopped.close();
+  vi.advanceTimersByTime(10_000);
+  expect(times()).toBe(1);
+  compileWhenIdle(new Closing(log));
+  vi.advanceTimersByTime(10_000);
+  expect(times()).toBe(injectionRules.length);
+  expect(vi.getTimerCount()).toBe(0);
+});
 
+describe("closing", () => {
   it("goes in the reverse order, once, past what fails and past what takes too long", async () => {
     const closed: string[] = [];
     const closing = new Closing(log);
