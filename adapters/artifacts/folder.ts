@@ -60,12 +60,12 @@ export function createArtifactFolder(options: { path: string; isShared: boolean 
 }
 
 /**
- * Makes a folder with those above it. Node's own way (`recursive`) never ends where a system answers ENOENT for a
+ * Makes a folder with those above it, for this user alone: it holds what tools read and models said. Node's own way (`recursive`) never ends where a system answers ENOENT for a
  * folder whose parent is there, as /proc does.
  */
 async function makeFolder(path: string): Promise<void> {
   const make = () =>
-    mkdir(path).catch((error: unknown) => {
+    mkdir(path, { mode: 0o700 }).catch((error: unknown) => {
       if (codeOf(error) !== "EEXIST") throw error;
     });
   try {

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -36,7 +36,11 @@ export interface Database {
  */
 export async function openDatabase(path: string): Promise<Database> {
   try {
-    if (isFile(path)) makeFolder(dirname(path));
+    if (isFile(path)) {
+      makeFolder(dirname(path));
+      // Created for its owner alone: journals hold prompts and what tools read.
+      closeSync(openSync(path, "a", 0o600));
+    }
     const sql = new DatabaseSync(path, { timeout: busyMs });
     try {
       await waiting(() => {
@@ -73,7 +77,7 @@ function makeFolder(path: string): void {
   if (existsSync(path)) return;
   if (dirname(path) !== path) makeFolder(dirname(path));
   try {
-    mkdirSync(path);
+    mkdirSync(path, { mode: 0o700 });
   } catch (error) {
     // Another process may have been faster.
     if (!existsSync(path)) throw error;

@@ -22,6 +22,7 @@ import type { Config } from "../config/load-config.ts";
 import { sandboxOptions } from "../config/sandbox-settings.ts";
 import type { Settings } from "../config/settings.ts";
 import { commandLine } from "../called-as.ts";
+import { makeDataDir } from "../data-folder.ts";
 import { version } from "../main.ts";
 import { hideSecrets } from "../secrets.ts";
 import type { ChosenTools } from "./choose-tools.ts";
@@ -182,11 +183,14 @@ export function sharingWarnings(
   ];
 }
 
-/** Those, and whether anything can be stored there. */
+/** Those, and whether anything can be stored there: for which the data folder is made, where it is to be in that. */
 export async function artifactWarnings(
   config: Pick<Config, "settings">,
   { artifacts }: Pick<RuntimePorts, "artifacts">,
 ): Promise<string[]> {
+  const { artifactsUrl, artifactsPath, dataDir } = config.settings;
+  // Where it can't be made, the look below says so.
+  if ((artifactsUrl ?? artifactsPath) === null) await makeDataDir(dataDir).catch(() => {});
   const checked = await artifacts.check();
   const refused = checked.ok ? [] : [`Artifacts can't be stored: ${checked.failure.message}.`];
   return [...refused, ...sharingWarnings(config, artifacts)];

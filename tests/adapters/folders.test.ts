@@ -3,7 +3,10 @@ import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createArtifactFolder } from "../../adapters/artifacts/folder.ts";
+import { openDatabase as openPlane } from "../../adapters/control-plane/embedded/layout.ts";
 import { makePrivateFolder, replacePrivateFile } from "../../adapters/redis/private-files.ts";
+import { openDatabase as openSteps } from "../../adapters/sqlite/database.ts";
 
 const at = (path: string) => new URL(`../../${path}`, import.meta.url).href;
 let root = "";
@@ -50,6 +53,24 @@ describe("a private folder", () => {
     await expect(makePrivateFolder(join(root, "file"))).rejects.toMatchObject({ code: "EEXIST" });
     const below = makePrivateFolder(join(root, "file", "x"));
     await expect(below).rejects.toMatchObject({ code: "ENOTDIR" });
+  });
+
+  test("is what each store of ours makes for itself, and what it keeps there is private, too", async () => {
+    const modes = async (...paths: string[]) =>
+      Promise.all(paths.map(async (path) => ((await stat(path)).mode & 0o777).toString(8)));
+    const of = (name: string) => join(root, name, "within");
+    const artifacts = createArtifactFolder({ path: of("artifacts"), isShared: true });
+    expect(await artifacts.check()).toMatchObject({ ok: true });
+    const steps = await openSteps(join(of("steps"), "steps.sqlite"));
+    const plane = openPlane(join(of("plane"), "plane.sqlite"));
+    steps.sql.close();
+    plane.close();
+    for (const name of ["artifacts", "steps", "plane"]) {
+      expect(await modes(join(root, name), of(name)), name).toEqual(["700", "700"]);
+    }
+    expect(
+      await modes(join(of("steps"), "steps.sqlite"), join(of("plane"), "plane.sqlite")),
+    ).toEqual(["600", "600"]);
   });
 
   test("has its files replaced whole, for this user alone, and nothing left beside them", async () => {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { chooseStore } from "../../cli/compose/choose-store.ts";
 import { chooseTools } from "../../cli/compose/choose-tools.ts";
+import { artifactsOf, artifactWarnings } from "../../cli/compose/compose-ports.ts";
 import {
   Closing,
   compileWhenIdle,
@@ -145,6 +146,22 @@ describe("a worker's store", () => {
     const config = await load({ flags: { store: "redis" } });
     await expect(chooseStore(config, "c1")).rejects.toThrow(/store \(from flag --store\)/);
   });
+});
+
+it("a worker whose artifacts are to be in the data folder makes that as every other user of it does", async () => {
+  const dataDir = join(folder, ".stateplane");
+  const config = await load({ env: { REDIS_URL: "redis://127.0.0.1:1" } });
+  expect(await artifactWarnings(config, { artifacts: artifactsOf(config) })).toEqual([]);
+  expect(readdirSync(dataDir).toSorted()).toEqual([".gitignore", "artifacts"]);
+  expect(statSync(dataDir).mode & 0o777).toBe(0o700);
+
+  const elsewhere = join(folder, "elsewhere");
+  rmSync(dataDir, { recursive: true });
+  const named = await load({
+    env: { REDIS_URL: "redis://127.0.0.1:1", FD_ARTIFACTS_PATH: elsewhere },
+  });
+  expect(await artifactWarnings(named, { artifacts: artifactsOf(named) })).toEqual([]);
+  expect(readdirSync(folder)).toEqual(["elsewhere"]);
 });
 
 it("the rules that look for orders to a model are compiled after a worker's start, one at a time, until it closes", async () => {
