@@ -16,7 +16,9 @@ import { MoveError } from "./trouble.ts";
  *                   the client sees it and reconnects. Every script bears being run twice, so what was done by then is
  *                   found done when its caller tries again
  *
- * The server is busy while the command runs, so a batch is bounded, in calls and in what they carry.
+ * The server is busy while the command runs, so a batch is bounded, in calls and in what they carry. Much of what they
+ * carry is the same in all of them (the stream, the group, the consumer): it is sent once. Each place among the keys and
+ * the arguments is either common, and stands before the calls, or each call's own.
  */
 
 const mostCalls = 64;
@@ -48,12 +50,22 @@ export function bindBatched(
     const calls = queued;
     queued = [];
     characters = 0;
-    const keys: (string | number)[] = [];
-    const args: (string | number)[] = [calls.length];
-    for (const { inputs } of calls) {
-      for (let at = 0; at < script.keys; at += 1) keys.push(inputs[at] ?? "");
-      args.push(inputs.length - script.keys);
-      for (let at = script.keys; at < inputs.length; at += 1) args.push(inputs[at] ?? "");
+    const inputs = calls.map((call) => call.inputs);
+    const common = commonPlaces(inputs);
+    const [first = []] = inputs;
+    const keys = first.slice(0, script.keys).filter((_, at) => common[at]);
+    const isCommon = common.map((is) => (is ? "1" : "0")).join("");
+    const args = [
+      calls.length,
+      isCommon,
+      ...first.slice(script.keys).filter((_, at) => common[script.keys + at]),
+    ];
+    for (const own of inputs) {
+      args.push(own.length - script.keys);
+      for (let at = 0; at < own.length; at += 1) {
+        if (common[at]) continue;
+        (at < script.keys ? keys : args).push(own[at] ?? "");
+      }
     }
     run(keys.length, ...keys, ...args).then(
       (replies) => settle(calls, replies as Reply[]),
@@ -72,6 +84,13 @@ export function bindBatched(
     });
 }
 
+/** Of each place that every call has, whether it holds the same in all of them. */
+function commonPlaces(inputs: readonly (readonly (string | number)[])[]): boolean[] {
+  const [first = []] = inputs;
+  const shortest = inputs.reduce((least, { length }) => Math.min(least, length), first.length);
+  return Array.from({ length: shortest }, (_, at) => inputs.every((own) => own[at] === first[at]));
+}
+
 /** What the script returned, or the message of the error that it met. */
 type Reply = [isOk: 1, reply: unknown] | [isOk: 0, message: string];
 
@@ -84,25 +103,54 @@ function settle(calls: readonly Call[], replies: readonly Reply[]): void {
 }
 
 /**
- * The body becomes a function whose parameters stand in the place of KEYS and ARGV.
+ * The body becomes a function, and KEYS and ARGV what it sees by these names, as the helpers do, which are made once.
  *
- * KEYS  the keys of the first call, of the second, and so on
- * ARGV  1 how many calls, and for each of them: how many arguments, and these
+ * KEYS  the common ones, then the own ones of the first call, of the second, and so on
+ * ARGV  1 how many calls, 2 of each place among keys and arguments `1` where it is common, then the common arguments, and
+ *       for each call: how many arguments it has in all, and its own
  * Returns {{1, reply} or {0, message}, ...}, in the order of the calls
  */
-const batchOf = ({ keys, lua }: Script): string => `
-local function move(KEYS, ARGV)
+const batchOf = ({ keys, helpers = "", lua }: Script): string => `
+local allKeys, all = KEYS, ARGV
+local KEYS, ARGV
+${helpers}
+local function move()
 ${lua}
 end
-local replies, key, arg = {}, 0, 1
-for call = 1, tonumber(ARGV[1]) do
-  local keys, args = {}, {}
-  for i = 1, ${keys} do keys[i] = KEYS[key + i] end
-  key = key + ${keys}
-  local count = tonumber(ARGV[arg + 1])
-  for i = 1, count do args[i] = ARGV[arg + 1 + i] end
-  arg = arg + 1 + count
-  local ok, reply = pcall(move, keys, args)
+local count, isCommon = tonumber(all[1]), all[2]
+local key, arg, commonKeys, common = 0, 2, {}, {}
+for at = 1, #isCommon do
+  if string.byte(isCommon, at) == 49 then
+    if at <= ${keys} then
+      key = key + 1
+      commonKeys[at] = allKeys[key]
+    else
+      arg = arg + 1
+      common[at - ${keys}] = all[arg]
+    end
+  end
+end
+local replies = {}
+for call = 1, count do
+  KEYS, ARGV = {}, {}
+  for i = 1, ${keys} do
+    local own = commonKeys[i]
+    if not own then
+      key = key + 1
+      own = allKeys[key]
+    end
+    KEYS[i] = own
+  end
+  arg = arg + 1
+  for i = 1, tonumber(all[arg]) do
+    local own = common[i]
+    if not own then
+      arg = arg + 1
+      own = all[arg]
+    end
+    ARGV[i] = own
+  end
+  local ok, reply = pcall(move)
   if ok then
     replies[call] = {1, reply}
   else

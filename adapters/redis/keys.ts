@@ -82,6 +82,8 @@ export interface Script {
   name: string;
   /** How many of its inputs are keys. */
   keys: number;
+  /** Functions that the body uses; of KEYS and ARGV they see what it sees. */
+  helpers?: string;
   lua: string;
 }
 
@@ -93,8 +95,9 @@ export type BoundScript = (...inputs: (string | number)[]) => Promise<unknown>;
  */
 export function bindScript(
   redis: Redis,
-  { name, keys, lua }: Omit<Script, "keys"> & { keys: number | null },
+  { name, keys, helpers = "", lua: body }: Omit<Script, "keys"> & { keys: number | null },
 ): BoundScript {
+  const lua = helpers + body;
   redis.defineCommand(name, keys === null ? { lua } : { numberOfKeys: keys, lua });
   const defined: unknown = Reflect.get(redis, name);
   if (typeof defined !== "function") throw new Error(`the script ${name} was not defined`);

@@ -1,5 +1,5 @@
 import type { Script } from "./keys.ts";
-import { letterLua, pendingLua, publishLua } from "./step-scripts.ts";
+import { letterLua, pendingLua, publishLua } from "./shared-lua.ts";
 
 /**
  * Takes over entries whose lease ran out. XPENDING with IDLE, then XCLAIM, rather than XAUTOCLAIM: so the
