@@ -27,17 +27,19 @@ type Incoming = Pick<ScreeningOptions, "injection" | "hiddenCharacters">;
 export interface ScreenedText {
   /** What a model may be shown. */
   text: string;
-  findings: Finding[];
+  findings: readonly Finding[];
   isWithheld: boolean;
 }
+
+const none: readonly Finding[] = [];
 
 /** Screens a text from outside. */
 export function screenIncoming(given: string, options: Incoming, at: string): ScreenedText {
   const { text, removed } =
     options.hiddenCharacters === "remove" ? removeHidden(given) : { text: given, removed: 0 };
-  const hidden: Finding[] =
+  const hidden: readonly Finding[] =
     removed === 0
-      ? []
+      ? none
       : [{ rule: "hiddenCharacters", kind: "invisible", at, count: removed, action: "removed" }];
   if (options.injection === "off") return { text, findings: hidden, isWithheld: false };
   const { score, kinds } = findInjection(given);
@@ -57,29 +59,53 @@ export function screenIncoming(given: string, options: Incoming, at: string): Sc
   };
 }
 
-/** Screens every text of a document from outside: title, headings, source and other names are a stranger's, too. */
+/**
+ * Screens every text of a document from outside: title, headings, source and other names are a stranger's, too. In most
+ * nothing is found: their place is not written down, and they are not copied.
+ */
 export function screenDocument(
   given: JsonObject,
   options: Incoming,
   at: string,
 ): { document: JsonObject; findings: Finding[] } {
   const findings: Finding[] = [];
-  const screen = (value: Json, place: string): Json => {
-    if (typeof value === "string") {
-      const screened = screenIncoming(value, options, place);
-      findings.push(...screened.findings);
-      return screened.text;
-    }
-    if (Array.isArray(value)) return value.map((item, index) => screen(item, `${place}/${index}`));
-    if (!isJsonObject(value)) return value ?? null;
-    const entries = Object.entries(value).map(([name, item]): [string, Json] => {
-      const below = cutText(`${place}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`, 400);
-      return [String(screen(name, place)), screen(item, below)];
-    });
-    return withOwnNames(entries);
+  const path: (string | number)[] = [];
+  const text = (one: string): string => {
+    const screened = screenIncoming(one, options, at);
+    if (screened.findings.length === 0) return screened.text;
+    const place = cutText(at + path.map((part) => `/${escaped(part)}`).join(""), 400);
+    findings.push(...screened.findings.map((finding) => ({ ...finding, at: place })));
+    return screened.text;
   };
-  return { document: screen(given, at) as JsonObject, findings };
+  const screen = (value: Json): Json => {
+    if (typeof value === "string") return text(value);
+    if (Array.isArray(value)) {
+      const items = value.map((item, index) => below(index, item));
+      return items.every((item, index) => item === value[index]) ? value : items;
+    }
+    if (!isJsonObject(value)) return value ?? null;
+    const names = Object.keys(value);
+    let changed: [string, Json][] | null = null;
+    names.forEach((key, index) => {
+      const item = value[key] as Json;
+      const name = text(key);
+      const screened = below(key, item);
+      if (name !== key || screened !== item) changed ??= Object.entries(value).slice(0, index);
+      changed?.push([name, screened]);
+    });
+    return changed === null ? value : withOwnNames(changed);
+  };
+  const below = (part: string | number, value: Json): Json => {
+    path.push(part);
+    const screened = screen(value);
+    path.pop();
+    return screened;
+  };
+  return { document: screen(given) as JsonObject, findings };
 }
+
+const escaped = (part: string | number): string =>
+  String(part).replaceAll("~", "~0").replaceAll("/", "~1");
 
 /** What a marker says of a text that was flagged; null where it was not. */
 export function warningOf(findings: readonly Finding[] = []): string | null {
@@ -161,14 +187,12 @@ export function readPrompt({ input, runId, stepId }: Job, options: Incoming): Pr
       const each = screenDocument(shown, options, at);
       const whole = wholeOf(each.document);
       const isFlagged = warningOf(each.findings) !== null;
-      const screened = isFlagged
-        ? { text: whole, findings: each.findings }
-        : screenIncoming(whole, options, at);
-      if (!isFlagged) screened.findings.unshift(...each.findings);
-      findings.push(...screened.findings);
+      const screened = isFlagged ? null : screenIncoming(whole, options, at);
+      const found = [...each.findings, ...(screened?.findings ?? [])];
+      findings.push(...found);
       // Its own names stand inside the markers: on them there is nothing that a stranger wrote.
       const named = `document ${index + 1}`;
-      return [marked(screened.text, named, screened.findings, `${runId}/${stepId}/${index}`)];
+      return [marked(screened?.text ?? whole, named, found, `${runId}/${stepId}/${index}`)];
     },
   );
   return {

@@ -37,6 +37,8 @@ export function retrievalHandler({ retrievers }: Pick<RuntimePorts, "retrievers"
     };
     const found = await effect({
       name: "retrieve",
+      // The step's only one: no digest of what it asks for is needed to tell it from others.
+      key: "retrieve",
       input: {
         query: request.query,
         collection,

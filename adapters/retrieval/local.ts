@@ -79,11 +79,12 @@ interface Counted {
 class Pace {
   #since = 0;
 
-  async read(characters: number): Promise<void> {
+  /** Null where there is nothing to wait for. */
+  read(characters: number): Promise<void> | null {
     this.#since += characters;
-    if (this.#since < pieceLength) return;
+    if (this.#since < pieceLength) return null;
     this.#since = 0;
-    await nextTurn();
+    return nextTurn();
   }
 }
 
@@ -96,14 +97,16 @@ async function countWords(
 ): Promise<Counted> {
   const counts = new Map<string, number>();
   let length = 0;
-  await pace.read(documentCost);
+  const turn = pace.read(documentCost);
+  if (turn !== null) await turn;
   for (let at = 0; at < text.length && !signal.aborted;) {
     const end = endOfPiece(text, at);
     for (const word of words(text.slice(at, end))) {
       length += 1;
       if (wanted?.has(word) ?? true) counts.set(word, (counts.get(word) ?? 0) + 1);
     }
-    await pace.read(end - at);
+    const next = pace.read(end - at);
+    if (next !== null) await next;
     at = end;
   }
   return { counts, length };

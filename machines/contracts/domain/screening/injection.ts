@@ -43,6 +43,7 @@ const scanner = new AnchorScanner([
 export function findInjection(text: string): InjectionFound {
   const found = new Map<string, number>();
   const disguised = look(text, found);
+  if (disguised === null && isPlain(text)) return nothing;
   if (!isPlain(text)) {
     if (removeHidden(text).removed >= message) {
       found.set("hides a message in characters that nobody sees", 0.6);
@@ -50,13 +51,13 @@ export function findInjection(text: string): InjectionFound {
     look(text.toLowerCase(), found);
     look(asRead(text), found);
   }
-  if (disguised.has(asDigits)) {
+  if (disguised?.has(asDigits) === true) {
     look(
       asRead(text).replaceAll(/[013457@$]/gu, (one) => digitsAsLetters[one] ?? one),
       found,
     );
   }
-  if (disguised.has(asBlanks)) look(withoutBlanks(text), found);
+  if (disguised?.has(asBlanks) === true) look(withoutBlanks(text), found);
   const score = [...found.values()].reduce((sum, weight) => sum + weight, 0);
   return { score: Math.min(1, Math.round(score * 100) / 100), kinds: [...found.keys()] };
 }
@@ -73,8 +74,10 @@ export function* compileRules(): Generator<void, void> {
   }
 }
 
-/** @returns the rules and disguises whose anchors stand in the text */
-function look(text: string, found: Map<string, number>): ReadonlySet<number> {
+const nothing: InjectionFound = { score: 0, kinds: [] };
+
+/** @returns the rules and disguises whose anchors stand in the text; null for none */
+function look(text: string, found: Map<string, number>): ReadonlySet<number> | null {
   /** Of each rule, the stretches of the text that it is tried on: apart, so that all together are no longer than it. */
   const stretches = new Map<number, [from: number, to: number][]>();
   scanner.scan(text, (index, at) => {
@@ -86,6 +89,7 @@ function look(text: string, found: Map<string, number>): ReadonlySet<number> {
     else if (last !== undefined && from <= last[1]) last[1] = to;
     else own.push([from, to]);
   });
+  if (stretches.size === 0) return null;
   for (const [index, own] of stretches) {
     const rule = injectionRules[index];
     if (rule === undefined) continue;
