@@ -340,6 +340,7 @@ export const requirements: readonly Requirement[] = [
   { id: "retrieval.addresses", promise: "a public name leads to no internal address" },
   { id: "retrieval.index", promise: "a collection finds by words and meaning, or fails" },
   { id: "retrieval.incremental", promise: "an ingest reads again only what changed" },
+  { id: "retrieval.unfinished", promise: "a collection whose ingest was interrupted says so" },
   { id: "retrieval.whole-files", promise: "readers and crashes see whole states of a file" },
   { id: "retrieval.file-trouble", promise: "a collection's damaged file is named" },
   { id: "retrieval.chunks", promise: "chunks keep to their bound and lose no word" },

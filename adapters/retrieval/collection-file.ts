@@ -9,6 +9,7 @@ import {
   retryable,
   terminal,
 } from "../../machines/contracts/domain/failure.ts";
+import { prepareUnfinished } from "./unfinished.ts";
 
 /*
  * One SQLite file a collection: what is counted for the ranking of words is its own, and it can be moved, copied or
@@ -20,6 +21,7 @@ import {
  *   files    what was read: its source (the name in results), its path, and the digest by which a change is known
  *   chunks   their text and place; `n` never comes twice
  *   vectors  the vector of each, as 32-bit floats of this machine's byte order; none where there is no model
+ *   ingests  those that have not come to their end: see adapters/retrieval/unfinished.ts
  *   words    the words of each by FTS5, folded and parted as adapters/retrieval/words.ts does, without the text itself
  */
 const version = 1;
@@ -81,6 +83,7 @@ export function openToWrite(path: string): DatabaseSync {
     sql.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;");
     atOnce(sql, () => {
       if (layoutOf(sql) === 0) sql.exec(layout);
+      prepareUnfinished(sql);
     });
     refuseLater(sql);
     return sql;

@@ -12,6 +12,7 @@ import type { Chunk } from "./chunks.ts";
 import { fileFailure, openToWrite, readAbout, withFile } from "./collection-file.ts";
 import { findFiles, type FoundFile, type FoundFiles, withEnd } from "./find-files.ts";
 import { readBytes, readChunks } from "./read-document.ts";
+import { noteBegun, noteEnded, unfinishedSince } from "./unfinished.ts";
 import { removeFile, writeFile } from "./write-file.ts";
 
 export interface IngestRequest {
@@ -113,6 +114,7 @@ class Ingestion {
   }
 
   async run(): Promise<Outcome<Ingested>> {
+    noteBegun(this.#sql, this.#request.roots);
     for (const file of this.#found.files) {
       if (this.#signal.aborted) return fail(terminal("cancelled", "the ingest was cancelled"));
       const problem = await this.#read(file);
@@ -124,6 +126,7 @@ class Ingestion {
     const failure = await this.#write();
     if (failure !== null) return fail(failure);
     if (!this.#request.keepsDeleted) this.#removeGone();
+    noteEnded(this.#sql, this.#request.roots);
     const [{ n = 0 } = {}] = this.#sql.prepare("SELECT count(*) AS n FROM chunks").all();
     return ok({ ...this.#result, chunks: Number(n) });
   }
@@ -231,6 +234,11 @@ export function describeCollection(path: string, sql: DatabaseSync) {
     chunks: Number(files["chunks"]),
     model,
     dimensions,
-    changed_at: changedAt === null ? null : new Date(changedAt).toISOString(),
+    changed_at: timeOf(changedAt),
+    /** Not all of the files are in it that were to be: an ingest was interrupted, or is still at work. */
+    unfinished_since: timeOf(unfinishedSince(sql)),
   };
 }
+
+const timeOf = (ms: number | null): string | null =>
+  ms === null ? null : new Date(ms).toISOString();

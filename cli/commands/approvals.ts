@@ -100,6 +100,10 @@ async function findApproval({ api, signal, value }: Client, id: string): Promise
   throw new CliError(2, `there is no open approval ${id}; it may have been answered already`);
 }
 
+/** A key as people call it, with the id by which it is known. */
+export const keyLabel = (id: string, name: string | null | undefined): string =>
+  name ? `${name} (${id})` : id;
+
 /** What a yes lets happen, whole: the end of its input may matter most, and the agent chooses the order. */
 export function showApproval(approval: ApprovalView, output: Output): void {
   const details = isJsonObject(approval.action_details) ? approval.action_details : {};
@@ -112,7 +116,10 @@ export function showApproval(approval: ApprovalView, output: Output): void {
     ["approval", approval.id],
     ["run", approval.run_id],
     ["step", approval.step_id],
-    ["action", `${approval.action_type ?? "unknown"} ${name === undefined ? "" : said(name)}`],
+    [
+      "action",
+      [approval.action_type ?? "unknown", ...(name === undefined ? [] : [said(name)])].join(" "),
+    ],
     ...(where === null ? [] : [["server", where] as [string, string]]),
     ...(schema === undefined ? [] : [["schema", said(schema)] as [string, string]]),
     [
@@ -121,7 +128,9 @@ export function showApproval(approval: ApprovalView, output: Output): void {
     ],
     ["reason", approval.reason ?? ""],
     ["expires", approval.expires_at ?? "not stated"],
-    ...(approval.asked_by ? [["asked by", approval.asked_by] as [string, string]] : []),
+    ...(approval.asked_by
+      ? [["asked by", keyLabel(approval.asked_by, approval.asked_by_name)] as [string, string]]
+      : []),
     ...(approval.role ? [["answered by", `the role ${approval.role}`] as [string, string]] : []),
     ...(approval.four_eyes
       ? [

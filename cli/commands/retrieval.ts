@@ -126,12 +126,21 @@ export const listCollections: Command = (context) =>
         embeddings,
         String(state?.files ?? ""),
         String(state?.chunks ?? ""),
-        problem ?? state?.changed_at ?? (backend === "http" ? "" : "nothing ingested"),
+        problem ?? lastChange(state, backend),
       ]);
       output.table(["COLLECTION", "BACKEND", "EMBEDDINGS", "FILES", "CHUNKS", "CHANGED"], rows);
     }
     return shown.some(({ problem }) => problem !== null) ? 1 : 0;
   });
+
+function lastChange(state: Described, backend: string): string {
+  if (state === null) return backend === "http" ? "" : "nothing ingested";
+  const { changed_at: changed, unfinished_since: since } = state;
+  const last = changed ?? "nothing ingested";
+  return since === null
+    ? last
+    : `${last}; not whole: the ingest begun at ${since} has not come to its end, run it again`;
+}
 
 type Described = ReturnType<
   typeof import("../../adapters/retrieval/ingest.ts").describeCollection

@@ -12,6 +12,7 @@ import {
 import type { Command } from "../command.ts";
 import { terminalColumns } from "../main.ts";
 import { type Branch, printTree } from "../output/tree.ts";
+import { keyLabel } from "./approvals.ts";
 import { withControlPlane } from "./with-control-plane.ts";
 
 /** A piece of a run: the run itself, a step, an effect, or the time between them. */
@@ -88,8 +89,10 @@ function stepNode(step: StepView, approvals: readonly ApprovalView[]): TraceNode
   const trace = traceView(step.trace);
   const effects = trace instanceof type.errors ? [] : trace.effects.map(effectNode);
   const asked = approvals.map(
-    ({ status: answer, created_at: from, resolved_at: to, resolved_by: by }) =>
-      node(by ? `asked, answered by ${by}` : "asked", answer, from, to),
+    ({ status: answer, created_at: from, resolved_at: to, resolved_by: by, ...more }) => {
+      const who = by ? `asked, answered by ${keyLabel(by, more.resolved_by_name)}` : "asked";
+      return node(who, answer, from, to);
+    },
   );
   tree.children = [...effects, ...asked].toSorted(
     (one, other) => (one.from ?? 0) - (other.from ?? 0),

@@ -1,9 +1,11 @@
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { tellLoop } from "../../actors/inspection.ts";
 import type { RuntimeOptions, StepEventNotice } from "../../actors/options.ts";
 import { Feed, type StepNote } from "../../adapters/console/inspector/feed.ts";
 import { type Inspector, startInspector } from "../../adapters/console/inspector/serve.ts";
 import type { EmbeddedOptions } from "../../adapters/control-plane/embedded/start.ts";
+import { isAlive } from "../../adapters/redis/living-process.ts";
 import { replacePrivateFile } from "../../adapters/redis/private-files.ts";
 import { agentLoopMachine } from "../../machines/agent-loop/machine.ts";
 import type { InspectionSource } from "../../machines/contracts/ports/inspection.ts";
@@ -112,6 +114,15 @@ function noteOf(notice: Extract<StepEventNotice, { kind: "ended" }>): StepNote {
 export async function writeInspectorNote(dataDir: string, address: string): Promise<string> {
   const file = join(dataDir, `inspector-${process.pid}.txt`);
   await makeDataDir(dataDir);
+  await removeLeftNotes(dataDir);
   await replacePrivateFile(file, `${address}\n`);
   return file;
+}
+
+/** Of workers that were killed: each holds the token of a page that is gone. */
+async function removeLeftNotes(dataDir: string): Promise<void> {
+  for (const name of await readdir(dataDir)) {
+    const pid = Number(/^inspector-(\d+)\.txt$/u.exec(name)?.[1] ?? 0);
+    if (pid > 0 && !isAlive({ pid })) await rm(join(dataDir, name), { force: true });
+  }
 }

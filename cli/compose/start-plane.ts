@@ -40,6 +40,7 @@ export async function startPlane(
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<EmbeddedControlPlane> {
   const { settings, sources } = config;
+  checkKey(given, sources);
   const notices = await chooseWebhooks(config, env);
   await makeDataDir(settings.dataDir);
   const prices = pricesOf(settings);
@@ -66,6 +67,21 @@ export async function startPlane(
     const from = isPort ? `port (from ${sources.port}): ` : "the control plane: ";
     throw new CliError(2, `${from}${error.message}`, { cause: error });
   });
+}
+
+/** A key with fewer characters can be found by trying. */
+const shortestKey = 16;
+
+/** @throws CliError where others can reach a control plane whose key they could guess */
+function checkKey(
+  { apiKey, host, log }: Pick<EmbeddedOptions, "apiKey" | "host" | "log">,
+  sources: Config["sources"],
+): void {
+  if (apiKey.length >= shortestKey) return;
+  const found = `FD_API_KEY (from ${sources.apiKey}) has ${apiKey.length} characters and can be guessed: expected at least ${shortestKey} random ones, as \`openssl rand -hex 16\` makes them`;
+  if (!["127.0.0.1", "::1", "localhost"].includes(host))
+    throw new CliError(2, `${found}, where others can reach the control plane (--host ${host})`);
+  log.warn({}, found);
 }
 
 /** The configuration's agents; without any there is one, `assistant`, that may use whatever the lists allow. */

@@ -155,7 +155,11 @@ describe("scopes", () => {
     expect(value(await worker.findApproval(asked.id, signal))).toMatchObject({ status: "pending" });
     const person = await create("approve");
     const { body } = await call(person.key, "PUT", `/v1/approvals/${asked.id}`, { approved: true });
-    expect(body).toMatchObject({ status: "approved", resolved_by: person.id });
+    expect(body).toMatchObject({
+      status: "approved",
+      resolved_by: person.id,
+      resolved_by_name: "approve",
+    });
     const report = {
       ...step,
       fence: 1,

@@ -119,6 +119,8 @@ describe("a webhook", () => {
     // Slack reads markup, and so mentions, in `mrkdwn` alone.
     expect(raw).toContain('"plain_text"');
     expect(raw).not.toContain("mrkdwn");
+    const [, , told] = /^(.+) (https?:\S+)$/u.exec(String(body["text"])) ?? [];
+    expect(told ?? String(body["text"])).toMatch(/\S$/u);
     const texts = JSON.stringify(body["blocks"]).length;
     expect(texts).toBeLessThan(10_000);
   });

@@ -36,6 +36,7 @@ import { benchScreening, screeningTable } from "./screening.ts";
 import { benchStartup, startupTable } from "./startup.ts";
 import { benchWorkflow, workflowTable } from "./workflow.ts";
 import { benchThroughput, throughputTable } from "./throughput.ts";
+import { endWithNeed } from "../support/needs-redis.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -102,7 +103,7 @@ if (unknown.length > 0) {
 }
 const all: Record<string, unknown> = {};
 for (const name of asked) {
-  const bench = await benches[name]?.();
+  const bench = await benches[name]?.().catch(endWithNeed);
   if (bench === undefined) continue;
   all[name] = bench.figures;
   if (!values.json) process.stdout.write(`${name}: ${bench.text}\n\n`);

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
-import { findRedisServer } from "../../adapters/redis/redis-process.ts";
+import { requireRedisServer } from "../support/needs-redis.ts";
 import type { FromSink, ToSink } from "./sink.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -64,8 +64,7 @@ export async function openStage(): Promise<Stage> {
   const folder = await mkdtemp(join(tmpdir(), "stateplane-bench-"));
   const port = await freePort();
   const settings = ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""];
-  const binary = findRedisServer(process.env["PATH"] ?? "");
-  if (binary === null) throw new Error("the bench needs redis-server or valkey-server on the PATH");
+  const binary = requireRedisServer("the bench");
   const server = spawn(binary, [...settings, "--appendonly", "yes"], { stdio: "ignore" });
   await once(server, "spawn");
   const url = `redis://127.0.0.1:${port}`;

@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { type ChaosReport, runChaos } from "./run-chaos.ts";
+import { endWithNeed } from "../support/needs-redis.ts";
 
 const usage = `npm run chaos -- [--steps 10000] [--workers 3] [--seed S] [--limit SECONDS] [--json]
 
@@ -50,7 +51,7 @@ try {
   const { duplicates, lost, repeated, unpermitted } = report;
   process.exitCode = duplicates + lost + repeated + unpermitted === 0 ? 0 : 1;
 } catch (error) {
-  if (!stopped.signal.aborted) throw error;
+  if (!stopped.signal.aborted) endWithNeed(error);
   notice.write("stopped\n");
   process.exitCode = 130;
 }

@@ -3,12 +3,12 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import {
-  findRedisServer,
   freePort,
   type RedisProcess,
   startRedisProcess,
 } from "../../adapters/redis/redis-process.ts";
 import { startTcpProxy } from "../support/tcp-proxy.ts";
+import { requireRedisServer } from "../support/needs-redis.ts";
 
 export interface RedisPair {
   /** The address that stays, whichever of the two is the primary. */
@@ -34,9 +34,7 @@ interface Server {
  * disk (appendfsync always) and, when the two change places, on the other.
  */
 export async function startRedisPair(directory: string): Promise<RedisPair> {
-  const found = findRedisServer(process.env["PATH"] ?? "");
-  if (found === null) throw new Error("chaos needs redis-server or valkey-server on the PATH");
-  const binary = found;
+  const binary = requireRedisServer("chaos");
   const start = async (name: string, port: number): Promise<Server> => {
     const own = join(directory, name);
     await mkdir(own, { recursive: true });

@@ -158,7 +158,15 @@ it(
   async () => {
     const refused = await runCli(["control-plane"], { cwd: folder, env: { REDIS_URL: redis.url } });
     expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining("FD_API_KEY")]);
-    const { url } = await serve("one");
+    const open = ["control-plane", "--host", "0.0.0.0", "--port", "0"];
+    const guessed = await runCli(open, {
+      cwd: folder,
+      env: { REDIS_URL: redis.url, FD_API_KEY: "short" },
+    });
+    expect(guessed.code).toBe(2);
+    expect(guessed.stderr).toMatch(/FD_API_KEY \(from .*\) has 5 characters and can be guessed/u);
+    const { url, plane } = await serve("one");
+    expect(await plane.says(/can be guessed/u)).toContain("has 12 characters");
     const env = { CONTROL_PLANE_URL: url, FD_API_KEY: apiKey };
     const { stdout } = await runCli(["keys", "create", "looker"], { cwd: folder, env });
     const looker = { ...env, FD_API_KEY: stdout.trim() };

@@ -119,13 +119,19 @@ test("a question is a piece of its step, and a step without a trace has no piece
   ];
   const asked = { id: "apr_1", run_id: "run_1", step_id: "stp_2", status: "approved" } as const;
   const tree = traceTree(run, views, [
-    { ...asked, created_at: at(10), resolved_at: at(30), resolved_by: "ann" } as never,
+    {
+      ...asked,
+      created_at: at(10),
+      resolved_at: at(30),
+      resolved_by: "key_1",
+      resolved_by_name: "ann",
+    } as never,
   ]);
   expect(tree.children).toMatchObject([
     { name: "tool write", children: [] },
     {
       name: "tool read",
-      children: [{ name: "asked, answered by ann", ms: 20, status: "approved" }],
+      children: [{ name: "asked, answered by ann (key_1)", ms: 20, status: "approved" }],
     },
   ]);
 });

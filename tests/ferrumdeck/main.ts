@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { runFerrumDeck } from "./run-ferrumdeck.ts";
+import { endWithNeed } from "../support/needs-redis.ts";
 
 const usage = `npm run ferrumdeck -- [--runs 1000] [--workers 2] [--seed S] [--misanswered 0.08] [--limit SECONDS]
 
@@ -35,7 +36,7 @@ const report = await runFerrumDeck({
   limitMs: number("limit", values.limit, 1) * 1_000,
   onProgress: (line) => void process.stdout.write(`${line}\n`),
   signal: stopped.signal,
-});
+}).catch(endWithNeed);
 const { before, after } = report.misanswered;
 process.stdout.write(
   `${report.runs} runs in ${Math.round(report.ms / 1_000)} s; the proxy misanswered ${before} calls before and ${after} after the gateway acted; ${report.faults.length} faults\n`,

@@ -2,11 +2,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
-  findRedisServer,
   freePort,
   type RedisProcess,
   startRedisProcess,
 } from "../../adapters/redis/redis-process.ts";
+import { requireRedisServer } from "./needs-redis.ts";
 
 export interface TestRedis {
   /** `redis://127.0.0.1:{port}`, no password. */
@@ -20,9 +20,7 @@ export interface TestRedis {
 
 /** A real server of this test's own, on a free loopback port with its data in a temporary folder. */
 export async function startTestRedis(): Promise<TestRedis> {
-  const binary = findRedisServer(process.env["PATH"] ?? "");
-  if (binary === null)
-    throw new Error("these tests need redis-server or valkey-server on the PATH");
+  const binary = requireRedisServer("this program");
   const directory = await mkdtemp(join(tmpdir(), "stateplane-redis-"));
   const port = await freePort();
   const start = () => startRedisProcess(binary, directory, { host: "127.0.0.1", port });

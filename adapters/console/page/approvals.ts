@@ -92,7 +92,12 @@ function Question({
         ["Step", html`<a href=${to("runs", runId, "steps", stepId)}><${Id} of=${stepId} /></a>`],
         ["Asked", html`<${Time} at=${of.created_at} />`],
         ["Expires", html`<${Time} at=${of.expires_at} />`],
-        ["Asked by", of.asked_by === null ? "" : html`<${Id} of=${of.asked_by} />`],
+        [
+          "Asked by",
+          of.asked_by === null
+            ? ""
+            : html`${visible(of.asked_by_name ?? "")} <${Id} of=${of.asked_by} />`,
+        ],
         ["Answered by", of.role === null ? "" : `the role ${visible(of.role)}`],
         ["Four eyes", of.four_eyes ? "another key than asked or started the run" : ""],
         ["Digest", html`<code title=${of.digest}>${start(visible(of.digest), 12)}…</code>`],

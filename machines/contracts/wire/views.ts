@@ -108,8 +108,10 @@ export const approvalView = type({
   "resolved_by?": text,
   "resolved_at?": text,
   "resolution_note?": text,
-  // Our own control plane: who asked, and on a policy's terms who may answer.
+  // Our own control plane: who asked, and on a policy's terms who may answer; keys by id, and as people call them.
   "asked_by?": text,
+  "asked_by_name?": text,
+  "resolved_by_name?": text,
   "role?": text,
   "four_eyes?": "boolean | null",
 });

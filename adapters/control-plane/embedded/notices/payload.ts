@@ -70,11 +70,12 @@ export function payload(
   const who =
     terms?.role === null || terms?.role === undefined ? "" : `, by the role "${terms.role}"`;
   const until = `Answer before ${rfc3339(expiresAt)}${who}.`;
+  const said = [`${head}.`, visible(reason), link ?? ""];
   const elsewhere = `stateplane approvals approve ${id}`;
   return {
     type: kind,
     timestamp: rfc3339(now),
-    text: escaped(cutText(`${head}. ${visible(reason)} ${link ?? ""}`, blockLength)),
+    text: escaped(cutText(said.filter((part) => part !== "").join(" "), blockLength)),
     blocks: [
       section(head),
       ...(reason === "" ? [] : [section(reason)]),

@@ -1,5 +1,5 @@
 import { type } from "arktype";
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import {
   type ApprovalStatus,
   approvalStatuses,
@@ -10,7 +10,7 @@ import { ApiError, asJson, objectShape, readBody, readPage, rfc3339 } from "./re
 import { requestApproval, resolveApproval } from "../changes/approvals.ts";
 import type { Plane } from "../changes/change.ts";
 import { editOf } from "../changes/edit-approval.ts";
-import type { Approval } from "../documents.ts";
+import { type Approval, seedIds } from "../documents.ts";
 
 const thirtyDaysMs = 2_592_000_000;
 const text = "0 < string <= 255";
@@ -33,6 +33,14 @@ export const answer = type({
 /** `/v1/approvals`: what people are asked, and their answers. */
 export function approvalRoutes({ apply, rows, schemas }: Plane): Hono {
   const app = new Hono();
+  // A key of another tenant's has no name here.
+  const namesOf = (c: Context): KeyNames => {
+    const { keys } = rows(c);
+    return (id) => {
+      if (id === seedIds.key) return "FD_API_KEY";
+      return id === null || id === undefined ? null : (keys.find(id)?.name ?? null);
+    };
+  };
   app.get("/", (c) => {
     const status = readStatus(c.req.query("status"));
     const found = rows(c).approvals.list(
@@ -40,7 +48,7 @@ export function approvalRoutes({ apply, rows, schemas }: Plane): Hono {
       c.req.query("run_id") ?? null,
       readPage(c, 50, 1000),
     );
-    return c.json(found.map(approvalResponse));
+    return c.json(found.map((approval) => approvalResponse(approval, namesOf(c))));
   });
   app.post("/", async (c) => {
     const body = await readBody(c, question);
@@ -57,14 +65,14 @@ export function approvalRoutes({ apply, rows, schemas }: Plane): Hono {
       (change) => requestApproval(change, request),
       callerOf(c),
     );
-    return c.json(approvalResponse(approval), created ? 201 : 200);
+    return c.json(approvalResponse(approval, namesOf(c)), created ? 201 : 200);
   });
   app.get("/count", (c) => c.json({ pending: rows(c).approvals.countPending() }));
   app.get("/:id", (c) => {
     const id = c.req.param("id");
     const approval = rows(c).approvals.find(id);
     if (approval === undefined) throw new ApiError(404, `approval ${id} not found`);
-    return c.json(approvalResponse(approval));
+    return c.json(approvalResponse(approval, namesOf(c)));
   });
   app.put("/:id", async (c) => {
     const { approved, note, input: edited } = await readBody(c, answer);
@@ -75,7 +83,7 @@ export function approvalRoutes({ apply, rows, schemas }: Plane): Hono {
     const edit = input === null ? null : await editOf({ schemas, rows: rows(c) }, id, input);
     const given = { approved, note: note ?? null, edit, caller: callerOf(c) };
     const approval = await apply((change) => resolveApproval(change, id, given), callerOf(c));
-    return c.json(approvalResponse(approval));
+    return c.json(approvalResponse(approval, namesOf(c)));
   });
   return app;
 }
@@ -88,8 +96,11 @@ function readStatus(asked = "pending"): ApprovalStatus | null {
   throw new ApiError(422, `status: expected ${approvalStatuses.join(", ")} or all`);
 }
 
+/** What people call a key; null where it has no name, or none that may be told here. */
+type KeyNames = (id: string | null | undefined) => string | null;
+
 /** ApprovalResponse, with the digest of what was shown. */
-export function approvalResponse(approval: Approval) {
+function approvalResponse(approval: Approval, nameOf: KeyNames) {
   return {
     id: approval.id,
     run_id: approval.runId,
@@ -105,9 +116,11 @@ export function approvalResponse(approval: Approval) {
     created_at: rfc3339(approval.createdAt),
     expires_at: rfc3339(approval.expiresAt),
     resolved_by: approval.resolvedBy,
+    resolved_by_name: nameOf(approval.resolvedBy),
     resolved_at: rfc3339(approval.resolvedAt),
     resolution_note: approval.note,
     asked_by: approval.askedBy ?? null,
+    asked_by_name: nameOf(approval.askedBy),
     policy_id: approval.terms?.policyId ?? null,
     role: approval.terms?.role ?? null,
     four_eyes: approval.terms?.fourEyes ?? false,
