@@ -13,7 +13,12 @@ import {
   type StepActivity,
   type ActivityScope,
 } from "./session.ts";
-import { isJsonObject, type Json, type JsonObject } from "../../machines/contracts/domain/json.ts";
+import {
+  isJsonObject,
+  isWrittenWithin,
+  type Json,
+  type JsonObject,
+} from "../../machines/contracts/domain/json.ts";
 import type { ApprovalView } from "../../machines/contracts/wire/views.ts";
 import { actionDigest, digestOf } from "./approvals.ts";
 import { redact } from "../../machines/contracts/domain/redact.ts";
@@ -179,7 +184,9 @@ async function putQuestion(
 ): Promise<Outcome<{ ask: Ask; isAnswered: boolean }>> {
   const { ports, session, signal } = scope;
   await confirmLease(scope);
-  const put = await ports.controlPlane.requestApproval(session.key, ask, signal);
+  const inputSchema = await schemaOf(scope, ask);
+  const asked = inputSchema === null ? ask : { ...ask, inputSchema };
+  const put = await ports.controlPlane.requestApproval(session.key, asked, signal);
   if (!put.ok) return put;
   const { id, status, expires_at: until } = put.value;
   const expiry = until == null ? Number.NaN : Date.parse(withZone(until));
@@ -187,6 +194,21 @@ async function putQuestion(
   const expiresAt = expiresHere ? latest : expiry;
   const placed: Ask = { ...ask, approvalId: id, expiresAt, place: "approval", expiresHere };
   return { ok: true, value: { ask: placed, isAnswered: status !== "pending" } };
+}
+
+/** A longer one is kept by nobody beside a question: the worker holds an edit to it. */
+const longestSchema = 32_768;
+
+/** What the arguments of the tool that is asked about must be, so that a person's edit is refused while it can be mended. */
+async function schemaOf(
+  { ports, signal }: ActivityScope,
+  { action: { kind, name, server } }: Ask,
+): Promise<JsonObject | null> {
+  if (kind !== "tool" || server === undefined) return null;
+  const described = await ports.tools.describe(`${server}/${name}`, signal);
+  if (!described.ok) return null;
+  const { inputSchema } = described.value;
+  return isWrittenWithin(inputSchema, longestSchema) ? inputSchema : null;
 }
 
 /** A time that names no zone is UTC, wherever this worker stands. */

@@ -124,6 +124,7 @@ export function createControlPlane(
         action_details: ask.action,
         digest: ask.digest,
         reason: ask.reason,
+        ...(ask.inputSchema === undefined ? {} : { input_schema: ask.inputSchema }),
       };
       const answer = await api.call({ method: "POST", path: "/v1/approvals", body }, signal);
       const wanted = { run_id: runId, step_id: stepId };

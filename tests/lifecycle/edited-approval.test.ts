@@ -128,6 +128,20 @@ describe("a call that a person edits before saying yes", () => {
     expect(scene.calls).toEqual([{ name: "write", input: { path: "p", lines: [1] } }]);
   });
 
+  it("breaks no schema that its worker told, where nobody has registered the tool [approval.edit-judged]", async () => {
+    scene.setSchema({ type: "object", properties: { path: { type: "string" } } });
+    await scene.worker();
+    const { runId, stepIds } = await scene.run([writeStep({ path: "asked" })]);
+    const id = await question();
+    const refused = await edit(id, { path: 1 });
+    expect(refused, JSON.stringify(refused.body)).toMatchObject({ status: 422 });
+    expect(JSON.stringify(refused.body)).toContain("/path must be string");
+    expect(JSON.stringify(await scene.questions(1))).not.toContain("input_schema");
+    expect((await edit(id, { path: "edited" })).status).toBe(200);
+    expect(await scene.ended(runId, stepIds[0] ?? "")).toMatchObject({ status: "completed" });
+    expect(scene.calls).toEqual([{ name: "write", input: { path: "edited" } }]);
+  });
+
   it("may be one that an agent's model makes, while its other call stays as it is [approval.edited]", async () => {
     const reply = (paths: string[]) => ({
       provider: "test",

@@ -43,6 +43,8 @@ export interface HumanScene {
   idle(): Promise<void>;
   /** Moves everybody's clock on, by milliseconds. */
   pass(ms: number): void;
+  /** What the tool's arguments must be, as its server says; any object at first. */
+  setSchema(schema: JsonObject): void;
   close(): Promise<void>;
 }
 
@@ -70,6 +72,7 @@ export async function humanScene(
     ],
   });
   const calls: HumanScene["calls"] = [];
+  let inputSchema: JsonObject = { type: "object" };
   const opened: { backend: StepBackend; worker: TestWorker }[] = [];
   return {
     plane,
@@ -86,7 +89,7 @@ export async function humanScene(
           allowlist: { allowed: ["write"], approvalRequired: [], denied: [] },
           ...options,
         },
-        ports: { tools: countingTools(calls), clock, ...wrap(own) },
+        ports: { tools: countingTools(calls, () => inputSchema), clock, ...wrap(own) },
       });
       opened.push({ backend: own, worker });
       return worker;
@@ -129,6 +132,9 @@ export async function humanScene(
     pass: (ms) => {
       passed += ms;
     },
+    setSchema: (schema) => {
+      inputSchema = schema;
+    },
     async close() {
       for (const { worker, backend: own } of opened) {
         await worker.close();
@@ -142,21 +148,21 @@ export async function humanScene(
 }
 
 /** One server with one tool, `write`, that must not run twice. */
-function countingTools(calls: HumanScene["calls"]): ToolHost {
-  const described = {
+function countingTools(calls: HumanScene["calls"], schema: () => JsonObject): ToolHost {
+  const described = () => ({
     name: "write",
     server: "desk",
     address: "write",
     digest: "of the first schema",
     description: "Writes.",
-    inputSchema: { type: "object" },
+    inputSchema: schema(),
     outputSchema: null,
     safeToRepeat: false,
     readOnly: false,
-  };
+  });
   return {
-    list: async () => ({ ok: true, value: [described] }),
-    describe: async () => ({ ok: true, value: described }),
+    list: async () => ({ ok: true, value: [described()] }),
+    describe: async () => ({ ok: true, value: described() }),
     call: async ({ name }, input) => {
       calls.push({ name, input });
       return { ok: true, value: { server: "desk", content: "written" } };

@@ -150,6 +150,8 @@ export interface Approval {
   note: string | null;
   /** Of a yes to other arguments than were asked about, and the digest of that call. */
   edited?: { input: JsonObject; digest: string };
+  /** Of the tool that is asked about, as its worker told. */
+  inputSchema?: JsonObject;
 }
 
 export interface Agent {

@@ -64,10 +64,23 @@ export async function schemaProblem(
   registry: readonly Tool[],
   { input, ...tool }: ToolPair & { input: Json },
 ): Promise<string | null> {
+  return argumentProblem(
+    schemas,
+    registry.filter((one) => isTool(one, tool)),
+    input,
+  );
+}
+
+/** Likewise, of the schemas of one name. */
+export async function argumentProblem(
+  schemas: SchemasApart | null,
+  of: readonly Pick<Tool, "tenantId" | "inputSchema">[],
+  input: Json,
+): Promise<string | null> {
   if (schemas === null) return null;
   const value = isJsonObject(input) ? input : { "": input };
   let problem: string | null = null;
-  for (const { inputSchema, tenantId } of registry.filter((one) => isTool(one, tool))) {
+  for (const { inputSchema, tenantId } of of) {
     if (Object.keys(inputSchema).length === 0) return null;
     const said = await schemas.check(tenantId, inputSchema, value);
     if (said.kind !== "invalid") return null;

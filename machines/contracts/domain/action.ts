@@ -91,6 +91,8 @@ export interface Ask {
   /** `approval`: a request of its own at the control plane. `step`: the status of the step itself. */
   place?: "approval" | "step";
   expiresHere?: boolean;
+  /** Of the tool that is asked about, told where the question is put and kept there: what an edit is held to. */
+  inputSchema?: JsonObject;
 }
 
 /** A person's yes to one ask. Used once: the journal names the effect that spent it. */

@@ -15,7 +15,7 @@ export const longestOpenMs = 3_650 * dayMs;
 
 export interface ApprovalRequest extends Pick<
   Approval,
-  "runId" | "stepId" | "actionType" | "actionDetails" | "digest" | "reason"
+  "runId" | "stepId" | "actionType" | "actionDetails" | "digest" | "reason" | "inputSchema"
 > {
   /** Null for the agent version's, or a day. */
   expiresInMs: number | null;

@@ -7,7 +7,7 @@ import type { Approval, ApprovalTerms } from "../documents.ts";
 import { ApiError } from "../routes/request.ts";
 import type { Change } from "./change.ts";
 import { judge } from "./check-tool.ts";
-import { schemaProblem } from "../response-level.ts";
+import { argumentProblem, isTool, schemaProblem } from "../response-level.ts";
 import type { Rows } from "../rows.ts";
 
 /*
@@ -19,7 +19,7 @@ import type { Rows } from "../rows.ts";
 
 export interface Edit {
   input: JsonObject;
-  /** What is wrong with it by the schema that the tool is registered with; null for nothing. */
+  /** What is wrong with it by the tool's schema, as it is registered, or else as its worker told; null for nothing. */
   drift: string | null;
 }
 
@@ -39,7 +39,16 @@ export async function editOf(
   const run = approval && rows.runs.find(approval.runId);
   const call = approval && callOf(approval);
   if (!run || !call) return { input, drift: null };
-  return { input, drift: await schemaProblem(schemas, rows.tools.of(run), { ...call, input }) };
+  const registry = rows.tools.of(run);
+  const { tenantId, inputSchema = null } = approval;
+  const told = inputSchema === null ? [] : [{ tenantId, inputSchema }];
+  const isRegistered = registry.some((tool) => isTool(tool, call));
+  return {
+    input,
+    drift: isRegistered
+      ? await schemaProblem(schemas, registry, { ...call, input })
+      : await argumentProblem(schemas, told, input),
+  };
 }
 
 /** The tool that is asked about; null where it is none that our worker named. */
@@ -60,7 +69,7 @@ const actionDigest = (runId: string, stepId: string, action: JsonObject): string
 /**
  * @returns the edit, and on whose terms it is approved; no terms where no policy has any
  * @throws ApiError 409 where it is no call whose arguments can be edited, 403 where policy denies the edited call, 422
- *   where its arguments break the schema that the tool is registered with
+ *   where its arguments break the tool's schema
  */
 export function editCall(
   change: Change,
@@ -85,7 +94,7 @@ export function editCall(
     throw new ApiError(403, `approval ${id}: the edited call is denied: ${said.reason}`);
   }
   if (drift !== null) {
-    const why = `input: ${drift}, by the schema that the tool is registered with`;
+    const why = `input: ${drift}, by the schema that the tool has`;
     throw new ApiError(422, `${why}; approval ${id} is still open`);
   }
   const { id: policyId, name: policyName, approval: asks } = byPolicy.decidedBy?.policy ?? {};

@@ -4,7 +4,7 @@ import {
   type ApprovalStatus,
   approvalStatuses,
 } from "../../../../machines/contracts/domain/status.ts";
-import { isJsonObject } from "../../../../machines/contracts/domain/json.ts";
+import { isJsonObject, type JsonObject } from "../../../../machines/contracts/domain/json.ts";
 import { callerOf } from "./access.ts";
 import { ApiError, asJson, objectShape, readBody, readPage, rfc3339 } from "./request.ts";
 import { requestApproval, resolveApproval } from "../changes/approvals.ts";
@@ -21,6 +21,8 @@ export const question = type({
   "action_details?": "unknown",
   digest: text,
   reason: "string <= 4096",
+  /** What the arguments of the tool must be that is asked about: what an edit of them is held to. */
+  "input_schema?": objectShape.or("null"),
   "expires_in_ms?": type(`0 < number.integer <= ${thirtyDaysMs} | null`),
 });
 export const answer = type({
@@ -60,6 +62,7 @@ export function approvalRoutes({ apply, rows, schemas }: Plane): Hono {
       digest: body.digest,
       reason: body.reason,
       expiresInMs: body.expires_in_ms ?? null,
+      ...(body.input_schema == null ? {} : { inputSchema: body.input_schema as JsonObject }),
     };
     const { approval, created } = await apply(
       (change) => requestApproval(change, request),
