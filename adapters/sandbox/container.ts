@@ -30,7 +30,8 @@ const engine = () => findTool("docker") ?? findTool("podman");
 const ask = async (words: string[]) =>
   (await exec(engine() ?? "docker", words, { env: engineEnv(), timeout: 20_000 })).stdout;
 
-let runtimes = "";
+/** What the engine says of itself. */
+let about = "";
 
 /** Why no container can run here, or null. Learns whether the engine lists gVisor, and removes what crashed workers left. */
 export async function containerProblem(
@@ -42,7 +43,7 @@ export async function containerProblem(
   }
   if (engine() === null) return { reason: "neither docker nor podman on the PATH", passes: false };
   try {
-    runtimes = await ask(["info", "--format", "{{json .}}"]);
+    about = await ask(["info", "--format", "{{json .}}"]);
     const names = await ask([
       "ps",
       "--all",
@@ -74,8 +75,11 @@ export function removeContainer(mark: string): void {
   void ask(["rm", "--force", nameOf(mark)]).catch(() => {});
 }
 
-const folder = (bytes: number) =>
-  `rw,exec,nosuid,nodev,mode=1777,size=${bytes},nr_inodes=${limits.folderEntries}`;
+function folder(bytes: number): string {
+  const most = `rw,exec,nosuid,nodev,mode=1777,size=${bytes}`;
+  // Podman knows no such option. There the memory that entries take is limited with all other.
+  return /"buildahVersion"/u.test(about) ? most : `${most},nr_inodes=${limits.folderEntries}`;
+}
 
 /** Files that an engine writes into a container, or an image has, and that tell of people and machines. */
 const hidden = ["hosts", "resolv.conf", "hostname", "passwd", "shadow", "group"];
@@ -84,6 +88,7 @@ export function container(image: string): BoxBuilder {
   return (timeoutMs, { mark = "", residentBytes = limits.residentBytes } = {}) => {
     const seconds = Math.ceil(timeoutMs / 1_000) + 5;
     const env = Object.entries(baseEnv).map(([name, value]) => `${name}=${value}`);
+    // No working directory: docker would make it for root alone, below the folder that is mounted there.
     return [
       engine() ?? "docker",
       "run",
@@ -97,7 +102,7 @@ export function container(image: string): BoxBuilder {
       nameOf(mark),
       "--label",
       label,
-      ...(/"runsc"/u.test(runtimes) ? ["--runtime", "runsc"] : []),
+      ...(/"runsc"/u.test(about) ? ["--runtime", "runsc"] : []),
       "--network",
       "none",
       "--read-only",
@@ -113,8 +118,6 @@ export function container(image: string): BoxBuilder {
       "65534:65534",
       "--hostname",
       "sandbox",
-      "--workdir",
-      layout.backend,
       "--pids-limit",
       String(limits.processes),
       "--memory",

@@ -122,14 +122,14 @@ export async function driverProblem(driver: Driver): Promise<Problem | null> {
   const started = tryStart(driver, timeoutMs);
   if (!started.ok) return told(started.failure);
   const { mark, ...start } = started.value;
-  const program = `${saying(mark, "echo started")}; echo works`;
+  const program = `${saying(mark, "echo started")}; cd "$HOME" && echo works > .try && cat .try; rm -f .try`;
   const probe = { ...start, program, filter, timeoutMs, interpreter: "sh" };
   const run = await runBoxed(probe, new AbortController().signal);
   if (!run.ok) return told(run.failure);
   if (run.value.stdout === "works\n") return null;
   return run.value.timedOut
     ? { reason: `a first try took more than ${timeoutMs / 1_000} seconds`, passes: true }
-    : lasting("a first try gave no answer");
+    : lasting(`a first try gave no answer ${run.value.stderr.trim().slice(-200)}`.trim());
 }
 
 const told = ({ message, retryable: passes }: Failure): Problem => ({ reason: message, passes });

@@ -1,6 +1,6 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { makeFolder } from "./owner.ts";
 import { absent, type Condition, denied, errno, restricted } from "./seccomp-rules.ts";
 
 /** As docker and podman read it: all arguments of a rule must hold, and each may be named once. */
@@ -62,10 +62,14 @@ function everyChoice(lists: Argument[][]): Argument[][] {
 
 let file: string | null = null;
 
-/** The profile as a file for the engine's command line, gone with this process. */
+/**
+ * The profile as a file for the engine's command line, gone with this process.
+ *
+ * @throws Error where there is no room for it
+ */
 export function seccompProfileFile(): string {
   if (file !== null) return file;
-  const folder = mkdtempSync(join(tmpdir(), "stateplane-seccomp-"));
+  const folder = makeFolder("seccomp");
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   file = join(folder, "seccomp.json");
   writeFileSync(file, JSON.stringify(seccompProfile()));

@@ -1,5 +1,5 @@
-import { execFile } from "node:child_process";
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { execFile, spawn } from "node:child_process";
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -7,6 +7,7 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { attest } from "../../adapters/sandbox/attest.ts";
 import { bubblewrap } from "../../adapters/sandbox/bubblewrap.ts";
 import { createProvenSandbox } from "../../adapters/sandbox/find.ts";
+import { processesBelow } from "../../adapters/sandbox/memory.ts";
 import { answer, encode, op, seccompFilter } from "../../adapters/sandbox/seccomp.ts";
 import { unshare } from "../../adapters/sandbox/unshare.ts";
 
@@ -95,6 +96,40 @@ describe("[sandbox.attested] a hole is found", () => {
     const probes = await attest({ builder: () => () => ["false"] }, filter);
     expect(openAmong(probes).length).toBeGreaterThan(60);
   });
+});
+
+test("[sandbox.attested] nothing is left of an attestation whose worker is killed", async () => {
+  const at = (name: string) => new URL(`../../adapters/sandbox/${name}.ts`, import.meta.url).href;
+  const script = `
+    const { attest } = await import(${JSON.stringify(at("attest"))});
+    const { bubblewrap } = await import(${JSON.stringify(at("bubblewrap"))});
+    const { seccompFilter } = await import(${JSON.stringify(at("seccomp"))});
+    await attest({ builder: bubblewrap }, seccompFilter());`;
+  const worker = spawn(process.execPath, ["--input-type=module", "-e", script], {
+    stdio: "ignore",
+  });
+  const all = await vi.waitUntil(
+    async () => {
+      const found = await processesBelow(worker.pid ?? 0);
+      return found.length > 8 ? found.slice(1) : null;
+    },
+    { timeout: 30_000, interval: 5 },
+  );
+  // What each is, since numbers are given again.
+  const began = (pid: number) => {
+    try {
+      const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+      return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+    } catch {
+      return "";
+    }
+  };
+  const known = all.map((pid) => [pid, began(pid)] as const).filter(([, time]) => time !== "");
+  expect(known.length).toBeGreaterThan(1);
+  worker.kill("SIGKILL");
+  await expect
+    .poll(() => known.filter(([pid, time]) => began(pid) === time), { timeout: 10_000 })
+    .toEqual([]);
 });
 
 test("[sandbox.attested] what has a hole runs nothing: the next driver does, or the job is refused", async () => {

@@ -131,7 +131,16 @@ test("[sandbox.container] an engine that does not keep its word is not used, nor
   expect(bare).toMatchObject({ missing: expect.stringContaining("SANDBOX_IMAGE") });
   writeFileSync(join(folder, "info"), '{"Runtimes":{"runc":{},"runsc":{"path":"runsc"}}}');
   await sandboxWith();
-  expect(calls().at(-1)?.join(" ")).toContain("--runtime runsc");
+  const asked = () => calls().at(-1)?.join(" ");
+  expect(asked()).toContain("--runtime runsc");
+  expect(asked()).toMatch(/--tmpfs \/sandbox:\S+,nr_inodes=\d+ /u);
+  // Docker would make it for root alone, and the code could write nothing.
+  expect(asked()).not.toContain("--workdir");
+  // Podman refuses a container with an option that it does not know.
+  writeFileSync(join(folder, "info"), '{"host":{"buildahVersion":"1.28.2"}}');
+  await sandboxWith();
+  expect(asked()).toMatch(/--tmpfs \/sandbox:\S+/u);
+  expect(asked()).not.toContain("nr_inodes");
 });
 
 test("[sandbox.container] the engine's profile refuses what the filter's rules refuse", () => {
