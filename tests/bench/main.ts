@@ -11,7 +11,8 @@
  *   mcp         calls of a tool server over standard streams, against the bare SDK client  [--calls]
  *   workflow    what a step of a workflow costs the control plane, 1,000 parallel steps, memory over many runs
  *   sandbox     what a sandboxed true, python and node take beyond the bare driver's command
- *   inspector   what traces, metrics and the inspector cost a worker, and how quickly its page draws  [--steps]
+ *   overhead    what traces, metrics and the inspector cost a worker, with 95 % intervals  [--seconds]
+ *   inspector   how quickly the inspector's page draws 10,000 machines; needs Chromium
  *   screening   precision, recall and benign texts flagged, part by part, and what a megabyte takes
  *   gate        how often an eval's gate fails, where nothing changed and where something did  [--comparisons]
  *   eval        200 trials of an eval at parallel 16 with a model of 200 ms, against the models' time alone
@@ -30,6 +31,7 @@ import { benchLive, liveTable } from "./live.ts";
 import { benchLoop, loopTable } from "./loop.ts";
 import { benchRetrieval, retrievalTable } from "./retrieval.ts";
 import { benchMcp, mcpTable } from "./mcp.ts";
+import { benchOverhead, overheadTable } from "./overhead.ts";
 import { benchParked, parkedTable } from "./parked.ts";
 import { benchSandbox, sandboxTable } from "./sandbox.ts";
 import { benchScreening, screeningTable } from "./screening.ts";
@@ -49,6 +51,7 @@ const { values, positionals } = parseArgs({
     parked: { type: "string", default: "10000" },
     live: { type: "string", default: "2000" },
     calls: { type: "string", default: "1000" },
+    seconds: { type: "string", default: "120" },
     comparisons: { type: "string", default: "100" },
     built: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
@@ -84,10 +87,11 @@ const benches: Record<string, () => Promise<Bench>> = {
   mcp: async () => as(await benchMcp(Number(values.calls), rounds), mcpTable),
   workflow: async () => as(await benchWorkflow(), workflowTable),
   sandbox: async () => as(await benchSandbox(rounds, note), sandboxTable),
-  inspector: async () => {
-    const options = { steps: Number(values.steps), rounds, concurrency };
-    return as(await benchInspector(options, note), inspectorTable);
+  overhead: async () => {
+    const options = { seconds: Number(values.seconds), concurrency };
+    return as(await benchOverhead(options, note), overheadTable);
   },
+  inspector: async () => as(await benchInspector(note), inspectorTable),
   screening: async () => as(benchScreening(rounds), screeningTable),
   gate: async () => as(benchGate(Number(values.comparisons), note), gateTable),
   eval: async () => as(await benchEval(rounds, note), evalTable),

@@ -40,8 +40,11 @@ const server = createServer((request, response) => {
     if (request.method !== "POST") {
       const run = { id: runId, status: "running", project_id: "p" };
       const health = { status: "healthy", version: "0" };
+      // Whoever lost a report's answer asks whether the step has ended: none has.
+      const another = { id: "stp_another", run_id: runId, step_type: "llm", status: "running" };
       const list = path.startsWith("/v1/approvals") ? [] : run;
-      response.end(JSON.stringify(path === "/health" ? health : list));
+      const shown = path.endsWith("/steps") ? [another] : list;
+      response.end(JSON.stringify(path === "/health" ? health : shown));
       return;
     }
     const step = { id: stepId, run_id: runId, step_type: "retrieval", status: "completed" };

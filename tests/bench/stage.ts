@@ -1,7 +1,7 @@
 /** What a bench stands on: a private Redis, the sink, and contenders, each in a process of its own. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { openSync, readFileSync } from "node:fs";
+import { openSync, readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -51,6 +51,8 @@ export interface Contender {
   /** Resolves when its output contains `text`; rejects when it ends before. */
   says(text: string): Promise<void>;
   usage(): Usage;
+  /** On a processor, all threads together: to the nanosecond where {@link Usage.cpuMs} goes by ticks of ten milliseconds. */
+  cpuNanos(): number;
   stop(): Promise<void>;
 }
 
@@ -166,6 +168,7 @@ function startContender(
       }
     },
     usage: () => usageOf(pid),
+    cpuNanos: () => cpuNanosOf(pid),
     async stop() {
       if (hasEnded()) return;
       const ended = once(child, "exit");
@@ -175,6 +178,14 @@ function startContender(
       clearTimeout(force);
     },
   };
+}
+
+/** Rejects when it ends, and says what it wrote last; for races, whose others may end first. */
+export function endsEarly(name: string, { child, output }: Contender): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  child.once("exit", () => reject(new Error(`${name} ended early:\n${output().slice(-2_000)}`)));
+  promise.catch(() => {});
+  return promise;
 }
 
 /** From proc(5): what a process takes, seen from outside, so that all contenders are measured alike. */
@@ -192,4 +203,13 @@ function usageOf(pid: number): Usage {
     // Clock ticks are hundredths of a second on every Linux that Node runs on.
     cpuMs: (Number(user) + Number(system)) * 10,
   };
+}
+
+/** The first number of each thread's schedstat; Linux keeps it where it counts what its scheduler does. */
+function cpuNanosOf(pid: number): number {
+  const tasks = `/proc/${pid}/task`;
+  const times = readdirSync(tasks).map((task) =>
+    Number(readFileSync(`${tasks}/${task}/schedstat`, "utf8").split(" ")[0]),
+  );
+  return times.reduce((sum, time) => sum + time, 0);
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { mediansOf, mib, table } from "./figures.ts";
 import { jobData, publish, publishToBullmq, unfinished } from "./jobs.ts";
-import { type Contender, openStage, type Stage } from "./stage.ts";
+import { type Contender, endsEarly, openStage, type Stage } from "./stage.ts";
 
 export interface ThroughputOptions {
   steps: number;
@@ -80,13 +80,8 @@ async function measure(stage: Stage, name: Name, options: ThroughputOptions): Pr
       ? stage.startWorker({ concurrency, execArgv })
       : stage.startPeer("peer.ts", [name, redis.url, sink.url, String(concurrency)]);
   const running = Array.from({ length: processes }, start);
-  const ended = running.map(({ child, output }) => {
-    const { promise, reject } = Promise.withResolvers<never>();
-    child.once("exit", () => reject(new Error(`${name} ended early:\n${output().slice(-2_000)}`)));
-    return promise;
-  });
+  const ended = running.map((contender) => endsEarly(name, contender));
   const { first, half, last } = await Promise.race([reported, ...ended]);
-  for (const early of ended) early.catch(() => {});
   const usages = running.map((contender) => contender.usage());
   await finished(stage, name);
   await Promise.all(running.map((contender) => contender.stop()));
