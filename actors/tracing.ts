@@ -55,7 +55,7 @@ export function traced<T>(
 }
 
 const isId = (text: string, length: number) =>
-  text.length === length && /^[0-9a-f]+$/.test(text) && !/^0+$/.test(text);
+  text.length === length && /^(?!0+$)[0-9a-f]+$/.test(text);
 
 /**
  * The trace that enqueued the job, to be continued; the root where the job names none, or names it badly. Not by

@@ -6,7 +6,7 @@ import {
   createActor,
 } from "xstate";
 import {
-  isSpanContextValid,
+  INVALID_TRACEID,
   ROOT_CONTEXT,
   type Span,
   SpanStatusCode,
@@ -335,7 +335,9 @@ function note(
   const now = ports.clock.monotonic();
   const left = leftAt(session, now);
   session.stay = { state, since: now };
-  onStepEvent({ ...notice, kind: "entered", state, left });
+  // Spelled out: five of them a step.
+  const { runId, stepId, stepType } = notice;
+  onStepEvent({ kind: "entered", runId, stepId, stepType, state, left });
   return true;
 }
 
@@ -365,7 +367,7 @@ function startSpan({ key, job, delivery }: SpawnRequest): Span {
   // Most steps are not sampled where there are many.
   if (!span.isRecording()) {
     // Without a provider a trace that nobody named has no ids.
-    return isSpanContextValid(span.spanContext()) ? span : inertSpan;
+    return span.spanContext().traceId === INVALID_TRACEID ? inertSpan : span;
   }
   return span.setAttributes({
     "ferrumdeck.run.id": key.runId,

@@ -1,5 +1,17 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type AttributeValue, context, propagation, trace, TraceFlags } from "@opentelemetry/api";
+import {
+  type Attributes,
+  type AttributeValue,
+  type Context,
+  context,
+  isSpanContextValid,
+  propagation,
+  type SpanContext,
+  SpanKind,
+  type SpanOptions,
+  trace,
+  TraceFlags,
+} from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import { W3CTraceContextPropagator, ExportResultCode } from "@opentelemetry/core";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-http";
@@ -11,6 +23,8 @@ import {
   BatchSpanProcessor,
   ParentBasedSampler,
   type Sampler,
+  SamplingDecision,
+  type TracerProviderOptions,
   TraceIdRatioBasedSampler,
   type ReadableSpan,
   type SpanExporter,
@@ -82,7 +96,7 @@ export function startTracing(options: TracingOptions): Tracing {
     }),
     hide,
   );
-  const provider = new TracerProvider({
+  const provider = new SamplingFirst({
     resource: defaultResource().merge(resourceFromAttributes({ "service.name": serviceName })),
     sampler: samplerOf(sampler, ratio),
     spanProcessors: [processor],
@@ -104,6 +118,41 @@ export function startTracing(options: TracingOptions): Tracing {
       if (dropped > 0) log?.warn({ dropped }, "spans were lost on the way to the collector");
     },
   };
+}
+
+/**
+ * Asks the sampler before the SDK does, which makes ids and counts before it asks: a third of what a step costs that is
+ * not traced. What began elsewhere and is left out here goes on as its beginner named it, marked as not sampled.
+ */
+class SamplingFirst extends TracerProvider {
+  readonly #sampler: Sampler;
+
+  constructor(options: TracerProviderOptions & { sampler: Sampler }) {
+    super(options);
+    this.#sampler = options.sampler;
+  }
+
+  override getTracer(...given: Parameters<TracerProvider["getTracer"]>) {
+    const tracer = super.getTracer(...given);
+    // One object for each name: it was seen to already.
+    if (Object.hasOwn(tracer, "startSpan")) return tracer;
+    const start = tracer.startSpan.bind(tracer);
+    tracer.startSpan = (name, options = {}, above = context.active()) => {
+      const begun = options.root === true ? undefined : trace.getSpanContext(above);
+      return begun?.isRemote === true && this.#leavesOut(begun, name, options, above)
+        ? trace.wrapSpanContext({ ...begun, traceFlags: TraceFlags.NONE, isRemote: false })
+        : start(name, options, above);
+    };
+    return tracer;
+  }
+
+  #leavesOut(begun: SpanContext, name: string, options: SpanOptions, above: Context): boolean {
+    if (!isSpanContextValid(begun)) return false;
+    const { kind = SpanKind.INTERNAL, attributes = {}, links = [] } = options;
+    const { traceId } = begun;
+    const { decision } = this.#sampler.shouldSample(above, traceId, name, kind, attributes, links);
+    return decision === SamplingDecision.NOT_RECORD;
+  }
 }
 
 /** Spans that wait for the collector; a burst of this many is held for about a second. */
@@ -160,16 +209,28 @@ const longestLook = 100_000;
 /** An ended span is this processor's own: nobody reads it before the exporter does. */
 function hideInSpan(span: ReadableSpan, hide: (text: string) => string): void {
   const safe = (text: string) => cut(hide(cutText(text, longestLook)));
-  const all = [span.attributes, ...span.events.map(({ attributes }) => attributes ?? {})];
-  for (const attributes of all) {
-    for (const [key, value] of Object.entries(attributes)) {
-      if (typeof value === "string") attributes[key] = safe(value);
-      if (Array.isArray(value)) {
-        attributes[key] = value.map((item) =>
-          typeof item === "string" ? safe(item) : item,
-        ) as AttributeValue;
-      }
-    }
+  hideInAttributes(span.attributes, safe);
+  // Most events are a name alone.
+  for (const { attributes } of [...span.events, ...span.links]) {
+    if (attributes !== undefined) hideInAttributes(attributes, safe);
   }
   if (span.status.message !== undefined) span.status.message = safe(span.status.message);
+}
+
+function hideInAttributes(attributes: Attributes, safe: (text: string) => string): void {
+  for (const key of Object.keys(attributes)) {
+    const value = attributes[key];
+    if (typeof value === "string") attributes[key] = safe(value);
+    else if (typeof value === "object") attributes[key] = hideWithin(value, safe) as AttributeValue;
+  }
+}
+
+/** Lists, and whatever else the SDK takes: it has looked at it already, and what it holds is a copy. */
+function hideWithin(value: unknown, safe: (text: string) => string): unknown {
+  if (typeof value === "string") return safe(value);
+  if (Array.isArray(value)) return value.map((item) => hideWithin(item, safe));
+  if (typeof value !== "object" || value === null || value instanceof Uint8Array) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [key, hideWithin(item, safe)]),
+  );
 }

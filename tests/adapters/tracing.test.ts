@@ -2,7 +2,12 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { createServer, type IncomingMessage, type RequestListener } from "node:http";
-import { context, propagation, trace } from "@opentelemetry/api";
+import { context, propagation, ROOT_CONTEXT, trace, TraceFlags } from "@opentelemetry/api";
+import {
+  RandomIdGenerator,
+  SamplingDecision,
+  TraceIdRatioBasedSampler,
+} from "@opentelemetry/sdk-trace";
 import { expect, test } from "vitest";
 import { startTracing } from "../../adapters/telemetry/tracing.ts";
 import { listen } from "../support/listen.ts";
@@ -69,6 +74,56 @@ test("a collector gets the spans: their names, their parents across await, the s
   expect(spans()[1]?.parentSpanId).toBe("b7ad6b7169203331");
   expect(spans()[0]?.parentSpanId).not.toBe("b7ad6b7169203331");
   expect(tracing.dropped()).toBe(0);
+});
+
+test("a trace that began elsewhere is sampled as the SDK's own sampler says; left out, it goes on as it was named", async () => {
+  const { endpoint, close, spans } = await collector();
+  const ratio = 0.5;
+  const tracing = startTracing({ endpoint, serviceName: "some", sampler: "traceidratio", ratio });
+  const tracer = trace.getTracer("test");
+  const sampler = new TraceIdRatioBasedSampler(ratio);
+  const spanId = "b7ad6b7169203331";
+  const sampled: string[] = [];
+  for (let count = 0; count < 200; count += 1) {
+    const traceId = new RandomIdGenerator().generateTraceId();
+    const above = { traceId, spanId, traceFlags: TraceFlags.SAMPLED, isRemote: true };
+    const began = trace.setSpanContext(ROOT_CONTEXT, above);
+    const isSampled =
+      sampler.shouldSample(began, traceId).decision === SamplingDecision.RECORD_AND_SAMPLED;
+    if (isSampled) sampled.push(traceId);
+    context.with(began, () =>
+      tracer.startActiveSpan("step", (span) => {
+        expect(span.isRecording()).toBe(isSampled);
+        const { traceFlags, ...ids } = trace.getSpanContext(context.active()) ?? {};
+        expect(traceFlags).toBe(isSampled ? TraceFlags.SAMPLED : TraceFlags.NONE);
+        if (!isSampled) expect(ids).toEqual({ traceId, spanId, isRemote: false });
+        span.end();
+      }),
+    );
+  }
+  await tracing.shutdown();
+  close();
+  expect(sampled.length).toBeGreaterThan(0);
+  expect(spans().map(({ traceId }) => traceId)).toEqual(sampled);
+});
+
+test("a trace that is named badly, or that a span is to have nothing to do with, is not gone on with", async () => {
+  const { endpoint, close, spans } = await collector();
+  const tracing = startTracing({ endpoint, serviceName: "some", sampler: "parentbased_always_on" });
+  const tracer = trace.getTracer("test");
+  const named = { traceFlags: TraceFlags.NONE, isRemote: true };
+  const badly = { ...named, traceId: "0".repeat(32), spanId: "b7ad6b7169203331" };
+  const well = { ...badly, traceId: "0af7651916cd43dd8448eb211c80319c" };
+  tracer.startSpan("badly", {}, trace.setSpanContext(ROOT_CONTEXT, badly)).end();
+  tracer.startSpan("apart", { root: true }, trace.setSpanContext(ROOT_CONTEXT, well)).end();
+  tracer.startSpan("left out", {}, trace.setSpanContext(ROOT_CONTEXT, well)).end();
+  await tracing.shutdown();
+  close();
+  expect(spans().map(({ name, parentSpanId }) => ({ name, parentSpanId }))).toEqual([
+    { name: "badly", parentSpanId: undefined },
+    { name: "apart", parentSpanId: undefined },
+  ]);
+  for (const { traceId } of spans()) expect([badly.traceId, well.traceId]).not.toContain(traceId);
 });
 
 test("a burst of thousands is held, and what is too much is counted", async () => {
@@ -159,6 +214,9 @@ test("no text of a span has a secret that is to be hidden", async () => {
   const span = trace.getTracer("test").startSpan("call", { attributes: { url: "x?k=hunter22" } });
   span.recordException(new Error("refused hunter22"));
   span.setStatus({ code: 2, message: "no hunter22" });
+  const deep = { list: ["hunter22"], map: { of: "hunter22", bytes: new Uint8Array([1]) } };
+  span.setAttribute("deep", deep as never);
+  span.addLink({ context: span.spanContext(), attributes: { why: "hunter22" } });
   span.end();
   await tracing.shutdown();
   close();
