@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { type } from "arktype";
 import { isJsonObject, type Json, type JsonObject } from "../machines/contracts/domain/json.ts";
 import { type Shape, shapeProblems } from "../machines/contracts/domain/shape-problems.ts";
-import type { EvalTask } from "./contracts.ts";
+import type { EvalTask, Scorer } from "./contracts.ts";
 import { type BadLine, isWanted } from "./datasets.ts";
 import type { SuiteDefinition, SuiteSettings, TaskFilter } from "./define.ts";
 import { digestOf } from "./digest.ts";
@@ -141,13 +141,20 @@ export async function readSuite(
     locks: {
       suite: createHash("sha256").update(text).digest("hex"),
       dataset: digestOf(await Promise.all(tasks.map(asLocked))),
-      ...Object.fromEntries(
-        scorers.flatMap(({ scorer: { name, lock } }) =>
-          lock === undefined ? [] : [[`judge:${name}`, lock]],
-        ),
-      ),
+      ...Object.fromEntries(scorers.flatMap(({ scorer }) => lockOf(scorer, definition.scorers))),
     },
   };
+}
+
+/** A judge's own, and the text of a scorer that the suite brings: it may stand in another file. */
+function lockOf(
+  scorer: Scorer,
+  given: SuiteDefinition["scorers"],
+): [name: string, digest: string][] {
+  const { name, lock, score } = scorer;
+  if (lock !== undefined) return [[`judge:${name}`, lock]];
+  if (!given.some((entry) => entry === scorer)) return [];
+  return [[`scorer:${name}`, createHash("sha256").update(String(score)).digest("hex")]];
 }
 
 function findProblems(given: unknown): SuiteProblem[] {

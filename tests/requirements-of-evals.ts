@@ -66,6 +66,10 @@ export const evalRequirements: readonly Requirement[] = [
     promise: "a gate on real runs passes an unchanged agent, and names the tasks that broke",
   },
   {
+    id: "evals.scorer-lock",
+    promise: "reports that were judged by other code of the suite's scorers are not compared",
+  },
+  {
     id: "evals.made-up",
     promise:
       "a report whose answers or judgements no model gave is a mock, unless the suite says that a script is meant",

@@ -164,6 +164,31 @@ it("what is in a fixture is a part of what a suite is locked by, and a limit wit
   ]);
 });
 
+it("a scorer of the suite's own is locked by what it does, wherever that is written, and not by what it is called with [evals.scorer-lock]", async () => {
+  const locked = async (score: Scorer["score"], lock?: string) => {
+    const scorer = { name: "mine", reads: [], score, ...(lock === undefined ? {} : { lock }) };
+    const given = {
+      name: "s",
+      tasks: [{ id: "t", input: {} }],
+      scorers: [scorer, { type: "lint" }],
+    };
+    const read = await readSuite(
+      { given, folder: base, text: "the same" },
+      { models: null, schemas: createSchemaChecker() },
+      { filter: {}, settings: {} },
+    );
+    if (Array.isArray(read)) throw new Error(JSON.stringify(read));
+    const { suite: _suite, dataset: _dataset, ...own } = read.locks;
+    return own;
+  };
+  const always = await locked(() => ({ score: 1, passed: true, message: "ok" }));
+  expect(Object.keys(always)).toEqual(["scorer:mine"]);
+  expect(await locked(() => ({ score: 1, passed: true, message: "ok" }))).toEqual(always);
+  expect(await locked(() => ({ score: 0, passed: true, message: "ok" }))).not.toEqual(always);
+  const own = await locked(() => ({ score: 0, passed: true, message: "ok" }), "l1");
+  expect(own).toEqual({ "judge:mine": "l1" });
+});
+
 it("a run that somebody else cancelled says nothing of its agent [evals.report-file]", () => {
   expect(infrastructureTrouble({ run_status: "cancelled", steps: [] })?.mayPass).toBe(false);
   expect(infrastructureTrouble({ run_status: "completed", steps: [] })).toBeNull();
