@@ -3,9 +3,13 @@
 /*
  * Loaded before a file of a checkout is: an older Node can't read TypeScript and answers with a stack, and so does any
  * Node where the packages are not installed. Written so that every Node can read it.
+ *
+ * And what one start has compiled the next one reads, from the first file on: cli/bin.ts can only ask for it once it has
+ * been stripped of its types itself, by a compiler that stays in memory.
  */
 const fs = require("fs");
 const path = require("path");
+const { enableCompileCache } = require("module");
 
 const version = process.versions.node.split(".").map(Number);
 if (version[0] < 22 || (version[0] === 22 && version[1] < 19)) {
@@ -16,6 +20,7 @@ const isSetup = path.basename(process.argv[1] || "") === "setup.ts";
 if (!isSetup && !fs.existsSync(path.join(__dirname, "../node_modules/xstate"))) {
   stop("stateplane: its packages are not installed; run: npm ci");
 }
+if (enableCompileCache !== undefined) enableCompileCache();
 
 function stop(line) {
   process.stderr.write(`${line}\n`);

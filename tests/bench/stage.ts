@@ -85,17 +85,14 @@ export async function openStage(): Promise<Stage> {
     sink,
     folder,
     startWorker: ({ concurrency, env = {}, execArgv = [], args = [], isBuilt = false }) =>
-      start(
-        [...execArgv, join(root, isBuilt ? "dist/cli/bin.js" : "cli/bin.ts"), "worker", ...args],
-        {
-          REDIS_URL: url,
-          CONTROL_PLANE_URL: sink.url,
-          FD_API_KEY: "key",
-          WORKER_CONCURRENCY: String(concurrency),
-          STATEPLANE_DATA_DIR: folder,
-          ...env,
-        },
-      ),
+      start([...execArgv, ...programOf(isBuilt), "worker", ...args], {
+        REDIS_URL: url,
+        CONTROL_PLANE_URL: sink.url,
+        FD_API_KEY: "key",
+        WORKER_CONCURRENCY: String(concurrency),
+        STATEPLANE_DATA_DIR: folder,
+        ...env,
+      }),
     startPeer: (program, args, execArgv = []) =>
       start([...execArgv, join(import.meta.dirname, program), ...args], {}),
     async [Symbol.asyncDispose]() {
@@ -108,6 +105,12 @@ export async function openStage(): Promise<Stage> {
     },
   };
 }
+
+/** The compiled program, or a checkout's as npm's scripts start it. */
+export const programOf = (isBuilt: boolean): string[] =>
+  isBuilt
+    ? [join(root, "dist/cli/bin.js")]
+    : ["-r", join(root, "cli/checkout.cjs"), join(root, "cli/bin.ts")];
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");

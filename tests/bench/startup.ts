@@ -1,14 +1,12 @@
 import { execFile } from "node:child_process";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { mediansOf, mib, table } from "./figures.ts";
-import { openStage } from "./stage.ts";
+import { openStage, programOf } from "./stage.ts";
 
 export type StartupFigures = Record<"versionMs" | "workerReadyMs" | "idleRssBytes", number>;
 
 const run = promisify(execFile);
-const root = join(import.meta.dirname, "../..");
 
 /** Time from starting the program, Redis and the control plane being up, and what it takes when idle for 3 s. */
 export async function benchStartup(
@@ -16,13 +14,13 @@ export async function benchStartup(
   note: (line: string) => void,
 ): Promise<StartupFigures> {
   await using stage = await openStage();
-  const bin = join(root, isBuilt ? "dist/cli/bin.js" : "cli/bin.ts");
+  const program = programOf(isBuilt);
   const measured: StartupFigures[] = [];
   // The first start reads the modules from the disk; it counts for nobody.
-  await run(process.execPath, [bin, "--version"]);
+  await run(process.execPath, [...program, "--version"]);
   for (let round = 0; round < rounds; round += 1) {
     const asked = performance.now();
-    await run(process.execPath, [bin, "--version"]);
+    await run(process.execPath, [...program, "--version"]);
     const versionMs = performance.now() - asked;
     const begun = performance.now();
     const worker = stage.startWorker({ concurrency: 4, isBuilt });
