@@ -72,7 +72,10 @@ function readTime(text: string): number {
 
 /** Ends a run's container, whatever became of the command that started it. */
 export function removeContainer(mark: string): void {
-  void ask(["rm", "--force", nameOf(mark)]).catch(() => {});
+  const remove = () => void ask(["rm", "--force", nameOf(mark)]).catch(() => {});
+  remove();
+  // A command that was killed may have asked for it already, and the engine makes it when there is nothing to remove yet.
+  for (const laterMs of [2_000, 10_000]) setTimeout(remove, laterMs).unref();
 }
 
 function folder(bytes: number): string {

@@ -102,6 +102,10 @@ test("[sandbox.container] ends a container by its name at the time limit, and th
     ?.find((word) => word.startsWith("stateplane-"));
   expect(calls().filter(([command]) => command === "rm")).toContainEqual(["rm", "--force", name]);
 
+  // As an engine makes it that was asked for it just before.
+  writeFileSync(join(running, name ?? ""), "999999999");
+  await vi.waitFor(() => expect(readdirSync(running)).toEqual([]), { timeout: 20_000 });
+
   const [, boot, pid, started] = (name ?? "").split("-");
   const living = `stateplane-${boot}-${pid}-${started}-aa`;
   const foreign = `stateplane-other-${pid}-1-bb`;
