@@ -278,6 +278,10 @@ export const requirements: readonly Requirement[] = [
     id: "store.pins",
     promise: "of a tool server, what was accepted first is what all workers read",
   },
+  {
+    id: "store.batched",
+    promise: "moves that are sent to Redis together do and answer what they do one after the other",
+  },
   { id: "store.conformance", promise: "both backends keep the same promises" },
   // The public kit.
   { id: "kit.sound", promise: "the kit finds no fault in a sound handler" },

@@ -69,7 +69,7 @@ if ended then
 end
 local kept = redis.call('HMGET', KEYS[2], 'phase', 'entry', 'job', 'fields', 'fence')
 local phase, other = kept[1], kept[2]
-if kept[5] and (#kept[5] > 15 or not string.find(kept[5], '^%d+$')) then
+if kept[5] and (#kept[5] > 15 or not string.find(kept[5], '^%d+$') or string.find(kept[5], '^0%d')) then
   error({err = "CORRUPT the fence in the step's record is not a whole number below 10^15"}, 0)
 end
 if other and other ~= entry and isEntry(other) then

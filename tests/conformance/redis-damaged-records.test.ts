@@ -114,12 +114,15 @@ describe("a damaged record", () => {
     expect(await redis.zcard(keys.timers)).toBe(0);
   });
 
-  it.each(["x", "", "1.5", "-3", "9223372036854775807", "1e3"])(
-    "whose fence is %j is refused as the step's trouble, and its job is put away past it [record.damaged]",
+  it.each(["x", "", "1.5", "-3", "9223372036854775807", "1e3", "007"])(
+    "whose fence is %j is refused as it is, as the step's trouble, and its job is put away past it [record.damaged]",
     async (fence) => {
-      await redis.hset(keys.record(key), "fence", fence);
+      const damaged = { fence, phase: "parked", wakeAt: "1" };
+      await redis.hset(keys.record(key), damaged);
       await backend.queue.publish({ data: toEnvelope(job) });
       expect(await workThrough()).toEqual({ opened: [], letters: [recordId(key)] });
+      expect(await redis.hgetall(keys.record(key))).toEqual(damaged);
+      expect(await redis.get(keys.parked)).toBe(null);
       expect(await backend.queue.stats()).toMatchObject({ length: 0, pending: 0, deadLetters: 1 });
     },
   );
