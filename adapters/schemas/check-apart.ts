@@ -81,7 +81,7 @@ export function verdictOf(
 }
 
 class CheckThread {
-  readonly #waiting = new Map<number, (verdict: SchemaVerdict) => void>();
+  readonly #waiting = new Map<number, { of: Worker; resolve(verdict: SchemaVerdict): void }>();
   #worker: Worker | null = null;
   #idle: NodeJS.Timeout | undefined;
   #last = 0;
@@ -92,14 +92,17 @@ class CheckThread {
     worker.ref();
     this.#last += 1;
     const { promise, resolve } = Promise.withResolvers<SchemaVerdict>();
-    this.#waiting.set(this.#last, resolve);
+    this.#waiting.set(this.#last, { of: worker, resolve });
     worker.postMessage({ id: this.#last, schema, value } satisfies Asked, []);
     return promise;
   }
 
   async close(): Promise<void> {
     clearTimeout(this.#idle);
-    await this.#worker?.terminate();
+    const worker = this.#worker;
+    // What is asked while it ends is asked of another.
+    this.#worker = null;
+    await worker?.terminate();
   }
 
   #start(): Worker {
@@ -117,13 +120,13 @@ class CheckThread {
         kind: "unusable",
         problem: "could not be checked: its thread ended",
       } as const;
-      for (const id of this.#waiting.keys()) this.#settle(id, verdict);
+      for (const [id, { of }] of this.#waiting) if (of === worker) this.#settle(id, verdict);
     });
     return worker;
   }
 
   #settle(id: number, verdict: SchemaVerdict): void {
-    this.#waiting.get(id)?.(verdict);
+    this.#waiting.get(id)?.resolve(verdict);
     this.#waiting.delete(id);
     if (this.#waiting.size > 0) return;
     this.#worker?.unref();

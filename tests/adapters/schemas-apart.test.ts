@@ -64,3 +64,12 @@ it("[schema.apart] a thread that ends leaves no question open, and the next one 
   expect((await schemas.check("one", costly(1), {})).kind).toBe("valid");
   await schemas.close();
 });
+
+it("[schema.apart] what is asked while the thread ends, because nobody asked for long, is checked all the same", async () => {
+  const schemas = createSchemasApart();
+  await schemas.check("one", costly(1), {});
+  const ending = schemas.close();
+  expect(await schemas.check("one", costly(2), { p3: "no" })).toMatchObject({ kind: "invalid" });
+  await ending;
+  await schemas.close();
+});
