@@ -24,8 +24,8 @@ import { basename, dirname, join } from "node:path";
  *   moved to the old generation, where what they leave waits for a collection that takes everything, and a quarter more
  *   memory is held (`npm run bench -- throughput`).
  *
- * Where it can't be done (an older system, a folder that refuses, a debugger, a parent that talks to us) the program
- * goes on as it is.
+ * Where it can't be done (an older system, a folder that refuses, a debugger, a profiler, a parent that talks to us) the
+ * program goes on as it is.
  */
 export const staying: ReadonlySet<string> = new Set(["worker", "dev", "control-plane"]);
 /** The second words of `workflow run` and `workflow watch`, which start a worker where none runs. */
@@ -94,7 +94,7 @@ function takeAway(file: string): void {
 export function startAnew(args: readonly string[]): void {
   const isStarted = startFlags.every((flag) => process.execArgv.includes(flag));
   // A parent's channel would be closed by it, and a debugger's connection too.
-  const isHeld = process.channel !== undefined || inspectorUrl() !== undefined;
+  const isHeld = process.channel !== undefined || inspectorUrl() !== undefined || isProfiled();
   if (isStarted || isHeld || !stays(args)) return;
   const { execve, execPath, execArgv, argv } = process;
   if (typeof execve !== "function") return;
@@ -111,6 +111,12 @@ export function startAnew(args: readonly string[]): void {
     laid.takeBack();
   }
 }
+
+/** A profiler's signal on its way would end the new program, which does not know it yet. */
+const isProfiled = (): boolean =>
+  /(?:^|[\s"])--(?:cpu[-_])?prof(?=[\s"=]|$)/u.test(
+    [...process.execArgv, process.env["NODE_OPTIONS"]].join(" "),
+  );
 
 /** Flags may stand before a command. */
 const stays = (args: readonly string[]): boolean =>

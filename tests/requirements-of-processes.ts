@@ -12,6 +12,7 @@ export const processRequirements: readonly Requirement[] = [
     id: "net.environment",
     promise: "what the program was started with, keys included, is not in its environment block",
   },
+  { id: "net.profiled", promise: "a profiler is no reason to die at the start" },
   { id: "net.fall", promise: "what nobody caught is one line, and ends the process cleanly" },
   {
     id: "net.stalled-loop",

@@ -232,6 +232,17 @@ it("a file that somebody else names for the program's start is neither read nor 
   expect(readdirSync(join(folder, "precious"))).toEqual(["environment.json", "src"]);
 });
 
+it("a program that is profiled is not started anew: the profiler's signals would end it [net.profiled]", async () => {
+  const env = { NODE_OPTIONS: "--cpu-prof", FD_API_KEY: "fd_profiled" };
+  const plane = startCli(["control-plane", "--port", "0"], { cwd: folder, env });
+  running.push(plane);
+  await plane.says("the control plane is running");
+  expect(readFileSync(`/proc/${plane.pid}/cmdline`, "utf8")).not.toContain("--no-maglev");
+  plane.kill("SIGTERM");
+  expect((await plane.ended).code).toBe(0);
+  expect(readdirSync(folder).some((name) => name.endsWith(".cpuprofile"))).toBe(true);
+});
+
 describe("what nobody caught", () => {
   it.each([
     ["throw", 'throw new Error("boom sk-planted-1234567890")'],
