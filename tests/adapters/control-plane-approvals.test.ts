@@ -103,7 +103,7 @@ describe("an answer", () => {
       status,
       resolution_note: "because",
       resolved_by: "key_01JFVX0000000000000000001",
-      resolved_by_name: "FD_API_KEY",
+      resolved_by_name: "the first key",
       resolved_at: expect.any(String),
     });
     expect(await plane.job(2)).toEqual(key);

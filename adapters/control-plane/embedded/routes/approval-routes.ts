@@ -39,7 +39,7 @@ export function approvalRoutes({ apply, rows, schemas }: Plane): Hono {
   const namesOf = (c: Context): KeyNames => {
     const { keys } = rows(c);
     return (id) => {
-      if (id === seedIds.key) return "FD_API_KEY";
+      if (id === seedIds.key) return "the first key";
       return id === null || id === undefined ? null : (keys.find(id)?.name ?? null);
     };
   };
