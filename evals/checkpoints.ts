@@ -27,7 +27,11 @@ export interface Checkpoints {
   readonly left: readonly string[];
   /** Files of code that a trial before had loaded, and that have changed since: its trials are made again. */
   readonly changed: readonly string[];
-  /** A trial has loaded code, whose digest this is. */
+  /**
+   * A trial has loaded code, whose digest this is.
+   *
+   * @throws ChangedCode where trials before had loaded another
+   */
   loaded(file: string, digest: string): Promise<void>;
   started(key: string, runId: string): Promise<void>;
   finish(trial: Trial): Promise<void>;
@@ -87,13 +91,28 @@ export async function openCheckpoints(file: string): Promise<Checkpoints> {
     finished,
     left: [...open_.values()],
     changed,
-    loaded: (path, digest) => add({ kind: "code", file: path, digest }),
+    async loaded(path, digest) {
+      // It was changed after we had looked: the next start finds it so.
+      if (finished.size > 0 && code.has(path) && code.get(path) !== digest)
+        throw new ChangedCode(path);
+      await add({ kind: "code", file: path, digest });
+    },
     started: (key, runId) => add({ kind: "started", key, run_id: runId }),
     finish: (trial) => add({ kind: "trial", trial }),
     async close() {
       await handle.datasync().finally(() => handle.close());
     },
   };
+}
+
+export class ChangedCode extends Error {
+  override readonly name = "ChangedCode";
+
+  constructor(file: string) {
+    super(
+      `${file} was changed while the eval went on, and trials before had loaded it as it was; the same command makes them again`,
+    );
+  }
 }
 
 export class UnwrittenCheckpoint extends Error {

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import { ulid } from "ulid";
-import { openCheckpoints, UnwrittenCheckpoint } from "../../evals/checkpoints.ts";
+import { ChangedCode, openCheckpoints, UnwrittenCheckpoint } from "../../evals/checkpoints.ts";
 import { openCache } from "../../evals/cache.ts";
 import type { EvalReport } from "../../evals/contracts.ts";
 import { digestOf, digestOfPath } from "../../evals/digest.ts";
@@ -109,7 +109,8 @@ export const runEvals: Command = async (context) => {
       signal: stop.signal,
     });
   } catch (error) {
-    throw error instanceof UnwrittenCheckpoint ? new CliError(2, error.message) : error;
+    const isTold = error instanceof UnwrittenCheckpoint || error instanceof ChangedCode;
+    throw isTold ? new CliError(2, error.message) : error;
   } finally {
     clearTimeout(timer);
     stopping.signal.removeEventListener("abort", onStop);

@@ -326,4 +326,9 @@ it("trials that loaded code which has changed since are made again, and counted 
   const third = await opened();
   expect([...third.finished.keys()]).toEqual([trialKey({ task_id: "b", epoch: 0 })]);
   expect(third.changed).toEqual([]);
+  // Changed when it had been looked at, and before a trial loads it: no report holds trials of both.
+  await writeFile(code, "export default 3;");
+  const late = third.loaded(code, await digestOfPath(code));
+  await expect(late).rejects.toThrow(/agent\.mjs was changed while the eval went on/u);
+  expect(await opened()).toMatchObject({ finished: { size: 0 }, changed: [code] });
 });
