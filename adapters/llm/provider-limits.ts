@@ -23,8 +23,9 @@ import { toFailure } from "./vendor-trouble.ts";
  *                 another provider can be asked. After ten seconds one call is let through, and its end decides.
  *   key           a refused key is not shown to the provider again for a minute: calls fail at once, with its words
  *                 (key-watch.ts).
- *   concurrency   as many calls at once as the provider was seen to take: one more after each round of calls that
- *                 went well while all places were used, half as many after a 429. The rest wait in order.
+ *   concurrency   as many calls at once as the provider was seen to take: twice as many after each round of calls that
+ *                 went well while all places were used, until the first 429; half as many after a 429, and from then on
+ *                 one more a round. The rest wait in order.
  *
  * A rate limit does not open the circuit: the provider works, and wants fewer calls.
  */
@@ -94,16 +95,15 @@ function troubleOf(outcome: Outcome<ModelReply>): ModelTrouble | null {
   return outcome.ok ? null : (modelFailureDetails(outcome.failure)?.reason ?? "bad_answer");
 }
 
-const mostPlaces = 256;
-
 export interface Place {
   /** @param how whether the provider took the call, refused it for their number, or said nothing of that */
   leave(how: "well" | "refused" | "neither"): void;
 }
 
 /**
- * Places whose number follows what a provider takes: additive increase, multiplicative decrease, as in TCP. One round
- * of refusals halves it once: calls that were begun before the last decrease say nothing new.
+ * Places whose number follows what a provider takes: slow start, additive increase, multiplicative decrease, as in TCP.
+ * One round of refusals halves it once: calls that were begun before the last decrease say nothing new. What bounds it
+ * from above is how many steps the worker runs at once.
  */
 export class AdaptivePlaces {
   #limit: number;
@@ -158,7 +158,7 @@ export class AdaptivePlaces {
     }
     // Only a full house shows that more could be taken.
     if (how === "well" && this.#taken >= this.limit) {
-      this.#limit = Math.min(mostPlaces, this.#limit + 1 / this.#limit);
+      this.#limit += this.#round === 0 ? 1 : 1 / this.#limit;
     }
   }
 

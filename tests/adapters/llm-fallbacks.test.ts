@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { createFallbacks, type Fallbacks } from "../../adapters/llm/fallbacks.ts";
 import { createModels } from "../../adapters/llm/models.ts";
-import { AdaptivePlaces } from "../../adapters/llm/provider-limits.ts";
+import { AdaptivePlaces, type Place } from "../../adapters/llm/provider-limits.ts";
 import { usageOfFailure } from "../../machines/contracts/domain/step-result.ts";
 import {
   type ModelPart,
@@ -249,7 +249,8 @@ describe("the limits before a provider", () => {
     };
     await Promise.all(Array.from({ length: 60 }, untilAnswered));
     expect(most).toBeGreaterThan(allowed);
-    expect(most).toBeLessThanOrEqual(16);
+    // Each call that went well before the first refusal made room for one more.
+    expect(most).toBeLessThanOrEqual(16 + allowed);
     most = 0;
     const before = refused;
     await Promise.all(Array.from({ length: 30 }, untilAnswered));
@@ -267,6 +268,33 @@ describe("the limits before a provider", () => {
     expect(await late).toMatchObject({ failure: { kind: "cancelled" } });
     expect(seen).toHaveLength(16);
     await Promise.all(waiting);
+  });
+
+  test("a provider that refuses none gets twice as many calls each round; after a refusal one more [llm.adaptive]", async () => {
+    const places = new AdaptivePlaces(4);
+    /** All places used, and others waiting: each that leaves lets the next in. */
+    const round = async () => {
+      const { limit } = places;
+      for (let call = 0; call < limit; call += 1) {
+        inside.shift()?.leave("well");
+        await new Promise(setImmediate);
+      }
+    };
+    const inside: Place[] = [];
+    for (let call = 0; call < 200; call += 1)
+      void places.enter(never).then((place) => place && inside.push(place));
+    await new Promise(setImmediate);
+    expect(inside).toHaveLength(4);
+    await round();
+    expect(places.limit).toBe(8);
+    await round();
+    expect(places.limit).toBe(16);
+    inside.shift()?.leave("refused");
+    expect(places.limit).toBe(8);
+    while (places.taken > 8) inside.shift()?.leave("neither");
+    await round();
+    await round();
+    expect(places.limit).toBe(9);
   });
 
   test("places are given in order, never more than there are, and all get one [llm.adaptive]", async () => {

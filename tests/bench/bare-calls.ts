@@ -1,4 +1,4 @@
-/** One bare SDK call, to load what it needs; then, on SIGHUP, as many at once as it is told, and nothing else. */
+/** One bare SDK call, to load what it needs; then, at each SIGHUP, as many at once as it is told, and nothing else. */
 import OpenAI from "openai";
 
 const [sinkUrl = "", count = "0"] = process.argv.slice(2);

@@ -8,7 +8,7 @@ type Weight = Record<"heapKib" | "rssKib", number>;
 
 export interface LiveFigures {
   count: number;
-  /** Each, above the same process after one call, its garbage collected. */
+  /** Each, above the same process once it has made as many calls, its garbage collected. */
   step: Weight;
   bareCall: Weight;
   ratio: Weight;
@@ -47,33 +47,37 @@ interface Loaded {
 const measuring = ["--expose-gc", "--import", join(import.meta.dirname, "memory-on-signal.ts")];
 
 async function startBare(stage: Stage, count: number): Promise<Loaded> {
-  const asked = stage.sink.next("asked");
+  stage.sink.tell({ kind: "answer-models", later: "answer" });
   const contender = stage.startPeer("bare-calls.ts", [stage.sink.url, String(count)], measuring);
-  await asked;
-  stage.sink.tell({ kind: "answer-models" });
   await contender.says("loaded");
-  return { contender, begin: async () => void contender.child.kill("SIGHUP") };
+  const begin = async () => void contender.child.kill("SIGHUP");
+  await begin();
+  await contender.says("all answered");
+  stage.sink.tell({ kind: "answer-models", later: "wait" });
+  return { contender, begin };
 }
 
 async function startSteps({ redis, sink, ...stage }: Stage, count: number): Promise<Loaded> {
-  const asked = sink.next("asked");
   const contender = stage.startWorker({
-    concurrency: count,
+    // More than wait on the model in the end: while others queue for it, a provider is given more calls at once.
+    concurrency: 2 * count,
     execArgv: measuring,
     env: { OPENAI_API_KEY: "key", OPENAI_BASE_URL: sink.url },
   });
   await contender.says("takes jobs");
-  sink.tell({ kind: "expect", reports: 1 });
-  const reported = sink.next("reported");
-  await publish(redis.client, [jobData(0, "wait")]);
-  await asked;
-  sink.tell({ kind: "answer-models" });
-  await reported;
+  let published = 0;
   const begin = (steps: number) =>
     publish(
       redis.client,
-      Array.from({ length: steps }, (_, number) => jobData(number + 1, "wait")),
+      Array.from({ length: steps }, () => jobData((published += 1), "wait")),
     );
+  const warm = 4 * count;
+  sink.tell({ kind: "answer-models", later: "answer" });
+  sink.tell({ kind: "expect", reports: warm });
+  const reported = sink.next("reported");
+  await begin(warm);
+  await reported;
+  sink.tell({ kind: "answer-models", later: "wait" });
   return { contender, begin };
 }
 

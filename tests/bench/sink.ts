@@ -5,7 +5,10 @@
  */
 import { createServer, type ServerResponse } from "node:http";
 
-export type ToSink = { kind: "expect"; reports: number } | { kind: "answer-models" };
+export type ToSink =
+  | { kind: "expect"; reports: number }
+  /** What waits on the model is answered; what comes later is too, or waits. */
+  | { kind: "answer-models"; later: "answer" | "wait" };
 export type FromSink =
   | { kind: "listening"; port: number }
   /** Nanoseconds of the first report, the one in the middle, and the last. */
@@ -18,6 +21,7 @@ const now = () => Number(process.hrtime.bigint());
 let expected = Number.POSITIVE_INFINITY;
 let at: [string, number][] = [];
 const waiting: ServerResponse[] = [];
+let later: "answer" | "wait" = "wait";
 
 const completion = JSON.stringify({
   id: "chatcmpl-1",
@@ -33,6 +37,9 @@ const server = createServer((request, response) => {
   request.resume().on("end", () => {
     response.setHeader("content-type", "application/json");
     if (path.endsWith("/chat/completions")) {
+      // Each call brings its own connection: one that is left over would be no weight of the next.
+      response.setHeader("connection", "close");
+      if (later === "answer") return void response.end(completion);
       tell({ kind: "asked", models: waiting.push(response) });
       return;
     }
@@ -65,6 +72,7 @@ process.on("message", (message: ToSink) => {
     at = [];
     return;
   }
+  later = message.later;
   for (const response of waiting.splice(0)) response.end(completion);
 });
 process.on("disconnect", () => process.exit());
