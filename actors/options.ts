@@ -139,6 +139,8 @@ export interface RuntimeOptions {
   /** Take the place of a step type's work, or of one tool's in tool steps. */
   handlers?: UsersHandlers;
   onStepEvent?: (notice: StepEventNotice) => void;
+  /** Told of jobs that were taken, before anything of them is looked at. */
+  onJobs?: () => void;
   /** Told each verdict that is given on an action. */
   onVerdict?: (verdict: Verdict, action: Action) => void;
   /**

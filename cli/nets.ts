@@ -14,7 +14,8 @@ import { toCliError, printError } from "./output/errors.ts";
  * - What is thrown where nobody catches it is said in one line and ends the process with 1, after what was opened
  *   has been released, within a bound. Jobs are left, not released: a job that fells workers must be counted.
  * - An event loop that stands still for longer than a lease is ended from a thread. Others have taken the jobs by
- *   then, and a process that neither works nor ends helps nobody.
+ *   then, and a process that neither works nor ends helps nobody. The thread takes 17 MiB, so a worker has it from its
+ *   first jobs on, begun before anything of them is looked at.
  */
 export function guardProcess({ isDebug }: { isDebug: boolean }): void {
   closeInherited();
@@ -91,10 +92,22 @@ const turns = 20;
  * process that is stopped (SIGSTOP, a suspended machine) stops its threads with it, and finds one turn gone by when it
  * goes on. Off under a debugger.
  *
- * @returns stops the watch
+ * The watch begins when it is told to, and once.
  */
-export function watchLoop(limitMs: number): () => void {
-  if (inspectorUrl() !== undefined) return () => {};
+export function watchLoop(limitMs: number): LoopWatch {
+  let stop: (() => void) | null = null;
+  return {
+    begin: () => void (stop ??= inspectorUrl() === undefined ? beginWatch(limitMs) : () => {}),
+    end: () => stop?.(),
+  };
+}
+
+export interface LoopWatch {
+  begin(): void;
+  end(): void;
+}
+
+function beginWatch(limitMs: number): () => void {
   const beats = new Int32Array(new SharedArrayBuffer(4));
   const turnMs = Math.ceil(limitMs / turns);
   const line = `stateplane: the event loop stood still for ${limitMs} ms, the process ends\n`;

@@ -28,7 +28,7 @@ const noRoom = new DOMException("there is no room for jobs", "AbortError");
  */
 export function jobsSource(
   ports: Pick<RuntimePorts, "queue" | "clock" | "log">,
-  options: Pick<RuntimeOptions, "leaseMs" | "capacity">,
+  options: Pick<RuntimeOptions, "leaseMs" | "capacity" | "onJobs">,
   track: (work: Promise<unknown>) => void,
 ) {
   return fromCallback<SourceCommand, undefined>(({ receive, sendBack }) => {
@@ -83,7 +83,10 @@ export function jobsSource(
           health.succeeded();
           const taken = stopped.signal.aborted ? [] : deliveries.slice(0, freeSlots);
           surplus = deliveries.slice(taken.length).map(({ entryId }) => entryId);
-          if (taken.length > 0) tell({ type: "jobs.received", deliveries: taken });
+          if (taken.length > 0) {
+            options.onJobs?.();
+            tell({ type: "jobs.received", deliveries: taken });
+          }
           await releaseSurplus();
         } catch (error) {
           if (stopped.signal.aborted) return;

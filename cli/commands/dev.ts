@@ -15,6 +15,7 @@ import { configuredModels, shownProviders } from "../compose/compose-models.ts";
 import { madeUpKeyVariable, mayStart } from "../watched.ts";
 import { watchFiles } from "./watch-files.ts";
 import { openLog, workUntilStopped } from "./long-running.ts";
+import { watchLoop } from "../nets.ts";
 import { callLines } from "./runs.ts";
 import { commandLine } from "../called-as.ts";
 
@@ -41,7 +42,10 @@ export const dev: Command = async (context) => {
     const note = { url, apiKey, store: store.kind };
     const file = await writeDevNote(dataDir, note);
     introduce(running, context, file);
-    await workUntilStopped(running, { stopping, leaseMs: config.settings.leaseMs }, () =>
+    // The control plane works on the same loop, without jobs too.
+    const watch = watchLoop(config.settings.leaseMs);
+    watch.begin();
+    await workUntilStopped(running, { stopping, watch }, () =>
       output.remark("stopping: steps may finish; Ctrl-C again hands them back now"),
     );
   } finally {

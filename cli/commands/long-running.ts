@@ -4,7 +4,7 @@ import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Context } from "../command.ts";
 import type { Worker } from "../compose/start-worker.ts";
 import { CliError } from "../output/errors.ts";
-import { releaseOnFall, watchLoop } from "../nets.ts";
+import { type LoopWatch, releaseOnFall } from "../nets.ts";
 import { secrets } from "../secrets.ts";
 import type { Stopping } from "../stopping.ts";
 
@@ -33,16 +33,15 @@ export function openLog(
 /**
  * Lets the worker work until the first signal, then lets its steps finish; at the second they are released.
  *
- * @param leaseMs an event loop that stands still for longer ends the process
+ * @param watch over the event loop; ended with the worker
  * @throws CliError when the worker gave up by itself
  */
 export async function workUntilStopped(
   worker: Pick<Worker, "runtime" | "close" | "hurry">,
-  { stopping, leaseMs }: { stopping: Stopping; leaseMs: number },
+  { stopping, watch }: { stopping: Stopping; watch: LoopWatch },
   onStopping: () => void,
 ): Promise<void> {
   const { signal, now } = stopping;
-  const unwatch = watchLoop(leaseMs);
   const release = async () => {
     await worker.runtime.stop();
     await worker.close();
@@ -55,7 +54,7 @@ export async function workUntilStopped(
   now.addEventListener("abort", () => worker.hurry(), { once: true });
   await worker.close();
   keep();
-  unwatch();
+  watch.end();
   const fault = ended?.fault ?? null;
   if (fault !== null) throw new CliError(3, `the worker gave up: ${fault}`);
 }

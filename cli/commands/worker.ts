@@ -9,6 +9,7 @@ import { CliError } from "../output/errors.ts";
 import type { Inspector } from "../compose/start-inspector.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import { openLog, workUntilStopped } from "./long-running.ts";
+import { watchLoop } from "../nets.ts";
 import { superviseProcesses } from "../supervise-processes.ts";
 
 /** `worker`: takes jobs until it is told to stop. */
@@ -19,10 +20,12 @@ export const work: Command = async (context) => {
   if (processes > 1) return workInProcesses(context, processes);
   const log = openLog(context, "info");
   const { signal } = stopping;
+  const { drainMs, leaseMs } = config.settings;
+  const watch = watchLoop(leaseMs);
   let worker: Worker;
   try {
     const inspector = context.invocation.flags["inspect"] === true;
-    worker = await startWorker(config, { env, log, inspector }, () =>
+    worker = await startWorker(config, { env, log, inspector, onJobs: watch.begin }, () =>
       findControlPlane(config, target, log, signal),
     );
   } catch (error) {
@@ -52,9 +55,8 @@ export const work: Command = async (context) => {
     if (fix !== null)
       log.warn({ server: server.name, fix }, "no tool of this MCP server is allowed");
   }
-  const { drainMs, leaseMs } = config.settings;
   const stopLooking = collectWhenIdle(() => worker.runtime.snapshot().context);
-  await workUntilStopped(worker, { stopping, leaseMs }, () =>
+  await workUntilStopped(worker, { stopping, watch }, () =>
     log.info({ drainMs }, "stopping: no more jobs are taken, steps may finish"),
   );
   stopLooking();

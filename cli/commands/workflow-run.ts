@@ -69,7 +69,8 @@ async function withPlane(
   const isRunning = controlPlaneUrl !== null || (await readDevNote(dataDir)) !== null;
   if (isRunning) return withControlPlane(context, (client) => work(client, false));
   const running = await startDev(config, { env, log: openLog(context, "warn") });
-  const unwatch = watchLoop(leaseMs);
+  const watch = watchLoop(leaseMs);
+  watch.begin();
   const keep = releaseOnFall(async () => {
     await running.runtime.stop();
     await running.close();
@@ -87,7 +88,7 @@ async function withPlane(
     await running.close();
     await removeDevNote(dataDir);
     keep();
-    unwatch();
+    watch.end();
   }
 }
 

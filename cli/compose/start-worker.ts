@@ -31,6 +31,7 @@ export interface WorkerHooks {
   env: Readonly<Record<string, string | undefined>>;
   log: Log;
   onStepEvent?: NonNullable<RuntimeOptions["onStepEvent"]>;
+  onJobs?: NonNullable<RuntimeOptions["onJobs"]>;
   onModelPart?: NonNullable<RuntimeOptions["onModelPart"]>;
   inspect?: NonNullable<RuntimeOptions["inspect"]>;
   /** Serves the inspector's page, as `--inspect` does. */
@@ -106,6 +107,7 @@ export async function startWorker(
     const options = {
       ...runtimeOptions(settings, tools.allowlist),
       ...(hooks.onStepEvent ? { onStepEvent: hooks.onStepEvent } : {}),
+      ...(hooks.onJobs ? { onJobs: hooks.onJobs } : {}),
       onModelPart: tellingWatchers(ports, hooks, closing),
       ...(hooks.inspect ? { inspect: hooks.inspect } : {}),
     };

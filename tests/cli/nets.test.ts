@@ -275,13 +275,14 @@ describe("what nobody caught", () => {
 
 describe("an event loop that stands still", () => {
   /** A process that guards its loop for one second's lease, and does `work`. */
-  async function guarded(work: string) {
+  async function guarded(work: string, atOnce = "") {
     await writeFile(
       join(folder, "guarded.ts"),
       `import { watchLoop } from ${JSON.stringify(join(root, "cli/nets.ts"))};
-      watchLoop(1_000);
-      console.log("watching");
-      setTimeout(() => { console.log("begun"); ${work} }, 500);
+      console.log("begun");
+      watchLoop(1_000).begin();
+      ${atOnce}
+      setTimeout(() => { ${work} }, 500);
       setTimeout(() => { console.log("alive"); process.exit(0); }, 4_000);`,
     );
     const child = spawn(process.execPath, [join(folder, "guarded.ts")]);
@@ -298,6 +299,17 @@ describe("an event loop that stands still", () => {
     { timeout },
     async () => {
       const { ended } = await guarded("for (;;);");
+      const { signal, text } = await ended;
+      expect(signal).toBe("SIGKILL");
+      expect(text).toContain("the event loop stood still for 1000 ms");
+    },
+  );
+
+  it(
+    "in the very turn in which its watch began is ended too [net.stalled-loop]",
+    { timeout },
+    async () => {
+      const { ended } = await guarded("", "for (;;);");
       const { signal, text } = await ended;
       expect(signal).toBe("SIGKILL");
       expect(text).toContain("the event loop stood still for 1000 ms");

@@ -151,7 +151,9 @@ describe("the source of jobs", () => {
         released.push(...ids);
       },
     };
-    const options = { leaseMs: 3_000, capacity: 8 };
+    let before: number | null = null;
+    const onJobs = () => (before = told.length);
+    const options = { leaseMs: 3_000, capacity: 8, onJobs };
     const ports = { ...noNeighbours, clock, queue } as never;
     const actor = start(jobsSource(ports, options, () => {}) as never);
     actor.send({ type: "capacity.free", freeSlots: 8 } as never);
@@ -164,6 +166,8 @@ describe("the source of jobs", () => {
     );
     expect(taken).toEqual(["1-0", "2-0", "3-0"]);
     expect(released).toEqual(["4-0", "5-0", "6-0", "7-0", "8-0"]);
+    // Whoever watches over the worker was told first.
+    expect(before).toBe(told.findIndex(({ type }) => type === "jobs.received"));
   });
 
   it("releases everything that arrives when there is no room any more", async () => {
