@@ -58,7 +58,11 @@ export function takeEnvironment(): string | null {
   // Whoever else sets the variable names no file of ours, and nothing is read or removed.
   if (file === undefined || !isLaidDown(file)) return null;
   try {
-    Object.assign(process.env, JSON.parse(readFileSync(file, "utf8")));
+    const before = JSON.parse(readFileSync(file, "utf8")) as Record<string, string | null>;
+    for (const [name, value] of Object.entries(before)) {
+      if (value === null) delete process.env[name];
+      else process.env[name] = value;
+    }
     return null;
   } catch (error) {
     return `could not read the environment that it was started with (${String(error)})`;
@@ -139,18 +143,30 @@ interface Laid {
 /** Memory first: a disk keeps what was written to it for longer than a file lives. */
 const places = () => ["/dev/shm", tmpdir()];
 
+/**
+ * Where Node keeps what it compiled, for the start to come: asked for by its code, the cache serves the first files of that
+ * code too late, and for them a checkout would load all that reads TypeScript. The place is Node's own.
+ */
+const cacheVariable = "NODE_COMPILE_CACHE";
+const cacheFolder = () => join(tmpdir(), "node-compile-cache");
+
 function layDown(env: NodeJS.ProcessEnv): Laid {
   const all = Object.entries(env).filter((one): one is [string, string] => one[1] !== undefined);
   const isShown = (name: string) => readAtStart.test(name) && !isSecretWord.test(name);
   const shown = all.filter(([name]) => isShown(name));
-  const hidden = JSON.stringify(Object.fromEntries(all.filter(([name]) => !isShown(name))));
+  const cache = env[cacheVariable] === undefined ? { [cacheVariable]: cacheFolder() } : {};
+  // What is laid down as null is there for the start alone, and taken away then.
+  const hidden = JSON.stringify({
+    ...Object.fromEntries(all.filter(([name]) => !isShown(name))),
+    ...Object.fromEntries(Object.keys(cache).map((name) => [name, null])),
+  });
   for (const place of places()) {
     let folder: string | null = null;
     try {
       folder = mkdtempSync(join(place, folderName));
       const file = join(folder, fileName);
       writeFileSync(file, hidden, { mode: 0o600, flag: "wx" });
-      const small = { ...Object.fromEntries(shown), [fileVariable]: file };
+      const small = { ...Object.fromEntries(shown), ...cache, [fileVariable]: file };
       return { env: small, takeBack: () => takeAway(file) };
     } catch {
       // Full, or not ours to write: the next place, and no piece of it is left here.

@@ -1,11 +1,5 @@
-import {
-  BrokenCircuitError,
-  circuitBreaker,
-  type CircuitBreakerPolicy,
-  CircuitState,
-  ConsecutiveBreaker,
-  handleWhenResult,
-} from "cockatiel";
+import { createRequire } from "node:module";
+import type { CircuitBreakerPolicy } from "cockatiel";
 import { type Failure, fail, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import {
   modelFailureDetails,
@@ -30,12 +24,18 @@ import { toFailure } from "./vendor-trouble.ts";
  * A rate limit does not open the circuit: the provider works, and wants fewer calls.
  */
 
+const require = createRequire(import.meta.url);
+/** Loaded with the first provider: many workers have none. */
+const library = () => require("cockatiel") as typeof import("cockatiel");
+
 const failuresInRow = 5;
 const openMs = 10_000;
 const opening: ReadonlySet<ModelTrouble> = new Set(["overloaded", "network", "timeout"]);
 
 /** The same provider behind its limits. */
 export function limitProvider(name: string, provider: ModelProvider): ModelProvider {
+  const { BrokenCircuitError, circuitBreaker, CircuitState, ConsecutiveBreaker, handleWhenResult } =
+    library();
   const places = new AdaptivePlaces();
   const key = new KeyWatch();
   let lastTrouble = "";

@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import type { FormatsPlugin } from "ajv-formats";
 import type { Ajv, CodeOptions, Format, Options } from "ajv";
-import { RE2JS } from "re2js";
+import type { RE2JS } from "re2js";
 import { stringify } from "safe-stable-stringify";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import { costKeyword, type Dialect } from "./prepare.ts";
@@ -26,6 +26,9 @@ function load() {
 }
 
 const ajv = () => (loaded ??= load());
+
+/** As large as all of Ajv, and few schemas have patterns. */
+const re2 = (): typeof RE2JS => (require("re2js") as typeof import("re2js")).RE2JS;
 
 /** Thrown out of a check that would have worked for too long. */
 export class TooMuchWork extends Error {
@@ -167,7 +170,7 @@ function linearRegExp(steps: Steps, unchecked: string[]): NonNullable<CodeOption
 
 function compilePattern(pattern: string): RE2JS | null {
   try {
-    return RE2JS.compile(RE2JS.translateRegExp(pattern));
+    return re2().compile(re2().translateRegExp(pattern));
   } catch {
     return null;
   }

@@ -2,7 +2,8 @@ import Table from "cli-table3";
 import stringWidth from "string-width";
 
 const gap = 2;
-const segmenter = new Intl.Segmenter();
+/** Made when something is cut first: it reads a good part of ICU's data. */
+let segmenter: Intl.Segmenter | null = null;
 
 /**
  * Rows in columns of one width, two spaces apart; characters of East Asian scripts take two columns, as terminals
@@ -123,6 +124,7 @@ export function fold(text: string, width: number): string[] {
     }
     if (line !== "") lines.push(line);
     line = "";
+    segmenter ??= new Intl.Segmenter();
     for (const { segment } of segmenter.segment(word)) {
       if (line !== "" && stringWidth(line + segment) > width) {
         lines.push(line);
