@@ -1,4 +1,5 @@
-const segmenter = new Intl.Segmenter("en", { granularity: "word" });
+/** Made when it is needed: it reads a good part of ICU's data. */
+let segmenter: Intl.Segmenter | null = null;
 const plainWords = /^[\x20-\x7e\t\r\n]*$/u;
 
 /**
@@ -16,6 +17,7 @@ export function words(text: string): string[] {
     .replaceAll(/[\u0300-\u036f]/gu, "")
     .normalize("NFC");
   const folded = bare.toUpperCase().toLowerCase();
+  segmenter ??= new Intl.Segmenter("en", { granularity: "word" });
   const parts = [...segmenter.segment(folded)].filter(({ isWordLike }) => isWordLike === true);
   // Unicode keeps `l'école` together; whoever looks for the school leaves the article out.
   return parts

@@ -11,7 +11,7 @@ import type { ArtifactStore } from "../../machines/contracts/ports/artifact-stor
 import { createHttpRetriever } from "../../adapters/retrieval/http.ts";
 import { createLocalRetriever } from "../../adapters/retrieval/local.ts";
 import type { PinOptions } from "../../adapters/mcp/pins.ts";
-import { findSandbox } from "../../adapters/sandbox/find.ts";
+import type { findSandbox } from "../../adapters/sandbox/find.ts";
 import { fail, ok, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
@@ -19,7 +19,6 @@ import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { Config } from "../config/load-config.ts";
-import { sandboxOptions } from "../config/sandbox-settings.ts";
 import type { Settings } from "../config/settings.ts";
 import { commandLine } from "../called-as.ts";
 import { makeDataDir } from "../data-folder.ts";
@@ -35,6 +34,8 @@ interface Neighbours {
   backend: StepBackend;
   controlPlane: { url: string; apiKey: string };
   tools: ChosenTools;
+  /** Being looked for. */
+  sandbox: ReturnType<typeof findSandbox>;
   log: Log;
   /** Is given everything opened here. */
   closing: Closing;
@@ -84,7 +85,7 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
   const tools = functions?.length
     ? (await import("./compose-functions.ts")).composeFunctions(functions, servers, schemas, log)
     : servers;
-  const found = await findSandbox({ log, ...sandboxOptions(settings) });
+  const found = await made.sandbox;
   const http = httpRetrieverOf(settings);
   const collections = await collectionsOf(made, http);
   return hideSecrets({

@@ -23,6 +23,8 @@ import { artifactWarnings, composePorts } from "./compose-ports.ts";
 import { createTextTeller } from "../../adapters/control-plane/text-teller.ts";
 import type { Inspecting, Inspector } from "./start-inspector.ts";
 import { startMonitoring } from "./monitoring.ts";
+import { findSandbox } from "../../adapters/sandbox/find.ts";
+import { sandboxOptions } from "../config/sandbox-settings.ts";
 import { learnSecrets, secrets } from "../secrets.ts";
 import { consumerName } from "../supervise-processes.ts";
 
@@ -78,6 +80,9 @@ export async function startWorker(
   const closing = new Closing(hooks.log);
   try {
     const monitoring = await startMonitoring(settings, hooks.log, closing, hooks.env);
+    // Tried while the store is opened: it is the work of other processes, and takes as long.
+    const sandbox = findSandbox({ log: hooks.log, ...sandboxOptions(settings) });
+    sandbox.catch(() => {});
     const tools = await chooseTools(config, hooks.env);
     const store = await chooseStore(config, consumerName(settings.workerName), hooks.isInMemory);
     closing.add("store", () => store.close(), storePatienceMs);
@@ -92,6 +97,7 @@ export async function startWorker(
       backend: store.backend,
       controlPlane,
       tools,
+      sandbox,
       log: hooks.log,
       closing,
     };
