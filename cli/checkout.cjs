@@ -22,9 +22,6 @@ if (!isSetup && !fs.existsSync(path.join(__dirname, "../node_modules/xstate"))) 
 }
 if (enableCompileCache !== undefined) enableCompileCache();
 
-// Before any TypeScript is read: what is in the cache is there without its types.
-require("module").enableCompileCache();
-
 function stop(line) {
   process.stderr.write(`${line}\n`);
   process.exit(2);

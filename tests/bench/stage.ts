@@ -53,6 +53,7 @@ export interface Contender {
   usage(): Usage;
   /** On a processor, all threads together: to the nanosecond where {@link Usage.cpuMs} goes by ticks of ten milliseconds. */
   cpuNanos(): number;
+  schedule(): Schedule;
   stop(): Promise<void>;
 }
 
@@ -60,6 +61,13 @@ export interface Usage {
   rssBytes: number;
   peakRssBytes: number;
   cpuMs: number;
+}
+
+/** Of a process's main thread, milliseconds. */
+export interface Schedule {
+  ranMs: number;
+  /** It had work, and another process had the processor. */
+  waitedMs: number;
 }
 
 export async function openStage(): Promise<Stage> {
@@ -172,6 +180,7 @@ function startContender(
     },
     usage: () => usageOf(pid),
     cpuNanos: () => cpuNanosOf(pid),
+    schedule: () => scheduleOf(pid),
     async stop() {
       if (hasEnded()) return;
       const ended = once(child, "exit");
@@ -215,4 +224,9 @@ function cpuNanosOf(pid: number): number {
     Number(readFileSync(`${tasks}/${task}/schedstat`, "utf8").split(" ")[0]),
   );
   return times.reduce((sum, time) => sum + time, 0);
+}
+
+function scheduleOf(pid: number): Schedule {
+  const [ran, waited] = readFileSync(`/proc/${pid}/schedstat`, "utf8").split(" ").map(Number);
+  return { ranMs: (ran ?? Number.NaN) / 1e6, waitedMs: (waited ?? Number.NaN) / 1e6 };
 }
