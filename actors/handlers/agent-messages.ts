@@ -15,7 +15,7 @@ export function toMessages(
   hasTools = false,
   documents: string | null = null,
 ): ModelMessage[] {
-  const input = llmInput.assert(job.input);
+  const input = llmInput().assert(job.input);
   const text = input.task ?? input.prompt ?? input.content;
   const asked: ModelMessage[] = readMessages(input.messages) ?? [
     { role: "user", content: text ?? `Process this input: ${inputAsText(job)}` },

@@ -5,7 +5,7 @@ import type { StepHandler } from "./handler.ts";
 
 /** What a person is shown for an approval step: its message, and all of its input. */
 export function approvalAction(job: Job): Action {
-  const input = approvalInput.assert(job.input);
+  const input = approvalInput().assert(job.input);
   const name = input.message ?? input.approval_message ?? "approval";
   return { kind: "approval", name, input: job.input };
 }

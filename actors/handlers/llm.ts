@@ -27,7 +27,7 @@ export function llmHandler(
   handlerOf: HandlerOf = () => null,
 ): StepHandler {
   return async (scope) => {
-    const input = llmInput.assert(scope.job.input);
+    const input = llmInput().assert(scope.job.input);
     const params = modelParams(input.model_params ?? null);
     if (params instanceof type.errors) {
       const message = `llm step input: model_params ${params.summary}`;
@@ -71,6 +71,6 @@ export function llmHandler(
 }
 
 /** A task is worked on with tools unless the step says otherwise, as in FerrumDeck; what else is asked, only if it does. */
-function isAgentic({ agentic_mode: mode, task }: typeof llmInput.infer): boolean {
+function isAgentic({ agentic_mode: mode, task }: ReturnType<typeof llmInput>["infer"]): boolean {
   return mode ?? (task !== undefined && task !== null);
 }

@@ -13,7 +13,7 @@ import type { Finding } from "../../machines/contracts/domain/screening/output-r
 import type { StepHandler, StepScope } from "./handler.ts";
 import { screenDocument } from "./incoming.ts";
 
-type Input = typeof retrievalInput.infer;
+type Input = ReturnType<typeof retrievalInput>["infer"];
 type Retrievers = RuntimePorts["retrievers"];
 
 /**

@@ -20,7 +20,7 @@ export function sandboxHandler({
     if ("missing" in sandbox) {
       return { kind: "failed", failure: terminal("unavailable", sandbox.missing) };
     }
-    const input = sandboxInput.assert(job.input);
+    const input = sandboxInput().assert(job.input);
     const request = {
       language: input.language ?? "python",
       code: input.code,

@@ -15,7 +15,7 @@ import { answersOfYes, questionAction } from "./tool-questions.ts";
 
 /** What a tool step wants to do, as policy and people see it. */
 export function toolAction(job: Job): Action {
-  const input = toolInput.assert(job.input);
+  const input = toolInput().assert(job.input);
   return { kind: "tool", name: input.tool_name, input: (input.tool_input ?? {}) as JsonObject };
 }
 

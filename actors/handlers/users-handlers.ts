@@ -135,7 +135,7 @@ const failed = (message: string): HandlerResult => ({
 function readAction(given: Action): Action {
   const json = toJson(given);
   if (!json.ok) throw new TypeError(`permission() was asked for an action that ${json.problem}`);
-  const read = actionShape(json.value);
+  const read = actionShape()(json.value);
   if (!(read instanceof type.errors)) return json.value as unknown as Action;
   throw new TypeError(`permission() was asked for what is no action: ${read.summary}`);
 }
@@ -210,7 +210,7 @@ function readResult(given: unknown, what: string): HandlerResult {
   try {
     if (!isJsonObject(given)) return failed(`${what} returned ${nameOf(given)}; ${expected}`);
     const { kind, output, asks, failure, usage = null } = given as Record<string, unknown>;
-    const used = usage === null ? null : usageShape(usage);
+    const used = usage === null ? null : usageShape()(usage);
     if (used instanceof type.errors) return failed(`${what} returned a usage: ${used.summary}`);
     const json: ReturnType<typeof toJson> | null = output === undefined ? null : toJson(output);
     if (json?.ok === false) return failed(`${what} returned an output that ${json.problem}`);
@@ -230,7 +230,7 @@ function readResult(given: unknown, what: string): HandlerResult {
         };
       }
       case "asked": {
-        const read = askShape.array().atLeastLength(1)(toJsonOrNull(asks));
+        const read = askShape().array().atLeastLength(1)(toJsonOrNull(asks));
         if (read instanceof type.errors)
           return failed(`${what} returned questions that are none: ${read.summary}`);
         return { kind, asks: read as unknown as Ask[] };

@@ -1,5 +1,6 @@
 import type { Span } from "@opentelemetry/api";
 import { type } from "arktype";
+import { once } from "../../machines/contracts/domain/once.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
 import { linkSpan } from "../tracing.ts";
 import { type Failure, terminal } from "../../machines/contracts/domain/failure.ts";
@@ -144,33 +145,35 @@ export function due(
 
 const states = ["pending", "policy-check", "awaiting-approval", "executing", "validating"] as const;
 
-const versioned = type({ version: "number.integer", snapshot: "object" });
+const versioned = once(() => type({ version: "number.integer", snapshot: "object" }));
 
-const snapshotShape = type({
-  value: "string | object",
-  context: {
-    verdict: verdictShape.or("null"),
-    asks: askShape.array(),
-    grants: grantShape.array(),
-    /** Absent in what was parked before a no could be told to a handler. */
-    "refusals?": refusalShape.array(),
-    attempts: "number.integer >= 0",
-    /** Absent in what was parked before a step could wait uncounted. */
-    "heldSince?": "number | null",
-    /** Absent in what was parked before a look at policy had a count of its own. */
-    "checks?": "number.integer >= 0",
-    repairs: "number.integer >= 0",
-    /** Absent in what was parked before what was spent was kept. */
-    "usage?": usageShape.or("null"),
-    repairNote: "string | null",
-    /** Absent in what was parked before a model was shown its own answer. */
-    "repairAnswer?": "string | null",
-    retryAt: "number | null",
-    costly: "boolean",
-  },
-});
+const snapshotShape = once(() =>
+  type({
+    value: "string | object",
+    context: {
+      verdict: verdictShape().or("null"),
+      asks: askShape().array(),
+      grants: grantShape().array(),
+      /** Absent in what was parked before a no could be told to a handler. */
+      "refusals?": refusalShape().array(),
+      attempts: "number.integer >= 0",
+      /** Absent in what was parked before a step could wait uncounted. */
+      "heldSince?": "number | null",
+      /** Absent in what was parked before a look at policy had a count of its own. */
+      "checks?": "number.integer >= 0",
+      repairs: "number.integer >= 0",
+      /** Absent in what was parked before what was spent was kept. */
+      "usage?": usageShape().or("null"),
+      repairNote: "string | null",
+      /** Absent in what was parked before a model was shown its own answer. */
+      "repairAnswer?": "string | null",
+      retryAt: "number | null",
+      costly: "boolean",
+    },
+  }),
+);
 
-const resultShape = stepResultShape.or("null");
+const resultShape = once(() => stepResultShape().or("null"));
 
 export type ReadRecord =
   | { ok: false; problem: string }
@@ -186,16 +189,16 @@ export type ReadRecord =
  * named, and ends in the dead letters, never in a crash or a silent restart.
  */
 export function readRecord(record: StepRecord): ReadRecord {
-  const result = resultShape(record.result ?? null);
+  const result = resultShape()(record.result ?? null);
   if (result instanceof type.errors) return problem("result", result.summary);
-  const journal = journalEntryShape.array()(record.journal);
+  const journal = journalEntryShape().array()(record.journal);
   if (journal instanceof type.errors) return problem("journal", journal.summary);
   const read = { ok: true, result: result as StepResult | null } as const;
   const lines = journal as JournalEntry[];
   if (record.snapshot === null || record.snapshot === undefined) {
     return { ...read, journal: lines, left: null };
   }
-  const snapshot = versioned(record.snapshot);
+  const snapshot = versioned()(record.snapshot);
   if (snapshot instanceof type.errors) return problem("snapshot", snapshot.summary);
   if (snapshot.version !== stepMachineVersion) {
     const known = `this worker reads version ${stepMachineVersion}`;
@@ -204,7 +207,7 @@ export function readRecord(record: StepRecord): ReadRecord {
       `written by version ${snapshot.version} of the step chart; ${known}`,
     );
   }
-  const taken = snapshotShape(snapshot.snapshot);
+  const taken = snapshotShape()(snapshot.snapshot);
   if (taken instanceof type.errors) return problem("snapshot", taken.summary);
   const state = states.find((name) => name === topLevel(taken.value));
   if (state === undefined) {
@@ -228,7 +231,9 @@ function leftOff(state: (typeof states)[number]): LeftOff {
 }
 
 /** Only what a later state reads; limits are today's, the job is the delivery's. */
-function memory(context: typeof snapshotShape.infer.context): Partial<StepContext> {
+function memory(
+  context: ReturnType<typeof snapshotShape>["infer"]["context"],
+): Partial<StepContext> {
   const {
     verdict,
     asks,

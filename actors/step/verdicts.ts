@@ -106,7 +106,7 @@ export function usersVerdict(
       return verdict.deny(`${named} returned a promise: a verdict is needed at once`);
     }
     const plain = plainVerdict(said);
-    const read = typeof plain === "string" ? plain : verdictShape(plain.members);
+    const read = typeof plain === "string" ? plain : verdictShape()(plain.members);
     if (typeof read === "string" || read instanceof type.errors) {
       const problem = typeof read === "string" ? read : read.summary.replaceAll("\n", "; ");
       return verdict.deny(cutText(`${named} answered out of shape: ${problem}`, 500));

@@ -84,7 +84,7 @@ const fact = (name: string, value: string | null | undefined): [string, string][
 function effectRows(journal: readonly unknown[]): string[][] {
   const rows = new Map<string, { begun: string; completed: string }>();
   for (const line of journal) {
-    const entry = journalEntryShape(line);
+    const entry = journalEntryShape()(line);
     if (entry instanceof type.errors) {
       rows.set(`(entry ${rows.size + 1} can't be read)`, { begun: "", completed: "" });
       continue;

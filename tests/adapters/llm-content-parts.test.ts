@@ -19,7 +19,7 @@ const png = `data:image/png;base64,${Buffer.from("a picture").toString("base64")
 const address = "https://example.org/cat.jpg?size=1&of=2";
 
 const messagesOf = (content: unknown): ModelMessage[] =>
-  readMessages(llmInput.assert({ messages: [{ role: "user", content }] }).messages) ?? [];
+  readMessages(llmInput().assert({ messages: [{ role: "user", content }] }).messages) ?? [];
 
 /** A part as OpenAI's API has it, and what each vendor is to get for it. */
 const part = fc.oneof(

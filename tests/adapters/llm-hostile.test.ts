@@ -85,7 +85,7 @@ test.each(streams)(
           return;
         }
         const { content, toolCalls, usage, finishReason } = outcome.value;
-        expect(usageShape.allows(usage)).toBe(true);
+        expect(usageShape().allows(usage)).toBe(true);
         expect(content.isWellFormed()).toBe(true);
         for (const { arguments: given, id, name, cutOff } of toolCalls) {
           expect(typeof id).toBe("string");

@@ -215,7 +215,7 @@ test("[sandbox.files] a step's files are artifacts of it, listed with id, path, 
     },
   });
   expect(await step({ code: "true" })).not.toHaveProperty("output.artifacts");
-  expect(sandboxInput.allows({ code: "true", max_output_mib: 65 })).toBe(false);
+  expect(sandboxInput().allows({ code: "true", max_output_mib: 65 })).toBe(false);
   const env = { SANDBOX_OUTPUT_FILES: "3", SANDBOX_OUTPUT_MIB: "2" };
   const { settings } = await loadConfig({ flags: {}, env, folder: "/", file: null });
   expect([settings.sandboxOutputFiles, settings.sandboxOutputMib]).toEqual([3, 2]);

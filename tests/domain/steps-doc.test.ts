@@ -18,11 +18,11 @@ import { budgetShape } from "../../machines/contracts/domain/budget.ts";
 const doc = readFileSync(new URL("../../docs/steps.md", import.meta.url), "utf8");
 
 const shapes = {
-  llm: llmInput,
-  tool: toolInput,
-  retrieval: retrievalInput,
-  sandbox: sandboxInput,
-  approval: approvalInput,
+  llm: llmInput(),
+  tool: toolInput(),
+  retrieval: retrievalInput(),
+  sandbox: sandboxInput(),
+  approval: approvalInput(),
 };
 
 const keysOf = (shape: { props: readonly { key: PropertyKey }[] }): string[] =>

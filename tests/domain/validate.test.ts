@@ -319,7 +319,7 @@ describe("a step's input", () => {
       type: "function",
       function: { name: "look", arguments: args },
     });
-    const input = llmInput.assert({
+    const input = llmInput().assert({
       messages: [
         {
           role: "user",
@@ -360,7 +360,7 @@ describe("a step's input", () => {
 
   it("may have it with objects for arguments and a developer, and an empty one is none [input.ferrumdeck]", () => {
     const called = { id: "c1", function: { name: "look", arguments: { x: 1 } } };
-    const input = llmInput.assert({
+    const input = llmInput().assert({
       messages: [
         { role: "developer", content: "Be brief." },
         { role: "assistant", tool_calls: [called, { ...called, function: { name: "look" } }] },

@@ -93,7 +93,9 @@ function runner(
 /** What the next worker would find. */
 async function takeOver() {
   const record = await backend.store.find(key);
-  const entries = journalEntryShape.array().assert(record?.journal ?? []) as JournalEntry[];
+  const entries = journalEntryShape()
+    .array()
+    .assert(record?.journal ?? []) as JournalEntry[];
   session.journal = new Journal(entries);
   return entries.map(({ event }) => event);
 }
@@ -292,7 +294,7 @@ describe("an effect that may not be repeated", () => {
 
 async function ids() {
   const record = await backend.store.find(key);
-  return journalEntryShape
+  return journalEntryShape()
     .array()
     .assert(record?.journal ?? [])
     .flatMap((line) => ("effect" in line ? [line.effect] : []));

@@ -1,4 +1,5 @@
 import type { Spent } from "./budget.ts";
+import { once } from "./once.ts";
 import { type } from "arktype";
 import type { Job } from "./job.ts";
 import type { JsonObject, Json } from "./json.ts";
@@ -39,39 +40,41 @@ export interface StepRecord extends StepKey {
  * One line of a step's journal. An effect is identified by `effect`: its name, the digest of its input and
  * its occurrence, so that a second walk through the same handler finds the same effects.
  */
-export const journalEntryShape = type({
-  event: "'begun'",
-  effect: "string",
-  /** Epoch milliseconds. */
-  at: "number",
-  /** Digest of the grant that this effect spends. */
-  "grant?": "string",
-  /** It must not be repeated unasked, whatever is said of it later. */
-  "unsafe?": "boolean",
-  /** Trace and span of the attempt that began it, where that was traced. */
-  "span?": "string",
-  /** What it may use at most, of what a budget counts. */
-  "holds?": { inputTokens: "number", outputTokens: "number", costMicros: "number" },
-})
-  .or({
-    event: "'completed'",
+export const journalEntryShape = once(() =>
+  type({
+    event: "'begun'",
     effect: "string",
+    /** Epoch milliseconds. */
     at: "number",
-    result: "unknown",
-    /** Digests of what went in, a part each; only where the worker keeps journals. */
-    "input?": { "[string]": "string" },
-    /** When it was begun, where no line says so. */
-    "begunAt?": "number",
-    /** What it does, where its id does not say so. */
-    "name?": "string",
-    /** What a model's answer used; of a price that is not known there is no cost. */
-    "used?": { inputTokens: "number", outputTokens: "number", "costMicros?": "number" },
+    /** Digest of the grant that this effect spends. */
+    "grant?": "string",
+    /** It must not be repeated unasked, whatever is said of it later. */
+    "unsafe?": "boolean",
+    /** Trace and span of the attempt that began it, where that was traced. */
+    "span?": "string",
+    /** What it may use at most, of what a budget counts. */
+    "holds?": { inputTokens: "number", outputTokens: "number", costMicros: "number" },
   })
-  .or({
-    event: "'abandoned'",
-    at: "number",
-    message: "string",
-  });
+    .or({
+      event: "'completed'",
+      effect: "string",
+      at: "number",
+      result: "unknown",
+      /** Digests of what went in, a part each; only where the worker keeps journals. */
+      "input?": { "[string]": "string" },
+      /** When it was begun, where no line says so. */
+      "begunAt?": "number",
+      /** What it does, where its id does not say so. */
+      "name?": "string",
+      /** What a model's answer used; of a price that is not known there is no cost. */
+      "used?": { inputTokens: "number", outputTokens: "number", "costMicros?": "number" },
+    })
+    .or({
+      event: "'abandoned'",
+      at: "number",
+      message: "string",
+    }),
+);
 
 /** Tokens and money that one effect holds. */
 export type Held = Pick<Spent, "inputTokens" | "outputTokens" | "costMicros">;

@@ -1,3 +1,4 @@
+import { once } from "./once.ts";
 import { type } from "arktype";
 import {
   type Action,
@@ -40,35 +41,39 @@ export interface StepRecording extends StepKey {
   result: StepResult | null;
 }
 
-const id = type("0 < string <= 255");
-const job = type({
-  runId: id,
-  stepId: id,
-  stepType: type.enumerated(...stepTypes),
-  input: type("object").narrow(isJsonObject),
-  tenantId: "string | null",
-  projectId: "string | null",
-  agentId: "string | null",
-  traceId: "string | null",
-  spanId: "string | null",
-  createdAt: "number | null",
-  "budget?": "object",
-});
+const id = once(() => type("0 < string <= 255"));
+const job = once(() =>
+  type({
+    runId: id(),
+    stepId: id(),
+    stepType: type.enumerated(...stepTypes),
+    input: type("object").narrow(isJsonObject),
+    tenantId: "string | null",
+    projectId: "string | null",
+    agentId: "string | null",
+    traceId: "string | null",
+    spanId: "string | null",
+    createdAt: "number | null",
+    "budget?": "object",
+  }),
+);
 
-const shape = type({
-  format: "'stateplane-recording/1'",
-  runId: id,
-  stepId: id,
-  job,
-  journal: journalEntryShape.array(),
-  "action?": actionShape.or("null"),
-  verdict: verdictShape.or("null"),
-  asks: askShape.array(),
-  grants: grantShape.array(),
-  refusals: refusalShape.array(),
-  stateHistory: "string[]",
-  result: stepResultShape.or("null"),
-});
+const shape = once(() =>
+  type({
+    format: "'stateplane-recording/1'",
+    runId: id(),
+    stepId: id(),
+    job: job(),
+    journal: journalEntryShape().array(),
+    "action?": actionShape().or("null"),
+    verdict: verdictShape().or("null"),
+    asks: askShape().array(),
+    grants: grantShape().array(),
+    refusals: refusalShape().array(),
+    stateHistory: "string[]",
+    result: stepResultShape().or("null"),
+  }),
+);
 
 /** What a store, a dead letter or a file has of a step, unparsed. */
 export interface KeptStep extends StepKey {
@@ -109,7 +114,7 @@ export function recordingOf({
 
 /** Reads a recording as it was written; a sentence that says what is wrong where it can't be read. */
 export function readRecording(given: unknown): StepRecording | string {
-  const read = shape(given);
+  const read = shape()(given);
   if (read instanceof type.errors) {
     const [first] = read;
     return first === undefined

@@ -1,3 +1,4 @@
+import { once } from "./once.ts";
 import { type } from "arktype";
 import { type Failure, failureShape } from "./failure.ts";
 import type { StepType } from "./job.ts";
@@ -8,22 +9,24 @@ import { isJsonObject, type Json, type JsonObject } from "./json.ts";
  * `inputTokens` counts what was read from and written to a cache, `outputTokens` counts reasoning: the details are
  * parts of these two.
  */
-export const usageShape = type({
-  inputTokens: "number.integer >= 0",
-  outputTokens: "number.integer >= 0",
-  "costMicros?": "number.integer >= 0",
-  "cacheReadTokens?": "number.integer >= 0",
-  "cacheWrite5mTokens?": "number.integer >= 0",
-  "cacheWrite1hTokens?": "number.integer >= 0",
-  "reasoningTokens?": "number.integer >= 0",
-  /** The provider did not count, because its answer broke off or it never does: counted here from the text. */
-  "estimated?": "true",
-});
-export type Usage = typeof usageShape.infer;
+export const usageShape = once(() =>
+  type({
+    inputTokens: "number.integer >= 0",
+    outputTokens: "number.integer >= 0",
+    "costMicros?": "number.integer >= 0",
+    "cacheReadTokens?": "number.integer >= 0",
+    "cacheWrite5mTokens?": "number.integer >= 0",
+    "cacheWrite1hTokens?": "number.integer >= 0",
+    "reasoningTokens?": "number.integer >= 0",
+    /** The provider did not count, because its answer broke off or it never does: counted here from the text. */
+    "estimated?": "true",
+  }),
+);
+export type Usage = ReturnType<typeof usageShape>["infer"];
 
 /** What a failed call had used up, from its failure's details; null when that was nothing, or is not known. */
 export function usageOfFailure({ details }: Failure): Usage | null {
-  const read = usageShape(details?.["usage"]);
+  const read = usageShape()(details?.["usage"]);
   return read instanceof type.errors ? null : read;
 }
 
@@ -33,16 +36,18 @@ export type StepResult =
   | { status: "failed"; failure: Failure; output: Json; usage: Usage | null };
 
 /** The shape of a {@link StepResult} as it comes back from a store. */
-export const stepResultShape = type({
-  status: "'completed'",
-  output: "unknown",
-  usage: usageShape.or("null"),
-}).or({
-  status: "'failed'",
-  failure: failureShape,
-  output: "unknown",
-  usage: usageShape.or("null"),
-});
+export const stepResultShape = once(() =>
+  type({
+    status: "'completed'",
+    output: "unknown",
+    usage: usageShape().or("null"),
+  }).or({
+    status: "'failed'",
+    failure: failureShape,
+    output: "unknown",
+    usage: usageShape().or("null"),
+  }),
+);
 
 /** The body of `POST /v1/runs/{run_id}/steps/{step_id}`. */
 export interface StepResultBody {
