@@ -105,7 +105,7 @@ async function measure(concurrency: number): Promise<LatencyFigures> {
 /** A burst, so that what is measured then is warm. Returns how many a second it took at most. */
 async function warmUp({ redis, sink }: Stage, name: string, to: string): Promise<number> {
   const burst = 6_000;
-  sink.tell({ kind: "expect", reports: burst });
+  await sink.expect(burst);
   const warm = sink.next("reported");
   const jobs = Array.from({ length: burst }, (_, number) => ({
     ...jobData(number),
@@ -139,7 +139,7 @@ async function send(
   count: number,
   next: (number: number) => { afterMs: number; id: string; to: string },
 ): Promise<Sent> {
-  sink.tell({ kind: "expect", reports: count });
+  await sink.expect(count);
   const reported = sink.next("reported");
   const sent = new Map<string, number>();
   const answers: Promise<unknown>[] = [];

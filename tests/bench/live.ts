@@ -73,7 +73,7 @@ async function startSteps({ redis, sink, ...stage }: Stage, count: number): Prom
     );
   const warm = 4 * count;
   sink.tell({ kind: "answer-models", later: "answer" });
-  sink.tell({ kind: "expect", reports: warm });
+  await sink.expect(warm);
   const reported = sink.next("reported");
   await begin(warm);
   await reported;

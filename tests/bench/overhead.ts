@@ -149,7 +149,7 @@ function startContender(
   const turn = async (steps: number): Promise<number> => {
     const jobs = Array.from({ length: steps }, (_, number) => tracedJob(from + number));
     from += steps;
-    sink.tell({ kind: "expect", reports: steps });
+    await sink.expect(steps);
     const reported = sink.next("reported");
     await publish(redis.client, jobs, `${prefix}stream:steps`);
     const { first, last } = await Promise.race([reported, ended]);

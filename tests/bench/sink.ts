@@ -11,6 +11,8 @@ export type ToSink =
   | { kind: "answer-models"; later: "answer" | "wait" };
 export type FromSink =
   | { kind: "listening"; port: number }
+  /** From now on reports are counted anew: what arrives sooner belongs to those before. */
+  | { kind: "expecting" }
   /** Nanoseconds of the first report, the one in the middle, and the last. */
   | { kind: "reported"; first: number; half: number; last: number; at: [string, number][] }
   | { kind: "asked"; models: number };
@@ -70,6 +72,7 @@ process.on("message", (message: ToSink) => {
   if (message.kind === "expect") {
     expected = message.reports;
     at = [];
+    tell({ kind: "expecting" });
     return;
   }
   later = message.later;

@@ -37,6 +37,8 @@ export interface WorkerOptions {
 export interface Sink {
   url: string;
   tell(message: ToSink): void;
+  /** Reports are counted anew from when this resolves. */
+  expect(reports: number): Promise<void>;
   next<K extends FromSink["kind"]>(
     kind: K,
     isIt?: (message: Extract<FromSink, { kind: K }>) => boolean,
@@ -148,6 +150,11 @@ async function startSink() {
   return {
     url: `http://127.0.0.1:${port}`,
     tell: (message: ToSink) => void child.send(message),
+    expect: async (reports: number) => {
+      const expecting = next("expecting");
+      child.send({ kind: "expect", reports } satisfies ToSink);
+      await expecting;
+    },
     next,
     close: () => void child.kill(),
   };

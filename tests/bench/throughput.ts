@@ -72,7 +72,7 @@ async function measure(stage: Stage, name: Name, options: ThroughputOptions): Pr
   await redis.client.flushall();
   const jobs = Array.from({ length: steps }, (_, number) => jobData(number));
   await (name === "bullmq" ? publishToBullmq(redis.url, jobs) : publish(redis.client, jobs));
-  sink.tell({ kind: "expect", reports: steps });
+  await sink.expect(steps);
   const reported = sink.next("reported");
   const execArgv = profile === null ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`];
   const start = (): Contender =>
