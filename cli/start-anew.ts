@@ -1,6 +1,7 @@
 import {
   lstatSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmdirSync,
   rmSync,
@@ -140,6 +141,18 @@ interface Laid {
   takeBack(): void;
 }
 
+/** What a start that was killed in between left: it has keys, and nobody will take it. A start takes a second. */
+const abandonedMs = 10 * 60_000;
+
+function removeAbandoned(place: string): void {
+  for (const name of readdirSync(place).filter((one) => one.startsWith(folderName))) {
+    const folder = join(place, name);
+    const found = lstatSync(folder, { throwIfNoEntry: false });
+    const isOurs = found?.isDirectory() === true && found.uid === process.getuid?.();
+    if (isOurs && Date.now() - found.mtimeMs > abandonedMs) takeAway(join(folder, fileName));
+  }
+}
+
 /** Memory first: a disk keeps what was written to it for longer than a file lives. */
 const places = () => ["/dev/shm", tmpdir()];
 
@@ -163,6 +176,7 @@ function layDown(env: NodeJS.ProcessEnv): Laid {
   for (const place of places()) {
     let folder: string | null = null;
     try {
+      removeAbandoned(place);
       folder = mkdtempSync(join(place, folderName));
       const file = join(folder, fileName);
       writeFileSync(file, hidden, { mode: 0o600, flag: "wx" });
