@@ -2,7 +2,9 @@
 // Nothing is imported before the version is known: an older Node fails on what it can't load, and does not say why.
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
 if (major < 22 || (major === 22 && minor < 19)) {
-  process.stderr.write(`stateplane needs Node 22.19 or later; this is ${process.version}\n`);
+  process.stderr.write(
+    `stateplane needs Node 22.19 or later; this is ${process.version}; npm install node@24 brings one to a project\n`,
+  );
   process.exitCode = 2;
 } else {
   const { startAnew, takeEnvironment } = await import("./start-anew.ts");

@@ -101,7 +101,7 @@ it.each([
   expect(await runCli(["dev"], { cwd: project, program })).toEqual({
     code: 2,
     stdout: "",
-    stderr: `${name} needs Node 22.19 or later; this is v20.19.0\n`,
+    stderr: `${name} needs Node 22.19 or later; this is v20.19.0; npm install node@24 brings one to a project\n`,
   });
 });
 

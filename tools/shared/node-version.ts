@@ -5,7 +5,9 @@
 export function isNodeNewEnough(program: string): boolean {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
   if (major > 22 || (major === 22 && minor >= 19)) return true;
-  process.stderr.write(`${program} needs Node 22.19 or later; this is ${process.version}\n`);
+  process.stderr.write(
+    `${program} needs Node 22.19 or later; this is ${process.version}; npm install node@24 brings one to a project\n`,
+  );
   process.exitCode = 2;
   return false;
 }

@@ -1,4 +1,6 @@
 import { createHash } from "node:crypto";
+import { isJsonObject } from "../../../../machines/contracts/domain/json.ts";
+import { cutText } from "../../../../machines/contracts/domain/text.ts";
 import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
 import { ApiError } from "../routes/request.ts";
 import { type Approval, newId } from "../documents.ts";
@@ -65,6 +67,7 @@ export function requestApproval(
   change.audit(run.id, "approval.requested", {
     approval_id: id,
     action_type: actionType,
+    ...nameOf(approval),
     digest,
     // What people are shown may hold anything, and is kept with the question: the chain holds it to its hash.
     shown_sha256: sha256(JSON.stringify([actionType, actionDetails, reason])),
@@ -73,6 +76,12 @@ export function requestApproval(
   });
   change.tellOf(approval, "approval.requested");
   return { approval, created: true };
+}
+
+/** The name of the tool that is asked about, for who reads the chain; the rest is in the question. */
+function nameOf({ actionType, actionDetails }: Approval): { tool_name?: string } {
+  const { name } = isJsonObject(actionDetails) ? actionDetails : {};
+  return actionType === "tool" && typeof name === "string" ? { tool_name: cutText(name, 255) } : {};
 }
 
 /** Whoever edits has made the call a request of their own: where four eyes are asked for, another key says yes to that. */
