@@ -84,6 +84,8 @@ let loaded: Lists | null = null;
 const lists = (): Lists =>
   (loaded ??= createRequire(import.meta.url)("@pydantic/genai-prices") as Lists);
 
+/** Models whose prices stand in memory. */
+const mostLooks = 200;
 const million = 1_000_000;
 const integer = (dollars: number): number => Math.round(dollars * million);
 
@@ -112,8 +114,21 @@ export function createPrices(options: PriceOptions = {}): PriceTable {
     return null;
   }
 
+  // A look goes through the lists name by name, and each call asks three times. A price changes at a date, or with the hour.
+  let minute = 0;
+  const looks = new Map<string, ReturnType<typeof lookUp>>();
   function inLists({ provider, model }: ModelTarget) {
     if (provider === "scripted" || provider === "recorded") return null;
+    const present = Math.floor(now() / 60_000);
+    if (present !== minute || looks.size >= mostLooks) looks.clear();
+    minute = present;
+    const name = JSON.stringify([provider, model]);
+    let found = looks.get(name);
+    if (found === undefined) looks.set(name, (found = lookUp({ provider, model })));
+    return found;
+  }
+
+  function lookUp({ provider, model }: ModelTarget) {
     const baseUrl = providers[provider]?.baseUrl;
     const byAddress =
       baseUrl === undefined ? undefined : lists().findProvider({ providerApiUrl: baseUrl });

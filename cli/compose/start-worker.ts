@@ -81,10 +81,13 @@ export async function startWorker(
   try {
     const monitoring = await startMonitoring(settings, hooks.log, closing, hooks.env);
     // Tried while the store is opened: it is the work of other processes, and takes as long.
-    const sandbox = findSandbox({ log: hooks.log, ...sandboxOptions(settings) });
+    const opened = Promise.withResolvers<void>();
+    const log = sayingAfter(opened.promise, hooks.log);
+    const sandbox = findSandbox({ log, ...sandboxOptions(settings) });
     sandbox.catch(() => {});
     const tools = await chooseTools(config, hooks.env);
     const store = await chooseStore(config, consumerName(settings.workerName), hooks.isInMemory);
+    opened.resolve();
     closing.add("store", () => store.close(), storePatienceMs);
     const inspecting =
       hooks.inspector === true
@@ -141,6 +144,15 @@ export async function startWorker(
     await closing.close();
     throw error;
   }
+}
+
+/** What is found out beside the start is said once the store is open: a start that fails says why, and nothing else. */
+function sayingAfter(opened: Promise<void>, log: Log): Log {
+  const say =
+    (level: keyof Log): Log[keyof Log] =>
+    (fields, message) =>
+      void opened.then(() => log[level](fields, message));
+  return { debug: say("debug"), info: say("info"), warn: say("warn"), error: say("error") };
 }
 
 /** Once the start is over, and a little at a time: a job that comes meanwhile waits for one rule at most. */

@@ -181,8 +181,14 @@ describe("what people and other workers had to do with a step", () => {
     await rm(join(folder, "held"));
     dev = startCli(["dev"], { cwd: folder });
     await dev.says("Ctrl-C stops");
-    const edits = { eve: '{"to":"dan"}', kim: '{"to":7}', lee: '{"to":"jo"}' };
+    const edits = { eve: '{"to":"dan"}', kim: '{"to":"kit"}', lee: '{"to":"jo"}' };
     const questions = (await asked()).filter(({ action_details: of }) => of.input.to !== "max");
+    // No edit that the tool's schema refuses comes to be recorded.
+    const kim = questions.find(({ action_details: of }) => of.input.to === "kim")?.id ?? "";
+    expect(await cli("approvals", "approve", kim, "--yes", "--edit", '{"to":7}')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("schema"),
+    });
     await Promise.all(
       questions.map(({ id, action_details: of }) => {
         const edit = edits[of.input.to as keyof typeof edits];
