@@ -135,7 +135,11 @@ test("[sandbox.container] an engine that does not keep its word is not used, nor
   expect(bare).toMatchObject({ missing: expect.stringContaining("SANDBOX_IMAGE") });
   writeFileSync(join(folder, "info"), '{"Runtimes":{"runc":{},"runsc":{"path":"runsc"}}}');
   await sandboxWith();
-  const asked = () => calls().at(-1)?.join(" ");
+  // The last one that was begun: what an earlier one left is removed again a little later.
+  const asked = () =>
+    calls()
+      .findLast(([command]) => command === "run")
+      ?.join(" ");
   expect(asked()).toContain("--runtime runsc");
   expect(asked()).toMatch(/--tmpfs \/sandbox:\S+,nr_inodes=\d+ /u);
   // Docker would make it for root alone, and the code could write nothing.
