@@ -123,6 +123,6 @@ test("[sandbox.cgroup] version 2: what somebody tidied away is made again, and w
   fake.writeGroup(join(ours, dead, "cgroup.procs"), "999999999");
   vi.resetModules();
   (await import("../../adapters/sandbox/cgroup.ts")).findCgroups();
-  await vi.waitFor(() => expect(existsSync(join(ours, dead))).toBe(false));
+  await expect.poll(() => existsSync(join(ours, dead))).toBe(false);
   expect([name, foreign].filter((each) => !existsSync(join(ours, each)))).toEqual([]);
 });
