@@ -28,7 +28,7 @@ const idleMs = 5 * 60_000;
 export class Thread<Question, Answer> {
   readonly #name: string;
   readonly #what: string;
-  readonly #waiting = new Map<number, (outcome: Outcome<Answer>) => void>();
+  readonly #waiting = new Map<number, { of: Worker; resolve(outcome: Outcome<Answer>): void }>();
   #worker: Worker | null = null;
   #idle: NodeJS.Timeout | undefined;
   #last = 0;
@@ -50,7 +50,7 @@ export class Thread<Question, Answer> {
     this.#last += 1;
     const id = this.#last;
     const { promise, resolve } = Promise.withResolvers<Outcome<Answer>>();
-    this.#waiting.set(id, resolve);
+    this.#waiting.set(id, { of: worker, resolve });
     // What was begun there goes on, and its answer is dropped: it is bounded.
     const giveUp = () => this.#settle(id, cancelled(this.#what));
     signal.addEventListener("abort", giveUp, { once: true });
@@ -65,6 +65,7 @@ export class Thread<Question, Answer> {
   async close(): Promise<void> {
     clearTimeout(this.#idle);
     const worker = this.#worker;
+    // What is asked while it ends is asked of another.
     this.#worker = null;
     await worker?.terminate();
   }
@@ -85,13 +86,13 @@ export class Thread<Question, Answer> {
     worker.on("exit", () => {
       if (this.#worker === worker) this.#worker = null;
       const failure = retryable("unavailable", `${this.#what} broke off: ${cause}`);
-      for (const id of this.#waiting.keys()) this.#settle(id, fail(failure));
+      for (const [id, { of }] of this.#waiting) if (of === worker) this.#settle(id, fail(failure));
     });
     return worker;
   }
 
   #settle(id: number, outcome: Outcome<Answer>): void {
-    this.#waiting.get(id)?.(outcome);
+    this.#waiting.get(id)?.resolve(outcome);
     this.#waiting.delete(id);
     if (this.#waiting.size > 0) return;
     this.#worker?.unref();

@@ -264,6 +264,15 @@ describe("a collection of this machine", () => {
     expect(await docs.find("  ")).toMatchObject({ failure: { kind: "invalid_input" } });
   });
 
+  test("is searched all the same while its thread ends, because nobody asked for long", async () => {
+    const one = project({ "a.md": "The lease of a step is renewed." });
+    await one.ingest();
+    expect(await one.sources("lease")).toEqual(["a.md"]);
+    const ending = search.close();
+    expect(await one.sources("lease")).toEqual(["a.md"]);
+    await ending;
+  });
+
   test("says that its file is damaged, no database or of a later layout [retrieval.file-trouble]", async () => {
     const docs = project({ "a.md": "alpha ".repeat(5_000) });
     await docs.ingest();
