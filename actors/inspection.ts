@@ -9,7 +9,7 @@ import type { Job } from "../machines/contracts/domain/job.ts";
 import { cutText } from "../machines/contracts/domain/text.ts";
 import type { StepKey } from "../machines/contracts/domain/record.ts";
 import type { agentLoopMachine } from "../machines/agent-loop/machine.ts";
-import type { StepSession } from "./step/session.ts";
+import { StepActor, type StepSession } from "./step/session.ts";
 
 /** One move of an agent's loop, which is run without an actor. */
 export interface LoopMoveNotice extends StepKey {
@@ -32,7 +32,7 @@ interface Seen {
  */
 export function inspectionOf(
   supervisor: AnyActorRef,
-  sessions: ReadonlyMap<AnyActorRef, StepSession>,
+  alive: { values(): Iterable<{ actor: AnyActorRef }> },
   clock: { now(): number },
 ): InspectionSource {
   return {
@@ -43,7 +43,7 @@ export function inspectionOf(
       const appear = (ref: AnyActorRef) => {
         if (known.has(ref.sessionId)) return;
         known.add(ref.sessionId);
-        listener.appeared(describe(ref, sessions.get(ref)));
+        listener.appeared(describe(ref, ref instanceof StepActor ? ref.session : undefined));
       };
       const move = (ref: AnyActorRef, snapshot: Seen, event: { type: string } | null) => {
         appear(ref);
@@ -61,7 +61,8 @@ export function inspectionOf(
         if (status !== "active") known.delete(ref.sessionId);
       };
       const { children } = supervisor.getSnapshot() as { children: Record<string, AnyActorRef> };
-      for (const ref of [supervisor, ...Object.values(children), ...sessions.keys()])
+      const steps = Array.from(alive.values(), ({ actor }) => actor);
+      for (const ref of [supervisor, ...Object.values(children), ...steps])
         move(ref, ref.getSnapshot() as Seen, null);
       const subscription = supervisor.system.inspect((event: InspectionEvent) => {
         if (event.type === "@xstate.snapshot")

@@ -1,3 +1,4 @@
+import { BoxedMap } from "../machines/contracts/domain/boxed-map.ts";
 import { type Outcome, retryable } from "../machines/contracts/domain/failure.ts";
 import type { ControlPlane } from "../machines/contracts/ports/control-plane.ts";
 import type { RuntimePorts } from "./ports.ts";
@@ -72,7 +73,8 @@ export function watchAvailability(
     return outcome;
   };
   // All may take the same time, so the oldest is due first, and one timer watches over all of them.
-  const underWay = new Set<{ due: number; giveUp: () => void }>();
+  const underWay = new BoxedMap<number, { due: number; giveUp: () => void }>();
+  let lastId = 0;
   let isWatched = false;
   let cancelWatch = () => {};
   /** Once all is over the timer would only keep its process alive. */
@@ -80,14 +82,14 @@ export function watchAvailability(
     if (stopped.signal.aborted && underWay.size === 0) cancelWatch();
   };
   const watchOldest = () => {
-    const [oldest] = underWay;
+    const [oldest] = underWay.values();
     isWatched = oldest !== undefined;
     if (oldest === undefined) return;
     cancelWatch = clock.timer(Math.max(oldest.due - clock.monotonic(), 1), () => {
       const now = clock.monotonic();
-      for (const call of underWay) {
+      for (const [id, call] of underWay) {
         if (call.due > now) break;
-        underWay.delete(call);
+        underWay.delete(id);
         call.giveUp();
       }
       watchOldest();
@@ -102,17 +104,17 @@ export function watchAvailability(
         log.error({ call: name }, `${message}: this worker is at fault and ends`);
         faultListener(message);
       };
-      const entry = { due: clock.monotonic() + worstMs, giveUp };
-      underWay.add(entry);
+      const id = (lastId += 1);
+      underWay.set(id, { due: clock.monotonic() + worstMs, giveUp });
       if (!isWatched) watchOldest();
       call.then(
         (outcome) => {
-          underWay.delete(entry);
+          underWay.delete(id);
           endWatch();
           resolve(outcome);
         },
         (error: unknown) => {
-          underWay.delete(entry);
+          underWay.delete(id);
           endWatch();
           reject(error);
         },

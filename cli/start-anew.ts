@@ -21,9 +21,11 @@ import { basename, dirname, join } from "node:path";
  *   file that only this user can read, is read first of all and removed; `process.env` is as it was, the block is not.
  * - **V8's flags.** A worker keeps one thread busy and has neighbours on its cores, so work that V8 gives to other
  *   threads is taken from them: without its middle compiler, and with young garbage collected by the thread that made it,
- *   a step costs a fifth less CPU. The young generation holds more than 64 steps in flight do: of a smaller one they are
- *   moved to the old generation, where what they leave waits for a collection that takes everything, and a quarter more
- *   memory is held (`npm run bench -- throughput`).
+ *   a step costs a fifth less CPU. What a step holds dies young, so it is left there: a young generation that holds more
+ *   than 64 steps in flight do, and no learning from a moment in which many steps waited that what they are made of lives
+ *   long, which made it in the old generation from then on, at 10 KB a step. A full collection comes when the old
+ *   generation has grown by a third since the last, not several times over: little is moved to it, so it comes
+ *   seldom, and a fifth less memory is held (`npm run bench -- throughput`).
  * - **One arena.** glibc gives each of V8's helper threads a heap of its own, which keeps what compiling took there: 4 MiB
  *   of an idle worker, and more under load. It is read at a start alone, so it is taken out of the environment again: no
  *   child gets it, and what a user has set is used, and kept.
@@ -39,7 +41,9 @@ const folderName = "stateplane-start-";
 const fileName = "environment.json";
 const startFlags: readonly string[] = [
   // MiB, of each of its two halves.
-  "--max-semi-space-size=32",
+  "--max-semi-space-size=16",
+  "--no-allocation-site-pretenuring",
+  "--heap-growing-percent=30",
   "--no-maglev",
   "--no-parallel-scavenge",
 ];

@@ -107,6 +107,10 @@ export const requirements: readonly Requirement[] = [
   },
   { id: "time.jumps", promise: "a jump of the wall clock neither steals a lease nor keeps one" },
   { id: "job.round-trip", promise: "a job is read as it was written, in both wire forms" },
+  {
+    id: "worker.young-garbage",
+    promise: "what an ended step held does not wait for a full collection of garbage",
+  },
   { id: "job.garbage", promise: "garbage never throws, and is kept with what is wrong with it" },
   { id: "job.ids", promise: "an id that a header, path or store refuses names no step" },
   { id: "job.depth", promise: "a job nested too deep is refused at the door, by name" },

@@ -19,6 +19,7 @@ import { DeadlinePassed, Drained, type TroubleWatch } from "../trouble.ts";
 import { StoreError } from "../../machines/contracts/domain/errors.ts";
 import {
   LeaseLost,
+  StepActor,
   type StepSession,
   settlePendingWork,
   retryStamp,
@@ -41,7 +42,6 @@ export interface Binding {
   options: RuntimeOptions;
   handlers: Record<StepType, StepHandler>;
   bulkheads: Bulkheads;
-  sessions: Map<AnyActorRef, StepSession>;
   trouble: TroubleWatch;
   runs: RunLooks;
   /** Keeps work that may outlast its step from being cut off by the end of the worker. */
@@ -54,8 +54,6 @@ const lastWriteMs = 500;
 const releaseForMs = 10_000;
 /** How often work whose state knows no failure is begun again after an error that nobody expected. */
 const maxFaults = 5;
-
-type StepActor = ActorRefFrom<typeof stepMachine>;
 
 /** What one activity works with. What only some activities need is made when it is first read. */
 class Scope implements ActivityScope {
@@ -122,12 +120,11 @@ type ActionArgs = { self: AnyActorRef; context: StepContext };
  * asked for it, under a signal of its own; what came of it is sent back as an event, unless the state was left.
  */
 export function bindStep(binding: Binding) {
-  const { ports, options, handlers, bulkheads, sessions } = binding;
+  const { ports, options, handlers, bulkheads } = binding;
   const sessionOf = (self: AnyActorRef): StepSession => {
-    const session = sessions.get(self);
-    if (session === undefined)
+    if (!(self instanceof StepActor))
       throw new Error(`step actor ${self.id} has no session: only the spawner makes them`);
-    return session;
+    return self.session;
   };
 
   const runActivity =

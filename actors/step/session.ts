@@ -1,3 +1,4 @@
+import { Actor, type ActorOptions } from "xstate";
 import { type Context, context, type Span, trace } from "@opentelemetry/api";
 import type { Action, Verdict } from "../../machines/contracts/domain/action.ts";
 import type { BroughtText } from "../../machines/contracts/domain/airlock/provenance.ts";
@@ -18,6 +19,7 @@ import { OwnAction } from "./approvals.ts";
 import { Journal } from "./journal.ts";
 import { OngoingActivity } from "./ongoing-activity.ts";
 import { secretsOfJob } from "./screening.ts";
+import type { stepMachine } from "../../machines/step/machine.ts";
 import type { StepContext } from "../../machines/step/context.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import type { RuntimeOptions } from "../options.ts";
@@ -366,6 +368,20 @@ export async function settlePendingWork(
   const cancelTimer = clock.timer(ms, resolve);
   await Promise.race([session.idle(), promise]);
   cancelTimer();
+}
+
+/** An actor of the step's chart, which knows its session. */
+export class StepActor extends Actor<typeof stepMachine> {
+  readonly session: StepSession;
+
+  constructor(
+    session: StepSession,
+    machine: typeof stepMachine,
+    options: ActorOptions<typeof stepMachine>,
+  ) {
+    super(machine, options);
+    this.session = session;
+  }
 }
 
 /** The name of the top-level state in a snapshot's value. */

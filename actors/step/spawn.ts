@@ -1,10 +1,4 @@
-import {
-  type EventObject,
-  fromCallback,
-  type ActorRefFrom,
-  type AnyActorRef,
-  createActor,
-} from "xstate";
+import { type EventObject, fromCallback, type AnyActorRef } from "xstate";
 import {
   INVALID_TRACEID,
   ROOT_CONTEXT,
@@ -16,7 +10,8 @@ import { parseJob, type Job } from "../../machines/contracts/domain/job.ts";
 import type { Delivery } from "../../machines/contracts/ports/step-backend.ts";
 import type { StepEnd, stepMachine } from "../../machines/step/machine.ts";
 import type { SpawnerCommand, SupervisorEvent } from "../../machines/supervisor/machine.ts";
-import { settlePendingWork, StepSession, topLevel } from "./session.ts";
+import { BoxedMap } from "../../machines/contracts/domain/boxed-map.ts";
+import { settlePendingWork, StepActor, StepSession, topLevel } from "./session.ts";
 import { type Failure, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { Clock, Log } from "../../machines/contracts/ports/clock.ts";
 import { StoreError } from "../../machines/contracts/domain/errors.ts";
@@ -143,7 +138,7 @@ async function toDeadLetter(
 
 /** A step alive in this worker. */
 export interface RunningStep {
-  actor: ActorRefFrom<typeof stepMachine>;
+  actor: StepActor;
   session: StepSession;
   /** Tells the step, unless it has already ended and only its last work is unwinding. */
   tell: (event: StepEvent) => void;
@@ -155,10 +150,8 @@ export interface WorkerContext {
   options: RuntimeOptions;
   /** The step chart with real work behind its names. */
   machine: typeof stepMachine;
-  /** Of the steps alive. No weak map: what one holds outlives its step until the next full collection. */
-  sessions: Map<AnyActorRef, StepSession>;
   /** The steps alive, by entry id. */
-  alive: Map<string, RunningStep>;
+  alive: BoxedMap<string, RunningStep>;
   trouble: TroubleWatch;
   runs: RunLooks;
   /** Work that must end before the store may be closed. */
@@ -181,7 +174,7 @@ const tracer = trace.getTracer("stateplane");
 
 /** Creates one step actor, observes it, starts it. Its end is told once, after its last work has settled. */
 export function spawnStep(worker: WorkerContext, request: SpawnRequest): void {
-  const { options, ports, sessions, alive } = worker;
+  const { options, ports, alive } = worker;
   const { delivery, job, tell, tellEnded } = request;
   const { runId, stepId } = request.key;
   const key = { runId, stepId };
@@ -191,12 +184,11 @@ export function spawnStep(worker: WorkerContext, request: SpawnRequest): void {
   const leaseSeen = ports.clock.monotonic();
   const session = new StepSession({ key, job, delivery, log, span, leaseSeen });
   const problem = request.problem ?? deliveredTooOften(delivery, options);
-  const actor = createActor(worker.machine, {
+  const actor = new StepActor(session, worker.machine, {
     id: stepId,
     parent: request.parent,
     input: { runId, stepId, job, problem, limits: options.limits },
   });
-  sessions.set(actor, session);
   // A job that comes again while its step is alive here has lost its lease: this worker took it from itself.
   const earlier = alive.get(delivery.entryId);
   if (earlier !== undefined) {
@@ -221,7 +213,6 @@ export function spawnStep(worker: WorkerContext, request: SpawnRequest): void {
     const over = settlePendingWork(session, ports.clock).then(() => {
       // The entry may have a later session by now, whose lease must go on being renewed.
       if (alive.get(delivery.entryId) === own) alive.delete(delivery.entryId);
-      sessions.delete(actor);
       endSpan(span, how);
       const snapshot = actor.getSnapshot();
       const now = ports.clock.monotonic();

@@ -1,4 +1,4 @@
-import { assign, type EventObject, enqueueActions, fromCallback, sendTo, setup } from "xstate";
+import { assign, type EventObject, fromCallback, sendTo, setup } from "xstate";
 import type { Delivery } from "../contracts/ports/step-backend.ts";
 
 export interface SupervisorInput {
@@ -102,16 +102,17 @@ export const supervisorMachine = setup({
     grace: unbound<EventObject, { graceMs: number }>(),
   },
   actions: {
-    admit: enqueueActions(({ enqueue, event }) => {
-      if (event.type !== "jobs.received") return;
-      const { deliveries } = event;
-      const { length } = deliveries;
-      enqueue.assign(({ context }) => ({
-        running: context.running + length,
-        taken: context.taken + length,
-      }));
-      enqueue.sendTo("spawner", { type: "steps.spawn", deliveries });
+    // Two actions, and none that enqueues them: XState makes its enqueuer's verbs in V8's old generation, and with them all
+    // that the event leads to, the jobs, waits there for a full collection.
+    take: assign(({ context, event }) => {
+      if (event.type !== "jobs.received") return {};
+      const { length } = event.deliveries;
+      return { running: context.running + length, taken: context.taken + length };
     }),
+    spawnSteps: sendTo("spawner", ({ event }) => ({
+      type: "steps.spawn",
+      deliveries: event.type === "jobs.received" ? event.deliveries : [],
+    })),
     release: assign({
       running: ({ context, event }) =>
         context.running - (event.type === "steps.ended" ? event.count : 1),
@@ -199,8 +200,8 @@ export const supervisorMachine = setup({
       entry: "announceCapacity",
       on: {
         "jobs.received": [
-          { guard: "fills", target: "full", actions: "admit" },
-          { actions: ["admit", "announceCapacity"] },
+          { guard: "fills", target: "full", actions: ["take", "spawnSteps"] },
+          { actions: ["take", "spawnSteps", "announceCapacity"] },
         ],
         "steps.ended": { actions: ["release", "announceCapacity"] },
         "step.crashed": { actions: ["release", "countCrash", "announceCapacity"] },
@@ -221,7 +222,7 @@ export const supervisorMachine = setup({
       always: { guard: "isIdle", target: "stopped" },
       on: {
         // Delivered while the reading was being stopped: taken, and released in order.
-        "jobs.received": { actions: ["admit", "drainSteps"] },
+        "jobs.received": { actions: ["take", "spawnSteps", "drainSteps"] },
         "steps.ended": { actions: "release" },
         "step.crashed": { actions: ["release", "countCrash"] },
         "grace.over": { actions: "drainSteps" },

@@ -7,6 +7,7 @@ import { createSchemaChecker } from "../../adapters/schemas/checker.ts";
 import { RunLooks } from "../../actors/run-looks.ts";
 import { TroubleWatch } from "../../actors/trouble.ts";
 import { type WorkerContext, spawnStep } from "../../actors/step/spawn.ts";
+import { BoxedMap } from "../../machines/contracts/domain/boxed-map.ts";
 import { bindStep } from "../../actors/step/bind.ts";
 import type { Job } from "../../machines/contracts/domain/job.ts";
 import type { Delivery } from "../../machines/contracts/ports/step-backend.ts";
@@ -57,7 +58,6 @@ export function liveOnce(
   options: RuntimeOptions,
   one: { job: Job; delivery: Delivery },
 ): OneLife {
-  const sessions: WorkerContext["sessions"] = new Map();
   const trouble = new TroubleWatch(ports);
   const runs = new RunLooks(ports.clock);
   const track = () => {};
@@ -69,13 +69,11 @@ export function liveOnce(
       options,
       handlers: handlersFor(ports, options),
       bulkheads: new Bulkheads(options.bulkheads),
-      sessions,
       trouble,
       runs,
       track,
     }),
-    sessions,
-    alive: new Map(),
+    alive: new BoxedMap(),
     trouble,
     runs,
     track,
