@@ -21,7 +21,8 @@ import { basename, dirname, join } from "node:path";
  *   file that only this user can read, is read first of all and removed; `process.env` is as it was, the block is not.
  * - **V8's flags.** A worker keeps one thread busy and has neighbours on its cores, so work that V8 gives to other
  *   threads is taken from them: without its middle compiler, and with young garbage collected by the thread that made it,
- *   a step costs a fifth less CPU. What a step holds dies young, so it is left there: a young generation that holds more
+ *   a step costs a fifth less CPU; what is called often is compiled after 400 calls, and not after 3,000, which makes the
+ *   first 20,000 steps a tenth quicker. What a step holds dies young, so it is left there: a young generation that holds more
  *   than 64 steps in flight do, and no learning from a moment in which many steps waited that what they are made of lives
  *   long, which made it in the old generation from then on, at 10 KB a step. A full collection comes when the old
  *   generation has grown by a third since the last, not several times over: little is moved to it, so it comes
@@ -45,6 +46,7 @@ const startFlags: readonly string[] = [
   "--no-allocation-site-pretenuring",
   "--heap-growing-percent=30",
   "--no-maglev",
+  "--invocation-count-for-turbofan=400",
   "--no-parallel-scavenge",
 ];
 
