@@ -25,7 +25,7 @@ import { basename, dirname, join } from "node:path";
  *   first 20,000 steps a tenth quicker. What a step holds dies young, so it is left there: a young generation that holds more
  *   than 64 steps in flight do, and no learning from a moment in which many steps waited that what they are made of lives
  *   long, which made it in the old generation from then on, at 10 KB a step. A full collection comes when the old
- *   generation has grown by a third since the last, not several times over: little is moved to it, so it comes
+ *   generation has grown by half since the last, not several times over: little is moved to it, so it comes
  *   seldom, and a fifth less memory is held (`npm run bench -- throughput`).
  * - **One arena.** glibc gives each of V8's helper threads a heap of its own, which keeps what compiling took there: 4 MiB
  *   of an idle worker, and more under load. It is read at a start alone, so it is taken out of the environment again: no
@@ -44,7 +44,7 @@ const startFlags: readonly string[] = [
   // MiB, of each of its two halves.
   "--max-semi-space-size=16",
   "--no-allocation-site-pretenuring",
-  "--heap-growing-percent=30",
+  "--heap-growing-percent=50",
   "--no-maglev",
   "--invocation-count-for-turbofan=400",
   "--no-parallel-scavenge",
