@@ -1,4 +1,10 @@
-import type { AnyActorRef, InspectionEvent, SnapshotFrom } from "xstate";
+import type {
+  ActorSystem,
+  ActorSystemInfo,
+  AnyActorRef,
+  InspectionEvent,
+  SnapshotFrom,
+} from "xstate";
 import type {
   InspectedActor,
   InspectedMove,
@@ -35,6 +41,7 @@ export function inspectionOf(
   alive: { values(): Iterable<{ actor: AnyActorRef }> },
   clock: { now(): number },
 ): InspectionSource {
+  const observe = observerOf(supervisor.system);
   return {
     watch(listener) {
       const known = new Set<string>();
@@ -64,14 +71,45 @@ export function inspectionOf(
       const steps = Array.from(alive.values(), ({ actor }) => actor);
       for (const ref of [supervisor, ...Object.values(children), ...steps])
         move(ref, ref.getSnapshot() as Seen, null);
-      const subscription = supervisor.system.inspect((event: InspectionEvent) => {
+      return observe((event) => {
         if (event.type === "@xstate.snapshot")
           move(event.actorRef as AnyActorRef, event.snapshot as Seen, event.event);
         else if (event.type === "@xstate.event" && event.sourceRef !== undefined)
           senders.set(event.event, event.sourceRef.sessionId);
       });
-      return () => subscription.unsubscribe();
     },
+  };
+}
+
+type Observer = (event: InspectionEvent) => void;
+
+/**
+ * Hears what a system's `inspect` would tell. XState copies each event for its observers, thirty of them a step, which
+ * is a fifth of what it costs to look: here they come as they are made. An XState without that place is asked for copies.
+ *
+ * @returns a function that begins to observe, and returns one that ends it
+ */
+function observerOf(system: ActorSystem<ActorSystemInfo>): (observer: Observer) => () => void {
+  const internal = system as unknown as { _sendInspectionEvent?: Observer };
+  const told = internal._sendInspectionEvent;
+  if (typeof told !== "function") {
+    return (observer) => {
+      const subscription = system.inspect(observer);
+      return () => subscription.unsubscribe();
+    };
+  }
+  const observers = new Set<Observer>();
+  const tellAll: Observer = (event) => {
+    told(event);
+    for (const observer of observers) observer(event);
+  };
+  return (observer) => {
+    observers.add(observer);
+    internal._sendInspectionEvent = tellAll;
+    return () => {
+      observers.delete(observer);
+      if (observers.size === 0) internal._sendInspectionEvent = told;
+    };
   };
 }
 

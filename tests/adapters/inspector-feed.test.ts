@@ -151,8 +151,9 @@ describe("what an inspector keeps, and tells", () => {
   it("records the first 200 steps for later, then watches only while somebody looks, and shortly after [inspector.idle]", () => {
     const machines = new Machines();
     const { feed } = machines;
-    const many = (count: number) => {
+    const many = (count: number, perSecond = Number.POSITIVE_INFINITY) => {
       for (let n = 0; n < count; n += 1) {
+        vi.advanceTimersByTime(1_000 / perSecond);
         machines.begin();
         const [newest = 0] = [...machines.alive.keys()].slice(-1);
         machines.end(newest, "completed");
@@ -162,12 +163,19 @@ describe("what an inspector keeps, and tells", () => {
     expect(machines.listeners.size).toBe(1);
     many(1);
     expect(machines.listeners.size).toBe(0);
+    many(1_000, 100);
+    // More than anybody could look at: of them some, and the newest.
     many(1_000);
+    many(1);
     const leave = feed.onBatch(() => {});
     expect(machines.listeners.size).toBe(1);
     // The recorded ones, and of those that nobody looked at the newest, with their states.
     const entries = [...feed.entries()];
     expect(entries).toHaveLength(400);
+    const ofTheFlood = entries.filter(({ actor }) => Number(actor.name.slice(4)) > 1_200);
+    expect(ofTheFlood.length).toBeGreaterThan(10);
+    expect(ofTheFlood.length).toBeLessThan(25);
+    expect(entries.at(-1)?.actor.name).toBe("stp_2201");
     expect(entries.at(-1)).toMatchObject({
       outcome: "completed",
       actor: { passed: ["pending", "executing"] },

@@ -28,8 +28,12 @@ const mostEnded = 2_000;
 const mostEntries = 40_000;
 const mostMoments = 100;
 const mostLogged = 2_000;
-/** Of the steps that ended while nobody looked. */
+/**
+ * Of the steps that ended while nobody looked, and of them in a tenth of a second: of more nobody could look at each, and
+ * what is kept for longer than a moment costs a step's worker several times what is dropped at once.
+ */
 const mostUnwatched = 200;
+const mostUnwatchedAtOnce = 20;
 /** Of the log, in one batch. */
 const mostLines = 100;
 const everyMs = 50;
@@ -121,6 +125,9 @@ export class Feed {
   #linger: NodeJS.Timeout | null = null;
   /** By their number, which goes round. */
   readonly #unwatched = new Map<number, { nth: number; note: StepNote; at: number }>();
+  #noted = 0;
+  #tenth = 0;
+  #inTenth = 0;
   /** Entries of steps that go on, as far as is known. */
   #alive = 0;
   #looking = 0;
@@ -244,9 +251,15 @@ export class Feed {
   ended(note: StepNote): void {
     this.#steps += 1;
     if (!this.isRecording && this.#alive === 0) {
-      // One object a step, which is soon garbage: kept for long, each would cost a step's worker several times that.
-      const nth = this.#steps;
-      this.#unwatched.set(nth % mostUnwatched, { nth, note, at: this.#now() });
+      const at = this.#now();
+      const tenth = Math.floor(at / 100);
+      if (tenth !== this.#tenth) this.#inTenth = 0;
+      this.#tenth = tenth;
+      this.#inTenth += 1;
+      // What comes beyond takes the place of the last: the newest is always there.
+      if (this.#inTenth <= mostUnwatchedAtOnce) this.#noted += 1;
+      const nth = this.#noted;
+      this.#unwatched.set(nth % mostUnwatched, { nth, note, at });
       return;
     }
     this.#take(note, this.#now());
