@@ -40,14 +40,20 @@ const stayingWorkflow: ReadonlySet<string> = new Set(["run", "watch"]);
 const fileVariable = "STATEPLANE_START_FILE";
 const folderName = "stateplane-start-";
 const fileName = "environment.json";
+/** The newest Node whose V8 is known to take all of these flags: one that it does not know ends it at once. */
+const newestTried = 26;
 const startFlags: readonly string[] = [
-  // MiB, of each of its two halves.
+  // MiB, of each of its two halves. Node's own documentation has it: no version is without.
   "--max-semi-space-size=16",
-  "--no-allocation-site-pretenuring",
-  "--heap-growing-percent=50",
-  "--no-maglev",
-  "--invocation-count-for-turbofan=400",
-  "--no-parallel-scavenge",
+  ...(Number.parseInt(process.versions.node, 10) > newestTried
+    ? []
+    : [
+        "--no-maglev",
+        "--invocation-count-for-turbofan=400",
+        "--no-parallel-scavenge",
+        "--no-allocation-site-pretenuring",
+        "--heap-growing-percent=50",
+      ]),
 ];
 
 /** Read by glibc, and by nobody else. */

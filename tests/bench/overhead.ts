@@ -25,12 +25,14 @@ const names = Object.keys(ways) as Way[];
 const optionsOf = (way: Way): WayOptions => ways[way];
 
 export interface OverheadFigures {
+  /** How often all workers were started anew, and the rounds of all starts together. */
+  starts: number;
   rounds: number;
   /** Of each worker in each of them. */
   steps: number;
   cpuMicrosPerStep: Record<Way, number>;
   stepsPerSecond: Record<Way, number>;
-  /** What a step takes more than where nothing watches, as a share: medians over the rounds, 95 % intervals. */
+  /** What a step takes more than where nothing watches, as a share: medians over the starts, 95 % intervals. */
   more: Record<Exclude<Way, "nothing">, { cpu: MedianInterval; time: MedianInterval }>;
 }
 
@@ -45,8 +47,9 @@ type Round = Record<Way, Taken>;
 /**
  * What traces, metrics and the inspector cost a worker. All of them are there all the time, warm, and take short turns
  * with the same steps, in one order and then in the reverse, so that whatever else the machine does, and whatever grows,
- * meets them alike. Each round gives one ratio to the worker that nothing watches; what is told is their median, and
- * between which two it is.
+ * meets them alike. Each round gives one ratio to the worker that nothing watches, and each start the median of its
+ * rounds: what a compiler happened to do with a process stays with it for its life, and is as much as is looked for, so
+ * all are started anew several times. What is told is the median over the starts, and between which two it is.
  *
  * What counts is the CPU time of all of a worker's threads in all of the round: also what it does while others have their
  * turn, since spans go out a second later.
@@ -57,9 +60,28 @@ export async function benchOverhead(
 ): Promise<OverheadFigures> {
   await using stage = await openStage();
   await using collector = await startCollector();
-  const made = { concurrency, collector: collector.url };
-  const contenders = names.map((way) => startContender(stage, way, made));
-  for (const { turn } of contenders) await turn(warmUpSteps);
+  const perStart: Round[][] = [];
+  while (perStart.length < starts) {
+    const nth = perStart.length;
+    const made = { concurrency, collector: collector.url, prefix: `bench:${nth}:` };
+    // Who begins is another one each time: the first to warm up is not as warm.
+    const order = names.map((_, at) => names[(nth + at) % names.length] ?? "nothing");
+    perStart.push(await takeStart(stage, made, order, seconds / starts));
+    note(`start ${perStart.length} of ${starts}: ${briefly(perStart.slice(-1))}`);
+  }
+  return figuresOf(perStart);
+}
+
+/** All workers from their start to their end. */
+async function takeStart(
+  stage: Stage,
+  made: Made,
+  order: readonly Way[],
+  seconds: number,
+): Promise<Round[]> {
+  const contenders = order.map((way) => startContender(stage, way, made));
+  for (let turns = 0; turns < 4; turns += 1)
+    for (const { turn } of contenders) await turn(warmUpSteps / 4);
   const leave = new AbortController();
   const readings = contenders
     .filter(({ way }) => optionsOf(way).hasPage)
@@ -68,19 +90,26 @@ export async function benchOverhead(
   // The first is for the page to be told all that it is told at first.
   await takeRound(contenders);
   const until = performance.now() + seconds * 1_000;
-  while (performance.now() < until || rounds.length < fewestRounds) {
+  while (performance.now() < until || rounds.length < fewestRounds)
     rounds.push(await takeRound(contenders));
-    if (rounds.length % 10 === 0) note(`${rounds.length} rounds: ${briefly(rounds)}`);
-  }
   leave.abort();
   await Promise.all(readings);
-  return figuresOf(rounds);
+  await Promise.all(contenders.map(({ worker }) => worker.stop()));
+  return rounds;
+}
+
+interface Made {
+  concurrency: number;
+  collector: string;
+  /** Of the keys of this start's workers. */
+  prefix: string;
 }
 
 /** Past the steps that the inspector keeps whole, and until the compiler has done most of what it will do. */
-const warmUpSteps = 6_000;
-/** As many as an interval needs. */
-const fewestRounds = 6;
+const warmUpSteps = 8_000;
+/** As many as an interval needs, and one or two more. */
+const starts = 8;
+const fewestRounds = 5;
 const turnsInRound = 4;
 const stepsInTurn = 200;
 
@@ -106,23 +135,29 @@ async function takeRound(contenders: readonly Contending[]): Promise<Round> {
   return Object.fromEntries(taken) as Round;
 }
 
-const moreOf = (rounds: readonly Round[], way: Way, what: keyof Taken) =>
-  medianInterval(rounds.map((round) => round[way][what] / round.nothing[what] - 1));
+const moreOf = (perStart: readonly Round[][], way: Way, what: keyof Taken) =>
+  medianInterval(
+    perStart.map((rounds) =>
+      median(rounds.map((round) => round[way][what] / round.nothing[what] - 1)),
+    ),
+  );
 
-const briefly = (rounds: readonly Round[]) =>
+const briefly = (perStart: readonly Round[][]) =>
   names
     .filter((way) => way !== "nothing")
-    .map((way) => `${way} ${percent(moreOf(rounds, way, "cpuMicros").median)}`)
+    .map((way) => `${way} ${percent(moreOf(perStart, way, "cpuMicros").median)}`)
     .join(", ");
 
-function figuresOf(rounds: readonly Round[]): OverheadFigures {
+function figuresOf(perStart: readonly Round[][]): OverheadFigures {
+  const rounds = perStart.flat();
   const each = <T>(of: (way: Way) => T) =>
     Object.fromEntries(names.map((way) => [way, of(way)])) as Record<Way, T>;
   const { nothing: _, ...more } = each((way) => ({
-    cpu: moreOf(rounds, way, "cpuMicros"),
-    time: moreOf(rounds, way, "micros"),
+    cpu: moreOf(perStart, way, "cpuMicros"),
+    time: moreOf(perStart, way, "micros"),
   }));
   return {
+    starts: perStart.length,
     rounds: rounds.length,
     steps: turnsInRound * stepsInTurn,
     cpuMicrosPerStep: each((way) => median(rounds.map((round) => round[way].cpuMicros))),
@@ -136,9 +171,9 @@ type Contending = ReturnType<typeof startContender>;
 function startContender(
   { redis, sink, startWorker }: Stage,
   way: Way,
-  { concurrency, collector }: { concurrency: number; collector: string },
+  { concurrency, collector, prefix: ofStart }: Made,
 ) {
-  const prefix = `bench:${names.indexOf(way)}:`;
+  const prefix = `${ofStart}${names.indexOf(way)}:`;
   const { isTraced = false, args = [] } = optionsOf(way);
   const more = isTraced ? watching(collector) : {};
   const env = { REDIS_QUEUE_PREFIX: prefix, ...patient, ...more };
@@ -216,7 +251,7 @@ const withInterval = ({ median: middle, low, high }: MedianInterval) =>
   `${percent(middle)} (${percent(low)} to ${percent(high)})`;
 
 export function overheadTable(figures: OverheadFigures): string {
-  const { rounds, steps, cpuMicrosPerStep, stepsPerSecond, more } = figures;
+  const { starts: times, rounds, steps, cpuMicrosPerStep, stepsPerSecond, more } = figures;
   const rows = names.map((way) => {
     const { cpu, time } = way === "nothing" ? { cpu: null, time: null } : more[way];
     return [
@@ -228,7 +263,7 @@ export function overheadTable(figures: OverheadFigures): string {
     ];
   });
   return [
-    `${rounds} rounds of ${steps} local retrievals each, once warm; medians of paired ratios, 95 % intervals`,
+    `${rounds} rounds of ${steps} local retrievals each, once warm, in ${times} starts; medians of paired ratios, 95 % intervals`,
     table(["what watches the worker", "CPU µs a step", "more", "steps/s", "time, more"], rows),
   ].join("\n");
 }
