@@ -43,6 +43,8 @@ export type StepEventNotice =
       kind: "ended";
       runId: string;
       stepId: string;
+      /** Of this session's actor, as inspection names it: a step may have two alive, of which one has lost its lease. */
+      actorId: string;
       stepType: StepType | null;
       left: StateLeft | null;
       /** From taking it up to its end in this worker, milliseconds. */

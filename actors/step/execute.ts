@@ -1,3 +1,4 @@
+import { BoxedMap } from "../../machines/contracts/domain/boxed-map.ts";
 import type { Job, StepType } from "../../machines/contracts/domain/job.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import type { StepHandler, StepScope, HandlerResult } from "../handlers/handler.ts";
@@ -189,7 +190,8 @@ async function withinDeadline(
 export class Bulkheads {
   readonly #limits: Partial<Record<StepType, number>>;
   readonly #inside = new Map<StepType, number>();
-  readonly #queues = new Map<StepType, Set<() => void>>();
+  readonly #queues = new Map<StepType, BoxedMap<number, () => void>>();
+  #waited = 0;
 
   constructor(limits: Partial<Record<StepType, number>>) {
     this.#limits = limits;
@@ -220,18 +222,19 @@ export class Bulkheads {
   }
 
   #wait(stepType: StepType, signal: AbortSignal): Promise<void> {
-    const queue = this.#queues.get(stepType) ?? new Set();
+    const queue = this.#queues.get(stepType) ?? new BoxedMap();
     this.#queues.set(stepType, queue);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const id = (this.#waited += 1);
     const onAbort = () => {
-      queue.delete(admit);
+      queue.delete(id);
       reject(signal.reason);
     };
     const admit = () => {
       signal.removeEventListener("abort", onAbort);
       resolve();
     };
-    queue.add(admit);
+    queue.set(id, admit);
     signal.addEventListener("abort", onAbort, { once: true });
     return promise;
   }
@@ -239,12 +242,13 @@ export class Bulkheads {
   /** A place given back goes to whoever waited longest. */
   #leave(stepType: StepType): void {
     const queue = this.#queues.get(stepType);
-    const next = queue?.values().next().value;
+    const [next] = queue ?? [];
     if (next === undefined) {
       this.#inside.set(stepType, (this.#inside.get(stepType) ?? 1) - 1);
       return;
     }
-    queue?.delete(next);
-    next();
+    const [id, admit] = next;
+    queue?.delete(id);
+    admit();
   }
 }

@@ -218,6 +218,7 @@ export function spawnStep(worker: WorkerContext, request: SpawnRequest): void {
       const now = ports.clock.monotonic();
       options.onStepEvent?.({
         ...notice,
+        actorId: actor.sessionId,
         kind: "ended",
         how,
         left: leftAt(session, now),

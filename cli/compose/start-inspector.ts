@@ -2,8 +2,9 @@ import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { tellLoop } from "../../actors/inspection.ts";
 import type { RuntimeOptions, StepEventNotice } from "../../actors/options.ts";
-import { Feed, type StepNote } from "../../adapters/console/inspector/feed.ts";
+import { Feed } from "../../adapters/console/inspector/feed.ts";
 import { type Inspector, startInspector } from "../../adapters/console/inspector/serve.ts";
+import type { StepNote } from "../../adapters/console/inspector/unwatched.ts";
 import type { EmbeddedOptions } from "../../adapters/control-plane/embedded/start.ts";
 import { isAlive } from "../../adapters/redis/living-process.ts";
 import { replacePrivateFile } from "../../adapters/redis/private-files.ts";
@@ -105,9 +106,9 @@ export function prepareInspector(
 }
 
 function noteOf(notice: Extract<StepEventNotice, { kind: "ended" }>): StepNote {
-  const { runId, stepId, stepType, how, snapshot, stateHistory } = notice;
+  const { runId, stepId, actorId, stepType, how, snapshot, stateHistory } = notice;
   const status = how === "settled" ? (snapshot?.context.result?.status ?? how) : how;
-  return { runId, stepId, stepType, passed: stateHistory, state: how, outcome: status };
+  return { runId, stepId, actorId, stepType, passed: stateHistory, state: how, outcome: status };
 }
 
 /** Where the page is, with its token, for this user alone; returns the file. */

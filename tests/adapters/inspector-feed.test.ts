@@ -61,7 +61,8 @@ class Machines {
     if (!this.alive.delete(n)) return;
     const key = { runId: `run_${n % 3}`, stepId: `stp_${n}` };
     const passed = ["pending", "executing"];
-    this.feed.ended({ ...key, stepType: "tool", passed, state: "settled", outcome });
+    const actorId = `x:${n}`;
+    this.feed.ended({ ...key, actorId, stepType: "tool", passed, state: "settled", outcome });
   }
 }
 
@@ -185,6 +186,67 @@ describe("what an inspector keeps, and tells", () => {
     expect(machines.listeners.size).toBe(1);
     vi.advanceTimersByTime(2_000);
     expect(machines.listeners.size).toBe(0);
+  });
+
+  it("shows a step as it is, also where its sessions end in a flood that nobody looks at [inspector.idle]", () => {
+    const feed = new Feed(Date.now);
+    const end = (stepId: string, actorId: string, state: string, outcome: string) =>
+      feed.ended({ runId: "run", stepId, actorId, stepType: "llm", passed: [], state, outcome });
+    const flood = (from: string) => {
+      for (let n = 0; n < 100; n += 1) end(`${from}_${n}`, `${from}:${n}`, "settled", "completed");
+    };
+    for (let n = 0; n < 200; n += 1) end(`early_${n}`, `e:${n}`, "settled", "completed");
+    vi.advanceTimersByTime(1_000);
+    end("held", "h:1", "parked", "parked");
+    flood("first");
+    end("held", "h:2", "settled", "completed");
+    flood("second");
+    feed.onBatch(() => {});
+    const held = [...feed.entries()].filter(({ actor }) => actor.stepId === "held");
+    expect(held.map(({ outcome }) => outcome)).toEqual(["parked", "completed"]);
+  });
+
+  it("keeps a session that goes on apart from one that lost its lease, and from those that end unwatched", () => {
+    const feed = new Feed(Date.now);
+    const key = { runId: "run", stepId: "twice" };
+    const end = (stepId: string, actorId: string, state: string) =>
+      feed.ended({
+        runId: "run",
+        stepId,
+        actorId,
+        stepType: "llm",
+        passed: [],
+        state,
+        outcome: state,
+      });
+    const appear = (id: string) =>
+      feed.appeared({
+        id,
+        machine: "step",
+        name: "twice",
+        parent: null,
+        about: null,
+        passed: [],
+        ...key,
+        stepType: "llm",
+      });
+    const leave = feed.onBatch(() => {});
+    appear("x:1");
+    appear("x:2");
+    end("twice", "x:1", "abandoned");
+    expect([...feed.entries()].map(({ actor, outcome }) => [actor.id, outcome])).toEqual([
+      ["x:1", "abandoned"],
+      ["x:2", null],
+    ]);
+    leave();
+    for (let n = 0; n < 20_000; n += 1) end(`other_${n}`, `o:${n}`, "settled");
+    vi.advanceTimersByTime(10_000);
+    const before = [...feed.entries()].length;
+    for (let n = 0; n < 20_000; n += 1) end(`more_${n}`, `m:${n}`, "settled");
+    // Though one is at work: nobody looks, and no entry is made.
+    expect([...feed.entries()].length).toBe(before);
+    end("twice", "x:2", "settled");
+    expect([...feed.entries()].find(({ actor }) => actor.id === "x:2")?.outcome).toBe("settled");
   });
 
   it("keeps within bounds whatever happens in a day: machines, moments, lines and contexts [inspector.bounded]", () => {

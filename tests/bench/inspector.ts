@@ -84,6 +84,7 @@ export async function benchInspector(note: (line: string) => void): Promise<Insp
         feed.ended({
           runId,
           stepId,
+          actorId: `x:${made - actors + 1}`,
           stepType: "tool",
           passed: [],
           state: "settled",

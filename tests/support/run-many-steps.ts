@@ -55,7 +55,9 @@ const store = {
 } as unknown as RuntimePorts["store"];
 const controlPlane = {
   extensions: async () => ({ ok: true, value: new Set(["idempotent-results"]) }),
-  report: async () => {
+  run: async (id: string) => ({ ok: true, value: { id, status: "running" } }),
+  report: async ({ body }: { body: { status: string } }) => {
+    if (body.status !== "completed") throw new Error(`a step was reported ${body.status}`);
     await sleep(3);
     return { ok: true, value: "accepted" };
   },

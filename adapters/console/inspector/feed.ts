@@ -5,6 +5,7 @@ import type {
   InspectionSource,
 } from "../../../machines/contracts/ports/inspection.ts";
 import { KeptContexts } from "./kept-contexts.ts";
+import { type StepNote, stepKey, Unwatched } from "./unwatched.ts";
 
 /*
  * What an inspector knows of machines at work, and how those who look are told.
@@ -28,12 +29,6 @@ const mostEnded = 2_000;
 const mostEntries = 40_000;
 const mostMoments = 100;
 const mostLogged = 2_000;
-/**
- * Of the steps that ended while nobody looked, and of them in a tenth of a second: of more nobody could look at each, and
- * what is kept for longer than a moment costs a step's worker several times what is dropped at once.
- */
-const mostUnwatched = 200;
-const mostUnwatchedAtOnce = 20;
 /** Of the log, in one batch. */
 const mostLines = 100;
 const everyMs = 50;
@@ -88,18 +83,6 @@ export interface Batch {
   skipped: number;
 }
 
-/** What a worker tells of a step whose session ended, whether somebody looks or not. */
-export interface StepNote {
-  runId: string;
-  stepId: string;
-  stepType: InspectedActor["stepType"];
-  /** The states passed, over all sessions. */
-  passed: readonly string[];
-  /** How the session ended, and the step's outcome where it ended with it. */
-  state: string;
-  outcome: string;
-}
-
 export class Feed {
   readonly #now: () => number;
   readonly #entries = new Map<number, Entry>();
@@ -123,13 +106,7 @@ export class Feed {
   readonly #sources = new Set<InspectionSource>();
   #stops: (() => void)[] | null = null;
   #linger: NodeJS.Timeout | null = null;
-  /** By their number, which goes round. */
-  readonly #unwatched = new Map<number, { nth: number; note: StepNote; at: number }>();
-  #noted = 0;
-  #tenth = 0;
-  #inTenth = 0;
-  /** Entries of steps that go on, as far as is known. */
-  #alive = 0;
+  readonly #unwatched = new Unwatched();
   #looking = 0;
   #steps = 0;
   #ids = 0;
@@ -209,9 +186,7 @@ export class Feed {
     if (this.#stops !== null) return;
     const stops: (() => void)[] = [];
     this.#stops = stops;
-    const missed = [...this.#unwatched.values()].sort((one, other) => one.nth - other.nth);
-    this.#unwatched.clear();
-    for (const { note, at } of missed) this.#take(note, at);
+    for (const { note, at } of this.#unwatched.takeAll()) this.#take(note, at);
     for (const source of this.#sources) stops.push(source.watch(this));
   }
 
@@ -223,7 +198,7 @@ export class Feed {
   appeared(actor: InspectedActor): void {
     const { id, machine, runId, stepId } = actor;
     if (!this.#byActor.has(id)) {
-      const known = machine === "step" ? this.#byStep.get(keyOf(runId, stepId)) : undefined;
+      const known = machine === "step" ? this.#byStep.get(stepKey(runId, stepId)) : undefined;
       // It was watched before, and is watched again.
       const entry = known?.actor.id === id ? known : this.#add(actor, this.#now());
       this.#byActor.set(id, entry);
@@ -250,32 +225,25 @@ export class Feed {
   /** A step's session ended. */
   ended(note: StepNote): void {
     this.#steps += 1;
-    if (!this.isRecording && this.#alive === 0) {
-      const at = this.#now();
-      const tenth = Math.floor(at / 100);
-      if (tenth !== this.#tenth) this.#inTenth = 0;
-      this.#tenth = tenth;
-      this.#inTenth += 1;
-      // What comes beyond takes the place of the last: the newest is always there.
-      if (this.#inTenth <= mostUnwatchedAtOnce) this.#noted += 1;
-      const nth = this.#noted;
-      this.#unwatched.set(nth % mostUnwatched, { nth, note, at });
+    if (!this.isRecording && this.#byActor.get(note.actorId) === undefined) {
+      this.#unwatched.keep(note, this.#now());
       return;
     }
     this.#take(note, this.#now());
     if (this.#steps === early && this.#looking === 0) this.#stop();
   }
 
-  #take({ runId, stepId, stepType, passed, state, outcome }: StepNote, at: number): void {
-    const key = keyOf(runId, stepId);
+  #take({ runId, stepId, actorId, stepType, passed, state, outcome }: StepNote, at: number): void {
+    const key = stepKey(runId, stepId);
     for (const round of this.#loopsOf(key)) this.#end(round, "stopped");
-    const known = this.#byStep.get(key);
-    if (known !== undefined && known.outcome === null) this.#end(known, outcome, state);
-    else {
-      const about = { id: "", machine: "step", name: stepId, parent: null, about: null };
-      const entry = this.#add({ ...about, runId, stepId, stepType, passed }, at);
-      this.#end(entry, outcome, state);
-    }
+    const newest = this.#byStep.get(key);
+    const own = this.#byActor.get(actorId);
+    if (own !== undefined && own.outcome === null) return this.#end(own, outcome, state);
+    const about = { id: actorId, machine: "step", name: stepId, parent: null, about: null };
+    const entry = this.#add({ ...about, runId, stepId, stepType, passed }, at);
+    this.#end(entry, outcome, state);
+    // A later session that is at work stays the one that its step is known by.
+    if (newest?.outcome === null) this.#byStep.set(key, newest);
   }
 
   #loopsOf(key: string): readonly Entry[] {
@@ -300,11 +268,8 @@ export class Feed {
       moments: [],
     };
     this.#entries.set(entry.id, entry);
-    const key = keyOf(runId, stepId);
-    if (machine === "step") {
-      this.#byStep.set(key, entry);
-      this.#alive += 1;
-    }
+    const key = stepKey(runId, stepId);
+    if (machine === "step") this.#byStep.set(key, entry);
     if (machine !== "step" && stepId !== null)
       this.#loops.set(key, [...(this.#loops.get(key) ?? []), entry]);
     if (this.#entries.size > mostEntries) {
@@ -336,7 +301,6 @@ export class Feed {
   #end(entry: Entry, outcome: string, state = entry.value): void {
     if (entry.outcome !== null) return;
     entry.outcome = outcome;
-    if (entry.actor.machine === "step") this.#alive -= 1;
     entry.value = state;
     if (entry.status === "active") entry.status = "done";
     this.#byActor.delete(entry.actor.id);
@@ -357,10 +321,9 @@ export class Feed {
   #drop(entry: Entry): void {
     const { id, actor } = entry;
     this.#entries.delete(id);
-    if (entry.outcome === null && actor.machine === "step") this.#alive -= 1;
     this.#changed.delete(entry);
     if (this.#byActor.get(actor.id) === entry) this.#byActor.delete(actor.id);
-    const key = keyOf(actor.runId, actor.stepId);
+    const key = stepKey(actor.runId, actor.stepId);
     if (this.#byStep.get(key) === entry) this.#byStep.delete(key);
     this.#contexts.forget(entry);
     if (this.#onBatch.size > 0) this.#gone.push(id);
@@ -390,6 +353,3 @@ export class Feed {
     this.#flushed = this.#logged;
   }
 }
-
-const keyOf = (runId: string | null, stepId: string | null): string =>
-  `${runId ?? ""}/${stepId ?? ""}`;
