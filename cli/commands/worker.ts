@@ -3,6 +3,7 @@ import { findControlPlane, requireControlPlane } from "../compose/find-control-p
 import { allowingLine, summary } from "../compose/look-at-tools.ts";
 import { startWorker, type Worker } from "../compose/start-worker.ts";
 import { collectWhenIdle } from "../collect-when-idle.ts";
+import { compileSooner } from "../start-anew.ts";
 import type { Command, Context } from "../command.ts";
 import { maskUrl } from "../config/load-config.ts";
 import { CliError } from "../output/errors.ts";
@@ -55,6 +56,7 @@ export const work: Command = async (context) => {
     if (fix !== null)
       log.warn({ server: server.name, fix }, "no tool of this MCP server is allowed");
   }
+  compileSooner();
   const stopLooking = collectWhenIdle(() => worker.runtime.snapshot().context);
   await workUntilStopped(worker, { stopping, watch }, () =>
     log.info({ drainMs }, "stopping: no more jobs are taken, steps may finish"),
