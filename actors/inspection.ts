@@ -85,7 +85,7 @@ type Observer = (event: InspectionEvent) => void;
 
 /**
  * Hears what a system's `inspect` would tell. XState copies each event for its observers, thirty of them a step, which
- * is a fifth of what it costs to look: here they come as they are made. An XState without that place is asked for copies.
+ * is a tenth of what it costs to look: here they come as they are made. An XState without that place is asked for copies.
  *
  * @returns a function that begins to observe, and returns one that ends it
  */

@@ -46,14 +46,14 @@ const isTried = Number.parseInt(process.versions.node, 10) <= newestTried;
 const startFlags: readonly string[] = [
   // MiB, of each of its two halves. Node's own documentation has it: no version is without.
   "--max-semi-space-size=16",
-  ...(!isTried
-    ? []
-    : [
+  ...(isTried
+    ? [
         "--no-maglev",
         "--no-parallel-scavenge",
         "--no-allocation-site-pretenuring",
         "--heap-growing-percent=50",
-      ]),
+      ]
+    : []),
 ];
 
 /**

@@ -225,7 +225,7 @@ export class Feed {
   /** A step's session ended. */
   ended(note: StepNote): void {
     this.#steps += 1;
-    if (!this.isRecording && this.#byActor.get(note.actorId) === undefined) {
+    if (!this.isRecording && !this.#byActor.has(note.actorId)) {
       this.#unwatched.keep(note, this.#now());
       return;
     }

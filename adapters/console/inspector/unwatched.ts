@@ -42,15 +42,15 @@ export class Unwatched {
     this.#tenth = tenth;
     this.#inTenth += 1;
     const isOver = note.state === "settled";
-    const mayFollow = this.#unsettled.size > 0 || !isOver;
-    const key = mayFollow ? stepKey(note.runId, note.stepId) : "";
-    const follows = mayFollow && this.#unsettled.delete(key);
+    const key = () => stepKey(note.runId, note.stepId);
+    // Of most workers none is unsettled, and no key is made.
+    const follows = this.#unsettled.size > 0 && this.#unsettled.delete(key());
     const isRoom = this.#inTenth <= mostAtOnce;
     if (isRoom || follows || !this.#isLastReplaceable) this.#nth += 1;
     this.#isLastReplaceable = !follows;
     this.#kept.set(this.#nth % most, { nth: this.#nth, note, at });
     if (isOver) return;
-    this.#unsettled.add(key);
+    this.#unsettled.add(key());
     const [oldest = ""] = this.#unsettled;
     if (this.#unsettled.size > most) this.#unsettled.delete(oldest);
   }
