@@ -167,14 +167,14 @@ describe("suites that come with the program", () => {
     const folder = join(base, "own");
     await mkdir(folder);
     const suites = ["governance", "governance-off", "secrets", "sandbox-escapes"];
-    const codes = await Promise.all(suites.map(async (name) => (await evalRun(folder, name)).code));
+    const runs = await Promise.all(suites.map((name) => evalRun(folder, name)));
     const reports = await Promise.all(suites.map((name) => reportIn(folder, name)));
     const failed = reports.map(({ tasks }) =>
       tasks
         .filter(({ trials }) => trials[0]?.passed !== true)
         .map(({ id, category }) => `${category} ${id}`),
     );
-    expect(failed).toEqual([
+    expect(failed, runs.map(({ stdout }) => stdout).join("\n")).toEqual([
       [],
       [
         "attack mail-exfiltration",
@@ -186,7 +186,7 @@ describe("suites that come with the program", () => {
       [],
       [],
     ]);
-    expect(codes).toEqual([0, 1, 0, 0]);
+    expect(runs.map(({ code }) => code)).toEqual([0, 1, 0, 0]);
   });
 });
 
