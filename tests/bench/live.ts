@@ -72,7 +72,8 @@ async function startSteps({ redis, sink, ...stage }: Stage, count: number): Prom
       Array.from({ length: steps }, () => jobData((published += 1), "wait")),
     );
   const warm = 4 * count;
-  sink.tell({ kind: "answer-models", later: "answer" });
+  // A provider is given more calls while all its places are used, which calls that end at once do not.
+  sink.tell({ kind: "answer-models", later: "answer slowly" });
   await sink.expect(warm);
   const reported = sink.next("reported");
   await begin(warm);

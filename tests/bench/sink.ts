@@ -7,8 +7,8 @@ import { createServer, type ServerResponse } from "node:http";
 
 export type ToSink =
   | { kind: "expect"; reports: number }
-  /** What waits on the model is answered; what comes later is too, or waits. */
-  | { kind: "answer-models"; later: "answer" | "wait" };
+  /** What waits on the model is answered; what comes later is too, two seconds after it was asked, or waits. */
+  | { kind: "answer-models"; later: "answer" | "answer slowly" | "wait" };
 export type FromSink =
   | { kind: "listening"; port: number }
   /** From now on reports are counted anew: what arrives sooner belongs to those before. */
@@ -23,7 +23,7 @@ const now = () => Number(process.hrtime.bigint());
 let expected = Number.POSITIVE_INFINITY;
 let at: [string, number][] = [];
 const waiting: ServerResponse[] = [];
-let later: "answer" | "wait" = "wait";
+let later: Extract<ToSink, { kind: "answer-models" }>["later"] = "wait";
 
 const completion = JSON.stringify({
   id: "chatcmpl-1",
@@ -42,6 +42,7 @@ const server = createServer((request, response) => {
       // Each call brings its own connection: one that is left over would be no weight of the next.
       response.setHeader("connection", "close");
       if (later === "answer") return void response.end(completion);
+      if (later === "answer slowly") return void setTimeout(() => response.end(completion), 2_000);
       tell({ kind: "asked", models: waiting.push(response) });
       return;
     }
