@@ -1,4 +1,3 @@
-import { initialTransition, transition } from "xstate";
 import type { CallTarget, LoopContext, Turn } from "../../machines/agent-loop/context.ts";
 import type { LoopEvent } from "../../machines/agent-loop/events.ts";
 import {
@@ -10,6 +9,7 @@ import {
 } from "../../machines/agent-loop/machine.ts";
 import { isRefusedForLength } from "../../machines/agent-loop/rules.ts";
 import { compile } from "../../machines/compile.ts";
+import { pureTransitions } from "../../machines/pure.ts";
 import {
   fail,
   type Failure,
@@ -68,7 +68,7 @@ function windowFor(
   return Math.max(window - request.maxTokens, Math.ceil(window / 4));
 }
 
-const loop = compile(agentLoopMachine);
+const loop = pureTransitions(compile(agentLoopMachine));
 
 export type LoopPorts = Pick<RuntimePorts, "models" | "tools" | "schemas" | "artifacts" | "clock">;
 
@@ -168,7 +168,7 @@ export class LoopWalk {
       windowTokens: windowFor(this.#ports.models, this.#plan.request),
     };
     this.#isPaid = round === this.#scope.repairs;
-    let [snapshot, actions] = initialTransition(loop, { limits });
+    let { snapshot, actions } = loop.initial({ limits });
     const { runId, stepId } = this.#scope.job;
     const tell = (event: LoopEvent | null) =>
       this.#plan.onMove?.({ runId, stepId, round, event, snapshot });
@@ -176,9 +176,9 @@ export class LoopWalk {
     for (;;) {
       const end = loopEnd(snapshot);
       if (end !== null) return { end, context: snapshot.context };
-      const wanted = actions.find(({ type: name }) => isActivity(name))?.type as LoopActivity;
+      const wanted = actions.find(isActivity) as LoopActivity;
       const event = await this.#do(wanted, snapshot, round);
-      [snapshot, actions] = transition(loop, snapshot, event);
+      ({ snapshot, actions } = loop.next(snapshot, event));
       tell(event);
     }
   }

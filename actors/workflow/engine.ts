@@ -1,4 +1,3 @@
-import { initialTransition, transition } from "xstate";
 import { fail, ok, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { Json } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
@@ -17,7 +16,7 @@ import type { WorkflowEvent } from "../../machines/workflow/events.ts";
 import { type Plan, planWorkflow } from "../../machines/workflow/plan.ts";
 import { restoreRun, saveRun, type WorkflowSnapshot } from "../../machines/workflow/saved.ts";
 import { runOutput } from "../../machines/workflow/scope.ts";
-import { logic, type MadeTurn, outputsOf, Turn } from "./turn.ts";
+import { type MadeTurn, outputsOf, Turn, workflow } from "./turn.ts";
 
 /** An engine of a reader's: it works the expressions out, and this drives the machine. */
 export function createWorkflowEngine(reader: WorkflowReader): WorkflowEngine {
@@ -33,7 +32,7 @@ export function createWorkflowEngine(reader: WorkflowReader): WorkflowEngine {
 
 const program = (reader: WorkflowReader, plan: Plan): WorkflowProgram => ({
   begin(values) {
-    const [snapshot] = initialTransition(logic, { plan });
+    const { snapshot } = workflow.initial({ plan });
     return turnOf(reader, new Turn(reader, snapshot, values).run([]));
   },
   restore(saved, events) {
@@ -41,7 +40,7 @@ const program = (reader: WorkflowReader, plan: Plan): WorkflowProgram => ({
     if (!restored.ok) return restored;
     let snapshot = restored.value;
     for (const event of events)
-      [snapshot] = transition(logic, snapshot, event as unknown as WorkflowEvent);
+      ({ snapshot } = workflow.next(snapshot, event as unknown as WorkflowEvent));
     return ok(stateOf(reader, snapshot));
   },
 });

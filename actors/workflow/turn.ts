@@ -1,5 +1,5 @@
-import { transition } from "xstate";
 import { compile } from "../../machines/compile.ts";
+import { pureTransitions } from "../../machines/pure.ts";
 import { type Json, writtenLength } from "../../machines/contracts/domain/json.ts";
 import type {
   WorkflowHappening,
@@ -28,7 +28,7 @@ import { outputOf, type Outputs, scopeOf, shownTo } from "../../machines/workflo
  * then such a step is under way for the machine; its time begins when it is put on the stream.
  */
 
-export const logic = compile(workflowMachine);
+export const workflow = pureTransitions(compile(workflowMachine));
 
 /** What a turn made of a run. */
 export type MadeTurn = Omit<WorkflowTurn, "run"> & { snapshot: WorkflowSnapshot };
@@ -91,7 +91,7 @@ export class Turn {
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
       if (this.#snapshot.status !== "active") break;
       const before = this.#snapshot.context;
-      [this.#snapshot] = transition(logic, this.#snapshot, next);
+      this.#snapshot = workflow.next(this.#snapshot, next).snapshot;
       // What comes twice, or too late, changes nothing, and need not be known.
       const { steps, frames, phase } = this.#snapshot.context;
       if (steps === before.steps && frames === before.frames && phase === before.phase) continue;

@@ -1,7 +1,8 @@
 import * as fc from "fast-check";
-import { createActor, initialTransition, transition } from "xstate";
+import { createActor, initialTransition, type SnapshotFrom, transition } from "xstate";
 import { describe, expect, it } from "vitest";
 import { compile } from "../../machines/compile.ts";
+import { pureTransitions } from "../../machines/pure.ts";
 import type { LoopEvent } from "../../machines/agent-loop/events.ts";
 import {
   agentLoopMachine,
@@ -28,6 +29,7 @@ import {
 
 const paths = loopPaths();
 const compiled = compile(agentLoopMachine);
+const loop = pureTransitions(compiled);
 
 /** What each activity answers when all goes well. */
 const answers: Record<LoopActivity, LoopEvent> = {
@@ -36,10 +38,15 @@ const answers: Record<LoopActivity, LoopEvent> = {
   askForAnswer: { type: "reply.received", reply: sampleReply },
 };
 
+interface Moment {
+  snapshot: SnapshotFrom<typeof agentLoopMachine>;
+  asked: string[];
+}
+
 /** Walks the chart by XState's pure functions; returns each moment's state and what it asked for. */
-function fold(logic: typeof agentLoopMachine, events: readonly LoopEvent[]) {
+function fold(logic: typeof agentLoopMachine, events: readonly LoopEvent[]): Moment[] {
   let [snapshot, actions] = initialTransition(logic, loopInput);
-  const moments = [{ snapshot, asked: actions.map(({ type }) => type) }];
+  const moments: Moment[] = [{ snapshot, asked: actions.map(({ type }) => type) }];
   for (const event of events) {
     [snapshot, actions] = transition(logic, snapshot, event);
     moments.push({ snapshot, asked: actions.map(({ type }) => type) });
@@ -47,7 +54,18 @@ function fold(logic: typeof agentLoopMachine, events: readonly LoopEvent[]) {
   return moments;
 }
 
-const seen = (moments: ReturnType<typeof fold>): string =>
+/** The same as a step's loop walks it: compiled, and without XState's pure functions. */
+function walk(events: readonly LoopEvent[]): Moment[] {
+  let moved = loop.initial(loopInput);
+  const moments = [{ snapshot: moved.snapshot, asked: moved.actions }];
+  for (const event of events) {
+    moved = loop.next(moved.snapshot, event);
+    moments.push({ snapshot: moved.snapshot, asked: moved.actions });
+  }
+  return moments;
+}
+
+const seen = (moments: readonly Moment[]): string =>
   JSON.stringify(
     moments.map(({ snapshot: { value, context, status }, asked }) => [
       value,
@@ -90,6 +108,7 @@ describe("every simple path of the agent loop's chart", () => {
       const events = path.steps.slice(1).map(({ event }) => event);
       const interpreted = seen(fold(agentLoopMachine, events));
       if (seen(fold(compiled, events)) !== interpreted) parted.push(interpreted);
+      if (seen(walk(events)) !== interpreted) parted.push(interpreted);
     }
     expect(parted).toEqual([]);
   });
@@ -143,7 +162,9 @@ describe("every simple path of the agent loop's chart", () => {
 it("compiled and interpreted agree on random histories, events out of place among them [compile.agent-loop]", () => {
   fc.assert(
     fc.property(fc.array(fc.constantFrom(...loopEvents), { maxLength: 20 }), (events) => {
-      expect(seen(fold(compiled, events))).toBe(seen(fold(agentLoopMachine, events)));
+      const interpreted = seen(fold(agentLoopMachine, events));
+      expect(seen(fold(compiled, events))).toBe(interpreted);
+      expect(seen(walk(events))).toBe(interpreted);
     }),
     { numRuns: 1_000 },
   );
