@@ -77,12 +77,12 @@ export async function callVendor<Event>(
   vendor: Vendor,
   { signal, onPart, open, reader, onError }: Call<Event>,
 ): Promise<Outcome<ModelReply>> {
-  const state = new CallState(vendor);
-  const limited = AbortSignal.any([signal, state.signal]);
+  const state = new CallState(vendor, signal);
   let failure: Failure | null = null;
   let isRead = false;
+  let isOver = false;
   try {
-    const events = await calls.run(state, async () => open(limited));
+    const events = await calls.run(state, async () => open(state.signal));
     // A signal that was raised ends the SDKs' streams without an error.
     for await (const event of readable(events)) {
       isRead = true;
@@ -95,12 +95,13 @@ export async function callVendor<Event>(
       for (const part of parts) await onPart(part);
       state.go();
     }
-    if (state.isDone && !limited.aborted) reader.end?.();
+    isOver = reader.error === null;
+    if (state.isDone && !state.signal.aborted) reader.end?.();
   } catch (error) {
     failure = expected(vendor, error, state.isOpened ? undefined : onError);
-    if (failure === null && !limited.aborted) throw error;
+    if (failure === null && !state.signal.aborted) throw error;
   } finally {
-    state.close();
+    state.close(isOver);
   }
   if (reader.error !== null) failure = vendorFailure(vendor, reader.error);
   else if (reader.isWhole) {

@@ -2,7 +2,9 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import { isJsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
+import type { Readable } from "node:stream";
 import { withoutEmptyError, withoutEmptyErrors } from "./empty-errors.ts";
+import { vendorRequest } from "./vendor-request.ts";
 import { pageName, quote, type Speaker, toFailure, type VendorError } from "./vendor-trouble.ts";
 
 /** What both vendors' SDKs need around them. */
@@ -33,6 +35,8 @@ export class CallState {
   late: "idle" | "total" | null = null;
   readonly #stop = new AbortController();
   readonly #vendor: Vendor;
+  readonly #caller: AbortSignal;
+  readonly #onAbort = () => this.#stop.abort(this.#caller.reason);
   #idleMs: number;
   #leftMs: number;
   #since = 0;
@@ -40,13 +44,18 @@ export class CallState {
   /** What was left when the haste began; null where there is none. */
   #beforeHaste: number | null = null;
 
-  constructor(vendor: Vendor) {
+  /** @param caller whoever may stop the call: its signal */
+  constructor(vendor: Vendor, caller: AbortSignal) {
     this.#vendor = vendor;
+    this.#caller = caller;
     this.#idleMs = vendor.idleMs;
     this.#leftMs = vendor.totalMs;
+    if (caller.aborted) this.#onAbort();
+    else caller.addEventListener("abort", this.#onAbort, { once: true });
     this.go();
   }
 
+  /** Raised when the caller stops the call, and when its time is over. Not `AbortSignal.any`: that weighs a kilobyte. */
   get signal(): AbortSignal {
     return this.#stop.signal;
   }
@@ -101,9 +110,11 @@ export class CallState {
     });
   }
 
-  close(): void {
+  /** @param isRead whether the answer was read to its end: then there is nothing to stop, and no error to make for it */
+  close(isRead: boolean): void {
     clearTimeout(this.#total);
-    this.#stop.abort();
+    this.#caller.removeEventListener("abort", this.#onAbort);
+    if (!isRead) this.#stop.abort();
   }
 
   #end(late: "idle" | "total"): void {
@@ -152,16 +163,14 @@ export function vendorFetch(vendor: Vendor): typeof fetch {
   return async (input, init) => {
     const state = calls.getStore();
     if (state === undefined) throw new Error("a model was asked outside of callVendor");
-    const response = await state.patiently(
-      connecting(fetch(input, { ...init, redirect: "manual" }), false),
+    const { status, statusText, headers, body } = await state.patiently(
+      connecting(vendorRequest(input, init), false),
     );
-    const { status, statusText } = response;
-    const headers = new Headers(response.headers);
     // The body is decoded already.
     headers.delete("content-encoding");
     headers.delete("content-length");
-    const pieces = readPieces(response, state);
-    if (!response.ok) {
+    const pieces = readPieces(body, state);
+    if (status < 200 || status > 299) {
       const text = errorBody(await readWhole([], pieces));
       headers.set("content-type", "application/json");
       return new Response(text, { status, statusText, headers });
@@ -179,18 +188,17 @@ export function vendorFetch(vendor: Vendor): typeof fetch {
   };
 }
 
-async function* readPieces(response: Response, state: CallState): AsyncGenerator<Uint8Array> {
-  const reader = response.body?.getReader();
-  if (reader === undefined) return;
+async function* readPieces(body: Readable, state: CallState): AsyncGenerator<Uint8Array> {
+  const pieces = body[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
   try {
     for (;;) {
-      const { done, value } = await state.patiently(connecting(reader.read(), true));
-      if (done) return;
+      const { done, value } = await state.patiently(connecting(pieces.next(), true));
+      if (done === true) return;
       state.count(value.byteLength);
       yield value;
     }
   } finally {
-    reader.cancel().catch(() => {});
+    body.destroy();
   }
 }
 

@@ -55,6 +55,8 @@ export function useVendors(): Vendors {
     async vendor(answer) {
       const seen: SeenByVendor[] = [];
       const { url, server } = await serve((request, response) => {
+        // A vendor is only posted to: whoever else comes means a server that had this port before.
+        if (request.method !== "POST") return void response.writeHead(404).end();
         const chunks: Buffer[] = [];
         request.on("data", (chunk: Buffer) => chunks.push(chunk));
         request.on("end", () => {
