@@ -65,6 +65,14 @@ export const modelRequirements: readonly Requirement[] = [
     promise: "a recorded conversation holds no secret and is played back as it was",
   },
   { id: "llm.hostile", promise: "whatever a provider sends is a reply or a failure of a kind" },
+  {
+    id: "llm.encoded",
+    promise: "an answer is read whatever encodings and headers a server puts around it",
+  },
+  {
+    id: "llm.proxy",
+    promise: "models are reached through the environment's proxy where Node is told so",
+  },
   { id: "llm.parts", promise: "an answer is told to the worker's listener as it comes" },
   // Money.
   {
