@@ -66,6 +66,11 @@ export const processRequirements: readonly Requirement[] = [
     promise: "a step that is not sampled has no span, and neither has what it calls",
   },
   {
+    id: "traces.one-tree",
+    promise:
+      "the spans of a run are one tree, from its submission to its reports, across processes",
+  },
+  {
     id: "traces.tree",
     promise: "a run's trace tells what each step touched, and its times and costs add up",
   },

@@ -4,6 +4,7 @@ import { createWorkflowReader } from "../../adapters/workflows/step-request.ts";
 import type { Command } from "../command.ts";
 import { chooseStore } from "../compose/choose-store.ts";
 import { chooseTools } from "../compose/choose-tools.ts";
+import { startTraces } from "../compose/monitoring.ts";
 import { agentSeeds, startPlane } from "../compose/start-plane.ts";
 import { CliError } from "../output/errors.ts";
 import { consumerName } from "../supervise-processes.ts";
@@ -25,6 +26,7 @@ export const controlPlane: Command = async (context) => {
   const log = openLog(context, "info");
   const tools = await chooseTools(config, env);
   const agents = agentSeeds(settings, tools);
+  const tracing = await startTraces(settings, log, env);
   const store = await chooseStore(config, consumerName(settings.workerName));
   try {
     const { host } = invocation.flags;
@@ -57,6 +59,7 @@ export const controlPlane: Command = async (context) => {
     }
   } finally {
     await store.close();
+    await tracing?.shutdown();
   }
   log.info({}, "the control plane has stopped");
   return 0;

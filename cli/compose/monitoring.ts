@@ -1,6 +1,7 @@
 import type { RuntimePorts } from "../../actors/ports.ts";
 import type { RuntimeOptions } from "../../actors/options.ts";
 import { type Runtime, startRuntime } from "../../actors/runtime.ts";
+import type { Tracing } from "../../adapters/telemetry/tracing.ts";
 import type { HealthCheck } from "../../adapters/telemetry/health-server.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import { collectorHeaders } from "../config/collector-headers.ts";
@@ -27,15 +28,8 @@ export async function startMonitoring(
   env: Env,
 ): Promise<Monitoring> {
   const { otlpEndpoint: endpoint, serviceName, httpPort, httpHost: host } = settings;
-  // OpenTelemetry's SDK is loaded by those who export.
-  if (endpoint !== null) {
-    const { startTracing } = await import("../../adapters/telemetry/tracing.ts");
-    const { tracesSampler: sampler, tracesSamplerArg: ratio } = settings;
-    const headers = collectorHeaders("TRACES", env);
-    const made = { endpoint, serviceName, headers, log, hide: secrets.redact, sampler, ratio };
-    const tracing = startTracing(made);
-    closing.add("tracing", () => tracing.shutdown());
-  }
+  const tracing = await startTraces(settings, log, env);
+  if (tracing !== null) closing.add("tracing", () => tracing.shutdown());
   const sent = settings.metricsExporter === "otlp" ? endpoint : null;
   let watched: readonly HealthCheck[] = [{ name: "worker", look: () => "the worker starts" }];
   if (sent === null && httpPort === null) {
@@ -72,6 +66,17 @@ export async function startMonitoring(
       return runtime;
     },
   };
+}
+
+/** Traces to a collector, where one is set; null where none is. OpenTelemetry's SDK is loaded by those who export. */
+export async function startTraces(settings: Settings, log: Log, env: Env): Promise<Tracing | null> {
+  const { otlpEndpoint: endpoint, serviceName, tracesSampler: sampler } = settings;
+  if (endpoint === null) return null;
+  const { startTracing } = await import("../../adapters/telemetry/tracing.ts");
+  const headers = collectorHeaders("TRACES", env);
+  const ratio = settings.tracesSamplerArg;
+  const { redact: hide } = secrets;
+  return startTracing({ endpoint, serviceName, headers, log, hide, sampler, ratio });
 }
 
 /** Each in words of ours: nothing that a neighbour says, which may hold anything, leaves without a key. */

@@ -4,10 +4,8 @@ import type { AgentVersion, Run, Step } from "../../adapters/control-plane/embed
 import { resolveBudget } from "../../adapters/control-plane/embedded/budget.ts";
 import { brokenLimit, readBudget } from "../../machines/contracts/domain/budget.ts";
 import { decideTool } from "../../adapters/control-plane/embedded/changes/check-tool.ts";
-import {
-  jobInput,
-  readTraceparent,
-} from "../../adapters/control-plane/embedded/changes/create-run.ts";
+import { jobInput } from "../../adapters/control-plane/embedded/changes/create-run.ts";
+import { readTraceparent } from "../../adapters/control-plane/embedded/routes/run-span.ts";
 import { nextMove, trackWaiting } from "../../adapters/control-plane/embedded/changes/run-state.ts";
 import { isStepEnded, stepStatuses } from "../../machines/contracts/domain/status.ts";
 

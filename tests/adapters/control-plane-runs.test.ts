@@ -30,8 +30,8 @@ describe("creating a run", () => {
       tenantId: "ten_01JFVX0000000000000000001",
       projectId: "prj_01JFVX0000000000000000001",
       agentId: value(await plane.api.agents("prj_01JFVX0000000000000000001", signal))[0]?.id,
-      traceId: null,
-      spanId: null,
+      traceId: expect.stringMatching(/^[0-9a-f]{32}$/),
+      spanId: expect.stringMatching(/^[0-9a-f]{16}$/),
       createdAt: plane.clock.now,
     });
     expect(await plane.statuses(runId)).toEqual({ run: "queued", steps: ["pending"] });

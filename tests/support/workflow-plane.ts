@@ -161,7 +161,7 @@ export class WorkflowPlane {
       const fresh = newRun(
         change,
         version,
-        { input, config, trace: null },
+        { input, config, trace: { traceId: "1".repeat(32), spanId: "1".repeat(16) } },
         newId("wfr", change.now),
       );
       const run = change.saveRun({ ...fresh, workflowId: id });

@@ -28,7 +28,7 @@ export interface RunRequest {
   config: JsonObject | null;
   /** Null for FerrumDeck's ordinary run of one `llm` step. */
   steps: PlannedStep[] | null;
-  trace: { traceId: string; spanId: string } | null;
+  trace: { traceId: string; spanId: string };
 }
 
 /**
@@ -76,8 +76,8 @@ export function newRun(
     outputTokens: 0,
     toolCalls: 0,
     costMicros: 0,
-    traceId: request.trace?.traceId ?? null,
-    spanId: request.trace?.spanId ?? null,
+    traceId: request.trace.traceId,
+    spanId: request.trace.spanId,
     createdAt: now,
     createdBy: by,
     startedAt: null,
@@ -233,20 +233,4 @@ function usableTools(version: AgentVersion): string[] | null {
   if (allowedTools === null && approvalRequiredTools.length === 0) return null;
   const named = new Set([...(allowedTools ?? []), ...approvalRequiredTools]);
   return [...named].filter((tool) => !deniedTools.includes(tool));
-}
-
-const shape = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$/;
-
-/**
- * Trace and span of a W3C `traceparent` header (Trace Context level 1, 3.2): version 00 as written, later
- * versions by their first four fields. Anything else counts as no header.
- */
-export function readTraceparent(
-  header: string | undefined,
-): { traceId: string; spanId: string } | null {
-  const [, version, traceId, spanId, more] = shape.exec(header?.trim() ?? "") ?? [];
-  if (version === undefined || traceId === undefined || spanId === undefined) return null;
-  if (version === "ff" || (version === "00" && more !== undefined)) return null;
-  if (/^0+$/.test(traceId) || /^0+$/.test(spanId)) return null;
-  return { traceId, spanId };
 }

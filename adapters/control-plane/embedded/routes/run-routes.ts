@@ -7,10 +7,11 @@ import { callerOf } from "./access.ts";
 import { ApiError, asJson, objectShape, readBody, readKey, readPage, rfc3339 } from "./request.ts";
 import { cancelRun } from "../changes/run-state.ts";
 import { createRunOnce } from "../changes/create-once.ts";
-import { type PlannedStep, readTraceparent } from "../changes/create-run.ts";
+import type { PlannedStep } from "../changes/create-run.ts";
 import { budgetOf } from "../changes/reservations.ts";
 import { findRun } from "../changes/submit-result.ts";
-import type { Plane } from "../changes/change.ts";
+import type { Change, Plane } from "../changes/change.ts";
+import { inRunSpan } from "./run-span.ts";
 import type { KeptEntry } from "../audit.ts";
 import { mayReachAll } from "../keys.ts";
 import { budgetProblem, microsPerCent } from "../../../../machines/contracts/domain/budget.ts";
@@ -44,12 +45,15 @@ export function runRoutes({ apply, rows }: Plane): Hono {
       input: asJson(body.input),
       config: readConfig(body.config),
       steps: body.steps?.map(planned) ?? null,
-      trace: readTraceparent(c.req.header("traceparent")),
     };
     const key = readKey(c);
     const by = callerOf(c);
-    const { run, isNew } = await apply((change) => createRunOnce(change, request, key), by);
-    if (!isNew) c.header("Idempotency-Replayed", "true");
+    const run = await inRunSpan(c.req.header("traceparent"), async (trace) => {
+      const made = (change: Change) => createRunOnce(change, { ...request, trace }, key);
+      const { run: one, isNew } = await apply(made, by);
+      if (!isNew) c.header("Idempotency-Replayed", "true");
+      return one;
+    });
     return c.json(runResponse(run), 201);
   });
   app.get("/", (c) => {

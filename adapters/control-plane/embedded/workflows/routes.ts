@@ -7,7 +7,8 @@ import { cutText } from "../../../../machines/contracts/domain/text.ts";
 import { isStepEnded } from "../../../../machines/contracts/domain/status.ts";
 import type { WorkflowStepState } from "../../../../machines/contracts/ports/workflow-engine.ts";
 import type { Change, Plane } from "../changes/change.ts";
-import { findVersion, newRun, readTraceparent } from "../changes/create-run.ts";
+import { findVersion, newRun } from "../changes/create-run.ts";
+import { inRunSpan, type RunTrace } from "../routes/run-span.ts";
 import { cancelRun } from "../changes/run-state.ts";
 import { findRun } from "../changes/submit-result.ts";
 import { newId, type Run, seedIds, type Step } from "../documents.ts";
@@ -101,8 +102,7 @@ export function workflowRunRoutes({ apply, rows, workflows, now }: Plane): Hono 
     const input = asJson(body.input);
     if (!isJsonObject(input)) throw new ApiError(422, "input: expected an object");
     const config = readConfig(body.config);
-    const trace = readTraceparent(c.req.header("traceparent"));
-    const begin = (change: Change): Run => {
+    const begin = (change: Change, trace: RunTrace): Run => {
       const agent = agentOf(change.store, workflow, body.agent_id ?? null);
       const version = findVersion(change.store, agent, null);
       if (version.tenantId !== workflow.tenantId) {
@@ -114,7 +114,11 @@ export function workflowRunRoutes({ apply, rows, workflows, now }: Plane): Hono 
       change.audit(run.id, "run.created", { agent_id: run.agentId, workflow_id: workflow.id });
       return host.begin(change, run, workflow);
     };
-    return c.json(view(await apply(begin, callerOf(c))), 201);
+    const by = callerOf(c);
+    const run = await inRunSpan(c.req.header("traceparent"), (trace) =>
+      apply((change) => begin(change, trace), by),
+    );
+    return c.json(view(run), 201);
   });
   app.get("/:id", (c) => c.json(view(find(c))));
   app.post("/:id/cancel", async (c) => {
