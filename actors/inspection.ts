@@ -15,6 +15,8 @@ import type { Job } from "../machines/contracts/domain/job.ts";
 import { cutText } from "../machines/contracts/domain/text.ts";
 import type { StepKey } from "../machines/contracts/domain/record.ts";
 import type { agentLoopMachine } from "../machines/agent-loop/machine.ts";
+import type { Clock } from "../machines/contracts/ports/clock.ts";
+import type { RunningStep } from "./step/spawn.ts";
 import { StepActor, type StepSession } from "./step/session.ts";
 
 /** One move of an agent's loop, which is run without an actor. */
@@ -32,19 +34,36 @@ interface Seen {
   context?: unknown;
 }
 
+/** The steps that are told of from their beginning, and apart from them the moves of what has no states. */
+const mostAtOnce = 200;
+const mostInSecond = 50;
+/** Of the steps that were left out and are younger than that, a few are told of at a time: most are over in a moment. */
+const youngMs = 1_000;
+const mostYoung = 20;
+
 /**
  * The actors of one supervisor's system, by XState's own stream of inspection. Compiled charts tell it as the
  * interpreter does, so nothing else runs while somebody looks; while nobody does, XState makes no events at all.
+ *
+ * To tell of a step costs a third of what it takes to do a short one, so of a flood some are told of, and those that turn
+ * out to last: whoever is at work for long enough to be looked at is seen where it is.
  */
 export function inspectionOf(
   supervisor: AnyActorRef,
-  alive: { values(): Iterable<{ actor: AnyActorRef }> },
-  clock: { now(): number },
+  alive: { values(): Iterable<Pick<RunningStep, "actor" | "session">> },
+  clock: Pick<Clock, "now" | "monotonic">,
 ): InspectionSource {
   const observe = observerOf(supervisor.system);
   return {
-    watch(listener) {
+    watch(listener, leftOut) {
       const known = new Set<string>();
+      const mayBegin = seldom(clock);
+      const mayMove = seldom(clock);
+      let areLeftOut = false;
+      const leaveOut = () => {
+        if (!areLeftOut) leftOut();
+        areLeftOut = true;
+      };
       /** Who sent an event: it is told before what came of it. */
       const senders = new WeakMap<object, string>();
       const appear = (ref: AnyActorRef) => {
@@ -71,13 +90,53 @@ export function inspectionOf(
       const steps = Array.from(alive.values(), ({ actor }) => actor);
       for (const ref of [supervisor, ...Object.values(children), ...steps])
         move(ref, ref.getSnapshot() as Seen, null);
-      return observe((event) => {
-        if (event.type === "@xstate.snapshot")
-          move(event.actorRef as AnyActorRef, event.snapshot as Seen, event.event);
-        else if (event.type === "@xstate.event" && event.sourceRef !== undefined)
-          senders.set(event.event, event.sourceRef.sessionId);
+      const stop = observe((told) => {
+        const { type } = told;
+        if (type !== "@xstate.snapshot" && type !== "@xstate.event") return;
+        const { event } = told;
+        const ref = told.actorRef as AnyActorRef;
+        if (ref instanceof StepActor && !known.has(ref.sessionId)) {
+          if (type !== "@xstate.event" || event.type !== "xstate.init") return;
+          if (!mayBegin()) return leaveOut();
+          appear(ref);
+        }
+        if (type === "@xstate.snapshot") {
+          const snapshot = told.snapshot as Seen;
+          const isWork = snapshot.value === undefined && snapshot.status === "active";
+          if (!isWork || mayMove()) move(ref, snapshot, event);
+        } else if (told.sourceRef !== undefined && known.has(told.sourceRef.sessionId)) {
+          senders.set(event, told.sourceRef.sessionId);
+        }
       });
+      const catchUp = () => {
+        if (!areLeftOut) return;
+        areLeftOut = false;
+        let room = mostYoung;
+        const young = clock.monotonic() - youngMs;
+        for (const { actor, session } of alive.values()) {
+          if (known.has(actor.sessionId) || actor.getSnapshot().status !== "active") continue;
+          const isYoung = session.startedAt > young;
+          if (isYoung) room -= 1;
+          if (isYoung && room < 0) leaveOut();
+          else move(actor, actor.getSnapshot() as Seen, null);
+        }
+      };
+      return { catchUp, stop };
     },
+  };
+}
+
+/** Says yes `mostAtOnce` times, and then `mostInSecond` times a second. */
+function seldom(clock: Pick<Clock, "monotonic">): () => boolean {
+  let left = mostAtOnce;
+  let at = clock.monotonic();
+  return () => {
+    const now = clock.monotonic();
+    left = Math.min(mostAtOnce, left + ((now - at) * mostInSecond) / 1_000);
+    at = now;
+    if (left < 1) return false;
+    left -= 1;
+    return true;
   };
 }
 
@@ -98,17 +157,17 @@ function observerOf(system: ActorSystem<ActorSystemInfo>): (observer: Observer) 
       return () => subscription.unsubscribe();
     };
   }
-  const observers = new Set<Observer>();
+  let observers: readonly Observer[] = [];
   const tellAll: Observer = (event) => {
     told(event);
     for (const observer of observers) observer(event);
   };
   return (observer) => {
-    observers.add(observer);
+    observers = [...observers, observer];
     internal._sendInspectionEvent = tellAll;
     return () => {
-      observers.delete(observer);
-      if (observers.size === 0) internal._sendInspectionEvent = told;
+      observers = observers.filter((other) => other !== observer);
+      if (observers.length === 0) internal._sendInspectionEvent = told;
     };
   };
 }

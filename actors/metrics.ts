@@ -6,7 +6,7 @@ import type {
   Meter,
 } from "../machines/contracts/ports/meter.ts";
 import type { QueueStats } from "../machines/contracts/ports/step-backend.ts";
-import type { RuntimeOptions, StepEventNotice } from "./options.ts";
+import type { RuntimeOptions, StepEndNotice } from "./options.ts";
 import { foundBy, measurePorts, seconds } from "./measured-ports.ts";
 import type { RuntimePorts } from "./ports.ts";
 import type { Runtime } from "./runtime.ts";
@@ -99,10 +99,7 @@ class Ends {
   }
 }
 
-function endOf({
-  how,
-  snapshot,
-}: Extract<StepEventNotice, { kind: "ended" }>): Labels & { outcome: string } {
+function endOf({ how, snapshot }: StepEndNotice): Labels & { outcome: string } {
   if (how !== "settled") return { outcome: how };
   const result = snapshot?.context.result ?? null;
   if (result === null) return { outcome: "ended_before" };

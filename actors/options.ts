@@ -39,23 +39,25 @@ export type StepEventNotice =
       state: string;
       left: StateLeft | null;
     }
-  | {
-      kind: "ended";
-      runId: string;
-      stepId: string;
-      /** Of this session's actor, as inspection names it: a step may have two alive, of which one has lost its lease. */
-      actorId: string;
-      stepType: StepType | null;
-      left: StateLeft | null;
-      /** From taking it up to its end in this worker, milliseconds. */
-      tookMs: number;
-      how: StepEnd | "crashed";
-      /** How often the job had been delivered, this time included. */
-      deliveries: number;
-      /** The top-level states passed, over all sessions of the step. */
-      stateHistory: readonly string[];
-      snapshot: SnapshotFrom<typeof stepMachine> | null;
-    };
+  | StepEndNotice;
+
+export interface StepEndNotice {
+  kind: "ended";
+  runId: string;
+  stepId: string;
+  /** Of this session's actor, as inspection names it: a step may have two alive, of which one has lost its lease. */
+  actorId: string;
+  stepType: StepType | null;
+  left: StateLeft | null;
+  /** From taking it up to its end in this worker, milliseconds. */
+  tookMs: number;
+  how: StepEnd | "crashed";
+  /** How often the job had been delivered, this time included. */
+  deliveries: number;
+  /** The top-level states passed, over all sessions of the step. */
+  stateHistory: readonly string[];
+  snapshot: SnapshotFrom<typeof stepMachine> | null;
+}
 
 /** Some of a model's answer, told as it comes. */
 export interface ModelPartNotice {
@@ -141,6 +143,8 @@ export interface RuntimeOptions {
   /** Take the place of a step type's work, or of one tool's in tool steps. */
   handlers?: UsersHandlers;
   onStepEvent?: (notice: StepEventNotice) => void;
+  /** Told the ends of sessions alone, for whom the states entered are not worth what it costs to tell of them. */
+  onStepEnd?: (notice: StepEndNotice) => void;
   /** Told of jobs that were taken, before anything of them is looked at. */
   onJobs?: () => void;
   /** Told each verdict that is given on an action. */

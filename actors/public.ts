@@ -5,6 +5,7 @@ export {
   defaultOptions,
   type ModelPartNotice,
   type RuntimeOptions,
+  type StepEndNotice,
   type StepEventNotice,
 } from "./options.ts";
 export type { RuntimePorts } from "./ports.ts";

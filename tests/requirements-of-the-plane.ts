@@ -250,6 +250,11 @@ export const planeRequirements: readonly Requirement[] = [
     id: "inspector.bounded",
     promise: "whatever happens, and however slow a page is, the inspector's memory is bounded",
   },
+  {
+    id: "inspector.flood",
+    promise:
+      "of a flood of steps some are followed, what lasts or fails is seen, and the rest is counted",
+  },
   { id: "inspector.notes", promise: "no note of a killed worker's inspector stays" },
   { id: "inspector.idle", promise: "while nobody looks, nothing is inspected" },
   { id: "inspector.phone", promise: "the inspector fits a phone, and finds its worker again" },

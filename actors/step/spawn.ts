@@ -20,7 +20,7 @@ import type { StepKey } from "../../machines/contracts/domain/record.ts";
 import type { StepContext } from "../../machines/step/context.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
 import { leastHoldMs } from "../../machines/step/rules.ts";
-import type { RuntimeOptions, StepEventNotice } from "../options.ts";
+import type { RuntimeOptions, StepEndNotice, StepEventNotice } from "../options.ts";
 import type { RuntimePorts } from "../ports.ts";
 import type { RunLooks } from "../run-looks.ts";
 import type { TroubleWatch } from "../trouble.ts";
@@ -214,19 +214,23 @@ export function spawnStep(worker: WorkerContext, request: SpawnRequest): void {
       // The entry may have a later session by now, whose lease must go on being renewed.
       if (alive.get(delivery.entryId) === own) alive.delete(delivery.entryId);
       endSpan(span, how);
-      const snapshot = actor.getSnapshot();
-      const now = ports.clock.monotonic();
-      options.onStepEvent?.({
-        ...notice,
-        actorId: actor.sessionId,
-        kind: "ended",
-        how,
-        left: leftAt(session, now),
-        tookMs: now - session.startedAt,
-        deliveries: delivery.deliveries,
-        stateHistory: session.stateHistory,
-        snapshot,
-      });
+      const { onStepEvent, onStepEnd } = options;
+      if (onStepEvent !== undefined || onStepEnd !== undefined) {
+        const now = ports.clock.monotonic();
+        const told: StepEndNotice = {
+          ...notice,
+          actorId: actor.sessionId,
+          kind: "ended",
+          how,
+          left: leftAt(session, now),
+          tookMs: now - session.startedAt,
+          deliveries: delivery.deliveries,
+          stateHistory: session.stateHistory,
+          snapshot: actor.getSnapshot(),
+        };
+        onStepEvent?.(told);
+        onStepEnd?.(told);
+      }
       tellOfIt();
     });
     worker.track(over);

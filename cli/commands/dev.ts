@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { StepEventNotice } from "../../actors/options.ts";
+import type { StepEndNotice, StepEventNotice } from "../../actors/options.ts";
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import type { Command, Context } from "../command.ts";
 import { type Dev, startDev } from "../compose/start-dev.ts";
@@ -151,16 +151,14 @@ function tell(notice: StepEventNotice, output: Output): void {
   for (const call of callLines({ output: result.output })) output.line(`${time}  ${call}`);
 }
 
-type Ended = Extract<StepEventNotice, { kind: "ended" }>;
-
-function outcomeOf({ how, snapshot }: Ended): { status?: string; failure?: Failure } {
+function outcomeOf({ how, snapshot }: StepEndNotice): { status?: string; failure?: Failure } {
   const result = how === "settled" ? (snapshot?.context.result ?? null) : null;
   if (result === null) return {};
   if (result.status === "completed") return { status: result.status };
   return { status: result.status, failure: result.failure };
 }
 
-function ending(notice: Ended, { colors }: Output): string {
+function ending(notice: StepEndNotice, { colors }: Output): string {
   const { status, failure } = outcomeOf(notice);
   if (failure !== undefined)
     return colors.red(plain(`failed  ${failure.kind}: ${failure.message}`));

@@ -1,7 +1,7 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { tellLoop } from "../../actors/inspection.ts";
-import type { RuntimeOptions, StepEventNotice } from "../../actors/options.ts";
+import type { RuntimeOptions, StepEndNotice } from "../../actors/options.ts";
 import { Feed } from "../../adapters/console/inspector/feed.ts";
 import { type Inspector, startInspector } from "../../adapters/console/inspector/serve.ts";
 import type { StepNote } from "../../adapters/console/inspector/unwatched.ts";
@@ -40,9 +40,9 @@ export function prepareInspector(
   return {
     watch: (options) => ({
       ...options,
-      onStepEvent: (notice) => {
-        if (notice.kind === "ended") feed.ended(noteOf(notice));
-        options.onStepEvent?.(notice);
+      onStepEnd: (notice) => {
+        feed.ended(noteOf(notice));
+        options.onStepEnd?.(notice);
       },
       onLoopMove: (notice) => {
         if (feed.isRecording) tellLoop(feed, notice, Date.now());
@@ -105,7 +105,7 @@ export function prepareInspector(
   };
 }
 
-function noteOf(notice: Extract<StepEventNotice, { kind: "ended" }>): StepNote {
+function noteOf(notice: StepEndNotice): StepNote {
   const { runId, stepId, actorId, stepType, how, snapshot, stateHistory } = notice;
   const status = how === "settled" ? (snapshot?.context.result?.status ?? how) : how;
   return { runId, stepId, actorId, stepType, passed: stateHistory, state: how, outcome: status };

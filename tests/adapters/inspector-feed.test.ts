@@ -21,7 +21,7 @@ class Machines {
           this.#move(listener, n, value, null);
         }
         this.listeners.add(listener);
-        return () => this.listeners.delete(listener);
+        return { catchUp: () => {}, stop: () => this.listeners.delete(listener) };
       },
     });
   }
@@ -204,6 +204,61 @@ describe("what an inspector keeps, and tells", () => {
     feed.onBatch(() => {});
     const held = [...feed.entries()].filter(({ actor }) => actor.stepId === "held");
     expect(held.map(({ outcome }) => outcome)).toEqual(["parked", "completed"]);
+  });
+
+  it("keeps of a flood that it is not told of some that completed, all that failed, what a step came to, and counts the others [inspector.flood]", () => {
+    const feed = new Feed(Date.now);
+    let asked = 0;
+    let leftOut = () => {};
+    const steps = { machine: "step", parent: null, about: null, passed: [], runId: "run" } as const;
+    feed.attach({
+      watch: (listener, tell) => {
+        leftOut = tell;
+        const catchUp = () => {
+          asked += 1;
+          const key = { id: "x:lasts", name: "lasts", stepId: "lasts", stepType: "tool" } as const;
+          listener.appeared({ ...steps, ...key });
+          const about = { event: "", detail: null, source: null, context: {}, at: Date.now() };
+          listener.moved({ ...about, id: "x:lasts", value: "executing", status: "active" });
+        };
+        return { catchUp, stop: () => {} };
+      },
+    });
+    const end = (stepId: string, actorId: string, state: string, outcome: string) =>
+      feed.ended({ runId: "run", stepId, actorId, stepType: "llm", passed: [], state, outcome });
+    for (let n = 0; n < 200; n += 1) end(`early_${n}`, `e:${n}`, "settled", "completed");
+    const seen = new Map<number, Entry>();
+    let unseen = 0;
+    const leave = feed.onBatch((batch) => {
+      for (const entry of batch.changed) seen.set(entry.id, entry);
+      unseen += batch.unseen;
+    });
+    leftOut();
+    vi.advanceTimersByTime(50);
+    expect(asked).toBe(1);
+    expect([...seen.values()].map(({ actor }) => actor.name)).toEqual(["lasts"]);
+    end("held", "h:1", "parked", "parked");
+    for (let n = 0; n < 1_000; n += 1) {
+      const outcome = n % 100 === 50 ? "failed" : "completed";
+      end(`flood_${n}`, `f:${n}`, "settled", outcome);
+    }
+    vi.advanceTimersByTime(1_000);
+    end("held", "h:2", "settled", "completed");
+    for (let n = 0; n < 100; n += 1) end(`more_${n}`, `m:${n}`, "settled", "completed");
+    vi.advanceTimersByTime(1_000);
+    const ended = [...seen.values()].filter(({ outcome }) => outcome !== null);
+    const outcomes = (of: string) =>
+      ended.filter(({ actor }) => actor.name.startsWith(of)).map(({ outcome }) => outcome);
+    expect(outcomes("held")).toEqual(["parked", "completed"]);
+    expect(outcomes("flood").filter((outcome) => outcome === "failed")).toHaveLength(10);
+    expect(outcomes("flood").length).toBeLessThan(50);
+    expect(ended.length + unseen).toBe(1_102);
+    // It stands still: nobody is asked any more.
+    const until = asked;
+    vi.advanceTimersByTime(10_000);
+    expect(asked).toBe(until);
+    leave();
+    feed.close();
   });
 
   it("keeps a session that goes on apart from one that lost its lease, and from those that end unwatched", () => {

@@ -3,6 +3,7 @@ import type {
   InspectedMove,
   InspectionListener,
   InspectionSource,
+  Watching,
 } from "../../../machines/contracts/ports/inspection.ts";
 import { KeptContexts } from "./kept-contexts.ts";
 import { type StepNote, stepKey, Unwatched } from "./unwatched.ts";
@@ -11,7 +12,9 @@ import { type StepNote, stepKey, Unwatched } from "./unwatched.ts";
  * What an inspector knows of machines at work, and how those who look are told.
  *
  *   recording   while somebody looks, and for the first `early` steps of the process, so that a page that is opened
- *               after a short run shows all of it. The sources are watched, and each move is kept with its context
+ *               after a short run shows all of it. The sources are watched, and each move that they tell is kept with its
+ *               context. Of a flood they leave steps out (see `Watching`): of those the ones that last are asked for
+ *               before a batch, and of those that ended as many are kept as while nobody looks
  *   otherwise   nothing is watched, and nothing is made for us; of a step that ended its states alone are kept, which
  *               its worker tells anyway
  *
@@ -81,6 +84,8 @@ export interface Batch {
   log: readonly LogLine[];
   /** Lines that were not kept: there were too many. */
   skipped: number;
+  /** Steps that ended and are in no entry: there were too many. */
+  unseen: number;
 }
 
 export class Feed {
@@ -100,11 +105,12 @@ export class Feed {
   #gone: number[] = [];
   #flushed = 0;
   #isBusy = false;
+  #isFlood = false;
   #timer: NodeJS.Timeout | null = null;
   readonly #onBatch = new Set<(batch: Batch) => void>();
   readonly #listeners = new Set<InspectionListener>();
   readonly #sources = new Set<InspectionSource>();
-  #stops: (() => void)[] | null = null;
+  #watched: Watching[] | null = null;
   #linger: NodeJS.Timeout | null = null;
   readonly #unwatched = new Unwatched();
   #looking = 0;
@@ -116,12 +122,12 @@ export class Feed {
   }
 
   get isRecording(): boolean {
-    return this.#stops !== null;
+    return this.#watched !== null;
   }
 
   attach(source: InspectionSource): void {
     this.#sources.add(source);
-    if (this.#stops !== null) this.#stops.push(source.watch(this));
+    if (this.#watched !== null) this.#watched.push(this.#watch(source));
     else if (this.#looking > 0 || this.#steps < early) this.#record();
   }
 
@@ -170,6 +176,7 @@ export class Feed {
   #look(forget: () => void): () => void {
     this.#looking += 1;
     if (this.#linger !== null) clearTimeout(this.#linger);
+    this.#takeUnwatched();
     this.#record();
     let isOver = false;
     return () => {
@@ -183,16 +190,22 @@ export class Feed {
   }
 
   #record(): void {
-    if (this.#stops !== null) return;
-    const stops: (() => void)[] = [];
-    this.#stops = stops;
-    for (const { note, at } of this.#unwatched.takeAll()) this.#take(note, at);
-    for (const source of this.#sources) stops.push(source.watch(this));
+    if (this.#watched !== null) return;
+    const watched: Watching[] = [];
+    this.#watched = watched;
+    for (const source of this.#sources) watched.push(this.#watch(source));
+  }
+
+  #watch(source: InspectionSource): Watching {
+    return source.watch(this, () => {
+      this.#isFlood = true;
+      this.#wake();
+    });
   }
 
   #stop(): void {
-    for (const stop of this.#stops ?? []) stop();
-    this.#stops = null;
+    for (const { stop } of this.#watched ?? []) stop();
+    this.#watched = null;
   }
 
   appeared(actor: InspectedActor): void {
@@ -225,12 +238,25 @@ export class Feed {
   /** A step's session ended. */
   ended(note: StepNote): void {
     this.#steps += 1;
-    if (!this.isRecording && !this.#byActor.has(note.actorId)) {
+    const isEarly = this.isRecording && this.#steps <= early;
+    if (isEarly || this.#isKnown(note)) this.#take(note, this.#now());
+    else {
       this.#unwatched.keep(note, this.#now());
-      return;
+      this.#wake();
     }
-    this.#take(note, this.#now());
     if (this.#steps === early && this.#looking === 0) this.#stop();
+  }
+
+  #isKnown({ actorId, runId, stepId }: StepNote): boolean {
+    if (this.#byActor.has(actorId)) return true;
+    return this.#loops.size > 0 && this.#loops.has(stepKey(runId, stepId));
+  }
+
+  /** @returns how many of those that ended are kept no more */
+  #takeUnwatched(): number {
+    const { all, unseen } = this.#unwatched.takeAll();
+    for (const { note, at } of all) this.#take(note, at);
+    return unseen;
   }
 
   #take({ runId, stepId, actorId, stepType, passed, state, outcome }: StepNote, at: number): void {
@@ -303,6 +329,7 @@ export class Feed {
     entry.outcome = outcome;
     entry.value = state;
     if (entry.status === "active") entry.status = "done";
+    if (entry.actor.machine === "step" && state !== "settled") this.#unwatched.expect(entry.actor);
     this.#byActor.delete(entry.actor.id);
     this.#touch(entry);
     this.#ended.push(entry);
@@ -332,10 +359,20 @@ export class Feed {
   #touch(entry: Entry): void {
     if (this.#onBatch.size === 0) return;
     this.#changed.add(entry);
+    this.#wake();
+  }
+
+  #wake(): void {
+    if (this.#looking === 0) return;
     this.#timer ??= setTimeout(() => this.#flush(), this.#isBusy ? everyMsBusy : everyMs);
   }
 
   #flush(): void {
+    const wasFlood = this.#isFlood;
+    this.#isFlood = false;
+    for (const watching of this.#watched ?? []) watching.catchUp();
+    const unseen = this.#takeUnwatched();
+    // What was told just now is in this batch, and needs no other.
     this.#timer = null;
     const log: LogLine[] = [];
     for (let at = this.#log.length - 1; at >= 0; at -= 1) {
@@ -345,11 +382,12 @@ export class Feed {
     }
     log.reverse();
     const skipped = this.#logged - this.#flushed - log.length;
-    const batch = { changed: this.#changed, gone: this.#gone, log, skipped };
+    const batch = { changed: this.#changed, gone: this.#gone, log, skipped, unseen };
     for (const tell of this.#onBatch) tell(batch);
-    this.#isBusy = this.#changed.size > busy;
+    this.#isBusy = wasFlood || this.#changed.size > busy;
     this.#changed.clear();
     this.#gone = [];
     this.#flushed = this.#logged;
+    if (this.#isFlood) this.#wake();
   }
 }

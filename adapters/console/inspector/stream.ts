@@ -5,7 +5,8 @@ import type { Batch, Entry, Feed, LogLine } from "./feed.ts";
  * What pages hear, as server-sent events:
  *
  *   all      everything, at the beginning and whenever the page was too slow for what came between
- *   changes  how the entries that changed stand now, which are gone, and the newest lines of the log
+ *   changes  how the entries that changed stand now, which are gone, and the newest lines of the log; and of how
+ *            many steps and lines there are none, since they were too many
  *
  * A batch is written as text once, whoever hears it. To a page that has not yet taken what it was sent nothing more is
  * written; when it has, it is told everything anew. So a page that stands still costs what it was sent last, and no more.
@@ -53,9 +54,9 @@ export function streamOf(feed: Feed): {
     const log = feed.log(linesAtFirst).map(lineOf);
     response.write(written("all", { rows: [...feed.entries()].map(rowOf), log }));
   };
-  const onBatch = ({ changed, gone, log, skipped }: Batch) => {
+  const onBatch = ({ changed, gone, log, skipped, unseen }: Batch) => {
     const rows = [...changed].map(rowOf);
-    const text = written("changes", { rows, gone, log: log.map(lineOf), skipped });
+    const text = written("changes", { rows, gone, log: log.map(lineOf), skipped, unseen });
     for (const [response, page] of pages) {
       if (page.isBehind) continue;
       if (response.writableLength > mostWaiting) page.isBehind = true;

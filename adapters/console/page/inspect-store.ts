@@ -69,6 +69,8 @@ export class Store {
   log: Line[] = [];
   /** Lines of the log that were not sent, because there were too many. */
   skipped = 0;
+  /** Steps that ended and are in no row, because there were too many. */
+  unseen = 0;
   connection: Connection = "connecting";
   /** What is alive, by machine and state. */
   readonly live = new Map<string, Map<string, number>>();
@@ -105,7 +107,13 @@ export class Store {
     this.connect("live");
   }
 
-  changes(sent: { rows: Sent[]; gone: number[]; log: unknown[][]; skipped: number }): void {
+  changes(sent: {
+    rows: Sent[];
+    gone: number[];
+    log: unknown[][];
+    skipped: number;
+    unseen: number;
+  }): void {
     if (this.since === 0) this.since = performance.now();
     for (const row of sent.rows) this.#put(rowOf(row));
     for (const id of sent.gone) {
@@ -113,6 +121,7 @@ export class Store {
       this.rows.delete(id);
     }
     this.skipped += sent.skipped;
+    this.unseen += sent.unseen;
     this.#addLines(sent.log, true);
     this.#draw();
   }

@@ -100,6 +100,7 @@ function Inspector({ token, store }: { token: string; store: Store }) {
                   >${count(n)} ${visible(outcome)}</span
                 >`,
             )}
+          ${store.unseen > 0 && html`<span class="quiet">${count(store.unseen)} more came too fast to be listed</span>`}
         </div>
         <${Chart} machine=${machine} store=${store} walk=${isChosen ? walk : null} />
       </div>

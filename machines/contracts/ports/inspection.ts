@@ -46,6 +46,15 @@ export interface InspectionListener {
 }
 
 export interface InspectionSource {
-  /** Tells first of those that are there already. The returned function ends it. */
-  watch(listener: InspectionListener): () => void;
+  /**
+   * Tells first of those that are there already. Where more begin than anybody could look at, of some it is told from
+   * their beginning; that others are left out is said by `leftOut`, once until they are asked for.
+   */
+  watch(listener: InspectionListener, leftOut: () => void): Watching;
+}
+
+export interface Watching {
+  /** Tells of those that were left out and are alive, as they are now, and of what becomes of them. */
+  catchUp(): void;
+  stop(): void;
 }
