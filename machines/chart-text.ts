@@ -1,24 +1,36 @@
 import type { AnyStateMachine, AnyStateNode } from "xstate";
 
-/**
- * A chart as lines of text, drawn from the machine itself: each top-level state with where it leads, and the
- * events that lead there; last, what every state answers alike.
- */
+/** A chart as lines of text, drawn from the machine itself. */
 export function chartText(machine: AnyStateMachine): string {
+  const { rows, ends } = chartRows(machine);
+  return [...rows.map((row) => row.join("  ")), ends].join("\n");
+}
+
+/**
+ * Each top-level state with where it leads, in columns, and the events that lead there; last, what every state answers
+ * alike, and where it ends.
+ */
+export function chartRows(machine: AnyStateMachine): {
+  rows: (readonly [arrow: string, events: string])[];
+  ends: string;
+} {
   const states = Object.values(machine.root.states) as AnyStateNode[];
   const rows = states
     .filter(({ type }) => type !== "final")
     .map((state) => [state.key, arrows(within(state), state)] as const);
   const all = [...rows, ["any state", arrows([machine.root], machine.root)] as const];
   const width = Math.max(...all.map(([name]) => name.length));
+  const targets = all.flatMap(([, leads]) => leads.map(([target]) => target.length));
+  const farthest = Math.max(...targets);
   const ends = states.filter(({ type }) => type === "final").map(({ key }) => key);
-  const lines = all.flatMap(([name, leads]) =>
+  const drawn = all.flatMap(([name, leads]) =>
     leads.map(([target, events], index) => {
       const from = index === 0 ? name.padEnd(width) : " ".repeat(width);
-      return `${from} ${index === 0 ? "─" : " "}▶ ${target.padEnd(width)}  ${events.join(", ")}`;
+      const arrow = `${from} ${index === 0 ? "─" : " "}▶ ${target.padEnd(farthest)}`;
+      return [arrow, events.join(", ")] as const;
     }),
   );
-  return [...lines, `ends: ${ends.join(", ")}`].join("\n");
+  return { rows: drawn, ends: `ends: ${ends.join(", ")}` };
 }
 
 const within = (state: AnyStateNode): AnyStateNode[] => [

@@ -35,6 +35,10 @@ export const packageRequirements: readonly Requirement[] = [
     id: "cli.first-light",
     promise: "the example's question is shown in every terminal, on lines of at most 80 columns",
   },
+  {
+    id: "cli.narrow",
+    promise: "what every command shows fits sixty columns, but for commands, digests and documents",
+  },
   { id: "cli.init", promise: "`init` overwrites nothing, and says what it found" },
   {
     id: "package.first-step",

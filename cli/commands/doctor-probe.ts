@@ -33,9 +33,9 @@ export async function probeSandboxes(
         ]),
   );
   output.table(["DRIVER", "PROBE", "RESULT"], rows);
-  for (const driver of drivers) output.line(summary(driver));
-  if (drivers.length > 0) output.line(`Outside containers, ${limitedBy()}.`);
-  if (drivers.length === 0) output.line("No sandbox driver runs on this system: it needs Linux.");
+  for (const driver of drivers) output.prose(summary(driver));
+  if (drivers.length > 0) output.prose(`Outside containers, ${limitedBy()}.`);
+  if (drivers.length === 0) output.prose("No sandbox driver runs on this system: it needs Linux.");
   return holds ? 0 : 1;
 }
 

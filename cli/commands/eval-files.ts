@@ -8,6 +8,8 @@ import { parseReport } from "../../evals/report-file.ts";
 import { nearest } from "../../machines/contracts/domain/nearest.ts";
 import type { Context } from "../command.ts";
 import { CliError } from "../output/errors.ts";
+import type { Output } from "../output/output.ts";
+import { layOut } from "../output/table.ts";
 
 /** Reads an eval's report. @throws CliError for what can't be read or used */
 export async function loadReport(file: string, folder: string): Promise<EvalReport> {
@@ -61,11 +63,27 @@ export function formatOf<F extends string>(
 
 /** Writes an answer to the file that `--output` names, or prints it. */
 export async function answer(context: Context, text: string): Promise<void> {
-  const file = context.invocation.flags["output"];
   const ended = text.endsWith("\n") ? text : `${text}\n`;
+  const file = context.invocation.flags["output"];
   if (typeof file !== "string") context.output.text(ended);
   else {
     await writeFileAtomic(resolve(context.folder, file), ended);
     context.output.remark(`Written to ${file}.`);
   }
 }
+
+/** Draws a text for a person; `layOut` makes lines of a table's rows, the headings first. */
+type Draw = (layOut: (rows: readonly (readonly string[])[]) => readonly string[]) => string;
+
+/** As {@link answer}, for a person: what is printed is fitted to the terminal, what is filed to nothing. */
+export async function answerText(context: Context, draw: Draw): Promise<void> {
+  if (typeof context.invocation.flags["output"] !== "string") printText(context.output, draw);
+  else
+    await answer(
+      context,
+      draw((rows) => layOut(rows, null)),
+    );
+}
+
+export const printText = (output: Output, draw: Draw): void =>
+  output.prose(draw((rows) => layOut(rows, output.columns)));

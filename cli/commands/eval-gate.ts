@@ -2,7 +2,7 @@ import { readdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { writeBaseline } from "../../evals/compare/baseline-file.ts";
 import { compare, type Comparison } from "../../evals/compare/compare.ts";
-import { type GateResult, judge, refusedLocks, regressions } from "../../evals/compare/gate.ts";
+import { judge, refusedLocks, regressions } from "../../evals/compare/gate.ts";
 import { type Sample, sampleOf } from "../../evals/compare/sample.ts";
 import {
   footLines,
@@ -17,8 +17,7 @@ import { commandLine } from "../called-as.ts";
 import type { Command, Context } from "../command.ts";
 import { CliError } from "../output/errors.ts";
 import { safeJson } from "../output/plain.ts";
-import { layOut } from "../output/table.ts";
-import { answer, formatOf, loadReport, loadSample } from "./eval-files.ts";
+import { answer, answerText, formatOf, loadReport, loadSample, printText } from "./eval-files.ts";
 
 /** `eval compare BEFORE AFTER`: what changed, and how far chance explains it; 1 if it got worse. */
 export const compareEvals: Command = async (context) => {
@@ -44,7 +43,9 @@ export const compareEvals: Command = async (context) => {
   } else {
     const verdict =
       reasons.length === 0 ? ["Nothing got worse that chance does not explain."] : reasons;
-    await answer(context, [...comparisonLines(comparison), "", ...verdict].join("\n"));
+    await answerText(context, (layOut) =>
+      [...comparisonLines(comparison, layOut), "", ...verdict].join("\n"),
+    );
   }
   return worse.length > 0 && invocation.flags["report-only"] !== true ? 1 : 0;
 };
@@ -79,16 +80,19 @@ export const gateEval: Command = async (context) => {
   if (format === "json") await answer(context, safeJson({ ...result, comparison }, 2));
   else if (format === "markdown") await answer(context, gateMarkdown(comparison, result));
   else if (format === "junit") await answer(context, gateJUnit(report, comparison, result));
-  else await answer(context, gateText(comparison, result));
+  else
+    await answerText(context, (layOut) =>
+      [...comparisonLines(comparison, layOut), "", ...gateLines(result)].join("\n"),
+    );
   return result.passed ? 0 : 1;
 };
 
-const gateText = (comparison: Comparison, result: GateResult) =>
-  [...comparisonLines(comparison), "", ...gateLines(result)].join("\n");
-
-function comparisonLines(comparison: Comparison): string[] {
+function comparisonLines(
+  comparison: Comparison,
+  layOut: (rows: string[][]) => readonly string[],
+): string[] {
   const rows = comparison.measures.map(measureRow);
-  const table = rows.length === 0 ? [] : layOut([measureHeadings, ...rows], null);
+  const table = rows.length === 0 ? [] : layOut([measureHeadings, ...rows]);
   return [
     ...headLines(comparison),
     "",
@@ -104,7 +108,7 @@ async function update({ output, folder }: Context, after: Sample, file: string):
     ({ kind }) => kind !== "pass_rate_threshold" && kind !== "category_threshold",
   );
   if (refused.length > 0) {
-    for (const { message } of refused) output.line(`REFUSED: ${message}`);
+    for (const { message } of refused) output.prose(`REFUSED: ${message}`);
     output.line("The baseline is left as it was.");
     return 1;
   }
@@ -114,8 +118,11 @@ async function update({ output, folder }: Context, after: Sample, file: string):
     output.json({ baseline: file, comparison: before === null ? null : compare(before, after) });
     return 0;
   }
-  if (before !== null) output.text(`${comparisonLines(compare(before, after)).join("\n")}\n\n`);
-  output.line(
+  if (before !== null)
+    printText(output, (layOut) =>
+      [...comparisonLines(compare(before, after), layOut), ""].join("\n"),
+    );
+  output.prose(
     `${before === null ? "Written" : "Replaced"}: ${file}, ${after.tasks.length} tasks. Commit it for the gate to hold to it.`,
   );
   return 0;

@@ -10,7 +10,6 @@ import { composeModels, pricesOf } from "../compose/compose-models.ts";
 import type { Command, Context } from "../command.ts";
 import { CliError } from "../output/errors.ts";
 import type { Output } from "../output/output.ts";
-import { plain } from "../output/plain.ts";
 import { readDocument } from "./read-document.ts";
 
 /** `eval judge calibrate LABELS --judge FILE`: exit code 0 for a judge that the labels show to be better than chance. */
@@ -88,22 +87,22 @@ function print(calibration: Calibration, output: Output): void {
   ]);
   output.line("");
   if (!beatsChance(agreement))
-    output.line(
+    output.prose(
       "These labels do not show that the judge is better than chance: add more, or change the judge.",
     );
-  if (unlabelled === 0) output.line("No work without a label: no pass rate to correct.");
+  if (unlabelled === 0) output.prose("No work without a label: no pass rate to correct.");
   else if (corrected === null) {
-    output.line(
+    output.prose(
       "The judge can't be told from chance: its pass rate says nothing about the other work.",
     );
   } else {
     const { observed, estimate, low, high } = corrected;
-    output.line(
+    output.prose(
       `Of ${unlabelled} pieces without a label it passed ${percent(observed)}; people would pass about ${percent(estimate)} (95 %: ${percent(low)} to ${percent(high)}).`,
     );
   }
   for (const { id, why } of broken.filter((_, at) => at < mostShown))
-    output.line(plain(`no judgement of ${id}: ${why}`));
+    output.prose(`no judgement of ${id}: ${why}`);
   if (disagreements.length === 0) return;
   output.line("");
   const rows = disagreements

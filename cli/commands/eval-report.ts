@@ -6,8 +6,7 @@ import type { DrawWalk } from "../../evals/report/page-steps.ts";
 import { reportText } from "../../evals/report/text.ts";
 import type { Command } from "../command.ts";
 import { safeJson } from "../output/plain.ts";
-import { layOut } from "../output/table.ts";
-import { answer, formatOf, loadReport, loadSample } from "./eval-files.ts";
+import { answer, answerText, formatOf, loadReport, loadSample } from "./eval-files.ts";
 
 const formats = ["text", "json", "markdown", "junit", "html"] as const;
 
@@ -28,11 +27,7 @@ export const reportEval: Command = async (context) => {
   else if (format === "html") {
     const { reportPage } = await import("../../evals/report/page.ts");
     await answer(context, reportPage(report, { comparison, draw: await stepDrawing() }));
-  } else
-    await answer(
-      context,
-      reportText(report, (rows) => layOut(rows, null)),
-    );
+  } else await answerText(context, (layOut) => reportText(report, layOut));
   return 0;
 };
 

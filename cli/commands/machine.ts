@@ -1,6 +1,7 @@
 import type { AnyStateMachine } from "xstate";
 import type { Command, Context } from "../command.ts";
 import { CliError } from "../output/errors.ts";
+import { foldBeside } from "../output/table.ts";
 import { nearest } from "../../machines/contracts/domain/nearest.ts";
 
 interface Shown {
@@ -53,9 +54,13 @@ export const listMachines: Command = async ({ output }) => {
 export const showMachine: Command = async (context) => {
   const { machine } = await named(context);
   const { output } = context;
-  const { chartText } = await import("../../machines/chart-text.ts");
+  const { chartRows } = await import("../../machines/chart-text.ts");
   if (output.isJson) output.json(machine.toJSON());
-  else for (const line of chartText(machine).split("\n")) output.line(line);
+  else {
+    const { rows, ends } = chartRows(machine);
+    foldBeside(rows, output.columns).forEach(output.line);
+    output.prose(ends);
+  }
   return 0;
 };
 

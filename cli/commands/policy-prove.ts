@@ -135,9 +135,9 @@ function print(
 ): void {
   const { words, proof, assumptions, hasFunction } = said;
   const { witness } = proof;
-  if (witness === null) output.text(`${words} No.\n\n`);
+  if (witness === null) output.prose(`${words} No.\n`);
   else {
-    output.text(`${words} Yes, in ${count(witness.steps.length, "move")}:\n\n`);
+    output.prose(`${words} Yes, in ${count(witness.steps.length, "move")}:\n`);
     output.table(
       ["", "STATE", "WHAT HAPPENS THERE"],
       witness.steps.map(({ state, happens }, at) => [String(at + 1), state, happens]),
@@ -151,13 +151,13 @@ function print(
     output.line("");
   }
   const paths = `${proof.hasMore ? "more than " : ""}${count(proof.paths, "path")}`;
-  output.text(
-    `Examined: ${paths} through ${count(proof.states, "state")} and ${count(proof.moves, "move")} of the step and agent-loop machines, for ${count(proof.agents, "agent")}.\n`,
+  output.prose(
+    `Examined: ${paths} through ${count(proof.states, "state")} and ${count(proof.moves, "move")} of the step and agent-loop machines, for ${count(proof.agents, "agent")}.`,
   );
   if (hasFunction) {
-    output.text(`The policy function was tried with ${count(proof.calls, "set")} of arguments.\n`);
+    output.prose(`The policy function was tried with ${count(proof.calls, "set")} of arguments.`);
   }
-  for (const assumption of assumptions) output.text(`Taken for granted: ${assumption}.\n`);
+  for (const assumption of assumptions) output.prose(`Taken for granted: ${assumption}.`);
 }
 
 function asJson(

@@ -56,7 +56,7 @@ const kinds: [keyof Rates, string][] = [
 
 function showOne({ target, price }: Priced, output: Output): void {
   const [base, ...longer] = price.tiers;
-  output.line(`${plain(nameOf(target))}, ${unit}`);
+  output.prose(`${nameOf(target)}, ${unit}`);
   const headings = ["", "PRICE", ...longer.map(({ above }) => `ABOVE ${above}`)];
   const rows = kinds.map(([kind, label]) => [
     label,
@@ -66,12 +66,12 @@ function showOne({ target, price }: Priced, output: Output): void {
   output.table(headings, rows);
   if (price.perCall > 0) output.line(`and $${written(price.perCall)} a call`);
   if (longer.length > 0)
-    output.line("Above that many tokens of input, the higher price holds for the whole call.");
+    output.prose("Above that many tokens of input, the higher price holds for the whole call.");
   output.line(`from ${plain(price.source)}`);
 }
 
 function showAll(shown: readonly Priced[], output: Output): void {
-  output.line(`${unit}; ${priceTableVersion}`);
+  output.prose(`${unit}; ${priceTableVersion}`);
   const providers = [...new Set(shown.map(({ target }) => target.provider))];
   for (const provider of providers) {
     const own = shown.filter(({ target }) => target.provider === provider);

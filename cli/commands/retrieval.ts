@@ -56,7 +56,7 @@ export const ingestFiles: Command = (context) =>
     else {
       const { added, changed, removed, unchanged, chunks, passed_over: passed } = counts;
       const files = `${added} added, ${changed} changed, ${removed} removed, ${unchanged} unchanged`;
-      output.line(`${collection.name}: ${files}; ${chunks} chunks in all`);
+      output.prose(`${collection.name}: ${files}; ${chunks} chunks in all`);
       if (passed > 0) output.remark(`${passed} files of other kinds were passed over`);
       for (const { source, problem } of broken) output.remark(`${source}: ${problem}`);
     }

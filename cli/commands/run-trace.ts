@@ -10,7 +10,6 @@ import {
   traceView,
 } from "../../machines/contracts/wire/views.ts";
 import type { Command } from "../command.ts";
-import { terminalColumns } from "../main.ts";
 import { type Branch, printTree } from "../output/tree.ts";
 import { keyLabel } from "./approvals.ts";
 import { withControlPlane } from "./with-control-plane.ts";
@@ -47,7 +46,7 @@ export const traceRun: Command = (context) =>
     }
     if (run.trace_id) output.line(`trace ${run.trace_id}`);
     const headings = ["WHAT", "STATUS", "TOOK", "TOKENS", "COST"];
-    printTree(headings, toBranch(tree), { output, columns: terminalColumns() });
+    printTree(headings, toBranch(tree), output);
     if (steps.some(({ status, trace }) => isStepEnded(status) && !traceView.allows(trace))) {
       output.remark(
         "the effects of some steps are not known: their worker or the control plane keeps none",

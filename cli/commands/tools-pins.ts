@@ -95,27 +95,26 @@ const asJson = ({ server, state, changes }: Compared) => ({
 });
 
 function show({ server, state, changes }: Compared, output: Output): void {
-  const name = output.colors.bold(plain(server.name));
-  const { pin, problem, tools } = server;
+  const { name, pin, problem, tools } = server;
   switch (state) {
     case "unreachable":
-      output.line(`${name}: ${plain(secrets.redact(problem ?? ""))}`);
+      output.prose(`${name}: ${secrets.redact(problem ?? "")}`);
       return;
     case "new":
-      output.line(`${name}: nothing was accepted yet; it has ${tools.length} tools${tail(pin)}`);
+      output.prose(`${name}: nothing was accepted yet; it has ${tools.length} tools${tail(pin)}`);
       for (const tool of tools) {
         output.line(`  ${plain(tool.name)}`);
         for (const flag of tool.flags) output.line(output.colors.yellow(`    ! ${visible(flag)}`));
       }
       return;
     case "unreadable":
-      output.line(`${name}: what was accepted can't be read${tail(pin)}`);
+      output.prose(`${name}: what was accepted can't be read${tail(pin)}`);
       return;
     case "accepted":
-      output.line(`${name}: as accepted${tail(pin)}`);
+      output.prose(`${name}: as accepted${tail(pin)}`);
       return;
     case "changed":
-      output.line(`${name}: changed since it was accepted${tail(pin)}`);
+      output.prose(`${name}: changed since it was accepted${tail(pin)}`);
       changes.forEach((change) => showChange(change, server, output));
   }
 }

@@ -125,7 +125,7 @@ export const showTool: Command = (context) => {
         ...tool.flags.map((flag): [string, string] => ["look at", visible(flag)]),
       ]);
       output.line("");
-      for (const line of visible(tool.description).split("\n")) output.line(line);
+      output.prose(visible(tool.description));
       for (const [title, schema] of [
         ["Input schema", inputSchema],
         ["Output schema", outputSchema],

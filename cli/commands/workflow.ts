@@ -8,7 +8,6 @@ import { countSteps } from "../../machines/contracts/domain/workflow-graph.ts";
 import type { WorkflowDefinition } from "../../machines/contracts/domain/workflow.ts";
 import { workflowMermaid, workflowRows } from "../../machines/workflow/graph.ts";
 import type { Command, Context } from "../command.ts";
-import { terminalColumns } from "../main.ts";
 import { CliError, printError } from "../output/errors.ts";
 import { graphText } from "../output/graph-text.ts";
 
@@ -35,7 +34,7 @@ export const drawWorkflow: Command = async (context) => {
   const definition = await readDefinition(context);
   if (definition === null) return 2;
   // What a program reads is not folded for a terminal.
-  const columns = output.isJson ? null : terminalColumns();
+  const columns = output.isJson ? null : output.columns;
   const drawn =
     format === "mermaid"
       ? workflowMermaid(definition)

@@ -1,6 +1,6 @@
 import { createColors } from "picocolors";
 import { plain, safeJson } from "./plain.ts";
-import { layOut } from "./table.ts";
+import { foldWords, layOut } from "./table.ts";
 
 type Colors = ReturnType<typeof createColors>;
 
@@ -9,10 +9,14 @@ export interface Output {
   /** Machine-readable output was asked for. */
   readonly isJson: boolean;
   readonly colors: Colors;
+  /** The width of the terminal, to which a person's answer is fitted; null to fit it to nothing. */
+  readonly columns: number | null;
   /** One line of the answer; what came from outside has been made `plain` by then. */
   line(text: string): void;
   /** A piece of running text from outside, made safe but for its line ends. */
   text(text: string): void;
+  /** Sentences for a person, a paragraph a line, folded between words; no commands, which are to be copied whole. */
+  prose(text: string): void;
   /** One JSON document, on one line; the whole answer, or one of many in a watch. */
   json(value: unknown): void;
   /** A value from outside as a person reads JSON. */
@@ -47,8 +51,15 @@ export function createOutput(made: {
   return {
     isJson,
     colors,
+    columns,
     line,
     text: (text) => void out.write(text.split("\n").map(plain).join("\n")),
+    prose: (text) =>
+      text
+        .split("\n")
+        .map(plain)
+        .flatMap((paragraph) => (columns === null ? [paragraph] : foldWords(paragraph, columns)))
+        .forEach(line),
     json: (value) => line(safeJson(value)),
     document: (value) => line(safeJson(value, 2)),
     table(headings, rows) {

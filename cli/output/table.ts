@@ -113,25 +113,57 @@ const bare = {
 
 /** Lines of at most `width` columns, broken between words where there are any. */
 export function fold(text: string, width: number): string[] {
+  return foldWords(text, width).flatMap((line) =>
+    stringWidth(line) <= width ? [line] : broken(line, width),
+  );
+}
+
+/**
+ * Heads, all of one width, each with what is said of it folded beside it; where the terminal leaves no room for a word
+ * there, it stands below.
+ */
+export function foldBeside(
+  rows: readonly (readonly [head: string, said: string])[],
+  columns: number | null,
+): string[] {
+  return rows.flatMap(([head, said]) => {
+    const width = stringWidth(head) + gap;
+    const room = (columns ?? Number.POSITIVE_INFINITY) - width;
+    const isBeside = room >= Math.max(...rows.map(([, text]) => longestWord(text)));
+    if (!isBeside)
+      return [head.trimEnd(), ...foldWords(said, (columns ?? 0) - 4).map((line) => `    ${line}`)];
+    const [first = "", ...more] = foldWords(said, room);
+    return [`${head}${" ".repeat(gap)}${first}`, ...more.map((line) => " ".repeat(width) + line)];
+  });
+}
+
+/** Broken between words alone: a digest or a path that is wider stays whole, so that it can be copied. */
+export function foldWords(text: string, width: number): string[] {
   if (stringWidth(text) <= width) return [text];
   const lines: string[] = [];
   let line = "";
   for (const word of text.split(" ")) {
     const longer = line === "" ? word : `${line} ${word}`;
-    if (stringWidth(longer) <= width) {
+    if (line === "" || stringWidth(longer) <= width) {
       line = longer;
       continue;
     }
-    if (line !== "") lines.push(line);
-    line = "";
-    segmenter ??= new Intl.Segmenter();
-    for (const { segment } of segmenter.segment(word)) {
-      if (line !== "" && stringWidth(line + segment) > width) {
-        lines.push(line);
-        line = "";
-      }
-      line += segment;
-    }
+    lines.push(line);
+    line = word;
   }
   return line === "" ? lines : [...lines, line];
+}
+
+function broken(word: string, width: number): string[] {
+  const lines: string[] = [];
+  let line = "";
+  segmenter ??= new Intl.Segmenter();
+  for (const { segment } of segmenter.segment(word)) {
+    if (line !== "" && stringWidth(line + segment) > width) {
+      lines.push(line);
+      line = "";
+    }
+    line += segment;
+  }
+  return [...lines, line];
 }

@@ -17,11 +17,8 @@ export interface Branch {
  * A tree, with what is said of each branch in columns beside it; where the terminal is too narrow for columns it follows
  * the name, or stands below it, so that the tree stays one.
  */
-export function printTree(
-  headings: readonly string[],
-  tree: Branch,
-  { output, columns }: { output: Output; columns: number | null },
-): void {
+export function printTree(headings: readonly string[], tree: Branch, output: Output): void {
+  const { columns } = output;
   const rows = rowsOf(tree);
   const widest = Math.max(...layOut([headings, ...rows], null).map(stringWidth));
   if (columns === null || widest <= columns) {

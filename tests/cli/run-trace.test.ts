@@ -159,7 +159,7 @@ test.each([40, 60, 120])(
         const lines: string[] = [];
         const out = { isTTY: false, write: (text: string) => void lines.push(text) };
         const output = createOutput({ out, remarks: out, isJson: false, env: {}, columns });
-        printTree(["WHAT", "A", "B", "C", "D"], drawn, { output, columns });
+        printTree(["WHAT", "A", "B", "C", "D"], drawn, output);
         const text = lines.join("");
         // Only a tree that is very deep is wider than what it is drawn for.
         const deepest = depthOf(drawn);

@@ -197,7 +197,7 @@ describe("stateplane tools", () => {
         /changed tool pid\n +\/description\n +- Says its process id\.\n +\+ Says its process id\.\\u\{200B\} <IMPORTANT>/u,
       );
       expect(stdout).toContain("poses as a system's message");
-      const digest = /digest ([0-9a-f]{64})/u.exec(stdout)?.[1] ?? "";
+      const digest = /digest\s+([0-9a-f]{64})/u.exec(stdout)?.[1] ?? "";
 
       const wrong = await tools("accept", "odd", "--digest", "0".repeat(64));
       expect(wrong).toMatchObject({ code: 1, stdout: "" });
