@@ -58,23 +58,23 @@ const nameOf = (value: object): string => value.constructor?.name ?? "object";
 
 const mostCounted = 20_000;
 
-/** About how many bytes a value takes, without looking at all of one that is large. */
+/**
+ * About how many bytes a value takes, without looking at all of one that is large. It goes by values, not by `for … in`:
+ * V8 compiled a loop over keys for the shapes it knew, met another, and compiled it again for as long as steps ended.
+ */
 export function roughSize(value: unknown): number {
+  const left: unknown[] = [value];
   let bytes = 0;
-  let nodes = 0;
-  const count = (item: unknown): void => {
-    nodes += 1;
+  for (let nodes = 1; left.length > 0; nodes += 1) {
+    // Of one that is larger than that, nobody knows how large.
+    if (nodes > mostCounted) return 8 * bytes;
+    const item = left.pop();
     if (typeof item === "string") bytes += 16 + 2 * item.length;
     else if (typeof item !== "object" || item === null) bytes += 8;
     else {
       bytes += 32;
-      for (const key in item) {
-        if (nodes > mostCounted) return;
-        count((item as Record<string, unknown>)[key]);
-      }
+      for (const inner of Object.values(item)) left.push(inner);
     }
-  };
-  count(value);
-  // Of one that is larger than that, nobody knows how large.
-  return nodes > mostCounted ? 8 * bytes : bytes;
+  }
+  return bytes;
 }
