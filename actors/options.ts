@@ -98,6 +98,14 @@ export const defaultScreening: ScreeningOptions = {
   hiddenCharacters: "remove",
 };
 
+/** What spans say beyond names, times and numbers. */
+export interface SpanOptions {
+  /** What models and tools were told, and what they answered. */
+  hasContent?: boolean;
+  /** FerrumDeck's names beside the conventions', and its spans of verdicts. */
+  hasFerrumdeckNames?: boolean;
+}
+
 export interface RuntimeOptions {
   /** Steps alive at once in this worker. */
   capacity: number;
@@ -147,6 +155,7 @@ export interface RuntimeOptions {
   onStepEnd?: (notice: StepEndNotice) => void;
   /** Told of jobs that were taken, before anything of them is looked at. */
   onJobs?: () => void;
+  spans?: SpanOptions;
   /** Told each verdict that is given on an action. */
   onVerdict?: (verdict: Verdict, action: Action) => void;
   /**

@@ -10,7 +10,7 @@ import { inspectionOf } from "./inspection.ts";
 import type { InspectionSource } from "../machines/contracts/ports/inspection.ts";
 import { guardPorts } from "./guard-ports.ts";
 import type { RuntimePorts } from "./ports.ts";
-import { tracePorts } from "./traced-ports.ts";
+import { traceRuntime } from "./traced-ports.ts";
 import { isTracingOn } from "./tracing.ts";
 import { cancellations } from "./sources/cancellations.ts";
 import { grace, heartbeat, timers } from "./sources/periodic.ts";
@@ -86,9 +86,9 @@ const giveUpMs = 10 * 60_000;
  * await runtime.drain(25_000);
  * await Promise.all([api.close(), plane.close(), steps.close()]);
  */
-export function startRuntime(given: RuntimePorts, options: RuntimeOptions): Runtime {
-  const guarded = guardPorts(given);
-  const ports = isTracingOn() ? tracePorts(guarded) : guarded;
+export function startRuntime(given: RuntimePorts, asked: RuntimeOptions): Runtime {
+  const guarded = { ports: guardPorts(given), options: asked };
+  const { ports, options } = isTracingOn() ? traceRuntime(guarded.ports, asked) : guarded;
   const pending = new Set<Promise<unknown>>();
   const track = (work: Promise<unknown>) => {
     const settled: Promise<unknown> = work.catch(() => {}).finally(() => pending.delete(settled));

@@ -3,30 +3,62 @@ import type { Outcome } from "../machines/contracts/domain/failure.ts";
 import { type Usage, usageOfFailure } from "../machines/contracts/domain/step-result.ts";
 import type { ModelReply, ModelRequest } from "../machines/contracts/ports/model-provider.ts";
 import { type RuntimePorts, withVerb } from "./ports.ts";
+import {
+  ferrumdeckTool,
+  ferrumdeckToolEnd,
+  ferrumdeckUsage,
+  spanOfVerdict,
+} from "./ferrumdeck-spans.ts";
+import type { RuntimeOptions, SpanOptions } from "./options.ts";
+import { argumentsContent, replyContent, requestContent, resultContent } from "./span-content.ts";
 import { isLeftOut } from "./tracing.ts";
 
 /*
  * One span for each call of a model and a tool, below that of the effect, which is the journal's. Names and attributes
  * are those of OpenTelemetry's conventions for generative AI and MCP; ours stand beside them with our own prefix. What
- * was said, asked and answered is in none.
+ * was said, asked and answered is in none, unless the worker is told to write it down (span-content.ts).
  */
 
 const tracer = trace.getTracer("stateplane");
 
-/** The same ports, with each call of a model and a tool traced. */
-export function tracePorts(ports: RuntimePorts): RuntimePorts {
+/** The same worker, traced: its calls of models and tools, and its verdicts where its options ask for them. */
+export function traceRuntime(
+  ports: RuntimePorts,
+  options: RuntimeOptions,
+): { ports: RuntimePorts; options: RuntimeOptions } {
+  const { spans = {}, onVerdict } = options;
+  const seen = tracePorts(ports, spans);
+  if (spans.hasFerrumdeckNames !== true) return { ports: seen, options };
+  return {
+    ports: seen,
+    options: {
+      ...options,
+      onVerdict(verdict, action) {
+        spanOfVerdict(verdict, action);
+        onVerdict?.(verdict, action);
+      },
+    },
+  };
+}
+
+function tracePorts(ports: RuntimePorts, more: SpanOptions): RuntimePorts {
   const { models, tools } = ports;
+  const { hasContent = false, hasFerrumdeckNames = false } = more;
   return {
     ...ports,
     models: withVerb(models, "complete", (request, signal, onPart) =>
       traced(
         `chat ${request.model}`,
-        requestAttributes(request),
+        { ...requestAttributes(request), ...(hasContent ? requestContent(request) : {}) },
         () => models.complete(request, signal, onPart),
-        replyAttributes,
+        (reply) => ({
+          ...replyAttributes(reply),
+          ...(hasContent ? replyContent(reply) : {}),
+          ...(hasFerrumdeckNames ? ferrumdeckUsage(reply.provider, reply.usage) : {}),
+        }),
       ),
     ),
-    tools: withVerb(tools, "call", (target, ...given) =>
+    tools: withVerb(tools, "call", (target, input, ...given) =>
       traced(
         `tools/call ${target.name}`,
         {
@@ -34,8 +66,15 @@ export function tracePorts(ports: RuntimePorts): RuntimePorts {
           "gen_ai.operation.name": "execute_tool",
           "gen_ai.tool.name": target.name,
           "stateplane.tool.server": target.server,
+          ...(hasContent ? argumentsContent(input) : {}),
+          ...(hasFerrumdeckNames ? ferrumdeckTool(target) : {}),
         },
-        () => tools.call(target, ...given),
+        () => tools.call(target, input, ...given),
+        ({ content }) => ({
+          ...(hasContent ? resultContent(content) : {}),
+          ...(hasFerrumdeckNames ? ferrumdeckToolEnd(true) : {}),
+        }),
+        hasFerrumdeckNames ? ferrumdeckToolEnd(false) : {},
       ),
     ),
   };
@@ -45,14 +84,15 @@ function traced<T>(
   name: string,
   attributes: Attributes,
   work: () => Promise<Outcome<T>>,
-  learned: (value: T) => Attributes = () => ({}),
+  learned: (value: T) => Attributes,
+  failed: Attributes = {},
 ): Promise<Outcome<T>> {
   if (isLeftOut()) return work();
   return tracer.startActiveSpan(name, { kind: SpanKind.CLIENT, attributes }, async (span) => {
     try {
       const outcome = await work();
       if (outcome.ok) span.setAttributes(learned(outcome.value));
-      else noteFailure(span, outcome);
+      else noteFailure(span.setAttributes(failed), outcome);
       return outcome;
     } catch (error) {
       span.setStatus({ code: SpanStatusCode.ERROR });

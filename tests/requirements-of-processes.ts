@@ -71,6 +71,15 @@ export const processRequirements: readonly Requirement[] = [
       "the spans of a run are one tree, from its submission to its reports, across processes",
   },
   {
+    id: "traces.content",
+    promise:
+      "what models and tools were told and said is in spans only where a worker is told to, without secrets",
+  },
+  {
+    id: "traces.ferrumdeck",
+    promise: "FerrumDeck's names and spans of verdicts are sent where they are asked for",
+  },
+  {
     id: "traces.tree",
     promise: "a run's trace tells what each step touched, and its times and costs add up",
   },

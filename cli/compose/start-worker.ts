@@ -236,6 +236,10 @@ export function runtimeOptions(settings: Settings, allowlist: Allowlist): Runtim
     bulkheads: { ...settings.bulkheads },
     screening: screeningOf(settings),
     knownSecrets: secrets,
+    spans: {
+      hasContent: settings.captureContent === "yes",
+      hasFerrumdeckNames: settings.ferrumdeckSpans === "yes",
+    },
     leaseMs: settings.leaseMs,
     maxDeliveries: settings.maxDeliveries,
     limits: {

@@ -133,6 +133,11 @@ export const settingSources: Readonly<Record<SettingKey, SettingSource>> = {
   serviceName: { env: ["OTEL_SERVICE_NAME"], fallback: "stateplane" },
   tracesSampler: { env: ["OTEL_TRACES_SAMPLER"], fallback: "parentbased_always_on" },
   tracesSamplerArg: { env: ["OTEL_TRACES_SAMPLER_ARG"], fallback: "1" },
+  captureContent: {
+    env: ["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"],
+    fallback: "no",
+  },
+  ferrumdeckSpans: { env: ["STATEPLANE_FERRUMDECK_SPANS"], fallback: "no" },
   metricsExporter: { env: ["OTEL_METRICS_EXPORTER"], fallback: "otlp" },
   metricsEveryMs: { env: ["OTEL_METRIC_EXPORT_INTERVAL"], fallback: 60_000 },
   httpPort: { env: ["WORKER_HTTP_PORT"], fallback: null },

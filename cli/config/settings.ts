@@ -180,6 +180,10 @@ export const settingsShape = type({
   tracesSampler: oneOf(samplers),
   /** Of the ratio samplers: how many of all traces, from 0 to 1. */
   tracesSamplerArg: share,
+  /** Whether spans say what models and tools were told, and what they answered. */
+  captureContent: oneOf(["no", "yes"], { "0": "no", false: "no", "1": "yes", true: "yes" }),
+  /** Whether FerrumDeck's names stand beside those of OpenTelemetry's conventions. */
+  ferrumdeckSpans: oneOf(["no", "yes"], { "0": "no", false: "no", "1": "yes", true: "yes" }),
   /** Whether metrics go to the collector, beside traces. */
   metricsExporter: oneOf(["otlp", "none"]),
   metricsEveryMs: number("metricsEveryMs"),
