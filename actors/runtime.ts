@@ -40,6 +40,9 @@ export interface Runtime extends AsyncDisposable {
 /** A source that had no success for this long will have none in this process, milliseconds. */
 const giveUpMs = 10 * 60_000;
 
+/** How long the store may take to answer what a worker that ends has asked of it, milliseconds. */
+const lastAnswersMs = 2_000;
+
 /**
  * Composes the machines, the actors and the neighbours, and begins to take jobs.
  *
@@ -151,9 +154,13 @@ export function startRuntime(given: RuntimePorts, asked: RuntimeOptions): Runtim
   availability.onChange((isAway) => holdFor("control plane's answers", isAway));
   availability.onFault((message) => tell({ type: "worker.faulty", message }));
   trouble.onHold(holdFor);
+  const abandonIn = (ms: number) =>
+    ports.abandonStore === undefined ? () => {} : ports.clock.timer(ms, ports.abandonStore);
   const ended = stopped.promise.then(async (fault) => {
     availability.stop();
+    const answered = abandonIn(lastAnswersMs);
     while (pending.size > 0) await Promise.all(pending);
+    answered();
     trouble.stop();
     return { fault };
   });
@@ -166,7 +173,9 @@ export function startRuntime(given: RuntimePorts, asked: RuntimeOptions): Runtim
   return {
     async drain(graceMs) {
       tell({ type: "drain.requested", graceMs });
+      const over = abandonIn(graceMs + lastAnswersMs);
       await ended;
+      over();
     },
     stop,
     ended,

@@ -114,7 +114,7 @@ export const specs = {
     settings: ["controlPlaneUrl", ...work],
     notes: [
       "Needs REDIS_URL (or --store), CONTROL_PLANE_URL and FD_API_KEY. Its log goes to standard error. While the control plane can't be reached, it waits and takes no jobs.",
-      "SIGTERM, SIGINT and SIGHUP let steps finish for WORKER_DRAIN_MS and then release the rest; a second signal releases them at once.",
+      "SIGTERM, SIGINT and SIGHUP let steps finish for WORKER_DRAIN_MS and then release the rest; a second signal releases them at once and ends the process within three seconds.",
     ],
     example: [
       "REDIS_URL=redis://localhost:6379 CONTROL_PLANE_URL=http://localhost:8080 FD_API_KEY=fd_dev_key_abc123 stateplane worker --concurrency 8",

@@ -24,6 +24,11 @@ export const processRequirements: readonly Requirement[] = [
   },
   { id: "log.stalled", promise: "a log whose reader stands still holds up no worker" },
   { id: "net.stale-note", promise: "a killed `dev` is never taken for a running one" },
+  {
+    id: "stop.store-away",
+    promise: "a program that is told to end while its store is away waits for no answer of it",
+  },
+  { id: "stop.second-signal", promise: "a second signal ends the process, whatever hangs" },
   { id: "net.closed-output", promise: "a closed standard output drains and leaves nothing behind" },
   { id: "tracing.exit", promise: "a silent collector delays an exit by no more than its bound" },
   {

@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
 import { rejectingWith } from "../../machines/contracts/domain/errors.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
-import { connectRedis, parseRedisUrl } from "./connect.ts";
+import { connectRedis, endConnection, parseRedisUrl } from "./connect.ts";
 import { createDurableAppends } from "./durable-appends.ts";
 import { keysOf, ourConsumers } from "./keys.ts";
 import { checkPermissions } from "./permissions.ts";
@@ -59,13 +59,13 @@ export async function createRedisBackend(given: RedisBackendOptions): Promise<St
     enableOfflineQueue: false,
     disconnectTimeout: 100,
   }).catch((error: unknown) => {
-    commands.disconnect();
+    endConnection(commands);
     throw error;
   });
   try {
     await checkPermissions(commands, { prefix, source, shown: target.shown });
   } catch (error) {
-    for (const connection of [commands, reader]) connection.disconnect();
+    for (const connection of [commands, reader]) endConnection(connection);
     throw error;
   }
   const { warnings, canWaitForDisk } = await examineServer(commands, prefix);
@@ -73,11 +73,21 @@ export async function createRedisBackend(given: RedisBackendOptions): Promise<St
   const consumer = ourConsumers + options.consumer;
   const entities = createStepEntities(target, prefix);
   // Where the commands' connection is made anew, another server may be the right one: a demoted one answers reads still.
-  commands.on("close", () => void entities.close());
-  const durable = canWaitForDisk ? createDurableAppends(connectForMoves) : null;
+  commands.on("close", () => entities.close());
+  let isAbandoned = false;
+  const connectAgain = async () => {
+    if (isAbandoned) throw new Error("the store was closed");
+    return connectForMoves();
+  };
+  const durable = canWaitForDisk ? createDurableAppends(connectAgain) : null;
   const queue = createStepQueue(commands, reader, keys, consumer, options);
   const appendDurably = durable?.append ?? null;
   const store = createStepStore(commands, entities, keys, consumer, { ...options, appendDurably });
+  const abandon = () => {
+    isAbandoned = true;
+    durable?.close();
+    for (const connection of [commands, reader]) endConnection(connection);
+  };
   return {
     queue: rejectingWith(queue, (error) => toStoreError(error, "queue")),
     store: rejectingWith(store, (error) => toStoreError(error, "step")),
@@ -86,10 +96,11 @@ export async function createRedisBackend(given: RedisBackendOptions): Promise<St
     ),
     describe: `Redis at ${target.shown}`,
     warnings,
+    abandon,
     close: async () => {
-      await Promise.all([queue.close(), entities.close()]);
-      durable?.close();
-      commands.disconnect();
+      entities.close();
+      await queue.close();
+      abandon();
     },
   };
 }

@@ -59,6 +59,18 @@ export async function connectRedis(target: RedisTarget, options: Options = {}): 
   }
 }
 
+/**
+ * Ends a connection for good: whatever waits for an answer is rejected, and whatever is asked later too. ioredis alone
+ * leaves both waiting for ever where its server is away, since between two attempts there is no stream whose end it
+ * would hear.
+ */
+export function endConnection(redis: Redis): void {
+  redis.disconnect();
+  if (redis.status !== "reconnecting") return;
+  redis.connect().catch(() => {});
+  redis.disconnect();
+}
+
 function addressOptions({ address }: RedisTarget): Options {
   if ("path" in address) return { path: address.path };
   const { host, port, tls } = address;

@@ -1,5 +1,6 @@
 import type { Redis } from "ioredis";
 import { StoreError } from "../../machines/contracts/domain/errors.ts";
+import { endConnection } from "./connect.ts";
 import { type BoundScript, bindScript } from "./keys.ts";
 import { appendJournal } from "./step-scripts.ts";
 
@@ -62,7 +63,7 @@ export function createDurableAppends(connect: () => Promise<Redis>): DurableAppe
       if (!isRunning) void commitAll();
       return reply.promise;
     },
-    close: () => void connected?.then(({ redis }) => redis.disconnect()).catch(() => {}),
+    close: () => void connected?.then(({ redis }) => endConnection(redis)).catch(() => {}),
   };
 }
 

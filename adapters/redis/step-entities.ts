@@ -6,8 +6,10 @@ import type { RedisTarget } from "./connect.ts";
 export interface StepEntities {
   /** Null when nothing is kept of the step. */
   find(key: StepKey): Promise<RecordText | null>;
-  close(): Promise<void>;
+  close(): void;
 }
+
+const connectMs = 5_000;
 
 /**
  * redis-om reads through node-redis, a second connection. Both are loaded and connected when the first record
@@ -22,19 +24,22 @@ export function createStepEntities(target: RedisTarget, prefix: string): StepEnt
       const entity = await fetching.catch(async (error: unknown) => {
         // Whatever was wrong with this connection, the next look makes a new one.
         if (connected === current) connected = null;
-        await current.then(({ client }) => client.disconnect()).catch(() => {});
+        end(current);
         throw error;
       });
       // A missing key comes back as an empty entity.
       return entity.phase === undefined ? null : entity;
     },
-    async close() {
-      const closing = connected;
+    close() {
+      if (connected !== null) end(connected);
       connected = null;
-      await closing?.then(({ client }) => client.disconnect()).catch(() => {});
     },
   };
 }
+
+/** Not waited for: one that is still being made ends when it is, or is not. */
+const end = (connected: ReturnType<typeof connect>): void =>
+  void connected.then(({ client }) => client.disconnect()).catch(() => {});
 
 async function connect(target: RedisTarget, prefix: string) {
   const [{ Repository, Schema }, { createClient }] = await Promise.all([
@@ -42,12 +47,13 @@ async function connect(target: RedisTarget, prefix: string) {
     import("redis"),
   ]);
   const client = createClient({
-    socket: target.address,
+    // Once lost it is not taken up again: the next look makes a new one, and nobody waits for a server that is away.
+    socket: { ...target.address, reconnectStrategy: false, connectTimeout: connectMs },
     ...(target.username === undefined ? {} : { username: target.username }),
     ...(target.password === undefined ? {} : { password: target.password }),
     database: target.database,
   });
-  // It reconnects by itself; without a listener its errors would end the process.
+  // Without a listener its errors would end the process.
   client.on("error", () => {});
   await client.connect();
   const text = { type: "string" } as const;

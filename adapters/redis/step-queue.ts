@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import type { Delivery, StepQueue } from "../../machines/contracts/ports/step-backend.ts";
 import { createDeadLetters } from "./dead-letters.ts";
+import { endConnection } from "./connect.ts";
 import { fieldsOf, group, ourConsumers, releasedConsumer, type Keys, bindScript } from "./keys.ts";
 import {
   claimStale,
@@ -112,7 +113,7 @@ export function createStepQueue(
       };
     },
     async close() {
-      reader.disconnect();
+      endConnection(reader);
       // A server that is away is not waited for: others forget this consumer in time.
       const leaving = redis.status === "ready" && leave(stream, group, consumer).catch(() => {});
       await Promise.race([leaving, sleep(leaveMs, undefined, { ref: false })]);

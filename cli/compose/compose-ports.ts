@@ -91,6 +91,7 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
   return hideSecrets({
     queue: backend.queue,
     store: backend.store,
+    abandonStore: backend.abandon,
     controlPlane: createControlPlane(api),
     watchRuns: async (onChange, signal, onStop) => {
       const stop = (step: { runId: string; stepId: string }) => onStop(step.runId, step.stepId);

@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { createLog } from "../../adapters/telemetry/log.ts";
 import { type Dev, startDev } from "../../cli/compose/start-dev.ts";
+import { listenForStop } from "../../cli/stopping.ts";
 import { fold } from "../../cli/output/table.ts";
 import { loadConfig } from "../../cli/config/load-config.ts";
 import { StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
@@ -74,12 +75,13 @@ async function main(): Promise<number> {
     onStepEvent,
     inspector: values.inspect === true,
   });
-  // Whenever it comes: what has been started is ended in order, nothing is left behind.
+  // Whenever it comes: what has been started is ended in order, nothing is left behind; at the second signal at once.
   let interrupted: Promise<unknown> | null = null;
-  const enough = new AbortController();
   let isShown = false;
+  const stopping = listenForStop();
+  const enough = stopping.signal;
   const interrupt = () => {
-    enough.abort();
+    print("Ending; Ctrl-C again ends it at once.");
     // All there was to show has been shown: it ends as it would have.
     if (isShown) return;
     interrupted ??= starting
@@ -87,7 +89,9 @@ async function main(): Promise<number> {
       .finally(discard)
       .finally(() => process.exit(130));
   };
-  process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
+  enough.addEventListener("abort", interrupt);
+  const hurry = () => void starting.then((begun) => begun.hurry()).catch(() => {});
+  stopping.now.addEventListener("abort", hurry);
   starting.catch(discard);
   const answering: Answering =
     values.yes === true ? "approve" : process.stdin.isTTY ? "ask" : "reject";
@@ -101,7 +105,7 @@ async function main(): Promise<number> {
       (made) => (chronicle = made),
     );
     isShown = true;
-    if (values.keep === true && !enough.signal.aborted) await once(enough.signal, "abort");
+    if (values.keep === true && !enough.aborted) await once(enough, "abort");
     return code;
   } finally {
     await (interrupted ?? discard());
@@ -208,6 +212,8 @@ function conclude(
 
 try {
   process.exitCode = await main();
+  // What will not close keeps nobody waiting; the rest has been closed in order.
+  setTimeout(() => process.exit(), 3_000).unref();
 } catch (error) {
   process.stderr.write(`first-light: ${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = error instanceof StoreUnreachable ? 3 : 2;

@@ -183,5 +183,10 @@ export interface StepBackend {
   describe: string;
   /** What about this store endangers what we promise, for a person, at start: a whole sentence each. */
   warnings: string[];
+  /**
+   * Rejects what waits for an answer, now and from now on: for a program that ends while the store is away. Absent
+   * where the store is in this process and always answers.
+   */
+  abandon?(): void;
   close(): Promise<void>;
 }
