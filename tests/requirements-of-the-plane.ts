@@ -268,6 +268,10 @@ export const planeRequirements: readonly Requirement[] = [
       "a call that a person edits before saying yes is made with exactly the edited arguments",
   },
   {
+    id: "approval.digest",
+    promise: "a call has the digest of the approval that let it run, whoever made it",
+  },
+  {
     id: "approval.edit-judged",
     promise: "an edited call is judged anew, by the control plane and by the worker",
   },

@@ -1,4 +1,5 @@
 import type { CallResult } from "../../machines/agent-loop/context.ts";
+import type { Action, Grant } from "../../machines/contracts/domain/action.ts";
 import {
   fail,
   type Failure,
@@ -12,7 +13,7 @@ import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { ToolResult, ToolTarget } from "../../machines/contracts/ports/tool-host.ts";
 import { keepAttachments } from "./attachments.ts";
-import { digestOf } from "../step/approvals.ts";
+import { actionDigest } from "../step/approvals.ts";
 import { isForModel, problemOf, show, showFailure, toolless } from "./agent-results.ts";
 import {
   actionOf,
@@ -32,6 +33,10 @@ const mayHaveRun = (each: KeyedCall): boolean => isInDoubt(each) || each.known =
 
 const doubtOf = (each: KeyedCall): string =>
   mayHaveRun(each) ? "; an earlier try of this call may have run" : "";
+
+/** As the approval has it, where a person was asked: by it a reader sees that what ran is what was approved. */
+const digestFor = ({ job }: KeyedScope, action: Action, grant: Grant | null | undefined): string =>
+  grant?.digest ?? actionDigest(job, action);
 
 const uncalled = (each: KeyedCall): string =>
   `the tool was not called${mayHaveRun(each) ? " again" : ""}${doubtOf(each)}`;
@@ -98,7 +103,7 @@ async function make(
         tool: name,
         server,
         approvalId: grant?.approvalId ?? null,
-        digest: digestOf(action),
+        digest: digestFor(scope, action, grant),
       };
       if (tool === null) {
         const gone = `there is no tool "${cutText(call.name, 100)}" any more; an earlier try of this call may have run`;
@@ -152,7 +157,8 @@ async function handOver(
   const durationMs = Math.round(ports.clock.monotonic() - begun);
   const { name: tool, server = null } = action;
   const judged = { decision: "allow" as const, reason, tool, server, durationMs, ran: true };
-  const allowed = { ...judged, approvalId: grant?.approvalId ?? null, digest: digestOf(action) };
+  const digest = digestFor(scope, action, grant);
+  const allowed = { ...judged, approvalId: grant?.approvalId ?? null, digest };
   if (result.kind === "asked") return ended(result);
   if (result.kind === "done") {
     const shown = await show(scope, resultOf(result.output, action));
@@ -244,9 +250,10 @@ async function refused(
       ? `This call is not allowed: ${failure.message}`
       : `It can't be known whether this call is allowed: ${failure.message}`;
   const content = `${words}; ${uncalled(each)}`;
-  const digest = digestOf(actionOf(each));
-  const { approval_id: asked } = failure.details ?? {};
+  const { approval_id: asked, digest: refusedDigest } = failure.details ?? {};
   const approvalId = typeof asked === "string" ? asked : null;
+  const digest =
+    typeof refusedDigest === "string" ? refusedDigest : actionDigest(scope.job, actionOf(each));
   const untold = toolless(call, tool, decision, failure.message, content);
   const violation = airlockViolation(failure.details);
   const found = violation === null ? {} : { airlock: violation };

@@ -8,7 +8,7 @@ import {
 } from "../../machines/contracts/domain/recording.ts";
 import type { ModelReply } from "../../machines/contracts/ports/model-provider.ts";
 import type { ToolDescription } from "../../machines/contracts/ports/tool-host.ts";
-import { digestOf } from "../step/approvals.ts";
+import { actionDigest, digestOf, inputDigests } from "../step/approvals.ts";
 import { restore } from "../step/effects.ts";
 import type { ArtifactStore } from "../../machines/contracts/ports/artifact-store.ts";
 
@@ -80,10 +80,10 @@ export function replyOf({ kind, outcome }: RecordedEffect): KeptReply | null {
 function callsOf(
   effect: RecordedEffect,
   byId: ReadonlyMap<string, RecordedEffect>,
-  { job }: StepRecording,
+  recording: StepRecording,
 ): RecordedCall[] {
   if (effect.kind === "tool" && effect.id.startsWith("tool:")) {
-    const { tool_input: given, tool_name: name } = job.input;
+    const { tool_input: given, tool_name: name } = recording.job.input;
     const value = valueOf(effect.outcome);
     const server = isJsonObject(value) ? value["server"] : null;
     return [
@@ -106,9 +106,12 @@ function callsOf(
     const target = kept.targets?.[at] ?? null;
     const tool = target?.name ?? call.name;
     const server = target?.server ?? null;
+    const action = actionOf(own.id, tool, target, call.arguments);
+    // Older journals have the digest of the action alone; that of a repeated call is its question's.
     const isAsAsked =
       result?.digest == null ||
-      result.digest === digestOf(actionOf(own.id, tool, target, call.arguments));
+      [actionDigest(recording, action), digestOf(action)].includes(result.digest) ||
+      own.input?.["input"] === inputDigests({ input: action.input })["input"];
     return [{ effect: own, tool, server, arguments: isAsAsked ? call.arguments : null, result }];
   });
 }

@@ -44,8 +44,8 @@ export function coveringRefusal(
 }
 
 /** What the handler is told of it. */
-export const toldNo = ({ kind, reason, approvalId }: Refusal): Failure =>
-  terminal(kind, reason, { approval_id: approvalId });
+export const toldNo = ({ kind, reason, approvalId, digest }: Refusal): Failure =>
+  terminal(kind, reason, { approval_id: approvalId, digest });
 
 /** The digest a grant is bound to: this action, in this step, and nothing else. */
 export function actionDigest({ runId, stepId }: StepKey, action: Action): string {

@@ -292,7 +292,7 @@ function settleDoubt(
     const refusal = context.refusals.find((given) => given.digest === wanted);
     if (refusal !== undefined) {
       const no = `${message}; ${refusal.reason}: it is not repeated`;
-      const details = { effect: id, approval_id: refusal.approvalId };
+      const details = { effect: id, approval_id: refusal.approvalId, digest: wanted };
       return { kind: "failed", failure: terminal(refusal.kind, no, details) };
     }
     const grant = context.grants.find((given) => given.digest === wanted);

@@ -33,7 +33,10 @@ export interface CallResult {
   server: string | null;
   /** The approval that let it run. */
   approvalId: string | null;
-  /** Hex SHA-256 of what was judged and approved: tool, schema and arguments. Null where nothing was judged. */
+  /**
+   * Hex SHA-256 of what was judged: this tool, schema and arguments in this step. Where a person was asked, the
+   * approval's. Null where nothing was judged.
+   */
   digest: string | null;
   /** Milliseconds of the call itself. */
   durationMs: number;

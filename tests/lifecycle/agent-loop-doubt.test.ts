@@ -74,7 +74,9 @@ describe("a call that may have run", () => {
       }
       const step = await ended();
       expect(step.status).toBe("completed");
-      expect(JSON.stringify(step.output)).toContain(`"approval_id":"${question?.id}"`);
+      expect(step.output).toMatchObject({
+        tool_calls: [{ approval_id: question?.id, digest: question?.digest }],
+      });
       expect(tools.calls).toHaveLength(1);
       expect(model.requests[1]?.messages.at(-1)).toMatchObject({
         isError: true,
@@ -137,7 +139,9 @@ describe("a call that may have run", () => {
     await scene.answer(question?.id ?? "", true);
     expect(await ended()).toMatchObject({
       status: "completed",
-      output: { tool_calls: [{ success: true, approval_id: question?.id }] },
+      output: {
+        tool_calls: [{ success: true, approval_id: question?.id, digest: question?.digest }],
+      },
     });
     expect(tools.calls).toHaveLength(2);
   });

@@ -54,7 +54,7 @@ const writer =
   };
 
 describe("a handler of one tool, when a model calls the tool", () => {
-  it("does the call in the tool's place, after a yes to each, under the loop's journal [library.handlers]", async () => {
+  it("does the call in the tool's place, after a yes to each, under the loop's journal [library.handlers] [approval.digest]", async () => {
     const touched: string[] = [];
     const { model, tools, ended } = await start(
       writer(({ path }, key) => {
@@ -75,10 +75,12 @@ describe("a handler of one tool, when a model calls the tool", () => {
       { content: asData('{"wrote":"a"}') },
     ]);
     const call = { success: true, decision: "allow", tool_name: "write", server: "files" };
-    expect(step.output).toMatchObject({ tool_calls: [call, call] });
     const { tool_calls: told } = step.output as { tool_calls: { approval_id: string }[] };
-    expect(new Set(told.map(({ approval_id: id }) => id)).size).toBe(2);
-    expect(told.every(({ approval_id: id }) => id !== null)).toBe(true);
+    const inOrder = told.map(({ approval_id: id }) => questions.find((one) => one.id === id));
+    expect(new Set(inOrder).size).toBe(2);
+    expect(told).toMatchObject(
+      inOrder.map((one) => ({ ...call, approval_id: one?.id, digest: one?.digest })),
+    );
   });
 
   it("is not begun where the call is denied, or a person says no; the model is told [library.handlers]", async () => {

@@ -102,7 +102,10 @@ describe("an agent step", () => {
     ]);
     expect(step.output).toMatchObject({
       status: "completed",
-      tool_calls: [{ approval_id: question?.id, success: true }, { approval_id: null }],
+      tool_calls: [
+        { approval_id: question?.id, digest: question?.digest, success: true },
+        { approval_id: null },
+      ],
     });
   });
 
@@ -136,7 +139,14 @@ describe("an agent step", () => {
     expect(step).toMatchObject({
       status: "completed",
       output: {
-        tool_calls: [{ success: false, decision: "requires_approval", approval_id: question?.id }],
+        tool_calls: [
+          {
+            success: false,
+            decision: "requires_approval",
+            approval_id: question?.id,
+            digest: question?.digest,
+          },
+        ],
       },
     });
   });

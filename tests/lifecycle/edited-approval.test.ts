@@ -5,6 +5,9 @@ import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
 import { sqliteBackends } from "../support/backends.ts";
 import { type HumanScene, humanScene, writeStep } from "../support/human-scene.ts";
+import { value } from "../support/value.ts";
+
+const { signal } = new AbortController();
 
 let scene: HumanScene;
 beforeEach(async () => {
@@ -142,7 +145,7 @@ describe("a call that a person edits before saying yes", () => {
     expect(scene.calls).toEqual([{ name: "write", input: { path: "edited" } }]);
   });
 
-  it("may be one that an agent's model makes, while its other call stays as it is [approval.edited]", async () => {
+  it("may be one that an agent's model makes, while its other call stays as it is, and each shows the digest of its own approval [approval.edited] [approval.digest]", async () => {
     const reply = (paths: string[]) => ({
       provider: "test",
       model: "m",
@@ -164,8 +167,16 @@ describe("a call that a person edits before saying yes", () => {
     const [one, two] = await scene.questions(2);
     await edit(two?.id ?? "", { path: "edited" });
     await scene.answer(one?.id ?? "", true);
-    expect(await scene.ended(runId, stepIds[0] ?? "")).toMatchObject({ status: "completed" });
+    const step = await scene.ended(runId, stepIds[0] ?? "");
+    expect(step).toMatchObject({ status: "completed" });
     expect(scene.calls.map(({ input }) => input)).toEqual([{ path: "same" }, { path: "edited" }]);
+    const ids = [one?.id ?? "", two?.id ?? ""];
+    const approvals = ids.map(async (id) => value(await scene.plane.api.approval(id, signal)));
+    const shown = (await Promise.all(approvals)).map(({ id, digest }) => ({
+      approval_id: id,
+      digest,
+    }));
+    expect(step.output).toMatchObject({ tool_calls: shown });
     // The model is told of the one that is not its own any more.
     const said = /A person changed the arguments of this call.{0,80}edited/gu;
     expect(heard.at(-1)?.match(said), heard.at(-1)).toHaveLength(1);
