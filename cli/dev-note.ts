@@ -4,17 +4,20 @@ import { readFile, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { type } from "arktype";
+import { once } from "../machines/contracts/domain/once.ts";
 import { isAlive, noteProcess, processNote } from "../adapters/redis/living-process.ts";
 import { makePrivateFolder, replacePrivateFile } from "../adapters/redis/private-files.ts";
 import { makeDataDir } from "./data-folder.ts";
 
-const shape = processNote.and({
-  url: "string",
-  apiKey: "string",
-  store: "'redis' | 'private-redis' | 'sqlite'",
-});
+const shape = once(() =>
+  processNote().and({
+    url: "string",
+    apiKey: "string",
+    store: "'redis' | 'private-redis' | 'sqlite'",
+  }),
+);
 /** What a running `stateplane dev` leaves for the other commands of its folder. */
-export type DevNote = typeof shape.infer;
+export type DevNote = ReturnType<typeof shape>["infer"];
 
 /*
  * Two files. What is in the data folder is in the project, where an agent's file tools read and write: it says where
@@ -81,7 +84,7 @@ async function read(file: string): Promise<DevNote | null> {
   } catch {
     return null;
   }
-  const note = shape(parsed);
+  const note = shape()(parsed);
   return note instanceof type.errors || !isAlive(note) ? null : note;
 }
 

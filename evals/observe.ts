@@ -136,7 +136,7 @@ async function auditOf(
 
 /** As this process saw them, or as our control plane keeps them of a worker elsewhere. */
 function statesIn({ trace }: StepView, seen: ObservedStep["states"]): ObservedStep["states"] {
-  const told = traceView(trace);
+  const told = traceView()(trace);
   if (seen.length > 0 || told instanceof type.errors) return seen;
   return told.states.map((state, at) => ({ state, at: told.entered?.[at] ?? "" }));
 }

@@ -175,8 +175,8 @@ async function start(
   const shape = (answer: unknown) => {
     // A workflow's run is told in fewer words.
     if (workflowId !== null && isJsonObject(answer) && typeof answer["id"] === "string")
-      return runView({ id: answer["id"], status: "queued" });
-    return runView(answer);
+      return runView()({ id: answer["id"], status: "queued" });
+    return runView()(answer);
   };
   return checked(await api.call({ method: "POST", path, body, headers }, signal), shape, "run");
 }

@@ -1,4 +1,5 @@
 import { type } from "arktype";
+import { once } from "../../machines/contracts/domain/once.ts";
 import { ok, type Outcome, terminal } from "../../machines/contracts/domain/failure.ts";
 import { isJsonObject, type JsonObject } from "../../machines/contracts/domain/json.ts";
 import { llmInput } from "../../machines/contracts/domain/step-input.ts";
@@ -10,10 +11,12 @@ import type { HandlerOf } from "./call-handler.ts";
 import type { StepHandler } from "./handler.ts";
 import { readPrompt } from "./incoming.ts";
 
-const modelParams = type({
-  "temperature?": "0 <= number <= 2 | null",
-  "max_tokens?": "number.integer > 0 | null",
-}).or("null");
+const modelParams = once(() =>
+  type({
+    "temperature?": "0 <= number <= 2 | null",
+    "max_tokens?": "number.integer > 0 | null",
+  }).or("null"),
+);
 
 type Options = Pick<
   RuntimeOptions,
@@ -28,7 +31,7 @@ export function llmHandler(
 ): StepHandler {
   return async (scope) => {
     const input = llmInput().assert(scope.job.input);
-    const params = modelParams(input.model_params ?? null);
+    const params = modelParams()(input.model_params ?? null);
     if (params instanceof type.errors) {
       const message = `llm step input: model_params ${params.summary}`;
       return { kind: "failed", failure: terminal("invalid_input", message) };

@@ -198,7 +198,7 @@ function readOutcome(given: unknown, what: string): Outcome<Json> {
 function readFailure(given: unknown): Failure | string {
   const json = toJson(given);
   if (!json.ok) return `a failure that ${json.problem}`;
-  const read = failureShape(json.value);
+  const read = failureShape()(json.value);
   if (read instanceof type.errors) return `what is no failure: ${read.summary}`;
   const { message, ...rest } = read;
   return { ...rest, message: messageOf(message) } as Failure;

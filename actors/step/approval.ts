@@ -1,4 +1,5 @@
 import { type } from "arktype";
+import { once } from "../../machines/contracts/domain/once.ts";
 import type { Ask, Edit, Grant, Refusal } from "../../machines/contracts/domain/action.ts";
 import {
   type Failure,
@@ -124,11 +125,11 @@ function shownInput(input: JsonObject): Json {
     : { cut: cutText(text, maxShownLength), characters: text.length };
 }
 
-const shownQuestion = type({ asks: type({ digest: "string" }).array() });
+const shownQuestion = once(() => type({ asks: type({ digest: "string" }).array() }));
 
 /** Whether a step's output is the question about exactly these actions. */
 function asksExactly(output: unknown, asks: readonly Ask[]): boolean {
-  const shown = shownQuestion(output);
+  const shown = shownQuestion()(output);
   if (shown instanceof type.errors) return false;
   const digests = new Set(shown.asks.map(({ digest }) => digest));
   const wanted = new Set(asks.map(({ digest }) => digest));

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { type } from "arktype";
+import { once } from "../../machines/contracts/domain/once.ts";
 import { fail, terminal, type Failure } from "../../machines/contracts/domain/failure.ts";
 import type { Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { StepKey } from "../../machines/contracts/domain/record.ts";
@@ -73,15 +74,17 @@ function hash(content: string | Uint8Array): string {
   return createHash("sha256").update(content).digest("hex");
 }
 
-const shape = type({
-  id: "string",
-  run_id: "string",
-  step_id: "string",
-  name: "string",
-  kind: "'file' | 'log' | 'output' | 'trace' | 'snapshot'",
-  sha256: /^[0-9a-f]{64}$/,
-  size: "number.integer >= 0",
-});
+const shape = once(() =>
+  type({
+    id: "string",
+    run_id: "string",
+    step_id: "string",
+    name: "string",
+    kind: "'file' | 'log' | 'output' | 'trace' | 'snapshot'",
+    sha256: /^[0-9a-f]{64}$/,
+    size: "number.integer >= 0",
+  }),
+);
 
 export function writeMetadata(ref: ArtifactRef): string {
   const { id, runId, stepId, name, kind, sha256, size } = ref;
@@ -92,7 +95,7 @@ export function writeMetadata(ref: ArtifactRef): string {
 
 /** Null when the text is not what {@link writeMetadata} writes. */
 export function parseMetadata(text: string): ArtifactRef | null {
-  const read = type("string.json.parse").to(shape)(text);
+  const read = type("string.json.parse").to(shape())(text);
   if (read instanceof type.errors) return null;
   const { id, run_id, step_id, name, kind, sha256, size } = read;
   return { id, runId: run_id, stepId: step_id, name, kind, sha256, size };

@@ -1,4 +1,5 @@
 import { type } from "arktype";
+import { once } from "../../machines/contracts/domain/once.ts";
 import type { Json, JsonObject } from "../../machines/contracts/domain/json.ts";
 import {
   fail,
@@ -21,32 +22,36 @@ import { type Answer, checked } from "./answer.ts";
 import { type ApiRequest, type ControlPlaneHttp, createHttp, type HttpOptions } from "./http.ts";
 
 /** An agent as `GET /v1/registry/agents` lists it, extra keys passed over. */
-export const agentView = type({
-  id: "string",
-  slug: "string",
-  name: "string",
-  "description?": "string | null",
-  "status?": "string",
-  "latest_version?": type({
+export const agentView = once(() =>
+  type({
     id: "string",
-    version: "string",
-    "model?": "string | null",
-    "allowed_tools?": "string[] | null",
-  }).or("null"),
-});
-export type AgentView = typeof agentView.infer;
+    slug: "string",
+    name: "string",
+    "description?": "string | null",
+    "status?": "string",
+    "latest_version?": type({
+      id: "string",
+      version: "string",
+      "model?": "string | null",
+      "allowed_tools?": "string[] | null",
+    }).or("null"),
+  }),
+);
+export type AgentView = ReturnType<typeof agentView>["infer"];
 
 /** FerrumDeck's gateway says its status and version; many a proxy's own health page says a status too. */
-const healthView = type({ status: "string", version: "string", "extensions?": "string[]" });
-export type HealthView = typeof healthView.infer;
+const healthView = once(() =>
+  type({ status: "string", version: "string", "extensions?": "string[]" }),
+);
+export type HealthView = ReturnType<typeof healthView>["infer"];
 
-const runPage = type({ runs: runView.array(), total: "number" });
-export type RunPage = typeof runPage.infer;
+const runPage = once(() => type({ runs: runView().array(), total: "number" }));
+export type RunPage = ReturnType<typeof runPage>["infer"];
 
 /** Every run has at least one step, so an empty list did not come from the control plane. */
-const stepList = stepView.array().atLeastLength(1);
-const approvalList = approvalView.array();
-const agentList = agentView.array();
+const stepList = once(() => stepView().array().atLeastLength(1));
+const approvalList = once(() => approvalView().array());
+const agentList = once(() => agentView().array());
 
 /** One step of a run that names its steps itself; only where `steps` is advertised. */
 export interface PlannedStep {
@@ -128,14 +133,14 @@ export function controlPlaneApi(http: ControlPlaneHttp): ControlPlaneApi {
       };
       return checked(
         await call({ method: "POST", path: "/v1/runs", body }, signal),
-        runView,
+        runView(),
         "run",
       );
     },
     async run(runId, signal) {
       const path = pathTo`/v1/runs/${runId}`;
       if (!path.ok) return path;
-      return checked(await get(path.value, signal), runView, "run", { id: runId });
+      return checked(await get(path.value, signal), runView(), "run", { id: runId });
     },
     async runs(projectId, limit, offset, signal) {
       const query = new URLSearchParams({
@@ -143,57 +148,61 @@ export function controlPlaneApi(http: ControlPlaneHttp): ControlPlaneApi {
         limit: String(limit),
         offset: String(offset),
       });
-      return checked(await get(`/v1/runs?${query}`, signal), runPage, "list of runs");
+      return checked(await get(`/v1/runs?${query}`, signal), runPage(), "list of runs");
     },
     async cancel(runId, signal) {
       const path = pathTo`/v1/runs/${runId}/cancel`;
       if (!path.ok) return path;
       const answer = await call({ method: "POST", path: path.value }, signal);
-      return checked(answer, runView, "run", { id: runId });
+      return checked(answer, runView(), "run", { id: runId });
     },
     async steps(runId, signal) {
       const path = pathTo`/v1/runs/${runId}/steps`;
       if (!path.ok) return path;
       const wanted = { run_id: runId };
-      return checked(await get(path.value, signal), stepList, "list of steps", wanted);
+      return checked(await get(path.value, signal), stepList(), "list of steps", wanted);
     },
     async step(id, signal) {
       const path = pathTo`/v1/steps/${id}`;
       if (!path.ok) return path;
-      return checked(await get(path.value, signal), stepView, "step", { id });
+      return checked(await get(path.value, signal), stepView(), "step", { id });
     },
     async approvals(limit, signal) {
       const answer = await get(`/v1/approvals?limit=${limit}`, signal);
-      return checked(answer, approvalList, "list of approvals");
+      return checked(answer, approvalList(), "list of approvals");
     },
     async approvalsOf(runId, signal) {
       const path = pathTo`/v1/approvals?status=all&limit=1000&run_id=${runId}`;
       if (!path.ok) return path;
-      const found = checked(await get(path.value, signal), approvalList, "list of approvals");
+      const found = checked(await get(path.value, signal), approvalList(), "list of approvals");
       return found.ok ? ok(found.value.filter(({ run_id: id }) => id === runId)) : found;
     },
     async approval(id, signal) {
       const path = pathTo`/v1/approvals/${id}`;
       if (!path.ok) return path;
-      return checked(await get(path.value, signal), approvalView, "approval", { id });
+      return checked(await get(path.value, signal), approvalView(), "approval", { id });
     },
     async resolveApproval(id, approved, note, signal, input) {
       const path = pathTo`/v1/approvals/${id}`;
       if (!path.ok) return path;
       const body = { approved, ...(note !== null && { note }), ...(input && { input }) };
       const answer = await call({ method: "PUT", path: path.value, body }, signal);
-      return checked(answer, approvalView, "approval", { id });
+      return checked(answer, approvalView(), "approval", { id });
     },
     async agents(projectId, signal) {
       const query = new URLSearchParams({ project_id: projectId });
       return checked(
         await get(`/v1/registry/agents?${query}`, signal),
-        agentList,
+        agentList(),
         "list of agents",
       );
     },
     async health(signal) {
-      return checked(await get("/health", signal), healthView, "health page of the control plane");
+      return checked(
+        await get("/health", signal),
+        healthView(),
+        "health page of the control plane",
+      );
     },
     close: () => http.close(),
   };

@@ -23,6 +23,7 @@
 import { createHash } from "node:crypto";
 import { context, defaultTextMapSetter, isSpanContextValid, trace } from "@opentelemetry/api";
 import { type } from "arktype";
+import { once } from "../../machines/contracts/domain/once.ts";
 import {
   type Failure,
   fail,
@@ -129,7 +130,7 @@ export function createControlPlane(
       const answer = await api.call({ method: "POST", path: "/v1/approvals", body }, signal);
       const wanted = { run_id: runId, step_id: stepId };
       // Answered by a yes to other arguments, the question is still the one that was asked.
-      const put = checked(answer, approvalView, "approval", wanted);
+      const put = checked(answer, approvalView(), "approval", wanted);
       if (answer.ok && put.ok && (put.value.asked_digest ?? put.value.digest) !== ask.digest) {
         return fail(unreadable(answer.value, `expected an approval with digest ${ask.digest}`));
       }
@@ -143,7 +144,7 @@ export function createControlPlane(
         if (!path.ok) return path;
         const body = reservationBody(reservation);
         const answer = await api.call({ method: "POST", path: path.value, body }, signal);
-        const said = checked(answer, reservationView, "reservation", { id: reservation.id });
+        const said = checked(answer, reservationView(), "reservation", { id: reservation.id });
         if (!said.ok) return isConflict(said.failure) ? fail(overAlready(said.failure)) : said;
         const { granted, reason, limit = null, used = null, most = null } = said.value;
         if (granted) return ok(null);
@@ -156,7 +157,7 @@ export function createControlPlane(
         const untried = used.untried === true ? { untried: true } : {};
         const body = { ...reservationBody(used), ...untried };
         const answer = await api.call({ method: "POST", path: path.value, body }, signal);
-        const said = checked(answer, settledView, "reservation", { id: used.id });
+        const said = checked(answer, settledView(), "reservation", { id: used.id });
         return said.ok ? ok(null) : said;
       },
     },
@@ -182,20 +183,22 @@ export function createControlPlane(
       const path = pathTo`/v1/approvals/${id}`;
       if (!path.ok) return path;
       const answer = await api.call({ method: "GET", path: path.value }, signal);
-      return checked(answer, approvalView, "approval", { id });
+      return checked(answer, approvalView(), "approval", { id });
     },
   };
 }
 
-const reservationView = type({
-  id: "string",
-  granted: "boolean",
-  "reason?": "string",
-  "limit?": "string",
-  "used?": "number",
-  "most?": "number",
-});
-const settledView = type({ id: "string", settled: "true" });
+const reservationView = once(() =>
+  type({
+    id: "string",
+    granted: "boolean",
+    "reason?": "string",
+    "limit?": "string",
+    "used?": "number",
+    "most?": "number",
+  }),
+);
+const settledView = once(() => type({ id: "string", settled: "true" }));
 
 const reservationBody = (reservation: Reservation) => ({
   reservation_id: reservation.id,
@@ -250,7 +253,7 @@ function reception(
   const status = isOwn ? readStepStatus(body.status) : undefined;
   // Asked of the whole view, so that what was expected is said in its words.
   const read =
-    status === undefined ? checked(ok(answer), stepView, "step", wanted) : ok({ status });
+    status === undefined ? checked(ok(answer), stepView(), "step", wanted) : ok({ status });
   if (!read.ok) return read;
   const isReplay = answer.headers["idempotency-replayed"] === "true";
   if (!agrees(read.value, report, isReplay, advertised)) {

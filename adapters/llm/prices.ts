@@ -1,6 +1,7 @@
 import { createRequire } from "node:module";
 import { type } from "arktype";
 import type { ModelPrice, TieredPrices } from "@pydantic/genai-prices";
+import { once } from "../../machines/contracts/domain/once.ts";
 import type { Usage } from "../../machines/contracts/domain/step-result.ts";
 import type { ModelTarget } from "../../machines/contracts/ports/model-provider.ts";
 import type { Prices } from "../../machines/contracts/ports/prices.ts";
@@ -19,21 +20,23 @@ const rates = {
 } as const;
 
 /** A price as configuration gives it. */
-export const priceShape = type({
-  "+": "reject",
-  input: amount,
-  output: amount,
-  ...rates,
-  /** What all tokens of a call cost when its input, cached parts included, is longer than `above` tokens. */
-  "longContext?": type({
+export const priceShape = once(() =>
+  type({
     "+": "reject",
-    above: "number.integer > 0",
     input: amount,
     output: amount,
     ...rates,
+    /** What all tokens of a call cost when its input, cached parts included, is longer than `above` tokens. */
+    "longContext?": type({
+      "+": "reject",
+      above: "number.integer > 0",
+      input: amount,
+      output: amount,
+      ...rates,
+    }),
   }),
-});
-export type GivenPrice = typeof priceShape.infer;
+);
+export type GivenPrice = ReturnType<typeof priceShape>["infer"];
 
 /** Integers: micro-dollars per million tokens. */
 interface Rates {

@@ -1,4 +1,5 @@
 import { type } from "arktype";
+import { once } from "../../machines/contracts/domain/once.ts";
 import { terminal, fail, ok } from "../../machines/contracts/domain/failure.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type {
@@ -151,21 +152,23 @@ export interface ScriptedTurn {
 
 export type ModelScript = readonly ScriptedTurn[];
 
-const shape = type({
-  "expect?": { "model?": "string", "contains?": "string" },
-  "repeat?": "boolean",
-  reply: {
-    "content?": "string",
-    "toolCalls?": type({ name: "string > 0", arguments: "object" }).array(),
-    "usage?": {
-      inputTokens: "number.integer >= 0",
-      outputTokens: "number.integer >= 0",
-      "costMicros?": "number.integer >= 0",
+const shape = once(() =>
+  type({
+    "expect?": { "model?": "string", "contains?": "string" },
+    "repeat?": "boolean",
+    reply: {
+      "content?": "string",
+      "toolCalls?": type({ name: "string > 0", arguments: "object" }).array(),
+      "usage?": {
+        inputTokens: "number.integer >= 0",
+        outputTokens: "number.integer >= 0",
+        "costMicros?": "number.integer >= 0",
+      },
     },
-  },
-})
-  .onDeepUndeclaredKey("reject")
-  .array();
+  })
+    .onDeepUndeclaredKey("reject")
+    .array(),
+);
 
 /**
  * Checks a script that came from a file.
@@ -173,7 +176,7 @@ const shape = type({
  * @returns a message naming what was wrong when it is none
  */
 export function readModelScript(value: unknown): ModelScript | string {
-  const read = shape(value);
+  const read = shape()(value);
   return read instanceof type.errors
     ? `model script: ${read.summary.replaceAll("\n", "; ")}`
     : (read as ModelScript);

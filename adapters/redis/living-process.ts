@@ -1,13 +1,16 @@
 import { readFileSync } from "node:fs";
 import { type } from "arktype";
+import { once } from "../../machines/contracts/domain/once.ts";
 
 /** A process as a file may name it: a number alone is given to another process sooner or later. */
-export const processNote = type({
-  pid: "number.integer > 0",
-  /** Clock ticks between the machine's start and the process's; null where the system does not say. */
-  "started?": "string | null",
-});
-export type ProcessNote = typeof processNote.infer;
+export const processNote = once(() =>
+  type({
+    pid: "number.integer > 0",
+    /** Clock ticks between the machine's start and the process's; null where the system does not say. */
+    "started?": "string | null",
+  }),
+);
+export type ProcessNote = ReturnType<typeof processNote>["infer"];
 
 /** Names a process that runs now. */
 export function noteProcess(pid: number): ProcessNote {

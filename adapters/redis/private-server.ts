@@ -113,7 +113,7 @@ function urlOf(address: Address): string {
 
 const note = type({
   /** The process that will stop the server. */
-  owner: processNote,
+  owner: processNote(),
   address: type({ path: "string" }).or({ host: "string", port: "number", password: "string" }),
 });
 

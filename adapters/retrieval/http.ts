@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { type } from "arktype";
+import { once } from "../../machines/contracts/domain/once.ts";
 import type { Agent } from "undici";
 import {
   type Failure,
@@ -26,7 +27,9 @@ export interface HttpRetrieverOptions {
   allowInternal?: boolean;
 }
 
-const answerShape = type({ documents: "object[]", "total?": "number.integer >= 0 | null" });
+const answerShape = once(() =>
+  type({ documents: "object[]", "total?": "number.integer >= 0 | null" }),
+);
 
 /**
  * Asks a retrieval service: `POST {query, collection, top_k}`, and `filter` where there is one, answered by `{documents, total?}`, at most 8 MiB.
@@ -104,7 +107,7 @@ function readAnswer(text: string | null): Outcome<Retrieval> {
   if (!json.ok) {
     return fail(terminal("invalid_output", `the retrieval service's answer ${json.problem}`));
   }
-  const read = answerShape(json.value);
+  const read = answerShape()(json.value);
   if (read instanceof type.errors) {
     const problem = `the retrieval service gave an unexpected answer: ${cutText(read.summary, saidLimit)}`;
     return fail(retryable("unavailable", problem));

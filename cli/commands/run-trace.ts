@@ -47,7 +47,7 @@ export const traceRun: Command = (context) =>
     if (run.trace_id) output.line(`trace ${run.trace_id}`);
     const headings = ["WHAT", "STATUS", "TOOK", "TOKENS", "COST"];
     printTree(headings, toBranch(tree), output);
-    if (steps.some(({ status, trace }) => isStepEnded(status) && !traceView.allows(trace))) {
+    if (steps.some(({ status, trace }) => isStepEnded(status) && !traceView().allows(trace))) {
       output.remark(
         "the effects of some steps are not known: their worker or the control plane keeps none",
       );
@@ -85,7 +85,7 @@ function stepNode(step: StepView, approvals: readonly ApprovalView[]): TraceNode
   const tree = node(`${kind} ${what}`, status, step.started_at, step.completed_at);
   tree.tokens = sum([step.input_tokens, step.output_tokens]);
   tree.costMicros = step.cost_micros ?? null;
-  const trace = traceView(step.trace);
+  const trace = traceView()(step.trace);
   const effects = trace instanceof type.errors ? [] : trace.effects.map(effectNode);
   const asked = approvals.map(
     ({ status: answer, created_at: from, resolved_at: to, resolved_by: by, ...more }) => {

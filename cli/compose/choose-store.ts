@@ -1,9 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { findRedisServer } from "../../adapters/redis/redis-process.ts";
-import { createRedisBackend } from "../../adapters/redis/backend.ts";
-import { startPrivateRedis } from "../../adapters/redis/private-server.ts";
-import { createSqliteBackend } from "../../adapters/sqlite/backend.ts";
 import { systemClock } from "../../actors/runtime.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
@@ -38,6 +35,7 @@ export async function chooseStore(
   const { redisUrl: url, queuePrefix: prefix, dataDir, store, rememberMs } = settings;
   const kept = { prefix, consumer, rememberMs };
   if (store !== "sqlite" && url !== null) {
+    const { createRedisBackend } = await import("../../adapters/redis/backend.ts");
     const backend = await createRedisBackend({ ...kept, url, source: sources.redisUrl });
     return { backend, kind: "redis", describe: backend.describe, close: () => backend.close() };
   }
@@ -50,6 +48,7 @@ export async function chooseStore(
     throw new InvalidSetting("store", sources.store, expected);
   }
   const path = isInMemory ? ":memory:" : join(dataDir, "steps.sqlite");
+  const { createSqliteBackend } = await import("../../adapters/sqlite/backend.ts");
   const backend = await createSqliteBackend({ ...kept, path, clock: systemClock });
   const why = store === "sqlite" ? "" : " (no REDIS_URL, and no redis-server on the PATH)";
   return {
@@ -64,6 +63,10 @@ async function openPrivate(
   directory: string,
   kept: { prefix: string; consumer: string; rememberMs: number },
 ): Promise<ChosenStore> {
+  const [{ startPrivateRedis }, { createRedisBackend }] = await Promise.all([
+    import("../../adapters/redis/private-server.ts"),
+    import("../../adapters/redis/backend.ts"),
+  ]);
   const server = await startPrivateRedis({ directory });
   try {
     const source = `the private server in ${directory}`;

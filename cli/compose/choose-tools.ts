@@ -1,5 +1,5 @@
 import type { Allowlist } from "../../actors/options.ts";
-import { type McpServer, readConfig } from "../../adapters/mcp/config.ts";
+import type { McpServer } from "../../adapters/mcp/config.ts";
 import { matchesGlob } from "../../machines/contracts/domain/glob.ts";
 import { isSecretKey } from "../../machines/contracts/domain/secret-names.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
@@ -72,6 +72,7 @@ export async function chooseTools(
     const lists = { allowlist: chosen ?? referenceAllowlist, listedIn: inOwn };
     return { servers, disabled: [], ...lists, describe, warnings: [] };
   }
+  const { readConfig } = await import("../../adapters/mcp/config.ts");
   const expanded = new Set<string>();
   const read = await readConfig(
     file,

@@ -9,6 +9,7 @@ import {
 import type { RuntimePorts } from "../../actors/ports.ts";
 import type { Runtime } from "../../actors/runtime.ts";
 import { ok } from "../../machines/contracts/domain/failure.ts";
+import { makeInputShapes } from "../../machines/contracts/domain/step-input.ts";
 import { compileRules } from "../../machines/contracts/domain/screening/injection.ts";
 import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
@@ -126,7 +127,8 @@ export async function startWorker(
     const inspector = (await inspecting?.serve(store.backend.store, closing)) ?? null;
     const drain = () => runtime.drain(settings.drainMs);
     closing.add("steps", drain, settings.drainMs + unwindMs);
-    if (options.screening?.injection !== "off") compileWhenIdle(closing);
+    workWhenIdle(makeInputShapes(), 0, closing);
+    if (options.screening?.injection !== "off") workWhenIdle(compileRules(), 1_000, closing);
     const close = () => closing.close();
     const hurry = () => void runtime.drain(0);
     return {
@@ -155,14 +157,20 @@ function sayingAfter(opened: Promise<void>, log: Log): Log {
   return { debug: say("debug"), info: say("info"), warn: say("warn"), error: say("error") };
 }
 
-/** Once the start is over, and a little at a time: a job that comes meanwhile waits for one rule at most. */
-export function compileWhenIdle(closing: Pick<Closing, "add">): void {
-  const rules = compileRules();
+/**
+ * What steps need and a start does not, once that is over and a little at a time: a job that comes meanwhile waits for one
+ * piece at most.
+ */
+export function workWhenIdle(
+  pieces: Iterator<void, void>,
+  afterMs: number,
+  closing: Pick<Closing, "add">,
+): void {
   const go = () => {
-    if (rules.next().done !== true) timer = setTimeout(go, 20).unref();
+    if (pieces.next().done !== true) timer = setTimeout(go, 20).unref();
   };
-  let timer = setTimeout(go, 1_000).unref();
-  closing.add("rules to be compiled", async () => clearTimeout(timer));
+  let timer = setTimeout(go, afterMs).unref();
+  closing.add("work put off at the start", async () => clearTimeout(timer));
 }
 
 /** What models say goes to those who watch their runs at the control plane, and to the program's own listener. */

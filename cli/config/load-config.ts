@@ -1,8 +1,14 @@
 import { dirname, resolve } from "node:path";
-import { type } from "arktype";
+import { type Type, type } from "arktype";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import { type ConfigFile, readConfigFile, unreadable } from "./config-file.ts";
-import { type SettingKey, type Settings, settingsShape } from "./settings.ts";
+import {
+  type ObjectKey,
+  objectSettings,
+  type SettingKey,
+  type Settings,
+  settingsShape,
+} from "./settings.ts";
 import { nearest } from "../../machines/contracts/domain/nearest.ts";
 import { defaultModels, settingSources } from "./setting-sources.ts";
 import { refuseUnsaid } from "./sandbox-settings.ts";
@@ -68,9 +74,7 @@ function collect(request: ConfigRequest, file: ConfigFile | null): Config {
     else if (fallback !== undefined) given.set(key, { value: fallback, source: "default" });
   }
   followKeys(given);
-  const read = settingsShape(
-    Object.fromEntries([...given].map(([key, { value }]) => [key, value])),
-  );
+  const read = readSettings(given);
   if (read instanceof type.errors) throw problem(read, given);
   const sourceOf = (key: SettingKey) => given.get(key)?.source ?? "default";
   refuseUnsaid(read, sourceOf("sandboxDrivers"), sourceOf("sandboxWithoutBoundary"));
@@ -85,6 +89,21 @@ function collect(request: ConfigRequest, file: ConfigFile | null): Config {
     code: file?.code ?? [],
   };
 }
+
+/** What is wrong with an object is said before what is wrong with the rest. */
+function readSettings(given: ReadonlyMap<SettingKey, Given>): Settings | type.errors {
+  const values = Object.fromEntries([...given].map(([key, { value }]) => [key, value]));
+  for (const key of Object.keys(values).filter(isObjectKey)) {
+    const read = shapeOf(key)({ [key]: values[key] });
+    if (read instanceof type.errors) return read;
+    Object.assign(values, read);
+  }
+  return settingsShape(values);
+}
+
+const shapeOf = (key: ObjectKey): Type<Record<string, object>> =>
+  type({ [key]: objectSettings[key]() }).as<Record<string, object>>();
+const isObjectKey = (key: string): key is ObjectKey => Object.hasOwn(objectSettings, key);
 
 /** Where nobody names the default model, it is one of the provider whose key is there. */
 function followKeys(given: Map<SettingKey, Given>): void {
@@ -170,9 +189,10 @@ const isToolsHandler = ([first, second, third]: readonly string[]) =>
 /** The keys that the settings' shape names at a path; null where any may stand. */
 function knownKeys(path: readonly string[]): readonly string[] | null {
   if (path.length === 0) return keys;
-  if (isOpen(path)) return null;
+  const [setting = ""] = path;
+  if (isOpen(path) || !isObjectKey(setting)) return null;
   try {
-    const here = settingsShape.get(...(path as ["bulkheads"]));
+    const here = shapeOf(setting).get(...(path as [string]));
     const object = here.exclude("undefined | null");
     const named = object.props.map(({ key }) => String(key));
     return named.length === 0 ? null : named;

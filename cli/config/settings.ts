@@ -1,15 +1,16 @@
 import { type } from "arktype";
 import type { RuntimeOptions } from "../../actors/options.ts";
 import type { UsersHandler } from "../../actors/handlers/handler.ts";
-import { priceShape } from "../../adapters/llm/prices.ts";
 import {
   airlockModes,
   airlockRulesShape,
 } from "../../machines/contracts/domain/airlock/settings.ts";
+import { once } from "../../machines/contracts/domain/once.ts";
 import { toolRuleShape } from "../../machines/contracts/domain/tool-lists.ts";
 import {
   collectionsSettings,
-  fallbackSettings,
+  fallbacksSettings,
+  pricesSettings,
   providersSettings,
   screeningSettings,
   webhooksSettings,
@@ -80,34 +81,95 @@ export const numbers = {
 
 const number = (path: keyof typeof numbers) => whole(numbers[path]);
 const numberOrNull = (path: keyof typeof numbers) => optionalWhole(numbers[path]);
-const handler = optionalFunction<UsersHandler>();
-
-const tools = type("string[]");
 
 /** One agent as `stateplane dev` registers it; its slug is the key it stands under. */
-const agentSettings = type({
-  "name?": "string > 0",
-  "model?": "string > 0",
-  "systemPrompt?": "string",
-  "modelParams?": "object",
-  "allowedTools?": tools,
-  "approvalRequiredTools?": tools,
-  "deniedTools?": tools,
-  /** In the wire's words. */
-  "budget?": {
-    "max_input_tokens?": number("agents.*.budget.max_input_tokens"),
-    "max_output_tokens?": number("agents.*.budget.max_output_tokens"),
-    "max_total_tokens?": number("agents.*.budget.max_total_tokens"),
-    "max_tool_calls?": number("agents.*.budget.max_tool_calls"),
-    "max_wall_time_ms?": number("agents.*.budget.max_wall_time_ms"),
-    "max_cost_cents?": number("agents.*.budget.max_cost_cents"),
-    "max_cost_micros?": number("agents.*.budget.max_cost_micros"),
-  },
-  /** Milliseconds. */
-  "approvalExpiresInMs?": number("agents.*.approvalExpiresInMs"),
-});
+const agentSettings = once(() =>
+  type({
+    "name?": "string > 0",
+    "model?": "string > 0",
+    "systemPrompt?": "string",
+    "modelParams?": "object",
+    "allowedTools?": "string[]",
+    "approvalRequiredTools?": "string[]",
+    "deniedTools?": "string[]",
+    /** In the wire's words. */
+    "budget?": {
+      "max_input_tokens?": number("agents.*.budget.max_input_tokens"),
+      "max_output_tokens?": number("agents.*.budget.max_output_tokens"),
+      "max_total_tokens?": number("agents.*.budget.max_total_tokens"),
+      "max_tool_calls?": number("agents.*.budget.max_tool_calls"),
+      "max_wall_time_ms?": number("agents.*.budget.max_wall_time_ms"),
+      "max_cost_cents?": number("agents.*.budget.max_cost_cents"),
+      "max_cost_micros?": number("agents.*.budget.max_cost_micros"),
+    },
+    /** Milliseconds. */
+    "approvalExpiresInMs?": number("agents.*.approvalExpiresInMs"),
+  }),
+);
 
-/** Every setting, whichever source it comes from. */
+/**
+ * The settings that are objects, most of which nobody gives: the shape of each is made when it is given. All of them
+ * together take a tenth of a start.
+ */
+export const objectSettings = {
+  /** By name: what retrieval steps may search; null or left out for whatever the service has. */
+  collections: collectionsSettings,
+  providers: providersSettings,
+  /** By model: who is asked after it failed, in order. */
+  fallbacks: fallbacksSettings,
+  /** What the Airlock's rules look for, and which of them count. */
+  airlock: airlockRulesShape,
+  /** By model, or `provider/model`: dollars per million tokens, before the lists that come with the program. */
+  prices: pricesSettings,
+  /** What is looked for in what goes into a model and comes out of a step. */
+  screening: screeningSettings,
+  bulkheads: once(() =>
+    type({
+      "llm?": number("bulkheads.llm"),
+      "tool?": number("bulkheads.tool"),
+      "retrieval?": number("bulkheads.retrieval"),
+      "sandbox?": number("bulkheads.sandbox"),
+      "approval?": number("bulkheads.approval"),
+    }),
+  ),
+  deadlines: once(() =>
+    type({
+      "queueMs?": numberOrNull("deadlines.queueMs"),
+      "approvalMs?": number("deadlines.approvalMs"),
+      "executingMs?": number("deadlines.executingMs"),
+      "totalMs?": numberOrNull("deadlines.totalMs"),
+    }),
+  ),
+  /** Which tools this worker may call at all; in place of the MCP file's own list. */
+  allowlist: once(() =>
+    type({
+      "allowed?": toolRuleShape.array(),
+      "approvalRequired?": toolRuleShape.array(),
+      "denied?": toolRuleShape.array(),
+    }),
+  ),
+  agents: once(() => type({ "[string]": agentSettings() })),
+  /** Where people are told of what they are asked. */
+  webhooks: webhooksSettings,
+  /** Work of the user's own in place of a step type's, or of one tool's: `tool:charge_card`. */
+  handlers: once(() => {
+    const handler = optionalFunction<UsersHandler>();
+    return type({
+      "llm?": handler,
+      "tool?": handler,
+      "retrieval?": handler,
+      "sandbox?": handler,
+      "approval?": handler,
+      "[/^tool:./]": handler,
+    });
+  }),
+};
+export type ObjectKey = keyof typeof objectSettings;
+type ObjectSettings = {
+  [Key in ObjectKey]?: ReturnType<(typeof objectSettings)[Key]>["infer"];
+};
+
+/** Every other setting, whichever source it comes from. */
 export const settingsShape = type({
   redisUrl: optionalRedisUrl,
   /** Stands before every key in Redis. */
@@ -152,8 +214,6 @@ export const settingsShape = type({
   retrievalApiKey: optionalText("a key"),
   /** Whether the endpoint's public name may lead to an internal address. */
   retrievalInternal: oneOf(["no", "yes"], { "0": "no", false: "no", "1": "yes", true: "yes" }),
-  /** By name: what retrieval steps may search; null or left out for whatever the service has. */
-  "collections?": collectionsSettings,
   defaultModel: text("a model's name"),
   /** Of one call, first byte to last. */
   modelTimeoutMs: number("modelTimeoutMs"),
@@ -167,9 +227,6 @@ export const settingsShape = type({
   modelRecording: optionalText("a file"),
   /** Whether what the recording does not have is asked of the model and recorded. */
   recordModels: oneOf(["no", "yes"], { "0": "no", false: "no", "1": "yes", true: "yes" }),
-  "providers?": providersSettings,
-  /** By model: who is asked after it failed, in order. */
-  "fallbacks?": type({ "[string]": fallbackSettings.array() }),
   anthropicApiKey: optionalText("a key"),
   anthropicBaseUrl: optionalUrl,
   openaiApiKey: optionalText("a key"),
@@ -218,8 +275,6 @@ export const settingsShape = type({
   sandboxOutputMib: number("sandboxOutputMib"),
   /** Whether tool calls are inspected, and whether what is found counts. */
   airlockMode: oneOf(airlockModes),
-  /** What its rules look for, and which of them count. */
-  "airlock?": airlockRulesShape,
   /** `off`: an agent's tool calls go by this worker's lists alone while the control plane can't be asked. */
   failClosed: oneOf(["on", "off"], {
     true: "on",
@@ -232,50 +287,15 @@ export const settingsShape = type({
   maxIterations: number("maxIterations"),
   /** What happens to a call of a model that no price is known of. */
   unknownPrices: oneOf(["warn", "refuse"]),
-  /** By model, or `provider/model`: dollars per million tokens, before the lists that come with the program. */
-  "prices?": type({ "[string]": priceShape }),
-  /** What is looked for in what goes into a model and comes out of a step. */
-  "screening?": screeningSettings,
-  "bulkheads?": {
-    "llm?": number("bulkheads.llm"),
-    "tool?": number("bulkheads.tool"),
-    "retrieval?": number("bulkheads.retrieval"),
-    "sandbox?": number("bulkheads.sandbox"),
-    "approval?": number("bulkheads.approval"),
-  },
-  "deadlines?": {
-    "queueMs?": numberOrNull("deadlines.queueMs"),
-    "approvalMs?": number("deadlines.approvalMs"),
-    "executingMs?": number("deadlines.executingMs"),
-    "totalMs?": numberOrNull("deadlines.totalMs"),
-  },
-  /** Which tools this worker may call at all; in place of the MCP file's own list. */
-  "allowlist?": {
-    "allowed?": toolRuleShape.array(),
-    "approvalRequired?": toolRuleShape.array(),
-    "denied?": toolRuleShape.array(),
-  },
-  "agents?": type({ "[string]": agentSettings }),
-  /** Where people are told of what they are asked. */
-  "webhooks?": webhooksSettings,
   /** Where people's browsers find the control plane; null for its own address. */
   publicUrl: optionalUrl,
   remindBeforeMs: number("remindBeforeMs"),
   /** The worker's own say before the control plane's. */
   "policy?": optionalFunction<NonNullable<RuntimeOptions["policy"]>>(),
-  /** Work of the user's own in place of a step type's, or of one tool's: `tool:charge_card`. */
-  "handlers?": {
-    "llm?": handler,
-    "tool?": handler,
-    "retrieval?": handler,
-    "sandbox?": handler,
-    "approval?": handler,
-    "[/^tool:./]": handler,
-  },
   /** Functions of the user's own, beside the tools of MCP servers. */
   "tools?": optionalTools,
 });
-export type Settings = typeof settingsShape.infer;
+export type Settings = typeof settingsShape.infer & ObjectSettings;
 export type SettingKey = keyof Settings;
 
 /** What `stateplane.config.ts` exports; every key may be left out. */

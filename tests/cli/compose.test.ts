@@ -7,12 +7,13 @@ import { chooseTools } from "../../cli/compose/choose-tools.ts";
 import { artifactsOf, artifactWarnings } from "../../cli/compose/compose-ports.ts";
 import {
   Closing,
-  compileWhenIdle,
+  workWhenIdle,
   runtimeOptions,
   policyWarnings,
 } from "../../cli/compose/start-worker.ts";
 import { type ConfigRequest, loadConfig } from "../../cli/config/load-config.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
+import { compileRules } from "../../machines/contracts/domain/screening/injection.ts";
 import { injectionRules } from "../../machines/contracts/domain/screening/injection-rules.ts";
 
 let folder: string;
@@ -173,13 +174,13 @@ it("the rules that look for orders to a model are compiled after a worker's star
   });
   const times = () => tried.filter((spy) => spy.mock.calls.length > 0).length;
   const stopped = new Closing(log);
-  compileWhenIdle(stopped);
+  workWhenIdle(compileRules(), 1_000, stopped);
   vi.advanceTimersByTime(1_000);
   expect(times()).toBe(1);
   await stopped.close();
   vi.advanceTimersByTime(10_000);
   expect(times()).toBe(1);
-  compileWhenIdle(new Closing(log));
+  workWhenIdle(compileRules(), 1_000, new Closing(log));
   vi.advanceTimersByTime(10_000);
   expect(times()).toBe(injectionRules.length);
   expect(vi.getTimerCount()).toBe(0);

@@ -10,7 +10,7 @@ import {
   maskSecret,
   maskUrl,
 } from "../../cli/config/load-config.ts";
-import { numbers, settingsShape } from "../../cli/config/settings.ts";
+import { numbers, objectSettings, settingsShape } from "../../cli/config/settings.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -215,7 +215,9 @@ describe("settings that can't be used", () => {
         typeof value === "number" && key !== "tracesSamplerArg" && !Object.hasOwn(numbers, key),
     );
     expect(unbounded).toEqual([]);
-    expect(settingsShape.expression).not.toMatch(/number(?! )/);
+    for (const shape of [settingsShape, ...Object.values(objectSettings).map((make) => make())]) {
+      expect(shape.expression).not.toMatch(/number(?! )/);
+    }
   });
 
   it("are never shown: they may be secrets", async () => {

@@ -40,8 +40,9 @@ it("docs/configuration.md has a row for each key of an agent, and a word on each
     join(import.meta.dirname, "../../cli/config/settings.ts"),
     "utf8",
   );
-  const [, shape = ""] = /const agentSettings = type\(\{\n(.*?)\n\}\);/su.exec(settings) ?? [];
-  const keys = [...shape.matchAll(/^ {2}"(\w+)\?"/gmu)].map(([, key]) => key);
+  const [, shape = ""] =
+    /const agentSettings = .*?type\(\{\n(.*?)\n {2}\}\)/su.exec(settings) ?? [];
+  const keys = [...shape.matchAll(/^ {4}"(\w+)\?"/gmu)].map(([, key]) => key);
   expect(keys).toHaveLength(9);
   const section = doc.slice(doc.indexOf("## Agents, and a policy"), doc.indexOf("## More workers"));
   for (const key of keys) expect(section).toContain(`| \`${key}\` |`);

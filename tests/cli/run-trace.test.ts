@@ -53,7 +53,7 @@ test("times and costs of a tree add up, whatever overlaps [traces.tree]", () => 
         });
         const cost = inside.reduce((sum, effect) => sum + effect.cost, more);
         const tokens = inside.reduce((sum, effect) => sum + effect.tokens, 0);
-        return stepView.assert({
+        return stepView().assert({
           id: `stp_${number}`,
           run_id: "run_1",
           step_type: "llm",
@@ -78,7 +78,7 @@ test("times and costs of a tree add up, whatever overlaps [traces.tree]", () => 
           },
         });
       });
-      const run = runView.assert({
+      const run = runView().assert({
         id: "run_1",
         status: "completed",
         created_at: at(0),
@@ -111,11 +111,11 @@ function check({ ms, from, to, costMicros, tokens, children }: TraceNode): void 
 }
 
 test("a question is a piece of its step, and a step without a trace has no pieces", () => {
-  const run = runView.assert({ id: "run_1", status: "running", created_at: at(0) });
+  const run = runView().assert({ id: "run_1", status: "running", created_at: at(0) });
   const step = { run_id: "run_1", step_type: "tool", status: "running", started_at: at(5) };
   const views = [
-    stepView.assert({ ...step, id: "stp_1", tool_name: "write", trace: { odd: true } }),
-    stepView.assert({ ...step, id: "stp_2", tool_name: "read" }),
+    stepView().assert({ ...step, id: "stp_1", tool_name: "write", trace: { odd: true } }),
+    stepView().assert({ ...step, id: "stp_2", tool_name: "read" }),
   ];
   const asked = { id: "apr_1", run_id: "run_1", step_id: "stp_2", status: "approved" } as const;
   const tree = traceTree(run, views, [

@@ -208,8 +208,8 @@ describe("the Airlock's rules", () => {
     );
     expect(blocked(hostile, enforcing({ commands: { except: ["s/ba*"] } }))).toEqual([]);
     expect(blocked(hostile, enforcing({ commands: { except: ["other/bash"] } }))).toHaveLength(1);
-    expect(airlockRulesShape({ commands: { mode: "on" } }).toString()).toContain("commands.mode");
-    expect(airlockRulesShape({ comands: {} }).toString()).toContain("comands");
+    expect(airlockRulesShape()({ commands: { mode: "on" } }).toString()).toContain("commands.mode");
+    expect(airlockRulesShape()({ comands: {} }).toString()).toContain("comands");
   });
 
   it("never tell a credential in what they say of it [airlock.modes]", () => {

@@ -1,4 +1,5 @@
 import { type } from "arktype";
+import { once } from "./once.ts";
 import { type Json, type JsonObject, notList } from "./json.ts";
 import { shapeProblems } from "./shape-problems.ts";
 import type { Usage } from "./step-result.ts";
@@ -115,7 +116,7 @@ export function budgetProblem(asked: Json | undefined, name: string): string | n
 }
 
 /** Made once: the making takes a thousand times as long as a reading. */
-const budgetAlone = budgetShape.onDeepUndeclaredKey("delete");
+const budgetAlone = once(() => budgetShape.onDeepUndeclaredKey("delete"));
 
 /**
  * The limits in `budget` of a run's configuration or a step's input; none where it has none.
@@ -125,7 +126,7 @@ const budgetAlone = budgetShape.onDeepUndeclaredKey("delete");
 export function readBudget(holder: JsonObject | null, name = "config.budget"): Partial<Budget> {
   const asked = holder?.["budget"];
   if (asked === undefined || asked === null) return {};
-  const read = budgetAlone(asked);
+  const read = budgetAlone()(asked);
   if (read instanceof type.errors) throw new TypeError(`${name}: ${read.summary}`);
   return read;
 }

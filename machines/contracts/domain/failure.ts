@@ -1,6 +1,7 @@
 import { type } from "arktype";
 import type { TroubleKind } from "./errors.ts";
 import type { JsonObject } from "./json.ts";
+import { once } from "./once.ts";
 
 /**
  * What went wrong, in the terms the engine acts on. The kind is decided once, at the adapter, where the facts
@@ -92,14 +93,16 @@ export interface Failure {
 export const maxHeldMs = 60 * 60 * 1_000;
 
 /** The shape of a {@link Failure} as it comes back from a store or a snapshot. */
-export const failureShape = type({
-  kind: type.enumerated(...failureKinds),
-  message: "string",
-  retryable: "boolean",
-  "retryAfterMs?": "number >= 0",
-  "untried?": "true",
-  "details?": "object",
-});
+export const failureShape = once(() =>
+  type({
+    kind: type.enumerated(...failureKinds),
+    message: "string",
+    retryable: "boolean",
+    "retryAfterMs?": "number >= 0",
+    "untried?": "true",
+    "details?": "object",
+  }),
+);
 
 /** A failure that no retry will mend. */
 export function terminal(kind: FailureKind, message: string, details?: JsonObject): Failure {

@@ -1,4 +1,5 @@
 import { type } from "arktype";
+import { once } from "./once.ts";
 import { type Failure, terminal } from "./failure.ts";
 import { type Budget, budgetShape } from "./budget.ts";
 import { cutText } from "./text.ts";
@@ -45,13 +46,15 @@ export interface InvalidJob {
 
 export type ParsedJob = { valid: true; job: Job } | { valid: false; invalid: InvalidJob };
 
-const nullableText = type("string | null | undefined");
+const nullableText = once(() => type("string | null | undefined"));
 /**
  * An id goes into a path, a header, a store's key and a folder's name, so only what all of them take is an id:
  * 1 to 255 visible ASCII characters, and neither `.` nor `..`, which a path resolves away.
  */
 const idPattern = /^(?!\.{1,2}$)[\x21-\x7e]{1,255}$/;
-const id = type(idPattern).describe("1 to 255 visible ASCII characters, and neither '.' nor '..'");
+const id = once(() =>
+  type(idPattern).describe("1 to 255 visible ASCII characters, and neither '.' nor '..'"),
+);
 
 /** Whether a text can name a run or a step. */
 export const isId = (text: unknown): text is string =>
@@ -60,34 +63,38 @@ export const isId = (text: unknown): text is string =>
 /** Deeper than this, recursive code of stores and control planes is at risk; FerrumDeck's parser stops at 128. */
 export const maxJobDepth = 64;
 
-const payload = type({
-  run_id: id,
-  step_id: id,
-  step_type: "string",
-  "input?": "unknown",
-  "context?": "unknown",
-});
-const context = type({
-  "tenant_id?": nullableText,
-  "project_id?": nullableText,
-  "agent_id?": nullableText,
-  "trace_id?": nullableText,
-  "span_id?": nullableText,
-  "budget?": "unknown",
-});
+const payload = once(() =>
+  type({
+    run_id: id(),
+    step_id: id(),
+    step_type: "string",
+    "input?": "unknown",
+    "context?": "unknown",
+  }),
+);
+const context = once(() =>
+  type({
+    "tenant_id?": nullableText(),
+    "project_id?": nullableText(),
+    "agent_id?": nullableText(),
+    "trace_id?": nullableText(),
+    "span_id?": nullableText(),
+    "budget?": "unknown",
+  }),
+);
 /**
  * What the two shapes above say, by hand: each job is read, nearly every one passes, and the shapes take ten times as
  * long to say so in a program that does not compile them. What does not pass is read by its shape, for its words.
  */
-const isPayload = (raw: Record<string, unknown>): raw is typeof payload.infer =>
+const isPayload = (raw: Record<string, unknown>): raw is ReturnType<typeof payload>["infer"] =>
   isId(raw["run_id"]) && isId(raw["step_id"]) && typeof raw["step_type"] === "string";
-const isContext = (scope: unknown): scope is typeof context.infer =>
+const isContext = (scope: unknown): scope is ReturnType<typeof context>["infer"] =>
   isJsonObject(scope) && namesInContext.every((name) => isNullableText(scope[name]));
 const namesInContext = ["tenant_id", "project_id", "agent_id", "trace_id", "span_id"] as const;
 const isNullableText = (part: unknown) => part == null || typeof part === "string";
 
 /** Apart, and read where there is one: to drop keys, arktype copies all that it reads. */
-const budgeted = type({ budget: budgetShape.onDeepUndeclaredKey("delete") });
+const budgeted = once(() => type({ budget: budgetShape.onDeepUndeclaredKey("delete") }));
 
 /** The fields of a stream entry that are read; a publisher may write others. */
 export const jobFields = [
@@ -120,7 +127,7 @@ function parseEnvelope(data: string): ParsedJob {
     return invalid("the entry's `data` field: expected a JSON object");
   }
   if (!isJsonObject(envelope["payload"])) {
-    return invalid("the envelope's `payload`: expected an object");
+    return invalid("the envelope's `payload()`: expected an object");
   }
   if (!read.ok) return invalid(`the envelope ${read.problem}`, envelope["payload"]);
   const createdAt = envelope["created_at"];
@@ -151,7 +158,7 @@ function roughly(text: string): unknown {
 }
 
 function parsePayload(raw: Record<string, unknown>, createdAt: number | null): ParsedJob {
-  const read = isPayload(raw) ? raw : payload(raw);
+  const read = isPayload(raw) ? raw : payload()(raw);
   if (read instanceof type.errors) return invalid(`the job's ${read.summary}`, raw);
   const stepType = readStepType(read.step_type);
   if (stepType === undefined) {
@@ -163,9 +170,9 @@ function parsePayload(raw: Record<string, unknown>, createdAt: number | null): P
     return invalid(`the job's \`input\` is nested deeper than ${maxJobDepth} levels`, raw);
   }
   const named = read.context ?? {};
-  const scope = isContext(named) ? named : context(named);
+  const scope = isContext(named) ? named : context()(named);
   if (scope instanceof type.errors) return invalid(`the job's context: ${scope.summary}`, raw);
-  const limits = scope.budget == null ? {} : budgeted({ budget: scope.budget });
+  const limits = scope.budget == null ? {} : budgeted()({ budget: scope.budget });
   if (limits instanceof type.errors) return invalid(`the job's context: ${limits.summary}`, raw);
   return {
     valid: true,

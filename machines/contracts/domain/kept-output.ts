@@ -1,4 +1,5 @@
 import { type } from "arktype";
+import { once } from "./once.ts";
 import { cutText } from "./text.ts";
 import type { Json, JsonObject } from "./json.ts";
 
@@ -7,11 +8,13 @@ import type { Json, JsonObject } from "./json.ts";
  * outputs finds it by this shape; an agent that answers in the same shape names an artifact that is not there.
  */
 
-const keptShape = type({
-  note: "string",
-  artifact: { id: "string", sha256: /^[0-9a-f]{64}$/, size: "number.integer >= 0" },
-  preview: "string",
-}).onUndeclaredKey("reject");
+const keptShape = once(() =>
+  type({
+    note: "string",
+    artifact: { id: "string", sha256: /^[0-9a-f]{64}$/, size: "number.integer >= 0" },
+    preview: "string",
+  }).onUndeclaredKey("reject"),
+);
 
 const previewLength = 2_000;
 
@@ -29,6 +32,6 @@ export function keptOutput(
 
 /** The artifact that holds an output; null for an output that stands there itself. */
 export function keptIn(output: Json): { id: string; sha256: string } | null {
-  const read = keptShape(output);
+  const read = keptShape()(output);
   return read instanceof type.errors ? null : read.artifact;
 }

@@ -208,16 +208,24 @@ export function readToolArguments(
 }
 
 const shapes = {
-  llm: llmInput(),
-  tool: toolInput(),
-  retrieval: retrievalInput(),
-  sandbox: sandboxInput(),
-  approval: approvalInput(),
+  llm: llmInput,
+  tool: toolInput,
+  retrieval: retrievalInput,
+  sandbox: sandboxInput,
+  approval: approvalInput,
 };
+
+/** Makes one shape after the other: the first step of a type would wait for its own, some 10 ms. */
+export function* makeInputShapes(): Generator<void, void> {
+  for (const make of Object.values(shapes)) {
+    make();
+    yield;
+  }
+}
 
 /** What is wrong with a step's input, or null when its handler can take it. */
 export function stepInputProblem(stepType: StepType, input: JsonObject): Failure | null {
-  const read = shapes[stepType](input);
+  const read = shapes[stepType]()(input);
   const takesBudget = stepType === "llm" || stepType === "tool";
   const problem =
     read instanceof type.errors

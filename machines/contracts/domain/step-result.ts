@@ -43,7 +43,7 @@ export const stepResultShape = once(() =>
     usage: usageShape().or("null"),
   }).or({
     status: "'failed'",
-    failure: failureShape,
+    failure: failureShape(),
     output: "unknown",
     usage: usageShape().or("null"),
   }),

@@ -1,6 +1,7 @@
 import { type } from "arktype";
 import { matchesGlob } from "./glob.ts";
 import type { Json, JsonObject } from "./json.ts";
+import { once } from "./once.ts";
 import { type Match, matchesSpelled } from "./spellings.ts";
 
 /**
@@ -17,26 +18,30 @@ export interface ToolCallPair extends ToolPair {
   input: JsonObject | null;
 }
 
-const scalar = type("string | number | boolean");
-const argumentPattern = scalar.or(scalar.array());
-export type ArgumentPattern = typeof argumentPattern.infer;
+const argumentPattern = once(() => {
+  const scalar = type("string | number | boolean");
+  return scalar.or(scalar.array());
+});
+export type ArgumentPattern = ReturnType<typeof argumentPattern>["infer"];
 
 /** How an entry is written, without the message for one that is not. */
-export const ruleShape = type("string > 0").or({
-  "+": "reject",
-  tool: "string > 0",
-  "when?": { "[string]": argumentPattern },
-});
+export const ruleShape = once(() =>
+  type("string > 0").or({
+    "+": "reject",
+    tool: "string > 0",
+    "when?": { "[string]": argumentPattern() },
+  }),
+);
 
 /**
  * An entry of a list: `tool`, or `server/tool`; in both `*` stands for any characters and `?` for one. With `when`, the
  * entry speaks only of calls whose arguments are as said: each a value or a list of them, texts with the same
  * wildcards.
  */
-export type ToolRule = typeof ruleShape.infer;
+export type ToolRule = ReturnType<typeof ruleShape>["infer"];
 
 export const toolRuleShape = type("unknown").pipe((given, ctx): ToolRule => {
-  const read = ruleShape(given);
+  const read = ruleShape()(given);
   if (!(read instanceof type.errors)) return read;
   const expected =
     'a tool\'s name, or {"tool": NAME, "when": {ARGUMENT: TEXT, NUMBER, true, false or a list of them}}';

@@ -1,26 +1,29 @@
 import { type } from "arktype";
+import { once } from "../domain/once.ts";
 import type { Verdict } from "../domain/action.ts";
 import type { JsonObject } from "../domain/json.ts";
 
 /** The control plane's answer to `POST /v1/runs/{id}/check-tool`. */
-const answer = type({
-  allowed: "boolean",
-  "requires_approval?": "boolean",
-  "decision_id?": "string",
-  "reason?": "string | null",
-  "blocked_by_airlock?": "boolean",
-  "violation_type?": "string | null",
-  "violation_details?": "string | null",
-  "risk_score?": "number",
-  "risk_level?": "string",
-  "shadow_mode?": "boolean",
-  // FerrumDeck from 0.6 and 0.7.2 on; kept for log, span and report, decided by nothing.
-  "response_level?": "unknown",
-  "reversibility?": "unknown",
-  "decision_trace?": "unknown",
-  // Our own control plane: the limit of the run's budget that the call would pass.
-  "budget_exceeded?": type({ limit: "string", used: "number", most: "number" }).or("null"),
-});
+const answer = once(() =>
+  type({
+    allowed: "boolean",
+    "requires_approval?": "boolean",
+    "decision_id?": "string",
+    "reason?": "string | null",
+    "blocked_by_airlock?": "boolean",
+    "violation_type?": "string | null",
+    "violation_details?": "string | null",
+    "risk_score?": "number",
+    "risk_level?": "string",
+    "shadow_mode?": "boolean",
+    // FerrumDeck from 0.6 and 0.7.2 on; kept for log, span and report, decided by nothing.
+    "response_level?": "unknown",
+    "reversibility?": "unknown",
+    "decision_trace?": "unknown",
+    // Our own control plane: the limit of the run's budget that the call would pass.
+    "budget_exceeded?": type({ limit: "string", used: "number", most: "number" }).or("null"),
+  }),
+);
 
 /** What is kept beside the verdict, under the names of the wire. */
 const keptKeys = [
@@ -43,7 +46,7 @@ const keptKeys = [
  * @returns a message naming what was wrong when the answer is not of the contract's shape
  */
 export function readCheckToolAnswer(body: unknown): Verdict | string {
-  const read = answer(body);
+  const read = answer()(body);
   if (read instanceof type.errors) return `check-tool gave an unexpected answer: ${read.summary}`;
   const violation = [read.violation_type, read.violation_details].filter(Boolean).join(": ");
   const reason = read.reason || violation || "no reason given";

@@ -1,4 +1,5 @@
 import { type } from "arktype";
+import { once } from "../domain/once.ts";
 import { budgetShape } from "../domain/budget.ts";
 import { isJsonObject } from "../domain/json.ts";
 import { readApprovalStatus, readRunStatus, readStepStatus } from "../domain/status.ts";
@@ -14,69 +15,75 @@ const count = type("number | null | undefined").pipe((value) => value ?? null);
  * RunResponse of the control plane, with extra keys passed over. From `agent_id` on they are our own
  * control plane's; FerrumDeck's gateway leaves them out.
  */
-export const runView = type({
-  id: "string",
-  status: status(readRunStatus, "run"),
-  "project_id?": text,
-  "agent_version_id?": text,
-  "input?": "unknown",
-  "output?": "unknown",
-  "input_tokens?": count,
-  "output_tokens?": count,
-  "tool_calls?": count,
-  "cost_cents?": count,
-  "created_at?": text,
-  "started_at?": text,
-  "completed_at?": text,
-  "agent_id?": text,
-  "status_reason?": text,
-  "trace_id?": text,
-  "error?": "unknown",
-  "cost_micros?": count,
-  "held_steps?": count,
-  "budget?": budgetShape.onDeepUndeclaredKey("delete").or("null"),
-});
-export type RunView = typeof runView.infer;
+export const runView = once(() =>
+  type({
+    id: "string",
+    status: status(readRunStatus, "run"),
+    "project_id?": text,
+    "agent_version_id?": text,
+    "input?": "unknown",
+    "output?": "unknown",
+    "input_tokens?": count,
+    "output_tokens?": count,
+    "tool_calls?": count,
+    "cost_cents?": count,
+    "created_at?": text,
+    "started_at?": text,
+    "completed_at?": text,
+    "agent_id?": text,
+    "status_reason?": text,
+    "trace_id?": text,
+    "error?": "unknown",
+    "cost_micros?": count,
+    "held_steps?": count,
+    "budget?": budgetShape.onDeepUndeclaredKey("delete").or("null"),
+  }),
+);
+export type RunView = ReturnType<typeof runView>["infer"];
 
 /** A step's `trace`: the states that it passed, and its effects in the order in which they began. */
-export const traceView = type({
-  states: "string[]",
-  "entered?": "(string | null)[]",
-  effects: type({
-    name: "string",
-    "what?": "string",
-    begun_at: "string | null",
-    completed_at: "string | null",
-    "input_tokens?": "number",
-    "output_tokens?": "number",
-    "cost_micros?": "number | null",
-  }).array(),
-});
-export type TraceView = typeof traceView.infer;
+export const traceView = once(() =>
+  type({
+    states: "string[]",
+    "entered?": "(string | null)[]",
+    effects: type({
+      name: "string",
+      "what?": "string",
+      begun_at: "string | null",
+      completed_at: "string | null",
+      "input_tokens?": "number",
+      "output_tokens?": "number",
+      "cost_micros?": "number | null",
+    }).array(),
+  }),
+);
+export type TraceView = ReturnType<typeof traceView>["infer"];
 
 /** StepResponse of the control plane; `name`, `started_at`, `cost_micros` and `trace` only from our own. */
-export const stepView = type({
-  id: "string",
-  run_id: "string",
-  step_type: "string",
-  status: status(readStepStatus, "step"),
-  "step_number?": count,
-  "input?": "unknown",
-  "output?": "unknown",
-  "error?": "unknown",
-  "tool_name?": text,
-  "model?": text,
-  "input_tokens?": count,
-  "output_tokens?": count,
-  "created_at?": text,
-  "completed_at?": text,
-  "name?": text,
-  "started_at?": text,
-  "cost_micros?": count,
-  /** Of what has ended; in another shape than ours it is none. */
-  "trace?": "unknown",
-});
-export type StepView = typeof stepView.infer;
+export const stepView = once(() =>
+  type({
+    id: "string",
+    run_id: "string",
+    step_type: "string",
+    status: status(readStepStatus, "step"),
+    "step_number?": count,
+    "input?": "unknown",
+    "output?": "unknown",
+    "error?": "unknown",
+    "tool_name?": text,
+    "model?": text,
+    "input_tokens?": count,
+    "output_tokens?": count,
+    "created_at?": text,
+    "completed_at?": text,
+    "name?": text,
+    "started_at?": text,
+    "cost_micros?": count,
+    /** Of what has ended; in another shape than ours it is none. */
+    "trace?": "unknown",
+  }),
+);
+export type StepView = ReturnType<typeof stepView>["infer"];
 
 /**
  * What alone a step's own view has, as it is written. By hand: a report's answer is looked at once a step, and to read
@@ -91,28 +98,30 @@ export const isWrittenStepView = (
   );
 
 /** ApprovalResponse of the control plane; `digest` only where it advertises approvals. */
-export const approvalView = type({
-  id: "string",
-  run_id: "string",
-  step_id: "string",
-  status: status(readApprovalStatus, "approval"),
-  "action_type?": text,
-  "action_details?": "unknown",
-  "reason?": text,
-  "digest?": text,
-  // Our own control plane: of a yes to other arguments `digest` is that of the edited action.
-  "asked_digest?": text,
-  "edited_input?": "object | null",
-  "created_at?": text,
-  "expires_at?": text,
-  "resolved_by?": text,
-  "resolved_at?": text,
-  "resolution_note?": text,
-  // Our own control plane: who asked, and on a policy's terms who may answer; keys by id, and as people call them.
-  "asked_by?": text,
-  "asked_by_name?": text,
-  "resolved_by_name?": text,
-  "role?": text,
-  "four_eyes?": "boolean | null",
-});
-export type ApprovalView = typeof approvalView.infer;
+export const approvalView = once(() =>
+  type({
+    id: "string",
+    run_id: "string",
+    step_id: "string",
+    status: status(readApprovalStatus, "approval"),
+    "action_type?": text,
+    "action_details?": "unknown",
+    "reason?": text,
+    "digest?": text,
+    // Our own control plane: of a yes to other arguments `digest` is that of the edited action.
+    "asked_digest?": text,
+    "edited_input?": "object | null",
+    "created_at?": text,
+    "expires_at?": text,
+    "resolved_by?": text,
+    "resolved_at?": text,
+    "resolution_note?": text,
+    // Our own control plane: who asked, and on a policy's terms who may answer; keys by id, and as people call them.
+    "asked_by?": text,
+    "asked_by_name?": text,
+    "resolved_by_name?": text,
+    "role?": text,
+    "four_eyes?": "boolean | null",
+  }),
+);
+export type ApprovalView = ReturnType<typeof approvalView>["infer"];

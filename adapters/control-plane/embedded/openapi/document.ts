@@ -27,7 +27,7 @@ export function openApi(version: string): Schema {
     },
     paths,
     components: {
-      schemas: { ...Object.fromEntries(shapes), ToolRule: schemaOf(ruleShape) },
+      schemas: { ...Object.fromEntries(shapes), ToolRule: schemaOf(ruleShape()) },
       securitySchemes: {
         key: { type: "http", scheme: "bearer", description: "The scopes are those of the key." },
       },

@@ -379,7 +379,7 @@ const wireOf = ({ kind, message, details }: Failure) =>
 /** What a worker reported of a failed step. */
 function failureOf(error: Json): Failure {
   const told = typeof error === "object" && error !== null ? error : { message: String(error) };
-  const read = failureShape({ retryable: false, ...told });
+  const read = failureShape()({ retryable: false, ...told });
   if (!(read instanceof type.errors)) return read as Failure;
   const message = "message" in told ? String(told["message"]) : "the worker gave no reason";
   return terminal("internal", cutText(message, 1_000));

@@ -1,5 +1,6 @@
 import { AnchorScanner } from "./anchors.ts";
 import { asRead, isPlain, removeHidden } from "./hidden-characters.ts";
+import { once } from "../once.ts";
 import { type InjectionRule, injectionRules } from "./injection-rules.ts";
 
 /** From here on a text is flagged. */
@@ -28,13 +29,16 @@ const disguises = {
 const asDigits = injectionRules.length;
 const asBlanks = asDigits + 1;
 
-const scanner = new AnchorScanner([
-  ...injectionRules.flatMap(({ anchors }, index) =>
-    anchors.map((anchor): [string, number] => [anchor, index]),
-  ),
-  ...disguises.digits.map((anchor): [string, number] => [anchor, asDigits]),
-  ...disguises.blanks.map((anchor): [string, number] => [anchor, asBlanks]),
-]);
+const scanner = once(
+  () =>
+    new AnchorScanner([
+      ...injectionRules.flatMap(({ anchors }, index) =>
+        anchors.map((anchor): [string, number] => [anchor, index]),
+      ),
+      ...disguises.digits.map((anchor): [string, number] => [anchor, asDigits]),
+      ...disguises.blanks.map((anchor): [string, number] => [anchor, asBlanks]),
+    ]),
+);
 
 /**
  * Looks for orders to a model in a text that is only to be read. It is a heuristic: what is flagged is a reason to look,
@@ -67,6 +71,7 @@ export function findInjection(text: string): InjectionFound {
  * together the first long text would wait some 70 ms.
  */
 export function* compileRules(): Generator<void, void> {
+  scanner();
   for (const { pattern, anchors } of injectionRules) {
     // Of one byte a character and of two: each is compiled for itself.
     for (const text of [`${anchors[0]}`, `${anchors[0]} \u2019`]) pattern.exec(text);
@@ -80,7 +85,7 @@ const nothing: InjectionFound = { score: 0, kinds: [] };
 function look(text: string, found: Map<string, number>): ReadonlySet<number> | null {
   /** Of each rule, the stretches of the text that it is tried on: apart, so that all together are no longer than it. */
   const stretches = new Map<number, [from: number, to: number][]>();
-  scanner.scan(text, (index, at) => {
+  scanner().scan(text, (index, at) => {
     const own = stretches.get(index);
     const from = Math.max(0, at - around.before);
     const to = at + around.after;
