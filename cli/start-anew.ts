@@ -48,6 +48,8 @@ const startFlags: readonly string[] = [
   "--max-semi-space-size=16",
   ...(isTried
     ? [
+        // All of it from the start: while it grew, each small collection left what a start needs for a moment in the old one.
+        "--min-semi-space-size=16",
         "--no-maglev",
         "--no-parallel-scavenge",
         "--no-allocation-site-pretenuring",
