@@ -43,9 +43,9 @@ const work = [
   "mcpConfigPath",
   "defaultModel",
   "modelScript",
-  "inspectPort",
   "logLevel",
 ] as const satisfies SettingKey[];
+const inspected = [...work, "inspectPort"] as const satisfies SettingKey[];
 const tools = ["mcpConfigPath", ...store] as const satisfies SettingKey[];
 const limit: FlagSpec = {
   type: "text",
@@ -91,7 +91,7 @@ export const specs = {
         help: "serve a page that shows the machines at work, live",
       },
     },
-    settings: ["port", ...work],
+    settings: ["port", ...inspected],
     notes: [
       "State is kept in .stateplane/. The first Ctrl-C lets steps finish; the second releases them at once. Other commands that run in the same folder find it by themselves.",
     ],
@@ -111,7 +111,7 @@ export const specs = {
         help: "serve a page that shows the machines at work, live",
       },
     },
-    settings: ["controlPlaneUrl", ...work],
+    settings: ["controlPlaneUrl", ...inspected],
     notes: [
       "Needs REDIS_URL (or --store), CONTROL_PLANE_URL and FD_API_KEY. Its log goes to standard error. While the control plane can't be reached, it waits and takes no jobs.",
       "SIGTERM, SIGINT and SIGHUP let steps finish for WORKER_DRAIN_MS and then release the rest; a second signal releases them at once and ends the process within three seconds.",

@@ -39,6 +39,11 @@ export const packageRequirements: readonly Requirement[] = [
     id: "cli.narrow",
     promise: "what every command shows fits sixty columns, but for commands, digests and documents",
   },
+  {
+    id: "logs.no-stacks",
+    promise:
+      "no line of the log holds the stack of what somebody can mend, unless --debug asks for it",
+  },
   { id: "cli.init", promise: "`init` overwrites nothing, and says what it found" },
   {
     id: "package.first-step",

@@ -14,7 +14,7 @@ import { version } from "../main.ts";
 import { configuredModels, shownProviders } from "../compose/compose-models.ts";
 import { madeUpKeyVariable, mayStart } from "../watched.ts";
 import { watchFiles } from "./watch-files.ts";
-import { openLog, workUntilStopped } from "./long-running.ts";
+import { asksForInspector, openLog, workUntilStopped } from "./long-running.ts";
 import { watchLoop } from "../nets.ts";
 import { callLines } from "./runs.ts";
 import { commandLine } from "../called-as.ts";
@@ -24,6 +24,7 @@ export const dev: Command = async (context) => {
   const { config, env, output, stopping } = context;
   const { dataDir } = config.settings;
   const log = openLog(context, "warn");
+  const inspector = asksForInspector(context);
   if (!(await mayStart(context, log))) return 0;
   const other = await readDevNote(dataDir);
   if (other !== null) {
@@ -34,7 +35,7 @@ export const dev: Command = async (context) => {
   const running = await startDev(withReports(keepingJournals(config), context.folder), {
     env,
     log,
-    inspector: context.invocation.flags["inspect"] === true,
+    inspector,
     onStepEvent: (notice) => tell(notice, output),
   });
   try {
@@ -70,8 +71,13 @@ const withReports = (config: Context["config"], folder: string): Context["config
       }
     : config;
 
+function inspectorPairs({ inspector, inspectorProblem }: Dev): [string, string][] {
+  if (inspector !== null) return [["inspector", inspector.address]];
+  return inspectorProblem === null ? [] : [["inspector", `none: ${inspectorProblem}`]];
+}
+
 function introduce(running: Dev, { config, env, output }: Context, noteFile: string): void {
-  const { url, apiKey, store, ports, tools, agents, inspector } = running;
+  const { url, apiKey, store, ports, tools, agents, inspector, inspectorProblem } = running;
   const { settings, sources } = config;
   const sandbox = "missing" in ports.sandbox ? ports.sandbox.missing : ports.sandbox.driver;
   const { servers } = running;
@@ -92,6 +98,7 @@ function introduce(running: Dev, { config, env, output }: Context, noteFile: str
       mcpServers: servers.map(({ name }) => name),
       agents: slugs,
       ...(inspector === null ? {} : { inspector: inspector.address }),
+      ...(inspectorProblem === null ? {} : { inspectorProblem }),
     });
     return;
   }
@@ -99,7 +106,7 @@ function introduce(running: Dev, { config, env, output }: Context, noteFile: str
   output.pairs([
     ["control plane", url],
     ["console", `${url}/`],
-    ...(inspector === null ? [] : [["inspector", inspector.address] as [string, string]]),
+    ...inspectorPairs(running),
     ["API key", `${maskSecret(apiKey)} (${keyFrom})`],
     ["store", store.describe],
     ["sandbox", sandbox],

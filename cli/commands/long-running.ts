@@ -26,8 +26,19 @@ export function openLog(
     level: sources.logLevel === "default" ? standard : settings.logLevel,
     name: isPlane ? "control-plane" : settings.workerName,
     hide: secrets.hide,
+    stacks: invocation.isDebug,
     pretty: logFormat === "pretty" || (logFormat === "auto" && isPerson),
   });
+}
+
+/** Whether the inspector's page was asked for. @throws CliError for a port of one that was not */
+export function asksForInspector({ invocation }: Pick<Context, "invocation">): boolean {
+  const isAsked = invocation.flags["inspect"] === true;
+  if (isAsked || invocation.settings["inspect-port"] === undefined) return isAsked;
+  throw new CliError(
+    2,
+    `${invocation.command}: --inspect-port is the port of the inspector, which only --inspect starts: give --inspect too`,
+  );
 }
 
 /**

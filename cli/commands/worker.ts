@@ -9,13 +9,14 @@ import { maskUrl } from "../config/load-config.ts";
 import { CliError } from "../output/errors.ts";
 import type { Inspector } from "../compose/start-inspector.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
-import { openLog, workUntilStopped } from "./long-running.ts";
+import { asksForInspector, openLog, workUntilStopped } from "./long-running.ts";
 import { watchLoop } from "../nets.ts";
 import { superviseProcesses } from "../supervise-processes.ts";
 
 /** `worker`: takes jobs until it is told to stop. */
 export const work: Command = async (context) => {
   const { config, env, stopping } = context;
+  const inspector = asksForInspector(context);
   const target = requireControlPlane(config);
   const processes = readProcesses(context);
   if (processes > 1) return workInProcesses(context, processes);
@@ -25,7 +26,6 @@ export const work: Command = async (context) => {
   const watch = watchLoop(leaseMs);
   let worker: Worker;
   try {
-    const inspector = context.invocation.flags["inspect"] === true;
     worker = await startWorker(config, { env, log, inspector, onJobs: watch.begin }, () =>
       findControlPlane(config, target, log, signal),
     );

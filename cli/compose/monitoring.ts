@@ -5,10 +5,12 @@ import type { Tracing } from "../../adapters/telemetry/tracing.ts";
 import type { HealthCheck } from "../../adapters/telemetry/health-server.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import { collectorHeaders } from "../config/collector-headers.ts";
+import type { Config } from "../config/load-config.ts";
 import type { Env } from "../config/secret-files.ts";
 import type { Settings } from "../config/settings.ts";
 import { secrets } from "../secrets.ts";
 import { canLook } from "./look-at-tools.ts";
+import { listenTrouble } from "./listen-trouble.ts";
 import type { Closing } from "./start-worker.ts";
 
 /** What is seen of a worker from outside. */
@@ -22,7 +24,7 @@ export interface Monitoring {
  * can't be had is said once, and the worker works.
  */
 export async function startMonitoring(
-  settings: Settings,
+  { settings, sources }: Pick<Config, "settings" | "sources">,
   log: Log,
   closing: Closing,
   env: Env,
@@ -52,8 +54,14 @@ export async function startMonitoring(
       closing.add("health server", () => server.close());
       log.info({ url: server.url }, "health and metrics can be asked for");
     } catch (error) {
-      const text = `health and metrics can't be served on port ${httpPort} of ${host}; the worker goes on without`;
-      log.warn({ err: error }, text);
+      const wanted = {
+        host,
+        port: httpPort,
+        portKey: "httpPort",
+        hostBy: "WORKER_HTTP_HOST",
+      } as const;
+      const trouble = listenTrouble(error, wanted, sources);
+      log.warn({}, `health and metrics are not served, and the worker goes on without: ${trouble}`);
     }
   }
   const { measure } = await import("../../actors/metrics.ts");

@@ -15,9 +15,10 @@ import type { Log } from "../../machines/contracts/ports/clock.ts";
 import { stepMachine } from "../../machines/step/machine.ts";
 import { supervisorMachine } from "../../machines/supervisor/machine.ts";
 import { workflowMachine } from "../../machines/workflow/machine.ts";
-import type { Settings } from "../config/settings.ts";
+import type { Config } from "../config/load-config.ts";
 import { makeDataDir } from "../data-folder.ts";
 import { secrets } from "../secrets.ts";
+import { listenTrouble } from "./listen-trouble.ts";
 import type { Closing } from "./start-worker.ts";
 
 export type { Inspector };
@@ -28,14 +29,15 @@ export interface Inspecting {
   watch(options: RuntimeOptions): RuntimeOptions;
   readonly onWorkflowMove: NonNullable<EmbeddedOptions["onWorkflowMove"]>;
   attach(source: InspectionSource): void;
-  /** Null where its address can't be had: that is said, and the worker works. */
-  serve(store: StepStore, closing: Closing): Promise<Inspector | null>;
+  /** A problem where its address can't be had: that is said, and the worker works. */
+  serve(store: StepStore, closing: Closing): Promise<Inspector | { problem: string }>;
 }
 
 export function prepareInspector(
-  { inspectPort, inspectHost: host }: Settings,
+  { settings, sources }: Pick<Config, "settings" | "sources">,
   log: Log,
 ): Inspecting {
+  const { inspectPort, inspectHost: host } = settings;
   const feed = new Feed(Date.now);
   return {
     watch: (options) => ({
@@ -97,9 +99,14 @@ export function prepareInspector(
         return inspector;
       } catch (error) {
         feed.close();
-        const text = `the inspector can't be served on port ${port} of ${host}; the worker goes on without`;
-        log.warn({ err: error }, text);
-        return null;
+        const hostBy = "STATEPLANE_INSPECT_HOST";
+        const problem = listenTrouble(
+          error,
+          { host, port, portKey: "inspectPort", hostBy },
+          sources,
+        );
+        log.warn({}, `the inspector is not served, and the worker goes on without: ${problem}`);
+        return { problem };
       }
     },
   };

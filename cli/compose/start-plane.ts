@@ -17,6 +17,7 @@ import type { Config } from "../config/load-config.ts";
 import { airlockOf } from "../config/named-settings.ts";
 import type { Settings } from "../config/settings.ts";
 import { CliError } from "../output/errors.ts";
+import { isListenTrouble, listenTrouble } from "./listen-trouble.ts";
 import { makeDataDir } from "../data-folder.ts";
 import type { ChosenTools } from "./choose-tools.ts";
 import { createEvalReports } from "./eval-reports.ts";
@@ -63,9 +64,11 @@ export async function startPlane(
   });
   return starting.catch((error: unknown) => {
     if (!(error instanceof Error)) throw error;
-    const isPort = error instanceof PortTaken;
-    const from = isPort ? `port (from ${sources.port}): ` : "the control plane: ";
-    throw new CliError(2, `${from}${error.message}`, { cause: error });
+    const cause = error instanceof PortTaken ? error.cause : error;
+    const { port, host } = given;
+    const wanted = { host, port, portKey: "port", hostBy: "--host" } as const;
+    const why = isListenTrouble(cause) ? listenTrouble(cause, wanted, sources) : error.message;
+    throw new CliError(2, `the control plane can't start: ${why}`, { cause: error });
   });
 }
 

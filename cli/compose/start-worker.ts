@@ -52,6 +52,8 @@ export interface Worker extends AsyncDisposable {
   readonly tools: ChosenTools;
   /** Where the machines can be looked at, where that was asked for and could be had. */
   readonly inspector: Inspector | null;
+  /** Why there is none, where one was asked for. */
+  readonly inspectorProblem: string | null;
   /** The MCP servers as they were at the start. */
   readonly servers: readonly ShownServer[];
   /** Lets steps finish for up to `drainMs` of the settings, hands the rest back, and closes everything. */
@@ -80,7 +82,7 @@ export async function startWorker(
   learnSecrets(settings, hooks.env);
   const closing = new Closing(hooks.log);
   try {
-    const monitoring = await startMonitoring(settings, hooks.log, closing, hooks.env);
+    const monitoring = await startMonitoring(config, hooks.log, closing, hooks.env);
     // Tried while the store is opened: it is the work of other processes, and takes as long.
     const opened = Promise.withResolvers<void>();
     const log = sayingAfter(opened.promise, hooks.log);
@@ -92,7 +94,7 @@ export async function startWorker(
     closing.add("store", () => store.close(), storePatienceMs);
     const inspecting =
       hooks.inspector === true
-        ? (await import("./start-inspector.ts")).prepareInspector(settings, hooks.log)
+        ? (await import("./start-inspector.ts")).prepareInspector(config, hooks.log)
         : null;
     const controlPlane = await findControlPlane(store, tools, closing, inspecting);
     const composed = {
@@ -124,7 +126,7 @@ export async function startWorker(
     const inspection = inspecting === null ? null : inspecting.watch(options);
     const runtime = await monitoring.start(ports, inspection ?? options);
     inspecting?.attach(runtime.inspection);
-    const inspector = (await inspecting?.serve(store.backend.store, closing)) ?? null;
+    const served = (await inspecting?.serve(store.backend.store, closing)) ?? null;
     const drain = () => runtime.drain(settings.drainMs);
     closing.add("steps", drain, settings.drainMs + unwindMs);
     workWhenIdle(makeInputShapes(), 0, closing);
@@ -136,7 +138,9 @@ export async function startWorker(
       ports,
       store,
       tools,
-      inspector,
+      ...(served !== null && "problem" in served
+        ? { inspector: null, inspectorProblem: served.problem }
+        : { inspector: served, inspectorProblem: null }),
       servers,
       close,
       hurry,

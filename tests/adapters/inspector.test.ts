@@ -11,6 +11,7 @@ import { defineTool } from "../../adapters/functions/define-tool.ts";
 import { type Dev, defineConfig, startDev } from "../../cli/library.ts";
 import { prepareInspector } from "../../cli/compose/start-inspector.ts";
 import { Closing } from "../../cli/compose/start-worker.ts";
+import type { Config } from "../../cli/config/load-config.ts";
 import type { Settings } from "../../cli/config/settings.ts";
 import type { StepStore } from "../../machines/contracts/ports/step-backend.ts";
 import { startCli } from "../support/run-cli.ts";
@@ -169,11 +170,18 @@ describe("a worker", () => {
       warn: (_: object, said: string) => void warnings.push(said),
       error() {},
     };
-    const inspecting = prepareInspector({ inspectPort, inspectHost: "127.0.0.1" } as Settings, log);
+    const inspecting = prepareInspector(
+      {
+        settings: { inspectPort, inspectHost: "127.0.0.1" } as Settings,
+        sources: { inspectPort: "flag --inspect-port" } as Config["sources"],
+      },
+      log,
+    );
     const closing = new Closing(log);
-    expect(await inspecting.serve({} as StepStore, closing)).toBe(null);
+    const problem = `port ${inspectPort} of 127.0.0.1 (from flag --inspect-port) is taken: stop what listens there, or name another by --inspect-port or STATEPLANE_INSPECT_PORT`;
+    expect(await inspecting.serve({} as StepStore, closing)).toEqual({ problem });
     expect(warnings).toEqual([
-      expect.stringContaining(`port ${inspectPort} of 127.0.0.1; the worker goes on`),
+      `the inspector is not served, and the worker goes on without: ${problem}`,
     ]);
   });
 });

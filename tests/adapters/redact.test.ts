@@ -317,6 +317,38 @@ describe("a log", () => {
     expect(lines).toHaveLength(1);
   });
 
+  test("has no stack of what somebody can mend, unless it is asked for [logs.no-stacks]", () => {
+    const lines: string[] = [];
+    const destination = { write: (line: string) => void lines.push(line) };
+    const made = { level: "info", name: "test", destination } as const;
+    const cause = Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
+    const users = new Error("card refused");
+    const inHandler = `${process.cwd()}/cards.ts:12:3`;
+    users.stack = `Error: card refused\n    at charge (${inHandler})\n    at node:internal:1:1`;
+    const ours = new Error("impossible");
+    ours.stack = `Error: impossible\n    at move (${process.cwd()}/actors/runtime.ts:1:1)`;
+    const tell = (log: ReturnType<typeof createLog>) => {
+      log.warn({ err: ours }, "passing");
+      log.error({ err: new TypeError("fetch failed", { cause }) }, "away");
+      log.error({ err: users }, "a handler threw");
+      log.error({ err: ours }, "a fault of ours");
+      return lines.splice(0).map((line) => JSON.parse(line).err as object);
+    };
+    expect(tell(createLog(made))).toEqual([
+      { type: "Error", message: "impossible" },
+      {
+        type: "TypeError",
+        message: "fetch failed",
+        cause: { type: "Error", message: "connect ECONNREFUSED", code: "ECONNREFUSED" },
+        at: expect.stringMatching(/^tests\/adapters\/redact\.test\.ts:\d+$/u),
+      },
+      { type: "Error", message: "card refused", at: "cards.ts:12" },
+      { type: "Error", message: "impossible", stack: expect.stringContaining("runtime.ts") },
+    ]);
+    for (const err of tell(createLog({ ...made, stacks: true })))
+      expect(err).toMatchObject({ stack: expect.any(String) });
+  });
+
   test("reads as a line for a person when asked to", () => {
     const { lines, log } = collect(true);
     log.warn({ runId: "run_1", why: "two words" }, "slow");

@@ -212,7 +212,9 @@ describe("a worker that is watched", () => {
         OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:9",
         OTEL_METRIC_EXPORT_INTERVAL: "100",
       });
-      await worker.says(`can't be served on port ${port}`);
+      await worker.says(
+        `port ${port} of 127.0.0.1 (from environment variable WORKER_HTTP_PORT) is taken`,
+      );
       await worker.says("the worker takes jobs");
       await worker.says("the collector does not take metrics");
       await publish(4, { query: "lease", documents: [{ content: "a lease is renewed" }] });

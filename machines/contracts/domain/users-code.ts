@@ -139,23 +139,27 @@ export function placeOf(error: unknown, folder: string): string | null {
   try {
     const stack: unknown = error instanceof Error ? error.stack : null;
     if (typeof stack !== "string") return null;
-    // The message comes first, and may hold lines that look like places.
-    const message = String((error as Error).message);
-    const begins = message === "" ? -1 : stack.indexOf(message);
-    const frames = begins === -1 ? stack : stack.slice(begins + message.length);
-    for (const text of frames.split("\n")) {
-      const begin = text.search(fileBegins);
-      const [, place = "", line = ""] = /^(.*):(\d+):\d+\)?$/u.exec(text.slice(begin)) ?? [];
-      if (begin === -1 || place === "") continue;
-      if (/^node:|\/node_modules\/|<anonymous>$/u.test(place)) continue;
-      const path = pathOf(place);
-      if (path.startsWith(ours) && ourFolders.test(path.slice(ours.length))) continue;
-      const from = folder.endsWith("/") ? folder : `${folder}/`;
-      return `${path.startsWith(from) ? path.slice(from.length) : path}:${line}`;
-    }
-    return null;
+    return placeIn(stack, String((error as Error).message), folder);
   } catch {
     // An error of the user's own kind may throw when it is looked at.
     return null;
   }
+}
+
+/** The same in a stack's own text. */
+export function placeIn(stack: string, message: string, folder: string): string | null {
+  // The message comes first, and may hold lines that look like places.
+  const begins = message === "" ? -1 : stack.indexOf(message);
+  const frames = begins === -1 ? stack : stack.slice(begins + message.length);
+  for (const text of frames.split("\n")) {
+    const begin = text.search(fileBegins);
+    const [, place = "", line = ""] = /^(.*):(\d+):\d+\)?$/u.exec(text.slice(begin)) ?? [];
+    if (begin === -1 || place === "") continue;
+    if (/^node:|\/node_modules\/|<anonymous>$/u.test(place)) continue;
+    const path = pathOf(place);
+    if (path.startsWith(ours) && ourFolders.test(path.slice(ours.length))) continue;
+    const from = folder.endsWith("/") ? folder : `${folder}/`;
+    return `${path.startsWith(from) ? path.slice(from.length) : path}:${line}`;
+  }
+  return null;
 }
