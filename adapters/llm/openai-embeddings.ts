@@ -4,6 +4,7 @@ import { fail, ok, type Outcome, terminal } from "../../machines/contracts/domai
 import type { Embedder } from "../../machines/contracts/ports/embedder.ts";
 import { readError } from "./openai-client.ts";
 import type { ProviderOptions } from "./providers.ts";
+import { vendorRequest } from "./vendor-request.ts";
 import { toFailure, vendorFailure } from "./vendor-trouble.ts";
 
 export interface EmbeddingOptions {
@@ -121,16 +122,14 @@ const causeOf = (error: unknown): unknown => (error instanceof Error ? error.cau
 
 /** Follows no redirect, which would hand texts and key to another host, and reads no more than its bound. */
 const boundedFetch: typeof fetch = async (input, init) => {
-  const response = await fetch(input, { ...init, redirect: "manual" });
+  const { status, statusText, headers, body: sent } = await vendorRequest(input, init);
   const pieces: Uint8Array[] = [];
   let size = 0;
-  for await (const piece of response.body ?? []) {
+  for await (const piece of sent as AsyncIterable<Uint8Array>) {
     size += piece.byteLength;
     if (size > mostBytes) throw new TooLong("the answer is too long");
     pieces.push(piece);
   }
-  const { status, statusText } = response;
-  const headers = new Headers(response.headers);
   headers.delete("content-encoding");
   headers.delete("content-length");
   // The SDK reads as JSON only what says so; not every server does.

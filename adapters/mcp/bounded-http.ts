@@ -10,6 +10,7 @@ import {
   parseJson,
 } from "../../machines/contracts/domain/json.ts";
 import { lostNumbers } from "../../machines/contracts/domain/json-text.ts";
+import { patientFetch } from "./patient-fetch.ts";
 import { floods, type Traffic } from "./unasked.ts";
 
 /** Bytes of one JSON answer, or of one server-sent event: as much as we read of a line over standard streams. */
@@ -25,7 +26,7 @@ export const largestMessage = 10 * 1024 * 1024;
 export const boundedFetch =
   (traffic: Traffic): typeof fetch =>
   async (input, init) => {
-    const response = await fetch(input, { ...init, redirect: "manual" });
+    const response = await patientFetch(input, { ...init, redirect: "manual" });
     const { body, headers, status, statusText } = response;
     if (body === null) return response;
     const type = headers.get("content-type") ?? "";
