@@ -268,6 +268,11 @@ export const planeRequirements: readonly Requirement[] = [
       "a call that a person edits before saying yes is made with exactly the edited arguments",
   },
   {
+    id: "runs.cut-short",
+    promise:
+      "of an ended run it is seen when it began, which steps were cut short at work, and what these did",
+  },
+  {
     id: "approval.digest",
     promise: "a call has the digest of the approval that let it run, whoever made it",
   },

@@ -12,6 +12,8 @@ import {
 import type { Command } from "../command.ts";
 import { type Branch, printTree } from "../output/tree.ts";
 import { keyLabel } from "./approvals.ts";
+import { plain } from "../output/plain.ts";
+import { stepWord } from "./runs.ts";
 import { withControlPlane } from "./with-control-plane.ts";
 
 /** A piece of a run: the run itself, a step, an effect, or the time between them. */
@@ -28,6 +30,8 @@ export interface TraceNode {
   costMicros: number | null;
   children: TraceNode[];
 }
+
+const mostNamed = 5;
 
 /** `runs trace`. */
 export const traceRun: Command = (context) =>
@@ -47,13 +51,23 @@ export const traceRun: Command = (context) =>
     if (run.trace_id) output.line(`trace ${run.trace_id}`);
     const headings = ["WHAT", "STATUS", "TOOK", "TOKENS", "COST"];
     printTree(headings, toBranch(tree), output);
-    if (steps.some(({ status, trace }) => isStepEnded(status) && !traceView().allows(trace))) {
-      output.remark(
-        "the effects of some steps are not known: their worker or the control plane keeps none",
-      );
-    }
+    const untold = untoldOf(steps);
+    if (untold !== null) output.remark(untold);
     return 0;
   });
+
+/** Of which steps the effects are not known; null where all are. A step that never began has none. */
+export function untoldOf(steps: readonly StepView[]): string | null {
+  const untold = steps.filter(
+    (step) =>
+      isStepEnded(step.status) && stepWord(step) !== "skipped" && !traceView().allows(step.trace),
+  );
+  if (untold.length === 0) return null;
+  const names = untold.map(({ name, id }) => plain(name ?? id));
+  const more = names.length > mostNamed ? `, and ${names.length - mostNamed} more` : "";
+  const named = names.slice(0, mostNamed).join(", ");
+  return `no effects are listed of ${named}${more}: their worker told none, or this control plane keeps none`;
+}
 
 /**
  * A run as a tree: its steps in their order, of each what it touched in the order in which that began, and what no
@@ -82,7 +96,7 @@ export function traceTree(
 function stepNode(step: StepView, approvals: readonly ApprovalView[]): TraceNode {
   const { step_type: kind, name, status, tool_name: tool, model } = step;
   const what = name ? `"${name}"` : (tool ?? model ?? step.id);
-  const tree = node(`${kind} ${what}`, status, step.started_at, step.completed_at);
+  const tree = node(`${kind} ${what}`, stepWord(step), step.started_at, step.completed_at);
   tree.tokens = sum([step.input_tokens, step.output_tokens]);
   tree.costMicros = step.cost_micros ?? null;
   const trace = traceView()(step.trace);

@@ -180,9 +180,17 @@ export function stepLine(step: StepView, { colors }: Output): string {
   const used = step.tool_name ?? step.model;
   const named = step.name ? ` "${step.name}"` : "";
   const what = plain(`${step.step_type}${used ? ` ${used}` : ""}${named}`);
-  const error = step.status === "failed" ? `  ${plain(reason(step))}` : "";
-  return `step  ${plain(step.id)}  ${paintStatus(step.status, colors)}  ${what}${error}`;
+  const status = stepWord(step);
+  const hasReason = status === "failed" || status === "cancelled";
+  const error = hasReason ? `  ${plain(reason(step))}` : "";
+  return `step  ${plain(step.id)}  ${paintStatus(status, colors)}  ${what}${error}`;
 }
+
+/** The step's status for people: the wire has one word for a step that was cut short and for one that never began. */
+export const stepWord = ({ status, error }: Pick<StepView, "status" | "error">): string =>
+  status === "skipped" && isJsonObject(error) && error["kind"] === "cancelled"
+    ? "cancelled"
+    : status;
 
 /** A step of a workflow in one line, by its name in the run. */
 export const namedStepLine = (step: StepView, output: Output): string =>

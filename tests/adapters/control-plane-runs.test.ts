@@ -195,6 +195,45 @@ describe("a run that names its steps", () => {
     expect((await plane.fetch("POST", "/v1/runs", human)).status).toBe(422);
   });
 
+  it("when cancelled says of a step that was at work that it was cut short, and what it did [runs.cut-short]", async () => {
+    const runId = await start("fail", "fail");
+    const key = await plane.job(1);
+    value(await plane.api.cancel(runId, signal));
+    const at = plane.clock.now;
+    const effects = [{ name: "tool:read#1", begunAt: at, completedAt: at }];
+    const trace = { states: ["pending", "executing", "reported"], entered: [at, at, at], effects };
+    const failed = { status: "failed", error: { kind: "cancelled", message: "m" } } as const;
+    await plane.report(key, failed, { trace });
+    const [cut, never] = value(await plane.api.steps(runId, signal));
+    expect(cut).toMatchObject({
+      status: "skipped",
+      error: { kind: "cancelled", message: expect.stringContaining("while this step was at work") },
+      trace: { effects: [{ name: "tool:read#1" }] },
+    });
+    expect(never).toMatchObject({ status: "skipped", error: null });
+    // A worker that had only taken it up has done nothing.
+    const other = await start("fail");
+    const taken = await plane.job(2);
+    value(await plane.api.cancel(other, signal));
+    const untouchedTrace = { states: ["pending", "reported"], entered: [at, at], effects: [] };
+    await plane.report(taken, failed, { trace: untouchedTrace });
+    const [untouched] = value(await plane.api.steps(other, signal));
+    expect(untouched).toMatchObject({ status: "skipped", error: null });
+  });
+
+  it("has begun when its first step did, though that is heard of only as it ends [runs.cut-short]", async () => {
+    const runId = await start("fail");
+    const key = await plane.job(1);
+    const began = plane.clock.now + 10;
+    plane.clock.now += 50;
+    const trace = { states: ["pending", "reported"], entered: [began, began + 40], effects: [] };
+    await plane.report(key, { status: "completed", output: "one" }, { trace });
+    expect(value(await plane.api.run(runId, signal))).toMatchObject({
+      started_at: new Date(began).toISOString(),
+      completed_at: new Date(began + 40).toISOString(),
+    });
+  });
+
   it("when cancelled skips what was never enqueued, and tells the worker that reports late", async () => {
     const runId = await start("fail", "fail");
     const key = await plane.job(1);

@@ -12,7 +12,7 @@ import {
 } from "fast-check";
 import stringWidth from "string-width";
 import { expect, test } from "vitest";
-import { type TraceNode, traceTree } from "../../cli/commands/run-trace.ts";
+import { type TraceNode, traceTree, untoldOf } from "../../cli/commands/run-trace.ts";
 import { createOutput } from "../../cli/output/output.ts";
 import { type Branch, printTree } from "../../cli/output/tree.ts";
 import { runView, stepView } from "../../machines/contracts/wire/views.ts";
@@ -134,6 +134,22 @@ test("a question is a piece of its step, and a step without a trace has no piece
       children: [{ name: "asked, answered by ann (key_1)", ms: 20, status: "approved" }],
     },
   ]);
+});
+
+test("a step that was cut short is told from one that never began, whose effects nobody lacks [runs.cut-short]", () => {
+  const run = runView().assert({ id: "run_1", status: "cancelled", created_at: at(0) });
+  const step = { run_id: "run_1", step_type: "tool", status: "skipped" };
+  const error = { kind: "cancelled", message: "the run was cancelled while this step was at work" };
+  const [cut, never] = [
+    stepView().assert({ ...step, id: "stp_1", error }),
+    stepView().assert({ ...step, id: "stp_2", error: null }),
+  ];
+  const tree = traceTree(run, [cut, never], []);
+  expect(tree.children.map(({ status }) => status)).toEqual(["cancelled", "skipped"]);
+  expect(untoldOf([never])).toBeNull();
+  expect(untoldOf([cut, never])).toMatch(/^no effects are listed of stp_1: /u);
+  const traced = { ...cut, trace: { states: ["pending"], effects: [] } };
+  expect(untoldOf([traced, never])).toBeNull();
 });
 
 test.each([40, 60, 120])(

@@ -74,6 +74,10 @@ export const toneOf = (status: string): string => tones[status] ?? "idle";
 export const Status = ({ of }: { of: string }) =>
   html`<span class="status ${toneOf(of)}">${visible(of).replaceAll("_", " ")}</span>`;
 
+/** A step's status for people: the wire has one word for what was cut short and for what never began. */
+export const stepWord = ({ status, error }: Doc): string =>
+  status === "skipped" && error?.kind === "cancelled" ? "cancelled" : status;
+
 export const count = (n: number | null | undefined): string =>
   n === null || n === undefined ? "" : n.toLocaleString("en");
 
@@ -84,9 +88,10 @@ export const money = (micros: number | null | undefined): string =>
 
 /** How long it took, or has taken so far; nothing where its start was heard of with its end. */
 export function lasted(from: string | null, to: string | null): string {
-  if (from === null || from === to) return "";
+  if (from === null) return "";
   const ms = Math.max(0, (to === null ? Date.now() : Date.parse(to)) - Date.parse(from));
   if (!Number.isFinite(ms)) return "";
+  if (ms === 0 && to !== null) return "under 1 ms";
   if (ms < 1_000) return `${ms} ms`;
   if (ms < 60_000) return `${(ms / 1_000).toFixed(1)} s`;
   const minutes = Math.floor(ms / 60_000);

@@ -11,6 +11,7 @@ import {
   lasted,
   money,
   Status,
+  stepWord,
   Table,
   Time,
   to,
@@ -94,7 +95,7 @@ const stepColumns = (runId: string) => [
       >`,
   },
   { name: "Type", of: (step: Doc) => step.step_type },
-  { name: "Status", of: (step: Doc) => html`<${Status} of=${step.status} />` },
+  { name: "Status", of: (step: Doc) => html`<${Status} of=${stepWord(step)} />` },
   {
     name: "Tool or model",
     of: (step: Doc) => visible(step.tool_name ?? step.input?.tool_name ?? step.model ?? ""),

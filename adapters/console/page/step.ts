@@ -11,6 +11,7 @@ import {
   lasted,
   money,
   Status,
+  stepWord,
   Table,
   Time,
   to,
@@ -39,7 +40,7 @@ export function Step({ runId, stepId }: { runId: string; stepId: string }) {
     <${Heading}
       title=${step === null ? `Step ${stepId}` : visible(step.name ?? `Step ${step.step_number}`)}
     >
-      ${step !== null && html`<${Status} of=${step.status} />`}
+      ${step !== null && html`<${Status} of=${stepWord(step)} />`}
     <//>
     <${Waiting} of=${steps} />
     ${

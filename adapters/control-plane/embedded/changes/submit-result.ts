@@ -4,7 +4,11 @@ import {
   type Json,
   type JsonObject,
 } from "../../../../machines/contracts/domain/json.ts";
-import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
+import {
+  isRunEnded,
+  isStepEnded,
+  type RunStatus,
+} from "../../../../machines/contracts/domain/status.ts";
 import { ApiError } from "../routes/request.ts";
 import type { Held, Run, Step } from "../documents.ts";
 import { countHeld, sumHeld } from "./reservations.ts";
@@ -68,7 +72,8 @@ export function submitResult(
   }
   const error = refusal(run, step, submission.fence);
   if (error !== null) {
-    if (isRunEnded(run.status) && !isStepEnded(step.status)) skipRest(change, run, step);
+    if (isRunEnded(run.status) && !isStepEnded(step.status))
+      skipRest(change, run, step, submission);
     return { kind: "refused", error };
   }
   const held = Object.values(run.held ?? {}).filter(({ stepId }) => stepId === step.id);
@@ -91,15 +96,37 @@ function refusal(run: Run, step: Step, fence: number | null): ApiError | null {
   return null;
 }
 
-/** The last worker of an ended run has been told. Calls of its that were never settled may have been paid. */
-function skipRest(change: Change, run: Run, { id }: Step): void {
+/**
+ * The last worker of an ended run has been told. Calls of its that were never settled may have been paid; what else it
+ * did is told, and that it was cut short: the wire has one word for that and for a step that was never begun.
+ */
+function skipRest(change: Change, run: Run, { id }: Step, submission: Submission): void {
   const { now, store } = change;
   if (run.held !== undefined) {
     change.saveRun(countHeld(change, run, ({ stepId }) => stepId === id));
   }
   const step = store.steps.find(id);
-  if (step !== undefined) store.steps.put({ ...step, status: "skipped", completedAt: now });
+  if (step === undefined) return;
+  const { trace } = submission;
+  const states = trace?.["states"];
+  const hasBegun = Array.isArray(states) ? states.includes("executing") : step.startedAt !== null;
+  store.steps.put({
+    ...step,
+    status: "skipped",
+    completedAt: now,
+    ...(trace && { trace }),
+    ...(hasBegun && {
+      startedAt: beganAt(step, submission, now),
+      error: {
+        kind: "cancelled",
+        message: `the run was ${endedAs(run.status)} while this step was at work: what it did stands, and its result was not taken`,
+      },
+    }),
+  });
 }
+
+const endedAs = (status: RunStatus): string =>
+  status === "cancelled" ? "cancelled" : `ended (${status})`;
 
 function keepStep(
   { now, store }: Change,
@@ -188,7 +215,7 @@ function count(run: Run, before: Step, after: Step, now: number): Run {
     ...rest,
     ...(countedCalls === undefined ? {} : { countedCalls }),
     ...(kept === undefined || Object.keys(kept).length === 0 ? {} : { held: kept }),
-    startedAt: run.startedAt ?? now,
+    startedAt: run.startedAt ?? after.startedAt ?? now,
     inputTokens: more("inputTokens"),
     outputTokens: more("outputTokens"),
     costMicros: more("costMicros"),

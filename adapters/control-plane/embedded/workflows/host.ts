@@ -346,7 +346,9 @@ export class WorkflowHost {
     const { store, now } = change;
     const step = store.steps.find(stepId);
     if (step?.workflow === undefined || isStepEnded(step.status)) return;
-    const ended: Step = { ...step, status: "skipped", completedAt: now };
+    const message = "the step was told to stop, and its worker never said that it had";
+    const error = { kind: "cancelled", message };
+    const ended: Step = { ...step, status: "skipped", error, completedAt: now };
     store.steps.put(ended);
     this.ended(change, run, ended);
   }
