@@ -19,6 +19,10 @@ export const packageRequirements: readonly Requirement[] = [
   { id: "config.odd", promise: "a configuration whose own code throws or never ends is named" },
   { id: "config.never", promise: "a signal ends the program while its configuration is read" },
   {
+    id: "watch.no-worker",
+    promise: "where no worker takes a job, whoever waits for it is told so",
+  },
+  {
     id: "cli.watch-moved",
     promise:
       "whoever watches a run goes on watching it when `dev` is started again at another port",

@@ -6,6 +6,7 @@ import { messageOf } from "../../machines/contracts/domain/users-code.ts";
 import type { QueueStats, StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import type { RunView } from "../../machines/contracts/wire/views.ts";
 import type { Command, Context } from "../command.ts";
+import { commandLine } from "../called-as.ts";
 import { withBackend } from "../compose/choose-store.ts";
 import { terminalColumns } from "../main.ts";
 import { CliError, type ExitCode, toCliError } from "../output/errors.ts";
@@ -30,6 +31,8 @@ type Looked = Look & { exitCode: ExitCode | 0 };
 const runsLookedAt = 100;
 const failuresShown = 5;
 const metricsWithinMs = 2_000;
+/** A worker that is free has a job sooner. */
+const overdueMs = 5_000;
 
 /**
  * `top`: in a terminal until Ctrl-C, whatever can't be asked; one look where it is piped or asked for as JSON, which
@@ -189,6 +192,11 @@ function show({ queue, states, runs, failures, troubles }: Look, output: Output)
     pairs.push(["they cost", `${dollars(runs.cost_micros)}, ${runs.tokens} tokens`]);
   }
   output.pairs(pairs);
+  // Of SQLite's workers only those that hold a job are known: until one is overdue, nothing is missed.
+  if (queue?.consumers.length === 0 && (queue.waitingMs ?? 0) > overdueMs) {
+    output.line("");
+    output.prose(`no worker takes what waits; to start one: ${commandLine("worker")}`);
+  }
   if (queue !== null && queue.consumers.length > 0) {
     const rows = queue.consumers.map(({ name, taken }) => [name, String(taken)]);
     output.line("");

@@ -21,6 +21,8 @@ const lastWordsMs = 200;
 const sayAwayEveryMs = 30_000;
 /** After so long without a change it is said where to look for what a step waits for. */
 const stillMs = 30_000;
+/** A worker that is free has a job sooner. */
+const takenMs = 5_000;
 
 export interface WatchOptions {
   /** The command that watches the run once more. */
@@ -127,7 +129,7 @@ async function look(
   return ok(run.value);
 }
 
-function createTeller(output: Output, { isByName = false, onWaiting }: WatchOptions) {
+function createTeller(output: Output, { isByName = false, isOwn, onWaiting }: WatchOptions) {
   let runStatus = "";
   /** When it was last told that the control plane is away; null while it is there. */
   let awaySince: number | null = null;
@@ -135,6 +137,8 @@ function createTeller(output: Output, { isByName = false, onWaiting }: WatchOpti
   let speaking: string | null = null;
   /** When something was last told; null once it was said that nothing is. */
   let toldAt: number | null = performance.now();
+  // A worker of this program's own is here.
+  let isWorkerMissed = isOwn === true;
   const line = (text: string) => {
     toldAt = performance.now();
     if (speaking !== null) output.text("\n");
@@ -168,7 +172,15 @@ function createTeller(output: Output, { isByName = false, onWaiting }: WatchOpti
     isSpeaking: () => speaking !== null,
     still(runId: string) {
       if (output.isJson || speaking !== null) return;
-      if (toldAt === null || performance.now() - toldAt < stillMs) return;
+      if (toldAt === null) return;
+      const quietMs = performance.now() - toldAt;
+      if (!isWorkerMissed && quietMs >= takenMs && /^(?:created|queued)$/u.test(runStatus)) {
+        isWorkerMissed = true;
+        output.remark(
+          `no worker has taken it yet, as far as the control plane has heard; to start one: ${commandLine("worker")}`,
+        );
+      }
+      if (quietMs < stillMs) return;
       toldAt = null;
       const open = [...stepStatus].find(([, status]) => /^(?:pending|running)$/u.test(status));
       if (open === undefined) return;

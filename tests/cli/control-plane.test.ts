@@ -153,6 +153,23 @@ it(
 );
 
 it(
+  "with no worker, whoever watches a run or looks at all of them is told so, and how to start one [watch.no-worker]",
+  { timeout },
+  async () => {
+    const { url } = await serve("one");
+    const env = { CONTROL_PLANE_URL: url, FD_API_KEY: apiKey };
+    const watching = start(["submit", "helper", "--task", "Say it", "--watch"], env);
+    await watching.says(/no worker has taken it yet.*to start one: .*worker/);
+    const look = await runCli(["top"], { cwd: folder, env: { REDIS_URL: redis.url, ...env } });
+    expect(look.stdout).toMatch(/no worker takes what waits; to start one: .*worker/);
+    start(["worker"], env);
+    const { code, stdout, stderr } = await watching.ended;
+    expect([code, stdout]).toEqual([0, expect.stringContaining("Hello there")]);
+    expect(stderr.match(/no worker/gu)).toHaveLength(1);
+  },
+);
+
+it(
   "refuses to serve without its first key, and to copy for a key without admin",
   { timeout },
   async () => {
