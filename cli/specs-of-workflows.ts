@@ -6,7 +6,7 @@ export const workflowSpecs = (work: readonly SettingKey[]) =>
   ({
     "workflow run": {
       args: ["file"],
-      summary: "run a workflow; exit 1 if it does not complete",
+      summary: "run a workflow",
       flags: {
         input: { type: "text", value: "json", help: "what the workflow is given (default {})" },
         agent: {
@@ -23,15 +23,17 @@ export const workflowSpecs = (work: readonly SettingKey[]) =>
       },
       settings: ["controlPlaneUrl", ...work, "projectId"],
       notes: [
-        "The configured control plane runs it, or a `dev` of this folder. Where there is none, one is started, and the run is followed until it ends; after Ctrl-C or a crash `stateplane workflow watch` goes on with it.",
+        "The configured control plane runs it, or a `dev` of this folder; the command prints the run's id and ends, unless --watch is given. Where there is none, one is started, and the run is followed. A run that is followed ends the command with 1 if it does not complete. After Ctrl-C or a crash `stateplane workflow watch` goes on with it.",
       ],
       example: [`stateplane workflow run workflow.yaml --input '{"task": "mend the build"}'`],
     },
     "workflow watch": {
       args: ["run"],
-      summary: "follow a workflow's run, and ask for approvals on the terminal",
+      summary: "follow a workflow's run; exit 1 if it does not complete",
       settings: ["controlPlaneUrl", ...work],
-      notes: ["Where no control plane runs, one is started, and the run goes on."],
+      notes: [
+        "What waits for a person is asked on the terminal. Where no control plane runs, one is started, and the run goes on.",
+      ],
       example: ["stateplane workflow watch wfr_01KDW1V6Q1T7V5D2Q4YF6M3K8Z"],
     },
     "workflow validate": {

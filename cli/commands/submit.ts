@@ -45,7 +45,7 @@ function refuseUnknownLimits(input: Json, name: string): void {
 }
 
 /** What was probably meant, where the control plane lists its agents. */
-async function unknownAgent(
+export async function unknownAgent(
   slug: string,
   { api, signal }: Client,
   { config }: Context,

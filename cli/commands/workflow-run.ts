@@ -1,4 +1,5 @@
 import { registerWorkflow, startWorkflowRun } from "../../adapters/control-plane/workflows-api.ts";
+import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import { isJsonObject, type JsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
 import { commandLine } from "../called-as.ts";
 import type { Command, Context } from "../command.ts";
@@ -7,8 +8,10 @@ import { readDevNote, removeDevNote, writeDevNote } from "../dev-note.ts";
 import { releaseOnFall, watchLoop } from "../nets.ts";
 import { confirm } from "../output/confirm.ts";
 import { CliError } from "../output/errors.ts";
+import { plain } from "../output/plain.ts";
 import { showApproval } from "./approvals.ts";
 import { openLog } from "./long-running.ts";
+import { unknownAgent } from "./submit.ts";
 import { watchRun } from "./watch-run.ts";
 import { type Client, withControlPlane } from "./with-control-plane.ts";
 import { readDefinition } from "./workflow.ts";
@@ -36,7 +39,12 @@ export const runWorkflow: Command = async (context) => {
       ...(typeof agent === "string" ? { agentId: agent } : {}),
       ...(typeof model === "string" ? { config: { model } } : {}),
     };
-    const run = await value(startWorkflowRun(api, asked, signal));
+    const started = await startWorkflowRun(api, asked, signal);
+    if (!started.ok && !started.failure.retryable) {
+      const problem = await agentProblem(agent, started.failure, client, context);
+      if (problem !== null) throw problem;
+    }
+    const run = await value(Promise.resolve(started));
     if (isOwn || watch === true) return follow(context, client, run.id, isOwn);
     if (output.isJson) output.json(run);
     else output.line(run.id);
@@ -44,6 +52,25 @@ export const runWorkflow: Command = async (context) => {
     return 0;
   });
 };
+
+/** What is wrong with `--agent`, where that is what the control plane refuses; null where it is something else. */
+async function agentProblem(
+  agent: string | true | undefined,
+  { kind }: Failure,
+  client: Client,
+  context: Context,
+): Promise<CliError | null> {
+  // The workflow was registered just now: what was not found is the agent.
+  if (typeof agent === "string")
+    return kind === "not_found" ? unknownAgent(agent, client, context) : null;
+  const listed = await client.api.agents(context.config.settings.projectId, client.signal);
+  const slugs = listed.ok ? listed.value.map(({ slug }) => slug) : [];
+  if (slugs.length < 2) return null;
+  const shown = slugs.slice(0, 5).map(plain).join(", ");
+  const more = slugs.length > 5 ? `, … (see: ${commandLine("agents list")})` : "";
+  const expected = "expected the agent whose tools and budget the run has";
+  return new CliError(2, `--agent: ${expected}, one of ${shown}${more}`);
+}
 
 /** `workflow watch RUN`; where no control plane runs, one is started, and the run goes on. */
 export const watchWorkflow: Command = (context) =>

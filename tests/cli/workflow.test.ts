@@ -1,9 +1,12 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { createWorkflowEngine } from "../../actors/workflow/engine.ts";
+import { createWorkflowReader } from "../../adapters/workflows/step-request.ts";
 import { readWorkflow } from "../../adapters/workflows/read.ts";
 import { graphText } from "../../cli/output/graph-text.ts";
 import { workflowRows } from "../../machines/workflow/graph.ts";
+import { agent, apiKey, startTestPlane } from "../support/embedded-control-plane.ts";
 import { runCli } from "../support/run-cli.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
 
@@ -45,6 +48,39 @@ describe("workflow validate", () => {
     expect(dos.stderr).toBe(bad.stderr.replaceAll("bad.yaml", "dos.yaml"));
     const none = await cli("workflow", "validate", "none.yaml");
     expect(none).toMatchObject({ code: 2, stderr: "stateplane: none.yaml: no such file\n" });
+  });
+});
+
+describe("workflow run", () => {
+  it("names the flag and the agents where it can't know whose tools and budget a run has; else it prints the id and ends [workflow.command]", async () => {
+    const agents = [agent, { ...agent, slug: "other" }];
+    const plane = await startTestPlane({
+      agents,
+      workflows: createWorkflowEngine(createWorkflowReader()),
+    });
+    try {
+      const env = { CONTROL_PLANE_URL: plane.url, FD_API_KEY: apiKey };
+      const run = (...args: string[]) =>
+        runCli(["workflow", "run", sample, ...args], { cwd: folder, env });
+      const unnamed = await run();
+      expect(unnamed.code).toBe(2);
+      expect(unnamed.stderr).toMatch(
+        /^stateplane: --agent: expected the agent .*helper, other\n$/u,
+      );
+      const unknown = await run("--agent", "helpr");
+      expect([unknown.code, unknown.stderr]).toEqual([
+        2,
+        "stateplane: there is no agent named helpr; did you mean helper?\n",
+      ]);
+      const named = await run("--agent", "helper");
+      expect(named).toMatchObject({ code: 0, stdout: expect.stringMatching(/^wfr_\w+\n$/u) });
+      expect(named.stderr).toContain("workflow watch wfr_");
+    } finally {
+      await plane.close();
+    }
+    const { stdout } = await cli("workflow", "run", "--help");
+    const said = stdout.replaceAll(/\s+/gu, " ");
+    expect(said).toContain("prints the run's id and ends, unless --watch is given");
   });
 });
 
