@@ -6,7 +6,7 @@ import { terminalColumns } from "./main.ts";
 import { guardProcess } from "./nets.ts";
 import { consoleTo, watchStandardOutput } from "./output/standard-output.ts";
 import { createOutput } from "./output/output.ts";
-import { printError, toCliError } from "./output/errors.ts";
+import { printCliError, printError, toCliError } from "./output/errors.ts";
 import type { Invocation } from "./program.ts";
 import { learnSecrets, secrets } from "./secrets.ts";
 import { type CommandName, type CommandSpec, specs } from "./specs.ts";
@@ -112,12 +112,14 @@ export async function run(invocation: Invocation): Promise<number> {
       stopping = listenForStop();
       repeatFlags((rest) => flagsOf(rest, invocation, config));
       learnSecrets(config.settings, env);
+      if (!isLongRunning(invocation)) config.misspelt.forEach(printError);
       const command = await commands[invocation.command]();
       return await command({ invocation, config, env, folder, output, stopping });
     } catch (error) {
       if (stopping?.signal.aborted === true) return 130;
       const cliError = toCliError(error);
-      printError(cliError?.message ?? `unexpected: ${messageOf(error)}; --debug shows where`);
+      if (cliError === null) printError(`unexpected: ${messageOf(error)}; --debug shows where`);
+      else printCliError(cliError);
       if (isDebug) process.stderr.write(`${secrets.redact(stackOf(error))}\n`);
       return cliError?.exitCode ?? 1;
     } finally {

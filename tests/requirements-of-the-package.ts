@@ -48,6 +48,11 @@ export const packageRequirements: readonly Requirement[] = [
     promise:
       "no line of the log holds the stack of what somebody can mend, unless --debug asks for it",
   },
+  {
+    id: "config.all",
+    promise:
+      "all that is wrong with a configuration is said at once: each setting, whence it came, what was given unless it may be a secret, and what was expected",
+  },
   { id: "cli.init", promise: "`init` overwrites nothing, and says what it found" },
   {
     id: "package.first-step",

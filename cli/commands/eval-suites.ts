@@ -10,7 +10,7 @@ import { suggest } from "../../machines/contracts/domain/shape-problems.ts";
 import { messageOf } from "../../machines/contracts/domain/users-code.ts";
 import type { ModelProvider } from "../../machines/contracts/ports/model-provider.ts";
 import type { Command, Context } from "../command.ts";
-import { loadUsersModule } from "../config/users-modules.ts";
+import { loadUsersModule, withPlace } from "../config/users-modules.ts";
 import { CliError } from "../output/errors.ts";
 
 const modules = [".ts", ".mts", ".js", ".mjs"];
@@ -72,7 +72,8 @@ async function loadSuite(file: string): Promise<SuiteSource & { locate: Locate }
       const code = await digestOfCode(files, folder);
       return { given: loaded.default, folder, text, code, locate: () => "" };
     } catch (error) {
-      throw new CliError(2, `${file}: can't be loaded: ${messageOf(error)}`);
+      const why = await withPlace(messageOf(error), error);
+      throw new CliError(2, `${file}: can't be loaded: ${why}`);
     }
   }
   const lines = new LineCounter();

@@ -22,13 +22,15 @@ export function openLog(
   // No worker is there whose name a line could bear; a name that somebody chose stays.
   const isPlane = invocation.command === "control-plane" && sources.workerName === "default";
   const isPerson = process.stderr.isTTY === true && !invocation.isJson;
-  return createLog({
+  const log = createLog({
     level: sources.logLevel === "default" ? standard : settings.logLevel,
     name: isPlane ? "control-plane" : settings.workerName,
     hide: secrets.hide,
     stacks: invocation.isDebug,
     pretty: logFormat === "pretty" || (logFormat === "auto" && isPerson),
   });
+  for (const text of config.misspelt) log.warn({}, text);
+  return log;
 }
 
 /** Whether the inspector's page was asked for. @throws CliError for a port of one that was not */

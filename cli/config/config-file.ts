@@ -2,7 +2,7 @@ import { access, readdir, readFile } from "node:fs/promises";
 import { extname, join, resolve } from "node:path";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
-import { loadUsersModule } from "./users-modules.ts";
+import { loadUsersModule, withPlace } from "./users-modules.ts";
 import { messageOf, placeOf } from "../../machines/contracts/domain/users-code.ts";
 
 const modules = new Set([".ts", ".mts", ".js", ".mjs"]);
@@ -108,7 +108,8 @@ async function loadModule(path: string): Promise<{ values: unknown; code: readon
     const { loaded, files } = await Promise.race([loadUsersModule(path), waitsForNothing.promise]);
     return { values: loaded.default, code: files };
   } catch (error) {
-    const expected = `a module whose default export is an object of settings (${reasonOf(error)})`;
+    const reason = await withPlace(reasonOf(error), error);
+    const expected = `a module whose default export is an object of settings (${reason})`;
     throw new InvalidSetting("configuration", path, expected);
   } finally {
     process.off("beforeExit", onIdle);

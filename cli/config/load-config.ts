@@ -1,24 +1,27 @@
 import { dirname, resolve } from "node:path";
-import { type Type, type } from "arktype";
+import { type } from "arktype";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
 import { type ConfigFile, readConfigFile, unreadable } from "./config-file.ts";
-import {
-  type ObjectKey,
-  objectSettings,
-  type SettingKey,
-  type Settings,
-  settingsShape,
-} from "./settings.ts";
-import { nearest } from "../../machines/contracts/domain/nearest.ts";
+import { type SettingKey, type Settings, settingsShape } from "./settings.ts";
 import { defaultModels, settingSources } from "./setting-sources.ts";
 import { refuseUnsaid } from "./sandbox-settings.ts";
 import { readVariable } from "./secret-files.ts";
+import {
+  givenText,
+  isObjectKey,
+  misspeltVariables,
+  shapeOf,
+  togetherOf,
+  unknownKeys,
+} from "./setting-problems.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
 
 export interface Config {
   settings: Settings;
   /** Where each value came from: `flag --store`, `environment variable REDIS_URL`, a file's path, `default`. */
   sources: Readonly<Record<SettingKey, string>>;
+  /** Variables that look like ours, misspelt: nothing reads them. They may be somebody else's. */
+  misspelt: readonly string[];
   /** The configuration file that was read, absolute. */
   file: string | null;
   /** The files that it is made of, where it is code. */
@@ -47,11 +50,18 @@ const keys = Object.keys(settingSources) as SettingKey[];
 /**
  * Collects every setting: flags, then environment, then the configuration file, then defaults.
  *
- * @throws InvalidSetting naming the key, the value's source and what was expected, never the value
+ * @throws InvalidSetting, of all that can't be used at once: each key, its source, and what was expected
  */
 export async function loadConfig(request: ConfigRequest): Promise<Config> {
-  const file = request.given ?? (await readConfigFile(request.folder, request.file));
-  return readable(file, () => collect(request, file));
+  const problems: InvalidSetting[] = [];
+  const found =
+    request.given ??
+    (await readConfigFile(request.folder, request.file).catch((error: unknown) => {
+      if (!(error instanceof InvalidSetting)) throw error;
+      problems.push(error);
+      return null;
+    }));
+  return readable(found, () => collect(request, found, problems));
 }
 
 /** Its own code may throw while it is looked at: a getter, a proxy. */
@@ -64,20 +74,36 @@ function readable<T>(file: ConfigFile | null, look: () => T): T {
   }
 }
 
-function collect(request: ConfigRequest, file: ConfigFile | null): Config {
-  refuseUnknown(file);
+function collect(
+  request: ConfigRequest,
+  file: ConfigFile | null,
+  before: readonly InvalidSetting[],
+): Config {
+  const problems = [...before, ...unknownKeys(file)];
   const given = new Map<SettingKey, Given>();
   for (const key of keys) {
-    const found = fromFlag(key, request) ?? fromEnv(key, request) ?? fromFile(key, file);
+    const found = attempt(
+      () => fromFlag(key, request) ?? fromEnv(key, request) ?? fromFile(key, file),
+      problems,
+    );
     const { fallback } = settingSources[key];
     if (found !== null) given.set(key, found);
     else if (fallback !== undefined) given.set(key, { value: fallback, source: "default" });
   }
   followKeys(given);
-  const read = readSettings(given);
-  if (read instanceof type.errors) throw problem(read, given);
   const sourceOf = (key: SettingKey) => given.get(key)?.source ?? "default";
-  refuseUnsaid(read, sourceOf("sandboxDrivers"), sourceOf("sandboxWithoutBoundary"));
+  const read = readSettings(given);
+  if (Array.isArray(read)) {
+    const isTold = (path: string) => problems.some(({ key }) => key === path);
+    problems.push(
+      ...read.map((error) => problemOf(error, given)).filter(({ key }) => !isTold(key)),
+    );
+  } else {
+    const [one, other] = [sourceOf("sandboxDrivers"), sourceOf("sandboxWithoutBoundary")];
+    attempt(() => refuseUnsaid(read, one, other), problems);
+  }
+  const misspelt = misspeltVariables(request.env);
+  if (Array.isArray(read) || problems.length > 0) throw togetherOf([...problems, ...misspelt]);
   const settings = placed(read, given, request.folder, file);
   const sources = Object.fromEntries(
     keys.map((key) => [key, given.get(key)?.source ?? "not set"]),
@@ -85,25 +111,36 @@ function collect(request: ConfigRequest, file: ConfigFile | null): Config {
   return {
     settings,
     sources,
+    misspelt: misspelt.map(({ message }) => message),
     file: request.given === undefined ? (file?.path ?? null) : null,
     code: file?.code ?? [],
   };
 }
 
-/** What is wrong with an object is said before what is wrong with the rest. */
-function readSettings(given: ReadonlyMap<SettingKey, Given>): Settings | type.errors {
+/** Everything that is wrong with them, where anything is. */
+function readSettings(given: ReadonlyMap<SettingKey, Given>): Settings | type.errors[number][] {
   const values = Object.fromEntries([...given].map(([key, { value }]) => [key, value]));
+  const errors: type.errors[number][] = [];
   for (const key of Object.keys(values).filter(isObjectKey)) {
     const read = shapeOf(key)({ [key]: values[key] });
-    if (read instanceof type.errors) return read;
-    Object.assign(values, read);
+    if (read instanceof type.errors) errors.push(...read);
+    else Object.assign(values, read);
   }
-  return settingsShape(values);
+  const read = settingsShape(values);
+  if (read instanceof type.errors) errors.push(...read);
+  return read instanceof type.errors || errors.length > 0 ? errors : read;
 }
 
-const shapeOf = (key: ObjectKey): Type<Record<string, object>> =>
-  type({ [key]: objectSettings[key]() }).as<Record<string, object>>();
-const isObjectKey = (key: string): key is ObjectKey => Object.hasOwn(objectSettings, key);
+/** Null where a setting can't be had; its problem stands among the others then. */
+function attempt<T>(look: () => T, problems: InvalidSetting[]): T | null {
+  try {
+    return look();
+  } catch (error) {
+    if (!(error instanceof InvalidSetting)) throw error;
+    problems.push(error);
+    return null;
+  }
+}
 
 /** Where nobody names the default model, it is one of the provider whose key is there. */
 function followKeys(given: Map<SettingKey, Given>): void {
@@ -144,72 +181,29 @@ function fromFile(key: SettingKey, file: ConfigFile | null): Given | null {
   return file === null || value === undefined ? null : { value, source: file.path };
 }
 
-/** Any key that is not known, at any depth; a list of what is known where nothing resembles it. */
-function refuseUnknown(file: ConfigFile | null): void {
-  if (file === null) return;
-  const stranger = findUnknown(file.values, []);
-  if (stranger === null) return;
-  const { path, known } = stranger;
-  const meant = nearest(path.at(-1) ?? "", known);
-  const others = path[0] === "handlers" ? ", or tool:NAME" : "";
-  const expected =
-    meant === null
-      ? `one of ${known.join(", ")}${others}`
-      : `a known setting; did you mean ${meant}?`;
-  throw new InvalidSetting(path.join("."), file.path, expected);
-}
-
-function findUnknown(
-  values: Readonly<Record<string, unknown>>,
-  above: readonly string[],
-): { path: string[]; known: readonly string[] } | null {
-  const known = knownKeys(above);
-  for (const [key, item] of Object.entries(values)) {
-    const path = [...above, key];
-    if (known !== null && !known.includes(key) && !isToolsHandler(path)) return { path, known };
-    if (known === null && !isOpen(above)) continue;
-    const below = isJsonObject(item) ? findUnknown(item, path) : null;
-    if (below !== null) return below;
+/** Of several that could each have been it, what they expected: their own words together repeat the value. */
+function expectedOf(error: type.errors[number]): string {
+  if (error.hasCode("union") || error.hasCode("intersection")) {
+    const each = error.errors.map(expectedOf);
+    return [...new Set(each)].join(error.hasCode("union") ? " or " : " and ");
   }
-  return null;
+  return error.expected || "another value";
 }
 
-/** Where the user chooses the names: agents, providers, and models with their prices or fallbacks. */
-const isOpen = ([first, second, third]: readonly string[]) =>
-  second === undefined
-    ? ["agents", "collections", "fallbacks", "prices", "providers", "webhooks"].includes(
-        first ?? "",
-      )
-    : first === "providers" && second !== undefined && third === "prices";
-
-/** `handlers` takes any tool's name, too. */
-const isToolsHandler = ([first, second, third]: readonly string[]) =>
-  first === "handlers" && /^tool:./u.test(second ?? "") && third === undefined;
-
-/** The keys that the settings' shape names at a path; null where any may stand. */
-function knownKeys(path: readonly string[]): readonly string[] | null {
-  if (path.length === 0) return keys;
-  const [setting = ""] = path;
-  if (isOpen(path) || !isObjectKey(setting)) return null;
-  try {
-    const here = shapeOf(setting).get(...(path as [string]));
-    const object = here.exclude("undefined | null");
-    const named = object.props.map(({ key }) => String(key));
-    return named.length === 0 ? null : named;
-  } catch {
-    // Not an object of the shape's: whatever it is, its own check says so.
-    return null;
-  }
-}
-
-function problem(errors: type.errors, given: ReadonlyMap<SettingKey, Given>): InvalidSetting {
-  const [first] = errors;
-  const key = String(first?.path[0] ?? "configuration") as SettingKey;
+/** What is wrong with one setting, as its shape says it, and what was given in its place. */
+function problemOf(
+  error: type.errors[number],
+  given: ReadonlyMap<SettingKey, Given>,
+): InvalidSetting {
+  const key = String(error.path[0] ?? "configuration") as SettingKey;
   const source = given.get(key)?.source ?? "the configuration";
+  const isUnknown = error.hasCode("predicate") && error.expected === "removed";
+  const expected = isUnknown ? "it to be removed: no setting has this name" : expectedOf(error);
+  const instead = isUnknown ? null : givenText(key, error.path.map(String), error.data);
   return new InvalidSetting(
-    first?.path.stringify() ?? key,
+    error.path.stringify() || key,
     source,
-    first?.expected ?? "another value",
+    instead === null ? expected : `${expected}, not ${instead}`,
   );
 }
 

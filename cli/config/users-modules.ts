@@ -1,7 +1,10 @@
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { registerHooks } from "node:module";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { types } from "node:util";
+import { placeOf, stackOf } from "../../machines/contracts/domain/users-code.ts";
 
 /*
  * Code of users' that this process loads, and which files it is made of: what an eval did with the code before is not what
@@ -28,6 +31,45 @@ export async function loadUsersModule(
   }
 }
 
+/** How a stack begins that Node made of code that it can't read. */
+const unreadPlace = /^(?:file:\/\/)?(\/.*|[A-Za-z]:\\.*):(\d+)$/u;
+
+/** What kept a user's module from being loaded, in its words, and where it stands: `at FILE:LINE`. */
+export async function withPlace(words: string, error: unknown): Promise<string> {
+  const place = await placeOfFault(error, process.cwd());
+  return place === null ? words : `${words}, at ${place}`;
+}
+
+/**
+ * Where a module threw, or where it can't be read; null where nobody knows. V8 says of JavaScript only what it did not
+ * expect, so Node is asked to check each file that was read.
+ */
+async function placeOfFault(error: unknown, folder: string): Promise<string | null> {
+  const [, path, line] = unreadPlace.exec(stackOf(error).split("\n")[0] ?? "") ?? [];
+  if (path !== undefined) return `${fromFolder(path, folder)}:${line}`;
+  const thrown = placeOf(error, folder);
+  if (thrown !== null || !types.isNativeError(error) || error.name !== "SyntaxError") return thrown;
+  for (const file of [...files].filter(isUsers)) {
+    const told = await check(file);
+    const [, unread, at] = unreadPlace.exec(told.split("\n")[0] ?? "") ?? [];
+    if (unread !== undefined) return `${fromFolder(unread, folder)}:${at}`;
+  }
+  return null;
+}
+
+/** What Node says of a file that it only reads. */
+const check = (file: string): Promise<string> =>
+  new Promise((resolve) => {
+    const options = { timeout: 5_000, env: {} };
+    execFile(process.execPath, ["--check", file], options, (_, __, said) => resolve(said));
+  });
+
+const fromFolder = (path: string, folder: string): string =>
+  path.startsWith(`${folder}/`) ? path.slice(folder.length + 1) : path;
+
+const isUsers = (path: string): boolean =>
+  !path.startsWith(program) && !path.includes("/node_modules/");
+
 const program = fileURLToPath(new URL("../../", import.meta.url));
 
 export interface LaterModules extends Disposable {
@@ -43,8 +85,7 @@ export function watchUsersModules(): LaterModules {
   const hook = registerHooks({
     load(url, context, next) {
       const path = url.startsWith("file:") ? fileURLToPath(url) : program;
-      const isUsers = !path.startsWith(program) && !path.includes("/node_modules/");
-      if (isUsers) {
+      if (isUsers(path)) {
         isLoaded = true;
         fresh.push([path, digestIn(path)]);
       }

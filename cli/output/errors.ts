@@ -1,6 +1,10 @@
 import { types } from "node:util";
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
-import { InvalidSetting, StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
+import {
+  InvalidSetting,
+  InvalidSettings,
+  StoreUnreachable,
+} from "../../machines/contracts/domain/errors.ts";
 import { secrets } from "../secrets.ts";
 import { plain } from "./plain.ts";
 
@@ -76,6 +80,12 @@ export class CliError extends Error {
 
 /** 1: the run failed, or something required is missing. 2: bad usage or configuration. 3: a service can't be reached. 4: a tool asks a person first. */
 export type ExitCode = 1 | 2 | 3 | 4;
+
+/** What a person can fix, a line a problem where there are several. */
+export function printCliError({ message, cause }: CliError): void {
+  if (!(cause instanceof InvalidSettings)) printError(message);
+  else for (const problem of cause.problems) printError(problem.message);
+}
 
 /** One line on standard error, without any secret. */
 export function printError(problem: string): void {

@@ -1,6 +1,5 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { pathToFileURL } from "node:url";
 import { type } from "arktype";
 import type { Policy, RuntimeOptions } from "../../actors/options.ts";
 import type { ReplayEnd, ReplayEvent, ReplayPlan } from "../../actors/replay/plan.ts";
@@ -19,6 +18,7 @@ import type { Context } from "../command.ts";
 import { composeModels, pricesOf } from "../compose/compose-models.ts";
 import { chooseTools } from "../compose/choose-tools.ts";
 import { runtimeOptions } from "../compose/start-worker.ts";
+import { loadUsersModule, withPlace } from "../config/users-modules.ts";
 import { CliError } from "../output/errors.ts";
 import { confirm } from "../output/confirm.ts";
 import { openLists } from "../../actors/replay/recorded-verdicts.ts";
@@ -89,10 +89,9 @@ async function readPolicy(
   folder: string,
 ): Promise<Pick<RuntimeOptions, "allowlist" | "policy">> {
   if (/\.[cm]?[jt]s$/u.test(file)) {
-    const url = pathToFileURL(resolve(folder, file)).href;
-    const loaded = (await import(url).catch((error: Error) => {
-      throw new CliError(2, `--policy: ${file}: ${error.message}`);
-    })) as { default?: unknown };
+    const { loaded } = await loadUsersModule(resolve(folder, file)).catch(async (error: Error) => {
+      throw new CliError(2, `--policy: ${file}: ${await withPlace(error.message, error)}`);
+    });
     if (typeof loaded.default !== "function") {
       throw new CliError(2, `--policy: ${file}: expected a policy function as its default export`);
     }

@@ -10,6 +10,8 @@ import {
   maskSecret,
   maskUrl,
 } from "../../cli/config/load-config.ts";
+import { InvalidSettings } from "../../machines/contracts/domain/errors.ts";
+import { runCli } from "../support/run-cli.ts";
 import { numbers, objectSettings, settingsShape } from "../../cli/config/settings.ts";
 
 let folder: string;
@@ -135,16 +137,80 @@ describe("settings that can't be used", () => {
 
   it("are named with their key, their source and what was expected", async () => {
     expect(await problem({ flags: { concurrency: "0" } })).toBe(
-      "InvalidSetting: concurrency (from flag --concurrency): expected a whole number of steps from 1 to 10000",
+      'InvalidSetting: concurrency (from flag --concurrency): expected a whole number of steps from 1 to 10000, not "0"',
     );
     expect(await problem({ env: { WORKER_LEASE_MS: "30s" } })).toContain(
       "leaseMs (from environment variable WORKER_LEASE_MS): expected a whole number",
     );
     write("stateplane.config.yaml", "agents: {helper: {allowedTools: [1]}}");
     expect(await problem({})).toBe(
-      `InvalidSetting: agents.helper.allowedTools[0] (from ${join(folder, "stateplane.config.yaml")}): expected a string`,
+      `InvalidSetting: agents.helper.allowedTools[0] (from ${join(folder, "stateplane.config.yaml")}): expected a string, not 1`,
     );
   });
+
+  it("are all reported at once, with what was given unless it may be a secret [config.all]", async () => {
+    write(
+      "stateplane.config.json",
+      JSON.stringify({
+        concurency: 3,
+        leaseMs: 12,
+        apiKey: 7,
+        providers: { own: { kind: "opnai" } },
+        agents: { a: { modle: "x", budget: { max_tool_calls: "many" } } },
+      }),
+    );
+    const env = {
+      WORKER_CONCURRENCY: "many",
+      LOG_LEVEL: "a-key-in-the-wrong-place",
+      REDIS_URL: "foo",
+      FD_API_KEY_FILE: "/nowhere",
+      WORKER_DRAIN_MSS: "3",
+      WORKER_PORT: "tcp://10.0.0.1:80",
+    };
+    const error = await load({ env }).catch((caught: unknown) => caught);
+    const told =
+      error instanceof InvalidSettings ? error.problems.map(({ message }) => message) : [];
+    const file = join(folder, "stateplane.config.json");
+    const begins = [
+      `concurency (from ${file}): expected a known setting; did you mean concurrency?`,
+      `agents.a.modle (from ${file}): expected a known setting; did you mean model?`,
+      "FD_API_KEY (from file /nowhere, named by environment variable FD_API_KEY_FILE): expected a readable file (ENOENT)",
+      `providers.own.kind (from ${file}): expected "anthropic", "openai", "openai-compatible" or "openai-responses", not "opnai"`,
+      `agents.a.budget.max_tool_calls (from ${file}): expected a whole number from 0 to 9007199254740991, not "many"`,
+      'concurrency (from environment variable WORKER_CONCURRENCY): expected a whole number of steps from 1 to 10000, not "many"',
+      `leaseMs (from ${file}): expected a whole number of milliseconds from 1000 to 86400000, not 12`,
+      "logLevel (from environment variable LOG_LEVEL): expected one of debug, info, warn, error, silent, not a text of 24 characters",
+      "redisUrl (from environment variable REDIS_URL): expected redis://host:port/database, with a user and password before the host where needed, rediss:// for TLS, or unix:///path/to/socket",
+      "WORKER_DRAIN_MSS (from the environment): expected a variable that is read; did you mean WORKER_DRAIN_MS?",
+    ];
+    expect(told.toSorted()).toEqual(begins.toSorted());
+  });
+
+  it("do not stop a start over a variable that may be somebody else's, which is told [config.all]", async () => {
+    const env = { WORKER_DRAIN_MSS: "3", STATEPLANE_SERVICE_HOST: "10.0.0.1", WORKER_ID: "7" };
+    expect((await load({ env })).misspelt).toEqual([
+      "WORKER_DRAIN_MSS (from the environment): expected a variable that is read; did you mean WORKER_DRAIN_MS?",
+    ]);
+    expect((await load({ env: { ...env, WORKER_DRAIN_MS: "3000" } })).misspelt).toEqual([]);
+  });
+
+  it.each([
+    ["a.ts", "export const a: number = = 1;", "", "a.ts:2"],
+    ["a.mjs", "export const a = = 1;", "", "a.mjs:2"],
+    ["a.mjs", 'import "./b.mjs";\nexport default {};', "\n\nconst b = = 1;", "b.mjs:3"],
+    ["a.ts", 'const f = () => {\n  throw new Error("my own");\n};\nf();', "", "a.ts:3"],
+    ["a.mjs", 'import { nope } from "./b.mjs";', "export {};", "a.mjs:2"],
+  ])(
+    "are where the code can't be read or throws: %s %j [config.all]",
+    async (name, code, other, place) => {
+      write(name, `// The configuration.\n${code}`);
+      if (other !== "") write("b.mjs", other);
+      const { code: exit, stderr } = await runCli(["config", "--config", name], { cwd: folder });
+      expect(exit).toBe(2);
+      expect(stderr).toContain(`stateplane: configuration (from ${join(folder, name)}): expected`);
+      expect(stderr).toMatch(new RegExp(`, at (?:\\S*/)?${place}\\)\\n$`, "u"));
+    },
+  );
 
   it.each([
     ['{"concurency": 3}', "concurency", "concurrency"],

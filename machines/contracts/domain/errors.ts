@@ -15,6 +15,18 @@ export class InvalidSetting extends Error {
   }
 }
 
+/** Several settings that can't be used, found together; it is the first of them to whoever looks for one. */
+export class InvalidSettings extends InvalidSetting {
+  readonly problems: readonly InvalidSetting[];
+
+  constructor(problems: readonly InvalidSetting[]) {
+    const [{ key, source, expected } = { key: "", source: "", expected: "" }] = problems;
+    super(key, source, expected);
+    this.message = problems.map(({ message }) => message).join("; and ");
+    this.problems = problems;
+  }
+}
+
 /** The store can't be used: nobody listens, it refuses us, or it is too old. Thrown at start only. */
 export class StoreUnreachable extends Error {
   override readonly name = "StoreUnreachable";

@@ -8,7 +8,7 @@ export function nearest(word: string, known: readonly string[]): string | null {
 }
 
 /** Letters to insert, leave out or change, the Levenshtein distance, row by row of its table. */
-function distance(a: string, b: string): number {
+export function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, at) => at);
   for (const [at, letter] of [...a].entries()) {
     const next = [at + 1];
