@@ -12,14 +12,13 @@ const path = require("path");
 const { enableCompileCache } = require("module");
 
 const version = process.versions.node.split(".").map(Number);
-if (version[0] < 22 || (version[0] === 22 && version[1] < 19)) {
-  stop(`stateplane needs Node 22.19 or later; this is ${process.version}`);
+const isOld = version[0] < 22 || (version[0] === 22 && version[1] < 19);
+// They bring a Node of their own, which npm's scripts find first: without them an old one is no fault.
+if (!fs.existsSync(path.join(__dirname, "../node_modules/xstate"))) {
+  const brings = isOld ? `, which brings a Node that fits (this is ${process.version})` : "";
+  stop(`stateplane: its packages are not installed; run: npm ci${brings}`);
 }
-// The setup comes before them.
-const isSetup = path.basename(process.argv[1] || "") === "setup.ts";
-if (!isSetup && !fs.existsSync(path.join(__dirname, "../node_modules/xstate"))) {
-  stop("stateplane: its packages are not installed; run: npm ci");
-}
+if (isOld) stop(`stateplane needs Node 22.19 or later; this is ${process.version}`);
 if (enableCompileCache !== undefined) enableCompileCache();
 
 function stop(line) {

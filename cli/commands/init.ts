@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { basename, join, relative, resolve } from "node:path";
+import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { isJsonObject, parseJson } from "../../machines/contracts/domain/json.ts";
 import { calledAs, word } from "../called-as.ts";
 import type { Command } from "../command.ts";
@@ -34,6 +34,8 @@ export const init: Command = async ({ invocation, folder, output }) => {
   output.line(`  package.json${note}`);
   output.line("");
   output.line("Next:");
+  // The registry may not have what a clone is: it is made a package here, and taken from here.
+  if (isNew && clone !== null) output.line(`  ${buildLine(clone, folder)}`);
   if (target !== folder) output.line(`  cd ${word(relative(folder, target))}`);
   if (isNew) output.line("  npm install");
   // In the new project it is npx that finds the program, however it was found here.
@@ -43,6 +45,19 @@ export const init: Command = async ({ invocation, folder, output }) => {
   output.line(`  ${program} submit assistant --steps steps.yaml --watch`);
   return 0;
 };
+
+/** The folder of the clone that this program runs in; null where it is installed. */
+const clone = findClone();
+
+function findClone(): string | null {
+  if (import.meta.dirname.split(sep).includes("node_modules")) return null;
+  const own = join(import.meta.dirname, "../..");
+  // As it is compiled, it lies a folder deeper.
+  return existsSync(join(own, "package.json")) ? own : dirname(own);
+}
+
+const buildLine = (root: string, folder: string): string =>
+  root === folder ? "npm run build" : `npm --prefix ${word(root)} run build`;
 
 // A pattern of its own: an older Node finds no TypeScript by itself, and passes with no test run.
 const scripts = { dev: "stateplane dev --watch", test: "node --test '*.test.ts'" };
@@ -55,7 +70,7 @@ function newManifest(target: string) {
     basename(target)
       .toLowerCase()
       .replaceAll(/[^a-z\d-]+/gu, "-") || "my-agent";
-  const dependencies = { stateplane: version };
+  const dependencies = { stateplane: clone === null ? version : `file:${clone}` };
   return { name, private: true, ...additions, scripts, dependencies };
 }
 

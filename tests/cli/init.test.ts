@@ -25,6 +25,22 @@ describe("stateplane init", () => {
     expect(await readFile(join(target, "policy.ts"), "utf8")).toBe("mine");
   });
 
+  it("from a clone takes the package from there, and says how to make it [cli.init]", async () => {
+    const { target, result } = await initWhere("of a clone", {});
+    const root = join(import.meta.dirname, "../..");
+    const manifest = JSON.parse(await readFile(join(target, "package.json"), "utf8"));
+    expect(manifest.dependencies).toEqual({ stateplane: `file:${root}` });
+    const [, next = ""] = result.stdout.split("Next:\n");
+    expect(next.split("\n").map((line) => line.trim())).toEqual([
+      `npm --prefix ${root} run build`,
+      "npm install",
+      "npx stateplane dev --watch",
+      "In another terminal, in the same folder:",
+      "npx stateplane submit assistant --steps steps.yaml --watch",
+      "",
+    ]);
+  });
+
   it("keeps what a package.json says, and refuses one that can't take modules [cli.init]", async () => {
     const scripts = { test: "mine" };
     const kept = await initWhere("kept", {

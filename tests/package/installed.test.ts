@@ -122,11 +122,21 @@ it("says in a clone without its packages how to install them [package.installs]"
   const clone = join(folder, "clone");
   mkdirSync(join(clone, "cli"), { recursive: true });
   copyFileSync(join(root, "cli/checkout.cjs"), join(clone, "cli/checkout.cjs"));
-  const started = run("sh", ["-c", manifest.scripts["start"] ?? ""], { cwd: clone });
-  await expect(started).rejects.toMatchObject({
-    code: 2,
-    stderr: "stateplane: its packages are not installed; run: npm ci\n",
-  });
+  const missing = "stateplane: its packages are not installed; run: npm ci";
+  const brings = ", which brings a Node that fits (this is v20.19.0)";
+  const tooOld = `${dirname(nodeOf("too-old"))}:${process.env["PATH"]}`;
+  for (const script of ["start", "setup", "stateplane"]) {
+    const line = ["-c", manifest.scripts[script] ?? ""];
+    await expect(run("sh", line, { cwd: clone })).rejects.toMatchObject({
+      code: 2,
+      stderr: `${missing}\n`,
+    });
+    const env = { PATH: tooOld };
+    await expect(run("sh", line, { cwd: clone, env })).rejects.toMatchObject({
+      code: 2,
+      stderr: `${missing}${brings}\n`,
+    });
+  }
 });
 
 it("compiles under strict, with every entry's types checked to their ends [package.installs]", async () => {
