@@ -28,6 +28,8 @@ export interface Runtime extends AsyncDisposable {
   drain(graceMs: number): Promise<void>;
   /** Aborts everything and leaves: unfinished jobs are taken over when their leases run out. */
   stop(): Promise<void>;
+  /** Ends the worker, which can do nothing without a store: `ended` says why. */
+  giveUp(fault: string): void;
   /** Resolves when the runtime has stopped, with why if it stopped by itself. */
   readonly ended: Promise<{ fault: string | null }>;
   snapshot(): SnapshotFrom<typeof supervisorMachine>;
@@ -178,6 +180,10 @@ export function startRuntime(given: RuntimePorts, asked: RuntimeOptions): Runtim
       over();
     },
     stop,
+    giveUp(fault) {
+      ports.abandonStore?.();
+      tell({ type: "worker.faulty", message: fault });
+    },
     ended,
     snapshot: () => supervisor.getSnapshot(),
     inspection: inspectionOf(supervisor, worker.alive, ports.clock),

@@ -24,6 +24,15 @@ export const processRequirements: readonly Requirement[] = [
   },
   { id: "log.stalled", promise: "a log whose reader stands still holds up no worker" },
   { id: "net.stale-note", promise: "a killed `dev` is never taken for a running one" },
+  { id: "redis.kept", promise: "a private Redis that ends is started again on the same data" },
+  {
+    id: "redis.lost",
+    promise: "a private Redis that can't be kept running ends its program, which says what to do",
+  },
+  {
+    id: "redis.owner",
+    promise: "of the programs that use a private Redis one starts it, and it is never left to none",
+  },
   {
     id: "stop.store-away",
     promise: "a program that is told to end while its store is away waits for no answer of it",

@@ -12,6 +12,8 @@ const patienceMs = 15_000;
 
 export interface RedisProcess {
   pid: number;
+  /** Resolves when it has ended: with how, for the middle of a sentence. */
+  ended: Promise<string>;
   /** Ends the server cleanly (SIGTERM), or by force when that takes too long. */
   stop(): Promise<void>;
 }
@@ -36,8 +38,8 @@ export async function startRedisProcess(
   });
   closeSync(blank);
   const ended = once(child, "exit").then(
-    ([code, signal]) => `it ended with ${signal ?? `code ${code}`}; see ${directory}/redis.log`,
-    (error: Error) => error.message,
+    ([code, signal]) => `ended with ${signal ?? `code ${code}`}`,
+    (error: Error) => `could not be run (${error.message})`,
   );
   // A child that could not start, or ended at once, breaks the pipe; `ended` says so.
   child.stdin?.on("error", () => {});
@@ -48,12 +50,13 @@ export async function startRedisProcess(
   process.once("exit", endWithUs);
   child.once("exit", () => process.off("exit", endWithUs));
 
-  const problem = await Promise.race([ended, answer(address)]);
+  const early = ended.then((how) => `it ${how}; see ${directory}/redis.log`);
+  const problem = await Promise.race([early, answer(address)]);
   if (problem !== null) {
     await end(child);
     throw new StoreUnreachable(`${binary} in ${directory}`, problem);
   }
-  return { pid: child.pid ?? 0, stop: () => end(child) };
+  return { pid: child.pid ?? 0, ended, stop: () => end(child) };
 }
 
 /**

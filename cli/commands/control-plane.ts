@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createWorkflowEngine } from "../../actors/workflow/engine.ts";
 import { createWorkflowReader } from "../../adapters/workflows/step-request.ts";
 import type { Command } from "../command.ts";
-import { chooseStore } from "../compose/choose-store.ts";
+import { chooseStore, whileKept } from "../compose/choose-store.ts";
 import { chooseTools } from "../compose/choose-tools.ts";
 import { startTraces } from "../compose/monitoring.ts";
 import { agentSeeds, startPlane } from "../compose/start-plane.ts";
@@ -27,7 +27,7 @@ export const controlPlane: Command = async (context) => {
   const tools = await chooseTools(config, env);
   const agents = agentSeeds(settings, tools);
   const tracing = await startTraces(settings, log, env);
-  const store = await chooseStore(config, consumerName(settings.workerName));
+  const store = await chooseStore(config, consumerName(settings.workerName), { log });
   try {
     const { host } = invocation.flags;
     const plane = await startPlane(
@@ -53,7 +53,7 @@ export const controlPlane: Command = async (context) => {
       };
       if (output.isJson) output.json({ kind: "ready", ...about, pid: process.pid });
       else log.info(about, `the control plane is running, with its console at ${plane.url}/`);
-      if (!stopping.signal.aborted) await once(stopping.signal, "abort");
+      if (!stopping.signal.aborted) await whileKept(store, once(stopping.signal, "abort"));
     } finally {
       await plane.close();
     }

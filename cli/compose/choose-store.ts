@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { findRedisServer } from "../../adapters/redis/redis-process.ts";
 import { systemClock } from "../../actors/runtime.ts";
 import { InvalidSetting } from "../../machines/contracts/domain/errors.ts";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import type { Config } from "../config/load-config.ts";
 import { makeDataDir } from "../data-folder.ts";
@@ -15,7 +16,23 @@ export interface ChosenStore {
   kind: "redis" | "private-redis" | "sqlite";
   /** For a person: which, where and why. */
   describe: string;
+  /** Resolves when it will never answer again: with why and what to do, in a sentence. */
+  lost: Promise<string>;
   close(): Promise<void>;
+}
+
+const never = new Promise<never>(() => {});
+
+/**
+ * What `work` comes to, as long as there is a store to do it with.
+ *
+ * @throws CliError when the store is lost
+ */
+export function whileKept<T>({ lost }: ChosenStore, work: Promise<T>): Promise<T> {
+  const failing = lost.then((why): never => {
+    throw new CliError(3, why);
+  });
+  return Promise.race([work, failing]);
 }
 
 /**
@@ -24,24 +41,31 @@ export interface ChosenStore {
  * The last two live in the data folder, and any number of programs of this machine may share them.
  *
  * @param consumer unique to this process's life
- * @param isInMemory where it is SQLite, it is kept in no file
+ * @param hooks.isInMemory where it is SQLite, it is kept in no file
+ * @param hooks.log told when a private server was started again
  * @throws StoreUnreachable, or InvalidSetting when `--store redis` can't be had
  */
 export async function chooseStore(
   { settings, sources }: Pick<Config, "settings" | "sources">,
   consumer: string,
-  isInMemory = false,
+  { isInMemory = false, log }: { isInMemory?: boolean; log?: Log } = {},
 ): Promise<ChosenStore> {
   const { redisUrl: url, queuePrefix: prefix, dataDir, store, rememberMs } = settings;
   const kept = { prefix, consumer, rememberMs };
   if (store !== "sqlite" && url !== null) {
     const { createRedisBackend } = await import("../../adapters/redis/backend.ts");
     const backend = await createRedisBackend({ ...kept, url, source: sources.redisUrl });
-    return { backend, kind: "redis", describe: backend.describe, close: () => backend.close() };
+    return {
+      backend,
+      kind: "redis",
+      describe: backend.describe,
+      lost: never,
+      close: () => backend.close(),
+    };
   }
   await makeDataDir(dataDir);
   if (store !== "sqlite" && findRedisServer(process.env["PATH"] ?? "") !== null) {
-    return openPrivate(join(dataDir, "redis"), kept);
+    return openPrivate(join(dataDir, "redis"), kept, log);
   }
   if (store === "redis") {
     const expected = "REDIS_URL to be set, or redis-server or valkey-server on the PATH";
@@ -55,6 +79,7 @@ export async function chooseStore(
     backend,
     kind: "sqlite",
     describe: backend.describe + why,
+    lost: never,
     close: () => backend.close(),
   };
 }
@@ -62,12 +87,13 @@ export async function chooseStore(
 async function openPrivate(
   directory: string,
   kept: { prefix: string; consumer: string; rememberMs: number },
+  log?: Log,
 ): Promise<ChosenStore> {
   const [{ startPrivateRedis }, { createRedisBackend }] = await Promise.all([
     import("../../adapters/redis/private-server.ts"),
     import("../../adapters/redis/backend.ts"),
   ]);
-  const server = await startPrivateRedis({ directory });
+  const server = await startPrivateRedis({ directory, ...(log === undefined ? {} : { log }) });
   try {
     const source = `the private server in ${directory}`;
     const backend = await createRedisBackend({ ...kept, url: server.url, source });
@@ -75,6 +101,7 @@ async function openPrivate(
       backend,
       kind: "private-redis",
       describe: `a private Redis in ${directory} (no REDIS_URL)`,
+      lost: server.lost,
       close: async () => {
         await backend.close();
         await server.stop();
@@ -107,7 +134,7 @@ export async function withBackend<T>(
   const here = { settings: { ...settings, store }, sources };
   const chosen = await chooseStore(here, consumerName(`${settings.workerName}-${purpose}`));
   try {
-    return await work(chosen.backend);
+    return await whileKept(chosen, work(chosen.backend));
   } finally {
     await chosen.close();
   }

@@ -89,7 +89,10 @@ export async function startWorker(
     const sandbox = findSandbox({ log, ...sandboxOptions(settings) });
     sandbox.catch(() => {});
     const tools = await chooseTools(config, hooks.env);
-    const store = await chooseStore(config, consumerName(settings.workerName), hooks.isInMemory);
+    const store = await chooseStore(config, consumerName(settings.workerName), {
+      isInMemory: hooks.isInMemory === true,
+      log: hooks.log,
+    });
     opened.resolve();
     closing.add("store", () => store.close(), storePatienceMs);
     const inspecting =
@@ -127,6 +130,7 @@ export async function startWorker(
     const runtime = await monitoring.start(ports, inspection ?? options);
     inspecting?.attach(runtime.inspection);
     const served = (await inspecting?.serve(store.backend.store, closing)) ?? null;
+    void store.lost.then((why) => runtime.giveUp(why));
     const drain = () => runtime.drain(settings.drainMs);
     closing.add("steps", drain, settings.drainMs + unwindMs);
     workWhenIdle(makeInputShapes(), 0, closing);

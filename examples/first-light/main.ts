@@ -97,19 +97,24 @@ async function main(): Promise<number> {
     values.yes === true ? "approve" : process.stdin.isTTY ? "ask" : "reject";
   try {
     await using dev = await starting;
-    const code = await show(
-      dev,
-      workshop,
-      answering,
-      values.keep === true,
-      (made) => (chronicle = made),
-    );
+    const isKept = values.keep === true;
+    const shown = show(dev, workshop, answering, isKept, (made) => (chronicle = made));
+    const code = await whileItWorks(dev, shown);
     isShown = true;
-    if (values.keep === true && !enough.aborted) await once(enough, "abort");
+    if (isKept && !enough.aborted) await whileItWorks(dev, once(enough, "abort"));
     return code;
   } finally {
     await (interrupted ?? discard());
   }
+}
+
+/** @throws StoreUnreachable when the worker gives up: it has no store any more, say */
+function whileItWorks<T>({ runtime }: Dev, work: Promise<T>): Promise<T> {
+  const ended = runtime.ended.then(({ fault }): Promise<T> => {
+    if (fault === null) return work;
+    throw new StoreUnreachable("the worker gave up", fault);
+  });
+  return Promise.race([work, ended]);
 }
 
 async function show(

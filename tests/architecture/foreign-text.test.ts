@@ -43,7 +43,7 @@ it("what is foreign is read by parseJson", () => {
     "adapters/mcp/bounded-http.ts",
     "adapters/mcp/child-transport.ts",
     "adapters/mcp/config.ts",
-    "adapters/redis/private-server.ts",
+    "adapters/redis/server-note.ts",
     "adapters/telemetry/log.ts",
     "cli/config/config-file.ts",
     "cli/dev-note.ts",
