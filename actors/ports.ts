@@ -14,6 +14,8 @@ import type { ToolHost } from "../machines/contracts/ports/tool-host.ts";
 export interface RuntimePorts {
   queue: StepQueue;
   store: StepStore;
+  /** Which store that is, for the log. */
+  storeName?: string | undefined;
   /** See `StepBackend.abandon`: called when the worker ends, and the store has not answered for long enough. */
   abandonStore?: (() => void) | undefined;
   controlPlane: ControlPlane;

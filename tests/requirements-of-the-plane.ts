@@ -2,6 +2,7 @@ import type { Requirement } from "./requirements.ts";
 
 /** What is promised of the embedded control plane. */
 export const planeRequirements: readonly Requirement[] = [
+  { id: "plane.store-away", promise: "a control plane says when its store is away, and is back" },
   {
     id: "audit.tampering",
     promise: "an entry of the audit that was changed, removed, moved or added shows",

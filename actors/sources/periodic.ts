@@ -105,40 +105,51 @@ export function heartbeat({ ports, options, alive, track }: WorkerContext) {
 const everyMs = 1_000;
 const batch = 100;
 
+/**
+ * Wakes parked steps whose time has come. Every worker sweeps; the store lets each timer fire once.
+ *
+ * It is the call that is always made, and so the one that notices when the store is away.
+ */
+export function timers({ ports, track }: WorkerContext) {
+  return repeating("timers", everyMs, ports, track, (signal) =>
+    sayingSilence(ports, "steps are waiting for it", async () => {
+      for (;;) {
+        const woken = await ports.store.wakeDue(batch);
+        if (woken < batch || signal.aborted) break;
+      }
+    }),
+  );
+}
+
 /** A store that answers nothing for so long is away; a connection that is taken up again needs less. */
 const silentMs = 5_000;
 
 /**
- * Wakes parked steps whose time has come. Every worker sweeps; the store lets each timer fire once.
+ * Makes a call of the store, and says when it is not answered for long, and when it is then. While a server is away its
+ * client keeps the calls and sends them later, so nothing fails and nobody would hear of it.
  *
- * While a server is away its client keeps the calls and sends them later, so nothing fails and nobody would hear of it:
- * this is the call that is always made, and so the one that notices.
+ * @param meanwhile what becomes of the work, for the end of the sentence
  */
-export function timers({ ports, track }: WorkerContext) {
-  const { clock, log, store } = ports;
-  return repeating("timers", everyMs, ports, track, async (signal) => {
-    const asked = clock.monotonic();
-    let isSilent = false;
-    const cancelTimer = clock.timer(silentMs, () => {
-      isSilent = true;
-      log.warn(
-        {},
-        `the store has not answered for ${silentMs / 1_000} s; steps are waiting for it`,
-      );
-    });
-    try {
-      for (;;) {
-        const woken = await store.wakeDue(batch);
-        if (woken < batch || signal.aborted) break;
-      }
-    } finally {
-      cancelTimer();
-    }
-    if (isSilent) {
-      const forMs = Math.round(clock.monotonic() - asked);
-      log.info({ forMs }, "the store answers again");
-    }
+export async function sayingSilence(
+  { clock, log, storeName }: Pick<RuntimePorts, "clock" | "log" | "storeName">,
+  meanwhile: string,
+  call: () => Promise<unknown>,
+): Promise<void> {
+  const asked = clock.monotonic();
+  const store = storeName === undefined ? "the store" : `the store (${storeName})`;
+  let isSilent = false;
+  const cancelTimer = clock.timer(silentMs, () => {
+    isSilent = true;
+    log.warn({}, `${store} has not answered for ${silentMs / 1_000} s; ${meanwhile}`);
   });
+  try {
+    await call();
+  } finally {
+    cancelTimer();
+  }
+  if (!isSilent) return;
+  const forMs = Math.round(clock.monotonic() - asked);
+  log.info({ forMs }, `${store} answers again`);
 }
 
 /** Says when the time to finish is up. */

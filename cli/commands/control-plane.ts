@@ -2,7 +2,10 @@ import { once } from "node:events";
 import { createWorkflowEngine } from "../../actors/workflow/engine.ts";
 import { createWorkflowReader } from "../../adapters/workflows/step-request.ts";
 import type { Command } from "../command.ts";
-import { chooseStore, whileKept } from "../compose/choose-store.ts";
+import { pause, sayingSilence } from "../../actors/sources/periodic.ts";
+import { systemClock } from "../../actors/runtime.ts";
+import type { Log } from "../../machines/contracts/ports/clock.ts";
+import { chooseStore, type ChosenStore, whileKept } from "../compose/choose-store.ts";
 import { chooseTools } from "../compose/choose-tools.ts";
 import { startTraces } from "../compose/monitoring.ts";
 import { agentSeeds, startPlane } from "../compose/start-plane.ts";
@@ -53,6 +56,7 @@ export const controlPlane: Command = async (context) => {
       };
       if (output.isJson) output.json({ kind: "ready", ...about, pid: process.pid });
       else log.info(about, `the control plane is running, with its console at ${plane.url}/`);
+      watchStore(store, log, stopping.signal);
       if (!stopping.signal.aborted) await whileKept(store, once(stopping.signal, "abort"));
     } finally {
       await plane.close();
@@ -64,3 +68,21 @@ export const controlPlane: Command = async (context) => {
   log.info({}, "the control plane has stopped");
   return 0;
 };
+
+const lookEveryMs = 1_000;
+
+/** A worker hears of a store that is away by its own work; where there is none, it is asked for something small. */
+function watchStore({ backend, kind }: ChosenStore, log: Log, signal: AbortSignal): void {
+  if (kind === "sqlite") return;
+  const ports = { clock: systemClock, log, storeName: backend.describe };
+  const meanwhile = "jobs wait in the control plane until it does";
+  const look = async () => {
+    while (!signal.aborted) {
+      const asked = () => backend.queue.findDeadLetter("0-1");
+      // What it answers is no matter, and neither is what it can't: whoever needs it meets that, and says so.
+      await sayingSilence(ports, meanwhile, asked).catch(() => {});
+      await pause(systemClock, lookEveryMs, signal);
+    }
+  };
+  void look();
+}

@@ -91,6 +91,7 @@ export async function composePorts(made: Neighbours): Promise<RuntimePorts> {
   return hideSecrets({
     queue: backend.queue,
     store: backend.store,
+    storeName: backend.describe,
     abandonStore: backend.abandon,
     controlPlane: createControlPlane(api),
     watchRuns: async (onChange, signal, onStop) => {

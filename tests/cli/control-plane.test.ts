@@ -2,6 +2,7 @@ import { copyFile, mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/
 import { DatabaseSync } from "node:sqlite";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Redis } from "ioredis";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { startTestRedis, type TestRedis } from "../support/redis.ts";
 import { runCli, type RunningCli, startCli } from "../support/run-cli.ts";
@@ -46,6 +47,30 @@ const serve = async (dataDir: string) => {
   const [, url = ""] = /"url":"([^"]+)"/.exec(said) ?? [];
   return { plane, url };
 };
+
+it(
+  "says once that its store is away, which one, and once that it is back [plane.store-away]",
+  { timeout },
+  async () => {
+    const { plane } = await serve("quiet");
+    const client = new Redis(redis.url);
+    await client.call("CLIENT", "PAUSE", 7_000, "ALL");
+    await plane.says("answers again");
+    client.disconnect();
+    const lines = plane
+      .said()
+      .stderr.split("\n")
+      .filter((line) => /not answered|answers again/u.test(line))
+      .map((line) => JSON.parse(line) as { level: string; msg: string });
+    expect(lines).toMatchObject([
+      {
+        level: "warn",
+        msg: `the store (Redis at ${redis.url}) has not answered for 5 s; jobs wait in the control plane until it does`,
+      },
+      { level: "info", msg: `the store (Redis at ${redis.url}) answers again` },
+    ]);
+  },
+);
 
 it(
   "serves alone: a worker with a key for work alone completes a run, and a copy made meanwhile is whole [plane.alone] [plane.backup]",

@@ -114,14 +114,18 @@ describe("the timers", () => {
     const lines: string[] = [];
     const note = (_: object, message: string) => void lines.push(message);
     const log = { ...noNeighbours.log, warn: note, info: note };
-    start(timers(worker({ log, store: { wakeDue: () => answer.promise } })) as never);
+    const storeName = "Redis at here";
+    const store = { wakeDue: () => answer.promise };
+    start(timers(worker({ log, store, storeName })) as never);
     await pass(5_500);
     expect(lines).toEqual([]);
     await pass(1_000);
-    expect(lines).toEqual(["the store has not answered for 5 s; steps are waiting for it"]);
+    expect(lines).toEqual([
+      "the store (Redis at here) has not answered for 5 s; steps are waiting for it",
+    ]);
     answer.resolve(0);
     await pass(10_000);
-    expect(lines.slice(1)).toEqual(["the store answers again"]);
+    expect(lines.slice(1)).toEqual(["the store (Redis at here) answers again"]);
   });
 });
 
