@@ -13,6 +13,7 @@ import { makeInputShapes } from "../../machines/contracts/domain/step-input.ts";
 import { compileRules } from "../../machines/contracts/domain/screening/injection.ts";
 import type { ToolHost } from "../../machines/contracts/ports/tool-host.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
+import { runView } from "../../machines/contracts/wire/views.ts";
 import type { Config } from "../config/load-config.ts";
 import { airlockOf } from "../config/named-settings.ts";
 import type { Settings } from "../config/settings.ts";
@@ -133,7 +134,7 @@ export async function startWorker(
     void store.lost.then((why) => runtime.giveUp(why));
     const drain = () => runtime.drain(settings.drainMs);
     closing.add("steps", drain, settings.drainMs + unwindMs);
-    workWhenIdle(makeInputShapes(), 0, closing);
+    workWhenIdle(makeShapesOfSteps(), 0, closing);
     if (options.screening?.injection !== "off") workWhenIdle(compileRules(), 1_000, closing);
     const close = () => closing.close();
     const hurry = () => void runtime.drain(0);
@@ -163,6 +164,13 @@ function sayingAfter(opened: Promise<void>, log: Log): Log {
     (fields, message) =>
       void opened.then(() => log[level](fields, message));
   return { debug: say("debug"), info: say("info"), warn: say("warn"), error: say("error") };
+}
+
+/** Of what every step looks at, and of the input of each type. */
+function* makeShapesOfSteps(): Generator<void, void> {
+  runView();
+  yield;
+  yield* makeInputShapes();
 }
 
 /**

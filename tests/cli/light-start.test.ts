@@ -20,7 +20,7 @@ Error.stackTraceLimit = 100;
 const loaded = new Set(), shapes = new Set();
 globalThis.noteShape = (definition) => {
   const stack = new Error().stack;
-  if (typeof definition !== "object" || stack.includes("makeInputShapes")) return;
+  if (typeof definition !== "object" || stack.includes("makeShapesOfSteps")) return;
   shapes.add(/\\/((?:machines|actors|adapters|cli)\\/[\\w./-]+\\.ts)/u.exec(stack)?.[1]);
 };
 const watching = (url) => "data:text/javascript," + encodeURIComponent(
