@@ -25,6 +25,7 @@ export const processRequirements: readonly Requirement[] = [
   { id: "log.stalled", promise: "a log whose reader stands still holds up no worker" },
   { id: "net.stale-note", promise: "a killed `dev` is never taken for a running one" },
   { id: "redis.kept", promise: "a private Redis that ends is started again on the same data" },
+  { id: "redis.emptied", promise: "a worker says that its store has lost what was in it" },
   {
     id: "redis.lost",
     promise: "a private Redis that can't be kept running ends its program, which says what to do",

@@ -29,6 +29,8 @@ export interface RedisBackendOptions {
   foreignLeaseMs?: number;
   /** Of more dead letters the oldest are dropped. */
   maxDeadLetters?: number;
+  /** Told, in a whole sentence, when the server has lost what was in it. */
+  warn?: (message: string) => void;
 }
 
 const defaults = {
@@ -36,6 +38,9 @@ const defaults = {
   foreignLeaseMs: 15 * 60 * 1_000,
   maxDeadLetters: 10_000,
 };
+
+const emptied = (shown: string) =>
+  `the store (Redis at ${shown}) was emptied: the jobs that were in it are gone, and so is what was kept of their steps, so that effects may be repeated. The control plane of Stateplane sends a job again when it has heard nothing of its step for ten minutes; any other has to be told. Switch on the server's persistence (appendonly yes), and see who empties it`;
 
 /**
  * Queue and store in Redis or Valkey, 6.2 or later.
@@ -80,7 +85,8 @@ export async function createRedisBackend(given: RedisBackendOptions): Promise<St
     return connectForMoves();
   };
   const durable = canWaitForDisk ? createDurableAppends(connectAgain) : null;
-  const queue = createStepQueue(commands, reader, keys, consumer, options);
+  const onEmptied = () => options.warn?.(emptied(target.shown));
+  const queue = createStepQueue(commands, reader, keys, consumer, { ...options, onEmptied });
   const appendDurably = durable?.append ?? null;
   const store = createStepStore(commands, entities, keys, consumer, { ...options, appendDurably });
   const abandon = () => {

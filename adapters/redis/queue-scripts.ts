@@ -65,7 +65,7 @@ return taken
  *
  * KEYS  1 stream, 2 where the group reads
  * ARGV  1 group
- * Returns 1, or 0 when the group was there
+ * Returns 1, or 2 where nothing is known of an earlier one; 0 when the group was there
  */
 export const makeGroup: Script = {
   name: "stateplaneMakeGroup",
@@ -84,11 +84,12 @@ local stream = redis.pcall('XINFO', 'STREAM', KEYS[1])
 for i = 1, stream.err and 0 or #stream, 2 do
   if stream[i] == 'last-generated-id' then last = stream[i + 1] end
 end
+local isKnown = from
 if not from or not last or isBefore(last, from) then from = '0' end
 local function make(at) return redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], at, 'MKSTREAM') end
 local made = make(from)
 if made.err and string.find(made.err, 'Invalid stream ID', 1, true) then made = make('0') end
-if not made.err then return 1 end
+if not made.err then return isKnown and 1 or 2 end
 if string.find(made.err, 'BUSYGROUP', 1, true) then return 0 end
 return redis.error_reply(made.err)
 `,

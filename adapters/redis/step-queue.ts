@@ -26,7 +26,13 @@ export function createStepQueue(
   reader: Redis,
   keys: Keys,
   consumer: string,
-  options: { foreignLeaseMs: number; maxDeadLetters: number; rememberMs: number },
+  options: {
+    foreignLeaseMs: number;
+    maxDeadLetters: number;
+    rememberMs: number;
+    /** Told when the group that this consumer was in is gone, and all that was noted of it. */
+    onEmptied: () => void;
+  },
 ): StepQueue {
   const { stream, position } = keys;
   const { foreignLeaseMs } = options;
@@ -36,7 +42,12 @@ export function createStepQueue(
   const leave = bindScript(redis, leaveGroup);
   const renew = bindScript(redis, renewLeases);
   const make = bindScript(redis, makeGroup);
-  const createGroup = () => make(stream, position, group);
+  let isInGroup = false;
+  const createGroup = async () => {
+    const made = await make(stream, position, group);
+    if (made === 2 && isInGroup) options.onEmptied();
+    isInGroup = true;
+  };
 
   const giveBack = async (entryIds: string[]) => {
     if (entryIds.length > 0) await give(stream, group, consumer, releasedConsumer, ...entryIds);
@@ -45,7 +56,9 @@ export function createStepQueue(
   /** The value of `move`, or of `otherwise` when the group was gone; it is there again then. */
   async function healing<T>(move: () => Promise<T>, otherwise: T): Promise<T> {
     try {
-      return await move();
+      const moved = await move();
+      isInGroup = true;
+      return moved;
     } catch (error) {
       if (!isGroupGone(error)) throw error;
       await createGroup();

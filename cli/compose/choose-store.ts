@@ -42,7 +42,7 @@ export function whileKept<T>({ lost }: ChosenStore, work: Promise<T>): Promise<T
  *
  * @param consumer unique to this process's life
  * @param hooks.isInMemory where it is SQLite, it is kept in no file
- * @param hooks.log told when a private server was started again
+ * @param hooks.log told when a private server was started again, and when one was emptied
  * @throws StoreUnreachable, or InvalidSetting when `--store redis` can't be had
  */
 export async function chooseStore(
@@ -54,7 +54,8 @@ export async function chooseStore(
   const kept = { prefix, consumer, rememberMs };
   if (store !== "sqlite" && url !== null) {
     const { createRedisBackend } = await import("../../adapters/redis/backend.ts");
-    const backend = await createRedisBackend({ ...kept, url, source: sources.redisUrl });
+    const warn = (message: string) => log?.warn({}, message);
+    const backend = await createRedisBackend({ ...kept, url, source: sources.redisUrl, warn });
     return {
       backend,
       kind: "redis",

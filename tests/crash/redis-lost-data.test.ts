@@ -139,6 +139,32 @@ describe("a group that was lost over a stream that nobody trims", () => {
   });
 });
 
+describe("a server that was emptied", () => {
+  it("is said once by those who were in the group, and a group alone that is gone is not [redis.emptied]", async () => {
+    const lines: string[] = [];
+    const told = await openBackend({
+      consumer: "worker-2",
+      warn: (line) => void lines.push(line),
+    });
+    const look = async () => {
+      await told.queue.claimStale(hour, 1);
+      await told.queue.read(1, 20, never);
+    };
+    // A server on which nothing was yet is no emptied one.
+    await look();
+    await take(told);
+    await look();
+    await redis.xgroup("DESTROY", keys.stream, "steps-workers");
+    await look();
+    expect(lines).toEqual([]);
+    await redis.flushall();
+    await look();
+    await look();
+    expect(lines).toEqual([expect.stringMatching(/^the store \(Redis at .*\) was emptied: .*/u)]);
+    await told.close();
+  });
+});
+
 describe("a consumer that is not ours", () => {
   it("keeps its entry for longer than a lease, but not for ever; others are not held up", async () => {
     const patient = await openBackend({ consumer: "worker-2", foreignLeaseMs: 400 });

@@ -3,11 +3,13 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { Redis } from "ioredis";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { findRedisServer } from "../../adapters/redis/redis-process.ts";
+import { startTestRedis } from "../support/redis.ts";
 import { type RunningCli, runCli, startCli } from "../support/run-cli.ts";
 
-/** `stateplane dev` and `control-plane`, the programs, on a private Redis that somebody kills. */
+/** `stateplane dev` and `control-plane`, the programs, on a Redis that somebody kills or empties. */
 let folder: string;
 let program: RunningCli | null = null;
 beforeEach(async () => {
@@ -31,8 +33,12 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function start(args: string[], said: string): Promise<RunningCli> {
-  const env = { PATH: join(folder, "bin"), FD_API_KEY: "a-key-of-sixteen-chars" };
+async function start(
+  args: string[],
+  said: string,
+  more: Record<string, string> = {},
+): Promise<RunningCli> {
+  const env = { PATH: join(folder, "bin"), FD_API_KEY: "a-key-of-sixteen-chars", ...more };
   program = startCli(args, { cwd: folder, env });
   await program.says(said);
   return program;
@@ -73,6 +79,27 @@ it("work goes on in `dev` when its private Redis is killed, and that is one line
     ),
   );
   expect(await servers()).toEqual([]);
+});
+
+it("a worker whose Redis lost all its data says so once, and takes what comes then [redis.emptied]", async () => {
+  const redis = await startTestRedis();
+  const client = new Redis(redis.url);
+  try {
+    const dev = await start(["dev"], "Ctrl-C stops.", { REDIS_URL: redis.url });
+    await client.flushall();
+    await dev.says("was emptied");
+    const submit = ["submit", "helper", "--task", "greet me", "--watch"];
+    const submitted = await runCli(submit, { cwd: folder });
+    expect(submitted.stdout).toMatch(/run +run_\w+ +completed +Hello there/u);
+    dev.kill("SIGINT");
+    expect((await dev.ended).code).toBe(0);
+    expect(linesOf(dev).filter((line) => line.includes("was emptied"))).toEqual([
+      expect.stringMatching(/what was kept of their steps, .*appendonly yes/u),
+    ]);
+  } finally {
+    client.disconnect();
+    await redis.stop();
+  }
 });
 
 it.each([
