@@ -9,8 +9,7 @@ const versionWords = new Set(["--version", "-v", "version"]);
 /**
  * Runs one command line in this process.
  *
- * @returns the exit code: 0 done, 1 the run failed, 2 bad usage or configuration, 3 a service can't be reached,
- *   4 a called tool asks a person before it goes on, 130 cancelled by a signal
+ * @returns the exit code, as docs/configuration.md lists them
  */
 export async function main(argv: readonly string[]): Promise<number> {
   // What each answer needs is loaded when it is known which one is wanted.

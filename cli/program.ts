@@ -236,7 +236,7 @@ function startHere(help: Help): string {
     'stateplane submit assistant --task "Say hello" --watch',
   ];
   const codes =
-    "Exit codes: 0 done; 1 the run failed; 2 bad usage or configuration; 3 a service can't be reached.";
+    "Exit codes: 0 done; 1 a run, test, eval or check failed, or you said no; 2 bad usage or configuration, or something that is not there; 3 a service can't be reached; 4 a called tool asks a person first; 130 stopped by a signal.";
   return `\nStart here:\n${examples(first, help)}\n\n${new Helper().boxWrap(codes, help.columns)}`;
 }
 

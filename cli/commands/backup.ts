@@ -31,8 +31,13 @@ export const backup: Command = (context) =>
     } catch (error) {
       await rm(part, { force: true }).catch(() => {});
       if (signal.aborted || !(error instanceof Error) || error instanceof CliError) throw error;
-      const code = isFileTrouble(error) ? 2 : 3;
-      throw new CliError(code, `${given} was not written: ${error.message}`, { cause: error });
+      if (!isFileTrouble(error)) {
+        throw new CliError(3, `${given} was not written: ${error.message}`, { cause: error });
+      }
+      const { code } = error as NodeJS.ErrnoException;
+      const why =
+        code === "ENOENT" ? "there is no such folder" : `the file can't be made (${code})`;
+      throw new CliError(2, `${given} was not written: ${why}`, { cause: error });
     }
     const { size } = await stat(file);
     if (output.isJson) output.json({ file, bytes: size });

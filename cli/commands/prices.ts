@@ -1,4 +1,5 @@
 import { type Price, priceTableVersion, type PriceTable } from "../../adapters/llm/prices.ts";
+import { nearest } from "../../machines/contracts/domain/nearest.ts";
 import type { ModelTarget } from "../../machines/contracts/ports/model-provider.ts";
 import type { Command } from "../command.ts";
 import { pricesOf } from "../compose/compose-models.ts";
@@ -35,8 +36,18 @@ function named(table: PriceTable, name: string | undefined): Priced[] {
   const text = name.toLowerCase();
   const held = all.filter(({ target }) => nameOf(target).toLowerCase().includes(text));
   if (held.length > 0) return held;
-  const fix = 'give it under "prices" in the configuration';
-  throw new CliError(1, `there is no price for a model named like ${JSON.stringify(name)}; ${fix}`);
+  const meant =
+    nearest(
+      text,
+      all.map(({ target }) => target.model),
+    ) ??
+    nearest(
+      text,
+      all.map(({ target }) => nameOf(target)),
+    );
+  const hint = meant === null ? "" : `did you mean ${meant}? Else `;
+  const fix = `${hint}give it under "prices" in the configuration`;
+  throw new CliError(2, `there is no price for a model named like ${JSON.stringify(name)}; ${fix}`);
 }
 
 const nameOf = ({ provider, model }: ModelTarget) =>

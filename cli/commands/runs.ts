@@ -234,7 +234,7 @@ export function paintStatus(status: string, colors: Output["colors"]): string {
 }
 
 /** Why a step failed: the message in `error`, else the one in FerrumDeck's `output`. */
-export function reason({ error, output }: StepView): string {
+export function reason({ error, output }: Pick<StepView, "error" | "output">): string {
   for (const candidate of [error, output]) {
     if (typeof candidate === "string") return candidate;
     if (!isJsonObject(candidate)) continue;

@@ -62,9 +62,12 @@ async function readInput({ invocation, folder }: Context, hasSteps: boolean): Pr
   const given = [task, input, file].filter((flag) => flag !== undefined);
   if (given.length === 0 && hasSteps) return {};
   if (given.length !== 1) {
+    const names = Object.entries({ task, input, file }).filter(([, value]) => value !== undefined);
+    const were = names.map(([name]) => `--${name}`).join(" and ");
+    const both = given.length === 0 ? "" : `, not ${were} together`;
     throw new CliError(
       2,
-      "submit: expected one of --task TEXT, --input JSON, --file FILE or --steps FILE",
+      `submit: expected one of --task TEXT, --input JSON, --file FILE or --steps FILE${both}`,
     );
   }
   if (typeof task === "string") return { task };

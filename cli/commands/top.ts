@@ -12,6 +12,7 @@ import { terminalColumns } from "../main.ts";
 import { CliError, type ExitCode, toCliError } from "../output/errors.ts";
 import { createOutput, type Output } from "../output/output.ts";
 import { lasting } from "./run-trace.ts";
+import { reason } from "./runs.ts";
 import { type Client, withControlPlane } from "./with-control-plane.ts";
 
 /** What is seen of all workers at one moment. What could not be asked is null, and `troubles` says why. */
@@ -151,9 +152,10 @@ function countRuns(runs: readonly RunView[]): NonNullable<Look["runs"]> {
 const isFailed = ({ status }: RunView) =>
   isRunEnded(status) && status !== "completed" && status !== "cancelled";
 
-const failureOf = ({ id, status, status_reason: why }: RunView) => ({
+/** What its error says: that a step failed, which is the reason by FerrumDeck's word, helps nobody. */
+const failureOf = ({ id, status, status_reason: why, error }: RunView) => ({
   run: id,
-  reason: cutText(why ?? status, 120),
+  reason: cutText((error == null ? why : reason({ error, output: null })) ?? status, 120),
 });
 
 /** Writes over what stands there, so that nothing flickers. */
@@ -204,7 +206,7 @@ function show({ queue, states, runs, failures, troubles }: Look, output: Output)
   }
   if (failures.length > 0) {
     output.line("");
-    const rows = failures.map(({ run, reason }) => [run, reason]);
+    const rows = failures.map((failed) => [failed.run, failed.reason]);
     output.table(["NEWEST FAILURES", "WHY"], rows);
   }
   for (const trouble of troubles) output.line(output.colors.red(trouble));

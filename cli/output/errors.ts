@@ -78,7 +78,7 @@ export class CliError extends Error {
   }
 }
 
-/** 1: the run failed, or something required is missing. 2: bad usage or configuration. 3: a service can't be reached. 4: a tool asks a person first. */
+/** As docs/configuration.md lists them. */
 export type ExitCode = 1 | 2 | 3 | 4;
 
 /** What a person can fix, a line a problem where there are several. */

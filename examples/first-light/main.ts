@@ -1,6 +1,5 @@
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
-import { parseArgs } from "node:util";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { createLog } from "../../adapters/telemetry/log.ts";
 import { type Dev, startDev } from "../../cli/compose/start-dev.ts";
@@ -11,6 +10,7 @@ import { StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
 import { isRunEnded } from "../../machines/contracts/domain/status.ts";
 import { type Answering, answerApprovals } from "./approve.ts";
 import { Chronicle } from "./chronicle.ts";
+import { readOptions } from "./options.ts";
 import { plan } from "./plan.ts";
 import { prepare, type Workshop } from "./prepare.ts";
 import { table } from "./table.ts";
@@ -41,16 +41,13 @@ function model(): string {
 }
 
 async function main(): Promise<number> {
-  const options = {
+  const values = readOptions({
     yes: { type: "boolean" },
     keep: { type: "boolean" },
     inspect: { type: "boolean" },
     store: { type: "string" },
     help: { type: "boolean" },
-  };
-  const { values } = parseArgs({ options: options as never }) as {
-    values: { yes?: boolean; keep?: boolean; inspect?: boolean; store?: string; help?: boolean };
-  };
+  });
   if (values.help === true) {
     process.stdout.write(usage);
     return 0;

@@ -1,7 +1,6 @@
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { registerWorkflow, startWorkflowRun } from "../../adapters/control-plane/workflows-api.ts";
 import { readWorkflow } from "../../adapters/workflows/read.ts";
@@ -9,6 +8,7 @@ import { startDev } from "../../cli/library.ts";
 import type { Outcome } from "../../machines/contracts/domain/failure.ts";
 import { isRunEnded, isStepEnded } from "../../machines/contracts/domain/status.ts";
 import { answerApprovals } from "../first-light/approve.ts";
+import { readOptions } from "../first-light/options.ts";
 import { prepare } from "./prepare.ts";
 
 /*
@@ -28,9 +28,7 @@ function value<T>(outcome: Outcome<T>): T {
 }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: { yes: { type: "boolean" }, keep: { type: "boolean" } },
-  });
+  const values = readOptions({ yes: { type: "boolean" }, keep: { type: "boolean" } });
   const read = readWorkflow(await readFile(join(import.meta.dirname, "workflow.yaml"), "utf8"));
   if (!read.ok) throw new Error(read.problems.map(({ problem }) => problem).join("\n"));
   const { folder, remote, config } = await prepare();
@@ -71,4 +69,9 @@ async function main(): Promise<number> {
   }
 }
 
-process.exitCode = await main();
+try {
+  process.exitCode = await main();
+} catch (error) {
+  process.stderr.write(`safe-pr: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 2;
+}

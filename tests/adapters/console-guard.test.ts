@@ -1,6 +1,6 @@
 import { request } from "node:http";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { toneOf } from "../../adapters/console/page/parts.ts";
+import { lasted, stepWord, toneOf } from "../../adapters/console/page/parts.ts";
 import { endedStatuses, statuses } from "../../adapters/console/page/runs.ts";
 import { isRunEnded, runStatuses } from "../../machines/contracts/domain/status.ts";
 import { createConsole } from "../../adapters/console/serve.ts";
@@ -181,4 +181,13 @@ describe("what the console serves", () => {
       id: "step",
     });
   });
+});
+
+it("the console says of what took no time that could be measured that it did, and what was cut short", () => {
+  const at = "2026-11-26T18:00:00.000Z";
+  expect(lasted(at, at)).toBe("under 1 ms");
+  expect(lasted(null, at)).toBe("");
+  expect(lasted(at, "2026-11-26T18:00:00.012Z")).toBe("12 ms");
+  expect(stepWord({ status: "skipped", error: { kind: "cancelled" } })).toBe("cancelled");
+  expect(stepWord({ status: "skipped", error: null })).toBe("skipped");
 });

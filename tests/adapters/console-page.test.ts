@@ -95,6 +95,7 @@ describe.skipIf(chromiumPath === null)(`the console in Chromium${needsChromium}`
 
   it("signs in with a key that is in no address, and keeps it in the tab alone [console.key]", async () => {
     await page.goto(dev.url);
+    await page.getByText("says at its start where it keeps it").waitFor();
     await page.getByLabel("API key").fill("no-such-key");
     await page.keyboard.press("Enter");
     await page.getByRole("alert").getByText("opens nothing").waitFor();

@@ -118,7 +118,9 @@ it(
     expect((await cli("backup", "copy.sqlite")).code).toBe(2);
     expect(await cli("backup", "none/copy.sqlite")).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining("none/copy.sqlite was not written: ENOENT"),
+      stderr: expect.stringContaining(
+        "none/copy.sqlite was not written: there is no such folder\n",
+      ),
     });
     expect((await readdir(join(folder, "one"))).filter((name) => /backup/.test(name))).toEqual([]);
     expect((await readdir(folder)).filter((name) => name.endsWith(".part"))).toEqual([]);
@@ -191,6 +193,14 @@ it(
     const { code, stdout, stderr } = await watching.ended;
     expect([code, stdout]).toEqual([0, expect.stringContaining("Hello there")]);
     expect(stderr.match(/no worker/gu)).toHaveLength(1);
+
+    // Why a run failed is what its step's error says.
+    const denied = [{ type: "tool", input: { tool_name: "nowhere", tool_input: {} } }];
+    await writeFile(join(folder, "denied.json"), JSON.stringify(denied));
+    const submit = ["submit", "helper", "--steps", "denied.json", "--watch"];
+    expect(await runCli(submit, { cwd: folder, env })).toMatchObject({ code: 1 });
+    const after = await runCli(["top"], { cwd: folder, env: { REDIS_URL: redis.url, ...env } });
+    expect(after.stdout).toMatch(/NEWEST FAILURES[^]*run_\w+ +policy_denied: tool 'nowhere'/u);
   },
 );
 

@@ -153,6 +153,26 @@ describe("npm start", () => {
     });
   });
 
+  it.each(["first-light", "safe-pr"])(
+    "%s names the option that was probably meant",
+    async (name) => {
+      const of = join(root, "examples", name, "main.ts");
+      for (const [option, hint] of [
+        ["--yess", "did you mean --yes?"],
+        ["--nothing", "expected --yes, --keep"],
+      ] as const) {
+        const run = promisify(execFile)(process.execPath, [of, option], {
+          env: environment(),
+          cwd: root,
+        });
+        await expect(run).rejects.toMatchObject({
+          code: 2,
+          stderr: expect.stringContaining(`${name}: there is no option ${option}; ${hint}`),
+        });
+      }
+    },
+  );
+
   it("says which service it can't reach, and exits with 3", async () => {
     const env = environment({ REDIS_URL: "redis://127.0.0.1:1" });
     const run = promisify(execFile)(process.execPath, [program, "--yes"], { env, cwd: root });

@@ -65,8 +65,10 @@ describe("stateplane prices", () => {
 
   it("says what to do about a model that has none", async () => {
     const { code, stdout, stderr } = await run(["prices", "unheard-of"]);
-    expect([code, stdout]).toEqual([1, ""]);
+    expect([code, stdout]).toEqual([2, ""]);
     expect(stderr).toContain('there is no price for a model named like "unheard-of"');
+    const near = await run(["prices", "gpt-4oo"]);
+    expect([near.code, near.stderr]).toEqual([2, expect.stringContaining("did you mean gpt-4o?")]);
   });
 });
 

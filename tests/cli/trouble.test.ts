@@ -105,6 +105,13 @@ describe.concurrent("trouble is one line and an exit code", () => {
     ],
     ["an unknown run", ["runs", "get", "nope"], at, 2, /: Run nope not found/],
     ["no task", ["submit", "a"], at, 2, /expected one of --task/],
+    [
+      "two tasks",
+      ["submit", "a", "--task", "x", "--input", "{}"],
+      at,
+      2,
+      /expected one of --task.*not --task and --input together/,
+    ],
     ["bad JSON", ["submit", "a", "--input", "{bad"], at, 2, /--input: expected JSON.*column 2/],
     ["no such file", ["submit", "a", "--file", "no.json"], at, 2, /no\.json: no such file/],
     [

@@ -81,7 +81,9 @@ function Inspector({ token, store }: { token: string; store: Store }) {
                 setMachine(name);
                 close();
               }}
-              >${names[name]} <span class="badge idle">${count(aliveOf(store, name))}</span></a
+              >${`${names[name]} `}<span class="badge idle"
+                >${count(aliveOf(store, name))} alive</span
+              ></a
             >`,
         )}
       </nav>

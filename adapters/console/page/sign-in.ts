@@ -49,7 +49,8 @@ export function SignIn() {
       <p class="quiet" id="about-key">
         It is FD_API_KEY, a key of <code>stateplane keys create</code>, or what
         <code>stateplane dev</code>
-        made up and keeps in its data folder. It is kept in this tab until you close it.
+        made up: it says at its start where it keeps it. What you enter is kept in this tab until
+        you close it.
       </p>
     </form>
   </main>`;
