@@ -95,7 +95,9 @@ function problem(command: string | null, code: string, message: string): string 
     .replace(/^error: /u, "")
     .replace(/\s*\n\(Did you mean (.*)\?\)$/su, "; did you mean $1?");
   const hint = code === "commander.excessArguments" ? " Quote a text that has spaces." : "";
-  return `${start}${said}${hint}`;
+  const isStranger = code === "commander.unknownCommand" && !said.includes("did you mean");
+  const known = isStranger && command !== null ? `; expected ${verbs(command)}` : "";
+  return `${start}${said}${known}${hint}`;
 }
 
 /** `list, get, watch or cancel`. */

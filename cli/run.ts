@@ -3,6 +3,7 @@ import { messageOf, stackOf } from "../machines/contracts/domain/users-code.ts";
 import { repeatFlags, word } from "./called-as.ts";
 import { type Config, loadConfig } from "./config/load-config.ts";
 import { terminalColumns } from "./main.ts";
+import { refuseMixedUpIds } from "./mixed-up-ids.ts";
 import { guardProcess } from "./nets.ts";
 import { consoleTo, watchStandardOutput } from "./output/standard-output.ts";
 import { createOutput } from "./output/output.ts";
@@ -113,6 +114,7 @@ export async function run(invocation: Invocation): Promise<number> {
       repeatFlags((rest) => flagsOf(rest, invocation, config));
       learnSecrets(config.settings, env);
       if (!isLongRunning(invocation)) config.misspelt.forEach(printError);
+      refuseMixedUpIds(invocation.command, invocation.args);
       const command = await commands[invocation.command]();
       return await command({ invocation, config, env, folder, output, stopping });
     } catch (error) {

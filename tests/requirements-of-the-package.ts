@@ -53,6 +53,14 @@ export const packageRequirements: readonly Requirement[] = [
     promise:
       "all that is wrong with a configuration is said at once: each setting, whence it came, what was given unless it may be a secret, and what was expected",
   },
+  {
+    id: "cli.first-light-kept",
+    promise: "the example, kept, prints commands that look at its run from another terminal",
+  },
+  {
+    id: "cli.ids",
+    promise: "an id of one kind that is given for another is told apart, with the command for it",
+  },
   { id: "cli.init", promise: "`init` overwrites nothing, and says what it found" },
   {
     id: "package.first-step",

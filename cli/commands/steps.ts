@@ -38,7 +38,7 @@ export async function namedStep(context: Context): Promise<StepKey> {
     if (found.ok || found.failure.kind !== "not_found") {
       return { runId: (await value(Promise.resolve(found))).run_id, stepId: first };
     }
-    const whole = commandLine(`steps show RUN ${word(first)}`);
+    const whole = commandLine(`${context.invocation.command} RUN ${word(first)}`);
     throw new CliError(
       2,
       `the control plane has no step ${first} by that id alone; name its run too: ${whole}`,

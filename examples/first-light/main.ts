@@ -1,11 +1,13 @@
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import { createControlPlaneApi } from "../../adapters/control-plane/api.ts";
 import { createLog } from "../../adapters/telemetry/log.ts";
 import { type Dev, startDev } from "../../cli/compose/start-dev.ts";
 import { listenForStop } from "../../cli/stopping.ts";
+import { removeDevNote, writeDevNote } from "../../cli/dev-note.ts";
 import { fold } from "../../cli/output/table.ts";
-import { loadConfig } from "../../cli/config/load-config.ts";
+import { type Config, loadConfig } from "../../cli/config/load-config.ts";
 import { StoreUnreachable } from "../../machines/contracts/domain/errors.ts";
 import { isRunEnded } from "../../machines/contracts/domain/status.ts";
 import { type Answering, answerApprovals } from "./approve.ts";
@@ -19,7 +21,7 @@ const usage = `npm start -- [--yes] [--keep] [--inspect] [--store sqlite|redis]
 
 Brings up a control plane, a store and a worker in this process, and runs one agent through all of them.
   --yes    approve the agent's commit without being asked; without it and without a terminal it is rejected
-  --keep   keep the temporary folder, and serve the console until Ctrl-C
+  --keep   keep the temporary folder, serve the console until Ctrl-C, and say which commands look at the run
   --inspect  serve the inspector, a page that shows the steps' machines as they move; best with --keep
   --store  sqlite: no Redis even if there is one; redis: nothing else
 Set ANTHROPIC_API_KEY or OPENAI_API_KEY to have a real model asked.
@@ -53,12 +55,15 @@ async function main(): Promise<number> {
     return 0;
   }
   const workshop = await prepare(model());
-  const config = await loadConfig({
-    flags: { store: values.store },
-    env: process.env,
-    folder: workshop.folder,
-    file: workshop.configFile,
-  });
+  const config = kept(
+    values.keep === true,
+    await loadConfig({
+      flags: { store: values.store },
+      env: process.env,
+      folder: workshop.folder,
+      file: workshop.configFile,
+    }),
+  );
   const log = createLog({ level: "warn", name: "first-light", pretty: process.stderr.isTTY });
   let chronicle: Chronicle | undefined;
   const onStepEvent = (notice: Parameters<Chronicle["hear"]>[0]) => chronicle?.hear(notice);
@@ -101,6 +106,7 @@ async function main(): Promise<number> {
     if (isKept && !enough.aborted) await whileItWorks(dev, once(enough, "abort"));
     return code;
   } finally {
+    await removeDevNote(config.settings.dataDir);
     await (interrupted ?? discard());
   }
 }
@@ -114,6 +120,12 @@ function whileItWorks<T>({ runtime }: Dev, work: Promise<T>): Promise<T> {
   return Promise.race([work, ended]);
 }
 
+/** Whoever keeps it wants to look at what happened, and to replay it. */
+const kept = (isKept: boolean, { settings, ...config }: Config): Config => ({
+  ...config,
+  settings: isKept ? { ...settings, keepJournals: "on" } : settings,
+});
+
 async function show(
   dev: Dev,
   workshop: Workshop,
@@ -126,9 +138,10 @@ async function show(
   const chronicle = new Chronicle(steps, print);
   listen(chronicle);
   introduce(dev, workshop);
-  const isWell = await run(dev, steps, chronicle, answering);
+  const { isWell, runId } = await run(dev, steps, chronicle, answering);
   print(`\n${table(steps, chronicle.steps())}\n`);
   conclude(isWell, dev, workshop, answering, isKept);
+  if (isKept) await lead(dev, workshop, runId, chronicle.steps().at(-1)?.stepId ?? "STEP");
   return isWell ? 0 : 1;
 }
 
@@ -137,7 +150,7 @@ async function run(
   steps: ReturnType<typeof plan>,
   chronicle: Chronicle,
   answering: Answering,
-): Promise<boolean> {
+): Promise<{ isWell: boolean; runId: string }> {
   const api = createControlPlaneApi({ url: dev.url, apiKey: dev.apiKey, timeoutMs: 10_000 });
   // A person may take their time; without one the run must end.
   const done = new AbortController();
@@ -165,7 +178,7 @@ async function run(
     }
     done.abort();
     await answers.catch(() => {});
-    return chronicle.steps().every((told) => told?.isAsExpected === true);
+    return { isWell: chronicle.steps().every((told) => told?.isAsExpected === true), runId: id };
   } finally {
     done.abort();
     await api.close();
@@ -203,13 +216,28 @@ function conclude(
   if (isKept) {
     print(`  git -C ${repository} log --stat`);
     print(`  ${url}/   the console; sign in with the key ${apiKey}`);
-    print("Ctrl-C ends it.");
   } else {
     print(
       "  npm start -- --keep      keeps the repository, and serves the console: a page to see this on",
     );
   }
   print("  npm run -s stateplane -- --help");
+}
+
+/** Other commands find it by its configuration, whose data folder has the address and leads to the key. */
+async function lead(
+  { url, apiKey, store }: Dev,
+  { folder, configFile }: Workshop,
+  runId: string,
+  stepId: string,
+): Promise<void> {
+  await writeDevNote(join(folder, "data"), { url, apiKey, store: store.kind });
+  print("From another terminal, in this folder:");
+  const asked = [`runs trace ${runId}`, `steps show ${stepId}`, `steps replay ${stepId}`, "top"];
+  // Not folded: each is to be copied whole.
+  for (const words of asked)
+    process.stdout.write(`  npm run -s stateplane -- ${words} --config ${configFile}\n`);
+  print("Ctrl-C ends it.");
 }
 
 try {

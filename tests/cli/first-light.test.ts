@@ -115,6 +115,39 @@ describe("npm start", () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
+  it("kept, prints commands that find it from another terminal, and is forgotten at its end [cli.first-light-kept]", async () => {
+    const env = environment({ HOME: folder });
+    const kept = spawn(process.execPath, [program, "--yes", "--keep", "--store", "sqlite"], {
+      env,
+      cwd: root,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    let said = "";
+    kept.stdout.setEncoding("utf8").on("data", (chunk: string) => (said += chunk));
+    await expect.poll(() => said, { timeout: 60_000 }).toContain("Ctrl-C ends it.");
+    const commands = [...said.matchAll(/^ {2}npm run -s stateplane -- (.* --config .*)$/gmu)];
+    expect(commands.map(([, words]) => /^[a-z]+(?: [a-z]+)?/u.exec(words ?? "")?.[0])).toEqual([
+      "runs trace",
+      "steps show",
+      "steps replay",
+      "top",
+    ]);
+    const bin = ["-r", "./cli/checkout.cjs", "cli/bin.ts"];
+    const ask = (words: string) =>
+      promisify(execFile)(process.execPath, [...bin, ...words.split(" ")], { env, cwd: root });
+    const [trace, show, replay, top] = await Promise.all(
+      commands.map(async ([, words = ""]) => (await ask(words)).stdout),
+    );
+    expect(trace).toContain("commit it (asks)");
+    expect(show).toMatch(/^phase +reported/mu);
+    expect(replay).toContain("the step completed, as recorded");
+    expect(top).toMatch(/^newest 100 runs +1 completed$/mu);
+    kept.kill("SIGINT");
+    if (kept.exitCode === null) await once(kept, "exit");
+    const after = await ask(commands[0]?.[1] ?? "").catch((error: { stderr: string }) => error);
+    expect(after.stderr).toContain("there is no control plane");
+  });
+
   it("at Ctrl-C at its question says that nothing was approved, and leaves no folder [cli.first-light]", async () => {
     const shown = await inTerminal({ rows: 50, columns: 80, key: "\u0003" });
     expect(shown).toContain("nothing was approved");

@@ -65,6 +65,13 @@ describe.concurrent("trouble is one line and an exit code", () => {
       2,
       /budget\.max_tool_call: there is no key "max_tool_call" here; did you mean "max_tool_calls"\?/,
     ],
+    [
+      "a word that a group does not have",
+      ["steps", "list"],
+      at,
+      2,
+      /steps: unknown command 'list'; expected show or replay \(see/,
+    ],
     ["a misspelt command", ["submitt"], at, 2, /did you mean submit\?/],
     ["an unknown flag", ["submit", "a", "--frob"], at, 2, /submit: unknown option '--frob'/],
     ["no control plane", ["runs", "list"], () => ({ cwd: folder }), 2, /CONTROL_PLANE_URL is not/],
@@ -192,6 +199,24 @@ describe.concurrent("trouble is one line and an exit code", () => {
       2,
       /port \d+ of 127\.0\.0\.1 \(from flag --port\) is taken: .*--port or STATEPLANE_PORT/,
     );
+  });
+
+  it("an id of one kind in place of another's [cli.ids]", { timeout: 120_000 }, async () => {
+    const mixedUp: [string[], RegExp][] = [
+      [
+        ["steps", "show", "run_1"],
+        /steps show: run_1 is a run, where a step was expected; it is shown, with its steps, by: .*runs get run_1$/m,
+      ],
+      [
+        ["steps", "replay", "stp_1", "run_1"],
+        /steps replay: stp_1 is a step, where a run was expected; it is shown by: .*steps show stp_1$/m,
+      ],
+      [
+        ["approvals", "approve", "run_1"],
+        /run_1 is a run, where an approval was expected; it is shown by: .*runs get run_1$/m,
+      ],
+    ];
+    for (const [args, text] of mixedUp) expectTrouble(await runCli(args, at()), 2, text);
   });
 
   it("a port for an inspector that nobody asked for", { timeout: 120_000 }, async () => {
