@@ -82,6 +82,13 @@ describe("a planted bug", () => {
     expect(doc).toContain(`\n${promises[0]}\nseed: ${seed}, path:`);
   });
 
+  it("has the cure that docs/steps.md shows, as it is run here", () => {
+    const read = (file: string) => readFileSync(join(import.meta.dirname, "../..", file), "utf8");
+    const source = read("examples/own-step/charge-card.ts");
+    const shown = source.slice(source.indexOf("export function")).trim();
+    expect(read("docs/steps.md")).toContain(`\n${shown}\n`);
+  });
+
   it("is found again from the seed and the path alone", async () => {
     const { seed, path, history } = await failureOf(check(chargeCardUnjournalled));
     const again = await failureOf(check(chargeCardUnjournalled, { seed, path }));
