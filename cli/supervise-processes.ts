@@ -1,6 +1,6 @@
 import type { ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { spawnCopy } from "./spawn-copy.ts";
+import { endCopiesAtOnce, spawnCopy } from "./spawn-copy.ts";
 import type { Log } from "../machines/contracts/ports/clock.ts";
 
 /** A process that lived this long was well: its next failure starts the back-off anew. */
@@ -43,6 +43,7 @@ export function superviseProcesses(
   const settle = () => {
     if (!isDraining || places.some(({ child }) => child !== null)) return;
     for (const name of signals) process.off(name, drain);
+    keep();
     resolve(exitCode);
   };
   const drain = () => {
@@ -83,6 +84,7 @@ export function superviseProcesses(
       onEnd(2, null);
     });
   };
+  const keep = endCopiesAtOnce(() => places.map(({ child }) => child));
   for (const name of signals) process.on(name, drain);
   places.forEach(raise);
   return promise;

@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { freePort } from "../../adapters/redis/redis-process.ts";
 import type { Context } from "../command.ts";
 import { configFileNames } from "../config/config-file.ts";
-import { spawnCopy } from "../spawn-copy.ts";
+import { endCopiesAtOnce, spawnCopy } from "../spawn-copy.ts";
 import { type CopyNotice, madeUpKeyVariable, watchedVariable } from "../watched.ts";
 
 /** Saving a file is several changes in a row, and so is a change of branch. */
@@ -90,10 +90,12 @@ export async function watchFiles(context: Context): Promise<number> {
     if (running === null && next === null) resolve(exitCode);
   };
   for (const signal of [stopping.signal, stopping.now]) signal.addEventListener("abort", stop);
+  const keep = endCopiesAtOnce(() => [running?.child, next?.child]);
   begin();
   try {
     return await promise;
   } finally {
+    keep();
     changes.close();
   }
 }

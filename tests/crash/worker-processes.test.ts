@@ -128,6 +128,17 @@ describe("stateplane worker --processes 2", () => {
     expect(children.filter(isAlive)).toEqual([]);
   });
 
+  it("ends at the second signal with a process that hangs, and leaves none [stop.second-signal]", async () => {
+    const [hung = 0] = children;
+    process.kill(hung, "SIGSTOP");
+    const ended = once(supervisor, "exit");
+    supervisor.kill("SIGINT");
+    await vi.waitFor(() => expect(children.filter(isAlive)).toEqual([hung]), patience);
+    supervisor.kill("SIGINT");
+    expect(await ended).toEqual([130, null]);
+    await vi.waitFor(() => expect(children.filter(isAlive)).toEqual([]), patience);
+  });
+
   it("leaves no process behind when it is killed itself", async () => {
     supervisor.kill("SIGKILL");
     await vi.waitFor(() => expect(children.filter(isAlive)).toEqual([]), patience);
