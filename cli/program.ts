@@ -204,7 +204,8 @@ export function flagsOf(name: CommandName): Readonly<Record<string, FlagSpec>> {
       [flag, { type: "text", value: typeof fallback === "number" ? "n" : value, help: text }],
     ];
   });
-  return { ...spec.flags, ...Object.fromEntries(settings) };
+  // A setting's flag that the command has too is the command's own: `--model` of a workflow's run is for every step.
+  return { ...spec.flags, ...Object.fromEntries(settings), ...spec.flags };
 }
 
 function invocationOf(name: CommandName, command: Command): Invocation {

@@ -120,6 +120,13 @@ describe("parsing a command line", () => {
     );
   });
 
+  it("says of a command's own flag what the command does with it, also where a setting has the name", () => {
+    for (const name of Object.keys(specs) as (keyof typeof specs)[]) {
+      const own = (specs[name] as { flags?: object }).flags ?? {};
+      expect(flagsOf(name), name).toMatchObject(own);
+    }
+  });
+
   it("says in words what each group of commands and each flag is for, and offers none that is ignored", () => {
     const names = Object.keys(specs) as (keyof typeof specs)[];
     const firsts = names.filter((name) => name.includes(" ")).map((name) => name.split(" ")[0]);
