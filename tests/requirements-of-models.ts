@@ -70,6 +70,11 @@ export const modelRequirements: readonly Requirement[] = [
     promise: "an answer is read whatever encodings and headers a server puts around it",
   },
   {
+    id: "llm.connections",
+    promise:
+      "a model's connection is used again, left when the answer is over, and never waited for",
+  },
+  {
     id: "llm.proxy",
     promise: "models are reached through the environment's proxy where Node is told so",
   },

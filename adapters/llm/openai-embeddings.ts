@@ -122,7 +122,7 @@ const causeOf = (error: unknown): unknown => (error instanceof Error ? error.cau
 
 /** Follows no redirect, which would hand texts and key to another host, and reads no more than its bound. */
 const boundedFetch: typeof fetch = async (input, init) => {
-  const { status, statusText, headers, body: sent } = await vendorRequest(input, init);
+  const { status, headers, body: sent } = await vendorRequest(input, init);
   const pieces: Uint8Array[] = [];
   let size = 0;
   for await (const piece of sent as AsyncIterable<Uint8Array>) {
@@ -135,5 +135,6 @@ const boundedFetch: typeof fetch = async (input, init) => {
   // The SDK reads as JSON only what says so; not every server does.
   headers.set("content-type", "application/json");
   const body = status === 204 || status === 304 ? null : Buffer.concat(pieces);
-  return new Response(body, { status, statusText, headers });
+  const shown = status === 205 ? 200 : Math.min(status, 599);
+  return new Response(body, { status: shown, headers });
 };

@@ -32,6 +32,8 @@ export class CallState {
   /** Whether the stream said `[DONE]`: OpenAI's end of a stream, which its SDK keeps to itself. */
   isDone = false;
   bytes = 0;
+  /** What comes of the answer, and nobody may have read. */
+  rest: Rest | null = null;
   late: "idle" | "total" | null = null;
   readonly #stop = new AbortController();
   readonly #vendor: Vendor;
@@ -110,16 +112,38 @@ export class CallState {
     });
   }
 
-  /** @param isRead whether the answer was read to its end: then there is nothing to stop, and no error to make for it */
-  close(isRead: boolean): void {
+  /** @param isOver whether the answer was read to its end: then there is nothing to stop, and no error to make for it */
+  close(isOver: boolean): void {
     clearTimeout(this.#total);
     this.#caller.removeEventListener("abort", this.#onAbort);
-    if (!isRead) this.#stop.abort();
+    if (!isOver) this.#stop.abort();
+    else if (this.rest !== null) void readOn(this.rest);
   }
 
   #end(late: "idle" | "total"): void {
     this.late ??= late;
     this.#stop.abort();
+  }
+}
+
+interface Rest {
+  pieces: AsyncGenerator<Uint8Array>;
+  body: Readable;
+}
+
+/** What a server may take to end an answer that is over. */
+const endMs = 1_000;
+
+/** Lets the connection be used again once the answer ends; one that stays open is closed. */
+async function readOn({ pieces, body }: Rest): Promise<void> {
+  if (body.readableEnded || body.destroyed) return;
+  const timer = setTimeout(() => body.destroy(), endMs).unref();
+  try {
+    while ((await pieces.next()).done !== true);
+  } catch {
+    // The answer was whole before.
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -163,28 +187,30 @@ export function vendorFetch(vendor: Vendor): typeof fetch {
   return async (input, init) => {
     const state = calls.getStore();
     if (state === undefined) throw new Error("a model was asked outside of callVendor");
-    const { status, statusText, headers, body } = await state.patiently(
+    const { status, headers, body } = await state.patiently(
       connecting(vendorRequest(input, init), false),
     );
     // The body is decoded already.
     headers.delete("content-encoding");
     headers.delete("content-length");
     const pieces = readPieces(body, state);
+    state.rest = { pieces, body };
     if (status < 200 || status > 299) {
       const text = errorBody(await readWhole([], pieces));
       headers.set("content-type", "application/json");
-      return new Response(text, { status, statusText, headers });
+      // Above these there is no Response; what is said there is its server's trouble.
+      return new Response(text, { status: Math.min(status, 599), headers });
     }
     state.isOpened = true;
     headers.set("content-type", "text/event-stream");
     const { first, isStream } = await peek(pieces);
     if (isStream) {
-      return new Response(streamOf(first, pieces, state), { status, statusText, headers });
+      return new Response(streamOf(first, pieces, state), { headers });
     }
     state.isDocument = true;
     state.isJson = new TextDecoder().decode(first.at(-1)).trimStart().startsWith("{");
     const text = await readWhole(first, pieces);
-    return new Response(wholeEvents(vendor, text), { status, statusText, headers });
+    return new Response(wholeEvents(vendor, text), { headers });
   };
 }
 

@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 const require = createRequire(import.meta.url);
 
 /** Undici's own clocks are off: a call ends by its own time, whatever that is. */
-const clocks = { headersTimeout: 0, bodyTimeout: 0, allowH2: false };
+const clocks = { headersTimeout: 0, bodyTimeout: 0 };
 
 let loaded: typeof fetch | null = null;
 
@@ -25,10 +25,14 @@ function load(): typeof fetch {
   } = require("undici") as typeof import("undici");
   const { NODE_USE_ENV_PROXY: isProxied, NODE_OPTIONS: nodeOptions = "" } = process.env;
   const flags = [...process.execArgv, nodeOptions].join(" ");
-  const dispatcher =
+  const agent =
     isProxied === "1" || flags.includes("--use-env-proxy")
-      ? new EnvHttpProxyAgent(clocks)
-      : new Agent(clocks);
+      ? // The time is a proxy's to open a tunnel.
+        new EnvHttpProxyAgent({ allowH2: false, proxyTunnel: true, headersTimeout: 30_000 })
+      : new Agent({ allowH2: false });
+  const dispatcher = agent.compose(
+    (dispatch) => (options, handler) => dispatch({ ...options, ...clocks }, handler),
+  );
   // Undici's types are not the DOM's, though it is the same `fetch`.
   const over = fetchOver as unknown as (input: unknown, init: object) => Promise<Response>;
   return (input, init) => over(input, { ...init, dispatcher });
