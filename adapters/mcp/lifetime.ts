@@ -31,6 +31,17 @@ import type { McpServer } from "./server-options.ts";
  * A server whose tools are not those that were accepted is quarantined: its connection stays as it is, so that the
  * change can be looked at, and its tools are not to be used (ToolSet).
  */
+
+/** Why a child could not be started, in words of ours. */
+const endingOf = (error: unknown): string | null =>
+  error instanceof Error && error.cause !== undefined ? error.message : null;
+
+/** Where it was looked for, without what a URL may hide. */
+function addressOf({ url }: McpServer): string {
+  const at = URL.parse(url ?? "");
+  return at === null ? "" : ` at ${at.origin}${at.pathname}`;
+}
+
 type State =
   | { kind: "idle" }
   | { kind: "connecting"; attempt: Promise<Outcome<Held>> }
@@ -162,10 +173,10 @@ export class Lifetime {
       // It may speak otherwise by now.
       this.#route = null;
       const failure = readError(error, {
-        what: `MCP server "${this.#server.name}"`,
+        what: `MCP server "${this.#server.name}"${addressOf(this.#server)}`,
         aborted: this.closing.aborted,
         timedOutAfterMs: deadline.aborted ? timeoutMs : null,
-        ending: error instanceof Error && error.cause !== undefined ? error.message : null,
+        ending: this.#server.url === undefined ? endingOf(error) : null,
         safeToRepeat: true,
       });
       return fail(this.#failed(asUnavailable(failure)));

@@ -156,7 +156,8 @@ export function readError(error: unknown, circumstances: Circumstances): Failure
       `${what} did not take who we are: ${oneLine(messageOf(error))}`,
     );
   const cause = (error as { cause?: { code?: string } } | null)?.cause?.code ?? "";
-  const reason = timedOutAfterMs === null ? (ending ?? (cause || oneLine(messageOf(error)))) : "";
+  const reason =
+    timedOutAfterMs === null ? (ending ?? (causeOf(error) || oneLine(messageOf(error)))) : "";
   if (!safeToRepeat && !neverSent.has(cause)) {
     const end = timedOutAfterMs === null ? reason : `no answer within ${timedOutAfterMs} ms`;
     return terminal("in_doubt", `${what} may have run: ${end}`);
@@ -164,6 +165,17 @@ export function readError(error: unknown, circumstances: Circumstances): Failure
   return timedOutAfterMs === null
     ? retryable("unavailable", `${what} did not answer: ${reason}`)
     : retryable("timeout", `${what} did not answer within ${timedOutAfterMs} ms`);
+}
+
+/** The system's word for what kept a request from its end, however deep `fetch` and the SDK wrapped it. */
+function causeOf(error: unknown): string {
+  let at = error instanceof Error ? error.cause : undefined;
+  for (let depth = 0; depth < 5 && at instanceof Error; depth += 1) {
+    const { code } = at as { code?: unknown };
+    if (!(at instanceof SdkError) && typeof code === "string") return code;
+    at = at.cause ?? (at instanceof AggregateError ? (at.errors[0] as unknown) : undefined);
+  }
+  return "";
 }
 
 /** What the SDK says of an answer that it can't read. */

@@ -7,7 +7,7 @@ import { maskSecret } from "../config/load-config.ts";
 import { readDevNote, removeDevNote, shownFile, writeDevNote } from "../dev-note.ts";
 import type { Output } from "../output/output.ts";
 import { plain } from "../output/plain.ts";
-import { CliError } from "../output/errors.ts";
+import { CliError, failureText } from "../output/errors.ts";
 import { allowingLine, summary } from "../compose/look-at-tools.ts";
 import { secrets } from "../secrets.ts";
 import { version } from "../main.ts";
@@ -168,7 +168,7 @@ function outcomeOf({ how, snapshot }: StepEndNotice): { status?: string; failure
 function ending(notice: StepEndNotice, { colors }: Output): string {
   const { status, failure } = outcomeOf(notice);
   if (failure !== undefined)
-    return colors.red(plain(`failed  ${failure.kind}: ${failure.message}`));
+    return colors.red(plain(`failed  ${failureText(failure.kind, failure.message)}`));
   if (status !== undefined) return colors.green(status);
   return colors.dim(`(${notice.how})`);
 }

@@ -1,3 +1,4 @@
+import { whyFailed } from "../../evals/report/rows.ts";
 import type { EvalReport, Trial } from "../../evals/contracts.ts";
 import { dollars } from "../../evals/run-eval.ts";
 import type { Suite } from "../../evals/suite.ts";
@@ -19,7 +20,7 @@ export function progressOf({ output, invocation }: Context, suite: Suite) {
       ...(isEarlier ? ["from before"] : []),
       ...(trial.cached === true ? ["cached"] : []),
       ...(trial.retries > 0 ? [`${trial.retries} retries`] : []),
-      ...(trial.error === undefined ? [] : [plain(trial.error)]),
+      ...reasonOf(trial),
     ];
     const width = String(all).length;
     const count = `${String(done).padStart(width)}/${all}`;
@@ -31,6 +32,13 @@ export function progressOf({ output, invocation }: Context, suite: Suite) {
       output.line(`      ${shown}  ${plain(scorer)}: ${plain(message)}`);
     }
   };
+}
+
+/** Why it did not pass, where no line of a scorer below says so. */
+function reasonOf(trial: Trial): string[] {
+  const isSaid = trial.passed || trial.scores.some(({ passed, skipped }) => !passed && !skipped);
+  if (trial.error !== undefined) return [plain(trial.error)];
+  return isSaid ? [] : [plain(whyFailed(trial))];
 }
 
 const wordOf = ({ status, passed }: Trial): string =>

@@ -32,7 +32,7 @@ export const applyPolicies: Command = (context) =>
   withControlPlane(context, async ({ api, signal, value }) => {
     const { output, invocation, folder } = context;
     const [file = ""] = invocation.args;
-    const wanted = readPolicies(await readDocument(file, folder, "file"), file);
+    const wanted = readPolicies(await readDocument(file, folder, null), file);
     const policies = policiesApi(api);
     const known = await value(policies.list(signal));
     const kept: PolicyView[] = [];

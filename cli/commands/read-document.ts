@@ -14,24 +14,29 @@ import { CliError } from "../output/errors.ts";
 /**
  * A JSON or YAML document from a file, or from standard input for `-`.
  *
- * @param flag for the error
+ * @param flag that named it, for the error; null where it was an argument
  * @throws CliError
  */
-export async function readDocument(file: string, folder: string, flag: string): Promise<Json> {
+export async function readDocument(
+  file: string,
+  folder: string,
+  flag: string | null,
+): Promise<Json> {
+  const by = flag === null ? "" : `--${flag}: `;
   const from = file === "-" ? "standard input" : file;
   const content = await readContent(file, folder).catch((error: NodeJS.ErrnoException) => {
     const why = error.code === "ENOENT" ? "no such file" : `can't be read (${error.code})`;
-    throw new CliError(2, `--${flag}: ${file}: ${why}`);
+    throw new CliError(2, `${by}${file}: ${why}`);
   });
   let read = parseJson(content);
   if (!read.ok && read.reason === "syntax") {
     try {
       read = parseJson(JSON.stringify(parse(content, { intAsBigInt: true }) ?? null, asWritten));
     } catch (error) {
-      throw new CliError(2, `--${flag}: ${from}: expected JSON or YAML (${where(error)})`);
+      throw new CliError(2, `${by}${from}: expected JSON or YAML (${where(error)})`);
     }
   }
-  if (!read.ok) throw new CliError(2, `--${flag}: ${from} ${read.problem}`);
+  if (!read.ok) throw new CliError(2, `${by}${from} ${read.problem}`);
   return read.value;
 }
 

@@ -2,7 +2,7 @@ import { dollars, microsPerCent } from "../../machines/contracts/domain/budget.t
 import { readRunStatus, runStatuses } from "../../machines/contracts/domain/status.ts";
 import { commandLine } from "../called-as.ts";
 import type { Command, Context } from "../command.ts";
-import { CliError } from "../output/errors.ts";
+import { CliError, failureText } from "../output/errors.ts";
 import { type Client, readLimit, withControlPlane } from "./with-control-plane.ts";
 import { watchRun } from "./watch-run.ts";
 import { isJsonObject } from "../../machines/contracts/domain/json.ts";
@@ -240,7 +240,7 @@ export function reason({ error, output }: Pick<StepView, "error" | "output">): s
     if (!isJsonObject(candidate)) continue;
     const { message, error: text, kind } = candidate;
     const said = typeof message === "string" ? message : text;
-    if (typeof said === "string") return typeof kind === "string" ? `${kind}: ${said}` : said;
+    if (typeof said === "string") return typeof kind === "string" ? failureText(kind, said) : said;
   }
   return "no reason was given";
 }

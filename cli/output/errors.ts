@@ -8,6 +8,12 @@ import {
 import { secrets } from "../secrets.ts";
 import { plain } from "./plain.ts";
 
+/** A failure for a person: its kind, unless its words say that already, and its words. */
+export function failureText(kind: string, message: string): string {
+  const isSaid = kind.includes("_") && message.toLowerCase().includes(kind.replaceAll("_", " "));
+  return isSaid ? message : `${kind}: ${message}`;
+}
+
 /** The exit code of everything we know to expect; null for what nobody expected. */
 export function toCliError(error: unknown): CliError | null {
   // What a user's code throws may throw again when it is looked at, a proxy for one.

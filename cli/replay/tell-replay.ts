@@ -3,6 +3,7 @@ import { isJsonObject, type Json } from "../../machines/contracts/domain/json.ts
 import { toolLabel } from "../../machines/contracts/domain/tool-lists.ts";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { Output } from "../output/output.ts";
+import { failureText } from "../output/errors.ts";
 import { plain } from "../output/plain.ts";
 
 const shownLength = 100;
@@ -69,7 +70,7 @@ export function endOf(end: ReplayEnd, isChanged: boolean): string[] {
       ? `the replay stops here: ${stoppedBecause ?? "the step gave no result"}`
       : result.status === "completed"
         ? "the step completed"
-        : `the step failed: ${result.failure.kind}: ${result.failure.message}`;
+        : `the step failed: ${failureText(result.failure.kind, result.failure.message)}`;
   const asRecorded =
     result !== null && !isChanged && differences.length === 0 ? ", as recorded" : "";
   return [

@@ -49,7 +49,9 @@ describe("a tool check", () => {
         ...Array.from({ length: limit }, () => "allow"),
         "deny",
       ]);
-      expect(kinds.at(-1)?.reason).toBe(`budget exceeded: tool calls ${limit + 1} of ${limit}`);
+      expect(kinds.at(-1)?.reason).toBe(
+        `the run's budget exceeded: tool calls ${limit + 1} of ${limit}`,
+      );
       expect(value(await plane.api.run(runId, signal)).tool_calls).toBe(limit);
     }
   });

@@ -3,7 +3,7 @@ import * as fc from "fast-check";
 import stringWidth from "string-width";
 import { layOut } from "../../cli/output/table.ts";
 import { createOutput } from "../../cli/output/output.ts";
-import { failureError } from "../../cli/output/errors.ts";
+import { failureError, failureText } from "../../cli/output/errors.ts";
 import { terminal, retryable } from "../../machines/contracts/domain/failure.ts";
 
 function write(made: { isTTY?: boolean; isJson?: boolean; env?: Record<string, string> } = {}) {
@@ -99,6 +99,16 @@ describe("what is printed", () => {
     output.document({ hostile });
     expect(written.join("").replaceAll("\n", "")).not.toMatch(/[\p{Cc}\u202e]/u);
     expect(JSON.parse(written[3] ?? "")).toEqual({ hostile });
+  });
+});
+
+describe("a failure", () => {
+  it("is said once, whatever its kind repeats", () => {
+    const said = "the run's budget exceeded: tool calls 2 of 1";
+    expect(failureText("budget_exceeded", said)).toBe(said);
+    expect(failureText("policy_denied", "tool 'x' is denied")).toBe(
+      "policy_denied: tool 'x' is denied",
+    );
   });
 });
 

@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { mkdtemp, open, rm, writeFile } from "node:fs/promises";
-import { createServer, type Server } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,8 +13,6 @@ const bin = join(import.meta.dirname, "../../cli/bin.ts");
 
 let folder: string;
 let gateway: FerrumDeckGateway;
-let taken: Server;
-let takenPort: number;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "stateplane-cli-"));
@@ -25,15 +23,10 @@ beforeAll(async () => {
       return isUnknown ? { status: 404, body: { error } } : null;
     },
   });
-  taken = createServer().listen(0, "127.0.0.1");
-  await once(taken, "listening");
-  const address = taken.address();
-  takenPort = typeof address === "object" && address !== null ? address.port : 0;
   await writeFile(join(folder, "broken.yaml"), "store: [\n");
   await writeFile(join(folder, "large.json"), JSON.stringify({ task: "x".repeat(3_000_000) }));
 });
 afterAll(async () => {
-  taken.close();
   await gateway.close();
   await rm(folder, { recursive: true, force: true });
 });
@@ -71,6 +64,13 @@ describe.concurrent("trouble is one line and an exit code", () => {
       at,
       2,
       /steps: unknown command 'list'; expected show or replay \(see/,
+    ],
+    [
+      "a file of policies that is not there",
+      ["policy", "apply", "no.yaml"],
+      at,
+      2,
+      /stateplane: no\.yaml: no such file$/m,
     ],
     ["a misspelt command", ["submitt"], at, 2, /did you mean submit\?/],
     ["an unknown flag", ["submit", "a", "--frob"], at, 2, /submit: unknown option '--frob'/],
@@ -192,12 +192,17 @@ describe.concurrent("trouble is one line and an exit code", () => {
     expectTrouble(await runCli(args, options()), code, text);
   });
 
-  it("a taken port", { timeout: 120_000 }, async () => {
-    const args = ["dev", "--port", String(takenPort), "--store", "sqlite", "--data-dir", "port"];
-    expectTrouble(
-      await runCli(args, at()),
-      2,
-      /port \d+ of 127\.0\.0\.1 \(from flag --port\) is taken: .*--port or STATEPLANE_PORT/,
+  it("an MCP server by URL that is away, with its address", { timeout: 120_000 }, async () => {
+    const closed = createServer().listen(0, "127.0.0.1");
+    await once(closed, "listening");
+    const { port } = closed.address() as AddressInfo;
+    closed.close();
+    const far = { far: { url: `http://127.0.0.1:${port}/mcp?key=${secret}` } };
+    await writeFile(join(folder, "away.json"), JSON.stringify({ mcpServers: far }));
+    const { code, stdout, stderr } = await runCli(["tools", "list", "--mcp", "away.json"], at());
+    expect({ code, stderr }).toEqual({ code: 3, stderr: "" });
+    expect(stdout).toBe(
+      `far  MCP server "far" at http://127.0.0.1:${port}/mcp did not answer: ECONNREFUSED\n`,
     );
   });
 
@@ -218,62 +223,6 @@ describe.concurrent("trouble is one line and an exit code", () => {
     ];
     for (const [args, text] of mixedUp) expectTrouble(await runCli(args, at()), 2, text);
   });
-
-  it("a port for an inspector that nobody asked for", { timeout: 120_000 }, async () => {
-    for (const command of ["dev", "worker"])
-      expectTrouble(
-        await runCli([command, "--inspect-port", "9400"], at()),
-        2,
-        /--inspect-port is the port of the inspector, .*: give --inspect too/,
-      );
-  });
-
-  it("an address that is no port of this machine's", { timeout: 120_000 }, async () => {
-    const args = [
-      "control-plane",
-      "--host",
-      "192.0.2.1",
-      "--store",
-      "sqlite",
-      "--data-dir",
-      "away",
-    ];
-    expectTrouble(
-      await runCli([...args, "--port", "0"], at({ FD_API_KEY: "a-key-of-enough-characters" })),
-      2,
-      /can't start: 192\.0\.2\.1 is no address of this machine: name one of its own by --host/,
-    );
-  });
-
-  it(
-    "a port that a worker can do without is one sentence of the log and of the summary [logs.no-stacks]",
-    { timeout: 120_000 },
-    async () => {
-      const env = { WORKER_HTTP_PORT: String(takenPort), STATEPLANE_STORE: "sqlite" };
-      const port = `port ${takenPort} of 127.0.0.1`;
-      const args = ["dev", "--inspect", "--inspect-port", String(takenPort), "--data-dir", "ports"];
-      const dev = startCli(args, { cwd: folder, env });
-      await dev.says("Ctrl-C stops.");
-      dev.kill("SIGTERM");
-      const { stdout, stderr } = await dev.ended;
-      const problem = `${port} (from flag --inspect-port) is taken: stop what listens there, or name another by --inspect-port or STATEPLANE_INSPECT_PORT`;
-      expect(stdout).toContain(`inspector      none: ${problem}`);
-      const messages = stderr
-        .trimEnd()
-        .split("\n")
-        .filter((line) => line.startsWith("{"))
-        .map((line) => JSON.parse(line).msg as string);
-      expect(messages).toContain(
-        `the inspector is not served, and the worker goes on without: ${problem}`,
-      );
-      expect(messages).toContainEqual(
-        expect.stringContaining(
-          `${port} (from environment variable WORKER_HTTP_PORT) is taken: stop what listens there, or name another by WORKER_HTTP_PORT`,
-        ),
-      );
-      expect(stderr).not.toMatch(/\bstack\b|node:|EADDRINUSE/u);
-    },
-  );
 
   it("a stack only where --debug asks for it", { timeout: 120_000 }, async () => {
     const { stderr } = await runCli(["runs", "get", "nope", "--debug"], at());

@@ -146,11 +146,11 @@ function decide(change: Change, run: Run, tool: Call, step: Step | undefined): V
     isKnown(run, tool.callId) || (said.kind === "ask" && hasApproval(store, run, step));
   const after = withHeld(run, change.now);
   if (!isCounted) after.toolCalls += 1;
-  const broken =
-    brokenLimit(resolveBudget(readBudget(run.config), version.budget), after) ??
-    brokenBudgets(change, run, { toolCalls: isCounted ? 0 : 1 });
+  const ofRun = brokenLimit(resolveBudget(readBudget(run.config), version.budget), after);
+  const broken = ofRun ?? brokenBudgets(change, run, { toolCalls: isCounted ? 0 : 1 });
   if (broken === null) return said;
-  const { limit, used, most, message } = broken;
+  const { limit, used, most } = broken;
+  const message = ofRun === null ? broken.message : `the run's ${broken.message}`;
   return { ...verdict.deny(message), details: { budget_exceeded: { limit, used, most } } };
 }
 
