@@ -1,5 +1,6 @@
 import {
   type Context,
+  createTraceState,
   INVALID_SPAN_CONTEXT,
   ProxyTracerProvider,
   ROOT_CONTEXT,
@@ -8,6 +9,7 @@ import {
   trace,
   TraceFlags,
 } from "@opentelemetry/api";
+import type { Job } from "../machines/contracts/domain/job.ts";
 import type { Outcome } from "../machines/contracts/domain/failure.ts";
 
 const tracer = trace.getTracer("stateplane");
@@ -62,14 +64,17 @@ const isId = (text: string, length: number) =>
  * OpenTelemetry's propagator: the envelope has the two ids apart, and the propagator's package is a hundred modules.
  */
 export function remoteContext(
-  job: { traceId: string | null; spanId: string | null } | null,
+  job: Pick<Job, "traceId" | "spanId" | "isTraceRoot"> | null,
 ): Context {
-  const { traceId = null, spanId = null } = job ?? {};
+  const { traceId = null, spanId = null, isTraceRoot } = job ?? {};
   if (traceId === null || spanId === null || !isId(traceId, 32) || !isId(spanId, 16)) {
     return ROOT_CONTEXT;
   }
   // The envelope has no flags: a trace that somebody names is meant to be seen.
   const remote = { traceId, spanId, traceFlags: TraceFlags.SAMPLED, isRemote: true };
+  // Told to the sampler, which takes it away again.
+  if (isTraceRoot === true && isTracingOn())
+    Object.assign(remote, { traceState: createTraceState("stateplane=root") });
   return trace.setSpanContext(ROOT_CONTEXT, remote);
 }
 

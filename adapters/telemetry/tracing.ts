@@ -4,6 +4,7 @@ import {
   type AttributeValue,
   type Context,
   context,
+  createTraceState,
   isSpanContextValid,
   propagation,
   type SpanContext,
@@ -57,7 +58,33 @@ function samplerOf(name: SamplerName, ratio: number): Sampler {
       : kind === "always_off"
         ? new AlwaysOffSampler()
         : new AlwaysOnSampler();
-  return name.startsWith("parentbased_") ? new ParentBasedSampler({ root: own }) : own;
+  return new RunSampler(
+    name.startsWith("parentbased_") ? new ParentBasedSampler({ root: own }) : own,
+  );
+}
+
+/**
+ * A run whose request named no trace is given one by the control plane, and nobody has decided whether it is sampled: that
+ * is asked as for a root, which all processes of one sampler answer alike. Such a span context says `stateplane=root`.
+ */
+class RunSampler implements Sampler {
+  readonly #own: Sampler;
+
+  constructor(own: Sampler) {
+    this.#own = own;
+  }
+
+  shouldSample(...[above, ...rest]: Parameters<Sampler["shouldSample"]>) {
+    const { isRemote = false, traceState } = trace.getSpanContext(above) ?? {};
+    if (!isRemote || traceState?.get("stateplane") !== "root")
+      return this.#own.shouldSample(above, ...rest);
+    const result = this.#own.shouldSample(trace.deleteSpan(above), ...rest);
+    return { ...result, traceState: createTraceState() };
+  }
+
+  toString(): string {
+    return this.#own.toString();
+  }
 }
 
 export interface Tracing {
@@ -140,7 +167,12 @@ class SamplingFirst extends TracerProvider {
     tracer.startSpan = (name, options = {}, above = context.active()) => {
       const begun = options.root === true ? undefined : trace.getSpanContext(above);
       return begun?.isRemote === true && this.#leavesOut(begun, name, options, above)
-        ? trace.wrapSpanContext({ ...begun, traceFlags: TraceFlags.NONE, isRemote: false })
+        ? trace.wrapSpanContext({
+            traceId: begun.traceId,
+            spanId: begun.spanId,
+            traceFlags: TraceFlags.NONE,
+            isRemote: false,
+          })
         : start(name, options, above);
     };
     return tracer;

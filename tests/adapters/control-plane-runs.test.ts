@@ -32,6 +32,7 @@ describe("creating a run", () => {
       agentId: value(await plane.api.agents("prj_01JFVX0000000000000000001", signal))[0]?.id,
       traceId: expect.stringMatching(/^[0-9a-f]{32}$/),
       spanId: expect.stringMatching(/^[0-9a-f]{16}$/),
+      isTraceRoot: true,
       createdAt: plane.clock.now,
     });
     expect(await plane.statuses(runId)).toEqual({ run: "queued", steps: ["pending"] });

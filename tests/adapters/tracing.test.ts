@@ -9,6 +9,7 @@ import {
   TraceIdRatioBasedSampler,
 } from "@opentelemetry/sdk-trace";
 import { expect, test } from "vitest";
+import { remoteContext } from "../../actors/tracing.ts";
 import { startTracing } from "../../adapters/telemetry/tracing.ts";
 import { listen } from "../support/listen.ts";
 
@@ -100,6 +101,28 @@ test("a trace that began elsewhere is sampled as the SDK's own sampler says; lef
         span.end();
       }),
     );
+  }
+  await tracing.shutdown();
+  close();
+  expect(sampled.length).toBeGreaterThan(0);
+  expect(spans().map(({ traceId }) => traceId)).toEqual(sampled);
+});
+
+test("a run's trace that nobody decided on is sampled as a root is, whatever its flags say", async () => {
+  const { endpoint, close, spans } = await collector();
+  const ratio = 0.5;
+  const sampler = "parentbased_traceidratio";
+  const tracing = startTracing({ endpoint, serviceName: "some", sampler, ratio });
+  const own = new TraceIdRatioBasedSampler(ratio);
+  const sampled: string[] = [];
+  for (let count = 0; count < 200; count += 1) {
+    const traceId = new RandomIdGenerator().generateTraceId();
+    if (own.shouldSample(ROOT_CONTEXT, traceId).decision === SamplingDecision.RECORD_AND_SAMPLED)
+      sampled.push(traceId);
+    const began = remoteContext({ traceId, spanId: "b7ad6b7169203331", isTraceRoot: true });
+    const span = trace.getTracer("test").startSpan("step", {}, began);
+    expect(span.spanContext().traceState?.serialize() ?? "").toBe("");
+    span.end();
   }
   await tracing.shutdown();
   close();

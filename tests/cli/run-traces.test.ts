@@ -73,21 +73,21 @@ const start = (args: string[], more: Record<string, string>) => {
   return cli;
 };
 
-it(
-  "a run is one tree of spans, from its submission to the reports of its steps, across the processes [traces.one-tree]",
-  { timeout },
-  async () => {
-    const key = "fd_first_key";
-    const plane = start(["control-plane", "--port", "0", "--json", "--data-dir", "data"], {
-      FD_API_KEY: key,
-      OTEL_SERVICE_NAME: "plane",
-    });
-    const [, url = ""] = /"url":"([^"]+)"/.exec(await plane.says(/"kind":"ready"/)) ?? [];
-    const client = { CONTROL_PLANE_URL: url, FD_API_KEY: key };
-    start(["worker"], { ...client, OTEL_SERVICE_NAME: "worker" });
-    const made = await fetch(`${url}/v1/runs`, {
+/** What a run of two steps, asked for twice under one key, sends to the collector; and its own trace. */
+async function traceRun(more: Record<string, string> = {}): Promise<string> {
+  const key = "fd_first_key";
+  const plane = start(["control-plane", "--port", "0", "--json", "--data-dir", "data"], {
+    FD_API_KEY: key,
+    OTEL_SERVICE_NAME: "plane",
+    ...more,
+  });
+  const [, url = ""] = /"url":"([^"]+)"/.exec(await plane.says(/"kind":"ready"/)) ?? [];
+  const client = { CONTROL_PLANE_URL: url, FD_API_KEY: key };
+  start(["worker"], { ...client, OTEL_SERVICE_NAME: "worker", ...more });
+  const ask = async () => {
+    const answer = await fetch(`${url}/v1/runs`, {
       method: "POST",
-      headers: { authorization: `Bearer ${key}` },
+      headers: { authorization: `Bearer ${key}`, "idempotency-key": "the same" },
       body: JSON.stringify({
         agent_id: "helper",
         input: {},
@@ -97,15 +97,25 @@ it(
         ],
       }),
     });
-    const { id, trace_id: traceId } = (await made.json()) as { id: string; trace_id: string };
-    const cli = (...args: string[]) => runCli(args, { cwd: folder, env: client });
-    expect((await cli("runs", "watch", id)).code).toBe(0);
-    for (const each of running) {
-      each.kill("SIGTERM");
-      await each.ended;
-    }
-    const services = new Set(spans.map(({ service }) => service));
-    expect(services).toEqual(new Set(["plane", "worker"]));
+    return (await answer.json()) as { id: string; trace_id: string };
+  };
+  const run = await ask();
+  expect(await ask()).toMatchObject({ id: run.id, trace_id: run.trace_id });
+  const watched = await runCli(["runs", "watch", run.id], { cwd: folder, env: client });
+  expect(watched.code).toBe(0);
+  for (const each of running) {
+    each.kill("SIGTERM");
+    await each.ended;
+  }
+  return run.trace_id;
+}
+
+it(
+  "a run is one tree of spans, from its submission to the reports of its steps, across the processes [traces.one-tree]",
+  { timeout },
+  async () => {
+    const traceId = await traceRun();
+    expect(new Set(spans.map(({ service }) => service))).toEqual(new Set(["plane", "worker"]));
     expect(new Set(spans.map((span) => span.traceId))).toEqual(new Set([traceId]));
     const ids = new Set(spans.map(({ spanId }) => spanId));
     const roots = spans.filter(({ parentSpanId = "" }) => !ids.has(parentSpanId));
@@ -114,5 +124,14 @@ it(
     ]);
     const steps = spans.map(({ name }) => name).filter((name) => name.startsWith("step."));
     expect(steps.toSorted()).toEqual(["step.execute.llm", "step.execute.retrieval"]);
+  },
+);
+
+it(
+  "a run whose request names no trace is sampled as a root is [traces.one-tree]",
+  { timeout },
+  async () => {
+    await traceRun({ OTEL_TRACES_SAMPLER: "parentbased_always_off" });
+    expect(spans).toEqual([]);
   },
 );

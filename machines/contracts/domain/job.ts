@@ -31,6 +31,8 @@ export interface Job {
   /** W3C trace id (32 hex digits) and span id (16) of whoever enqueued the step. */
   traceId: string | null;
   spanId: string | null;
+  /** Nobody has decided yet whether that trace is sampled: its steps are, as roots would be. */
+  isTraceRoot?: true;
   /** Epoch milliseconds; null when the envelope did not say. */
   createdAt: number | null;
   /** The limits of its run, where the context names any. */
@@ -79,6 +81,7 @@ const context = once(() =>
     "agent_id?": nullableText(),
     "trace_id?": nullableText(),
     "span_id?": nullableText(),
+    "trace_root?": "unknown",
     "budget?": "unknown",
   }),
 );
@@ -186,6 +189,7 @@ function parsePayload(raw: Record<string, unknown>, createdAt: number | null): P
       agentId: scope.agent_id ?? null,
       traceId: scope.trace_id ?? null,
       spanId: scope.span_id ?? null,
+      ...(scope.trace_root === true ? { isTraceRoot: true } : {}),
       createdAt,
       ...limits,
     },
@@ -216,6 +220,7 @@ export function toEnvelope(job: Job, attempts = 0): string {
         ...(job.agentId === null ? {} : { agent_id: job.agentId }),
         trace_id: job.traceId,
         span_id: job.spanId,
+        ...(job.isTraceRoot === true ? { trace_root: true } : {}),
         ...(job.budget === undefined ? {} : { budget: job.budget }),
       },
     },

@@ -53,6 +53,7 @@ const job = once(() =>
     agentId: "string | null",
     traceId: "string | null",
     spanId: "string | null",
+    "isTraceRoot?": "true",
     createdAt: "number | null",
     "budget?": "object",
   }),

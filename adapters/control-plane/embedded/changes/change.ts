@@ -173,6 +173,7 @@ const envelope = (run: Run, step: Step, now: number) =>
     agentId: run.agentId,
     traceId: run.traceId,
     spanId: run.spanId,
+    ...(run.isTraceRoot === true ? { isTraceRoot: true } : {}),
     createdAt: now,
   });
 

@@ -19,6 +19,14 @@ export interface PlannedStep {
   onError: "fail" | "continue";
 }
 
+/** Where a run stands in a trace: its jobs carry both ids, so that its steps are one tree on every worker. */
+export interface RunTrace {
+  traceId: string;
+  spanId: string;
+  /** No request named it: whether it is sampled is decided as for a root, by each who has a part in it. */
+  isRoot?: true;
+}
+
 export interface RunRequest {
   /** Id or slug. */
   agent: string;
@@ -28,7 +36,7 @@ export interface RunRequest {
   config: JsonObject | null;
   /** Null for FerrumDeck's ordinary run of one `llm` step. */
   steps: PlannedStep[] | null;
-  trace: { traceId: string; spanId: string };
+  trace: RunTrace;
 }
 
 /**
@@ -78,6 +86,7 @@ export function newRun(
     costMicros: 0,
     traceId: request.trace.traceId,
     spanId: request.trace.spanId,
+    ...(request.trace.isRoot === true ? { isTraceRoot: true } : {}),
     createdAt: now,
     createdBy: by,
     startedAt: null,

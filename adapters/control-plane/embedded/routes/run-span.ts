@@ -7,12 +7,7 @@ import {
   trace,
   TraceFlags,
 } from "@opentelemetry/api";
-
-/** Where a run stands in a trace: its jobs carry both, so that the steps of a run are one tree on every worker. */
-export interface RunTrace {
-  traceId: string;
-  spanId: string;
-}
+import type { RunTrace } from "../changes/create-run.ts";
 
 const shape = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$/;
 
@@ -35,7 +30,7 @@ export function readTraceparent(header: string | undefined): RunTrace | null {
  *
  * @param header the request's `traceparent`
  */
-export async function inRunSpan<R extends { id: string; agentId: string }>(
+export async function inRunSpan<R extends { id: string; agentId: string; spanId: string | null }>(
   header: string | undefined,
   make: (trace: RunTrace) => Promise<R>,
 ): Promise<R> {
@@ -57,14 +52,13 @@ export async function inRunSpan<R extends { id: string; agentId: string }>(
     spanId: randomBytes(8).toString("hex"),
   });
   const { traceId, spanId } = isSpanContextValid(own) ? own : (above ?? fresh());
-  try {
-    const run = await make({ traceId, spanId });
-    span.setAttributes({ "ferrumdeck.run.id": run.id, "ferrumdeck.agent.id": run.agentId });
-    return run;
-  } catch (error) {
-    span.setStatus({ code: SpanStatusCode.ERROR });
+  const isRoot = above === null ? { isRoot: true as const } : {};
+  const run = await make({ traceId, spanId, ...isRoot }).catch((error: unknown) => {
+    span.setStatus({ code: SpanStatusCode.ERROR }).end();
     throw error;
-  } finally {
-    span.end();
-  }
+  });
+  // A run that was there before has a span of its own; this one is never ended, and so never told.
+  if (run.spanId !== spanId) return run;
+  span.setAttributes({ "ferrumdeck.run.id": run.id, "ferrumdeck.agent.id": run.agentId }).end();
+  return run;
 }
