@@ -1,5 +1,7 @@
 import type { Attributes } from "@opentelemetry/api";
 import type { Json, JsonObject } from "../machines/contracts/domain/json.ts";
+import { redact } from "../machines/contracts/domain/redact.ts";
+import { cutText } from "../machines/contracts/domain/text.ts";
 import type {
   ModelMessage,
   ModelReply,
@@ -10,22 +12,28 @@ import type {
 /*
  * What was said, as OpenTelemetry's conventions for generative AI write it down: messages with a role and parts, as
  * JSON text, since attributes of spans hold no objects. Only where a worker is told to: prompts and answers are people's.
- * The span processor takes secrets out of it and cuts it, as it does with every attribute.
+ *
+ * Secrets are taken out of each text before it becomes JSON, as from a log: within JSON text an `n` stands before what
+ * began a line, and no pattern would know it. The span processor takes out this process's own, and cuts what is longer
+ * than a log line's text; so the newest messages are kept that have room in one, and the JSON stays whole.
  */
+const mostCharacters = 8_000;
 
 /** What a model was told and asked. */
 export function requestContent({ messages }: Pick<ModelRequest, "messages">): Attributes {
   const system = messages.filter(({ role }) => role === "system");
   const others = messages.filter(({ role }) => role !== "system");
+  const kept = newest(others);
   return {
     ...(system.length === 0
       ? {}
-      : {
-          "gen_ai.system_instructions": JSON.stringify(system.map(({ content }) => text(content))),
-        }),
+      : { "gen_ai.system_instructions": JSON.stringify(newest(system).flatMap(partsOf)) }),
     "gen_ai.input.messages": JSON.stringify(
-      others.map((message) => ({ role: message.role, parts: partsOf(message) })),
+      kept.map((message) => ({ role: message.role, parts: partsOf(message) })),
     ),
+    ...(kept.length === others.length
+      ? {}
+      : { "stateplane.messages.left_out": others.length - kept.length }),
   };
 }
 
@@ -37,21 +45,36 @@ export const replyContent = ({ content, toolCalls, finishReason }: ModelReply): 
 });
 
 export const argumentsContent = (input: JsonObject): Attributes => ({
-  "gen_ai.tool.call.arguments": JSON.stringify(input),
+  "gen_ai.tool.call.arguments": JSON.stringify(redact(input)),
 });
 
 export const resultContent = (content: Json): Attributes => ({
-  "gen_ai.tool.call.result": JSON.stringify(content),
+  "gen_ai.tool.call.result": JSON.stringify(redact(content)),
 });
 
-const text = (content: string) => ({ type: "text", content });
+/** The last ones that have room together, and of each as much as any may be long. */
+function newest(messages: readonly ModelMessage[]): ModelMessage[] {
+  let left = mostCharacters;
+  const kept: ModelMessage[] = [];
+  for (const message of messages.toReversed()) {
+    if (left <= 0) break;
+    left -= Math.min(message.content.length, mostCharacters);
+    kept.unshift(message);
+  }
+  return kept;
+}
+
+const text = (content: string) => ({
+  type: "text",
+  content: cutText(String(redact(content)), mostCharacters),
+});
 
 const calls = (toolCalls: readonly ToolCall[] = []) =>
   toolCalls.map(({ id, name, arguments: given }) => ({
     type: "tool_call",
     id,
     name,
-    arguments: given,
+    arguments: redact(given),
   }));
 
 function partsOf(message: ModelMessage): object[] {
@@ -61,14 +84,16 @@ function partsOf(message: ModelMessage): object[] {
     case "user":
       return (message.parts ?? [{ type: "text", text: message.content } as const]).map((part) => {
         if (part.type === "text") return text(part.text);
-        // The bytes of an image are no text, and longer than any span may be.
-        return part.url.startsWith("data:")
+        // The bytes of an image are no text; and what an address asks for may be a signature.
+        return /^data:/iu.test(part.url)
           ? { type: "blob", modality: "image" }
-          : { type: "uri", modality: "image", uri: part.url };
+          : { type: "uri", modality: "image", uri: redact(part.url.replace(/[?#].*$/su, "")) };
       });
     case "assistant":
       return [text(message.content), ...calls(message.toolCalls)];
-    case "tool":
-      return [{ type: "tool_call_response", id: message.toolCallId, response: message.content }];
+    case "tool": {
+      const response = text(message.content).content;
+      return [{ type: "tool_call_response", id: message.toolCallId, response }];
+    }
   }
 }

@@ -2,6 +2,12 @@ import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import * as conventions from "@opentelemetry/semantic-conventions/incubating";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import {
+  argumentsContent,
+  replyContent,
+  requestContent,
+  resultContent,
+} from "../../actors/span-content.ts";
 import type { SpanOptions } from "../../actors/options.ts";
 import { startTracing } from "../../adapters/telemetry/tracing.ts";
 import { toEnvelope } from "../../machines/contracts/domain/job.ts";
@@ -116,6 +122,53 @@ it("what models and tools were told and said is in spans only where a worker is 
   const registry = new Set<unknown>(Object.values(conventions));
   const used = spans.flatMap(({ attributes }) => attributes.map(({ key }) => key));
   expect(used.filter((key) => key.startsWith("gen_ai.") && !registry.has(key))).toEqual([]);
+});
+
+it("content is JSON without secrets wherever they stand, and no longer than it may be [traces.content]", () => {
+  const token = `ghp_${"a1B2c3D4e5".repeat(4).slice(0, 36)}`;
+  const secrets = [token, "hunter2hunter2", "AKIAIOSFODNN7EXAMPLE", "Zm9vYmFyYmF6", "aGVsbG8="];
+  const said = [
+    `tokens:\n${token}\n\tAKIAIOSFODNN7EXAMPLE`,
+    JSON.stringify({ note: JSON.stringify({ password: "hunter2hunter2" }) }),
+  ].join("\n");
+  const image = (url: string) => ({ type: "image" as const, url });
+  const request = requestContent({
+    messages: [
+      { role: "system", content: said },
+      ...Array.from({ length: 50 }, () => ({ role: "user" as const, content: "x".repeat(900) })),
+      {
+        role: "user",
+        content: said,
+        parts: [
+          { type: "text", text: said },
+          image("DATA:image/png;base64,aGVsbG8="),
+          image("https://a.b/c?X-Amz-Signature=Zm9vYmFyYmF6"),
+        ],
+      },
+      { role: "tool", toolCallId: "1", content: said },
+    ],
+  });
+  const told: object[] = [
+    request,
+    replyContent({
+      provider: "p",
+      model: "m",
+      content: said,
+      toolCalls: [{ id: "1", name: "t", arguments: { said, password: "hunter2hunter2" } }],
+      finishReason: "stop",
+      usage: { inputTokens: 1, outputTokens: 1 },
+    }),
+    argumentsContent({ said }),
+    resultContent({ said: [said] }),
+  ];
+  for (const attributes of told) {
+    for (const [name, value] of Object.entries(attributes)) {
+      for (const secret of secrets) expect(String(value), name).not.toContain(secret);
+      expect(() => JSON.parse(String(value)) as unknown).not.toThrow();
+      expect(String(value).length).toBeLessThan(10_000);
+    }
+  }
+  expect(request["stateplane.messages.left_out"]).toBeGreaterThan(30);
 });
 
 it("FerrumDeck's names and its spans of verdicts stand beside the conventions' where they are asked for [traces.ferrumdeck]", () => {
