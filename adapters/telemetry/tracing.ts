@@ -2,14 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import {
   type Attributes,
   type AttributeValue,
-  type Context,
   context,
-  createTraceState,
-  isSpanContextValid,
   propagation,
-  type SpanContext,
-  SpanKind,
-  type SpanOptions,
   trace,
   TraceFlags,
 } from "@opentelemetry/api";
@@ -17,22 +11,11 @@ import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-ho
 import { W3CTraceContextPropagator, ExportResultCode } from "@opentelemetry/core";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-http";
 import { defaultResource, resourceFromAttributes } from "@opentelemetry/resources";
-import {
-  TracerProvider,
-  AlwaysOffSampler,
-  AlwaysOnSampler,
-  BatchSpanProcessor,
-  ParentBasedSampler,
-  type Sampler,
-  SamplingDecision,
-  type TracerProviderOptions,
-  TraceIdRatioBasedSampler,
-  type ReadableSpan,
-  type SpanExporter,
-} from "@opentelemetry/sdk-trace";
+import { BatchSpanProcessor, type ReadableSpan, type SpanExporter } from "@opentelemetry/sdk-trace";
 import { cutText } from "../../machines/contracts/domain/text.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
 import { otlpUrl, type SamplerName } from "./otlp-url.ts";
+import { samplerOf, SamplingFirst } from "./sampling.ts";
 import { cut } from "../../machines/contracts/domain/redact.ts";
 
 export interface TracingOptions {
@@ -48,43 +31,6 @@ export interface TracingOptions {
   sampler?: SamplerName;
   /** Of the ratio samplers, from 0 to 1. */
   ratio?: number;
-}
-
-function samplerOf(name: SamplerName, ratio: number): Sampler {
-  const [, kind = ""] = /^(?:parentbased_)?(.+)$/u.exec(name) ?? [];
-  const own =
-    kind === "traceidratio"
-      ? new TraceIdRatioBasedSampler(ratio)
-      : kind === "always_off"
-        ? new AlwaysOffSampler()
-        : new AlwaysOnSampler();
-  return new RunSampler(
-    name.startsWith("parentbased_") ? new ParentBasedSampler({ root: own }) : own,
-  );
-}
-
-/**
- * A run whose request named no trace is given one by the control plane, and nobody has decided whether it is sampled: that
- * is asked as for a root, which all processes of one sampler answer alike. Such a span context says `stateplane=root`.
- */
-class RunSampler implements Sampler {
-  readonly #own: Sampler;
-
-  constructor(own: Sampler) {
-    this.#own = own;
-  }
-
-  shouldSample(...[above, ...rest]: Parameters<Sampler["shouldSample"]>) {
-    const { isRemote = false, traceState } = trace.getSpanContext(above) ?? {};
-    if (!isRemote || traceState?.get("stateplane") !== "root")
-      return this.#own.shouldSample(above, ...rest);
-    const result = this.#own.shouldSample(trace.deleteSpan(above), ...rest);
-    return { ...result, traceState: createTraceState() };
-  }
-
-  toString(): string {
-    return this.#own.toString();
-  }
 }
 
 export interface Tracing {
@@ -145,46 +91,6 @@ export function startTracing(options: TracingOptions): Tracing {
       if (dropped > 0) log?.warn({ dropped }, "spans were lost on the way to the collector");
     },
   };
-}
-
-/**
- * Asks the sampler before the SDK does, which makes ids and counts before it asks: a third of what a step costs that is
- * not traced. What began elsewhere and is left out here goes on as its beginner named it, marked as not sampled.
- */
-class SamplingFirst extends TracerProvider {
-  readonly #sampler: Sampler;
-
-  constructor(options: TracerProviderOptions & { sampler: Sampler }) {
-    super(options);
-    this.#sampler = options.sampler;
-  }
-
-  override getTracer(...given: Parameters<TracerProvider["getTracer"]>) {
-    const tracer = super.getTracer(...given);
-    // One object for each name: it was seen to already.
-    if (Object.hasOwn(tracer, "startSpan")) return tracer;
-    const start = tracer.startSpan.bind(tracer);
-    tracer.startSpan = (name, options = {}, above = context.active()) => {
-      const begun = options.root === true ? undefined : trace.getSpanContext(above);
-      return begun?.isRemote === true && this.#leavesOut(begun, name, options, above)
-        ? trace.wrapSpanContext({
-            traceId: begun.traceId,
-            spanId: begun.spanId,
-            traceFlags: TraceFlags.NONE,
-            isRemote: false,
-          })
-        : start(name, options, above);
-    };
-    return tracer;
-  }
-
-  #leavesOut(begun: SpanContext, name: string, options: SpanOptions, above: Context): boolean {
-    if (!isSpanContextValid(begun)) return false;
-    const { kind = SpanKind.INTERNAL, attributes = {}, links = [] } = options;
-    const { traceId } = begun;
-    const { decision } = this.#sampler.shouldSample(above, traceId, name, kind, attributes, links);
-    return decision === SamplingDecision.NOT_RECORD;
-  }
 }
 
 /** Spans that wait for the collector; a burst of this many is held for about a second. */
