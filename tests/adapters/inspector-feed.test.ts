@@ -1,7 +1,8 @@
 import { connect } from "node:net";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type Entry, Feed } from "../../adapters/console/inspector/feed.ts";
+import type { Entry } from "../../adapters/console/inspector/entries.ts";
+import { Feed } from "../../adapters/console/inspector/feed.ts";
 import { startInspector } from "../../adapters/console/inspector/serve.ts";
 import type { InspectionListener } from "../../machines/contracts/ports/inspection.ts";
 
@@ -206,61 +207,6 @@ describe("what an inspector keeps, and tells", () => {
     expect(held.map(({ outcome }) => outcome)).toEqual(["parked", "completed"]);
   });
 
-  it("keeps of a flood that it is not told of some that completed, all that failed, what a step came to, and counts the others [inspector.flood]", () => {
-    const feed = new Feed(Date.now);
-    let asked = 0;
-    let leftOut = () => {};
-    const steps = { machine: "step", parent: null, about: null, passed: [], runId: "run" } as const;
-    feed.attach({
-      watch: (listener, tell) => {
-        leftOut = tell;
-        const catchUp = () => {
-          asked += 1;
-          const key = { id: "x:lasts", name: "lasts", stepId: "lasts", stepType: "tool" } as const;
-          listener.appeared({ ...steps, ...key });
-          const about = { event: "", detail: null, source: null, context: {}, at: Date.now() };
-          listener.moved({ ...about, id: "x:lasts", value: "executing", status: "active" });
-        };
-        return { catchUp, stop: () => {} };
-      },
-    });
-    const end = (stepId: string, actorId: string, state: string, outcome: string) =>
-      feed.ended({ runId: "run", stepId, actorId, stepType: "llm", passed: [], state, outcome });
-    for (let n = 0; n < 200; n += 1) end(`early_${n}`, `e:${n}`, "settled", "completed");
-    const seen = new Map<number, Entry>();
-    let unseen = 0;
-    const leave = feed.onBatch((batch) => {
-      for (const entry of batch.changed) seen.set(entry.id, entry);
-      unseen += batch.unseen;
-    });
-    leftOut();
-    vi.advanceTimersByTime(50);
-    expect(asked).toBe(1);
-    expect([...seen.values()].map(({ actor }) => actor.name)).toEqual(["lasts"]);
-    end("held", "h:1", "parked", "parked");
-    for (let n = 0; n < 1_000; n += 1) {
-      const outcome = n % 100 === 50 ? "failed" : "completed";
-      end(`flood_${n}`, `f:${n}`, "settled", outcome);
-    }
-    vi.advanceTimersByTime(1_000);
-    end("held", "h:2", "settled", "completed");
-    for (let n = 0; n < 100; n += 1) end(`more_${n}`, `m:${n}`, "settled", "completed");
-    vi.advanceTimersByTime(1_000);
-    const ended = [...seen.values()].filter(({ outcome }) => outcome !== null);
-    const outcomes = (of: string) =>
-      ended.filter(({ actor }) => actor.name.startsWith(of)).map(({ outcome }) => outcome);
-    expect(outcomes("held")).toEqual(["parked", "completed"]);
-    expect(outcomes("flood").filter((outcome) => outcome === "failed")).toHaveLength(10);
-    expect(outcomes("flood").length).toBeLessThan(50);
-    expect(ended.length + unseen).toBe(1_102);
-    // It stands still: nobody is asked any more.
-    const until = asked;
-    vi.advanceTimersByTime(10_000);
-    expect(asked).toBe(until);
-    leave();
-    feed.close();
-  });
-
   it("keeps a session that goes on apart from one that lost its lease, and from those that end unwatched", () => {
     const feed = new Feed(Date.now);
     const key = { runId: "run", stepId: "twice" };
@@ -333,7 +279,22 @@ describe("what an inspector keeps, and tells", () => {
   });
 });
 
-it("queues nothing for pages that stand still, however many there are, and tells them everything when they go on [inspector.bounded]", async () => {
+/** The steps that ended as a page has them that was sent this: in a row, and in none. */
+function endedOf(text: string): number {
+  // In chunks, of which each has its length in a line before it.
+  const body = text.replaceAll(/\r\n[\da-f]+\r\n/g, "");
+  let rows = new Map<number, unknown[]>();
+  let unseen = 0;
+  for (const [, kind, data = ""] of body.matchAll(/^event: (\w+)\ndata: (.*)\n\n/gm)) {
+    const sent = JSON.parse(data);
+    if (kind === "all") rows = new Map();
+    for (const row of sent.rows) rows.set(row[0], row);
+    unseen = sent.unseen;
+  }
+  return [...rows.values()].filter((row) => row[8] !== null).length + unseen;
+}
+
+it("queues nothing for pages that stand still, however many there are, and tells them everything when they go on, with how many steps are in no row [inspector.bounded]", async () => {
   const machines = new Machines();
   const log = { debug() {}, info() {}, warn() {}, error() {} };
   const { feed } = machines;
@@ -362,9 +323,15 @@ it("queues nothing for pages that stand still, however many there are, and tells
     expect([open.length, refused.length]).toEqual([16, 4]);
     for (const { socket } of open) socket.pause();
     for (let n = 0; n < 3_000; n += 1) machines.begin();
-    // Each batch is all of them, some hundred kilobytes; the socket's own buffers take the first.
+    // Each batch is all of them, some two megabytes; the socket's own buffers take the first.
+    const long = "x".repeat(500);
     for (let turn = 0; turn < 40; turn += 1) {
-      for (let n = 1; n <= 3_000; n += 1) machines.move(n, `state-${turn}`);
+      for (let n = 1; n <= 3_000; n += 1) machines.move(n, `state-${turn}-${long}`);
+      for (let n = 0; n < 100; n += 1) {
+        const about = { runId: "run", stepId: `ended_${turn}_${n}`, actorId: `e:${turn}:${n}` };
+        const end = { state: "settled", outcome: "completed" };
+        feed.ended({ ...about, stepType: "tool", passed: [], ...end });
+      }
       // oxlint-disable-next-line no-await-in-loop -- a batch is made of what happened by then
       await new Promise((resolve) => setTimeout(resolve, 60));
     }
@@ -376,6 +343,9 @@ it("queues nothing for pages that stand still, however many there are, and tells
           timeout: 20_000,
         })
         .toBeGreaterThan(3_000);
+      await expect.poll(() => endedOf(page.text), { timeout: 5_000 }).toBe(4_000);
+      // Told everything a second time: it was behind.
+      expect(page.text.split("event: all\n").length - 1).toBeGreaterThan(1);
       expect(page.text.length).toBeLessThan(16 * 1024 * 1024);
     }
   } finally {

@@ -5,6 +5,7 @@ import type {
   InspectionSource,
   Watching,
 } from "../../../machines/contracts/ports/inspection.ts";
+import type { Batch, Entry, LogLine, Moment } from "./entries.ts";
 import { KeptContexts } from "./kept-contexts.ts";
 import { type StepNote, stepKey, Unwatched } from "./unwatched.ts";
 
@@ -41,53 +42,6 @@ const busy = 200;
 /** How long it is recorded on after the last one left: a page that is loaded again misses nothing. */
 const lingerMs = 5_000;
 
-export interface Moment {
-  /** Epoch milliseconds. */
-  at: number;
-  event: string;
-  detail: unknown;
-  value: string;
-  /** Undefined where it was not recorded, or is no longer kept. */
-  context: unknown;
-}
-
-export interface Entry {
-  readonly id: number;
-  actor: InspectedActor;
-  value: string;
-  status: InspectedMove["status"];
-  /** How it ended, in one word; null while it goes on. */
-  outcome: string | null;
-  began: number;
-  at: number;
-  event: string;
-  /** How often it has moved; the oldest moments may be gone. */
-  moves: number;
-  moments: Moment[];
-}
-
-export interface LogLine {
-  n: number;
-  at: number;
-  entry: number;
-  machine: string;
-  name: string;
-  runId: string | null;
-  event: string;
-  value: string;
-}
-
-/** What has changed since the last one. */
-export interface Batch {
-  changed: Iterable<Entry>;
-  gone: readonly number[];
-  log: readonly LogLine[];
-  /** Lines that were not kept: there were too many. */
-  skipped: number;
-  /** Steps that ended and are in no entry: there were too many. */
-  unseen: number;
-}
-
 export class Feed {
   readonly #now: () => number;
   readonly #entries = new Map<number, Entry>();
@@ -113,6 +67,8 @@ export class Feed {
   #watched: Watching[] | null = null;
   #linger: NodeJS.Timeout | null = null;
   readonly #unwatched = new Unwatched();
+  /** Ended since the last batch, and are in no entry. */
+  #unseen = 0;
   #looking = 0;
   #steps = 0;
   #ids = 0;
@@ -156,6 +112,11 @@ export class Feed {
 
   /** Hears of changes from now on; somebody looks until the returned function is called. */
   onBatch(listener: (batch: Batch) => void): () => void {
+    // What came until now is told to those who look already, and to them alone.
+    if (this.#timer !== null) {
+      clearTimeout(this.#timer);
+      this.#flush();
+    }
     this.#onBatch.add(listener);
     return this.#look(() => this.#onBatch.delete(listener));
   }
@@ -177,6 +138,8 @@ export class Feed {
     this.#looking += 1;
     if (this.#linger !== null) clearTimeout(this.#linger);
     this.#takeUnwatched();
+    // Nobody is told how many came while nobody looked.
+    if (this.#looking === 1) this.#unseen = 0;
     this.#record();
     let isOver = false;
     return () => {
@@ -252,24 +215,25 @@ export class Feed {
     return this.#loops.size > 0 && this.#loops.has(stepKey(runId, stepId));
   }
 
-  /** @returns how many of those that ended are kept no more */
-  #takeUnwatched(): number {
+  #takeUnwatched(): void {
     const { all, unseen } = this.#unwatched.takeAll();
+    this.#unseen += unseen;
     for (const { note, at } of all) this.#take(note, at);
-    return unseen;
   }
 
   #take({ runId, stepId, actorId, stepType, passed, state, outcome }: StepNote, at: number): void {
     const key = stepKey(runId, stepId);
-    for (const round of this.#loopsOf(key)) this.#end(round, "stopped");
-    const newest = this.#byStep.get(key);
     const own = this.#byActor.get(actorId);
+    // It began before the one that is at work: an entry that is made now would be the later of the two.
+    if (own === undefined && this.#byStep.get(key)?.status === "active") {
+      this.#unseen += 1;
+      return;
+    }
+    for (const round of this.#loopsOf(key)) this.#end(round, "stopped");
     if (own !== undefined && own.outcome === null) return this.#end(own, outcome, state);
     const about = { id: actorId, machine: "step", name: stepId, parent: null, about: null };
     const entry = this.#add({ ...about, runId, stepId, stepType, passed }, at);
     this.#end(entry, outcome, state);
-    // A later session that is at work stays the one that its step is known by.
-    if (newest?.outcome === null) this.#byStep.set(key, newest);
   }
 
   #loopsOf(key: string): readonly Entry[] {
@@ -280,6 +244,8 @@ export class Feed {
 
   #add(actor: InspectedActor, at: number): Entry {
     const { machine, runId, stepId } = actor;
+    // An earlier session of the same step may be among those that ended and wait.
+    if (machine === "step") this.#takeUnwatched();
     this.#ids += 1;
     const entry: Entry = {
       id: this.#ids,
@@ -371,7 +337,7 @@ export class Feed {
     const wasFlood = this.#isFlood;
     this.#isFlood = false;
     for (const watching of this.#watched ?? []) watching.catchUp();
-    const unseen = this.#takeUnwatched();
+    this.#takeUnwatched();
     // What was told just now is in this batch, and needs no other.
     this.#timer = null;
     const log: LogLine[] = [];
@@ -382,11 +348,12 @@ export class Feed {
     }
     log.reverse();
     const skipped = this.#logged - this.#flushed - log.length;
-    const batch = { changed: this.#changed, gone: this.#gone, log, skipped, unseen };
+    const batch = { changed: this.#changed, gone: this.#gone, log, skipped, unseen: this.#unseen };
     for (const tell of this.#onBatch) tell(batch);
     this.#isBusy = wasFlood || this.#changed.size > busy;
     this.#changed.clear();
     this.#gone = [];
+    this.#unseen = 0;
     this.#flushed = this.#logged;
     if (this.#isFlood) this.#wake();
   }

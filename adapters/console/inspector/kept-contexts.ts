@@ -1,4 +1,4 @@
-import type { Entry } from "./feed.ts";
+import type { Entry } from "./entries.ts";
 import { roughSize } from "./outline.ts";
 
 const mostBytes = 32 * 1024 * 1024;

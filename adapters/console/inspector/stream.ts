@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Batch, Entry, Feed, LogLine } from "./feed.ts";
+import type { Batch, Entry, LogLine } from "./entries.ts";
+import type { Feed } from "./feed.ts";
 
 /*
  * What pages hear, as server-sent events:
@@ -49,12 +50,15 @@ export function streamOf(feed: Feed): {
 } {
   const pages = new Map<ServerResponse, { isBehind: boolean }>();
   let end: (() => void) | null = null;
+  /** Steps that are in no row, since the first page came: a page hears of all, whatever batches it is not sent. */
+  let unseen = 0;
 
   const sendAll = (response: ServerResponse) => {
     const log = feed.log(linesAtFirst).map(lineOf);
-    response.write(written("all", { rows: [...feed.entries()].map(rowOf), log }));
+    response.write(written("all", { rows: [...feed.entries()].map(rowOf), log, unseen }));
   };
-  const onBatch = ({ changed, gone, log, skipped, unseen }: Batch) => {
+  const onBatch = ({ changed, gone, log, skipped, unseen: more }: Batch) => {
+    unseen += more;
     const rows = [...changed].map(rowOf);
     const text = written("changes", { rows, gone, log: log.map(lineOf), skipped, unseen });
     for (const [response, page] of pages) {

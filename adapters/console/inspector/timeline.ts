@@ -1,5 +1,6 @@
 import type { StepRecord } from "../../../machines/contracts/domain/record.ts";
-import type { Entry, Feed } from "./feed.ts";
+import type { Entry } from "./entries.ts";
+import type { Feed } from "./feed.ts";
 
 /** One session of a step, or one walk of another machine, as the page steps through it. */
 interface Session {

@@ -96,12 +96,13 @@ export class Store {
     this.#draw();
   }
 
-  all({ rows, log }: { rows: Sent[]; log: unknown[][] }): void {
+  all({ rows, log, unseen }: { rows: Sent[]; log: unknown[][]; unseen: number }): void {
     const began = performance.now();
     this.rows = new Map();
     this.live.clear();
     this.outcomes.clear();
     for (const row of rows) this.#put(rowOf(row));
+    this.unseen = unseen;
     this.#addLines(log, false);
     this.since = began;
     this.connect("live");
@@ -121,7 +122,7 @@ export class Store {
       this.rows.delete(id);
     }
     this.skipped += sent.skipped;
-    this.unseen += sent.unseen;
+    this.unseen = sent.unseen;
     this.#addLines(sent.log, true);
     this.#draw();
   }
