@@ -31,8 +31,10 @@ describe("stateplane init", () => {
     const manifest = JSON.parse(await readFile(join(target, "package.json"), "utf8"));
     expect(manifest.dependencies).toEqual({ stateplane: `file:${root}` });
     const [, next = ""] = result.stdout.split("Next:\n");
+    // As a shell must be given it: a clone may lie anywhere.
+    const quoted = /^[\w./-]+$/u.test(root) ? root : `'${root}'`;
     expect(next.split("\n").map((line) => line.trim())).toEqual([
-      `npm --prefix ${root} run build`,
+      `npm --prefix ${quoted} run build`,
       "npm install",
       "npx stateplane dev --watch",
       "In another terminal, in the same folder:",
