@@ -72,10 +72,10 @@ export function remoteContext(
   }
   // The envelope has no flags: a trace that somebody names is meant to be seen.
   const remote = { traceId, spanId, traceFlags: TraceFlags.SAMPLED, isRemote: true };
+  if (isTraceRoot !== true || !isTracingOn()) return trace.setSpanContext(ROOT_CONTEXT, remote);
   // Told to the sampler, which takes it away again.
-  if (isTraceRoot === true && isTracingOn())
-    Object.assign(remote, { traceState: createTraceState("stateplane=root") });
-  return trace.setSpanContext(ROOT_CONTEXT, remote);
+  const traceState = createTraceState("stateplane=root");
+  return trace.setSpanContext(ROOT_CONTEXT, { ...remote, traceState });
 }
 
 /** Trace and span as they are kept with a step, `TRACE-SPAN`, for a later attempt to link to; nothing where none is recorded. */

@@ -39,9 +39,9 @@ export interface Run {
   held?: Record<string, Held>;
   /** W3C trace and span of whoever created the run. */
   traceId: string | null;
-  /** Its request named no trace. */
-  isTraceRoot?: true;
   spanId: string | null;
+  /** Its request named no trace: the two are our own. */
+  isTraceRoot?: true;
   createdAt: number;
   /** The id of the key that started it; absent in documents of earlier versions. */
   createdBy?: string;
