@@ -28,6 +28,10 @@ export const packageRequirements: readonly Requirement[] = [
       "whoever watches a run goes on watching it when `dev` is started again at another port",
   },
   {
+    id: "cli.watch-last-line",
+    promise: "the last line of a watch tells how the run ended, however early it ended",
+  },
+  {
     id: "cli.watch",
     promise: "`dev --watch` uses what changed, and goes on as it was where that can't be used",
   },

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { watchRuns } from "../../adapters/control-plane/watch-runs.ts";
-import { isRunEnded } from "../../machines/contracts/domain/status.ts";
+import { isRunEnded, type RunStatus } from "../../machines/contracts/domain/status.ts";
 import { ok, type Outcome } from "../../machines/contracts/domain/failure.ts";
 import type { RunView, StepView } from "../../machines/contracts/wire/views.ts";
 import type { SaidText } from "../../machines/contracts/ports/control-plane.ts";
@@ -36,8 +36,8 @@ export interface WatchOptions {
 }
 
 /**
- * Tells each change of a run and its steps until the run has ended or the user has had enough. A control plane
- * that goes away meanwhile is waited for.
+ * Tells each change of a run and its steps until the run has ended or the user has had enough; how it ended is the last
+ * line. A control plane that goes away meanwhile is waited for.
  *
  * @returns 0 when the run completed, 1 when it ended otherwise, 130 when cancelled
  */
@@ -119,8 +119,8 @@ async function look(
   const run = await api.run(runId, signal);
   if (!run.ok) return run;
   const isNew = teller.isNew(run.value);
-  // The run before its steps at first, and after them when it ends.
-  if (isFirst) teller.run(run.value);
+  // The run before its steps at first, but the last line tells how it ended, where it has ended by now, too.
+  if (isFirst && !isRunEnded(run.value.status)) teller.run(run.value);
   if (isPushed || isNew) {
     const steps = await api.steps(runId, signal);
     if (steps.ok) steps.value.forEach(teller.step);
@@ -130,7 +130,7 @@ async function look(
 }
 
 function createTeller(output: Output, { isByName = false, isOwn, onWaiting }: WatchOptions) {
-  let runStatus = "";
+  let runStatus: RunStatus | null = null;
   /** When it was last told that the control plane is away; null while it is there. */
   let awaySince: number | null = null;
   /** The step whose model speaks, and is in the middle of a line. */
@@ -174,7 +174,11 @@ function createTeller(output: Output, { isByName = false, isOwn, onWaiting }: Wa
       if (output.isJson || speaking !== null) return;
       if (toldAt === null) return;
       const quietMs = performance.now() - toldAt;
-      if (!isWorkerMissed && quietMs >= takenMs && /^(?:created|queued)$/u.test(runStatus)) {
+      if (
+        !isWorkerMissed &&
+        quietMs >= takenMs &&
+        (runStatus === "created" || runStatus === "queued")
+      ) {
         isWorkerMissed = true;
         output.remark(
           `no worker has taken it yet, as far as the control plane has heard; to start one: ${commandLine("worker")}`,
@@ -191,6 +195,7 @@ function createTeller(output: Output, { isByName = false, isOwn, onWaiting }: Wa
     },
     /** What the model says, as it says it. */
     text({ stepId, text, restart }: SaidText) {
+      if (runStatus !== null && isRunEnded(runStatus)) return;
       if (output.isJson) {
         speaking = stepId;
         const more = restart === true ? { restart } : {};

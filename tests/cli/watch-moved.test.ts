@@ -44,3 +44,28 @@ it(
     await second.close();
   },
 );
+
+it(
+  "the last line of a watch tells how the run ended, where it had ended before, too [cli.watch-last-line]",
+  { timeout: 60_000 },
+  async () => {
+    const dataDir = join(folder, "ended");
+    const plane = await startTestPlane();
+    await writeDevNote(dataDir, { url: plane.url, apiKey, store: "sqlite" });
+    const { runId } = await plane.createRun();
+    expect((await plane.api.cancel(runId, signal)).ok).toBe(true);
+    const { stdout } = await startCli(["runs", "watch", runId, "--json", "--data-dir", dataDir], {
+      cwd: folder,
+      env: { XDG_RUNTIME_DIR: join(folder, "run") },
+    }).ended;
+    const lines = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { kind: string });
+    expect(lines).toEqual([
+      { kind: "step", step: expect.objectContaining({ status: "pending" }) },
+      { kind: "run", run: expect.objectContaining({ status: "cancelled" }) },
+    ]);
+    await plane.close();
+  },
+);

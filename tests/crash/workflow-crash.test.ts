@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { type CliResult, type RunningCli, startCli } from "../support/run-cli.ts";
@@ -52,6 +53,16 @@ async function answering(running: RunningCli, asked: string[]): Promise<CliResul
   return ended;
 }
 
+/** The only run there is, by its store: who is killed early has not said it yet. */
+function keptRun(): string {
+  const database = new DatabaseSync(join(folder, ".stateplane", "control-plane.sqlite"));
+  try {
+    return String(database.prepare("SELECT id FROM runs").get()?.["id"]);
+  } finally {
+    database.close();
+  }
+}
+
 /** Runs the sample to its end, starting anew whenever its process was killed. */
 async function runSample(kills: boolean) {
   folder = join(root, kills ? "killed" : "left alone");
@@ -61,26 +72,16 @@ async function runSample(kills: boolean) {
   const asked: string[] = [];
   const first = ["--input", '{"task": "mend it"}', "--model", "scripted/default"];
   let run = startCli(["workflow", "run", sample, ...first, "--json"], { cwd: folder, env });
-  let runId = "";
   for (let starts = 1; ; starts += 1) {
     const { code, stdout, stderr } = await answering(run, asked);
-    runId ||= /"wfr_[0-9A-Z]{26}"/u.exec(stdout)?.[0].replaceAll('"', "") ?? "";
     if (code !== null) {
-      const last = JSON.parse(stdout.trim().split("\n").at(-1) ?? "{}") as {
-        run: { output: unknown; status: string };
-      };
-      return {
-        code,
-        stderr,
-        asked,
-        starts,
-        runId,
-        status: last.run.status,
-        output: last.run.output,
-      };
+      const last = stdout.trim().split("\n").at(-1) ?? "";
+      expect(last, `start ${starts} ended with ${code}\n${stdout}\n${stderr}`).toContain('"run":');
+      const ended = JSON.parse(last) as { run: { output: unknown; status: string } };
+      return { code, stderr, asked, starts, ...ended.run };
     }
     expect(starts, stderr).toBeLessThan(40);
-    run = startCli(["workflow", "watch", runId, "--json"], { cwd: folder, env });
+    run = startCli(["workflow", "watch", keptRun(), "--json"], { cwd: folder, env });
   }
 }
 
