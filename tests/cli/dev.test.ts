@@ -13,7 +13,7 @@ import {
   startCli,
 } from "../support/run-cli.ts";
 
-const timeout = 120_000;
+const timeout = 240_000;
 
 let folder: string;
 let running: RunningCli[] = [];
@@ -62,7 +62,10 @@ afterEach(async () => {
 });
 
 async function startDev(...args: string[]): Promise<RunningCli> {
-  const dev = startCli(["dev", ...args], { cwd: folder });
+  return startDevIn({}, ...args);
+}
+async function startDevIn(env: Record<string, string>, ...args: string[]): Promise<RunningCli> {
+  const dev = startCli(["dev", ...args], { cwd: folder, env });
   running.push(dev);
   await dev.says("Ctrl-C stops.");
   return dev;
@@ -105,7 +108,7 @@ describe("stateplane dev", () => {
       expect(submitted).toMatchObject({ code: 0, stderr: "" });
       expect(submitted.stdout).toMatch(/step +stp_\w+ +completed +llm scripted\/one/);
       expect(submitted.stdout).toMatch(/run +run_\w+ +completed +Hello there/);
-      expect(dev.said().stdout).toMatch(/llm +executing/);
+      await dev.says(/llm +executing/);
 
       const agents = await run("agents", "list", "--json");
       expect(JSON.parse(agents.stdout)).toMatchObject([{ slug: "helper" }]);
@@ -188,7 +191,8 @@ describe("stateplane dev", () => {
       expect(await processesNaming("server-filesystem", folder)).toHaveLength(1);
       controlC(dev);
       expect(await dev.ended).toMatchObject({ code: 0 });
-      expect(await processesNaming("server-filesystem", folder)).toEqual([]);
+      // One that had to be killed is gone a moment after its program.
+      await expect.poll(() => processesNaming("server-filesystem", folder)).toEqual([]);
     },
   );
 
@@ -285,21 +289,21 @@ describe("stateplane dev", () => {
   );
 
   it("hands a step that will not end back at the second Ctrl-C", { timeout }, async () => {
-    const dev = await startDev("--store", "sqlite");
+    // Neither the step nor the time that steps have to finish ends within this test.
+    const dev = await startDevIn({ WORKER_DRAIN_MS: "600000" }, "--store", "sqlite");
+    const nap = `sleep 7${process.pid}`;
     const step = {
       type: "sandbox",
-      input: { code: "sleep 60", language: "bash", timeout_seconds: 90 },
+      input: { code: nap, language: "bash", timeout_seconds: 600 },
     };
     await writeFile(join(folder, "steps.json"), JSON.stringify([step]));
     await run("submit", "helper", "--steps", "steps.json");
     await dev.says(/sandbox +executing/);
     controlC(dev);
     await dev.says("stopping:");
-    const since = Date.now();
     controlC(dev);
     expect(await dev.ended).toMatchObject({ code: 0 });
-    expect(Date.now() - since).toBeLessThan(40_000);
     expect(dev.said().stdout).toContain("(released)");
-    expect(await processesNaming("sleep 60", "")).toEqual([]);
+    expect(await processesNaming(nap, "")).toEqual([]);
   });
 });

@@ -11,7 +11,7 @@ import { fileSystemServer } from "../support/file-system-server.ts";
 import { keptDevNote, shownDevNote } from "../support/dev-note.ts";
 import { processesNaming, runCli, type RunningCli, startCli } from "../support/run-cli.ts";
 
-const timeout = 120_000;
+const timeout = 240_000;
 const root = join(import.meta.dirname, "../..");
 const bin = join(root, "cli/bin.ts");
 
@@ -96,6 +96,15 @@ function descendants(pid: number): number[] {
   return children.flatMap((child) => [child, ...descendants(child)]);
 }
 
+/** Its words with spaces between them; empty when it has ended. */
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+  } catch {
+    return "";
+  }
+}
+
 function readFds(pid: number): string[] {
   try {
     return readdirSync(`/proc/${pid}/fd`);
@@ -133,21 +142,22 @@ describe("descriptors that whoever started the program left open", () => {
       );
       const dev = await startLeaky([bin, "dev"], "Ctrl-C stops.");
       const tool = { tool_name: "list_directory", tool_input: { path: join(folder, "files") } };
-      const code = "ls -l /proc/self/fd; cat <&40; cat <&7; echo x >&200; sleep 5";
+      // It sleeps until it has been looked at.
+      const nap = `sleep 8${process.pid}`;
+      const code = `ls -l /proc/self/fd; cat <&40; cat <&7; echo x >&200; ${nap}`;
       const steps = [
         { type: "tool", input: tool },
-        { type: "sandbox", input: { code, language: "bash", timeout_seconds: 30 } },
+        { type: "sandbox", input: { code, language: "bash", timeout_seconds: 600 } },
       ];
       await writeFile(join(folder, "steps.json"), JSON.stringify(steps));
       const submit = ["submit", "assistant", "--steps", "steps.json", "--watch", "--json"];
       const run = startCli(submit, { cwd: folder });
-      await vi.waitFor(() => expect(dev.said().stdout).toMatch(/sandbox +executing/), {
-        timeout: 20_000,
-      });
-      await vi.waitFor(() => expect(descendants(dev.pid).length).toBeGreaterThan(3), {
-        timeout: 20_000,
-      });
-      expect(descendants(dev.pid).flatMap(leaks)).toEqual([]);
+      const napping = () => descendants(dev.pid).filter((pid) => commandOf(pid).startsWith(nap));
+      await vi.waitFor(() => expect(napping()).toHaveLength(1), { timeout: 60_000, interval: 200 });
+      const all = descendants(dev.pid);
+      expect(all.length).toBeGreaterThan(3);
+      expect(all.flatMap(leaks)).toEqual([]);
+      for (const pid of napping()) process.kill(pid);
       const { stdout } = await run.ended;
       expect(stdout).not.toContain("CANARY");
       expect(readFileSync(join(folder, "leaked"), "utf8")).toBe("");
@@ -192,7 +202,9 @@ describe("the environment that the program was started with", () => {
         all += read(pid);
         pid = parent(pid);
       }
-      require("node:fs").writeFileSync("seen", all);`;
+      // Its name comes last: whoever finds it finds all of it.
+      require("node:fs").writeFileSync("seeing", all);
+      require("node:fs").renameSync("seeing", "seen");`;
     const mcpServers = { spy: { command: process.execPath, args: ["-e", spy] } };
     await writeFile(join(folder, "mcp.json"), JSON.stringify({ mcpServers }));
     await config(`export default {
@@ -203,9 +215,7 @@ describe("the environment that the program was started with", () => {
     };`);
     const dev = startCli(["dev"], { cwd: folder, env: keys });
     running.push(dev);
-    await vi.waitFor(() => expect(existsSync(join(folder, "seen"))).toBe(true), {
-      timeout: 30_000,
-    });
+    await expect.poll(() => existsSync(join(folder, "seen")), { timeout: 60_000 }).toBe(true);
     const seen = await readFile(join(folder, "seen"), "utf8");
     expect(seen).toContain("PATH=");
     for (const key of Object.values(keys)) expect(seen).not.toContain(key);

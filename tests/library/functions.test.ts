@@ -24,7 +24,7 @@ const tool = (name: string, more: Partial<AnyTool> = {}): AnyTool => ({
   run: () => `${name} ran`,
   ...more,
 });
-const silentServer = { name: "away", command: "/bin/sh", args: ["-c", "sleep 60"] };
+const silentServer = { name: "away", command: "/bin/sh", args: ["-c", "sleep 600"] };
 
 describe("functions beside MCP servers", () => {
   it("are called by their name, or as functions/name, with the servers' own tools beside them [library.functions]", async () => {
@@ -41,22 +41,22 @@ describe("functions beside MCP servers", () => {
 
   it("of a name that a server has too are a conflict, unless called by their server [library.functions]", async () => {
     const host = joinToolHosts(functions(tool("pid")), hostOf([odd()]), log);
+    // A server that has not begun by then is waited for no longer than a second: this one is known, as after a start.
+    const addresses = value(await host.list(never)).map(({ address }) => address);
+    expect(addresses).toEqual(expect.arrayContaining(["functions/pid", "odd/pid"]));
+    expect(new Set(addresses).size).toBe(addresses.length);
     expect(failure(await host.describe("pid", never))).toMatchObject({
       kind: "conflict",
       message: expect.stringContaining("call it as server/tool"),
     });
     expect(value(await callTool(host, "functions/pid", {}, never)).content).toBe("pid ran");
     expect(Number(value(await callTool(host, "odd/pid", {}, never)).content)).toBeGreaterThan(0);
-    const addresses = value(await host.list(never)).map(({ address }) => address);
-    expect(addresses).toEqual(expect.arrayContaining(["functions/pid", "odd/pid"]));
-    expect(new Set(addresses).size).toBe(addresses.length);
   });
 
   it("wait for no server that says nothing [library.functions]", async () => {
-    const host = joinToolHosts(functions(tool("add")), hostOf([silentServer], 60_000), log);
-    const begun = performance.now();
+    // Whoever waited for it would wait for longer than this test may take.
+    const host = joinToolHosts(functions(tool("add")), hostOf([silentServer], 600_000), log);
     expect(value(await callTool(host, "add", {}, never)).content).toBe("add ran");
-    expect(performance.now() - begun).toBeLessThan(30_000);
   });
 
   it("can't be posed as by a server's tool that names itself so [library.functions]", async () => {
