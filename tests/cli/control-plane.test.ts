@@ -9,7 +9,7 @@ import { runCli, type RunningCli, startCli } from "../support/run-cli.ts";
 import { useVendors } from "../support/vendor-server.ts";
 import { chatStream } from "../support/vendor-streams.ts";
 
-const timeout = 120_000;
+const timeout = 240_000;
 const apiKey = "fd_first_key";
 let folder: string;
 let redis: TestRedis;
@@ -54,9 +54,15 @@ it(
   async () => {
     const { plane } = await serve("quiet");
     const client = new Redis(redis.url);
-    await client.call("CLIENT", "PAUSE", 7_000, "ALL");
-    await plane.says("answers again");
+    const [, pid = ""] = /process_id:(\d+)/u.exec(await client.info("server")) ?? [];
     client.disconnect();
+    process.kill(Number(pid), "SIGSTOP");
+    try {
+      await plane.says("has not answered");
+    } finally {
+      process.kill(Number(pid), "SIGCONT");
+    }
+    await plane.says("answers again");
     const lines = plane
       .said()
       .stderr.split("\n")

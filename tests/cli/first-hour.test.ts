@@ -7,7 +7,7 @@ import { createModels } from "../../adapters/llm/models.ts";
 import { createStandIn } from "../../adapters/llm/scripted.ts";
 
 const folder = useTemporaryFolder();
-const timeout = 120_000;
+const timeout = 240_000;
 let dev: RunningCli | null = null;
 afterEach(async () => {
   dev?.kill("SIGTERM");
@@ -29,10 +29,8 @@ describe("the first hour, without any configuration or key", () => {
       const env = { PATH: process.env["PATH"], HOME: folder };
       const { stdout } = await promisify(execFile)("sh", ["-c", line], { cwd: folder, env });
       const lines = stdout.trim().split("\n");
-      expect(lines[0]).toMatch(/^run +run_\w+ /);
       expect(stdout).toContain("This is a scripted answer");
-      // The last line, or the first where the run has ended before it is looked at.
-      expect(stdout).toMatch(/^run +run_\w+ +completed/m);
+      expect(lines.at(-1)).toMatch(/^run +run_\w+ +completed/);
 
       const client = (...args: string[]) => run(...args, "--data-dir", "my data");
       const wrong = await client("submit", "asistant", "--task", "x");
@@ -136,7 +134,7 @@ describe("the first hour, without any configuration or key", () => {
     const models = createModels({ providers: [], standIn: createStandIn() });
     const request = { messages: [{ role: "user", content: "hello" }], idempotencyKey: "k" };
     const ask = (model: string) =>
-      models.complete({ ...request, model } as never, AbortSignal.timeout(1_000));
+      models.complete({ ...request, model } as never, AbortSignal.timeout(60_000));
     expect(await ask("scripted/default")).toMatchObject({ ok: true, value: { scripted: true } });
     expect(await ask("claude-sonnet-4-5")).toMatchObject({ ok: false });
   });

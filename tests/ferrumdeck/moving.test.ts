@@ -17,8 +17,8 @@ import { runCli, type RunningCli, startCli } from "../support/run-cli.ts";
  * environment and MCP file, on a real Redis, beside a stand-in of FerrumDeck's gateway. Each step has a run of its own.
  */
 
-const timeout = 120_000;
-const within = { timeout: 40_000, interval: 50 };
+const timeout = 240_000;
+const within = { timeout: 60_000, interval: 50 };
 const stream = "fd:queue:stream:steps";
 const group = "steps-workers";
 const tool = (name: string, order: string) => ({
@@ -89,7 +89,8 @@ const environment = () => ({
     FD_API_KEY: gateway.apiKey,
     MCP_CONFIG_PATH: "mcp.json",
     STATEPLANE_MODEL_SCRIPT: "script.json",
-    WORKER_LEASE_MS: "2000",
+    // A busy machine may keep a worker's loop still for a moment, and one that stands still for a lease ends itself.
+    WORKER_LEASE_MS: "6000",
     WORKER_DRAIN_MS: "300",
   },
 });
@@ -290,10 +291,9 @@ it(
     const released = enqueue(sandbox("sleep 3"));
     const { stepId } = released;
     await running.says(new RegExp(`${stepId}.*policy gave its|policy gave its.*${stepId}`, "u"));
-    running.kill("SIGTERM");
-    await running.says("stopping");
-    const unread = enqueue(sandbox("echo unread"));
     await end("SIGTERM");
+    // Not a moment sooner: what comes while it stops may still reach its last read, and is released then, too.
+    const unread = enqueue(sandbox("echo unread"));
     const read = await client.xreadgroup(
       "GROUP",
       group,

@@ -207,29 +207,34 @@ test("a run whose folder is exchanged for a link while it is being started sees 
   const script = "cat secret; touch owned; true\n";
   await writeFile(join(victim, "act.sh"), script);
   await makeProject("above", { "sub/act.sh": script });
-  const until = Date.now() + 8_000;
   // Two servers, so that the runs don't wait for each other: here the other one is a process of this test.
   await appendFile(
     join(root, "above", "swap.py"),
     `import ctypes, os, time
 libc = ctypes.CDLL(None, use_errno=True)
 os.symlink(${JSON.stringify(victim)}, "link")
-while time.time() < ${until / 1000}:
+while not os.path.exists("enough"):
     libc.renameat2(-100, b"sub", -100, b"link", 2)
     time.sleep(0.0004)
 `,
   );
   const swapping = run("python3", ["swap.py"], { cwd: join(root, "above") });
-  const kinds: Record<string, number> = {};
-  while (Date.now() < until) {
-    const answer = await callTool(host, "run_command", { repo: "above/sub", command: "sh" }, never);
-    const told = answer.ok ? JSON.stringify(answer.value.content) : answer.failure.message;
-    expect(told).not.toContain("the secret");
-    kinds[answer.ok ? "ran" : "refused"] = (kinds[answer.ok ? "ran" : "refused"] ?? 0) + 1;
+  let ran = 0;
+  const until = Date.now() + 8_000;
+  try {
+    // For some seconds, and for longer where the machine has other work: it is nothing worth if nothing ran.
+    while (Date.now() < until || ran === 0) {
+      const input = { repo: "above/sub", command: "sh" };
+      const answer = await callTool(host, "run_command", input, never);
+      const told = answer.ok ? JSON.stringify(answer.value.content) : answer.failure.message;
+      expect(told).not.toContain("the secret");
+      if (answer.ok) ran += 1;
+    }
+  } finally {
+    await writeFile(join(root, "above", "enough"), "");
+    await swapping;
   }
-  await swapping;
   expect(await readdir(victim)).toEqual(["act.sh", "secret"]);
-  expect(kinds["ran"]).toBeGreaterThan(0);
 });
 
 test("runs that write in the same folders wait for each other, and a cancelled one waits no longer [tests.sandbox]", async () => {
