@@ -173,7 +173,7 @@ async function run(
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     // The last report has arrived; its acknowledgement may be a moment behind.
-    for (let waited = 0; waited < 20 && chronicle.steps().includes(null); waited += 1) {
+    for (let waited = 0; waited < 200 && chronicle.steps().includes(null); waited += 1) {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     done.abort();

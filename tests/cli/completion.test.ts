@@ -29,7 +29,7 @@ async function candidates(...words: string[]): Promise<string[]> {
 }
 
 describe("completion", () => {
-  it("offers every command, and of a group every verb", { timeout: 60_000 }, async () => {
+  it("offers every command, and of a group every verb", { timeout: 240_000 }, async () => {
     const firsts = new Set(Object.keys(specs).map((name) => name.split(" ")[0]));
     expect(new Set(await candidates(""))).toEqual(firsts);
     for (const group of Object.keys(groups)) {
@@ -66,7 +66,7 @@ if pid == 0:
 seen = ""
 for typed, wanted in script:
     os.write(fd, typed.encode())
-    before, end = len(seen), time.time() + 30
+    before, end = len(seen), time.time() + 100
     while wanted not in seen[before:]:
         if time.time() > end:
             print("never seen:", wanted, "in", repr(seen)); sys.exit(1)
@@ -93,7 +93,7 @@ describe("a shell, after it has read its script", () => {
 
   it.runIf(existsSync(bashCompletion))(
     "bash completes a command, a verb and a flag",
-    { timeout: 120_000 },
+    { timeout: 240_000 },
     async () => {
       const said = await typeInto("bash --norc -i", [
         [`source ${bashCompletion}; source <(${command("bash")}); echo "rea""dy"\n`, "ready"],
@@ -107,7 +107,7 @@ describe("a shell, after it has read its script", () => {
 
   it.runIf(has("zsh"))(
     "zsh completes a command, a verb and a flag",
-    { timeout: 120_000 },
+    { timeout: 240_000 },
     async () => {
       const said = await typeInto("zsh -f -i", [
         [

@@ -145,7 +145,7 @@ const mayBeWide = (line: string) =>
 
 it.each(shown)(
   "fits sixty columns: $name [cli.narrow]",
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   async ({ name, args }) => {
     const words = args.map((arg) => ids[arg as keyof typeof ids] ?? arg);
     const { code, stdout, stderr } = await run([...name.split(" "), ...words]);

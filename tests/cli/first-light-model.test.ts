@@ -76,4 +76,5 @@ test.each(vendors)(
     expect(stdout).toContain("Every step ended as it should");
     expect(stdout).not.toContain(key.replace("Bearer ", ""));
   },
+  240_000,
 );

@@ -10,7 +10,7 @@ import { runCli, type RunningCli, startCli } from "../support/run-cli.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
 
 const folder = useTemporaryFolder();
-const timeout = 120_000;
+const timeout = 240_000;
 const patience = { timeout: 60_000, interval: 50 };
 
 let redis: TestRedis;

@@ -9,7 +9,7 @@ const folder = useTemporaryFolder();
 
 it.for([{}, { MALLOC_ARENA_MAX: "3" }])(
   "what only the program's start needs is nobody's afterwards, and a user's own %o stays [net.environment]",
-  { timeout: 60_000 },
+  { timeout: 240_000 },
   async (given: Record<string, string>) => {
     await writeFile(
       join(folder, "stateplane.config.ts"),

@@ -25,7 +25,7 @@ async function statusOf(config: UsersConfig, input: JsonObject): Promise<string>
   await using dev = await startDev({ ...config, dataDir, logLevel: "silent" }, { env: {} });
   const api = createControlPlaneApi({ url: dev.url, apiKey: dev.apiKey, timeoutMs: 10_000 });
   onTestFinished(() => api.close());
-  const signal = AbortSignal.timeout(30_000);
+  const signal = AbortSignal.timeout(100_000);
   const step = {
     type: "tool",
     input: { tool_name: "push_files", tool_input: input },
@@ -36,7 +36,7 @@ async function statusOf(config: UsersConfig, input: JsonObject): Promise<string>
     const steps = await api.steps(run.value.id, signal);
     return steps.ok ? (steps.value[0]?.status ?? "") : "";
   };
-  await expect.poll(status, { timeout: 30_000 }).toMatch(/completed|failed|waiting_approval/u);
+  await expect.poll(status, { timeout: 60_000 }).toMatch(/completed|failed|waiting_approval/u);
   return await status();
 }
 

@@ -118,7 +118,7 @@ describe("providers by configuration", () => {
 
   it(
     "are listed by doctor, with what they lack, a key that is refused too [llm.doctor-keys]",
-    { timeout: 60_000 },
+    { timeout: 240_000 },
     async () => {
       const asked: string[] = [];
       const { url } = await serve((request, response) => {

@@ -24,7 +24,7 @@ export default {
   defaultModel: "scripted/one",
   modelScript: "script.yaml",
   store: "sqlite",
-  leaseMs: 1000,
+  leaseMs: 5000,
 };
 `;
 const script = `
@@ -74,7 +74,7 @@ const until = (status: string, ...ids: string[]) =>
       const of = (id: string) => all.find((run) => run.id === id)?.status;
       expect(ids.map(of)).toEqual(ids.map(() => status));
     },
-    { timeout: 60_000, interval: 100 },
+    { timeout: 100_000, interval: 100 },
   );
 interface Asked {
   id: string;
@@ -116,7 +116,7 @@ beforeAll(async () => {
   await until("completed", runId);
   await until("waiting_approval", runs.twice, runs.badly, runs.tool, runs.waits);
   stepId = lines((await cli("runs", "get", runId, "--json")).stdout)[0].steps[0].id;
-});
+}, 240_000);
 afterAll(async () => {
   dev.kill("SIGTERM");
   await dev.ended;
@@ -212,7 +212,7 @@ describe("what people and other workers had to do with a step", () => {
     const waits = await cli("steps", "replay", runs.waits, waiting.steps[0].id);
     expect(waits.stdout).toContain("the replay stops here: it waits for a person");
     expect(waits.code).toBe(0);
-  }, 120_000);
+  }, 240_000);
 
   it("is named where it is missing, and a fork that no step comes to is refused [replay.ends]", async () => {
     const far = await cli("eval", "replay", "set/all.jsonl", "--fork-at", "99");

@@ -14,7 +14,7 @@ interface Span {
   service: string;
 }
 
-const timeout = 120_000;
+const timeout = 240_000;
 const { serve } = useHttpServers();
 let folder: string;
 let redis: TestRedis;

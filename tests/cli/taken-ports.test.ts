@@ -30,7 +30,7 @@ function expectTrouble(result: CliResult, code: number, text: RegExp) {
 }
 
 describe.concurrent("an address that can't be had", () => {
-  it("a taken port", { timeout: 120_000 }, async () => {
+  it("a taken port", { timeout: 240_000 }, async () => {
     const args = ["dev", "--port", String(takenPort), "--store", "sqlite", "--data-dir", "port"];
     expectTrouble(
       await runCli(args, at()),
@@ -39,7 +39,7 @@ describe.concurrent("an address that can't be had", () => {
     );
   });
 
-  it("a port for an inspector that nobody asked for", { timeout: 120_000 }, async () => {
+  it("a port for an inspector that nobody asked for", { timeout: 240_000 }, async () => {
     for (const command of ["dev", "worker"])
       expectTrouble(
         await runCli([command, "--inspect-port", "9400"], at()),
@@ -48,7 +48,7 @@ describe.concurrent("an address that can't be had", () => {
       );
   });
 
-  it("an address that is no port of this machine's", { timeout: 120_000 }, async () => {
+  it("an address that is no port of this machine's", { timeout: 240_000 }, async () => {
     const args = [
       "control-plane",
       "--host",
@@ -67,7 +67,7 @@ describe.concurrent("an address that can't be had", () => {
 
   it(
     "a port that a worker can do without is one sentence of the log and of the summary [logs.no-stacks]",
-    { timeout: 120_000 },
+    { timeout: 240_000 },
     async () => {
       const env = { WORKER_HTTP_PORT: String(takenPort), STATEPLANE_STORE: "sqlite" };
       const port = `port ${takenPort} of 127.0.0.1`;

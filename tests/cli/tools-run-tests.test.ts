@@ -9,7 +9,7 @@ import { useTemporaryFolder } from "../support/temporary-folder.ts";
 const bin = fileURLToPath(new URL("../../cli/bin.ts", import.meta.url));
 const modules = fileURLToPath(new URL("../../node_modules", import.meta.url));
 const hasPytest = spawnSync("python3", ["-m", "pytest", "--version"], { cwd: "/" }).status === 0;
-const timeout = 120_000;
+const timeout = 240_000;
 
 const folder = useTemporaryFolder();
 beforeAll(async () => {

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { processesNaming, runCli, startCli } from "../support/run-cli.ts";
 
 const oddServer = fileURLToPath(new URL("../support/odd-mcp-server.ts", import.meta.url));
-const timeout = 120_000;
+const timeout = 240_000;
 
 let folder: string;
 let description: string;
@@ -19,9 +19,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   // A server that was killed because it took its time is gone a moment after its program.
-  await expect
-    .poll(() => processesNaming("odd-mcp-server", folder), { timeout: 5_000 })
-    .toEqual([]);
+  await expect.poll(() => processesNaming("odd-mcp-server", folder)).toEqual([]);
   await rm(folder, { recursive: true, force: true });
 });
 

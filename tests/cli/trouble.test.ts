@@ -188,11 +188,11 @@ describe.concurrent("trouble is one line and an exit code", () => {
       /no dead letter 7|no store/,
     ],
   ];
-  it.each(cases)("%s", { timeout: 120_000 }, async (_, args, options, code, text) => {
+  it.each(cases)("%s", { timeout: 240_000 }, async (_, args, options, code, text) => {
     expectTrouble(await runCli(args, options()), code, text);
   });
 
-  it("an MCP server by URL that is away, with its address", { timeout: 120_000 }, async () => {
+  it("an MCP server by URL that is away, with its address", { timeout: 240_000 }, async () => {
     const closed = createServer().listen(0, "127.0.0.1");
     await once(closed, "listening");
     const { port } = closed.address() as AddressInfo;
@@ -206,7 +206,7 @@ describe.concurrent("trouble is one line and an exit code", () => {
     );
   });
 
-  it("an id of one kind in place of another's [cli.ids]", { timeout: 120_000 }, async () => {
+  it("an id of one kind in place of another's [cli.ids]", { timeout: 240_000 }, async () => {
     const mixedUp: [string[], RegExp][] = [
       [
         ["steps", "show", "run_1"],
@@ -224,14 +224,14 @@ describe.concurrent("trouble is one line and an exit code", () => {
     for (const [args, text] of mixedUp) expectTrouble(await runCli(args, at()), 2, text);
   });
 
-  it("a stack only where --debug asks for it", { timeout: 120_000 }, async () => {
+  it("a stack only where --debug asks for it", { timeout: 240_000 }, async () => {
     const { stderr } = await runCli(["runs", "get", "nope", "--debug"], at());
     expect(stderr).toMatch(/\n {4}at /);
   });
 });
 
 describe.concurrent("what is shown", () => {
-  it("help on standard output, exit 0", { timeout: 120_000 }, async () => {
+  it("help on standard output, exit 0", { timeout: 240_000 }, async () => {
     const { code, stdout, stderr } = await runCli(["submit", "--help"], at());
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toContain("Examples:");
@@ -239,7 +239,7 @@ describe.concurrent("what is shown", () => {
 
   it(
     "the configuration with secrets masked, as text and as JSON",
-    { timeout: 120_000 },
+    { timeout: 240_000 },
     async () => {
       const options = at({ FD_API_KEY: secret, REDIS_URL: `redis://u:${secret}@h` });
       const [plain, json] = await Promise.all([
@@ -259,7 +259,7 @@ describe.concurrent("what is shown", () => {
 
   it(
     "what is here and what is missing; exit 1 when a service that is set does not answer",
-    { timeout: 120_000 },
+    { timeout: 240_000 },
     async () => {
       const fine = await runCli(["doctor", "--json"], at());
       expect(fine.code).toBe(0);

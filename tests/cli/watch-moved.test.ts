@@ -18,7 +18,7 @@ afterAll(() => {
 
 it(
   "a watch goes on where `dev` was started again at another address [cli.watch-moved]",
-  { timeout: 60_000 },
+  { timeout: 240_000 },
   async () => {
     const dataDir = join(folder, ".stateplane");
     const start = async () => {
@@ -47,7 +47,7 @@ it(
 
 it(
   "the last line of a watch tells how the run ended, where it had ended before, too [cli.watch-last-line]",
-  { timeout: 60_000 },
+  { timeout: 240_000 },
   async () => {
     const dataDir = join(folder, "ended");
     const plane = await startTestPlane();

@@ -85,7 +85,7 @@ it("a step whose question is handed over waits on, and runs once the next role s
   };
   await using dev = await startDev(config, { env: {} });
   const api = createControlPlaneApi({ url: dev.url, apiKey: dev.apiKey, timeoutMs: 10_000 });
-  const signal = AbortSignal.timeout(50_000);
+  const signal = AbortSignal.timeout(100_000);
   const body = {
     name: "careful",
     effect: "require_approval",
@@ -111,6 +111,6 @@ it("a step whose question is handed over waits on, and runs once the next role s
     .toBe("completed");
   expect(runs).toBe(1);
   expect(told[0]).toBe("approval.requested");
-  await expect.poll(() => told, { timeout: 10_000 }).toContain("approval.handed_over");
+  await expect.poll(() => told, { timeout: 20_000 }).toContain("approval.handed_over");
   await api.close();
 });

@@ -7,7 +7,7 @@ import { startTestRedis, type TestRedis } from "../support/redis.ts";
 import { type FerrumDeckGateway, startFerrumDeckGateway } from "../support/ferrumdeck-gateway.ts";
 import { processGroup, runCli, type RunningCli, startCli } from "../support/run-cli.ts";
 
-const timeout = 120_000;
+const timeout = 240_000;
 const stream = "fd:queue:stream:steps";
 
 let folder: string;
@@ -42,7 +42,6 @@ const env = (more: Record<string, string> = {}) => ({
   REDIS_URL: redis.url,
   CONTROL_PLANE_URL: gateway.url,
   FD_API_KEY: gateway.apiKey,
-  WORKER_LEASE_MS: "2000",
   ...more,
 });
 function startWorker(more: Record<string, string> = {}): RunningCli {
@@ -69,7 +68,7 @@ describe("stateplane worker, on FerrumDeck's contract", () => {
     const running = startWorker();
     await running.says("the worker takes jobs");
     await publish(1, "echo first");
-    await vi.waitFor(() => expect(gateway.results()).toHaveLength(1), { timeout: 20_000 });
+    await vi.waitFor(() => expect(gateway.results()).toHaveLength(1), { timeout: 60_000 });
     await publish(2, "sleep 2; echo second");
     await running.says(/policy gave its verdict[\s\S]*policy gave its verdict/);
     running.kill("SIGTERM");
@@ -114,7 +113,7 @@ describe("stateplane worker, on FerrumDeck's contract", () => {
       expect(running.said().stderr).not.toContain("takes jobs");
       isAway = false;
       await running.says("the worker takes jobs");
-      await vi.waitFor(() => expect(gateway.results()).toHaveLength(1), { timeout: 20_000 });
+      await vi.waitFor(() => expect(gateway.results()).toHaveLength(1), { timeout: 60_000 });
       running.kill("SIGINT");
       expect(await running.ended).toMatchObject({ code: 0 });
     },
@@ -153,7 +152,7 @@ describe("stateplane worker, on FerrumDeck's contract", () => {
     await vi.waitFor(async () => {
       const [again] = JSON.parse((await dlq("list", "--json")).stdout) as { id: string }[];
       expect(again).toBeDefined();
-    }, 20_000);
+    }, 60_000);
     const [again] = JSON.parse((await dlq("list", "--json")).stdout) as { id: string }[];
     expect(await dlq("drop", again?.id ?? "")).toMatchObject({ code: 0 });
     expect(JSON.parse((await dlq("list", "--json")).stdout)).toEqual([]);

@@ -13,12 +13,12 @@ it(
       workers: 2,
       seed: 7,
       misanswered: 0.08,
-      limitMs: 30_000 + runs * 500,
+      limitMs: 120_000 + runs * 500,
     });
     expect(report.faults).toEqual([]);
     expect(report.runs).toBe(runs);
     expect(report.misanswered.before).toBeGreaterThan(0);
     expect(report.misanswered.after).toBeGreaterThan(0);
   },
-  120_000 + runs * 500,
+  240_000 + runs * 500,
 );

@@ -33,7 +33,7 @@ export interface FerrumDeckReport {
 }
 
 /** So long a question waits for a person. */
-const approvalMs = 4_000;
+const approvalMs = 10_000;
 /** Runs under way at a time: the stand-in and the workers share this process. */
 const atATime = 60;
 
@@ -112,7 +112,7 @@ async function startWorker(
     keepsNotices: false,
     options: {
       capacity: 32,
-      leaseMs: 3_000,
+      leaseMs: 10_000,
       allowlist: { allowed: ["read", "erase"], approvalRequired: ["write"], denied: [] },
       deadlines: { ...defaultOptions.deadlines, approvalMs },
       limits: { ...defaultOptions.limits, baseDelayMs: 50, maxDelayMs: 500 },

@@ -55,7 +55,7 @@ describe("the examples in docstrings", () => {
       writeFileSync(join(own, "example.ts"), fromSources(code));
       const { stdout, stderr } = await run(process.execPath, ["example.ts"], {
         cwd: own,
-        timeout: 30_000,
+        timeout: 100_000,
       });
       const said = [...code.matchAll(/^console\.log.*\/\/ (.*)$/gmu)].map(([, text]) => text);
       expect(stdout.split("\n").filter((line) => line !== "")).toEqual(said);

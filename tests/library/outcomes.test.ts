@@ -172,7 +172,7 @@ const cases: readonly Case[] = [
 
 let dev: Dev;
 let api: ControlPlaneApi;
-const signal = AbortSignal.timeout(60_000);
+const signal = AbortSignal.timeout(200_000);
 
 beforeAll(async () => {
   const script = cases.flatMap(({ what, tool, input }) => [
@@ -199,7 +199,7 @@ beforeAll(async () => {
     },
   });
   dev = await startDev(config, { env: {}, log: { debug() {}, info() {}, warn() {}, error() {} } });
-  api = createControlPlaneApi({ url: dev.url, apiKey: dev.apiKey, timeoutMs: 5_000 });
+  api = createControlPlaneApi({ url: dev.url, apiKey: dev.apiKey, timeoutMs: 20_000 });
 });
 afterAll(async () => {
   await api.close();
@@ -233,23 +233,29 @@ async function outcomeOf(step: PlannedStep): Promise<string> {
 }
 
 describe("a user's own tool", () => {
-  it("ends as this table says, in a tool step and called by a model [library.users-code]", async () => {
-    const rows: string[] = [];
-    for (const { what, tool, input, step, call } of cases) {
-      const asStep = await outcomeOf({
-        type: "tool",
-        input: { tool_name: tool, tool_input: input },
-      });
-      const asCall = await outcomeOf({
-        type: "llm",
-        input: { model: "scripted/default", task: `case: ${what}` },
-      });
-      rows.push(`${what.padEnd(18)} ${tool.padEnd(12)} tool step   ${asStep}`);
-      rows.push(`${"".padEnd(31)} by a model  ${asCall}`);
-      expect.soft(asStep).toMatch(step);
-      expect.soft(asCall).toMatch(call);
-    }
-    process.stdout.write(`${rows.join("\n")}\n`);
-    expect(charged).toHaveLength(2);
-  });
+  it(
+    "ends as this table says, in a tool step and called by a model [library.users-code]",
+    {
+      timeout: 200_000,
+    },
+    async () => {
+      const rows: string[] = [];
+      for (const { what, tool, input, step, call } of cases) {
+        const asStep = await outcomeOf({
+          type: "tool",
+          input: { tool_name: tool, tool_input: input },
+        });
+        const asCall = await outcomeOf({
+          type: "llm",
+          input: { model: "scripted/default", task: `case: ${what}` },
+        });
+        rows.push(`${what.padEnd(18)} ${tool.padEnd(12)} tool step   ${asStep}`);
+        rows.push(`${"".padEnd(31)} by a model  ${asCall}`);
+        expect.soft(asStep).toMatch(step);
+        expect.soft(asCall).toMatch(call);
+      }
+      process.stdout.write(`${rows.join("\n")}\n`);
+      expect(charged).toHaveLength(2);
+    },
+  );
 });

@@ -52,7 +52,7 @@ async function getRuntimes(): Promise<void> {
   await npm(["install", ...quietly, "--ignore-scripts", "--no-bin-links", ...binaries], runtimes);
 }
 
-beforeAll(() => Promise.all([packAndInstall(), getRuntimes()]), 180_000);
+beforeAll(() => Promise.all([packAndInstall(), getRuntimes()]), 600_000);
 
 it("takes the Node that it is tried on here [package.installs]", () => {
   expect(manifest.engines.node).toBe(`>=${oldest.replace(/\.0$/u, "")}`);

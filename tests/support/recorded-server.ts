@@ -86,7 +86,7 @@ export class RecordedServer {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     const late = setTimeout(
       () => reject(new Error(`no answer to ${method} ${JSON.stringify(params)}\n${this.#stderr}`)),
-      30_000,
+      100_000,
     );
     this.#waiting.set(id, resolve);
     const line = `${JSON.stringify({ jsonrpc: "2.0", id, method, params })}\n`;
