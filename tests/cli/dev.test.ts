@@ -49,12 +49,9 @@ beforeEach(async () => {
   );
 });
 afterEach(async () => {
-  for (const { pid, ended } of running) {
-    try {
-      process.kill(-pid, "SIGKILL");
-    } catch {
-      // It has ended, as it should have.
-    }
+  for (const { child, pid, ended } of running) {
+    // The number of one that has ended, as it should have, may be somebody else's by now.
+    if (child.exitCode === null && child.signalCode === null) process.kill(-pid, "SIGKILL");
     await ended;
   }
   running = [];

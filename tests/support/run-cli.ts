@@ -66,7 +66,10 @@ export function startCli(
         more = Promise.withResolvers<void>();
         const isOver = await Promise.race([more.promise.then(() => false), ended.then(() => true)]);
         const last = said.stdout + said.stderr;
-        if (isOver && last === all) throw new Error(`it ended without saying ${text}:\n${all}`);
+        if (isOver && last === all) {
+          const how = child.signalCode ?? `code ${child.exitCode}`;
+          throw new Error(`it ended with ${how} without saying ${text}:\n${all}`);
+        }
       }
     },
     kill: (signal) => void child.kill(signal),
