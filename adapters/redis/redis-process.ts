@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createConnection, createServer } from "node:net";
@@ -185,13 +186,25 @@ export function findRedisServer(path: string): string | null {
   return null;
 }
 
-/** A loopback port nobody listens on at the moment. */
+/** Below those that systems hand out by themselves, to who asks for any port and to who connects to somebody. */
+const ownPorts = { first: 20_000, count: 12_000 };
+
+/**
+ * A loopback port nobody listens on at the moment, for a program that is told its port: nobody is given it by chance before
+ * that program listens, or while it is started again.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port was given");
-  return address.port;
+  for (;;) {
+    const port = ownPorts.first + randomInt(ownPorts.count);
+    const server = createServer().listen(port, "127.0.0.1");
+    try {
+      await once(server, "listening");
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "EADDRINUSE") continue;
+      throw error;
+    }
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }

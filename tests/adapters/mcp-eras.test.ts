@@ -10,9 +10,9 @@ import {
 } from "@opentelemetry/core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { McpServer } from "../../adapters/mcp/config.ts";
+import { freePort } from "../../adapters/redis/redis-process.ts";
 import { callTool } from "../support/call-tool.ts";
 import { failure } from "../support/failure.ts";
-import { freePort } from "../support/listen.ts";
 import { useMcpHosts } from "../support/mcp-hosts.ts";
 import { value } from "../support/value.ts";
 
@@ -114,9 +114,7 @@ describe.each([
       while (web?.exitCode === null) await sleep(20);
       await startWeb(Number(new URL(url).port));
     }
-    await expect
-      .poll(async () => (await callTool(host, "greet", {}, never)).ok, { timeout: 10_000 })
-      .toBe(true);
+    await expect.poll(async () => (await callTool(host, "greet", {}, never)).ok).toBe(true);
   });
 
   test("hears that a call is cancelled [mcp.cancel]", async () => {

@@ -3,11 +3,11 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { openSync, readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
+import { freePort } from "../../adapters/redis/redis-process.ts";
 import { requireRedisServer } from "../support/needs-redis.ts";
 import type { FromSink, ToSink } from "./sink.ts";
 
@@ -121,15 +121,6 @@ export const programOf = (isBuilt: boolean): string[] =>
   isBuilt
     ? [join(root, "dist/cli/bin.js")]
     : ["-r", join(root, "cli/checkout.cjs"), join(root, "cli/bin.ts")];
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  return typeof address === "object" && address !== null ? address.port : 0;
-}
 
 async function startSink() {
   const child = spawn(process.execPath, [join(import.meta.dirname, "sink.ts")], {
