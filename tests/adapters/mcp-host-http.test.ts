@@ -18,9 +18,7 @@ describe("a server over HTTP", () => {
     const gone = failure(await callTool(host, "greet", {}, never));
     expect(gone).toMatchObject({ kind: "unavailable", retryable: true });
     const second = await serveMcp(first.port);
-    await expect
-      .poll(async () => (await callTool(host, "greet", {}, never)).ok, { timeout: 10_000 })
-      .toBe(true);
+    await expect.poll(async () => (await callTool(host, "greet", {}, never)).ok).toBe(true);
     await host.close();
     await second.stop();
   });

@@ -76,15 +76,13 @@ describe("what a server's calls may take", () => {
       ...odd(),
       args: [fileURLToPath(new URL("../support/raw-mcp-server.ts", import.meta.url))],
     };
-    const host = hostOf([{ ...raw, limits: { timeoutMs: 600, maxTimeoutMs: 1_000 } }]);
+    const host = hostOf([{ ...raw, limits: { timeoutMs: 3_000, maxTimeoutMs: 5_000 } }]);
     value(await host.list(never));
     const begun = performance.now();
-    // It shows progress every quarter of a second for ten.
-    expect(failure(await callTool(host, "works", { times: 40 }, never))).toMatchObject({
+    // It shows progress every quarter of a second for a minute, and would answer then.
+    expect(failure(await callTool(host, "works", { times: 240 }, never))).toMatchObject({
       kind: "timeout",
     });
-    const taken = performance.now() - begun;
-    expect(taken).toBeGreaterThan(700);
-    expect(taken).toBeLessThan(8_000);
+    expect(performance.now() - begun).toBeGreaterThan(3_500);
   });
 });

@@ -43,7 +43,7 @@ test("no server outlives a worker that is killed, whatever the server takes noti
   const mark = join(folder, "killed");
   const worker = await start(mark);
   worker.kill("SIGKILL");
-  await expect.poll(() => naming(mark), { timeout: 10_000 }).toEqual([]);
+  await expect.poll(() => naming(mark)).toEqual([]);
 });
 
 test("a worker that closes leaves nothing, its guard included [mcp.orphans]", async () => {
@@ -56,7 +56,7 @@ test("a worker that closes leaves nothing, its guard included [mcp.orphans]", as
   expect(children.length).toBe(2);
   worker.kill("SIGTERM");
   await once(worker, "close");
-  await expect.poll(() => naming(mark), { timeout: 10_000 }).toEqual([]);
+  await expect.poll(() => naming(mark)).toEqual([]);
   const isThere = (pid: number) => readdirSync("/proc").includes(String(pid));
-  await expect.poll(() => children.filter(isThere), { timeout: 5_000 }).toEqual([]);
+  await expect.poll(() => children.filter(isThere)).toEqual([]);
 });

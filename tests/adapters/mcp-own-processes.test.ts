@@ -9,7 +9,7 @@ import { ChildTransport } from "../../adapters/mcp/child-transport.ts";
 import { callTool } from "../support/call-tool.ts";
 import { useMcpHosts } from "../support/mcp-hosts.ts";
 import { npmServer } from "../support/npm-mcp-servers.ts";
-import { processesNaming } from "../support/run-cli.ts";
+import { processesNaming, sleepTime } from "../support/run-cli.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
 import { value } from "../support/value.ts";
 
@@ -82,16 +82,17 @@ test("servers of npm and npx, and ours, work so [mcp.own-processes]", async () =
 });
 
 test("all that it started ends with it, in whatever session, and says by which signal it ended [mcp.own-processes]", async () => {
-  const mark = `1000.${process.pid}`;
+  const mark = sleepTime();
   const script = `setsid sleep ${mark} >/dev/null 2>&1 </dev/null & echo started`;
   const host = hostOf([own(python)]);
   expect(value(await callTool(host, "run", { script }, never)).content).toBe("started\n");
-  expect(await processesNaming(mark, "sleep")).toHaveLength(1);
+  await expect.poll(() => processesNaming(mark, "sleep")).toHaveLength(1);
   const killed = await callTool(host, "run", { script: "kill -9 $PPID" }, never);
   expect(killed.ok ? "" : killed.failure.message).toContain("SIGKILL");
   await expect.poll(() => processesNaming(mark, "sleep")).toEqual([]);
 
   expect(value(await callTool(host, "run", { script }, never)).content).toBe("started\n");
+  await expect.poll(() => processesNaming(mark, "sleep")).toHaveLength(1);
   await host.close();
   await expect.poll(() => processesNaming(mark, "sleep")).toEqual([]);
 });
@@ -107,7 +108,7 @@ test("nothing of it outlives a worker that is killed [mcp.own-processes] [mcp.or
   const [said] = (await once(worker.stdout, "data")) as [Buffer];
   expect(String(said)).toBe("ready\n");
   worker.kill("SIGKILL");
-  await expect.poll(() => processesNaming(mark, "sh"), { timeout: 10_000 }).toEqual([]);
+  await expect.poll(() => processesNaming(mark, "sh")).toEqual([]);
 });
 
 test("a program that is not there is told as ever, and no namespace is no start [mcp.own-processes]", async () => {
@@ -130,8 +131,8 @@ test("a program that is not there is told as ever, and no namespace is no start 
 });
 
 test("one that is closed while it is about to start does not start [mcp.own-processes]", async () => {
-  const mark = `1000.${process.pid}5`;
   for (const server of [own(python), python]) {
+    const mark = sleepTime();
     const transport = new ChildTransport({ ...server, command: "sleep", args: [mark] }, () => {});
     const started = transport.start().catch(String);
     await transport.close();

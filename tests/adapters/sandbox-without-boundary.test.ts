@@ -17,7 +17,7 @@ import { seccompFilter } from "../../adapters/sandbox/seccomp.ts";
 import { loadConfig } from "../../cli/config/load-config.ts";
 import { sandboxOptions } from "../../cli/config/sandbox-settings.ts";
 import type { Sandbox, SandboxRequest } from "../../machines/contracts/ports/sandbox.ts";
-import { processesNaming, runCli } from "../support/run-cli.ts";
+import { processesNaming, runCli, sleepTime } from "../support/run-cli.ts";
 import { useTemporaryFolder } from "../support/temporary-folder.ts";
 
 const never = new AbortController().signal;
@@ -72,7 +72,7 @@ describe("[sandbox.without-boundary] what it holds all the same", () => {
       code,
       files: {},
       env: {},
-      timeoutMs: 20_000,
+      timeoutMs: 60_000,
       ...more,
     } as const;
     const outcome = await sandbox.run(request, never);
@@ -127,12 +127,12 @@ open("out", "w").write("kept")`;
   });
 
   test("bounds of time, output, memory and files, and an end of what it started", async () => {
-    const mark = `1000.${process.pid}`;
+    const mark = sleepTime();
     const [late, flood, file, memory, behind] = await Promise.all([
       run("sleep 60", { timeoutMs: 500 }),
       run("yes | head -c 5000000"),
       run("head -c 100M /dev/zero > big; stat -c %s big"),
-      run("held = [bytearray(50 << 20) for _ in range(9)]\nimport time; time.sleep(20)", {
+      run("held = [bytearray(50 << 20) for _ in range(9)]\nimport time; time.sleep(60)", {
         language: "python",
         memoryBytes: 200 * 2 ** 20,
       }),
@@ -142,8 +142,7 @@ open("out", "w").write("kept")`;
     expect(flood.leftOutBytes).toBeGreaterThan(4_000_000);
     expect(Number(file.stdout)).toBeLessThanOrEqual(64 * 2 ** 20);
     expect(memory).toMatchObject({ killed: true });
-    expect(behind.durationMs).toBeLessThan(10_000);
-    expect(behind.stdout).toBe("started\n");
+    expect(behind).toMatchObject({ timedOut: false, exitCode: 0, stdout: "started\n" });
     await expect.poll(() => processesNaming(mark, "sleep")).toEqual([]);
     await expect.poll(() => readdirSync(join(folder, "tmp"))).toEqual([]);
   });
@@ -157,7 +156,7 @@ for _ in range(500): os.mkdir("x" * 20); os.chdir("x" * 20)`;
     mkdirSync(join(kept, "in"), { recursive: true });
     const ran = await run(code, { language: "python", env: { KEPT: kept } });
     expect(ran).toMatchObject({ exitCode: 0, stderr: "" });
-    expect(readdirSync(temporary)).toEqual([]);
+    await expect.poll(() => readdirSync(temporary)).toEqual([]);
 
     const gone = (mark: string) => join(temporary, nameOf(mark).replace(/-\d+-(\w+)$/u, "-1-$1"));
     mkdirSync(join(gone("run"), "sub"), { recursive: true });

@@ -11,6 +11,7 @@ const oddServer = fileURLToPath(new URL("./odd-mcp-server.ts", import.meta.url))
 export interface McpHosts {
   /** What the hosts warned of in this test. */
   warnings: string[];
+  /** @param timeoutMs for a connect, which starts a program, for a list, and for a call that has no limit of its own */
   hostOf(servers: McpServer[], timeoutMs?: number, pins?: PinOptions): McpHost;
   /** Our own server of odd behaviour (`odd-mcp-server.ts`), run with `env`. */
   odd(env?: Record<string, string>, name?: string): McpServer & { command: string; args: string[] };
@@ -32,7 +33,7 @@ export function useMcpHosts(): McpHosts {
   });
   return {
     warnings,
-    hostOf(servers, timeoutMs = 20_000, pins) {
+    hostOf(servers, timeoutMs = 60_000, pins) {
       const clientInfo = { name: "stateplane-test", version: "0" };
       const host = createToolHost({
         servers,

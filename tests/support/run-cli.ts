@@ -87,6 +87,14 @@ export async function processGroup(pgid: number): Promise<string[]> {
   return all.filter((line) => Number(line.split(/\s+/)[0]) === pgid);
 }
 
+let times = 0;
+
+/** Seconds for a `sleep` that is to be told from every other one of the machine by its command line. */
+export function sleepTime(): string {
+  times += 1;
+  return `1000.${String(process.pid).padStart(9, "0")}${String(times).padStart(4, "0")}`;
+}
+
 /** The processes whose command line has the words and the folder in it. */
 export async function processesNaming(words: string, folder: string): Promise<string[]> {
   const all = await processes();
