@@ -36,7 +36,8 @@ describe.runIf(canMake)("[sandbox.cgroup]", () => {
     const ended = await run("bubblewrap", "bash", code, { memoryBytes: 100 * 2 ** 20 });
     expect(ended).toMatchObject({ killed: true, timedOut: false });
     expect(ended.stderr).toContain("more than 100 MiB");
-    expect(ended.durationMs).toBeLessThan(20_000);
+    // Its parent would go on for a minute.
+    expect(ended.durationMs).toBeLessThan(40_000);
   });
 
   test("groups end with all that is in them, with their runs and after a crash of their worker", async () => {
@@ -61,16 +62,19 @@ describe.runIf(canMake)("[sandbox.cgroup]", () => {
 
     const crash = `
       import { spawn } from "node:child_process";
+      import { existsSync } from "node:fs";
       const { findCgroups } = await import("${file}");
       const group = findCgroups().make(${JSON.stringify(most)});
       const child = spawn("sleep", ["1000"], { detached: true });
       await group.take(child.pid);
-      console.log(JSON.stringify([child.pid, ...group.folders]));
+      const there = group.folders.filter((path) => existsSync(path));
+      console.log(JSON.stringify([child.pid, ...there]));
       process.kill(process.pid, "SIGKILL");`;
     const started = spawnSync(process.execPath, ["--input-type=module", "-e", crash]);
     expect(started.signal, started.stderr.toString()).toBe("SIGKILL");
     const [pid, ...left] = JSON.parse(started.stdout.toString()) as [number, ...string[]];
-    expect(left.every((path) => existsSync(path))).toBe(true);
+    // Whoever looks for cgroups removes them, and that may be another program of this machine.
+    expect(left.length).toBe(group.folders.length);
     const next = `const { findCgroups } = await import("${file}"); findCgroups();`;
     spawnSync(process.execPath, ["--input-type=module", "-e", next]);
     expect(left.filter((path) => existsSync(path))).toEqual([]);

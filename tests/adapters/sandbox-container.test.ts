@@ -21,7 +21,7 @@ const folder = useTemporaryFolder();
 const running = join(folder, "running");
 const never = new AbortController().signal;
 const image = "registry.example/code:1";
-const plain = { files: {}, env: {}, timeoutMs: 20_000 };
+const plain = { files: {}, env: {}, timeoutMs: 60_000 };
 const calls = () =>
   readFileSync(join(folder, "log"), "utf8")
     .trim()
@@ -94,7 +94,7 @@ open("out.bin", "wb").write(bytes(range(256)))`;
 }, 60_000);
 
 test("[sandbox.container] ends a container by its name at the time limit, and those of a crashed worker at the next start", async () => {
-  const late = await run({ language: "bash", code: "echo so far; sleep 600", timeoutMs: 6_000 });
+  const late = await run({ language: "bash", code: "echo so far; sleep 600", timeoutMs: 12_000 });
   expect(late).toMatchObject({ value: { timedOut: true, stdout: "so far\n" } });
   await vi.waitFor(() => expect(readdirSync(running)).toEqual([]), { timeout: 20_000 });
   const name = calls()

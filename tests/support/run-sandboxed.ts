@@ -22,7 +22,7 @@ export async function runSandboxed(
   more: Partial<SandboxRequest> = {},
 ): Promise<SandboxRun> {
   const sandbox = await startSandbox(driver);
-  const request = { language, code, files: {}, env: {}, timeoutMs: 20_000, ...more };
+  const request = { language, code, files: {}, env: {}, timeoutMs: 60_000, ...more };
   const outcome = await sandbox.run(request, never);
   if (!outcome.ok) throw new Error(outcome.failure.message);
   return outcome.value;
