@@ -260,13 +260,15 @@ describe("the limits before a provider", () => {
 
   test("a call that waits for its turn can be cancelled", async () => {
     const { models, seen } = await vendor(() => {});
-    const waiting = Array.from({ length: 16 }, () => models.complete(plain("gpt-4o"), never));
-    await vi.waitFor(() => expect(seen).toHaveLength(16), { timeout: 5_000 });
+    const end = new AbortController();
+    const waiting = Array.from({ length: 16 }, () => models.complete(plain("gpt-4o"), end.signal));
+    await vi.waitFor(() => expect(seen).toHaveLength(16), { timeout: 20_000 });
     const stop = new AbortController();
     const late = models.complete(plain("gpt-4o"), stop.signal);
     stop.abort();
     expect(await late).toMatchObject({ failure: { kind: "cancelled" } });
     expect(seen).toHaveLength(16);
+    end.abort();
     await Promise.all(waiting);
   });
 

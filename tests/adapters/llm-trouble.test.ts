@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { createModels } from "../../adapters/llm/models.ts";
 import { answerJson } from "../support/answer-json.ts";
 import { plain } from "../support/model-requests.ts";
-import { useVendors } from "../support/vendor-server.ts";
+import { useVendors, type VendorServer, vendorProviders } from "../support/vendor-server.ts";
 
 const never = new AbortController().signal;
 const { vendor } = useVendors();
@@ -168,12 +169,12 @@ describe.each([
       response.writeHead(200, { "content-type": "application/json" });
       response.write('{"id":');
     });
-    const began = performance.now();
+    const impatient = ({ url }: VendorServer) =>
+      createModels({ providers: vendorProviders(url, { idleMs: 1_500, totalMs: 2_000 }) });
     const outcomes = await Promise.all([
-      silent.models.complete(plain(model), never),
-      halting.models.complete(plain(model), never),
+      impatient(silent).complete(plain(model), never),
+      impatient(halting).complete(plain(model), never),
     ]);
-    expect(performance.now() - began).toBeLessThan(30_000);
     for (const outcome of outcomes) {
       expect(outcome).toMatchObject({ failure: { kind: "unavailable", retryable: true } });
     }

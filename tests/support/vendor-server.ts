@@ -14,7 +14,7 @@ export interface VendorServer {
   /** Every request in order. */
   seen: SeenByVendor[];
   url: string;
-  /** Ours, with all vendors at this server, a key for each and two seconds of patience. */
+  /** Ours, with all vendors at this server, a key for each and a minute of patience. */
   models: ModelProvider;
   server: Server;
 }
@@ -24,7 +24,7 @@ export interface Vendors {
   vendor(answer: (response: ServerResponse) => unknown): Promise<VendorServer>;
 }
 
-const times = { totalMs: 2_000, idleMs: 1_500 };
+const times = { totalMs: 60_000, idleMs: 30_000 };
 
 /** All that we speak, at one server: `anthropic`, `openai` (another server's), `responses` and `chat` (OpenAI's own). */
 export function vendorProviders(
