@@ -55,7 +55,7 @@ describe("what others may hold up", () => {
       const { response, stop } = await follow(String(key));
       stop.abort();
       expect(response.status).toBe(200);
-    }, 10_000);
+    }, 20_000);
   });
 
   it("a body is not read before the key that comes with it, however long it is in coming [bound.bodies]", async () => {

@@ -93,11 +93,14 @@ describe("watching runs", () => {
     const api = createControlPlaneApi({ url, apiKey, timeoutMs: 5_000 });
     const told: string[] = [];
     const ended = watchRuns(api, (runId) => told.push(runId), watch.signal);
-    const follows = () =>
-      vi.waitFor(async () => {
-        const { runId } = await plane.createRun();
-        await vi.waitFor(() => expect(told).toContain(runId), { timeout: 500 });
-      }, 30_000);
+    const follows = async () => {
+      const made: string[] = [];
+      const isTold = async () => {
+        made.push((await plane.createRun()).runId);
+        return made.some((runId) => told.includes(runId));
+      };
+      await expect.poll(isTold, { interval: 200 }).toBe(true);
+    };
     await follows();
     await plane.close();
     plane = await startTestPlane({ port });
@@ -200,7 +203,7 @@ describe("an event stream", () => {
       const told: string[] = [];
       const tell = (runId: string, status: string) => told.push(`${runId} ${status}`);
       void watchRuns(server.api, tell, watch.signal);
-      await vi.waitFor(() => expect(told).toHaveLength(26), 10_000);
+      await vi.waitFor(() => expect(told).toHaveLength(26), 20_000);
       const expected = Array.from({ length: 13 }, () => ["é1 queued", "r2 waiting_approval"]);
       expect(told).toEqual(expected.flat());
     } finally {
@@ -231,7 +234,7 @@ describe("an event stream", () => {
       try {
         const told: string[] = [];
         void watchRuns(server.api, (runId) => told.push(runId), watch.signal);
-        await vi.waitFor(() => expect(told).toEqual(["r"]), 10_000);
+        await vi.waitFor(() => expect(told).toEqual(["r"]), 20_000);
         expect(server.connections()).toBe(2);
         // Lines that are no field are dropped unread, so only what is kept is bounded.
         if (piece.startsWith("data")) expect(written).toBeLessThan(16 * 1024 * 1024);

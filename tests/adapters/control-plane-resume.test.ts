@@ -110,10 +110,10 @@ describe("a stream of events that broke", () => {
     await vi.waitFor(async () => {
       await plane.createRun();
       expect(told.size).toBeGreaterThan(0);
-    }, 10_000);
+    }, 20_000);
     proxy.cut();
     const missed = [await plane.createRun(), await plane.createRun()].map(({ runId }) => runId);
-    await vi.waitFor(() => expect([...told]).toEqual(expect.arrayContaining(missed)), 10_000);
+    await vi.waitFor(() => expect([...told]).toEqual(expect.arrayContaining(missed)), 20_000);
     stop.abort();
     await ended;
     await api.close();

@@ -78,7 +78,7 @@ describe("what can't be sent", () => {
     const { worker, options } = await serve((call) =>
       call === "GET /health" ? json({ ...health, extensions: ["idempotent-results"] }) : json(step),
     );
-    const http = createHttp({ ...options, timeoutMs: 500 });
+    const http = createHttp({ ...options, timeoutMs: 20_000 });
     toClose.push(() => http.close());
     for (let call = 0; call < 1_000; call++) {
       const bad = [
@@ -215,7 +215,7 @@ it("a call ends by its deadline and leaves the next one a connection, however ma
     silent.close();
   });
   const calls = Array.from({ length: 300 }, () => api.run("run_1", signal));
-  const late = sleep(5_000).then(() => "late");
+  const late = sleep(30_000, "late", { ref: false });
   const outcomes = await Promise.race([Promise.all(calls), late]);
   expect(outcomes).not.toBe("late");
   for (const outcome of outcomes as Outcome<unknown>[]) expect(outcome).toSatisfy(isPassing);

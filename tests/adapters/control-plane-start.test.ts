@@ -79,7 +79,7 @@ describe("the embedded control plane", () => {
     });
     try {
       const keys = await Promise.all(Array.from({ length: 5 }, () => plane.createRun()));
-      await vi.waitFor(() => expect(jobs).toHaveLength(5), { timeout: 10_000 });
+      await vi.waitFor(() => expect(jobs).toHaveLength(5), { timeout: 20_000 });
       expect(new Set(jobs.map((job) => job.stepId))).toEqual(
         new Set(keys.map((key) => key.stepId)),
       );

@@ -35,7 +35,7 @@ describe.runIf(process.platform === "linux")("a folder that can't be made", () =
       const module = await import(${JSON.stringify(at(file))});
       try { await module.${call}; } catch (error) { console.log(error.code); }`;
     const args = ["--input-type=module", "--eval", program];
-    const run = spawnSync(process.execPath, args, { encoding: "utf8", timeout: 20_000 });
+    const run = spawnSync(process.execPath, args, { encoding: "utf8", timeout: 60_000 });
     expect(run).toMatchObject({ signal: null, status: 0, stdout: "ENOENT\n" });
   });
 });

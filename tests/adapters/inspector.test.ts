@@ -202,7 +202,7 @@ describe("Stately's tools", () => {
       return heard.filter(({ sessionId }) => sessionId === actor?.sessionId);
     };
     const last = () => ofStep().at(-1)?.["snapshot"];
-    await expect.poll(last, { timeout: 10_000 }).toMatchObject({ status: "done", value: "parked" });
+    await expect.poll(last).toMatchObject({ status: "done", value: "parked" });
     const [actor, ...moves] = ofStep();
     const machine = createMachine(JSON.parse(String(actor?.["definition"])));
     expect(Object.keys(machine.states)).toContain("awaiting-approval");
@@ -226,7 +226,7 @@ describe.skipIf(chromiumPath === null)(`the inspector in Chromium${needsChromium
   beforeAll(async () => {
     browser = await startChromium();
     page = await browser.newPage({ viewport: { width: 1500, height: 950 } });
-    page.setDefaultTimeout(15_000);
+    page.setDefaultTimeout(60_000);
     page.on("pageerror", (error) => troubles.push(error.message));
     page.on("console", (said) => {
       if (said.type() === "error" && !said.text().startsWith("Failed to load resource"))

@@ -156,7 +156,7 @@ describe("a primary that was demoted behind its name", () => {
     await other.xadd(keys.stream, "*", "data", "at the new one");
 
     const refused: unknown[] = [];
-    const until = performance.now() + 10_000;
+    const until = performance.now() + 40_000;
     const trying = async <T>(what: () => Promise<T>, isDone: (value: T) => boolean) => {
       while (performance.now() < until) {
         try {
@@ -200,13 +200,16 @@ describe("a primary that was demoted behind its name", () => {
     const worker = await createRedisBackend({ url: lone.url, prefix, consumer: "worker-1" });
     const own = new Redis(lone.url);
     await own.replicaof("127.0.0.1", 1);
-    const before = Number(/total_connections_received:(\d+)/.exec(await own.info("stats"))?.[1]);
+    const made = async () =>
+      Number(/total_connections_received:(\d+)/.exec(await own.info("stats"))?.[1]);
+    const [before, began] = [await made(), performance.now()];
     for (let turn = 0; turn < 40; turn += 1) {
       await worker.queue.publish(fields).catch(() => {});
       await sleep(25);
     }
-    const after = Number(/total_connections_received:(\d+)/.exec(await own.info("stats"))?.[1]);
-    expect(after - before).toBeLessThanOrEqual(4);
+    const after = await made();
+    const seconds = (performance.now() - began) / 1_000;
+    expect(after - before).toBeLessThanOrEqual(2 + 2 * seconds);
     own.disconnect();
     await worker.close();
     await lone.stop();
@@ -238,7 +241,8 @@ describe("warnings", () => {
   it("name a replica", async () => {
     const replica = await startTestRedis();
     const own = new Redis(replica.url);
-    await own.replicaof("127.0.0.1", server.port);
+    // Of nobody, so that it has nothing to load while it is looked at.
+    await own.replicaof("127.0.0.1", 1);
     expect(await warningsOf(replica.url)).toEqual([expect.stringMatching(/^Redis is a replica/)]);
     own.disconnect();
     await replica.stop();

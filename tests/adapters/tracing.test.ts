@@ -224,7 +224,7 @@ test("a collector that never answers holds the process for no longer than the sh
     text += chunk.toString();
     if (text.includes("closing")) began ||= performance.now();
   });
-  const [code] = await once(child, "exit");
+  const [code] = await once(child, "close");
   expect({ code, text }).toEqual({ code: 0, text: "closing\nclosed\n" });
   expect(performance.now() - began).toBeLessThan(8_000);
   close();
