@@ -7,7 +7,7 @@ import { fieldsOf, group } from "./keys.ts";
 
 /** How much longer than its BLOCK a read may take before its connection counts as hung. */
 const watchdogMs = 2_000;
-/** How long an aborted read waits for the server to let it go. */
+/** How long an aborted read waits to hear that the server lets it go. */
 const unblockMs = 300;
 /** How long a read on a connection that just broke waits before it returns. */
 const pauseMs = 50;
@@ -62,7 +62,7 @@ export function createStreamReader(
     const reply = request(count, blockMs);
     const { promise: givenUp, resolve } = Promise.withResolvers<null>();
     const giveUp = () => resolve(null);
-    const watchdog = setTimeout(giveUp, blockMs + watchdogMs);
+    const watchdog = lateTimer(blockMs + watchdogMs, giveUp);
     // A reply that was under way when the connection closed never comes, nor does an error.
     reader.once("close", giveUp);
     signal.addEventListener("abort", giveUp, { once: true });
@@ -75,19 +75,40 @@ export function createStreamReader(
       signal.removeEventListener("abort", giveUp);
     }
 
-    let released = false;
     const release = reply
       .then((late) => queue.release(late.map((delivery) => delivery.entryId)))
-      .catch(() => {})
-      .finally(() => (released = true));
+      .catch(() => {});
+    let isReleased = false;
     if (signal.aborted) {
-      const unblocking = connection.then((id) => id && commands.client("UNBLOCK", id));
-      unblocking.catch(() => {});
-      await Promise.race([release, sleep(unblockMs)]);
+      const unblocked = connection.then((id) =>
+        id === null
+          ? Promise.reject(new Error("nobody to unblock"))
+          : commands.client("UNBLOCK", id),
+      );
+      // A server that answers this answers the read, too: what that brings is not left behind with the connection.
+      const isHeard = await isDone(Promise.any([release, unblocked]), unblockMs);
+      isReleased = isHeard && (await isDone(release, watchdogMs));
     }
-    if (!released && reader.status === "ready") reader.disconnect(true);
+    if (!isReleased && reader.status === "ready") reader.disconnect(true);
     return [];
   };
+}
+
+/**
+ * As `setTimeout`. While the process stood still, what came in the meantime is read first: Node looks at its timers
+ * before it reads, and a server that answered in time would count as hung.
+ */
+const lateTimer = (ms: number, callback: () => void): NodeJS.Timeout =>
+  setTimeout(() => setImmediate(callback), ms);
+
+async function isDone(work: Promise<unknown>, withinMs: number): Promise<boolean> {
+  const { promise: isLate, resolve } = Promise.withResolvers<false>();
+  const timer = lateTimer(withinMs, () => resolve(false));
+  try {
+    return await Promise.race([work.then(() => true), isLate]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 async function isReady(reader: Redis, waitMs: number, signal: AbortSignal): Promise<boolean> {

@@ -92,6 +92,21 @@ describe("the next read", () => {
   });
 });
 
+it("hands on what met an aborted reader, though the process stood still meanwhile", async () => {
+  const stop = new AbortController();
+  const reading = backend.queue.read(1, hour, stop.signal);
+  await expect.poll(() => redis.client("LIST")).toContain("cmd=xreadgroup");
+  const publishing = backend.queue.publish(fields);
+  stop.abort();
+  // The reader's going is asked for, and answered before anybody looks.
+  for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+  const until = performance.now() + 1_000;
+  while (performance.now() < until);
+  expect(await reading).toEqual([]);
+  await publishing;
+  expect(await backend.queue.claimStale(hour, 1)).toMatchObject([{ fields, deliveries: 1 }]);
+});
+
 describe("a server that lost everything", () => {
   it("is healed by a reader that waits", async () => {
     const reading = backend.queue.read(1, 5_000, never);
