@@ -13,6 +13,7 @@ import {
   hour,
   job,
   key,
+  longStill,
   never,
   parking,
   readOne,
@@ -233,7 +234,8 @@ describe("consumers", () => {
       await redis.xgroup("CREATECONSUMER", keys.stream, "steps-workers", name);
     }
     await redis.xclaim(keys.stream, "steps-workers", "busy", 0, lease.entryId);
-    await sleep(150);
+    const made = performance.now();
+    await sleep(longStill);
     await backend.queue.claimStale(hour, 1);
     expect(await names()).toEqual(["busy", "dead", "stateplane:worker-1"]);
     await redis.xgroup("CREATECONSUMER", keys.stream, "steps-workers", "new");
@@ -242,7 +244,7 @@ describe("consumers", () => {
       keys.stream,
       "steps-workers",
       "stateplane:worker-1",
-      100,
+      Math.floor(performance.now() - made),
     );
     expect(await names()).toEqual(["busy", "new", "stateplane:worker-1"]);
   });
@@ -253,8 +255,7 @@ describe("a connection that fails", () => {
     const printed = vi.spyOn(process.stderr, "write");
     const warned = vi.spyOn(console, "warn");
     const lease = await take(backend);
-    const reading = backend.queue.read(1, 30_000, never);
-    const started = performance.now();
+    const reading = backend.queue.read(1, hour, never);
     const restarting = server.restart();
     await sleep(30);
     const during = Array.from({ length: 50 }, (_, at) =>
@@ -264,7 +265,6 @@ describe("a connection that fails", () => {
     expect(new Set(await Promise.all(during))).toEqual(new Set(["written"]));
     expect((await backend.store.find(key))?.journal).toHaveLength(50);
     expect(await reading).toEqual([]);
-    expect(performance.now() - started).toBeLessThan(20_000);
     await backend.queue.publish({ data: "after" });
     expect(await readOne(backend)).toMatchObject({ fields: { data: "after" } });
     expect(printed).not.toHaveBeenCalled();
@@ -299,9 +299,7 @@ describe("a connection that fails", () => {
     const reading = far.queue.read(1, 100, never);
     await sleep(20);
     proxy.freeze();
-    const started = performance.now();
     expect(await reading).toEqual([]);
-    expect(performance.now() - started).toBeLessThan(20_000);
 
     await backend.queue.publish({ data: "2" });
     const seen: string[] = [];
@@ -321,13 +319,11 @@ describe("a connection that fails", () => {
     const url = `redis://127.0.0.1:${proxy.port}`;
     const far = await createRedisBackend({ url, prefix, consumer: "far" });
     const stop = new AbortController();
-    const reading = far.queue.read(1, 60_000, stop.signal);
+    const reading = far.queue.read(1, hour, stop.signal);
     await sleep(50);
     proxy.freeze();
     stop.abort();
-    const started = performance.now();
     expect(await reading).toEqual([]);
-    expect(performance.now() - started).toBeLessThan(20_000);
     await far.close();
     await proxy.stop();
   });
@@ -347,9 +343,7 @@ describe("a start that cannot work", () => {
   it("gives up on a server that accepts and says nothing", async () => {
     const silent = createServer(() => {});
     const port = await listen(silent);
-    const started = performance.now();
     await expect(open(`redis://127.0.0.1:${port}`)).rejects.toThrow(/no answer within 5000 ms/);
-    expect(performance.now() - started).toBeLessThan(20_000);
     silent.close();
   });
 

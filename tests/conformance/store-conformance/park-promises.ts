@@ -47,15 +47,20 @@ export function parkPromises(stage: () => Stage): void {
     it("wakes a step whose time has come, on whichever worker; opened, its timer is gone", async () => {
       const { a, b } = stage();
       const held = await take(a);
-      await a.store.park(held, { ...parking, wakeAt: Date.now() + 300 });
-      expect(await b.store.wakeDue(10)).toBe(0);
-      await sleep(320);
-      expect(await b.store.wakeDue(10)).toBe(1);
+      const wakeAt = Date.now() + 300;
+      await a.store.park(held, { ...parking, wakeAt });
+      let woken = 0;
+      while (woken === 0) {
+        woken = await b.store.wakeDue(10);
+        await sleep(20);
+      }
+      expect(woken).toBe(1);
+      expect(Date.now()).toBeGreaterThanOrEqual(wakeAt);
       expect(await b.store.find(key)).toMatchObject({ phase: "parked", wakeAt: null });
 
-      const woken = await readOne(b);
-      expect(woken.fields).toEqual(fields);
-      expect(await b.store.open(woken.entryId, key, hour, fields)).toMatchObject({
+      const delivery = await readOne(b);
+      expect(delivery.fields).toEqual(fields);
+      expect(await b.store.open(delivery.entryId, key, hour, fields)).toMatchObject({
         kind: "opened",
         lease: { fence: 2 },
         record: { phase: "parked", snapshot: parking.snapshot, stateHistory: parking.stateHistory },
@@ -93,13 +98,11 @@ export function parkPromises(stage: () => Stage): void {
             kind: "duplicate",
           });
         }
-        const started = performance.now();
-        const reading = b.queue.read(1, 20_000, never);
+        const reading = b.queue.read(1, hour, never);
         await sleep(50);
         await a.store.park(held, { ...parking, wakeAt: 1 });
         if (way === "a timer that is due") expect(await a.store.wakeDue(1)).toBe(1);
         expect(await reading).toHaveLength(1);
-        expect(performance.now() - started).toBeLessThan(5_000);
       },
     );
 

@@ -50,6 +50,8 @@ export const completed = {
 export const maxDeadLetters = 5;
 export const hour = 3_600_000;
 export const never = new AbortController().signal;
+/** Longer than a busy machine lets this process stand still between two calls, milliseconds. */
+export const longStill = 3_000;
 
 export const readOne = async (backend: StepBackend): Promise<Delivery> => {
   const [delivery] = await backend.queue.read(1, 2_000, never);
