@@ -36,11 +36,9 @@ export class Ledger {
 
   lines(): LedgerLine[] {
     if (!existsSync(this.path)) return [];
-    const text = readFileSync(this.path, "utf8");
-    return text
-      .split("\n")
-      .filter((line) => line !== "")
-      .map((line) => JSON.parse(line) as LedgerLine);
+    const lines = readFileSync(this.path, "utf8").split("\n");
+    // What stands after the last end of a line is being written.
+    return lines.slice(0, -1).map((line) => JSON.parse(line) as LedgerLine);
   }
 
   touches(): Touch[] {

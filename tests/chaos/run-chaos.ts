@@ -94,10 +94,12 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const api = createControlPlaneApi({ url: planeUrl, apiKey, timeoutMs: 30_000 });
   closing.defer(() => api.close());
   const ledger = new Ledger(join(folder, "ledger.jsonl"));
+  let ended = 0;
   const troop = startTroop({
     size: options.workers,
     blowMs: options.blowMs,
     random,
+    progress: () => ended,
     worker: {
       redisUrl: redis.url,
       prefix,
@@ -121,7 +123,6 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   let isKeyRefused = false;
   let isSentAway = false;
   let begun = 0;
-  let ended = 0;
   let shownAt = 0;
   const seconds = () => (performance.now() - started) / 1_000;
   while (ended < runs && seconds() * 1_000 < options.limitMs && !signal.aborted) {

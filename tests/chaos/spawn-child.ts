@@ -11,6 +11,8 @@ export interface Child {
   ready: Promise<unknown>;
   exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   hasExited(): boolean;
+  /** What it says next, once it is ready. */
+  says(): Promise<unknown>;
   signal(name: NodeJS.Signals): void;
   /** Resolves once the process is stopped (SIGSTOP). */
   stopped(): Promise<void>;
@@ -47,6 +49,7 @@ export function spawnChild(program: string, name: string, options: unknown): Chi
     ready,
     exited,
     hasExited,
+    says: () => once(child, "message").then(([message]) => message as unknown),
     signal: (signal) => void child.kill(signal),
     async stopped() {
       while (!hasExited() && stateOf(pid) !== "T") await sleep(5);

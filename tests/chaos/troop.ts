@@ -23,8 +23,10 @@ export function startTroop(options: {
   blowMs: number;
   random: () => number;
   worker: LedgerWorkerOptions;
+  /** Grows with what was done: without that nobody is struck, or on a busy machine nothing would ever be done. */
+  progress: () => number;
 }): Troop {
-  const { random, blowMs, worker } = options;
+  const { random, blowMs, worker, progress } = options;
   const counts = { kills: 0, pauses: 0, fell: 0 };
   const all = new Set<Child>();
   const over = new AbortController();
@@ -52,10 +54,12 @@ export function startTroop(options: {
     child.signal("SIGCONT");
     paused.delete(child);
   };
+  let struckAt = 0;
   const strike = () => {
     const at = Math.floor(random() * places.length);
     const child = places[at];
-    if (child === undefined || child.hasExited()) return;
+    if (child === undefined || child.hasExited() || progress() === struckAt) return;
+    struckAt = progress();
     if (random() < 0.5) {
       // A paused one dies too: then it never learns what it missed.
       counts.kills += 1;

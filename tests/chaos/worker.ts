@@ -12,7 +12,10 @@ const worker = await startLedgerWorker(options).catch((error: unknown) => {
   throw error;
 });
 
-const drain = () => void worker.runtime.drain(options.drainMs);
+const drain = () => {
+  void worker.runtime.drain(options.drainMs);
+  if (process.connected) process.send?.("draining");
+};
 process.on("SIGTERM", drain);
 process.on("SIGINT", drain);
 const orphaned = () => process.exit(1);
