@@ -111,11 +111,14 @@ describe.concurrent("a worker killed with SIGKILL, and the one that takes over",
       const stage = await openCrashStage(redis.url);
       try {
         const { at, count = 1 } = row;
-        const first = stage.spawn({ crash: { deed: "kill", at, count } });
+        // Longer than a busy machine has one of them stand still: it would take its own job over.
+        const leaseMs = 60_000;
+        const first = stage.spawn({ leaseMs, crash: { deed: "kill", at, count } });
         const key = await stage.order(row.kind);
         expect(await first.exited).toMatchObject({ signal: "SIGKILL" });
 
-        const second = await stage.takeOver();
+        await stage.expireLeases();
+        const second = await stage.takeOver({ leaseMs });
         const asked = await approveUntilFinished(stage, key);
         const doubts = asked.flatMap(({ action_details: action }) => repeatOf(action) ?? []);
         const touches = stage.ledger.touches();

@@ -86,6 +86,9 @@ it("a worker whose Redis lost all its data says so once, and takes what comes th
   const client = new Redis(redis.url);
   try {
     const dev = await start(["dev"], "Ctrl-C stops.", { REDIS_URL: redis.url });
+    // Until its worker has made the group, there is nothing of it that could be lost.
+    const groups = () => client.xinfo("GROUPS", "fd:queue:stream:steps").catch(() => []);
+    await expect.poll(groups).not.toEqual([]);
     await client.flushall();
     await dev.says("was emptied");
     const submit = ["submit", "helper", "--task", "greet me", "--watch"];

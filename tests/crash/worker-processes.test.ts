@@ -14,7 +14,8 @@ import { type FerrumDeckGateway, startFerrumDeckGateway } from "../support/ferru
 import { startTestRedis, type TestRedis } from "../support/redis.ts";
 
 const bin = join(import.meta.dirname, "../../cli/bin.ts");
-const patience = { timeout: 20_000, interval: 50 };
+/** Three programs start. */
+const patience = { timeout: 90_000, interval: 50 };
 
 let redis: TestRedis;
 let gateway: FerrumDeckGateway;
@@ -51,12 +52,21 @@ async function publish(count: number, name: string): Promise<void> {
   }
 }
 
+/** Empty where the file is gone: another test's program has taken it meanwhile. */
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch {
+    return "";
+  }
+}
+
 /** Environments on their way to a process of ours that nobody has taken. */
 async function filesOfStart(): Promise<string[]> {
   const found: string[] = [];
   for (const at of ["/dev/shm", tmpdir()]) {
     for await (const file of glob(join(at, "stateplane-start-*/*"))) {
-      if (readFileSync(file, "utf8").includes(gateway.apiKey)) found.push(file);
+      if (textOf(file).includes(gateway.apiKey)) found.push(file);
     }
   }
   return found;

@@ -22,6 +22,7 @@ import { spawnWorker } from "../chaos/spawn-worker.ts";
 import { value } from "./value.ts";
 
 const apiKey = "crash-test-key";
+const hour = 3_600_000;
 const { signal } = new AbortController();
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -36,6 +37,8 @@ export interface CrashStage {
   spawn(options?: Partial<LedgerWorkerOptions>): Child;
   /** The same in this process, for a worker that is not to die: no process has to start for it. */
   takeOver(options?: Partial<LedgerWorkerOptions>): Promise<{ pid: number }>;
+  /** Has every lease there is run out. Where no worker that was stopped is to learn how long that took. */
+  expireLeases(): Promise<void>;
   /** A run of one step. */
   order(kind: StepKind, name?: string): Promise<StepKey & { name: string }>;
   step(key: StepKey): Promise<StepView>;
@@ -52,6 +55,7 @@ export interface CrashStage {
 
 export async function openCrashStage(redisUrl: string): Promise<CrashStage> {
   const prefix = `room${randomUUID().slice(0, 8)}:`;
+  const stream = `${prefix}stream:steps`;
   const folder = await mkdtemp(join(tmpdir(), "stateplane-crash-"));
   const backend = await createRedisBackend({
     url: redisUrl,
@@ -101,7 +105,7 @@ export async function openCrashStage(redisUrl: string): Promise<CrashStage> {
     backend,
     redis,
     plane: { url: plane.url, apiKey },
-    stream: `${prefix}stream:steps`,
+    stream,
     ledger,
     spawn(options = {}) {
       const child = spawnWorker({ ...workerOptions, ...options });
@@ -111,6 +115,15 @@ export async function openCrashStage(redisUrl: string): Promise<CrashStage> {
     async takeOver(options = {}) {
       workers.push(await startLedgerWorker({ ...workerOptions, ...options }));
       return { pid: process.pid };
+    },
+    async expireLeases() {
+      type Pending = [entryId: string, owner: string, idleMs: number, deliveries: number];
+      const group = [stream, "steps-workers"] as const;
+      const pending = (await redis.xpending(...group, "-", "+", 1_000)) as Pending[];
+      for (const [entryId, owner, , deliveries] of pending) {
+        const count = ["RETRYCOUNT", deliveries, "JUSTID"] as const;
+        await redis.xclaim(...group, owner, 0, entryId, "IDLE", hour, ...count);
+      }
     },
     async order(kind, name = randomUUID().slice(0, 8)) {
       const run = { agentId: "chaos", input: {}, steps: [planStep(kind, name)] };
