@@ -66,7 +66,7 @@ async function runAtFerrumDeck(
     ports: { models: model.models, tools, ...ports(gateway) },
   });
   cleanups.push(() => worker.close());
-  const api = createControlPlaneApi({ ...gateway, timeoutMs: 5_000 });
+  const api = createControlPlaneApi({ ...gateway, timeoutMs: 30_000 });
   cleanups.push(() => api.close());
   const input = { task: "Do both", model: "gpt-4o", model_params: { temperature: 0.1 } };
   const { id: runId } = value(await api.createRun({ agentId: "safe-pr-agent", input }, signal));
@@ -130,7 +130,7 @@ it("where the gateway denies whatever it is asked, the model hears so; with STAT
 it("closed by default while check-tool can't be asked; with AGENTIC_FAIL_CLOSED off the worker's lists decide, and the verdict says so [loop.worker-policy]", async () => {
   const away: Failure = retryable("unavailable", "the gateway is away");
   const withoutChecks = (own: { url: string; apiKey: string }): Partial<RuntimePorts> => {
-    const api = createControlPlaneApi({ ...own, timeoutMs: 5_000 });
+    const api = createControlPlaneApi({ ...own, timeoutMs: 30_000 });
     cleanups.push(() => api.close());
     const plane = createControlPlane(api);
     return { controlPlane: { ...plane, checkTool: async () => ({ ok: false, failure: away }) } };
@@ -172,7 +172,7 @@ it("one yes to a step covers the calls that its question shows, each with tool, 
     ports: { models: model.models, tools: tools.tools },
   });
   cleanups.push(() => worker.close());
-  const api = createControlPlaneApi({ ...gateway, timeoutMs: 5_000 });
+  const api = createControlPlaneApi({ ...gateway, timeoutMs: 30_000 });
   cleanups.push(() => api.close());
   const input = { task: "Write them", model: "gpt-4o" };
   const { id: runId } = value(await api.createRun({ agentId: "safe-pr-agent", input }, signal));
@@ -190,7 +190,7 @@ it("one yes to a step covers the calls that its question shows, each with tool, 
         expect(shown).toHaveLength(count);
         return shown;
       },
-      { timeout: 10_000, interval: 20 },
+      { timeout: 60_000, interval: 20 },
     );
     expect(tools.calls).toHaveLength(covered.length);
     expect(JSON.stringify(asks)).not.toContain("hunter2");
@@ -201,12 +201,12 @@ it("one yes to a step covers the calls that its question shows, each with tool, 
     }
     await vi.waitFor(
       async () => expect(await backend.queue.stats()).toMatchObject({ length: 0, pending: 0 }),
-      { timeout: 20_000 },
+      { timeout: 60_000 },
     );
     gateway.approve(runId, stepId);
   }
   await vi.waitFor(() => expect(gateway.steps(runId)[0]?.["status"]).toBe("completed"), {
-    timeout: 10_000,
+    timeout: 60_000,
   });
   expect(covered[0]).toEqual({ path: "file 0", password: "[redacted]" });
   expect(covered[1]).toMatchObject({ cut: expect.stringContaining("file 1") });

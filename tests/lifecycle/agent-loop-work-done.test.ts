@@ -113,6 +113,7 @@ it("a cap that was lowered while a step waited holds from the first new answer o
   const first = await scene.worker({ ...judged, maxIterations: 25 }, () => ports);
   const { runId, stepIds } = await scene.run([{ type: "llm", input: { task: "Tidy" } }]);
   const [question] = await scene.questions(1);
+  await scene.idle();
   await first.close();
   await scene.worker({ ...judged, maxIterations: 2 }, () => ports);
   expect(await scene.answer(question?.id ?? "", true)).toBe("taken");

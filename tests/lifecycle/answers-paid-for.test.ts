@@ -47,7 +47,12 @@ function worker(
     controlPlane: { url: plane.url, apiKey: "test-key" },
     artifacts: folder,
     ports: { models: asked.models, prices, tools: agentTools(["read"]).tools, ...ports },
-    options: { allowlist: { allowed: ["read"], approvalRequired: [], denied: [] }, ...options },
+    options: {
+      // What is stopped gives nothing back: whoever takes over waits for so long.
+      leaseMs: 3_000,
+      allowlist: { allowed: ["read"], approvalRequired: [], denied: [] },
+      ...options,
+    },
   });
   open.push(composed);
   return composed;
@@ -75,7 +80,7 @@ it("an answer whose settlement waits for the control plane is kept, and settled 
     controlPlane: { ...controlPlane, budgets: { ...budgets, settle } },
   });
   const { runId, stepId } = await plane.createRun({ task: "go on", max_tokens: 100 });
-  await vi.waitFor(() => expect(settling).toBeGreaterThan(0), 10_000);
+  await vi.waitFor(() => expect(settling).toBeGreaterThan(0), 60_000);
   await first.runtime.stop();
   const second = worker(asked);
   await second.ended(stepId);

@@ -55,6 +55,8 @@ function worker(controlPlane: { url: string; apiKey: string }, asked: Asked): Te
     controlPlane,
     artifacts: folder,
     ports: { models: asked.models, prices },
+    // What is stopped gives nothing back: whoever takes over waits for so long.
+    options: { leaseMs: 3_000 },
   });
   open.push(composed);
   return composed;

@@ -62,15 +62,15 @@ describe("a tool step while a server can't be asked", () => {
   it("waits all the same where a list speaks of that name on a server [policy.resolved]", async () => {
     const allowlist = { ...lists, denied: ["a/read"] };
     const { ends } = await start(quarantined, { allowlist, handlers: { "tool:read": own } });
-    await vi.waitFor(() => expect(howEnded(ends)).toContain("parked"), 10_000);
+    await vi.waitFor(() => expect(howEnded(ends)).toContain("parked"), 60_000);
     expect(howEnded(ends)).not.toContain("settled");
   });
 
   it("ends at its next look once its run was cancelled [retry.untried]", async () => {
     const { ends, runId } = await start(quarantined, {});
-    await vi.waitFor(() => expect(howEnded(ends)).toContain("parked"), 10_000);
+    await vi.waitFor(() => expect(howEnded(ends)).toContain("parked"), 60_000);
     await scene.plane.api.cancel(runId, never);
-    await vi.waitFor(() => expect(howEnded(ends)).toContain("settled"), 15_000);
+    await vi.waitFor(() => expect(howEnded(ends)).toContain("settled"), 60_000);
     await scene.idle();
   });
 });

@@ -42,7 +42,7 @@ async function runStep(onModelPart: (notice: ModelPartNotice) => void | Promise<
     ports: { models },
   });
   cleanups.push(() => worker.close());
-  const api = createControlPlaneApi({ ...gateway, timeoutMs: 5_000 });
+  const api = createControlPlaneApi({ ...gateway, timeoutMs: 30_000 });
   cleanups.push(() => api.close());
   const input = { task: "What is a lease?", model: "gpt-4o" };
   const { id: runId } = value(await api.createRun({ agentId: "safe-pr-agent", input }, signal));

@@ -129,7 +129,7 @@ describe("a permission", () => {
     const { runId, stepIds } = await scene.run([writeStep({ n: 1 })]);
     const [{ id = "" } = {}] = await scene.questions(1);
     await scene.answer(id, true);
-    await vi.waitFor(() => expect(moving.desk.done).toHaveLength(1), 10_000);
+    await vi.waitFor(() => expect(moving.desk.done).toHaveLength(1), 60_000);
     await scene.idle();
     await asker.close();
     // Anybody may enqueue it again before its time: it is taken up, wherever it stands.

@@ -28,7 +28,7 @@ const tool = {
   safeToRepeat: false,
   readOnly: false,
 };
-const quiet = () => new Promise<void>((resolve) => setTimeout(resolve, 5));
+const quiet = () => new Promise<false>((resolve) => setTimeout(resolve, 5, false));
 
 describe("a verdict", () => {
   let backend: StepBackend;
@@ -94,9 +94,10 @@ describe("a verdict", () => {
           : written(...given);
       const { ended } = await live(busyOnce, { limits });
       while (called === 0) await quiet();
-      await quiet();
       plane.checkTool = async () => ok({ kind: "deny", reason: "the run has ended" });
-      clock.advance(baseDelayMs);
+      const over = ended.then(() => true);
+      // The back-off may begin a moment after the call has failed.
+      while (!(await Promise.race([over, quiet()]))) clock.advance(baseDelayMs);
       expect(await ended).toBe("settled");
       expect(plane.accepted).toMatchObject([{ body: { status: "failed" } }]);
       expect(called).toBe(1);

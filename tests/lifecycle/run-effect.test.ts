@@ -90,6 +90,17 @@ function runner(
   });
 }
 
+/** An effect that never ends, begun. */
+function beginUnsafe(): Promise<void> {
+  return new Promise((resolve) => {
+    const hangs = effect("unsafe", () => {
+      resolve();
+      return new Promise<never>(() => {});
+    });
+    void runner()(hangs.made);
+  });
+}
+
 /** What the next worker would find. */
 async function takeOver() {
   const record = await backend.store.find(key);
@@ -206,9 +217,7 @@ describe("an effect that may not be repeated", () => {
   );
 
   it("begun and never completed, asks a person before it runs again [effect.unsafe-once]", async () => {
-    const hangs = effect("unsafe", () => new Promise<never>(() => {}));
-    void runner()(hangs.made);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await beginUnsafe();
     expect(await takeOver()).toEqual(["begun"]);
     const { made, runs } = effect("unsafe", fine);
     expect(await runner()(made)).toMatchObject({
@@ -249,9 +258,7 @@ describe("an effect that may not be repeated", () => {
   });
 
   it("and whose repetition never left, still says that its first try may have run [effect.unsafe-once]", async () => {
-    const hangs = effect("unsafe", () => new Promise<never>(() => {}));
-    void runner()(hangs.made);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await beginUnsafe();
     await takeOver();
     const asked = await runner()(effect("unsafe", fine).made);
     const digest =

@@ -244,13 +244,25 @@ describe.each([redisBackends(), sqliteBackends()])(
       async (write) => {
         gateway = await startFerrumDeckGateway();
         const { store } = backend;
+        let renewed = Promise.withResolvers<void>();
         const slow = async (...given: never[]) => {
           const written = await (store[write] as (...all: never[]) => Promise<unknown>)(...given);
-          await new Promise((resolve) => setTimeout(resolve, 500));
+          // What a heartbeat hears that begins only now.
+          renewed = Promise.withResolvers<void>();
+          await renewed.promise;
           return written;
         };
-        const ports = { store: { ...store, [write]: slow } as typeof store };
-        const options = { leaseMs: 300 };
+        const renew: StepBackend["queue"]["renew"] = async (entryIds) => {
+          const waiting = renewed;
+          const lost = await backend.queue.renew(entryIds);
+          setImmediate(waiting.resolve);
+          return lost;
+        };
+        const ports = {
+          queue: { ...backend.queue, renew },
+          store: { ...store, [write]: slow } as typeof store,
+        };
+        const options = { leaseMs: 3_000 };
         worker = composeWorker({
           backend,
           controlPlane: gateway,

@@ -6,6 +6,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { defaultOptions, type RuntimeOptions } from "../../actors/options.ts";
 import type { StepHandler } from "../../actors/handlers/handler.ts";
+import type { RuntimePorts } from "../../actors/ports.ts";
+import { watchRuns } from "../../adapters/control-plane/watch-runs.ts";
 import { retryable } from "../../machines/contracts/domain/failure.ts";
 import { type Job, toEnvelope } from "../../machines/contracts/domain/job.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
@@ -107,9 +109,8 @@ describe("the four deadlines", () => {
     const options = { deadlines: { ...deadlines, approvalMs: 300 } };
     const { worker: w, gateway: g } = await start(options);
     await publish("stp_1", { stepType: "approval", input: { message: "deploy?" } });
-    await w.ended("stp_1");
-    expect(w.runtime.steps()).toEqual([]);
-    await w.ended("stp_1", 2);
+    const [end] = await w.ended("stp_1", 2);
+    expect(end).toMatchObject({ how: "parked" });
     expect(error(g)).toMatchObject({ kind: "approval_expired" });
     expect(await backend.queue.stats()).toMatchObject({ length: 0, pending: 0 });
   });
@@ -158,7 +159,7 @@ describe("a control plane that is away", () => {
     for (let number = 0; number < 6; number += 1) {
       await publish(`stp_${number}`, { runId: `run_${number}` });
     }
-    await vi.waitFor(() => expect(w.runtime.snapshot().context.holding).not.toEqual([]), 10_000);
+    await vi.waitFor(() => expect(w.runtime.snapshot().context.holding).not.toEqual([]), 60_000);
     // What is not being worked on stays on the stream, for a worker that can report it.
     expect((await backend.queue.stats()).length).toBe(6);
     expect((await backend.queue.stats()).pending).toBeLessThanOrEqual(2);
@@ -198,6 +199,8 @@ describe("a bulkhead", () => {
     const handler: StepHandler = async () => {
       inside += 1;
       most = Math.max(most, inside);
+      // However late the second job comes, it finds the first one here.
+      await expect.poll(() => most).toBe(2);
       await sleep(30);
       inside -= 1;
       return { kind: "done", output: null };
@@ -211,26 +214,37 @@ describe("a bulkhead", () => {
 });
 
 describe("a cancelled run", () => {
-  it("has the work in flight aborted within a second, and reports the step no more", async () => {
+  it("has the work in flight aborted before anybody looks at it, and reports the step no more", async () => {
     plane = await startTestPlane();
+    const { api } = plane;
     const begun = Promise.withResolvers<void>();
     const aborted = Promise.withResolvers<number>();
+    const look = vi.fn(plane.worker.run);
     const handler: StepHandler = (scope) => {
-      scope.signal.addEventListener("abort", () => aborted.resolve(performance.now()));
+      scope.signal.addEventListener("abort", () => aborted.resolve(look.mock.calls.length));
       begun.resolve();
       return stuck(scope);
     };
+    const connected = Promise.withResolvers<void>();
+    const stream: typeof api.http.stream = async (...given) => {
+      const opened = await api.http.stream(...given);
+      connected.resolve();
+      return opened;
+    };
+    const ports: Partial<RuntimePorts> = {
+      controlPlane: { ...plane.worker, run: look },
+      watchRuns: (onChange, signal) =>
+        watchRuns({ http: { ...api.http, stream } }, onChange, signal),
+    };
     const controlPlane = { url: plane.url, apiKey: "test-key" };
     const options = { handlers: { llm: handler } };
-    worker = composeWorker({ backend, controlPlane, artifacts: folder, options });
+    worker = composeWorker({ backend, controlPlane, artifacts: folder, options, ports });
     const { runId, stepId } = await plane.createRun();
     await publish(stepId, { runId, stepType: "llm", input: { task: "x" } });
-    await begun.promise;
-    // The event stream is opened when the worker starts; give it the time a connection takes.
-    await sleep(300);
-    const cancelled = performance.now();
-    await plane.api.cancel(runId, AbortSignal.timeout(5_000));
-    expect((await aborted.promise) - cancelled).toBeLessThan(1_000);
+    await Promise.all([begun.promise, connected.promise]);
+    const looked = look.mock.calls.length;
+    await api.cancel(runId, AbortSignal.timeout(30_000));
+    expect(await aborted.promise).toBe(looked);
     await worker.ended(stepId);
     expect((await plane.statuses(runId)).run).toBe("cancelled");
   });

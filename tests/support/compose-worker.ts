@@ -44,7 +44,7 @@ export function composeWorker(made: {
   /** False where memory is measured. */
   keepsNotices?: boolean;
 }): TestWorker {
-  const api = createControlPlaneApi({ ...made.controlPlane, timeoutMs: 5_000 });
+  const api = createControlPlaneApi({ ...made.controlPlane, timeoutMs: 30_000 });
   const notice: StepEventNotice[] = [];
   const ports: RuntimePorts = {
     queue: made.backend.queue,
@@ -65,7 +65,6 @@ export function composeWorker(made: {
   };
   const runtime = startRuntime(ports, {
     ...defaultOptions,
-    leaseMs: 2_000,
     limits: { ...defaultOptions.limits, baseDelayMs: 20, maxDelayMs: 200 },
     ...made.options,
     onStepEvent: (item) => {

@@ -76,7 +76,7 @@ export async function startTestPlane(options: Partial<EmbeddedOptions> = {}): Pr
     schemas: createSchemasApart(),
     ...options,
   });
-  const api = createControlPlaneApi({ url: plane.url, apiKey, timeoutMs: 5_000 });
+  const api = createControlPlaneApi({ url: plane.url, apiKey, timeoutMs: 30_000 });
   const worker = createControlPlane(api);
   return {
     url: plane.url,

@@ -18,6 +18,7 @@ import type { BackendFactory } from "./backends.ts";
 import { value } from "./value.ts";
 
 const { signal } = new AbortController();
+const patience = { timeout: 60_000, interval: 10 };
 
 /** A control plane that asks people, as many workers as the test starts, and a tool that counts its calls. */
 export interface HumanScene {
@@ -101,33 +102,27 @@ export async function humanScene(
       return { runId, stepIds: known.map(({ id }) => id) };
     },
     questions: (count) =>
-      vi.waitFor(
-        async () => {
-          const open = value(await plane.api.approvals(100, signal));
-          expect(open).toHaveLength(count);
-          return open.toSorted((one, other) => one.id.localeCompare(other.id));
-        },
-        { timeout: 10_000, interval: 10 },
-      ),
+      vi.waitFor(async () => {
+        const open = value(await plane.api.approvals(100, signal));
+        expect(open).toHaveLength(count);
+        return open.toSorted((one, other) => one.id.localeCompare(other.id));
+      }, patience),
     async answer(id, approved) {
       const answered = await plane.api.resolveApproval(id, approved, null, signal);
       return answered.ok ? "taken" : "refused";
     },
     ended: (runId, stepId) =>
-      vi.waitFor(
-        async () => {
-          const steps = value(await plane.api.steps(runId, signal));
-          const step = steps.find(({ id }) => id === stepId);
-          expect(step?.status).toMatch(/completed|failed|skipped/);
-          if (step === undefined) throw new Error(`no step ${stepId}`);
-          return step;
-        },
-        { timeout: 15_000, interval: 10 },
-      ),
+      vi.waitFor(async () => {
+        const steps = value(await plane.api.steps(runId, signal));
+        const step = steps.find(({ id }) => id === stepId);
+        expect(step?.status).toMatch(/completed|failed|skipped/);
+        if (step === undefined) throw new Error(`no step ${stepId}`);
+        return step;
+      }, patience),
     idle: () =>
       vi.waitFor(
         async () => expect(await backend.queue.stats()).toMatchObject({ length: 0, pending: 0 }),
-        { timeout: 10_000, interval: 10 },
+        patience,
       ),
     pass: (ms) => {
       passed += ms;
