@@ -52,6 +52,19 @@ beforeEach(() => {
 
 const task = evalTask("t");
 
+/** A time that is up a moment after the run was looked at so often from now on. */
+function upAfter(looks: number): AbortSignal {
+  const over = new AbortController();
+  const { run: answer } = wrong;
+  let left = looks;
+  wrong.run = (asked) => {
+    left -= 1;
+    if (left === 0) setTimeout(() => over.abort(), 50);
+    return answer?.(asked) ?? null;
+  };
+  return over.signal;
+}
+
 async function trial(
   approvals: ApprovalAnswers = "none",
   artifacts: "read" | "unread" = "read",
@@ -120,16 +133,16 @@ it("what is away for a moment is asked once more, and the run is not made again 
 
 it("a trial whose time is up while its control plane is away is broken, and else late [evals.sources]", async () => {
   run["status"] = "running";
-  expect(await trial("none", "read", AbortSignal.timeout(200))).toMatchObject({ kind: "seen" });
+  expect(await trial("none", "read", upAfter(1))).toMatchObject({ kind: "seen" });
   wrong = { run: () => error(503, "UNAVAILABLE") };
-  const away = await trial("none", "read", AbortSignal.timeout(200));
+  const away = await trial("none", "read", upAfter(2));
   expect(away).toMatchObject({ kind: "broken", mayPass: true });
 });
 
 it("a trial whose time is up while its model is away is broken, its run is cancelled, and it may pass another time [evals.sources]", async () => {
   Object.assign(run, { status: "running", held_steps: 1 });
   const before = server.seen.length;
-  const away = await trial("none", "read", AbortSignal.timeout(200));
+  const away = await trial("none", "read", upAfter(1));
   expect(away).toMatchObject({ kind: "broken", mayPass: true });
   expect("problem" in away && away.problem).toContain("waited for a model that can't be asked now");
   const calls = server.seen.slice(before).map(({ call }) => call);

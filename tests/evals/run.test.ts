@@ -101,7 +101,7 @@ export default { ...suite, name: "broken-fix", model: agentFor(broken) };
   it("killed in the middle and started again, runs no finished trial twice [evals.resumed]", async () => {
     const folder = await project(
       "killed",
-      `import { appendFileSync } from "node:fs";
+      `import { appendFileSync, existsSync } from "node:fs";
 const usage = { inputTokens: 1, outputTokens: 1, costMicros: 10 };
 export default {
   name: "killed",
@@ -112,7 +112,9 @@ export default {
     async complete({ messages, model }) {
       const id = messages.at(-1).content.at(-1);
       appendFileSync("ledger.txt", id + "\\n");
-      await new Promise((resolve) => setTimeout(resolve, 250));
+      // The first time it does not come to its end, however late it is killed.
+      const isLast = id > "d" && !existsSync("killed.txt");
+      await new Promise((resolve) => setTimeout(resolve, isLast ? 2 ** 31 - 1 : 250));
       return { ok: true, value: { provider: "scripted", model, content: id, toolCalls: [], finishReason: "stop", usage, scripted: true } };
     },
   },
@@ -123,6 +125,7 @@ export default {
     const checkpoints = await checkpointsWith(folder, 2, child);
     child.kill("SIGKILL");
     await once(child, "close");
+    await writeFile(join(folder, "killed.txt"), "");
     const before = finishedIn(await readFile(checkpoints, "utf8"));
     await appendFile(checkpoints, '{"kind":"trial","trial":{"task_id":"torn');
     const { code, stdout } = await evalRun(folder, "killed");
