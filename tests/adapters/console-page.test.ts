@@ -57,6 +57,7 @@ describe.skipIf(chromiumPath === null)(`the console in Chromium${needsChromium}`
     [browser, dev] = await Promise.all([startChromium(), startDev(config, { env: {}, log })]);
     api = createControlPlaneApi({ url: dev.url, apiKey: dev.apiKey, timeoutMs: 10_000 });
     page = await browser.newPage();
+    page.setDefaultTimeout(60_000);
     page.on("pageerror", (error) => troubles.push(error.message));
     page.on("console", (said) => {
       // A 4xx answer is said by the browser itself, and looked at where it is expected.

@@ -45,7 +45,7 @@ describe.skipIf(chromiumPath === null)(`a link's page in Chromium${needsChromium
     const question: Ask = { digest: "d", action, reason, approvalId: null, expiresAt: null };
     const before = links.length;
     const { id } = value(await plane.worker.requestApproval(step, question, signal));
-    await vi.waitFor(() => expect(links.length).toBeGreaterThan(before), 10_000);
+    await vi.waitFor(() => expect(links.length).toBeGreaterThan(before), 20_000);
     return { id, link: links.at(-1) ?? "" };
   }
 
@@ -53,6 +53,7 @@ describe.skipIf(chromiumPath === null)(`a link's page in Chromium${needsChromium
     const markup = "<img src=x onerror=document.title='run'>";
     const { id, link } = await ask({ path: markup, old_text: "one\ntwo", new_text: "one\n2" });
     const page = await browser.newPage({ viewport: { width: 360, height: 740 } });
+    page.setDefaultTimeout(60_000);
     const troubles: string[] = [];
     const requests: string[] = [];
     page.on("pageerror", (error) => troubles.push(error.message));

@@ -232,7 +232,7 @@ describe("steps of a provider that can't be asked", () => {
     await scene.worker({}, () => ({ models }));
     const waiting = await scene.run([{ type: "llm", input: { prompt: "refused" } }]);
     for (const looks of [1, 2]) {
-      await vi.waitFor(() => expect(asked).toBe(looks), { timeout: 10_000, interval: 10 });
+      await vi.waitFor(() => expect(asked).toBe(looks), { timeout: 20_000, interval: 10 });
       await scene.idle();
       // Whoever looks at the step is told what it waits for.
       const record = await scene.backend.store.find({

@@ -91,7 +91,7 @@ open("out.bin", "wb").write(bytes(range(256)))`;
   expect(words).not.toContain("--runtime");
   expect(asked).not.toMatch(/--privileged|docker\.sock|--mount|oops/u);
   expect(await run({ language: "bash", code: "exit 7" })).toMatchObject({ value: { exitCode: 7 } });
-}, 60_000);
+});
 
 test("[sandbox.container] ends a container by its name at the time limit, and those of a crashed worker at the next start", async () => {
   const late = await run({ language: "bash", code: "echo so far; sleep 600", timeoutMs: 12_000 });

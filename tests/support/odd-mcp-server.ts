@@ -65,6 +65,7 @@ const tools: Tool[] = [
   { name: "grow", inputSchema: anything },
 ];
 
+let begun = 0;
 let cancelled = 0;
 const server = new Server(
   { name: "odd", version: "1" },
@@ -103,6 +104,7 @@ server.setRequestHandler(CallToolRequestSchema, async ({ params }, extra) => {
       return said(String(process.pid));
     case "wait":
     case "wait_unsafely":
+      begun += 1;
       return new Promise<CallToolResult>((resolve) => {
         const timer = setTimeout(() => resolve(said("done")), 60_000);
         extra.signal.addEventListener("abort", () => {
@@ -111,7 +113,7 @@ server.setRequestHandler(CallToolRequestSchema, async ({ params }, extra) => {
         });
       });
     case "was_cancelled":
-      return said(String(cancelled));
+      return said(`${cancelled} of ${begun}`);
     case "exit":
     case "exit_unsafely":
       return process.exit(1);

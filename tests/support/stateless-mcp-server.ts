@@ -15,6 +15,7 @@ import { serveStdio } from "@modelcontextprotocol/server/stdio";
  */
 const safe = { readOnlyHint: true };
 let runs = 0;
+let begun = 0;
 let cancelled = 0;
 
 const factory: McpServerFactory = () => {
@@ -71,11 +72,14 @@ const factory: McpServerFactory = () => {
     },
   );
   server.registerTool("wait", { annotations: safe }, async (context) => {
+    begun += 1;
     await new Promise((resolve) => context.mcpReq.signal.addEventListener("abort", resolve));
     cancelled += 1;
     return said("cancelled");
   });
-  server.registerTool("was_cancelled", { annotations: safe }, () => said(String(cancelled)));
+  server.registerTool("was_cancelled", { annotations: safe }, () =>
+    said(`${cancelled} of ${begun}`),
+  );
   server.registerTool("die", {}, () => process.exit(1));
   return server;
 };
