@@ -5,7 +5,7 @@ import { StoreError } from "../../machines/contracts/domain/errors.ts";
 import { parseJob, toEnvelope } from "../../machines/contracts/domain/job.ts";
 import { recordId } from "../../machines/contracts/wire/record-text.ts";
 import { backend, keys, redis, useRedisBackend } from "../support/redis-backend.ts";
-import { hour, job, key, parking, readOne } from "./store-conformance/stage.ts";
+import { hour, job, key, never, parking, readOne } from "./store-conformance/stage.ts";
 
 const other = { runId: "run_other", stepId: "stp/other%1" };
 
@@ -37,11 +37,7 @@ async function leave(step: { runId: string; stepId: string }): Promise<void> {
 async function workThrough(): Promise<{ opened: string[]; letters: string[] }> {
   const opened: string[] = [];
   const letters: string[] = [];
-  for (const { entryId, fields, deliveries } of await backend.queue.read(
-    100,
-    1,
-    AbortSignal.timeout(5_000),
-  )) {
+  for (const { entryId, fields, deliveries } of await backend.queue.read(100, 1, never)) {
     const parsed = parseJob(fields);
     const { runId, stepId } = parsed.valid ? parsed.job : parsed.invalid;
     const letter = { fields, reason: "test", stateHistory: [], snapshot: null, at: 1, deliveries };
@@ -142,7 +138,7 @@ describe("a damaged record", () => {
     await redis.xtrim(keys.stream, "MAXLEN", 0);
     await redis.zadd(keys.timers, 0, recordId(key));
     expect(await backend.store.wakeDue(10)).toBe(1);
-    const [back] = await backend.queue.read(1, 1, AbortSignal.timeout(1_000));
+    const [back] = await backend.queue.read(1, 1, never);
     expect(back?.fields).toEqual({
       run_id: key.runId,
       step_id: key.stepId,
@@ -187,11 +183,11 @@ it("a note of where the group reads that is none, and entries with odd ids, hold
     await redis.xadd(keys.stream, "0-18446744073709551614", "data", "odd");
     await redis.xadd(keys.stream, "5-18446744073709551615", "data", "odd");
     await backend.queue.claimStale(0, 10);
-    expect(await backend.queue.read(10, 1, AbortSignal.timeout(1_000))).toHaveLength(2);
+    expect(await backend.queue.read(10, 1, never)).toHaveLength(2);
     expect(await backend.queue.claimStale(0, 10)).toHaveLength(2);
     // Where that group is lost, it is made again at what was noted.
     await redis.xgroup("DESTROY", keys.stream, group);
     await backend.queue.claimStale(0, 10);
-    expect((await backend.queue.read(10, 1, AbortSignal.timeout(1_000))).length).toBe(2);
+    expect((await backend.queue.read(10, 1, never)).length).toBe(2);
   }
 });

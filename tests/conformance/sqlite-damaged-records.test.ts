@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { parseJob, toEnvelope } from "../../machines/contracts/domain/job.ts";
 import { recordId } from "../../machines/contracts/wire/record-text.ts";
 import { sqliteBackends } from "../support/backends.ts";
-import { hour, job, key, parking, readOne } from "./store-conformance/stage.ts";
+import { hour, job, key, never, parking, readOne } from "./store-conformance/stage.ts";
 
 const largest = "9223372036854775807";
 const damages = [
@@ -47,11 +47,7 @@ describe("a damaged row", () => {
       const ended: string[] = [];
       for (let round = 0; round < 3; round += 1) {
         await backend.store.wakeDue(10);
-        for (const { entryId, fields, deliveries } of await backend.queue.read(
-          10,
-          1,
-          AbortSignal.timeout(1_000),
-        )) {
+        for (const { entryId, fields, deliveries } of await backend.queue.read(10, 1, never)) {
           const parsed = parseJob(fields);
           const { runId, stepId } = parsed.valid ? parsed.job : parsed.invalid;
           const letter = {

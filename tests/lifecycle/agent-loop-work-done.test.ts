@@ -42,7 +42,7 @@ describe("a failed agent step says what its calls did", () => {
               signal.addEventListener("abort", () => reject(signal.reason as Error));
             }),
     };
-    const deadlines = { ...defaultOptions.deadlines, executingMs: 4_000 };
+    const deadlines = { ...defaultOptions.deadlines, executingMs: 10_000 };
     const { runId, stepIds } = await start(slow, tools, { deadlines });
     const step = await scene.ended(runId, stepIds[0] ?? "");
     expect(tools.calls).toHaveLength(2);
@@ -66,7 +66,7 @@ describe("a failed agent step says what its calls did", () => {
       path === "b" ? new Promise(() => {}) : "sent",
     );
     const calls = [call("read", "a"), call("read", "b"), call("read", "c")];
-    const deadlines = { ...defaultOptions.deadlines, executingMs: 4_000 };
+    const deadlines = { ...defaultOptions.deadlines, executingMs: 10_000 };
     const { models } = agentModel([{ calls }]);
     const { runId, stepIds } = await start(models, tools, { deadlines });
     const step = await scene.ended(runId, stepIds[0] ?? "");

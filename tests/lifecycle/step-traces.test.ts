@@ -114,7 +114,8 @@ beforeAll(async () => {
       backend,
       controlPlane: gateway,
       artifacts: "/nonexistent",
-      options: { handlers: { retrieval: parkedOnce(held) }, limits },
+      // What is stopped gives nothing back: whoever takes over waits for so long.
+      options: { leaseMs: 3_000, handlers: { retrieval: parkedOnce(held) }, limits },
     });
   const first = again();
   for (const [runId, stepId] of [

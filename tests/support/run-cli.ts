@@ -45,12 +45,15 @@ export function startCli(
   child.stdin.end(stdin ?? "");
   const said = { stdout: "", stderr: "" };
   let more = Promise.withResolvers<void>();
-  const hear = (stream: "stdout" | "stderr") => (chunk: Buffer) => {
-    said[stream] += chunk.toString();
-    more.resolve();
+  const hear = (stream: "stdout" | "stderr") => {
+    // A character may come in two pieces.
+    child[stream].setEncoding("utf8").on("data", (text: string) => {
+      said[stream] += text;
+      more.resolve();
+    });
   };
-  child.stdout.on("data", hear("stdout"));
-  child.stderr.on("data", hear("stderr"));
+  hear("stdout");
+  hear("stderr");
   const ended = once(child, "close").then(([code]) => ({ code: code as number | null, ...said }));
   const pid = child.pid ?? 0;
   return {
