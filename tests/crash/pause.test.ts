@@ -4,12 +4,23 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { toEnvelope, type StepType } from "../../machines/contracts/domain/job.ts";
 import type { JsonObject } from "../../machines/contracts/domain/json.ts";
 import type { Crash } from "../chaos/boundaries.ts";
+import type { LedgerWorkerOptions } from "../chaos/ledger-worker.ts";
 import { planStep, repeatOf } from "../chaos/plan-step.ts";
 import type { Child } from "../chaos/spawn-child.ts";
 import { composeWorker } from "../support/compose-worker.ts";
 import { type CrashStage, openCrashStage } from "../support/crash-stage.ts";
 import { type FerrumDeckGateway, startFerrumDeckGateway } from "../support/ferrumdeck-gateway.ts";
 import { startTestRedis, type TestRedis } from "../support/redis.ts";
+
+/** Of the worker that is paused for longer; kept by one that is at work on a busy machine. */
+const leaseMs = 2_000;
+
+/** Another takes over, and keeps what it takes however long this process stands still. */
+async function takeOver(options: Partial<LedgerWorkerOptions> = {}): Promise<{ pid: number }> {
+  await sleep(1.2 * leaseMs);
+  await stage.expireLeases();
+  return stage.takeOver({ ...options, leaseMs: 60_000 });
+}
 
 const stopAt = (at: Crash["at"]): Crash => ({ deed: "stop", at, count: 1 });
 
@@ -45,10 +56,10 @@ async function drains(worker: Child): Promise<void> {
 
 describe("a worker paused past its lease (SIGSTOP), while another takes over, then continued", () => {
   it("before its report: the second's report counts, and the first's last write is refused [once.fence]", async () => {
-    const first = stage.spawn({ crash: stopAt("before:report") });
+    const first = stage.spawn({ leaseMs, crash: stopAt("before:report") });
     const key = await stage.order("post");
     await first.stopped();
-    const second = await stage.takeOver();
+    const second = await takeOver();
     await stage.finished([key]);
     first.signal("SIGCONT");
     await until(() => refusals(first).length > 0);
@@ -62,10 +73,10 @@ describe("a worker paused past its lease (SIGSTOP), while another takes over, th
   });
 
   it("before it has kept its result: the second's report counts, and the first sends none", async () => {
-    const first = stage.spawn({ crash: stopAt("before:record") });
+    const first = stage.spawn({ leaseMs, crash: stopAt("before:record") });
     const key = await stage.order("put");
     await first.stopped();
-    await stage.takeOver();
+    await takeOver();
     await stage.finished([key]);
     first.signal("SIGCONT");
     // Its heartbeat may be refused as well, before or after.
@@ -76,10 +87,10 @@ describe("a worker paused past its lease (SIGSTOP), while another takes over, th
   });
 
   it("between the outbox's answer and the sending: it asks the store again, and sends nothing", async () => {
-    const first = stage.spawn({ crash: stopAt("after:record") });
+    const first = stage.spawn({ leaseMs, crash: stopAt("after:record") });
     const key = await stage.order("put");
     await first.stopped();
-    await stage.takeOver();
+    await takeOver();
     await stage.finished([key]);
     first.signal("SIGCONT");
     await until(() => refusals(first).length > 0);
@@ -89,10 +100,10 @@ describe("a worker paused past its lease (SIGSTOP), while another takes over, th
   });
 
   it("in mid-effect: a person is asked before the second repeats it, and the first's result is refused", async () => {
-    const first = stage.spawn({ crash: stopAt("during:effect") });
+    const first = stage.spawn({ leaseMs, crash: stopAt("during:effect") });
     const key = await stage.order("post");
     await first.stopped();
-    const second = await stage.takeOver();
+    const second = await takeOver();
     let [asked] = await stage.approveAll();
     while (asked === undefined) {
       expect(touched(second)).toEqual([]);
@@ -110,10 +121,10 @@ describe("a worker paused past its lease (SIGSTOP), while another takes over, th
   });
 
   it("while a person still thinks: the control plane itself refuses the older fence", async () => {
-    const first = stage.spawn({ crash: stopAt("during:effect") });
+    const first = stage.spawn({ leaseMs, crash: stopAt("during:effect") });
     const key = await stage.order("post");
     await first.stopped();
-    const second = await stage.takeOver();
+    const second = await takeOver();
     while ((await stage.step(key)).status !== "waiting_approval") await sleep(20);
     await until(() => passed(second).includes("after:park"));
     const late = await stage.reportAs(key, 1);
@@ -128,10 +139,10 @@ describe("a worker paused past its lease (SIGSTOP), while another takes over, th
 
 describe("a worker that misses its heartbeats, with nobody to take over", () => {
   it("paused and continued, reports once", async () => {
-    const only = stage.spawn({ crash: stopAt("during:effect"), effectMs: [1_500, 1_500] });
+    const only = stage.spawn({ leaseMs, crash: stopAt("during:effect"), effectMs: [3_000, 3_000] });
     const key = await stage.order("put");
     await only.stopped();
-    await sleep(1_500);
+    await sleep(1.2 * leaseMs);
     only.signal("SIGCONT");
     await stage.finished([key]);
     expect(await stage.applied(key)).toBe(1);
@@ -139,8 +150,7 @@ describe("a worker that misses its heartbeats, with nobody to take over", () => 
   });
 
   it("takes its own step from itself: the first session ends, the second keeps its lease and reports", async () => {
-    // Long for a busy machine: the second session must not lose its lease for want of a processor.
-    const leaseMs = 3_000;
+    const hour = 3_600_000;
     let deaf = true;
     const sessions: AbortSignal[] = [];
     const { queue } = stage.backend;
@@ -157,7 +167,7 @@ describe("a worker that misses its heartbeats, with nobody to take over", () => 
           async retrieval({ signal }) {
             sessions.push(signal);
             deaf = sessions.length === 1;
-            await sleep(2 * leaseMs, undefined, { signal });
+            await sleep(deaf ? hour : 2 * leaseMs, undefined, { signal });
             return { kind: "done", output: sessions.length };
           },
         },
@@ -182,8 +192,7 @@ describe("the same against FerrumDeck's gateway, which knows no fence", () => {
   });
   afterEach(() => gateway.close());
 
-  const spawn = (crash: Crash) => stage.spawn({ controlPlane: gateway, crash });
-  const takeOver = () => stage.takeOver({ controlPlane: gateway });
+  const spawn = (crash: Crash) => stage.spawn({ controlPlane: gateway, leaseMs, crash });
   const publish = async (kind: "put" | "post" | "post-asked") => {
     const { type, input } = planStep(kind, "order-1");
     await stage.backend.queue.publish({ data: envelope(type, input) });
@@ -197,7 +206,7 @@ describe("the same against FerrumDeck's gateway, which knows no fence", () => {
       const first = spawn(stopAt(at));
       await publish("put");
       await first.stopped();
-      const second = await takeOver();
+      const second = await takeOver({ controlPlane: gateway });
       while (!(await isDone())) await sleep(20);
       expect(reports()).toEqual(["completed"]);
       first.signal("SIGCONT");
@@ -222,7 +231,7 @@ describe("the same against FerrumDeck's gateway, which knows no fence", () => {
       await publish("post-asked");
       await first.exited;
       await yes();
-      await takeOver();
+      await takeOver({ controlPlane: gateway });
       while (!(await isDone())) await sleep(20);
       expect(reports()).toEqual(["waiting_approval", "completed"]);
       expect(touches()).toEqual(["post-asked"]);
@@ -240,7 +249,7 @@ describe("the same against FerrumDeck's gateway, which knows no fence", () => {
     expect(touches()).toEqual(["post-asked"]);
     expect(reports()).toEqual(["waiting_approval", "waiting_approval"]);
     await yes();
-    await takeOver();
+    await takeOver({ controlPlane: gateway });
     while (!(await isDone())) await sleep(20);
     expect(reports()).toEqual(["waiting_approval", "waiting_approval", "completed"]);
     expect(touches()).toEqual(["post-asked", "post-asked"]);
@@ -250,7 +259,7 @@ describe("the same against FerrumDeck's gateway, which knows no fence", () => {
     const first = spawn(stopAt("during:effect"));
     await publish("post");
     await first.stopped();
-    const second = await takeOver();
+    const second = await takeOver({ controlPlane: gateway });
     await until(() => passed(second).includes("after:park"));
     first.signal("SIGCONT");
     await until(() => refusals(first).length > 0);
