@@ -236,8 +236,9 @@ describe("stateplane tools", () => {
           env: { STATEPLANE_STORE: "sqlite" },
         });
         await dev.says(/tool +\(parked\)/u);
-        const said = dev.said().stderr.match(/quarantined: .*changed: pid.*tools accept odd/gu);
-        expect(said).toHaveLength(1);
+        // Said on another stream, which may be read later.
+        const quarantined = /quarantined: .*changed: pid.*tools accept odd/gu;
+        await expect.poll(() => dev.said().stderr.match(quarantined)).toHaveLength(1);
         expect(await tools("accept", "odd", "--yes")).toMatchObject({ code: 0 });
         expect(await submitted.ended).toMatchObject({ code: 0 });
       } finally {
