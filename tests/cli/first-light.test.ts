@@ -1,5 +1,6 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readlinkSync } from "node:fs";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -28,7 +29,16 @@ const environment = (over: Record<string, string> = {}) => ({
 /** Every process whose command line or working directory is inside the example's folder. */
 async function left(): Promise<string[]> {
   const { stdout } = await promisify(execFile)("ps", ["-eo", "pid=,args="]);
-  return stdout.split("\n").filter((line) => line.includes(folder));
+  return stdout.split("\n").filter((line) => `${line} ${folderOf(line)}`.includes(folder));
+}
+
+/** Where a process works, by its line; empty where that can't be seen. */
+function folderOf(line: string): string {
+  try {
+    return readlinkSync(`/proc/${Number.parseInt(line, 10)}/cwd`);
+  } catch {
+    return "";
+  }
 }
 
 const tooLong = (shown: string) =>
