@@ -71,7 +71,11 @@ it("work goes on in `dev` when its private Redis is killed, and that is one line
   }
   dev.kill("SIGINT");
   expect((await dev.ended).code).toBe(0);
-  expect(linesOf(dev)).toEqual(
+  // Where that takes the machine longer than five seconds, it is said that steps wait, too.
+  const lines = linesOf(dev).filter(
+    (line) => !/^the store .* (?:not answered|answers)/u.test(line),
+  );
+  expect(lines).toEqual(
     ["code 0", "SIGKILL"].map((how) =>
       expect.stringMatching(
         new RegExp(`^the Redis server in .* ended with ${how} and was started again on the same`),

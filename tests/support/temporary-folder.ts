@@ -9,6 +9,7 @@ import { afterAll, beforeAll } from "vitest";
 export function useTemporaryFolder(): string {
   const folder = join(realpathSync(tmpdir()), `stateplane-${randomUUID()}`);
   beforeAll(() => mkdir(folder));
-  afterAll(() => rm(folder, { recursive: true }));
+  // Git tidies up on its own behind a command that has ended.
+  afterAll(() => rm(folder, { recursive: true, maxRetries: 10 }));
   return folder;
 }
