@@ -95,7 +95,10 @@ const titled = rows.map((row) => ({
   moment: `${row.at}${row.count ? ` ${row.count}` : ""}`,
 }));
 
-describe.concurrent("a worker killed with SIGKILL, and the one that takes over", () => {
+// Five at once, each a program that starts: a busy machine takes its time over the first ones.
+const options = { concurrent: true, timeout: 300_000 };
+
+describe("a worker killed with SIGKILL, and the one that takes over", options, () => {
   let redis: TestRedis;
   beforeAll(async () => {
     redis = await startTestRedis();

@@ -49,7 +49,7 @@ async function exit(worker: Pick<Child, "signal" | "exited">): Promise<void> {
 const hour = 3_600_000;
 const never = { effectMs: [hour, hour] as [number, number], leaseMs: hour };
 
-describe("a worker told to end (SIGTERM) under load", () => {
+describe("a worker told to end (SIGTERM) under load", { timeout: 300_000 }, () => {
   it("finishes what it began, hands back the rest uncounted, and nothing is lost or repeated", async () => {
     const brief = { effectMs: [600, 1_200] as [number, number], leaseMs: hour };
     const first = stage.spawn({ ...brief, capacity: 8, drainMs: hour });

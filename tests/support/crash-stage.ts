@@ -97,7 +97,10 @@ export async function openCrashStage(redisUrl: string): Promise<CrashStage> {
     return found;
   };
   const isOver = async (keys: StepKey[]): Promise<boolean> => {
+    // The look that costs little first: a step may wait for a person, and is on no stream then.
+    if ((await backend.queue.stats()).length > 0) return false;
     for (const key of keys) if (!isStepEnded((await step(key)).status)) return false;
+    // One that was woken between the two looks.
     return (await backend.queue.stats()).length === 0;
   };
 
