@@ -1,6 +1,6 @@
 import { createColors } from "picocolors";
 import { plain, safeJson } from "./plain.ts";
-import { foldWords, layOut } from "./table.ts";
+import { foldWords, layOut, layOutPairs } from "./table.ts";
 
 type Colors = ReturnType<typeof createColors>;
 
@@ -68,10 +68,8 @@ export function createOutput(made: {
       layOut(safe, columns, bold).forEach(line);
     },
     pairs(pairs) {
-      const dim = (cell: string, _row: number, column: number) =>
-        column === 0 ? colors.dim(cell) : cell;
-      const safe = pairs.map(([name, value]) => [name, plain(value)]);
-      layOut(safe, columns, dim).forEach(line);
+      const safe = pairs.map(([name, value]) => [name, plain(value)] as const);
+      layOutPairs(safe, columns, colors.dim).forEach(line);
     },
     remark: (text) => void remarks.write(`${plain(text)}\n`),
   };

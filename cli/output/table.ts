@@ -26,6 +26,31 @@ export function layOut(
   return draw(rows, shrink(natural, least, columns), paint);
 }
 
+/**
+ * Names, and beside each what is said of it, wrapped between words where the terminal is narrow. An id or a digest that
+ * has no room there stands below its name, whole: it could not be copied otherwise.
+ *
+ * @param columns of the terminal; null to wrap nothing
+ * @param paint for a name, after its width is known
+ */
+export function layOutPairs(
+  pairs: readonly (readonly [name: string, said: string])[],
+  columns: number | null,
+  paint: (name: string) => string = (name) => name,
+): string[] {
+  const width = Math.max(0, ...pairs.map(([name]) => stringWidth(name))) + gap;
+  const all = columns ?? Number.POSITIVE_INFINITY;
+  return pairs.flatMap(([name, said]) => {
+    const beside = longestWord(said) <= all - width;
+    const room = all - (beside ? width : gap);
+    const lines = longestWord(said) <= room ? fold(said, room) : foldWords(said, room);
+    const head = paint(name) + " ".repeat(width - stringWidth(name));
+    if (!beside) return [head.trimEnd(), ...lines.map((line) => " ".repeat(gap) + line)];
+    const [first = "", ...more] = lines;
+    return [(head + first).trimEnd(), ...more.map((line) => " ".repeat(width) + line)];
+  });
+}
+
 function widths(rows: readonly (readonly string[])[], measure: (cell: string) => number): number[] {
   const most: number[] = [];
   for (const row of rows) {

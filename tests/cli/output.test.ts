@@ -80,6 +80,29 @@ describe("what is printed", () => {
     );
   });
 
+  it("says each pair's name once, with a value beside or below it that is never broken within a word [cli.narrow]", () => {
+    const id = "run_01JFVX0000000000000000000A";
+    const digest = "9acb3bb4ddbd9dbe7e34861a8aa151933306ce66b47b1688c0ef39e9eafabcc0";
+    const written: string[] = [];
+    const out = { isTTY: false, write: (text: string) => written.push(text) };
+    const pairs: [string, string][] = [
+      ["approval", id],
+      ["digest", digest],
+      ["reason", "its outcome was never recorded, and a yes does all of it again"],
+      ["role", ""],
+    ];
+    createOutput({ out, remarks: out, isJson: false, env: {}, columns: 60 }).pairs(pairs);
+    expect(written.join("").split("\n")).toEqual([
+      `approval  ${id}`,
+      "digest",
+      `  ${digest}`,
+      "reason    its outcome was never recorded, and a yes does all",
+      "          of it again",
+      "role",
+      "",
+    ]);
+  });
+
   it("has colours on a terminal only, and not where NO_COLOR or TERM forbid them", () => {
     const isColoured = (made: Parameters<typeof write>[0]) =>
       write(made).output.colors.red("x") !== "x";
