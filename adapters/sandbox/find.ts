@@ -1,3 +1,4 @@
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fail, retryable, terminal } from "../../machines/contracts/domain/failure.ts";
 import type { Log } from "../../machines/contracts/ports/clock.ts";
@@ -76,7 +77,7 @@ export async function findSandbox({
     reasons.set(driver, problem);
   }
   const left = [...reasons].filter(([, { passes }]) => passes).map(([driver]) => driver);
-  const trouble = missing(reasons);
+  const trouble = await missing(reasons);
   if (left.length === 0) return { missing: trouble };
   log?.warn({ trouble }, "no sandbox driver works at the moment; each sandbox job tries anew");
   return { sandbox: createProvenSandbox(left, log, outputs), trouble };
@@ -112,16 +113,29 @@ export function limitedBy(): string {
 
 type Reasons = Map<Driver, Problem>;
 
-function missing(reasons: Reasons): string {
+async function missing(reasons: Reasons): Promise<string> {
   const all = [...reasons].map(([{ name }, { reason }]) => `${name}: ${reason}`).join("; ");
-  return `no sandbox works here (${all}); ${advice(reasons)}`;
+  return `no sandbox works here (${all}); ${await advice(reasons)}`;
 }
 
-function advice(reasons: Reasons): string {
+async function advice(reasons: Reasons): Promise<string> {
   if (mayPass(reasons)) return "what may pass by itself is tried again with each job";
+  if (await isNamespaceRefused()) {
+    return "no program may make a user namespace here, so that nothing you install would mend it; docs/sandbox.md says what to allow, in a container or on a host";
+  }
   return findTool("bwrap") === null
     ? `try \`${installCommand()}\``
     : "`stateplane doctor --probe` shows what each driver does here";
+}
+
+/** Whether this kernel, or the container around us, lets nobody make what all drivers but containers are built on. */
+async function isNamespaceRefused(): Promise<boolean> {
+  const unshare = findTool("unshare");
+  if (unshare === null) return false;
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  // Its exit code for a namespace that it did not get; whoever runs out of time was not refused.
+  execFile(unshare, ["--user", "true"], { timeout: 5_000 }, (error) => resolve(error?.code === 1));
+  return promise;
 }
 
 const mayPass = (reasons: Reasons) => [...reasons.values()].some(({ passes }) => passes);
@@ -205,7 +219,7 @@ export function createProvenSandbox(
         reasons.set(candidate, problem);
       }
       const isPassing = mayPass(reasons);
-      return fail((isPassing ? retryable : terminal)("unavailable", missing(reasons)));
+      return fail((isPassing ? retryable : terminal)("unavailable", await missing(reasons)));
     },
   };
 }

@@ -312,3 +312,15 @@ test("without any driver there is one sentence that says what to do, and no sand
     ),
   });
 });
+
+test("where nobody may make a namespace, what is missing is not said to be a package", () => {
+  const find = new URL("../../adapters/sandbox/find.ts", import.meta.url).href;
+  const code = `console.log((await (await import(${JSON.stringify(find)})).findSandbox()).missing)`;
+  const node = [process.execPath, "--input-type=module", "-e", code];
+  // In a namespace that may have none below it, as in a container that refuses them.
+  const script = 'echo 0 >/proc/sys/user/max_user_namespaces; exec "$@"';
+  const inside = ["--user", "--map-root-user", "sh", "-c", script, "sh", ...node];
+  const said = execFileSync("unshare", inside, { encoding: "utf8" });
+  expect(said).toMatch(/^no sandbox works here \(.*\); no program may make a user namespace here/u);
+  expect(said).not.toContain("apt-get");
+});
