@@ -2,13 +2,13 @@ import type { EvalTask, Observation } from "./contracts.ts";
 import type { TrialFolder } from "./fixtures.ts";
 import type { SuiteScorer } from "./scorers/registry.ts";
 
-/** What the programs of a project say of its folder; left out what they can't say. */
-export interface Found extends Pick<Observation, "tests" | "lint" | "types"> {
+/** What the programs of a project say of its folder; left out what they can't say, with why. */
+export interface Found extends Pick<Observation, "tests" | "lint" | "types" | "unseen"> {
   /** Percent of lines. */
   coverage?: number;
 }
 
-export type Check = keyof Found;
+export type Check = Exclude<keyof Found, "unseen">;
 
 /** Runs a project's own tests, linter and type checker, in a sandbox. */
 export interface Checks {

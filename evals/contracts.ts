@@ -81,6 +81,8 @@ export interface Observation {
   coverage?: { before: number; after: number };
   lint?: { errors: number; warnings: number };
   types?: { errors: number };
+  /** Why a check of the trial's folder could not be made, such as that no sandbox works here. */
+  unseen?: Partial<Record<"tests" | "coverage" | "lint" | "types", string>>;
   /** Null for what nobody counted: it is not 0. */
   usage: {
     input_tokens: number | null;

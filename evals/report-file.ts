@@ -52,6 +52,12 @@ export const observationShape = type({
   "coverage?": { before: "number", after: "number" },
   "lint?": { errors: "number", warnings: "number" },
   "types?": { errors: "number" },
+  "unseen?": {
+    "tests?": "string",
+    "coverage?": "string",
+    "lint?": "string",
+    "types?": "string",
+  },
   usage: {
     input_tokens: counted,
     output_tokens: counted,

@@ -234,8 +234,10 @@ async function tryOnce(
       before.coverage === undefined || percent === undefined
         ? {}
         : { coverage: { before: before.coverage, after: percent } };
+    const unseen = { ...before.unseen, ...after.unseen };
+    const why = Object.keys(unseen).length > 0 ? { unseen } : {};
     return {
-      answer: { kind: "seen", observation: { ...seen, ...found, ...coverage } },
+      answer: { kind: "seen", observation: { ...seen, ...found, ...coverage, ...why } },
       isLate: false,
       isMade,
     };

@@ -120,29 +120,34 @@ export function openChecks(workspace: string, timeoutMs: number): Checks & Async
     tool: string,
     input: JsonObject,
     signal: AbortSignal,
-  ): Promise<JsonObject | null> => {
+  ): Promise<JsonObject | string> => {
     const target = await host.describe(tool, signal);
-    if (!target.ok) return null;
+    if (!target.ok) return target.failure.message;
     const called = await host.call(target.value, input, signal);
-    return called.ok && isJsonObject(called.value.content) ? called.value.content : null;
+    if (!called.ok) return called.failure.message;
+    return isJsonObject(called.value.content) ? called.value.content : `${tool} gave no answer`;
   };
   return {
     async look(repo, wanted, signal) {
       const found: Found = {};
+      const unseen: Found["unseen"] = {};
       const has = (check: Check) => wanted.includes(check);
       if (has("tests") || has("coverage")) {
         const ran = await call("run_tests", { repo, coverage: has("coverage") }, signal);
-        const { passed, failed, total, coverage } = ran ?? {};
+        const { passed, failed, total, coverage } = typeof ran === "string" ? {} : ran;
         if (typeof passed === "number" && typeof failed === "number" && typeof total === "number")
           found.tests = { passed, failed, total };
         if (has("coverage") && typeof coverage === "number") found.coverage = coverage;
+        if (typeof ran === "string") unseen.tests = unseen.coverage = ran;
       }
       const lint = has("lint") ? await call("lint", { repo }, signal) : null;
-      if (lint !== null)
+      if (typeof lint === "string") unseen.lint = lint;
+      else if (lint !== null)
         found.lint = { errors: Number(lint["errors"]), warnings: Number(lint["warnings"]) };
       const types = has("types") ? await call("type_check", { repo }, signal) : null;
-      if (types !== null) found.types = { errors: Number(types["errors"]) };
-      return found;
+      if (typeof types === "string") unseen.types = types;
+      else if (types !== null) found.types = { errors: Number(types["errors"]) };
+      return Object.keys(unseen).length > 0 ? { ...found, unseen } : found;
     },
     [Symbol.asyncDispose]: () => host.close(),
   };

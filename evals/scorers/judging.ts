@@ -47,7 +47,12 @@ export async function judgeOne(
     }
     const unseen = (scorer.needs ?? []).filter((key) => seen[key] === undefined);
     if (unseen.length > 0) {
-      const why = `nobody could see ${unseen.map((key) => shown[key] ?? key).join(" and ")}`;
+      const what = unseen.map((key) => shown[key] ?? key).join(" and ");
+      const reasons: Readonly<Record<string, string>> = seen.unseen ?? {};
+      const because = new Set(
+        unseen.map((key) => reasons[key]).filter((text) => text !== undefined),
+      );
+      const why = [`nobody could see ${what}`, ...because].join(": ");
       return { score: 0, passed: false, message: `${why}.`, skipped: why };
     }
     const given = await untilAborted(scorer.score(task, seen, signal), signal);

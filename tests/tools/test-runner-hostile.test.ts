@@ -286,7 +286,7 @@ test("where no sandbox can be built nothing runs, and it is said how to go on [t
   const { result } = await askOnce([], "run_tests", { repo: "project" }, { PATH });
   expect(result).toMatchObject({ isError: true });
   expect(JSON.stringify(result)).toContain(
-    "no sandbox works here (no permission): install bubblewrap",
+    "no sandbox works here (no permission): let bubblewrap make namespaces here",
   );
   expect(JSON.stringify(result)).toContain("--no-sandbox: then the project's code runs with all");
   expect(existsSync(join(root, "project", "ran"))).toBe(false);

@@ -185,8 +185,13 @@ export async function sandboxProblem(
   project: Project,
   signal: AbortSignal,
 ): Promise<string | null> {
+  // Where it is there already, installing it would mend nothing.
+  const first =
+    which.sync("bwrap", { nothrow: true }) === null
+      ? "install bubblewrap (apt-get install bubblewrap)"
+      : "let bubblewrap make namespaces here (docs/sandbox.md says how)";
   const mend =
-    "install bubblewrap (apt-get install bubblewrap), or start the server with --no-sandbox: then the project's code " +
+    `${first}, or start the server with --no-sandbox: then the project's code ` +
     "runs with all that this user may read, write and reach";
   if (process.platform !== "linux") return `no sandbox: it needs Linux; ${mend}`;
   const probe = { project, program: "true", args: [], writable: false, files: [] };
