@@ -35,7 +35,7 @@ const print = (text: string) => {
   });
   process.stdout.write(`${lines.join("\n")}\n`);
 };
-const runMs = 50_000;
+const runMs = 120_000;
 
 function model(): string {
   if (process.env["ANTHROPIC_API_KEY"]) return "claude-sonnet-4-20250514";

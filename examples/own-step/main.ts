@@ -16,7 +16,7 @@ await using dev = await startDev({
   dataDir: ".stateplane/own-step",
 });
 const api = createControlPlaneApi({ url: dev.url, apiKey: dev.apiKey, timeoutMs: 5_000 });
-const signal = AbortSignal.timeout(30_000);
+const signal = AbortSignal.timeout(60_000);
 
 const amounts = [500, 5_000];
 const steps = amounts.map((cents) => ({
