@@ -7,7 +7,7 @@ it("loses nothing and does nothing twice, though workers die and Redis and the c
     steps: 200,
     workers: 2,
     seed: 1,
-    limitMs: 200_000,
+    limitMs: 280_000,
     leaseMs: 1_500,
     blowMs: 1_000,
     awayMs: 2_000,
@@ -32,4 +32,4 @@ it("loses nothing and does nothing twice, though workers die and Redis and the c
   expect(report.kills + report.pauses).toBeGreaterThan(2);
   expect(report.calls.unanswered).toBeGreaterThan(5);
   expect(report.calls.misanswered).toBeGreaterThan(5);
-}, 300_000);
+}, 400_000);
