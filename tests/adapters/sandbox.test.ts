@@ -1,4 +1,5 @@
 import { execFileSync, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -8,6 +9,7 @@ import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { findSandbox } from "../../adapters/sandbox/find.ts";
 import { processesBelow } from "../../adapters/sandbox/memory.ts";
 import { listen } from "../support/listen.ts";
+import { sleepTime } from "../support/run-cli.ts";
 import { runSandboxed as run, startSandbox as start } from "../support/run-sandboxed.ts";
 
 const never = new AbortController().signal;
@@ -82,7 +84,7 @@ print([line.split(":")[0].strip() for line in open("/proc/net/dev").readlines()[
   test("keeps the run's environment and code off every command line of the host", async () => {
     // Ends when it has been seen, however long the box takes to be built.
     const controller = new AbortController();
-    const mark = `sleep 30.0${process.pid}`;
+    const mark = `sleep ${sleepTime()}`;
     const request = {
       language: "bash" as const,
       code: `${mark} # code-nobody-sees`,
@@ -148,7 +150,7 @@ true`;
   });
 
   test("holds a fork bomb, and leaves none of it", async () => {
-    const mark = `bomb-${driver}-${process.pid}`;
+    const mark = `bomb-${randomUUID()}`;
     // It waits, without starting anything itself, until one of them was refused a process, and a second longer.
     const code = `
 mkfifo never; exec 9<>never
@@ -192,7 +194,7 @@ read -rt 1 -u 9; read -r first <refused; echo "$first" >&2`;
   });
 
   test("at the time limit kills grandchildren too, and keeps what was printed", async () => {
-    const mark = `orphan-${driver}-${process.pid}`;
+    const mark = `orphan-${randomUUID()}`;
     const code = `
 import subprocess, time
 subprocess.Popen(["bash", "-c", "exec -a ${mark} sleep 60"], start_new_session=True,
@@ -210,7 +212,7 @@ time.sleep(60)`;
   });
 
   test("leaves no process behind when the code ends before its children", async () => {
-    const mark = `left-${driver}-${process.pid}`;
+    const mark = `left-${randomUUID()}`;
     const code = `(exec -a ${mark} sleep 60) </dev/null >/dev/null 2>&1 & echo done`;
     expect(await run(driver, "bash", code)).toMatchObject({ exitCode: 0, stdout: "done\n" });
     await isGone(mark);
@@ -218,7 +220,7 @@ time.sleep(60)`;
 
   test("ends at once when cancelled, with no process left", async () => {
     const sandbox = await start(driver);
-    const mark = `abort-${driver}-${process.pid}`;
+    const mark = `abort-${randomUUID()}`;
     const stop = new AbortController();
     const request = { language: "bash", files: {}, env: {}, timeoutMs: 60_000 } as const;
     const running = sandbox.run({ ...request, code: `exec -a ${mark} sleep 60` }, stop.signal);
@@ -235,7 +237,7 @@ time.sleep(60)`;
   });
 
   test("dies with the worker that started it", async () => {
-    const mark = `widow-${driver}-${process.pid}`;
+    const mark = `widow-${randomUUID()}`;
     const worker = spawn(
       process.execPath,
       [
