@@ -194,7 +194,7 @@ async function takeAll(groups: readonly string[], pid: number): Promise<void> {
     for (const group of groups) {
       const procs = join(group, "cgroup.procs");
       const inside = new Set(readText(procs).split("\n").map(Number));
-      // One that nobody has waited for yet can be moved for ever.
+      // One that ends, or that nobody has waited for yet, can be moved for ever: the kernel says yes, and leaves it.
       for (const one of all.filter((each) => !inside.has(each) && !hasEnded(each))) {
         const problem = await writeFile(procs, String(one), { flag: "r+" }).then(
           () => null,
@@ -214,8 +214,18 @@ async function takeAll(groups: readonly string[], pid: number): Promise<void> {
 
 const mostLooks = 100;
 
-/** proc(5): the state stands behind the name in parentheses. */
-const hasEnded = (pid: number) => /^[^]*\) [ZX]/u.test(readText(`/proc/${pid}/stat`));
+/**
+ * proc(5): the state stands behind the name in parentheses, and the kernel's flags five numbers after it. One that is about to
+ * end may wait for a processor for long; it starts nothing any more.
+ */
+function hasEnded(pid: number): boolean {
+  const [state, flags] =
+    /^[^]*\) (\w)(?: -?\d+){5} (\d+)/u.exec(readText(`/proc/${pid}/stat`))?.slice(1) ?? [];
+  return state === "Z" || state === "X" || (Number(flags) & flagExiting) !== 0;
+}
+
+/** `PF_EXITING` of the kernel's linux/sched.h. */
+const flagExiting = 0x4;
 
 /** The few that build a box; read at once, since the run waits. */
 function processesBelow(pid: number): number[] {

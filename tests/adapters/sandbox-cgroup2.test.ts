@@ -21,6 +21,8 @@ vi.mock("node:fs", async (importOriginal) => {
   const proc: Record<string, () => string> = {
     "/proc/self/mountinfo": () => `30 1 0:26 / ${host.root} rw - cgroup2 cgroup2 rw\n`,
     "/proc/self/cgroup": () => `0::${host.own}\n`,
+    [`/proc/${fake.starting}/task/${fake.starting}/children`]: () => `${fake.exiting} `,
+    [`/proc/${fake.exiting}/stat`]: () => `${fake.exiting} (a b) R 1 1 1 0 -1 4194572 0 0 0`,
   };
   return {
     ...real,
@@ -103,6 +105,16 @@ test("[sandbox.cgroup] version 2: another user's groups are beside its own, wher
   for (const name of ["service", "service/worker"]) busy.fake.makeGroup(join(root, name));
   busy.fake.writeGroup(join(root, "service/cgroup.procs"), "1");
   expect(busy.findCgroups()).toEqual({ missing: expect.stringContaining("version 2: EBUSY") });
+});
+
+test("[sandbox.cgroup] version 2: a process that is about to end, and waits for a processor, is none outside", async () => {
+  const { fake, findCgroups } = await startAnew();
+  const cgroups = findCgroups();
+  if ("missing" in cgroups) throw new Error(cgroups.missing);
+  const group = cgroups.make(most);
+  await group.take(fake.starting);
+  expect(text(group.folders[0] ?? "", "cgroup.procs")).toBe(`${fake.starting}\n`);
+  await group.end();
 });
 
 test("[sandbox.cgroup] version 2: what somebody tidied away is made again, and what is of the dead is removed", async () => {

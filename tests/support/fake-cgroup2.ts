@@ -67,8 +67,12 @@ export function writeGroup(path: string, text: string): void {
   }
 }
 
+/** A process, and a child of it that is about to end: the kernel takes that one's number and leaves it where it is. */
+export const [starting, exiting] = [4_194_401, 4_194_402];
+
 function move(group: string, pid: string): void {
   const path = join(group, "cgroup.procs");
+  if (Number(pid) === exiting) return;
   // What a shell writes of itself, when the code tries whether it may.
   if (pid.trim() === "0") return;
   fs.writeFileSync(path, `${fs.readFileSync(path, "utf8")}${pid}\n`);
