@@ -102,6 +102,8 @@ it("falls back to a loopback port with a password where a socket's path would be
   await take(backend);
   const joined = await startPrivateRedis({ directory });
   expect(joined.url).toBe(server.url);
+  // Whoever still needs a server that its owner stops starts it again.
+  await joined.stop();
   await server.stop();
 });
 
