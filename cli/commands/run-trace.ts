@@ -13,7 +13,7 @@ import type { Command } from "../command.ts";
 import { type Branch, printTree } from "../output/tree.ts";
 import { keyLabel } from "./approvals.ts";
 import { plain } from "../output/plain.ts";
-import { stepWord } from "./runs.ts";
+import { stepWord, whyEnded } from "./runs.ts";
 import { withControlPlane } from "./with-control-plane.ts";
 
 /** A piece of a run: the run itself, a step, an effect, or the time between them. */
@@ -28,6 +28,8 @@ export interface TraceNode {
   tokens: number | null;
   /** Null where nothing was used, or where the price is not known. */
   costMicros: number | null;
+  /** Why a step failed, or was cut short. */
+  why: string | null;
   children: TraceNode[];
 }
 
@@ -51,6 +53,9 @@ export const traceRun: Command = (context) =>
     if (run.trace_id) output.line(`trace ${run.trace_id}`);
     const headings = ["WHAT", "STATUS", "TOOK", "TOKENS", "COST"];
     printTree(headings, toBranch(tree), output);
+    const failed = tree.children.filter(({ why }) => why !== null);
+    if (failed.length > 0) output.line("");
+    for (const { name, status, why } of failed) output.prose(`${name} ${status}: ${why}`);
     const untold = untoldOf(steps);
     if (untold !== null) output.remark(untold);
     return 0;
@@ -99,6 +104,7 @@ function stepNode(step: StepView, approvals: readonly ApprovalView[]): TraceNode
   const tree = node(`${kind} ${what}`, stepWord(step), step.started_at, step.completed_at);
   tree.tokens = sum([step.input_tokens, step.output_tokens]);
   tree.costMicros = step.cost_micros ?? null;
+  tree.why = whyEnded(step);
   const trace = traceView()(step.trace);
   const effects = trace instanceof type.errors ? [] : trace.effects.map(effectNode);
   const asked = approvals.map(
@@ -134,7 +140,7 @@ function node(
 ): TraceNode {
   const [from, to] = [instant(begun), instant(ended)];
   const ms = from === null || to === null ? null : Math.max(0, to - from);
-  return { name, status, from, to, ms, tokens: null, costMicros: null, children: [] };
+  return { name, status, from, to, ms, tokens: null, costMicros: null, why: null, children: [] };
 }
 
 /** Adds the time and the money that no child accounts for. */

@@ -181,10 +181,14 @@ export function stepLine(step: StepView, { colors }: Output): string {
   const named = step.name ? ` "${step.name}"` : "";
   const what = plain(`${step.step_type}${used ? ` ${used}` : ""}${named}`);
   const status = stepWord(step);
-  const hasReason = status === "failed" || status === "cancelled";
-  const error = hasReason ? `  ${plain(reason(step))}` : "";
+  const why = whyEnded(step);
+  const error = why === null ? "" : `  ${plain(why)}`;
   return `step  ${plain(step.id)}  ${paintStatus(status, colors)}  ${what}${error}`;
 }
+
+/** Why a step failed or was cut short; null of any other. */
+export const whyEnded = (step: StepView): string | null =>
+  ["failed", "cancelled"].includes(stepWord(step)) ? reason(step) : null;
 
 /** The step's status for people: the wire has one word for a step that was cut short and for one that never began. */
 export const stepWord = ({ status, error }: Pick<StepView, "status" | "error">): string =>

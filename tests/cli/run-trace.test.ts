@@ -146,6 +146,7 @@ test("a step that was cut short is told from one that never began, whose effects
   ];
   const tree = traceTree(run, [cut, never], []);
   expect(tree.children.map(({ status }) => status)).toEqual(["cancelled", "skipped"]);
+  expect(tree.children.map(({ why }) => why)).toEqual([`cancelled: ${error.message}`, null]);
   expect(untoldOf([never])).toBeNull();
   expect(untoldOf([cut, never])).toMatch(/^no effects are listed of stp_1: /u);
   const traced = { ...cut, trace: { states: ["pending"], effects: [] } };
