@@ -5,7 +5,7 @@ const client = ["controlPlaneUrl", "dataDir"] as const satisfies SettingKey[];
 
 /** The groups of the commands below. */
 export const planeGroups: Readonly<Record<string, string>> = {
-  audit: "show and verify what was decided and changed, and by whom",
+  audit: "tail and verify what was decided and changed, and by whom",
   policy: "list, apply, delete and explain policies, and prove what they let through",
   tenants: "list and create tenants, each with agents, policies and keys of its own",
   budgets: "show and set what all runs of an agent or a tenant may spend together",

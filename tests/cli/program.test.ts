@@ -142,6 +142,15 @@ describe("parsing a command line", () => {
     expect(problem("top", "--queuePrefix", "other:")).toContain("--queuePrefix");
   });
 
+  it("says what a group does in the names of its commands, so that what one reads there one can type", () => {
+    // The commands of `mcp` are names of servers.
+    const verbs = Object.entries(groups).flatMap(([group, summary]) => {
+      const [said = ""] = /^(?:\w+, )*\w+(?: and \w+)?/u.exec(summary) ?? [];
+      return group === "mcp" ? [] : said.split(/, | and /u).map((verb) => `${group} ${verb}`);
+    });
+    expect(verbs.filter((command) => !Object.hasOwn(specs, command))).toEqual([]);
+  });
+
   it.each([60, 80, 140])("has help for every command that fits %i columns", (columns) => {
     const all = [[], ...Object.keys(groups).map((name) => [name])].concat(
       Object.keys(specs).map((name) => name.split(" ")),
