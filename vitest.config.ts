@@ -34,6 +34,7 @@ export default defineConfig({
           name: "behaviour",
           include: ["tests/**/*.test.ts"],
           exclude: ["tests/architecture/**"],
+          globalSetup: ["tests/support/tell-missing.ts"],
           setupFiles: ["tests/support/property-seed.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,

@@ -81,3 +81,23 @@ describe.skipIf(process.platform !== "linux")("npm run setup", () => {
     expect(stdout).toContain("still not on the PATH: redis-server or valkey-server, bwrap");
   });
 });
+
+it.skipIf(process.platform !== "linux")(
+  "the tests say first which programs they lack, and nothing where all are here",
+  async () => {
+    const told = new URL("../support/tell-missing.ts", import.meta.url).href;
+    const code = `(await import(${JSON.stringify(told)})).setup()`;
+    const say = () => {
+      const { promise, resolve } = Promise.withResolvers<string>();
+      const args = ["--input-type=module", "-e", code];
+      execFile(process.execPath, args, { env: { PATH: folder } }, (_, _out, said) => resolve(said));
+      return promise;
+    };
+    for (const name of ["git", "ps", "python3"]) await program(name);
+    expect(await say()).toBe(
+      "Not on the PATH: redis-server or valkey-server, bwrap. The tests that need them will fail; `npm run setup` gets them, or `apt-get install redis-server bubblewrap` as root.\n",
+    );
+    for (const name of names) await program(name);
+    expect(await say()).toBe("");
+  },
+);
