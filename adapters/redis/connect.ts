@@ -62,13 +62,27 @@ export async function connectRedis(target: RedisTarget, options: Options = {}): 
 /**
  * Ends a connection for good: whatever waits for an answer is rejected, and whatever is asked later too. ioredis alone
  * leaves both waiting for ever where its server is away, since between two attempts there is no stream whose end it
- * would hear.
+ * would hear, and it forgets what a connection before had sent.
  */
 export function endConnection(redis: Redis): void {
+  rejectSentBefore(redis);
   redis.disconnect();
   if (redis.status !== "reconnecting") return;
   redis.connect().catch(() => {});
   redis.disconnect();
+}
+
+/** What waits to be sent again when the connection is made anew. ioredis has no other way to it, and never rejects it. */
+interface SentBefore {
+  prevCommandQueue?: {
+    shift(): { command: { reject(error: Error): void } } | undefined;
+  } | null;
+}
+
+function rejectSentBefore(redis: Redis): void {
+  const { prevCommandQueue } = redis as unknown as SentBefore;
+  for (let sent = prevCommandQueue?.shift(); sent !== undefined; sent = prevCommandQueue?.shift())
+    sent.command.reject(new Error("Connection is closed."));
 }
 
 function addressOptions({ address }: RedisTarget): Options {

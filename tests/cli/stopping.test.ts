@@ -51,6 +51,23 @@ it("what waits for a Redis that is away is rejected when the store is abandoned,
   await backend.close();
 });
 
+it("what a connection had sent that broke since is rejected when the store is abandoned [stop.store-away]", async () => {
+  const backend = await createRedisBackend({ url: redis.url, prefix: "p:", consumer: "w" });
+  await backend.store.find(key);
+  redis.freeze();
+  const waits = [
+    backend.store.wakeDue(1),
+    backend.store.find(key),
+    backend.queue.publish({ data: "{}" }),
+    backend.queue.release(["0-1"]),
+  ];
+  // What has no answer for ten seconds is taken for hung, and its connection made anew.
+  for (const wait of waits) await Promise.race([wait.catch(() => {}), sleep(3_000)]);
+  backend.abandon?.();
+  for (const wait of waits) await expect(wait).rejects.toMatchObject({ trouble: "passing" });
+  await backend.close();
+});
+
 it.each([["dev"], ["dev", "--inspect"]])(
   "told to end while its Redis is away, `%s %s` closes all in time [stop.store-away]",
   async (...args) => {

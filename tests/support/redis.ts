@@ -12,6 +12,8 @@ export interface TestRedis {
   /** `redis://127.0.0.1:{port}`, no password. */
   url: string;
   port: number;
+  /** Stops it where it is: it takes connections, and answers nothing. `stop` ends it all the same. */
+  freeze(): void;
   /** Ends the server and removes its data. */
   stop(): Promise<void>;
   /** Ends the server and starts it again on the same port with the same data. */
@@ -24,11 +26,19 @@ export async function startTestRedis(): Promise<TestRedis> {
   const directory = await mkdtemp(join(tmpdir(), "stateplane-redis-"));
   const port = await freePort();
   const start = () => startRedisProcess(binary, directory, { host: "127.0.0.1", port });
+  let isFrozen = false;
   let server: RedisProcess = await start();
   return {
     url: `redis://127.0.0.1:${port}`,
     port,
+    freeze: () => {
+      process.kill(server.pid, "SIGSTOP");
+      isFrozen = true;
+    },
     stop: async () => {
+      // A stopped one heeds no other signal.
+      if (isFrozen) process.kill(server.pid, "SIGCONT");
+      isFrozen = false;
       await server.stop();
       await rm(directory, { recursive: true, force: true });
     },
