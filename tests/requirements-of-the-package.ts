@@ -53,6 +53,10 @@ export const packageRequirements: readonly Requirement[] = [
       "no line of the log holds the stack of what somebody can mend, unless --debug asks for it",
   },
   {
+    id: "config.services",
+    promise: "what Kubernetes says in a variable of a service is no setting of ours",
+  },
+  {
     id: "config.all",
     promise:
       "all that is wrong with a configuration is said at once: each setting, whence it came, what was given unless it may be a secret, and what was expected",

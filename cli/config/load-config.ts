@@ -163,11 +163,22 @@ function fromFlag(key: SettingKey, { flags }: ConfigRequest): Given | null {
 }
 
 /**
+ * Kubernetes makes variables in every pod for each service beside it: one that is named `stateplane` has the address of its
+ * first port in STATEPLANE_PORT.
+ */
+function isOfService(name: string, env: ConfigRequest["env"]): boolean {
+  const service = name.endsWith("_PORT") ? name.slice(0, -"_PORT".length) : null;
+  const isAddress = /^(?:tcp|udp|sctp):\/\//u.test(env[name] ?? "");
+  return service !== null && isAddress && Boolean(env[`${service}_SERVICE_HOST`]);
+}
+
+/**
  * An empty variable counts as not set: compose files and copied examples are full of them. What is masked when it is
  * shown may stand in a file.
  */
 function fromEnv(key: SettingKey, { env, folder }: ConfigRequest): Given | null {
-  const { env: names = [], mask } = settingSources[key];
+  const { env: all = [], mask } = settingSources[key];
+  const names = all.filter((name) => !isOfService(name, env));
   for (const name of names) {
     const found = mask === undefined ? env[name] || null : readVariable(name, env, folder);
     if (typeof found === "string") return { value: found, source: `environment variable ${name}` };
