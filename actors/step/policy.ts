@@ -19,6 +19,7 @@ import { airlockVerdict, provenanceVerdict, untold, withFindings } from "./inspe
 import { closed, isFailingOpen, lookAtRun, seeEnd } from "./run-end.ts";
 import { traced } from "../tracing.ts";
 import { type ActivityScope, retryStamp, type StepActivity } from "./session.ts";
+import { screenOf } from "./screening.ts";
 import { outputSchemaProblem } from "./validate.ts";
 import { isSameEverywhere, localVerdict, spelledVerdict, usersVerdict } from "./verdicts.ts";
 import type { StepEvent } from "../../machines/step/events.ts";
@@ -292,7 +293,8 @@ async function judgeOnce(
     return { kind: said.kind, verdict: said, action };
   }
   const worker = workerVerdict(scope, job, action, agentTools);
-  const listed = stricter(worker, usersVerdict(options.policy, action, job) ?? worker);
+  const users = usersVerdict(options.policy, action, job);
+  const listed = users === null ? worker : stricter(worker, withoutSecrets(scope, users));
   if (listed.kind === "deny") return { kind: "deny", verdict: listed, action };
   const run = await lookAtRun(scope, job, action);
   if (run !== null) return run;
@@ -325,11 +327,17 @@ async function judgeOnce(
   );
   if (!checked.ok && isOpen && troubleOf(checked.failure) === "passing") {
     const reason = `${own.reason}; ${aloneByTrouble}: ${checked.failure.message}`;
-    return { kind: own.kind, verdict: { ...own, reason }, action };
+    return { kind: own.kind, verdict: withoutSecrets(scope, { ...own, reason }), action };
   }
   if (!checked.ok) return { kind: "failed", failure: closed(checked.failure) };
-  const said = withFindings(stricter(own, checked.value), outside);
+  const said = withFindings(stricter(own, withoutSecrets(scope, checked.value)), outside);
   return { kind: said.kind, verdict: said, action };
+}
+
+/** What others say of an action, or throw, quotes what they hold; people read it, and it is kept with the step. */
+function withoutSecrets(scope: ActivityScope, said: Verdict): Verdict {
+  const reason = screenOf(scope).hideInText(said.reason);
+  return reason === said.reason ? said : { ...said, reason };
 }
 
 /** Said in every verdict that the control plane had no part in. */

@@ -14,6 +14,7 @@ import type { McpServer } from "../../adapters/mcp/config.ts";
 import { startTracing } from "../../adapters/telemetry/tracing.ts";
 import { listen } from "../support/listen.ts";
 import { createLog } from "../../adapters/telemetry/log.ts";
+import { type Verdict, verdict } from "../../machines/contracts/domain/action.ts";
 import { terminal } from "../../machines/contracts/domain/failure.ts";
 import { screeningParts } from "../bench/screening.ts";
 import { agentModel, agentTools } from "../support/agent-world.ts";
@@ -126,6 +127,54 @@ it("is in no output, error, log line, span or artifact of a step that reads it, 
   expect(kept.length).toBeGreaterThan(0);
   for (const path of kept) expect(leaked(await readFile(path, "utf8"))).toEqual([]);
 });
+
+it.each(["throws", "says"] as const)(
+  "is in nothing that is kept or told of a step whose policy %s it [secrets.planted]",
+  async (how) => {
+    const lines: string[] = [];
+    const hide = createRedactor([held.environment]);
+    const log = createLog({
+      level: "debug",
+      name: "test",
+      destination: { write: (line) => void lines.push(line) },
+      hide: hide.hide,
+    });
+    const verdicts: Verdict[] = [];
+    await scene.worker(
+      {
+        allowlist: { allowed: ["read"], approvalRequired: [], denied: [] },
+        screening: defaultScreening,
+        knownSecrets: hide,
+        keepJournals: true,
+        onVerdict: (said) => void verdicts.push(said),
+        policy: () => {
+          if (how === "says") return verdict.deny(`not with ${held.environment}`);
+          throw new Error(`can't ask with ${held.environment}`);
+        },
+      },
+      () => ({
+        tools: agentTools(["read"]).tools,
+        log,
+        artifacts: createArtifactFolder({ path: folder, isShared: true }),
+      }),
+    );
+    const input = { tool_name: "read", tool_input: {} };
+    const { runId, stepIds } = await scene.run([{ type: "tool", input }]);
+    const { status, error } = await scene.ended(runId, stepIds[0] ?? "");
+    expect(status).toBe("failed");
+    expect(JSON.stringify(error)).toContain("with [redacted]");
+    const readKept = async () => {
+      const names = await readdir(folder, { recursive: true });
+      const ours = names.filter((name) => name.endsWith(`recording-${stepIds[0]}/content`));
+      return Promise.all(ours.map((name) => readFile(join(folder, name), "utf8")));
+    };
+    // The journal is kept once its step has been reported.
+    await expect.poll(readKept, { timeout: 30_000 }).toHaveLength(1);
+    const texts = await readKept();
+    expect(texts.join("")).toContain("with [redacted]");
+    expect(leaked([...texts, ...lines, JSON.stringify([error, verdicts])].join("\n"))).toEqual([]);
+  },
+);
 
 it("is in no line of a tool server's standard error, over two pieces, over lines or cut at a line's most [secrets.planted]", async () => {
   const hide = createRedactor([held.environment]);
