@@ -269,6 +269,10 @@ export const planeRequirements: readonly Requirement[] = [
       "a call that a person edits before saying yes is made with exactly the edited arguments",
   },
   {
+    id: "runs.left-at-work",
+    promise: "no step of an ended run is said to run for ever because its worker is gone",
+  },
+  {
     id: "runs.cut-short",
     promise:
       "of an ended run it is seen when it began, which steps were cut short at work, and what these did",

@@ -222,6 +222,39 @@ describe("a run that names its steps", () => {
     expect(untouched).toMatchObject({ status: "skipped", error: null });
   });
 
+  it("when cancelled gives up a step of whose worker nothing is heard, once it had time to report [runs.left-at-work]", async () => {
+    const runId = await start("fail");
+    const key = await plane.job(1);
+    const tellStarted = () =>
+      plane.worker.checkTool(
+        { runId, callId: `${key.stepId}/1`, toolName: "read", toolInput: {} },
+        signal,
+      );
+    value(await tellStarted());
+    // At work for longer than anybody may be silent, which is no reason while its run goes on.
+    const minuteMs = 60_000;
+    plane.clock.now += 30 * minuteMs;
+    value(await plane.api.cancel(runId, signal));
+    const statusAfter = async (minutes: number) => {
+      plane.clock.now += minutes * minuteMs;
+      // Whoever asks moves the control plane's time on.
+      await plane.fetch("GET", "/v1/runs");
+      return (await plane.statuses(runId)).steps;
+    };
+    expect(await statusAfter(0)).toEqual(["running"]);
+    expect(await statusAfter(9)).toEqual(["running"]);
+    expect(await statusAfter(2)).toEqual(["skipped"]);
+    const [step] = value(await plane.api.steps(runId, signal));
+    expect(step).toMatchObject({
+      error: { kind: "cancelled", message: expect.stringContaining("what it did is not known") },
+    });
+    expect(await plane.report(key, { status: "completed", output: "late" })).toEqual({
+      ok: true,
+      value: "ended",
+    });
+    expect(await statusAfter(60)).toEqual(["skipped"]);
+  });
+
   it("has begun when its first step did, though that is heard of only as it ends [runs.cut-short]", async () => {
     const runId = await start("fail");
     const key = await plane.job(1);

@@ -12,6 +12,9 @@ import { brokenBudgets } from "../spending.ts";
 import { countHeld } from "./reservations.ts";
 import { findRun } from "./submit-result.ts";
 
+export const endedAs = (status: RunStatus): string =>
+  status === "cancelled" ? "cancelled" : `ended (${status})`;
+
 /** A worker was heard of: the run and its step show `running`, with the time it was first known. */
 export function markStarted(change: Change, run: Run, step: Step | undefined): Run {
   if (step !== undefined) {
@@ -139,7 +142,7 @@ const mostEnded = 200;
 
 /**
  * Ends a run for good. Its open questions expire; steps never enqueued are skipped. A step out with a worker
- * stays as it is until that worker reports and is told of the end; one that waits as data is enqueued again, so
+ * stays as it is until that worker reports and is told of the end, or was silent for too long; one that waits as data is enqueued again, so
  * that a worker hears of it and lets go. What their model calls have used so far counts. Of a run that has very many of
  * them the run ends at once, and what there is no room for in this change in others after it.
  */
@@ -176,7 +179,7 @@ export function endSteps(change: Change, run: Run, after: number): number | null
 export const silentMs = 10 * 60_000;
 
 /**
- * Enqueues again what was enqueued and never heard of since: a stream that lost its last entries, or was trimmed, must
+ * Enqueues again what was enqueued and never heard of since, and gives up what an ended run has out so: a stream that lost its last entries, or was trimmed, must
  * not leave a run queued for ever. Where a worker has the step all the same, its store knows the second entry for a
  * duplicate and drops it.
  */
@@ -184,17 +187,44 @@ export function enqueueSilent(change: Change): void {
   const { now, store } = change;
   for (const step of store.steps.silentSince(now - silentMs)) {
     const run = store.runs.find(step.runId);
+    if (run !== undefined && isRunEnded(run.status)) {
+      const endedAt = run.completedAt ?? now;
+      // Its worker has to hear of the end first, and to report.
+      if (endedAt > now - silentMs) store.steps.put({ ...step, heardAt: endedAt });
+      else skipSilent(change, run, step);
+      continue;
+    }
     // A question that is open is waited for; one that is answered, and nobody came, is not.
     const isAsked = store.approvals
       .pendingOfRun(step.runId)
       .some((approval) => approval.stepId === step.id);
-    if (run === undefined || isRunEnded(run.status) || isAsked) {
+    if (run === undefined || isAsked) {
       store.steps.put({ ...step, heardAt: now });
       continue;
     }
     change.enqueue(run, step);
     change.audit(run.id, "step.enqueued_again", { step_id: step.id });
   }
+}
+
+/** Nobody has told of a step since its run ended: its worker is gone. Its calls may have been paid. */
+function skipSilent(change: Change, run: Run, { id }: Step): void {
+  const { now, store } = change;
+  if (run.held !== undefined) change.saveRun(countHeld(change, run, ({ stepId }) => stepId === id));
+  const step = store.steps.find(id);
+  if (step === undefined) return;
+  store.steps.put({
+    ...step,
+    status: "skipped",
+    completedAt: now,
+    ...(step.startedAt !== null && {
+      error: {
+        kind: "cancelled",
+        message: `the run was ${endedAs(run.status)} while this step was at work, and nothing has been heard of its worker since: what it did is not known`,
+      },
+    }),
+  });
+  change.audit(run.id, "step.given_up", { step_id: id });
 }
 
 /** Nobody needs the answer any more. */

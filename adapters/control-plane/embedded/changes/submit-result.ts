@@ -4,11 +4,7 @@ import {
   type Json,
   type JsonObject,
 } from "../../../../machines/contracts/domain/json.ts";
-import {
-  isRunEnded,
-  isStepEnded,
-  type RunStatus,
-} from "../../../../machines/contracts/domain/status.ts";
+import { isRunEnded, isStepEnded } from "../../../../machines/contracts/domain/status.ts";
 import { ApiError } from "../routes/request.ts";
 import type { Held, Run, Step } from "../documents.ts";
 import { countHeld, sumHeld } from "./reservations.ts";
@@ -19,7 +15,14 @@ import {
 } from "../../../../machines/contracts/domain/budget.ts";
 import { resolveBudget } from "../budget.ts";
 import type { Change } from "./change.ts";
-import { closeApproval, endRun, progressRun, waitedUntil, withHeldStep } from "./run-state.ts";
+import {
+  closeApproval,
+  endedAs,
+  endRun,
+  progressRun,
+  waitedUntil,
+  withHeldStep,
+} from "./run-state.ts";
 import type { Rows } from "../rows.ts";
 
 export interface Submission {
@@ -124,9 +127,6 @@ function skipRest(change: Change, run: Run, { id }: Step, submission: Submission
     }),
   });
 }
-
-const endedAs = (status: RunStatus): string =>
-  status === "cancelled" ? "cancelled" : `ended (${status})`;
 
 function keepStep(
   { now, store }: Change,
