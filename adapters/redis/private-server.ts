@@ -31,6 +31,7 @@ import {
  *                 or of one that it starts
  *   another's     the owner runs: others join its server. Where none answers, the owner is starting it again, and they
  *                 wait for that: two servers would write one file
+ *   left          its owner was killed: of those who joined, the first to leave ends it as its owner would
  *   it ends       the owner starts it again, on the same data and the same address. Where the owner stopped it, whoever
  *                 still needs it becomes its owner, and starts it
  *   it ends thrice in a row, or can't be started    `lost` says so
@@ -114,15 +115,23 @@ class Keeper {
     await this.#recovering;
     const running = this.#running;
     running?.leave();
-    if (!this.#isOwner) return;
+    if (!(await this.#isOursToEnd())) return;
     let ending: Promise<unknown> | null = null;
     const end = () => (ending ??= Promise.resolve(running?.end()));
     // An ending server removes its socket: nobody may start the next one before it has.
     await aloneIn(this.#directory, patienceMs, async () => {
+      if (!(await this.#isOursToEnd())) return;
       await end();
       await removeServerNote(this.#directory);
     });
-    await end();
+    if (this.#isOwner) await end();
+  }
+
+  /** Whoever leaves a server whose owner was killed ends it in its place: others start it again, or there is nobody. */
+  async #isOursToEnd(): Promise<boolean> {
+    if (this.#isOwner) return true;
+    const note = await readServerNote(this.#directory);
+    return note !== null && !isAlive(note.owner);
   }
 
   #use(running: Running): void {

@@ -1,4 +1,4 @@
-import { execFile, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -118,7 +118,8 @@ it("a private server whose program is gone is given up with what to do [redis.lo
   await server.stop();
 });
 
-it("a server whose owner lives is started again by the owner alone: others wait for it [redis.owner]", async () => {
+/** A program of its own that keeps the server, and ends it when it is told to. */
+async function startOwner(): Promise<ChildProcess> {
   const module = new URL("../../adapters/redis/private-server.ts", import.meta.url);
   const program = `
     const { startPrivateRedis } = await import(${JSON.stringify(module.href)});
@@ -130,6 +131,11 @@ it("a server whose owner lives is started again by the owner alone: others wait 
     stdio: ["ignore", "pipe", "inherit"],
   });
   await once(owner.stdout, "data");
+  return owner;
+}
+
+it("a server whose owner lives is started again by the owner alone: others wait for it [redis.owner]", async () => {
+  const owner = await startOwner();
   owner.kill("SIGSTOP");
   await kill("SIGKILL");
   let isJoined = false;
@@ -157,5 +163,26 @@ it("a server whose owner lives is started again by the owner alone: others wait 
       `the Redis server in ${directory} was ended with the program that kept it; this one keeps it now`,
     ]);
   await longer.stop();
+  expect(await pids()).toEqual([]);
+});
+
+it("a server whose owner was killed is left to none by those who joined it [redis.owner]", async () => {
+  const owner = await startOwner();
+  const { lines, log } = listen();
+  const [one, other] = [
+    await startPrivateRedis({ directory }),
+    await startPrivateRedis({ directory, log }),
+  ];
+  const gone = once(owner, "exit");
+  owner.kill("SIGKILL");
+  await gone;
+  const before = await pids();
+  await one.stop();
+  await expect.poll(readOwner).toMatchObject({ pid: process.pid });
+  await expect.poll(() => lines).toHaveLength(1);
+  const backend = await open(other.url);
+  expect(await backend.queue.stats()).toMatchObject({ length: 0 });
+  expect(await pids()).not.toEqual(before);
+  await other.stop();
   expect(await pids()).toEqual([]);
 });
