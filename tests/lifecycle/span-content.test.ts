@@ -171,6 +171,53 @@ it("content is JSON without secrets wherever they stand, and no longer than it m
   expect(request["stateplane.messages.left_out"]).toBeGreaterThan(30);
 });
 
+it.each(
+  Object.entries({
+    "one long text": { text: "x".repeat(100_000) },
+    "many texts": { list: Array.from({ length: 40 }, () => "y".repeat(3_000)) },
+    "many small values": { list: Array.from({ length: 20_000 }, (_, at) => at) },
+    "many keys": Object.fromEntries(Array.from({ length: 3_000 }, (_, at) => [`key ${at}`, true])),
+    quotes: { text: '"'.repeat(20_000) },
+  }),
+)(
+  "content is whole JSON and no longer than it may be with %s in arguments, parts and results [traces.content]",
+  (_what, given) => {
+    const call = (id: string) => ({ id, name: "write", arguments: given });
+    const part = { type: "text" as const, text: JSON.stringify(given) };
+    const told: object[] = [
+      argumentsContent(given),
+      resultContent(given),
+      replyContent({
+        provider: "p",
+        model: "m",
+        content: "",
+        toolCalls: [call("1"), call("2"), call("3")],
+        finishReason: "tool_calls",
+        usage: { inputTokens: 1, outputTokens: 1 },
+      }),
+      requestContent({
+        messages: Array.from({ length: 500 }, () => ({
+          role: "assistant" as const,
+          content: "",
+          toolCalls: [call("1")],
+        })),
+      }),
+      requestContent({
+        messages: [{ role: "user", content: "", parts: Array.from({ length: 20 }, () => part) }],
+      }),
+    ];
+    for (const attributes of told) {
+      for (const value of Object.values(attributes)) {
+        expect(() => JSON.parse(String(value)) as unknown).not.toThrow();
+        expect(String(value).length).toBeLessThan(10_000);
+      }
+    }
+    const [, , reply] = told as [object, object, Record<string, string>];
+    const [{ parts }] = JSON.parse(reply["gen_ai.output.messages"] ?? "") as [{ parts: object[] }];
+    expect(parts.length).toBeGreaterThan(0);
+  },
+);
+
 it("FerrumDeck's names and its spans of verdicts stand beside the conventions' where they are asked for [traces.ferrumdeck]", () => {
   const plain = spansOf("plain");
   expect(JSON.stringify(plain)).not.toMatch(/gen_ai\.tool\.call|"gen_ai\.system"|"tool\./);
