@@ -1,4 +1,5 @@
 import type { RequestListener } from "node:http";
+import { json } from "node:stream/consumers";
 import { describe, expect, test } from "vitest";
 import * as fc from "fast-check";
 import { request as send } from "undici";
@@ -26,10 +27,8 @@ describe("the HTTP retriever", () => {
     const endpoint = await serve((request, response) => {
       seen.url = request.url;
       seen.authorization = request.headers.authorization;
-      request.on("data", (chunk: Buffer) => {
-        seen.body = JSON.parse(chunk.toString());
-      });
-      request.on("end", () => {
+      void json(request).then((body) => {
+        seen.body = body;
         response.end(
           JSON.stringify({ documents: [{ content: "a right", score: 0.9 }], total: 12 }),
         );

@@ -94,8 +94,10 @@ beforeEach(async () => {
   }, patience);
 });
 afterEach(async () => {
+  // Those that live: the number of one that has ended may be another's by now.
+  const left = await processes();
   supervisor.kill("SIGKILL");
-  for (const pid of children) if (isAlive(pid)) process.kill(pid, "SIGKILL");
+  for (const pid of left) if (isAlive(pid)) process.kill(pid, "SIGKILL");
   await backend.close();
   await Promise.all([gateway.close(), redis.stop()]);
   await rm(folder, { recursive: true, force: true });
