@@ -84,7 +84,11 @@ async function load(path: string): Promise<{ values: unknown; code?: readonly st
   const kind = extname(path);
   if (modules.has(kind)) return loadModule(path);
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    throw new InvalidSetting("configuration", path, `a readable file (${error.code})`);
+    throw new InvalidSetting(
+      "configuration",
+      path,
+      `a readable file (${error.code ?? error.message})`,
+    );
   });
   const content = text.replace(/^\uFEFF/u, "");
   try {

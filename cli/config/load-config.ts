@@ -90,6 +90,11 @@ function collect(
     if (found !== null) given.set(key, found);
     else if (fallback !== undefined) given.set(key, { value: fallback, source: "default" });
   }
+  for (const [key, { value, source }] of given) {
+    // No system has such a file, and each that is asked for one says so in words of its own.
+    if (settingSources[key].isPath === true && String(value).includes("\0"))
+      problems.push(new InvalidSetting(key, source, "a path, in which no NUL may stand"));
+  }
   followKeys(given);
   const sourceOf = (key: SettingKey) => given.get(key)?.source ?? "default";
   const read = readSettings(given);

@@ -186,6 +186,14 @@ describe("settings that can't be used", () => {
     expect(told.toSorted()).toEqual(begins.toSorted());
   });
 
+  it("are paths with a NUL in them, each by its name [config.all]", async () => {
+    const paths = ["dataDir", "mcpConfigPath", "artifactsPath", "modelScript", "modelRecording"];
+    const values = Object.fromEntries(paths.map((key) => [key, "a\0b"]));
+    const told = await problem({ given: { path: "config", values, code: [] } });
+    for (const key of paths)
+      expect(told).toContain(`${key} (from config): expected a path, in which no NUL may stand`);
+  });
+
   it("do not stop a start over a variable that may be somebody else's, which is told [config.all]", async () => {
     const env = { WORKER_DRAIN_MSS: "3", STATEPLANE_SERVICE_HOST: "10.0.0.1", WORKER_ID: "7" };
     expect((await load({ env })).misspelt).toEqual([
