@@ -104,9 +104,14 @@ function node(): Finding {
 }
 
 async function redis({ config }: Context): Promise<Finding[]> {
-  const { redisUrl: url, queuePrefix: prefix } = config.settings;
+  const { redisUrl: url, queuePrefix: prefix, dataDir } = config.settings;
   const what = "store";
   if (url === null) {
+    if (!isWritable(dataDir)) {
+      const detail = `${dataDir} can't be written to, and \`dev\` keeps its data there`;
+      const fix = "check STATEPLANE_DATA_DIR, and who may write there";
+      return [{ what, state: "broken", detail, fix }];
+    }
     const server = findProgram(["redis-server", "valkey-server"], process.env["PATH"]);
     return [ok(what, `REDIS_URL is not set: ${server ?? "SQLite"} would be used by \`dev\``)];
   }

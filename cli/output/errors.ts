@@ -1,4 +1,4 @@
-import { types } from "node:util";
+import { getSystemErrorMap, types } from "node:util";
 import type { Failure } from "../../machines/contracts/domain/failure.ts";
 import {
   InvalidSetting,
@@ -30,7 +30,9 @@ export function toCliError(error: unknown): CliError | null {
 function fileError(error: Error): CliError | null {
   const path = valueOf(error, "path");
   if (path === null || !isFileTrouble(error)) return null;
-  return new CliError(2, `${path}: ${valueOf(error, "code")}`, { cause: error });
+  const code = valueOf(error, "code");
+  const [, words = code] = [...getSystemErrorMap().values()].find(([name]) => name === code) ?? [];
+  return new CliError(2, `${path}: ${words} (${code})`, { cause: error });
 }
 
 /** Trouble with a folder, a file or a disk of this machine. */

@@ -72,6 +72,13 @@ describe.concurrent("trouble is one line and an exit code", () => {
       2,
       /stateplane: no\.yaml: no such file$/m,
     ],
+    [
+      "a data folder that is a file",
+      ["dev", "--data-dir", import.meta.filename],
+      at,
+      2,
+      /trouble\.test\.ts: [a-z ]+ \(E[A-Z]+\)$/m,
+    ],
     ["a misspelt command", ["submitt"], at, 2, /did you mean submit\?/],
     ["an unknown flag", ["submit", "a", "--frob"], at, 2, /submit: unknown option '--frob'/],
     ["no control plane", ["runs", "list"], () => ({ cwd: folder }), 2, /CONTROL_PLANE_URL is not/],
@@ -280,6 +287,9 @@ describe.concurrent("what is shown", () => {
       expect(warned.stdout).toMatch(/control plane +warning +its version is 0\.1\.0/);
       expect(warned.stdout).toMatch(/artifacts +warning +.*STATEPLANE_ARTIFACTS_URL/);
       expect(warned.stdout).toMatch(/artifacts +broken +\/proc\/nope can't be created/);
+      const nowhereToWrite = await runCli(["doctor"], at({ STATEPLANE_DATA_DIR: "/proc/nope" }));
+      expect(nowhereToWrite.code).toBe(1);
+      expect(nowhereToWrite.stdout).toMatch(/store +broken +\/proc\/nope can't be written to/);
       const broken = await runCli(["doctor"], at({ REDIS_URL: "redis://127.0.0.1:1" }));
       expect(broken.code).toBe(1);
       expect(broken.stdout).toMatch(/store +broken +.*ECONNREFUSED/);
