@@ -28,7 +28,8 @@ export async function benchLive(
       rssKib: step.rssKib / bareCall.rssKib,
     };
     measured.push({ step, bareCall, ratio });
-    note(`round ${round + 1}: ${step.heapKib} KiB a step, ${bareCall.heapKib} KiB a bare call`);
+    const [ofStep, ofCall] = [step, bareCall].map(({ heapKib }) => heapKib.toFixed(1));
+    note(`round ${round + 1}: ${ofStep} KiB a step, ${ofCall} KiB a bare call`);
   }
   return {
     count,

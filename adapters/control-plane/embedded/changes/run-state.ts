@@ -141,10 +141,10 @@ export interface RunEnding {
 const mostEnded = 200;
 
 /**
- * Ends a run for good. Its open questions expire; steps never enqueued are skipped. A step out with a worker
- * stays as it is until that worker reports and is told of the end, or was silent for too long; one that waits as data is enqueued again, so
- * that a worker hears of it and lets go. What their model calls have used so far counts. Of a run that has very many of
- * them the run ends at once, and what there is no room for in this change in others after it.
+ * Ends a run for good. Its open questions expire; steps never enqueued are skipped. A step out with a worker stays as it is
+ * until that worker reports and is told of the end, or was silent for too long; one that waits as data is enqueued again,
+ * so that a worker hears of it and lets go. What their model calls have used so far counts. Of a run that has very many
+ * of them the run ends at once, and what there is no room for in this change in others after it.
  */
 export function endRun(change: Change, run: Run, ending: RunEnding): Run {
   const { now, workflows } = change;
@@ -179,9 +179,9 @@ export function endSteps(change: Change, run: Run, after: number): number | null
 export const silentMs = 10 * 60_000;
 
 /**
- * Enqueues again what was enqueued and never heard of since, and gives up what an ended run has out so: a stream that lost its last entries, or was trimmed, must
- * not leave a run queued for ever. Where a worker has the step all the same, its store knows the second entry for a
- * duplicate and drops it.
+ * Enqueues again what was enqueued and never heard of since: a stream that lost its last entries, or was trimmed, must not
+ * leave a run queued for ever. Where a worker has the step all the same, its store knows the second entry for a duplicate
+ * and drops it. What a run that has ended still has out is given up.
  */
 export function enqueueSilent(change: Change): void {
   const { now, store } = change;
