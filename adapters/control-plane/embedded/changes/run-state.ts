@@ -10,10 +10,7 @@ import {
 import { ApiError } from "../routes/request.ts";
 import { brokenBudgets } from "../spending.ts";
 import { countHeld } from "./reservations.ts";
-import { findRun } from "./submit-result.ts";
-
-export const endedAs = (status: RunStatus): string =>
-  status === "cancelled" ? "cancelled" : `ended (${status})`;
+import { atWork, cutShort, findRun } from "./submit-result.ts";
 
 /** A worker was heard of: the run and its step show `running`, with the time it was first known. */
 export function markStarted(change: Change, run: Run, step: Step | undefined): Run {
@@ -207,23 +204,13 @@ export function enqueueSilent(change: Change): void {
   }
 }
 
-/** Nobody has told of a step since its run ended: its worker is gone. Its calls may have been paid. */
+/** Nobody has told of a step since its run ended: its worker is gone. */
 function skipSilent(change: Change, run: Run, { id }: Step): void {
-  const { now, store } = change;
-  if (run.held !== undefined) change.saveRun(countHeld(change, run, ({ stepId }) => stepId === id));
-  const step = store.steps.find(id);
-  if (step === undefined) return;
-  store.steps.put({
-    ...step,
-    status: "skipped",
-    completedAt: now,
-    ...(step.startedAt !== null && {
-      error: {
-        kind: "cancelled",
-        message: `the run was ${endedAs(run.status)} while this step was at work, and nothing has been heard of its worker since: what it did is not known`,
-      },
-    }),
-  });
+  cutShort(change, run, id, (step) =>
+    step.startedAt === null
+      ? {}
+      : atWork(run, ", and nothing has been heard of its worker since: what it did is not known"),
+  );
   change.audit(run.id, "step.given_up", { step_id: id });
 }
 

@@ -15,14 +15,7 @@ import {
 } from "../../../../machines/contracts/domain/budget.ts";
 import { resolveBudget } from "../budget.ts";
 import type { Change } from "./change.ts";
-import {
-  closeApproval,
-  endedAs,
-  endRun,
-  progressRun,
-  waitedUntil,
-  withHeldStep,
-} from "./run-state.ts";
+import { closeApproval, endRun, progressRun, waitedUntil, withHeldStep } from "./run-state.ts";
 import type { Rows } from "../rows.ts";
 
 export interface Submission {
@@ -99,33 +92,42 @@ function refusal(run: Run, step: Step, fence: number | null): ApiError | null {
   return null;
 }
 
-/**
- * The last worker of an ended run has been told. Calls of its that were never settled may have been paid; what else it
- * did is told, and that it was cut short: the wire has one word for that and for a step that was never begun.
- */
+/** The last worker of an ended run has been told; what it did is told, and that it was cut short. */
 function skipRest(change: Change, run: Run, { id }: Step, submission: Submission): void {
+  cutShort(change, run, id, (step) => {
+    const { trace } = submission;
+    const states = trace?.["states"];
+    const hasBegun = Array.isArray(states) ? states.includes("executing") : step.startedAt !== null;
+    return {
+      ...(trace && { trace }),
+      ...(hasBegun && {
+        startedAt: beganAt(step, submission, change.now),
+        ...atWork(run, ": what it did stands, and its result was not taken"),
+      }),
+    };
+  });
+}
+
+/** Skips a step that its run's end met out with a worker. Calls of its that were never settled may have been paid. */
+export function cutShort(
+  change: Change,
+  run: Run,
+  id: string,
+  told: (step: Step) => Partial<Step>,
+): void {
   const { now, store } = change;
-  if (run.held !== undefined) {
-    change.saveRun(countHeld(change, run, ({ stepId }) => stepId === id));
-  }
+  if (run.held !== undefined) change.saveRun(countHeld(change, run, ({ stepId }) => stepId === id));
   const step = store.steps.find(id);
   if (step === undefined) return;
-  const { trace } = submission;
-  const states = trace?.["states"];
-  const hasBegun = Array.isArray(states) ? states.includes("executing") : step.startedAt !== null;
-  store.steps.put({
-    ...step,
-    status: "skipped",
-    completedAt: now,
-    ...(trace && { trace }),
-    ...(hasBegun && {
-      startedAt: beganAt(step, submission, now),
-      error: {
-        kind: "cancelled",
-        message: `the run was ${endedAs(run.status)} while this step was at work: what it did stands, and its result was not taken`,
-      },
-    }),
-  });
+  store.steps.put({ ...step, status: "skipped", completedAt: now, ...told(step) });
+}
+
+/** The error of a step that had begun: the wire has one word for such a one and for one that never did. */
+export function atWork({ status }: Run, what: string): Pick<Step, "error"> {
+  const end = status === "cancelled" ? "cancelled" : `ended (${status})`;
+  return {
+    error: { kind: "cancelled", message: `the run was ${end} while this step was at work${what}` },
+  };
 }
 
 function keepStep(
