@@ -31,17 +31,6 @@ import type { McpServer } from "./server-options.ts";
  * A server whose tools are not those that were accepted is quarantined: its connection stays as it is, so that the
  * change can be looked at, and its tools are not to be used (ToolSet).
  */
-
-/** Why a child could not be started, in words of ours. */
-const endingOf = (error: unknown): string | null =>
-  error instanceof Error && error.cause !== undefined ? error.message : null;
-
-/** Where it was looked for, without what a URL may hide. */
-function addressOf({ url }: McpServer): string {
-  const at = URL.parse(url ?? "");
-  return at === null ? "" : ` at ${at.origin}${at.pathname}`;
-}
-
 type State =
   | { kind: "idle" }
   | { kind: "connecting"; attempt: Promise<Outcome<Held>> }
@@ -63,6 +52,16 @@ export interface Held {
 /** Milliseconds; a connection that lived this long starts its back-off anew. */
 const soundAfterMs = 30_000;
 const longestBackOffMs = 30_000;
+
+/** Why a child could not be started, in words of ours. */
+const endingOf = (error: unknown): string | null =>
+  error instanceof Error && error.cause !== undefined ? error.message : null;
+
+/** Where it was looked for, without what a URL may hide. */
+function addressOf({ url }: McpServer): string {
+  const at = URL.parse(url ?? "");
+  return at === null ? "" : ` at ${at.origin}${at.pathname}`;
+}
 
 /** Milliseconds to wait after so many failures in a row. */
 export const backOff = (failures: number): number =>
