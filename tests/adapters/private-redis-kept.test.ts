@@ -10,6 +10,7 @@ import { startPrivateRedis } from "../../adapters/redis/private-server.ts";
 import { findRedisServer } from "../../adapters/redis/redis-process.ts";
 import type { StepBackend } from "../../machines/contracts/ports/step-backend.ts";
 import { key, take } from "../conformance/store-conformance/stage.ts";
+import { redisServersOf } from "../support/redis.ts";
 
 let root: string;
 let directory: string;
@@ -31,11 +32,7 @@ const open = async (url: string): Promise<StepBackend> => {
   return backend;
 };
 
-async function pids(): Promise<number[]> {
-  const found = promisify(execFile)("pgrep", ["-f", `redis-server .*${root}`]);
-  const { stdout } = await found.catch(() => ({ stdout: "" }));
-  return stdout.trim().split("\n").filter(Boolean).map(Number);
-}
+const pids = () => redisServersOf(root);
 
 async function kill(signal: NodeJS.Signals): Promise<void> {
   const all = await pids();
@@ -80,8 +77,9 @@ it("a private server on a port is started again at the same address", async () =
   const server = await startPrivateRedis({ directory, log });
   const backend = await open(server.url);
   const port = new URL(server.url).port;
-  const { stdout } = await promisify(execFile)("pgrep", ["-f", `redis-server .*:${port}\\b`]);
-  process.kill(Number(stdout.trim()), "SIGKILL");
+  const [pid = 0] = await redisServersOf(`:${port}\\b`);
+  expect(pid).toBeGreaterThan(0);
+  process.kill(pid, "SIGKILL");
   await expect.poll(() => lines).toHaveLength(1);
   expect(await backend.queue.stats()).toMatchObject({ length: 0 });
   await server.stop();

@@ -1,15 +1,14 @@
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { createRedisBackend } from "../../adapters/redis/backend.ts";
 import { key } from "../conformance/store-conformance/stage.ts";
 import { type RunningCli, runCli, startCli } from "../support/run-cli.ts";
-import { startTestRedis, type TestRedis } from "../support/redis.ts";
+import { redisServersOf, startTestRedis, type TestRedis } from "../support/redis.ts";
 
 const root = join(import.meta.dirname, "../..");
 
@@ -132,8 +131,7 @@ it("a second Ctrl-C ends `npm start -- --keep`, whose store answers nothing more
       said += String(chunk);
       if (signals === 0 && said.includes("Ctrl-C ends it.")) {
         signals += 1;
-        const { stdout } = await promisify(execFile)("pgrep", ["-f", `redis-server .*${folder}`]);
-        for (const pid of stdout.trim().split("\n")) servers.push(Number(pid));
+        servers.push(...(await redisServersOf(folder)));
         for (const pid of servers) process.kill(pid, "SIGSTOP");
         child.kill("SIGINT");
       }

@@ -1,12 +1,10 @@
-import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { Redis } from "ioredis";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { findRedisServer } from "../../adapters/redis/redis-process.ts";
-import { startTestRedis } from "../support/redis.ts";
+import { redisServersOf, startTestRedis } from "../support/redis.ts";
 import { type RunningCli, runCli, startCli } from "../support/run-cli.ts";
 
 /** `stateplane dev` and `control-plane`, the programs, on a Redis that somebody kills or empties. */
@@ -44,11 +42,7 @@ async function start(
   return program;
 }
 
-async function servers(): Promise<number[]> {
-  const found = promisify(execFile)("pgrep", ["-f", `redis-server .*${folder}`]);
-  const { stdout } = await found.catch(() => ({ stdout: "" }));
-  return stdout.trim().split("\n").filter(Boolean).map(Number);
-}
+const servers = () => redisServersOf(folder);
 
 async function killServer(signal: NodeJS.Signals): Promise<void> {
   await expect.poll(servers).toHaveLength(1);

@@ -1,6 +1,8 @@
+import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import {
   freePort,
   type RedisProcess,
@@ -47,4 +49,11 @@ export async function startTestRedis(): Promise<TestRedis> {
       server = await start();
     },
   };
+}
+
+/** The servers on this machine whose title has these words, such as a private one's folder or `:PORT`. */
+export async function redisServersOf(words: string): Promise<number[]> {
+  const found = promisify(execFile)("pgrep", ["-f", `redis-server .*${words}`]);
+  const { stdout } = await found.catch(() => ({ stdout: "" }));
+  return stdout.trim().split("\n").filter(Boolean).map(Number);
 }
